@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Each sets up what it needs on its own.
+# STACK=onedl (default) or STACK=openmmlab chooses which distributions serve mmseg, mmengine, mmcv.
+STACK ?= onedl
+PYTHON ?= python3
+ifeq ($(STACK),onedl)
+VENV := .venv
+else
+VENV := .venv-$(STACK)
+endif
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test test-long lint format clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(READY)  ## System GDAL, a virtual environment, torch, the stack and this package
+	@$(BIN)/python tools/env.py
+
+$(READY): setup.py tools/setup_env.sh
+	STACK=$(STACK) VENV=$(VENV) PYTHON=$(PYTHON) bash tools/setup_env.sh
+
+demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (under 6 minutes)
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+
+test: setup  ## The fast tests
+	$(BIN)/python -m pytest
+
+test-long: setup  ## The slow tests too
+	$(BIN)/python -m pytest -m 'long or not long'
+
+lint: setup  ## Style and errors, as CI and pre-commit see them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## Let ruff rewrite the files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the environments and everything the demo and the tests made
+	rm -rf .venv .venv-* work_dirs .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,13 @@
+# DNAS L=12 from scratch on 215 real tiles (R, G, B, NIR at 0.6 m): a config for one's own data.
+_base_ = [
+    '../_base_/models/dnas.py',
+    '../_base_/datasets/naip_rgbn.py',
+    '../_base_/schedules/dnas_200e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(mean=[131.28, 142.08, 106.35, 209.31], std=[44.23, 33.07, 26.65, 32.69]),
+    backbone=dict(architecture='dnas_l12_gid5'),
+)
+train_cfg = dict(max_epochs=30, val_interval=2)
+param_scheduler = dict(T_max=30)

@@ -1,0 +1,99 @@
+"""What the tools share: errors a user can act on, and configs from the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from dnas_mmseg.architectures import ArchitectureError
+from dnas_mmseg.datasets import DatasetError, LabelError
+from dnas_mmseg.raster import RasterError
+
+from .checkpoint_conversion import CheckpointError
+
+USER_ERRORS = (ArchitectureError, CheckpointError, DatasetError, LabelError, RasterError)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show errors about files and settings as one message, without a traceback."""
+    # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
+    warnings.filterwarnings('ignore', message='When align_corners=True')
+    try:
+        yield
+    except USER_ERRORS as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted')
+
+
+def load_config(
+    path: str | os.PathLike,
+    *,
+    data_root: str | None = None,
+    work_dir: str | None = None,
+    options: dict | None = None,
+) -> Config:
+    """Read a config for a tool.
+
+    Args:
+        path: The config.
+        data_root: Replaces ``data_root`` of every data set in it.
+        work_dir: Replaces the config's; by default ``work_dirs/<name of the config>``.
+        options: Merged last, as ``--cfg-options`` gives them.
+
+    Raises:
+        DatasetError: ``data_root`` is no folder.
+    """
+    path = Path(path)
+    if not path.is_file():
+        sys.exit(f'error: {path}: no such config')
+    config = Config.fromfile(str(path))
+    _keep_import(config)
+    if data_root is not None:
+        if not os.path.isdir(data_root):
+            raise DatasetError(f'--data-root {data_root}: no such folder')
+        for split in ('train', 'val', 'test'):
+            _set_data_root(config.get(f'{split}_dataloader'), data_root)
+    if work_dir is not None or config.get('work_dir') is None:
+        config.work_dir = work_dir or str(Path('work_dirs') / path.stem)
+    if options:
+        config.merge_from_dict(options)
+    return config
+
+
+def _keep_import(config: Config) -> None:
+    """Put this package back where a config's own ``custom_imports`` replaced ours.
+
+    It is registered already, but the config is saved with the run, and other programs read it.
+    """
+    imports = config.setdefault('custom_imports', dict(imports=[]))
+    if isinstance(imports['imports'], str):
+        imports['imports'] = [imports['imports']]
+    if 'dnas_mmseg' not in imports['imports']:
+        print_log(
+            "custom_imports of the config replaces the inherited one, without 'dnas_mmseg', and "
+            'stock mmseg programs would find none of its classes ("... is not in the mmseg::model '
+            "registry\"). Added here; write custom_imports = dict(imports=['dnas_mmseg', ...]).",
+            level=30,
+        )
+        imports['imports'] = ['dnas_mmseg', *imports['imports']]
+
+
+def _set_data_root(node: dict | None, data_root: str) -> None:
+    """Follow dataset wrappers (Concat, Repeat, ...) down to the data sets."""
+    if not isinstance(node, dict):
+        return
+    if 'data_root' in node or 'ann_file' in node:
+        node['data_root'] = data_root
+    for key in ('dataset', 'datasets'):
+        children = node.get(key, ())
+        for child in children if isinstance(children, (list, tuple)) else (children,):
+            _set_data_root(child, data_root)

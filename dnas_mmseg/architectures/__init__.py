@@ -1,0 +1,15 @@
+"""What a searched network is: nodes, edges, operations; JSON, validation, pruning. No torch."""
+
+from .architecture import LEVELS, Architecture, ArchitectureError
+from .dnas import DNASArchitecture
+from .loading import SPACES, load_architecture, published_architectures
+
+__all__ = [
+    'LEVELS',
+    'SPACES',
+    'Architecture',
+    'ArchitectureError',
+    'DNASArchitecture',
+    'load_architecture',
+    'published_architectures',
+]

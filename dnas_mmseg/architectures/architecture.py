@@ -1,0 +1,102 @@
+"""What the architectures of every search space have in common: a name, a level, a JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from dnas_mmseg.files import write_text
+
+LEVELS = ('path', 'connection', 'cell')
+FORMAT = 1
+
+
+class ArchitectureError(ValueError):
+    """An architecture that is not one, or not the one asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(ABC):
+    """A network of a search space as a value: immutable, comparable, free of torch.
+
+    Attributes:
+        space: Name of the search space, ``'dnas'`` for instance.
+        name: Name of this network.
+        level: What has been decided so far: ``'path'``, ``'connection'`` or everything, ``'cell'``.
+        provenance: Where it comes from, free text by key. Not part of equality.
+    """
+
+    space: ClassVar[str]
+
+    name: str
+    level: str
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'provenance', MappingProxyType(dict(self.provenance)))
+        if self.level not in LEVELS:
+            self._fail(f"level '{self.level}' is unknown; it is one of {', '.join(LEVELS)}")
+        self._validate()
+
+    @abstractmethod
+    def _validate(self) -> None:
+        """Raise :class:`ArchitectureError` where this is no network of the space."""
+
+    @abstractmethod
+    def _body(self) -> dict[str, Any]:
+        """The space's own part of the JSON document."""
+
+    @classmethod
+    @abstractmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Architecture:
+        """Build from a parsed JSON document; inverse of :meth:`to_document`."""
+
+    @abstractmethod
+    def pruned(self) -> Architecture:
+        """Without what never receives input and what never reaches the output."""
+
+    def _fail(self, message: str) -> None:
+        raise ArchitectureError(f"architecture '{self.name}': {message}")
+
+    def require(self, space: str, level: str, by: str) -> None:
+        """Refuse what ``by`` cannot be built from.
+
+        Raises:
+            ArchitectureError: Of another space or level; the message says what would do.
+        """
+        if self.space != space:
+            self._fail(f"is of space '{self.space}', but {by} needs one of space '{space}'")
+        if self.level != level:
+            todo = {
+                'path': 'a path search writes one',
+                'connection': 'a connection search, started from a path, writes one',
+                'cell': 'the search must still go through its remaining stages to write one',
+            }[level]
+            self._fail(f"is of level '{self.level}', but {by} needs level '{level}' ({todo})")
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON document as a dict."""
+        return {
+            'format': FORMAT,
+            'space': self.space,
+            'level': self.level,
+            'name': self.name,
+            **self._body(),
+            'provenance': dict(self.provenance),
+        }
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the JSON file, atomically, one list entry a line."""
+        lines = []
+        for key, value in self.to_document().items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                rows = ',\n'.join('    ' + json.dumps(row) for row in value)
+                lines.append(f'  {json.dumps(key)}: [\n{rows}\n  ]')
+            else:
+                lines.append(f'  {json.dumps(key)}: {json.dumps(value)}')
+        write_text(path, '{\n' + ',\n'.join(lines) + '\n}\n')

@@ -1,0 +1,76 @@
+"""From a published name, a JSON file or a dict to an architecture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .architecture import FORMAT, Architecture, ArchitectureError
+from .dnas import DNASArchitecture
+
+SPACES: dict[str, type[Architecture]] = {'dnas': DNASArchitecture}
+"""Every search space by name. A new space adds its line here."""
+
+_PUBLISHED = Path(__file__).parent / 'published'
+
+
+def published_architectures() -> tuple[str, ...]:
+    """Names of the architectures that ship with the package."""
+    return tuple(sorted(path.stem for path in _PUBLISHED.glob('*.json')))
+
+
+def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architecture) -> Architecture:
+    """Load an architecture.
+
+    Args:
+        source: A published name (:func:`published_architectures`), the path of a JSON file, a
+            parsed JSON document, or an architecture, which is returned as it is.
+
+    Raises:
+        ArchitectureError: The file is missing, cut off, or describes no network; the message
+            names the file and what is wrong in it.
+    """
+    if isinstance(source, Architecture):
+        return source
+    if isinstance(source, Mapping):
+        return _from_document(source)
+    published = _PUBLISHED / f'{source}.json'
+    path = published if published.is_file() else Path(source)
+    try:
+        text = path.read_text(encoding='utf-8')
+    except FileNotFoundError:
+        raise ArchitectureError(
+            f"'{source}' is neither a file nor a published architecture "
+            f'({", ".join(published_architectures())})'
+        ) from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise ArchitectureError(f'{path} is not a JSON text file') from None
+    try:
+        return _from_document(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ArchitectureError(
+            f'{path} is not complete JSON (line {error.lineno}: {error.msg}). If it was cut off, '
+            'copy it again or let the search write it again.'
+        ) from None
+    except ArchitectureError as error:
+        raise ArchitectureError(f'{path}: {error}') from None
+
+
+def _from_document(document: Any) -> Architecture:
+    if isinstance(document, list):
+        raise ArchitectureError(
+            f'more than one network: a list of {len(document)}; a file holds one network'
+        )
+    if not isinstance(document, Mapping):
+        raise ArchitectureError(f'an architecture is a JSON object, not {type(document).__name__}')
+    if document.get('format') != FORMAT:
+        raise ArchitectureError(
+            f"'format' is {document.get('format')!r}; this version reads format {FORMAT}"
+        )
+    space = document.get('space')
+    if space not in SPACES:
+        raise ArchitectureError(f"space '{space}' is unknown; there are {', '.join(SPACES)}")
+    return SPACES[space].from_document(document)

@@ -1,0 +1,29 @@
+"""Data sets of multi-band tiles, their transforms and their checks."""
+
+from .checks import inspect_pairs, summarise
+from .description import DatasetDescription, DatasetError
+from .gid5 import GID5Dataset
+from .labels import LabelEncoding, LabelError, class_weights
+from .multi_band import MultiBandSegDataset
+from .transforms import (
+    LoadRasterAnnotations,
+    LoadRasterFromFile,
+    MultiBandPhotoMetricDistortion,
+    SelectBands,
+)
+
+__all__ = [
+    'DatasetDescription',
+    'DatasetError',
+    'GID5Dataset',
+    'LabelEncoding',
+    'LabelError',
+    'LoadRasterAnnotations',
+    'LoadRasterFromFile',
+    'MultiBandPhotoMetricDistortion',
+    'MultiBandSegDataset',
+    'SelectBands',
+    'class_weights',
+    'inspect_pairs',
+    'summarise',
+]

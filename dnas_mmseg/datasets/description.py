@@ -1,0 +1,80 @@
+"""``dataset.json``: what a folder of tiles says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dnas_mmseg.files import write_text
+
+FILE_NAME = 'dataset.json'
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used as it is; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """The content of ``dataset.json``; every field may be left out.
+
+    Attributes:
+        bands: Band names in file order.
+        classes: Class names in train-id order.
+        palette: An RGB colour a class.
+        label_convention: See :class:`dnas_mmseg.datasets.labels.LabelEncoding`.
+        dtype: numpy name of the images' samples.
+        tile_size: Height and width of the tiles, in pixels.
+        mean, std: Of each band over the training tiles, in units of the samples.
+        class_shares: Share of each class among the labelled pixels of the training tiles.
+        provenance: Where the tiles come from, free.
+    """
+
+    bands: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, ...], ...] = ()
+    label_convention: str | None = None
+    dtype: str | None = None
+    tile_size: tuple[int, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    class_shares: tuple[float, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """The part that is an mmseg dataset's metainfo."""
+        everything = {'bands': self.bands, 'classes': self.classes, 'palette': self.palette}
+        return {key: value for key, value in everything.items() if value}
+
+    def save(self, root: str | os.PathLike) -> None:
+        """Write ``dataset.json`` into a folder."""
+        content = {key: value for key, value in asdict(self).items() if value}
+        write_text(Path(root) / FILE_NAME, json.dumps(content, indent=2) + '\n')
+
+    @classmethod
+    def load(cls, root: str | os.PathLike | None) -> DatasetDescription:
+        """Read a folder's ``dataset.json``; an empty description where there is none.
+
+        Raises:
+            DatasetError: The file is there but is not what it should be.
+        """
+        path = Path(root or '.') / FILE_NAME
+        if root is None or not path.is_file():
+            return cls()
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DatasetError(f'{path} is not complete JSON ({error}): convert again') from None
+        known = {f.name for f in fields(cls)}
+        if not isinstance(content, dict) or not set(content) <= known:
+            odd = sorted(set(content) - known) if isinstance(content, dict) else 'no object'
+            raise DatasetError(f'{path}: unknown content {odd}; known keys are {sorted(known)}')
+        return cls(**{key: _freeze(value) for key, value in content.items()})
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,161 @@
+"""How label files say classes, and how that becomes train ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+IGNORE = 255
+CONVENTIONS = ('train_id', 'index', 'rgb')
+_INVALID = -1
+
+
+class LabelError(ValueError):
+    """Label values that the convention does not know."""
+
+
+@dataclass(frozen=True)
+class LabelEncoding:
+    """From the samples of a label file to train ids 0 .. n-1, with 255 for unlabelled.
+
+    Attributes:
+        convention: ``'train_id'``: 0 .. n-1, 255 unlabelled. ``'index'``: 1 .. n, 0 unlabelled.
+            ``'rgb'``: three bands with the palette's colours, ``unlabelled_colour`` unlabelled.
+        num_classes: Number of classes in the files, n.
+        palette: Their colours, needed for ``'rgb'``.
+        unlabelled_colour: See above.
+    """
+
+    convention: str
+    num_classes: int
+    palette: tuple[tuple[int, int, int], ...] = ()
+    unlabelled_colour: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if self.convention not in CONVENTIONS:
+            raise LabelError(
+                f"label convention '{self.convention}' is unknown: 'train_id' (0 .. n-1, 255 "
+                "unlabelled), 'index' (1 .. n, 0 unlabelled) or 'rgb' (the palette's colours)"
+            )
+        if not 0 < self.num_classes < IGNORE:
+            raise LabelError(f'{self.num_classes} classes: 1 to {IGNORE - 1} are possible')
+        if self.convention == 'rgb' and len(self.palette) != self.num_classes:
+            raise LabelError(
+                f"convention 'rgb' needs a colour a class, the palette has {len(self.palette)} "
+                f'for {self.num_classes} classes'
+            )
+
+    def encode(self, samples: np.ndarray, *, strict: bool = True) -> np.ndarray:
+        """Train ids.
+
+        Args:
+            samples: (1, height, width) integers, or (3, height, width) colours.
+            strict: Refuse unknown values; with False they become 255.
+
+        Returns:
+            uint8 (height, width).
+
+        Raises:
+            LabelError: Unknown values, with what they are and how many pixels have them; or the
+                wrong number of bands.
+        """
+        if self.convention == 'rgb':
+            ids = self._encode_colours(samples)
+        else:
+            ids = self._encode_indices(samples)
+        if strict and (ids == _INVALID).any():
+            raise LabelError(self._complaint(samples, ids == _INVALID))
+        ids[ids == _INVALID] = IGNORE
+        return ids.astype(np.uint8)
+
+    def looks_like(self, values: set[int]) -> str | None:
+        """The other integer convention, if the values seen in many files fit that one instead.
+
+        Args:
+            values: Label values as stored.
+        """
+        n = self.num_classes
+        if self.convention == 'train_id' and n in values and IGNORE not in values:
+            return 'index'
+        if self.convention == 'index' and n not in values and IGNORE in values:
+            return 'train_id'
+        return None
+
+    def _encode_indices(self, samples: np.ndarray) -> np.ndarray:
+        if samples.shape[0] != 1:
+            raise LabelError(
+                f"the label has {samples.shape[0]} bands, convention '{self.convention}' needs 1; "
+                "coloured labels are label_convention='rgb'"
+            )
+        table = np.full(IGNORE + 1, _INVALID, np.int16)
+        if self.convention == 'train_id':
+            table[: self.num_classes] = np.arange(self.num_classes)
+            table[IGNORE] = IGNORE
+        else:
+            table[1 : self.num_classes + 1] = np.arange(self.num_classes)
+            table[0] = IGNORE
+        label = samples[0]
+        if label.dtype == np.uint8:
+            return table[label]
+        known = (label >= 0) & (label <= IGNORE) & (label == np.floor(label))
+        return np.where(known, table[np.where(known, label, 0).astype(np.intp)], _INVALID)
+
+    def _encode_colours(self, samples: np.ndarray) -> np.ndarray:
+        if samples.shape[0] not in (3, 4):
+            raise LabelError(
+                f"the label has {samples.shape[0]} bands, convention 'rgb' needs 3; labels of "
+                "one band are label_convention='train_id' or 'index'"
+            )
+        colours = _pack(samples[:3])
+        known = _pack(np.array([*self.palette, self.unlabelled_colour]).T[:, :, None])[:, 0]
+        ids = np.array([*range(self.num_classes), IGNORE], np.int16)
+        order = np.argsort(known)
+        place = np.searchsorted(known, colours, sorter=order).clip(max=len(known) - 1)
+        nearest = order[place]
+        return np.where(known[nearest] == colours, ids[nearest], _INVALID)
+
+    def _complaint(self, samples: np.ndarray, unknown: np.ndarray) -> str:
+        values, counts = np.unique(samples[:3, unknown].T, axis=0, return_counts=True)
+        shown = sorted(zip(counts, values.tolist(), strict=True), reverse=True)[:5]
+        listed = ', '.join(
+            f'{tuple(value) if len(value) > 1 else value[0]} ({count} pixels)'
+            for count, value in shown
+        )
+        more = ', ...' if len(values) > 5 else ''
+        allowed = {
+            'train_id': f'0 .. {self.num_classes - 1} and {IGNORE} (unlabelled)',
+            'index': f'1 .. {self.num_classes} and 0 (unlabelled)',
+            'rgb': "the palette's colours",
+        }[self.convention]
+        hint = ''
+        if self.convention != 'rgb':
+            other = self.looks_like({int(v) for v in np.unique(samples[0])})
+            if other:
+                hint = f". This looks like label_convention='{other}'"
+        return (
+            f"label values {listed}{more} are unknown: convention '{self.convention}' has {allowed}"
+            f'{hint}'
+        )
+
+
+def _pack(colours: np.ndarray) -> np.ndarray:
+    """(3, H, W) to one integer a pixel."""
+    red, green, blue = colours.astype(np.int32)
+    return (red << 16) | (green << 8) | blue
+
+
+def class_weights(shares: Sequence[float]) -> list[float]:
+    """Loss weights from class shares: median frequency balancing (Eigen and Fergus, 2015).
+
+    Args:
+        shares: Pixels of each class, as counts or shares.
+
+    Returns:
+        ``median / share``; the median of the classes that occur; 0 for a class that does not.
+    """
+    shares = np.asarray(shares, float)
+    median = np.median(shares[shares > 0]) if (shares > 0).any() else 0.0
+    weights = np.divide(median, shares, out=np.zeros_like(shares), where=shares > 0)
+    return [round(float(weight), 4) for weight in weights]

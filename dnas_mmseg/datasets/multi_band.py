@@ -1,0 +1,225 @@
+"""Tiles of any bands and any classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from .checks import Expectation, inspect_pairs, summarise
+from .description import FILE_NAME, DatasetDescription, DatasetError
+from .labels import LabelEncoding
+
+_SHOWN = 8
+
+
+@DATASETS.register_module()
+class MultiBandSegDataset(BaseSegDataset):
+    """Images of any number of bands with labels of any classes.
+
+    What the data are is said by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order) and
+    by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which the
+    converters write. The pairs come from a list file, or from two folders.
+
+    Building it checks the lists, that every file is there, and the first ``check_files`` pairs
+    (bands, type, size, label values), so that mistakes show before training.
+
+    Args:
+        data_root: Folder of the data; a ``dataset.json`` in it is read.
+        ann_file: List file, one ``image<TAB>label`` a line, relative to ``data_root`` (or to the
+            prefixes). Without it, all files of the two folders are paired by name.
+        data_prefix: Folders of images and labels. ``seg_map_path=None``: images only.
+        metainfo: ``classes``, ``palette``, ``bands``.
+        label_convention: ``'train_id'`` (0 .. n-1, 255 unlabelled), ``'index'`` (1 .. n, 0
+            unlabelled) or ``'rgb'`` (the palette's colours).
+        dtype: Samples' type the images must have; by default, that they all have the same.
+        img_suffix, seg_map_suffix: Of the files, where folders are paired.
+        check_files: How many pairs are opened when it is built.
+        **kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
+
+    Raises:
+        DatasetError: Something is wrong; the message lists what, where and what to do.
+    """
+
+    LABEL_CONVENTION: str | None = None
+    """What labels are where neither the arguments nor ``dataset.json`` tell."""
+
+    def __init__(
+        self,
+        data_root: str | None = None,
+        ann_file: str = '',
+        data_prefix: dict = dict(img_path='images', seg_map_path='labels'),  # noqa: B006
+        metainfo: dict | None = None,
+        label_convention: str | None = None,
+        dtype: str | None = None,
+        img_suffix: str = '.tif',
+        seg_map_suffix: str = '.png',
+        check_files: int = 8,
+        **kwargs,
+    ) -> None:
+        if data_root is not None and not os.path.isdir(data_root):
+            raise DatasetError(f'data_root {data_root}: no such folder')
+        self.description = description = DatasetDescription.load(data_root)
+        self._check_classes(description, data_root)
+        metainfo = {**description.metainfo, **(metainfo or {})}
+        self.bands = tuple(metainfo.get('bands') or self.METAINFO.get('bands', ()))
+        classes = self.METAINFO.get('classes') or metainfo.get('classes')
+        if not classes:
+            raise DatasetError(
+                f'the classes are unknown: give metainfo=dict(classes=...), or a {FILE_NAME} in '
+                f'{data_root}'
+            )
+        convention = label_convention or description.label_convention or self.LABEL_CONVENTION
+        if convention is None:
+            raise DatasetError(
+                'label_convention is unknown: give it (train_id, index or rgb), or a '
+                f'{FILE_NAME} in {data_root}'
+            )
+        palette = self.METAINFO.get('palette') or metainfo.get('palette') or ()
+        self.labels = LabelEncoding(convention, len(classes), tuple(map(tuple, palette)))
+        self.expected = Expectation(self.bands, dtype or description.dtype, self.labels)
+        self.check_files = check_files
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            metainfo=metainfo,
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            **kwargs,
+        )
+
+    @property
+    def pairs(self) -> list[tuple[str, str | None]]:
+        """Paths of image and label of every sample."""
+        infos = (super(MultiBandSegDataset, self).get_data_info(i) for i in range(len(self)))
+        return [(info['img_path'], info.get('seg_map_path')) for info in infos]
+
+    def get_data_info(self, idx: int) -> dict:
+        """A sample's paths, with what the loading transforms need to know."""
+        info = super().get_data_info(idx)
+        info.update(
+            bands=self.bands,
+            label_encoding=self.labels,
+            label_map=self.label_map,
+            reduce_zero_label=False,
+            seg_fields=[],
+        )
+        return info
+
+    def load_data_list(self) -> list[dict]:
+        """Pair the files and check what can be checked cheaply."""
+        pairs = self._listed_pairs() if self.ann_file else self._folder_pairs()
+        if not pairs:
+            where = self.ann_file or self.data_prefix.get('img_path')
+            raise DatasetError(f'{where}: no files' + ('' if self.ann_file else self._suffix_hint()))
+        reports = inspect_pairs(pairs[: self.check_files], self.expected)
+        _complain(
+            f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
+            f'{len(pairs)} pairs (`python tools/analysis_tools/browse_dataset.py CONFIG --check` '
+            'looks at all)',
+            summarise(reports, self.labels).problems,
+        )
+        return [
+            {'img_path': image} if label is None else {'img_path': image, 'seg_map_path': label}
+            for image, label in pairs
+        ]
+
+    def _join_prefix(self) -> None:
+        if self.ann_file and not os.path.isabs(self.ann_file) and self.data_root:
+            self.ann_file = os.path.join(self.data_root, self.ann_file)
+        self.data_prefix = {
+            key: os.path.join(self.data_root, prefix) if prefix is not None else None
+            for key, prefix in self.data_prefix.items()
+        }
+
+    def _listed_pairs(self) -> list[tuple[str, str | None]]:
+        try:
+            lines = Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines()
+        except FileNotFoundError:
+            raise DatasetError(f'{self.ann_file}: no such list file') from None
+        except UnicodeDecodeError as error:
+            raise DatasetError(f'{self.ann_file} is not UTF-8 ({error})') from None
+        if not any(line.strip() for line in lines):
+            raise DatasetError(f'{self.ann_file} is empty: one "image<TAB>label" a line is expected')
+        pairs, problems = [], []
+        listing = _Listing()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            parts = line.strip().split('\t')
+            if len(parts) != 2:
+                problems.append(
+                    f'{self.ann_file}:{number}: expected "image<TAB>label", found {line.strip()!r}'
+                )
+                continue
+            pair = []
+            for kind, name, prefix in zip(
+                ('image', 'label'), parts, ('img_path', 'seg_map_path'), strict=True
+            ):
+                bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
+                places = [os.path.join(base, name.strip()) for base in bases]
+                found = next((place for place in places if place in listing), None)
+                if found is None:
+                    problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
+                pair.append(found)
+            pairs.append(tuple(pair))
+        _complain(f'{self.ann_file} cannot be used', problems)
+        return pairs
+
+    def _folder_pairs(self) -> list[tuple[str, str | None]]:
+        images = _files_by_stem(self.data_prefix.get('img_path'), self.img_suffix)
+        label_folder = self.data_prefix.get('seg_map_path')
+        if label_folder is None:
+            return [(path, None) for path in images.values()]
+        labels = _files_by_stem(label_folder, self.seg_map_suffix)
+        problems = [f'{images[s]}: image without label' for s in images if s not in labels]
+        problems += [f'{labels[s]}: label without image' for s in labels if s not in images]
+        _complain('images and labels do not match', problems)
+        return [(path, labels[stem]) for stem, path in images.items()]
+
+    def _suffix_hint(self) -> str:
+        return f" with suffix '{self.img_suffix}' (img_suffix says which)"
+
+    def _check_classes(self, description: DatasetDescription, root: str | None) -> None:
+        own = tuple(self.METAINFO.get('classes', ()))
+        if own and description.classes and description.classes != own:
+            raise DatasetError(
+                f'{root}/{FILE_NAME} has the classes {", ".join(description.classes)}; '
+                f'{type(self).__name__} has {", ".join(own)}. Use MultiBandSegDataset.'
+            )
+
+
+class _Listing:
+    """Which files there are, one listing a folder instead of one look a file."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            exists = os.path.isdir(folder or '.')
+            self._folders[folder] = frozenset(os.listdir(folder or '.') if exists else ())
+        return name in self._folders[folder]
+
+
+def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
+    if folder is None or not os.path.isdir(folder):
+        raise DatasetError(f'{folder}: no such folder (data_prefix says where images and labels are)')
+    return {
+        name.removesuffix(suffix): os.path.join(folder, name)
+        for name in sorted(os.listdir(folder))
+        if name.endswith(suffix)
+    }
+
+
+def _complain(title: str, problems: Sequence[str]) -> None:
+    if problems:
+        shown = [f'  - {problem}' for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            shown.append(f'  ... and {len(problems) - _SHOWN} more')
+        raise DatasetError('\n'.join([f'{title}:', *shown]))

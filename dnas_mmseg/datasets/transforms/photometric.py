@@ -1,0 +1,99 @@
+"""Photometric augmentation that keeps every band and its type."""
+
+from __future__ import annotations
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+_RGB = ('red', 'green', 'blue')
+
+
+@TRANSFORMS.register_module()
+class MultiBandPhotoMetricDistortion(BaseTransform):
+    """Random brightness and contrast on all bands, saturation and hue on red, green and blue.
+
+    The stock ``PhotoMetricDistortion`` takes three bands of uint8; given others it drops or clips
+    them. Here the number of bands and the sample type stay, and clipping is to the type's range.
+    Each of the four is applied with probability one half, contrast before or after the colours.
+
+    Required keys: ``img``, and ``bands`` for saturation and hue (skipped where the image does not
+    have all of red, green, blue). Modified keys: ``img``.
+
+    Args:
+        brightness: Largest shift, as a share of the value range.
+        contrast: Smallest and largest factor.
+        saturation: Smallest and largest factor.
+        hue: Largest shift in degrees.
+        value_range: What counts as full brightness; by default 255 for uint8, else the largest
+            sample of the image.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 32 / 255,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: float = 18.0,
+        value_range: float | None = None,
+    ) -> None:
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.value_range = value_range
+
+    def transform(self, results: dict) -> dict:
+        """Distort the image."""
+        image = results['img']
+        peak = self._peak(image)
+        if not peak > 0:
+            return results
+        values = image.astype(np.float32)
+        if _coin():
+            values += np.random.uniform(-self.brightness, self.brightness) * peak
+        contrast_first = _coin()
+        if contrast_first and _coin():
+            values *= np.random.uniform(*self.contrast)
+        bands = tuple(results.get('bands') or ())
+        if all(name in bands for name in _RGB):
+            index = [bands.index(name) for name in _RGB]
+            values[..., index] = self._distort_colour(values[..., index] / peak) * peak
+        if not contrast_first and _coin():
+            values *= np.random.uniform(*self.contrast)
+        results['img'] = _cast(values, image.dtype)
+        return results
+
+    def _peak(self, image: np.ndarray) -> float:
+        if self.value_range is not None:
+            return self.value_range
+        return 255.0 if image.dtype == np.uint8 else float(np.nanmax(image, initial=0))
+
+    def _distort_colour(self, rgb: np.ndarray) -> np.ndarray:
+        """Scale saturation and turn hue of float (H, W, 3) in 0 .. 1."""
+        scale = np.random.uniform(*self.saturation) if _coin() else 1.0
+        turn = np.random.uniform(-self.hue, self.hue) if _coin() else 0.0
+        if scale == 1.0 and turn == 0.0:
+            return rgb
+        hsv = mmcv.bgr2hsv(np.ascontiguousarray(rgb.clip(0, 1)[..., ::-1]))
+        hsv[..., 0] = (hsv[..., 0] + turn) % 360
+        hsv[..., 1] = (hsv[..., 1] * scale).clip(0, 1)
+        return mmcv.hsv2bgr(hsv)[..., ::-1]
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, '
+            f'saturation={self.saturation}, hue={self.hue}, value_range={self.value_range})'
+        )
+
+
+def _coin() -> bool:
+    return bool(np.random.randint(2))
+
+
+def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.rint(values).clip(limits.min, limits.max).astype(dtype)

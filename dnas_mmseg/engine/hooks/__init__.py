@@ -1,0 +1,5 @@
+"""Hooks."""
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+
+__all__ = ['AtomicCheckpointHook']

@@ -1,0 +1,94 @@
+"""Checkpoints that are whole or absent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+
+from dnas_mmseg.files import atomic_path, write_text
+
+
+class AtomicLocalBackend(LocalBackend):
+    """Local files that appear under their name only when they are completely written."""
+
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+        """Write bytes."""
+        with atomic_path(filepath) as temporary:
+            temporary.write_bytes(obj)
+
+
+register_backend('atomic_local', AtomicLocalBackend, force=True)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """:class:`CheckpointHook` that never leaves a run without a whole checkpoint.
+
+    The stock hook deletes the outdated checkpoint first and then writes the new one in place: a
+    full disk or a kill in between costs both. This one writes beside, renames, and only then
+    deletes. Checkpoints go to local disk.
+
+    Args:
+        See :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is set here.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        """Write the checkpoint of a step, point to it, then delete what is too old."""
+        known = getattr(self, 'keep_ckpt_ids', None)
+        outdated = []
+        if self.max_keep_ckpts > 0 and (not known or known[-1] != step):
+            outdated = [known.popleft()] if len(known) == self.max_keep_ckpts else []
+            known.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(known))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir) / name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_text(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+            for old in outdated:
+                (Path(self.out_dir) / self.filename_tmpl.format(old)).unlink(missing_ok=True)
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        """Write the new best checkpoint, then delete the one it replaces."""
+        with self._removals_put_off():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _removals_put_off(self) -> Iterator[None]:
+        """Carry out the backend's removals at the end, and only if all went well."""
+        backend, put_off = self.file_backend, []
+        backend.remove = put_off.append  # shadows the method on this instance
+        try:
+            yield
+        finally:
+            del backend.remove
+        # A better score in the same epoch, after a resume, replaces the file it would remove.
+        current = {str(path) for path in self._best_paths()}
+        for path in put_off:
+            if str(path) not in current:
+                backend.remove(path)
+
+    def _best_paths(self) -> list:
+        if len(self.key_indicators) == 1:
+            return [self.best_ckpt_path]
+        return list(self.best_ckpt_path_dict.values())

@@ -1,0 +1,27 @@
+"""What old checkpoints need on torch's allow-list, so that ``weights_only`` can stay on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+
+def allow_checkpoint_globals() -> None:
+    """Let ``torch.load(weights_only=True)`` read Runner checkpoints and the authors' ones.
+
+    A Runner stores its message hub (``HistoryBuffer``, numpy arrays); the authors stored a numpy
+    scalar. Only plain data types are allowed here; a file with anything else is still refused.
+    """
+    try:
+        from numpy._core import multiarray
+    except ImportError:  # numpy 1
+        from numpy.core import multiarray
+    named = [
+        # Pickles name these by the module of the numpy that wrote them.
+        (function, f'{module}.multiarray.{function.__name__}')
+        for function in (multiarray.scalar, multiarray._reconstruct)
+        for module in ('numpy.core', 'numpy._core')
+    ]
+    dtypes = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')]
+    torch.serialization.add_safe_globals([HistoryBuffer, np.dtype, np.ndarray, *dtypes, *named])

@@ -1,0 +1,57 @@
+"""Scores of a confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count labelled pixels by (true class, predicted class).
+
+    Args:
+        label, prediction: Integer arrays of one shape. Pixels whose label is not in
+            0 .. num_classes-1 (255, unlabelled) do not count.
+        num_classes: Number of classes.
+
+    Returns:
+        int64 (num_classes, num_classes); rows are true classes.
+    """
+    labelled = (label >= 0) & (label < num_classes)
+    pairs = label[labelled].astype(np.int64) * num_classes + prediction[labelled]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def scores(matrix: np.ndarray) -> dict[str, float | np.ndarray]:
+    """Scores from a confusion matrix, as shares of 1.
+
+    Args:
+        matrix: (n, n) counts, rows are true classes.
+
+    Returns:
+        ``mIoU`` (over classes that occur in label or prediction), ``OA`` overall accuracy, ``mAcc``
+        mean recall, ``FWIoU`` IoU weighted by the classes' shares, ``kappa``; and per class, arrays
+        (n,): ``IoU``, ``Acc``; NaN for a class that does not occur.
+    """
+    matrix = matrix.astype(np.float64)
+    hits, true, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    total = matrix.sum()
+    with np.errstate(invalid='ignore', divide='ignore'):
+        iou = hits / (true + predicted - hits)
+        recall = hits / true
+        accuracy = hits.sum() / total
+        chance = (true * predicted).sum() / total**2
+        kappa = (accuracy - chance) / (1 - chance)
+        weighted = np.nansum(iou * true) / total
+    return {
+        'mIoU': _mean(iou),
+        'OA': float(accuracy),
+        'mAcc': _mean(recall),
+        'FWIoU': float(weighted),
+        'kappa': float(kappa),
+        'IoU': iou,
+        'Acc': recall,
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')

@@ -1,0 +1,5 @@
+"""Data preprocessors."""
+
+from .multi_band import MultiBandDataPreProcessor
+
+__all__ = ['MultiBandDataPreProcessor']

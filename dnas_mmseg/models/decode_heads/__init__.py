@@ -1,0 +1,5 @@
+"""Decode heads."""
+
+from .dnas_head import DNASHead
+
+__all__ = ['DNASHead']

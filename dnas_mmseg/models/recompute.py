@@ -1,0 +1,39 @@
+"""Recomputation of activations that leaves batch norm's statistics alone the second time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def recompute(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """``module(*inputs)`` without keeping what lies between; it is computed again in backward.
+
+    The second computation normalises by the batch as the first did, but does not count the batch
+    in the running statistics again.
+    """
+    return checkpoint(
+        module,
+        *inputs,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _untracked_statistics(module)),
+    )
+
+
+@contextmanager
+def _untracked_statistics(module: nn.Module) -> Iterator[None]:
+    tracking = [
+        m
+        for m in module.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats and m.training
+    ]
+    for norm in tracking:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in tracking:
+            norm.track_running_stats = True

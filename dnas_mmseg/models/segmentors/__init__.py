@@ -1,0 +1,5 @@
+"""Segmentors."""
+
+from .searched_encoder_decoder import SearchedEncoderDecoder
+
+__all__ = ['SearchedEncoderDecoder']

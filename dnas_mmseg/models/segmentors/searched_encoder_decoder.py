@@ -1,0 +1,97 @@
+"""An encoder-decoder whose head follows the backbone's outputs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+from mmseg.models import EncoderDecoder
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+
+
+@MODELS.register_module()
+class SearchedEncoderDecoder(EncoderDecoder):
+    """:class:`EncoderDecoder` that fills in the heads' input channels from the backbone.
+
+    What an architecture's outputs are is known once it is built, so a config need not repeat it.
+    Where a head's config leaves them out, ``in_channels``, ``in_index`` and ``c1_in_channels`` are
+    taken from ``backbone.out_channels``: all outputs for heads that take several (DNASHead,
+    UPerHead, FPNHead), else the one at ``in_index`` (default -1, the coarsest). What the config
+    says always wins.
+
+    Args:
+        See :class:`mmseg.models.EncoderDecoder`.
+    """
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        super()._init_decode_head(self._with_inputs(decode_head))
+
+    def _init_auxiliary_head(self, auxiliary_head: dict | list[dict] | None) -> None:
+        if isinstance(auxiliary_head, (list, tuple)):
+            auxiliary_head = [self._with_inputs(head) for head in auxiliary_head]
+        elif auxiliary_head is not None:
+            auxiliary_head = self._with_inputs(auxiliary_head)
+        super()._init_auxiliary_head(auxiliary_head)
+
+    def _with_inputs(self, head: dict) -> dict:
+        """The head's config with its inputs filled in where they are left out."""
+        head = copy.deepcopy(head)
+        head_class = MODELS.get(head['type']) if isinstance(head['type'], str) else head['type']
+        if head_class is None:
+            return head  # the registry's own error says what is unknown
+        takes_c1 = _parameters(head_class).get('c1_in_channels')
+        if 'in_channels' in head and ('c1_in_channels' in head or takes_c1 is None):
+            return head
+        channels = self._feature_channels(head['type'])
+        if takes_c1 is not None:
+            head.setdefault('c1_in_channels', channels[0])
+        if 'in_channels' not in head:
+            if isinstance(head.get('in_index'), (list, tuple)) or _takes_several(head_class, head):
+                index = head.setdefault('in_index', list(range(len(channels))))
+                head['in_channels'] = [channels[i] for i in index]
+            else:
+                head['in_channels'] = channels[head.setdefault('in_index', -1)]
+        return head
+
+    def _feature_channels(self, head_type) -> tuple[int, ...]:
+        channels = getattr(self.backbone, 'out_channels', None)
+        if self.with_neck or not isinstance(channels, (tuple, list)):
+            between = 'the neck' if self.with_neck else type(self.backbone).__name__
+            raise ValueError(
+                f'the config of {head_type} leaves out in_channels, and {between} does not tell '
+                'its output channels: write in_channels and in_index in the config'
+            )
+        return tuple(channels)
+
+
+class _Declared(Exception):
+    """Carries a head's ``input_transform`` out of its constructor."""
+
+
+def _takes_several(head_class: type, head: dict) -> bool:
+    """Whether the head reads several feature maps.
+
+    Heads decide this in their constructors, which hand ``input_transform`` to the base class. The
+    constructor is run up to there.
+    """
+    if not issubclass(head_class, BaseDecodeHead):
+        return False
+
+    def declare(self, in_channels, in_index, input_transform):
+        raise _Declared(input_transform)
+
+    probe = type(head_class.__name__, (head_class,), {'_init_inputs': declare})
+    arguments = {key: value for key, value in head.items() if key != 'type'}
+    try:
+        probe(**{**arguments, 'in_channels': [1]})
+    except _Declared as declared:
+        return declared.args[0] is not None
+    except Exception:
+        # Its own arguments are wrong; building it for real will say how.
+        return False
+    return False
+
+
+def _parameters(head_class: type) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(head_class.__init__).parameters)

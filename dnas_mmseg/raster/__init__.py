@@ -1,0 +1,15 @@
+"""The only place that knows GDAL: exact reading whatever the tags, windows, atomic writing."""
+
+from ._gdal import RasterError
+from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
+from .writing import write_raster
+
+__all__ = [
+    'Raster',
+    'RasterError',
+    'RasterInfo',
+    'Window',
+    'nodata_mask',
+    'read_raster',
+    'write_raster',
+]

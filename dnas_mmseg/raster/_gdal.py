@@ -1,0 +1,43 @@
+"""GDAL, imported once, with errors as exceptions inside a block and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_INSTALL = """{problem}
+GDAL's Python bindings must match the system library and be built against the installed numpy:
+    apt-get install libgdal-dev
+    pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
+(on Python >= 3.12, `pip install gdal-wheel` needs no system library)."""
+
+try:
+    from osgeo import gdal
+except ImportError as error:
+    raise ImportError(_INSTALL.format(problem=f'GDAL cannot be imported ({error}).')) from error
+try:
+    from osgeo import gdal_array
+except ImportError as error:
+    raise ImportError(
+        _INSTALL.format(problem='GDAL was built without numpy (osgeo.gdal_array is missing).')
+    ) from error
+
+__all__ = ['RasterError', 'gdal', 'gdal_array', 'gdal_exceptions']
+
+
+class RasterError(OSError):
+    """A raster that cannot be read or written; the message names the file."""
+
+
+@contextmanager
+def gdal_exceptions() -> Iterator[None]:
+    """Make GDAL raise inside the block; other code in the process keeps its own setting."""
+    before = gdal.GetUseExceptions()
+    gdal.UseExceptions()
+    gdal.PushErrorHandler('CPLQuietErrorHandler')
+    try:
+        yield
+    finally:
+        gdal.PopErrorHandler()
+        if not before:
+            gdal.DontUseExceptions()

@@ -1,0 +1,115 @@
+"""Writing rasters: whole or not at all, tagged so that every reader returns the same samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.files import atomic_path
+
+from ._gdal import RasterError, gdal, gdal_exceptions
+
+_GDAL_TYPES = {
+    'uint8': gdal.GDT_Byte,
+    'uint16': gdal.GDT_UInt16,
+    'int16': gdal.GDT_Int16,
+    'float32': gdal.GDT_Float32,
+}
+_TIFF = ('PHOTOMETRIC=MINISBLACK', 'ALPHA=UNSPECIFIED', 'COMPRESS=DEFLATE', 'BIGTIFF=IF_SAFER')
+
+
+def write_raster(
+    path: str | os.PathLike,
+    samples: np.ndarray,
+    *,
+    names: Sequence[str] = (),
+    nodata: float | None = None,
+    crs: str = '',
+    transform: Sequence[float] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
+    options: Sequence[str] = _TIFF,
+) -> None:
+    """Write a GeoTIFF, or a PNG where the suffix says so.
+
+    Args:
+        path: The file; it appears under this name only when it is complete.
+        samples: (bands, height, width) or (height, width); uint8, uint16, int16 or float32.
+        names: Band descriptions (GeoTIFF).
+        nodata: Nodata value of all bands.
+        crs: Coordinate reference system as WKT (GeoTIFF).
+        transform: GDAL's affine geotransform (GeoTIFF).
+        palette: RGB colours of the values 0, 1, ...; for one band of uint8.
+        options: GDAL's creation options (GeoTIFF). The default marks no band as alpha or colour.
+
+    Raises:
+        RasterError: The type is unsupported or the file cannot be written.
+    """
+    samples = samples if samples.ndim == 3 else samples[None]
+    if samples.dtype.name not in _GDAL_TYPES:
+        raise RasterError(
+            f'{path}: cannot write {samples.dtype}; use one of {", ".join(_GDAL_TYPES)}'
+        )
+    png = Path(path).suffix.lower() == '.png'
+    try:
+        with atomic_path(path) as temporary, gdal_exceptions():
+            if png:
+                _write_png(temporary, samples, nodata, palette)
+            else:
+                dataset = _create('GTiff', str(temporary), samples, options)
+                _describe(dataset, nodata, palette)
+                for i, name in enumerate(names):
+                    dataset.GetRasterBand(i + 1).SetDescription(name)
+                if transform is not None:
+                    dataset.SetGeoTransform(list(transform))
+                if crs:
+                    dataset.SetProjection(crs)
+                _write_samples(dataset, samples)
+    except (RuntimeError, OSError) as error:
+        raise RasterError(f'{path}: cannot be written ({error})') from error
+
+
+def _write_png(path: Path, samples: np.ndarray, nodata, palette) -> None:
+    """PNG is written by copying from memory; GDAL cannot create one in place."""
+    memory = _create('MEM', '', samples, ())
+    _describe(memory, nodata, palette)
+    _write_samples(memory, samples)
+    copy = gdal.GetDriverByName('PNG').CreateCopy(str(path), memory)
+    _close(copy)
+    # Georeference and nodata would land in a side file; the label's image has them.
+    Path(f'{path}.aux.xml').unlink(missing_ok=True)
+
+
+def _create(driver: str, name: str, samples: np.ndarray, options: Sequence[str]):
+    bands, height, width = samples.shape
+    kind = _GDAL_TYPES[samples.dtype.name]
+    return gdal.GetDriverByName(driver).Create(
+        name, width, height, bands, kind, options=list(options)
+    )
+
+
+def _describe(dataset, nodata: float | None, palette) -> None:
+    for i in range(dataset.RasterCount):
+        if nodata is not None:
+            dataset.GetRasterBand(i + 1).SetNoDataValue(float(nodata))
+    if palette is not None:
+        table = gdal.ColorTable()
+        for value, colour in enumerate(palette):
+            table.SetColorEntry(value, (*map(int, colour), 255))
+        dataset.GetRasterBand(1).SetColorTable(table)
+
+
+def _write_samples(dataset, samples: np.ndarray) -> None:
+    for i, band in enumerate(samples):
+        dataset.GetRasterBand(i + 1).WriteArray(np.ascontiguousarray(band))
+    _close(dataset)
+
+
+def _close(dataset) -> None:
+    """Flush, and notice where flushing failed: GDAL reports a full disk only here."""
+    gdal.ErrorReset()
+    dataset.FlushCache()
+    if gdal.GetLastErrorType() >= gdal.CE_Failure:
+        raise RasterError(gdal.GetLastErrorMsg())

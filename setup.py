@@ -1,0 +1,48 @@
+"""Installation of dnas_mmseg.
+
+    pip install dnas_mmseg[onedl]        # or [openmmlab]; torch and GDAL as the README says
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name='dnas_mmseg',
+    version='0.1.0',
+    description='Architecture search and segmentation of multi-band remote-sensing imagery '
+    'for MMSegmentation (DNAS)',
+    long_description=Path('README.md').read_text(encoding='utf-8')
+    if Path('README.md').exists()
+    else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['dnas_mmseg', 'dnas_mmseg.*']),
+    package_data={'dnas_mmseg.architectures': ['published/*.json']},
+    python_requires='>=3.10',  # dataclasses with kw_only, zip with strict
+    install_requires=[
+        'torch>=2.5',  # add_safe_globals takes names: numpy 1 and numpy 2 checkpoints
+        'numpy>=1.26',  # numpy.core is still importable under its old name in pickles
+        'rich>=13',  # progress with an ETA; mmengine brings it too
+    ],
+    extras_require={
+        # The bindings must match the system's GDAL, so the version is the user's to pin.
+        'gdal': ['gdal>=3.4'],
+        # The maintained continuation: numpy 2, new torch, no compiled operators needed.
+        'onedl': [
+            'onedl-mmcv>=2.3',
+            'onedl-mmengine>=0.10.12',
+            'onedl-mmsegmentation>=1.4',
+        ],
+        # What most have installed. mmseg 1.2.2 imports mmcv.ops (compiled) and asserts < 2.2.
+        'openmmlab': [
+            'mmcv>=2.0.0rc4,<2.2',
+            'mmengine>=0.10.7',
+            'mmsegmentation==1.2.2',
+            'ftfy',  # mmseg 1.2.2 imports them without requiring them
+            'regex',
+            'setuptools<82',  # mmengine 0.10 imports pkg_resources
+        ],
+        'dev': ['pytest>=8', 'ruff>=0.9', 'pre-commit>=3'],
+    },
+)

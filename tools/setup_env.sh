@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Makes the environment that `make` works in. Called by the Makefile; running it again is harmless.
+#   STACK  onedl | openmmlab: the distributions that serve mmseg, mmengine and mmcv
+#   VENV   where the virtual environment goes
+#   PYTHON the interpreter it is made from (3.10 or newer)
+#   TORCH  what pip is asked for (default: torch==2.13.0)
+set -euo pipefail
+STACK=${STACK:-onedl} VENV=${VENV:-.venv} PYTHON=${PYTHON:-python3} TORCH=${TORCH:-torch==2.13.0}
+
+say() { printf '\n[set-up] %s\n' "$*"; }
+die() { printf '\n[set-up] ERROR: %s\n' "$*" >&2; exit 1; }
+
+case $STACK in onedl | openmmlab) ;; *) die "STACK=$STACK is unknown: use onedl or openmmlab." ;; esac
+command -v "$PYTHON" >/dev/null || die "$PYTHON not found: install Python 3.10 or newer, or say PYTHON=..."
+
+# 1. System libraries: GDAL with headers, what its bindings compile with, what OpenCV loads.
+missing=()
+command -v gdal-config >/dev/null || missing+=(libgdal-dev)
+command -v g++ >/dev/null || missing+=(g++)
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+"$PYTHON" -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")' \
+    2>/dev/null || missing+=(python3-dev)
+for pair in libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0; do
+    /sbin/ldconfig -p | grep -q "${pair%%:*}" || missing+=("${pair##*:}")
+done
+if ((${#missing[@]})); then
+    command -v apt-get >/dev/null ||
+        die "these Debian packages (or their like on your system) are missing: ${missing[*]}"
+    sudo=
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null && sudo -n true 2>/dev/null ||
+            die "installing system packages needs root. Ask an administrator to run
+           apt-get install ${missing[*]}
+         and then call make again."
+        sudo=sudo
+    fi
+    say "system packages: ${missing[*]}"
+    $sudo apt-get update -qq
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" >/dev/null
+fi
+
+# 2. The virtual environment and torch. setuptools >= 82 dropped pkg_resources, which mmengine 0.10
+#    of the openmmlab line and the build of mmcv 2.1 import.
+say "virtual environment $VENV ($("$PYTHON" --version)), $TORCH"
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+pip install 'setuptools<82' wheel ninja psutil 'numpy>=1.26' "$TORCH"
+
+# 3. GDAL's bindings: of the system library's version, compiled against the numpy just installed.
+#    A wheel cached from a build without numpy lacks gdal_array, hence --no-cache-dir.
+say "GDAL bindings $(gdal-config --version)"
+"$VENV/bin/python" -c 'from osgeo import gdal_array' 2>/dev/null ||
+    pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
+
+# 4. One of the two stacks, then this package.
+if [ "$STACK" = openmmlab ]; then
+    say 'mmcv 2.1 (compiled once, about a quarter of an hour on two cores; pip keeps the wheel)'
+    MAX_JOBS=${MAX_JOBS:-$(nproc)} pip install --no-build-isolation 'mmcv==2.1.0'
+fi
+say "stack $STACK and dnas_mmseg"
+pip install --no-build-isolation -e ".[$STACK,dev]"
+
+touch "$VENV/.ready"
