@@ -58,11 +58,13 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise CheckpointError(f'{path}: no such file') from None
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f'{path} is refused: it is damaged, or a pickle of something else than weights, which '
-            f'could run any code when loaded ({reason})'
-        ) from None
+        named = re.search(r'GLOBAL (\S+)', str(error))
+        if named:
+            raise CheckpointError(
+                f'{path} is refused: it holds {named[1]}, which is not weights; loading it could '
+                'run any code'
+            ) from None
+        raise CheckpointError(f'{path} is no checkpoint, or a damaged one') from None
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f'{path} holds no state_dict of tensors')

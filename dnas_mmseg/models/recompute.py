@@ -25,15 +25,15 @@ def recompute(module: nn.Module, *inputs: Tensor) -> Tensor:
 
 @contextmanager
 def _untracked_statistics(module: nn.Module) -> Iterator[None]:
-    tracking = [
-        m
-        for m in module.modules()
-        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats and m.training
-    ]
-    for norm in tracking:
-        norm.track_running_stats = False
+    """Batch norms update by momentum 0: the same kernels run, the statistics stay."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for norm in tracking:
-            norm.track_running_stats = True
+        for norm, momentum, counter in before:
+            norm.momentum, norm.num_batches_tracked = momentum, counter

@@ -96,7 +96,9 @@ def _describe(dataset, nodata: float | None, palette) -> None:
             dataset.GetRasterBand(i + 1).SetNoDataValue(float(nodata))
     if palette is not None:
         table = gdal.ColorTable()
-        for value, colour in enumerate(palette):
+        # PNG refuses samples beyond its palette; values without a colour are black.
+        for value in range(256):
+            colour = palette[value] if value < len(palette) else (0, 0, 0)
             table.SetColorEntry(value, (*map(int, colour), 255))
         dataset.GetRasterBand(1).SetColorTable(table)
 

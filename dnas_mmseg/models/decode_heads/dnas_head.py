@@ -57,11 +57,13 @@ class DNASHead(BaseDecodeHead):
             init_cfg=init_cfg,
             **kwargs,
         )
-        activation = [] if act_cfg is None else [MODELS.build(act_cfg)]
+
+        def layer(in_channels: int) -> nn.Sequential:
+            activation = [] if act_cfg is None else [MODELS.build(act_cfg)]
+            return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg), *activation)
+
         self.convs = nn.Sequential(
-            nn.Sequential(*conv_norm(self.in_channels, channels, 3, norm_cfg), *activation),
-            nn.Dropout(dropout_ratios[0]),
-            nn.Sequential(*conv_norm(channels, channels, 3, norm_cfg), *activation),
+            layer(self.in_channels), nn.Dropout(dropout_ratios[0]), layer(channels)
         )
         # The base class would drop whole channels here; DNAS drops single elements.
         self.dropout = nn.Dropout(dropout_ratios[1])

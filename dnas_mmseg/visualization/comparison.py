@@ -1,0 +1,82 @@
+"""Pictures beside each other: image, truth, prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from dnas_mmseg.files import atomic_path
+
+from .false_colour import class_colours, false_colour
+
+
+class Row(NamedTuple):
+    """One tile: image (H, W, bands), truth and prediction as train ids (H, W)."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def save_comparison(
+    path: str | os.PathLike,
+    rows: Sequence[Row],
+    *,
+    bands: Sequence[str],
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    title: str = '',
+) -> None:
+    """Write a PNG with a row a tile: false colour, truth, prediction, and a legend."""
+    save_pictures(
+        path,
+        [
+            [
+                false_colour(row.image, bands),
+                class_colours(row.truth, palette),
+                class_colours(row.prediction, palette),
+            ]
+            for row in rows
+        ],
+        headings=('image', 'truth', 'prediction'),
+        classes=classes,
+        palette=palette,
+        title=title,
+    )
+
+
+def save_pictures(
+    path: str | os.PathLike,
+    rows: Sequence[Sequence[np.ndarray]],
+    *,
+    headings: Sequence[str],
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    title: str = '',
+) -> None:
+    """Write a PNG of RGB pictures (H, W, 3) in rows, with a heading a column and a legend."""
+    columns = len(headings)
+    figure = Figure(figsize=(2.5 * max(columns, 3), 2.5 * len(rows) + 0.9), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, pictures in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture, interpolation='nearest')
+            axis.set_axis_off()
+    for axis, heading in zip(axes[0], headings, strict=True):
+        axis.set_title(heading, fontsize=11)
+    handles = [
+        Patch(facecolor=np.array(colour) / 255, edgecolor='grey', label=name)
+        for name, colour in (*zip(classes, palette, strict=True), ('unlabelled', (0, 0, 0)))
+    ]
+    figure.legend(handles=handles, loc='outside lower center', ncols=6, frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)

@@ -1,0 +1,49 @@
+"""Pictures of multi-band images and of class maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+COLOUR_INFRARED = ('nir', 'red', 'green')
+TRUE_COLOUR = ('red', 'green', 'blue')
+
+
+def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
+    """Which bands to show as red, green and blue.
+
+    Colour infrared where the names allow it, else true colour, else the first three; a single band
+    is shown in grey.
+    """
+    bands = tuple(bands)
+    for wanted in (COLOUR_INFRARED, TRUE_COLOUR):
+        if all(name in bands for name in wanted):
+            return tuple(bands.index(name) for name in wanted)
+    return (0, 1, 2) if channels >= 3 else (0, 0, 0)
+
+
+def false_colour(
+    image: np.ndarray, bands: Sequence[str] = (), percentiles: tuple[float, float] = (2, 98)
+) -> np.ndarray:
+    """An RGB picture of an image of any bands and type.
+
+    Args:
+        image: (H, W, bands).
+        bands: Their names; see :func:`display_bands`.
+        percentiles: Each band shown is stretched between these.
+
+    Returns:
+        uint8 (H, W, 3). Missing samples (NaN) are black.
+    """
+    shown = image[..., display_bands(bands, image.shape[2])].astype(np.float32)
+    low, high = np.nanpercentile(shown, percentiles, axis=(0, 1))
+    stretched = (shown - low) / np.maximum(high - low, 1e-6)
+    return (np.nan_to_num(stretched).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def class_colours(ids: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """Train ids (H, W) as uint8 (H, W, 3) in the palette's colours; what is no class is black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[ids]

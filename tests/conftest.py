@@ -1,0 +1,77 @@
+"""Fixtures: a registry scope, small rasters and data roots made on the spot, the shared material."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+import dnas_mmseg  # noqa: F401  registers everything
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+from dnas_mmseg.raster import write_raster
+
+# The networks here are tiny: threads would wait for each other longer than they work.
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))
+
+
+@pytest.fixture(autouse=True)
+def _scope_and_seed():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of recorded outputs and real tiles; skips where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip(f'no shared folder at {SHARED} (DNAS_SHARED says where it is)')
+    return SHARED
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """Six tiles of 64 x 64 in a data root with lists and ``dataset.json``; labels are train ids."""
+    return make_data_root(tmp_path / 'data')
+
+
+def make_data_root(
+    root: Path,
+    *,
+    count: int = 6,
+    size: int = 64,
+    bands: tuple[str, ...] = BANDS,
+    dtype: str = 'uint8',
+    describe: bool = True,
+) -> Path:
+    """Tiles whose class shows in the first band, so that a network can learn it."""
+    rng = np.random.default_rng(1)
+    lines = []
+    for i in range(count):
+        ids = np.repeat(np.arange(5), -(-size // 5))[:size].astype(np.uint8)
+        ids = np.roll(np.tile(ids, (size, 1)), i * 7, axis=1)
+        ids[:4, :4] = 255
+        samples = rng.integers(0, 40, (len(bands), size, size)) + 40 * (ids % 6)
+        write_raster(root / f'images/t_{i}_0.tif', samples.astype(dtype), names=bands)
+        write_raster(root / f'labels/t_{i}_0.png', ids, palette=PALETTE)
+        lines.append(f'images/t_{i}_0.tif\tlabels/t_{i}_0.png\n')
+    for split, part in (('train', lines[:-2]), ('val', lines[-2:]), ('test', lines[-2:])):
+        (root / f'{split}.txt').write_text(''.join(part))
+    if describe:
+        DatasetDescription(
+            bands=bands, classes=CLASSES, palette=PALETTE, label_convention='train_id', dtype=dtype
+        ).save(root)
+    return root

@@ -1,0 +1,65 @@
+import warnings
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+
+def build(bands=4, mean=100.0, std=50.0, **kwargs):
+    return MODELS.build(
+        dict(type='MultiBandDataPreProcessor', mean=[mean] * bands, std=[std] * bands, **kwargs)
+    )
+
+
+@pytest.mark.parametrize('bands', [1, 2, 3, 4, 5, 13])
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.uint16, torch.float32])
+def test_any_bands_and_types_are_normalised(bands, dtype):
+    image = torch.arange(bands * 6).view(bands, 2, 3)
+    out = build(bands)({'inputs': [image.to(dtype)]})['inputs']
+    torch.testing.assert_close(out, ((image.float() - 100) / 50)[None])
+
+
+def test_a_training_batch_is_padded_to_its_largest_with_255():
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=torch.ones(1, *size, dtype=torch.long)))
+        for size in ((8, 8), (6, 9))
+    ]
+    inputs = [torch.zeros(4, 8, 8), torch.zeros(4, 6, 9)]
+    out = build()({'inputs': inputs, 'data_samples': samples}, training=True)
+    assert out['inputs'].shape == (2, 4, 8, 9)
+    assert (out['data_samples'][1].gt_sem_seg.data[0, 6:] == 255).all()
+
+
+def test_the_wrong_number_of_bands_names_the_file():
+    sample = SegDataSample(metainfo=dict(img_path='five.tif'))
+    with pytest.raises(ValueError, match=r'five\.tif has 5 bands, but mean and std .* for 4'):
+        build()({'inputs': [torch.zeros(5, 4, 4)], 'data_samples': [sample]})
+
+
+def test_missing_samples_become_the_mean():
+    image = torch.full((4, 2, 2), 150.0)
+    image[:, 0, 0] = float('nan')
+    out = build()({'inputs': [image]})['inputs']
+    assert out[0, :, 0, 0].tolist() == [0.0] * 4
+    assert out[0, :, 1, 1].tolist() == [1.0] * 4
+
+
+def test_statistics_of_another_bit_depth_are_warned_about():
+    image = torch.full((4, 2, 2), 4000, dtype=torch.uint16)
+    with pytest.warns(UserWarning, match='uint16, up to 4000.*look like 8-bit statistics'):
+        build()({'inputs': [image]})
+    with pytest.warns(UserWarning, match='look like 16-bit statistics'):
+        build(mean=3000.0, std=900.0)({'inputs': [torch.zeros(4, 2, 2, dtype=torch.uint8)]})
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        build(mean=3000.0, std=900.0)({'inputs': [image]})
+        build()({'inputs': [torch.full((4, 2, 2), 200, dtype=torch.uint8)]})
+
+
+def test_impossible_statistics_are_refused():
+    with pytest.raises(ValueError, match='mean has 3 bands, std has 4'):
+        MODELS.build(dict(type='MultiBandDataPreProcessor', mean=[1.0] * 3, std=[1.0] * 4))
+    with pytest.raises(ValueError, match='needs a positive one'):
+        build(std=0.0)

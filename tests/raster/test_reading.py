@@ -1,0 +1,161 @@
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from osgeo import gdal
+
+from dnas_mmseg.raster import Raster, RasterError, Window, nodata_mask, read_raster, write_raster
+
+TYPES = {
+    'uint8': gdal.GDT_Byte,
+    'int16': gdal.GDT_Int16,
+    'uint16': gdal.GDT_UInt16,
+    'float32': gdal.GDT_Float32,
+}
+
+
+def write_plain(path, samples, *options):
+    """By GDAL alone, with any creation options."""
+    bands, height, width = samples.shape
+    kind = TYPES[samples.dtype.name]
+    dataset = gdal.GetDriverByName('GTiff').Create(
+        str(path), width, height, bands, kind, options=list(options)
+    )
+    for i, band in enumerate(samples):
+        dataset.GetRasterBand(i + 1).WriteArray(band)
+    return dataset
+
+
+@pytest.fixture
+def samples(rng):
+    return rng.integers(0, 256, (4, 37, 53)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('dtype', TYPES)
+@pytest.mark.parametrize('photometric', ['CMYK', 'RGB', 'MINISBLACK', 'MINISWHITE'])
+def test_four_bands_come_back_as_stored(tmp_path, samples, dtype, photometric):
+    stored = samples.astype(dtype)
+    layouts = itertools.product(
+        ('PIXEL', 'BAND'), ('NONE', 'DEFLATE', 'LZW', 'PACKBITS'), ('YES', 'NO')
+    )
+    for i, (interleave, compression, tiled) in enumerate(layouts):
+        path = tmp_path / f'{i}.tif'
+        write_plain(
+            path,
+            stored,
+            f'PHOTOMETRIC={photometric}',
+            f'INTERLEAVE={interleave}',
+            f'COMPRESS={compression}',
+            f'TILED={tiled}',
+        )
+        read = read_raster(path)
+        assert read.dtype == stored.dtype
+        np.testing.assert_array_equal(read, stored)
+
+
+def test_the_cmyk_trap_is_real(tmp_path, samples):
+    """A plain open changes these samples; if it ever does not, the raw open is not needed."""
+    write_plain(tmp_path / 'cmyk.tif', samples, 'PHOTOMETRIC=CMYK')
+    plain = gdal.Open(str(tmp_path / 'cmyk.tif')).ReadAsArray()
+    assert (plain[3] == 255).all()
+    np.testing.assert_array_equal(read_raster(tmp_path / 'cmyk.tif'), samples)
+
+
+@pytest.mark.parametrize('alpha', ['YES', 'NO', 'UNSPECIFIED', 'PREMULTIPLIED'])
+def test_rgba_and_unspecified_extra_bands(tmp_path, samples, alpha):
+    write_plain(tmp_path / 'a.tif', samples, 'PHOTOMETRIC=RGB', f'ALPHA={alpha}')
+    np.testing.assert_array_equal(read_raster(tmp_path / 'a.tif'), samples)
+
+
+@pytest.mark.parametrize('bands', [1, 2, 3, 5, 13])
+def test_any_number_of_bands(tmp_path, rng, bands):
+    stored = rng.integers(0, 60000, (bands, 20, 31)).astype(np.uint16)
+    write_plain(tmp_path / 'a.tif', stored)
+    np.testing.assert_array_equal(read_raster(tmp_path / 'a.tif'), stored)
+
+
+def test_palette_images_give_their_indices(tmp_path, samples):
+    dataset = write_plain(tmp_path / 'a.tif', samples[:1], 'PHOTOMETRIC=PALETTE')
+    table = gdal.ColorTable()
+    for value in range(256):
+        table.SetColorEntry(value, (255 - value, 7, 9, 255))
+    dataset.GetRasterBand(1).SetColorTable(table)
+    dataset = None
+    np.testing.assert_array_equal(read_raster(tmp_path / 'a.tif'), samples[:1])
+
+
+def test_info(tmp_path, samples):
+    transform = (1000.0, 4.0, 0.0, 2000.0, 0.0, -4.0)
+    path = tmp_path / 'a.tif'
+    write_raster(path, samples, names=('NIR', 'Red', 'x', 'y'), nodata=0, transform=transform)
+    with Raster(path) as raster:
+        info = raster.info
+    assert (info.shape, info.bands, info.dtype) == ((37, 53), 4, 'uint8')
+    assert info.names == ('nir', 'red', 'x', 'y')
+    assert info.nodata == (0, 0, 0, 0)
+    assert info.transform == transform
+    write_plain(tmp_path / 'b.tif', samples)
+    info = Raster(tmp_path / 'b.tif').info
+    assert (info.names, info.nodata, info.transform) == ((), (None,) * 4, None)
+
+
+def test_windows(tmp_path, samples):
+    write_raster(tmp_path / 'a.tif', samples)
+    raster = Raster(tmp_path / 'a.tif')
+    window = Window(row=5, column=11, height=20, width=7)
+    np.testing.assert_array_equal(raster.read(window), samples[:, 5:25, 11:18])
+    for outside in (Window(-1, 0, 2, 2), Window(30, 0, 8, 2), Window(0, 50, 2, 4)):
+        with pytest.raises(RasterError, match='does not lie in 37 rows x 53 columns'):
+            raster.read(outside)
+
+
+def test_a_reader_opens_its_own_handle_elsewhere(tmp_path, samples):
+    write_raster(tmp_path / 'a.tif', samples)
+    raster = Raster(tmp_path / 'a.tif')
+    raster.read()
+    again = pickle.loads(pickle.dumps(raster))
+    np.testing.assert_array_equal(again.read(), samples)
+
+
+@pytest.mark.parametrize('kept', [0, 3, 60, 400, 0.5, 0.99])
+def test_truncated_files_are_named(tmp_path, rng, kept):
+    path = tmp_path / 'scene.tif'
+    write_raster(path, rng.integers(0, 255, (4, 100, 100)).astype(np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: kept if isinstance(kept, int) else int(kept * len(whole))])
+    with pytest.raises(RasterError, match=r'scene\.tif: '):
+        read_raster(path)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(RasterError, match=r'nowhere\.tif: no such file'):
+        read_raster(tmp_path / 'nowhere.tif')
+    (tmp_path / 'text.tif').write_text('no raster' * 100)
+    with pytest.raises(RasterError, match=r'text\.tif: not a raster'):
+        read_raster(tmp_path / 'text.tif')
+
+
+def test_errors_stay_inside(tmp_path):
+    """The process keeps its own way of reporting GDAL errors."""
+    gdal.DontUseExceptions()
+    with pytest.raises(RasterError):
+        read_raster(tmp_path / 'nowhere.tif')
+    assert not gdal.GetUseExceptions()
+
+
+def test_nodata_is_where_every_declaring_band_holds_it():
+    samples = np.array([[[0, 0, 5]], [[0, 7, 5]]], np.uint8)
+    np.testing.assert_array_equal(nodata_mask(samples, (0, 0)), [[True, False, False]])
+    np.testing.assert_array_equal(nodata_mask(samples, (0, None)), [[True, True, False]])
+    assert nodata_mask(samples, (None, None)) is None
+    assert nodata_mask(samples, (9, 9)) is None
+    with_nan = np.array([[[np.nan, 1]], [[2, 2]]], np.float32)
+    np.testing.assert_array_equal(nodata_mask(with_nan, (float('nan'), None)), [[True, False]])
+
+
+def test_real_tiles(shared):
+    info = Raster(shared / 'data/naip_rgbn/images/naip_13476.tif').info
+    assert (info.bands, info.dtype, info.names) == (4, 'uint8', ('red', 'green', 'blue', 'nir'))
+    assert 'UTM zone 17N' in info.crs
+    assert Raster(shared / 'data/s2_uint16/images/s2_0011.tif').info.dtype == 'uint16'

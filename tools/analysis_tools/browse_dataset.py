@@ -1,0 +1,92 @@
+"""Look at a data set: check every file, or see what the training pipeline makes of it.
+
+    python tools/analysis_tools/browse_dataset.py CONFIG --check        # all files, statistics
+    python tools/analysis_tools/browse_dataset.py CONFIG --out-dir D    # pictures
+
+--check opens every image and label: missing and truncated files, bands, types, sizes, label values out
+of range; and prints class shares and per-band mean and std, ready to paste into a config. It exits
+with 1 where something is wrong.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from dnas_mmseg.apis.command_line import load_config, user_errors
+from dnas_mmseg.datasets import class_weights, inspect_pairs, summarise
+from dnas_mmseg.visualization import save_samples
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument('--check', action='store_true', help='check all files, print statistics')
+    parser.add_argument('--workers', type=int, default=0, help='processes for --check')
+    parser.add_argument('--out-dir', type=Path, default=Path('browse'), help='for the pictures')
+    parser.add_argument('--number', type=int, default=12, help='of samples to draw (default: 12)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings'
+    )
+    return parser.parse_args()
+
+
+def check(dataset, workers: int) -> bool:
+    """Print what is in the data set; whether all is well."""
+    pairs = dataset.pairs
+    reports = inspect_pairs(
+        pairs,
+        dataset.expected,
+        statistics=True,
+        workers=workers,
+        track=lambda reports: track(reports, description='checking', total=len(pairs)),
+    )
+    summary = summarise(reports, dataset.labels)
+    sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in summary.sizes.items())
+    print(f'{summary.files} pairs; sizes {sizes}; types {summary.dtypes}')
+    classes = dataset.METAINFO.get('classes') or dataset.metainfo['classes']
+    shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
+    table = Table('class', 'share', 'weight', title=f'unlabelled: {100 * summary.unlabelled:.2f} %')
+    for row in zip(classes, shares, class_weights(shares), strict=True):
+        table.add_row(row[0], f'{100 * row[1]:.2f} %', f'{row[2]:g}')
+    Console().print(table)
+    if summary.mean is not None:
+        print('data_preprocessor = dict(')
+        print(f"    type='MultiBandDataPreProcessor',  # {', '.join(dataset.bands)}")
+        print(f'    mean={[round(float(value), 2) for value in summary.mean]},')
+        print(f'    std={[round(float(value), 2) for value in summary.std]},')
+        print(')')
+    print(f'class_weight={class_weights(shares)}')
+    for problem in summary.problems:
+        print(f'PROBLEM  {problem}')
+    print(f'{len(summary.problems)} problems')
+    return not summary.problems
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
+        init_default_scope(config.get('default_scope', 'mmseg'))
+        settings = config[f'{args.split}_dataloader'].dataset
+        if args.check:
+            settings.check_files = 0  # all of them are checked below, and reported together
+            dataset = DATASETS.build(settings)
+            sys.exit(0 if check(dataset, args.workers) else 1)
+        dataset = DATASETS.build(settings)
+        for path in save_samples(dataset, args.out_dir, args.number):
+            print(path)
+
+
+if __name__ == '__main__':
+    main()
