@@ -21,7 +21,7 @@ setup(
     package_data={'dnas_mmseg.architectures': ['published/*.json']},
     python_requires='>=3.10',  # dataclasses with kw_only, zip with strict
     install_requires=[
-        'torch>=2.5',  # add_safe_globals takes names: numpy 1 and numpy 2 checkpoints
+        'torch>=2.6',  # add_safe_globals takes names: checkpoints of numpy 1 and of numpy 2
         'numpy>=1.26',  # numpy.core is still importable under its old name in pickles
         'rich>=13',  # progress with an ETA; mmengine brings it too
     ],

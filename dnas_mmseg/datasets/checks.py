@@ -35,7 +35,7 @@ class PairReport:
 
     Attributes:
         problems: What is wrong, a sentence each.
-        shape, dtype: Of the image.
+        shape, bands, dtype: Of the image.
         values: Label values as stored; empty for coloured labels.
         class_pixels: Labelled pixels of each class, shape (num_classes,).
         pixels: Valid pixels of the image.
@@ -44,6 +44,7 @@ class PairReport:
 
     problems: list[str] = field(default_factory=list)
     shape: tuple[int, int] | None = None
+    bands: int | None = None
     dtype: str | None = None
     values: set[int] = field(default_factory=set)
     class_pixels: np.ndarray | None = None
@@ -67,7 +68,7 @@ def inspect_pair(
     try:
         with Raster(image_path) as raster:
             info = raster.info
-            report.shape, report.dtype = info.shape, info.dtype
+            report.shape, report.bands, report.dtype = info.shape, info.bands, info.dtype
             report.problems += _check_bands(info, expected)
             if expected.dtype and info.dtype != expected.dtype:
                 report.problems.append(
@@ -127,6 +128,7 @@ class DatasetSummary:
         files: Number of pairs.
         problems: Every problem, the labels' convention included.
         sizes: Pairs by (height, width).
+        bands: Pairs by number of bands.
         dtypes: Pairs by sample type.
         class_pixels: Labelled pixels of each class.
         unlabelled: Share of pixels without a class.
@@ -136,6 +138,7 @@ class DatasetSummary:
     files: int = 0
     problems: list[str] = field(default_factory=list)
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    bands: dict[int, int] = field(default_factory=dict)
     dtypes: dict[str, int] = field(default_factory=dict)
     class_pixels: np.ndarray | None = None
     unlabelled: float = 0.0
@@ -153,12 +156,16 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         summary.problems += report.problems
         values |= report.values
         if report.shape:
-            summary.sizes[report.shape] = summary.sizes.get(report.shape, 0) + 1
-            summary.dtypes[report.dtype] = summary.dtypes.get(report.dtype, 0) + 1
+            for counts, key in (
+                (summary.sizes, report.shape),
+                (summary.bands, report.bands),
+                (summary.dtypes, report.dtype),
+            ):
+                counts[key] = counts.get(key, 0) + 1
             area += report.shape[0] * report.shape[1]
         if report.class_pixels is not None:
             summary.class_pixels += report.class_pixels
-        if report.totals is not None:
+        if report.totals is not None and report.bands == next(iter(summary.bands)):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
     other = labels.looks_like(values)
@@ -167,7 +174,12 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
             f"the labels hold {_ranges(values)}: this looks like label_convention='{other}', not "
             f"'{labels.convention}'"
         )
-    for kind, counts in (('types', summary.dtypes), ('sizes', summary.sizes)):
+    differing = (
+        ('numbers of bands', summary.bands),
+        ('types', summary.dtypes),
+        ('sizes', summary.sizes),
+    )
+    for kind, counts in differing:
         if len(counts) > 1:
             listed = ', '.join(
                 f'{_size(key) if isinstance(key, tuple) else key} ({count})'

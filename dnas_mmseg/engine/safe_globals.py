@@ -21,19 +21,17 @@ def allow_checkpoint_globals() -> None:
         from numpy._core import multiarray
     except ImportError:  # numpy 1
         from numpy.core import multiarray
-    named = [
+    plain = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')]
+    plain += [HistoryBuffer, np.dtype, np.ndarray]
+    # All by name: where mmengine allows the bare classes while it loads, it forbids them afterwards.
+    named = [(kind, f'{kind.__module__}.{kind.__name__}') for kind in plain]
+    named += [
         # Pickles name these by the module of the numpy that wrote them.
         (function, f'{module}.multiarray.{function.__name__}')
         for function in (multiarray.scalar, multiarray._reconstruct)
         for module in ('numpy.core', 'numpy._core')
     ]
-    dtypes = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')]
-    torch.serialization.add_safe_globals(
-        [
-            *(HistoryBuffer, np.dtype, np.ndarray, *dtypes, *named),
-            (_history_statistic, 'builtins.getattr'),
-        ]
-    )
+    torch.serialization.add_safe_globals([*named, (_history_statistic, 'builtins.getattr')])
 
 
 def _history_statistic(owner: object, name: str) -> object:

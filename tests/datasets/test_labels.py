@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from dnas_mmseg.datasets import LabelEncoding, LabelError, class_weights
+from dnas_mmseg.datasets.gid5 import PALETTE
+
+
+def test_conventions_agree():
+    ids = np.array([[0, 1, 2, 3, 4, 255]], np.uint8)
+    index = np.where(ids == 255, 0, ids + 1).astype(np.uint8)
+    table = np.zeros((256, 3), np.uint8)
+    table[:5] = PALETTE
+    rgb = table[ids].transpose(2, 0, 1)
+    for convention, samples in (('train_id', ids[None]), ('index', index[None]), ('rgb', rgb)):
+        encoded = LabelEncoding(convention, 5, PALETTE).encode(samples)
+        assert encoded.dtype == np.uint8
+        np.testing.assert_array_equal(encoded, ids)
+    with_alpha = np.concatenate([rgb, np.full((1, 1, 6), 255, np.uint8)])
+    np.testing.assert_array_equal(LabelEncoding('rgb', 5, PALETTE).encode(with_alpha), ids)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.uint16, np.float32])
+def test_other_types_of_label_files(dtype):
+    encoded = LabelEncoding('index', 5).encode(np.array([[[0, 3, 5]]], dtype))
+    np.testing.assert_array_equal(encoded, [[255, 2, 4]])
+
+
+def test_unknown_values_are_counted():
+    encoding = LabelEncoding('train_id', 5)
+    label = np.array([[[0, 7, 7, 9, 255]]], np.uint8)
+    with pytest.raises(LabelError, match=r'7 \(2 pixels\), 9 \(1 pixels\).*0 \.\. 4 and 255'):
+        encoding.encode(label)
+    np.testing.assert_array_equal(encoding.encode(label, strict=False), [[0, 255, 255, 255, 255]])
+    with pytest.raises(LabelError, match=r'300 \(1 pixels\), -1 \(1 pixels\)'):
+        encoding.encode(np.array([[[300, -1, 0]]], np.int16))
+    with pytest.raises(LabelError, match=r'\(1, 2, 3\) \(1 pixels\)'):
+        LabelEncoding('rgb', 5, PALETTE).encode(np.array([[[1]], [[2]], [[3]]], np.uint8))
+
+
+def test_the_other_convention_is_recognised():
+    with pytest.raises(LabelError, match="looks like label_convention='index'"):
+        LabelEncoding('train_id', 5).encode(np.array([[[0, 1, 5]]], np.uint8))
+    with pytest.raises(LabelError, match="looks like label_convention='train_id'"):
+        LabelEncoding('index', 5).encode(np.array([[[0, 4, 255]]], np.uint8))
+    assert LabelEncoding('train_id', 5).looks_like({0, 4}) is None
+    assert LabelEncoding('train_id', 5).looks_like({0, 4, 255}) is None
+    assert LabelEncoding('index', 5).looks_like({0, 1, 5}) is None
+
+
+def test_the_wrong_number_of_bands():
+    with pytest.raises(LabelError, match="3 bands, convention 'index' needs 1.*label_convention='rgb'"):
+        LabelEncoding('index', 5).encode(np.zeros((3, 2, 2), np.uint8))
+    with pytest.raises(LabelError, match='1 bands.*needs 3'):
+        LabelEncoding('rgb', 5, PALETTE).encode(np.zeros((1, 2, 2), np.uint8))
+
+
+def test_impossible_encodings():
+    with pytest.raises(LabelError, match="'ids' is unknown"):
+        LabelEncoding('ids', 5)
+    with pytest.raises(LabelError, match='a colour a class, the palette has 0 for 5'):
+        LabelEncoding('rgb', 5)
+
+
+def test_weights_are_median_over_share():
+    assert class_weights([0.5, 0.25, 0.125, 0.125]) == [0.375, 0.75, 1.5, 1.5]
+    assert class_weights([30, 0, 10]) == [0.6667, 0.0, 2.0]

@@ -1,0 +1,197 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.datasets import DatasetError, GID5Dataset, MultiBandSegDataset
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+from dnas_mmseg.raster import read_raster, write_raster
+
+from ..conftest import make_data_root
+
+PIPELINE = [dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations')]
+
+
+def test_a_described_data_root_needs_nothing_else(data_root):
+    dataset = DATASETS.build(
+        dict(type='MultiBandSegDataset', data_root=str(data_root), ann_file='train.txt')
+    )
+    assert len(dataset) == 4
+    assert dataset.metainfo['classes'] == CLASSES
+    assert dataset.metainfo['bands'] == BANDS
+    assert dataset.pairs[0] == (
+        str(data_root / 'images/t_0_0.tif'),
+        str(data_root / 'labels/t_0_0.png'),
+    )
+
+
+def test_samples_are_what_the_files_hold(data_root):
+    dataset = GID5Dataset(data_root=str(data_root), ann_file='train.txt', pipeline=PIPELINE)
+    sample = dataset[1]
+    image, label = dataset.pairs[1]
+    np.testing.assert_array_equal(sample['img'].transpose(2, 0, 1), read_raster(image))
+    np.testing.assert_array_equal(sample['gt_seg_map'], read_raster(label)[0])
+    assert sample['bands'] == BANDS
+
+
+def test_options_stand_in_for_a_missing_description(tmp_path):
+    root = make_data_root(tmp_path / 'd', describe=False)
+    with pytest.raises(DatasetError, match=r'the classes are unknown: give metainfo=.*dataset\.json'):
+        MultiBandSegDataset(data_root=str(root), ann_file='train.txt')
+    with pytest.raises(DatasetError, match='label_convention is unknown'):
+        MultiBandSegDataset(
+            data_root=str(root), ann_file='train.txt', metainfo=dict(classes=CLASSES)
+        )
+    dataset = MultiBandSegDataset(
+        data_root=str(root),
+        ann_file='train.txt',
+        metainfo=dict(classes=CLASSES, palette=PALETTE, bands=BANDS),
+        label_convention='train_id',
+    )
+    assert len(dataset) == 4
+
+
+def test_folders_are_paired_by_name(data_root):
+    assert len(GID5Dataset(data_root=str(data_root))) == 6
+    (data_root / 'labels/t_3_0.png').unlink()
+    shutil.copy(data_root / 'labels/t_1_0.png', data_root / 'labels/odd.png')
+    with pytest.raises(DatasetError) as error:
+        GID5Dataset(data_root=str(data_root))
+    assert 't_3_0.tif: image without label' in str(error.value)
+    assert 'odd.png: label without image' in str(error.value)
+
+
+def test_images_alone(data_root):
+    dataset = GID5Dataset(
+        data_root=str(data_root), data_prefix=dict(img_path='images', seg_map_path=None)
+    )
+    assert dataset.pairs[0][1] is None
+
+
+def test_names_relative_to_the_folders_and_absolute_ones(data_root):
+    lines = ['t_0_0.tif\tt_0_0.png', f'{data_root}/images/t_1_0.tif\t{data_root}/labels/t_1_0.png']
+    (data_root / 'mixed.txt').write_text('\ufeff' + '\r\n'.join(lines), encoding='utf-8')
+    assert len(GID5Dataset(data_root=str(data_root), ann_file='mixed.txt')) == 2
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('', r'list\.txt is empty'),
+        ('\n \n', r'list\.txt is empty'),
+        ('images/t_0_0.tif labels/t_0_0.png\n', r'list\.txt:1: expected "image<TAB>label"'),
+        ('images/t_0_0.tif\tlabels/no.png\n', r'list\.txt:1: label .*no\.png does not exist'),
+        ('\nimages/no.tif\tlabels/t_0_0.png\n', r'list\.txt:2: image .*no\.tif does not exist'),
+    ],
+)
+def test_broken_lists(data_root, content, message):
+    (data_root / 'list.txt').write_text(content)
+    with pytest.raises(DatasetError, match=message):
+        GID5Dataset(data_root=str(data_root), ann_file='list.txt')
+
+
+def test_a_missing_list_and_an_empty_folder(data_root, tmp_path):
+    with pytest.raises(DatasetError, match=r'no\.txt: no such list file'):
+        GID5Dataset(data_root=str(data_root), ann_file='no.txt')
+    for name in ('images', 'labels'):
+        (tmp_path / 'empty' / name).mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"no files with suffix '\.tif'"):
+        GID5Dataset(data_root=str(tmp_path / 'empty'))
+    with pytest.raises(DatasetError, match='no such folder'):
+        GID5Dataset(data_root=str(tmp_path / 'nowhere'))
+
+
+def spoil(root: Path, kind: str) -> None:
+    image, label = root / 'images/t_1_0.tif', root / 'labels/t_1_0.png'
+    ids = read_raster(label)[0]
+    if kind == 'five bands':
+        write_raster(image, np.zeros((5, 64, 64), np.uint8))
+    elif kind == 'uint16':
+        write_raster(image, np.zeros((4, 64, 64), np.uint16))
+    elif kind == 'band order':
+        write_raster(image, np.zeros((4, 64, 64), np.uint8), names=('red', 'green', 'blue', 'nir'))
+    elif kind == 'truncated':
+        image.write_bytes(image.read_bytes()[:-2000])
+        image.write_bytes(image.read_bytes()[:300])
+    elif kind == 'label size':
+        write_raster(label, ids[:32])
+    elif kind == 'image size':
+        write_raster(image, np.zeros((4, 32, 32), np.uint8))
+        write_raster(label, ids[:32, :32])
+    elif kind == 'value 7':
+        ids[10, 10:13] = 7
+        write_raster(label, ids)
+    elif kind == 'coloured label':
+        write_raster(label, np.zeros((3, 64, 64), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        ('five bands', r't_1_0\.tif: 5 bands, expected 4 \(nir, red, green, blue\)'),
+        ('uint16', r't_1_0\.tif: samples are uint16, expected uint8'),
+        ('band order', r'descriptions say the order is red, green, blue, nir'),
+        ('truncated', r't_1_0\.tif: '),
+        ('label size', r't_1_0\.png: label of 32 x 64 for an image of 64 x 64'),
+        ('image size', r'images of different sizes: 64 x 64 \(3\), 32 x 32 \(1\)'),
+        ('value 7', r't_1_0\.png: label values 7 \(3 pixels\) are unknown'),
+        ('coloured label', r't_1_0\.png: the label has 3 bands'),
+    ],
+)
+def test_bad_files_show_before_training(data_root, kind, message):
+    spoil(data_root, kind)
+    with pytest.raises(DatasetError, match=message):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt')
+    # Not among the first: it shows in --check instead.
+    GID5Dataset(data_root=str(data_root), ann_file='train.txt', check_files=1)
+
+
+def test_labels_of_the_other_convention_are_recognised(data_root):
+    with pytest.raises(DatasetError, match="looks like label_convention='train_id'"):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
+
+
+def test_gid5_refuses_a_root_of_other_classes(data_root):
+    content = json.loads((data_root / 'dataset.json').read_text())
+    content['classes'] = ['a', 'b', 'c', 'd', 'e']
+    (data_root / 'dataset.json').write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match='has the classes a, b, c, d, e; GID5Dataset has built-up'):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt')
+    assert MultiBandSegDataset(data_root=str(data_root), ann_file='train.txt').metainfo[
+        'classes'
+    ] == ('a', 'b', 'c', 'd', 'e')
+    (data_root / 'dataset.json').write_text('{"bands": ["nir",')
+    with pytest.raises(DatasetError, match=r'dataset\.json is not complete JSON'):
+        MultiBandSegDataset(data_root=str(data_root), ann_file='train.txt')
+
+
+def test_classes_can_be_left_out(data_root):
+    """The stock way: a subset of the classes; the others are ignored."""
+    dataset = GID5Dataset(
+        data_root=str(data_root),
+        ann_file='train.txt',
+        metainfo=dict(classes=('water', 'forest')),
+        pipeline=PIPELINE,
+    )
+    stored, label = read_raster(dataset.pairs[0][1])[0], dataset[0]['gt_seg_map']
+    assert (label[stored == 4] == 0).all()
+    assert (label[stored == 2] == 1).all()
+    assert (label[(stored != 4) & (stored != 2)] == 255).all()
+    assert dataset.metainfo['palette'] == (PALETTE[4], PALETTE[2])
+
+
+def test_real_tiles_by_options_alone(shared):
+    dataset = GID5Dataset(
+        data_root=str(shared / 'data/naip_rgbn'),
+        ann_file='test.txt',
+        metainfo=dict(bands=('red', 'green', 'blue', 'nir')),
+        label_convention='index',
+        pipeline=PIPELINE,
+        check_files=50,
+    )
+    assert len(dataset) == 43
+    assert dataset[0]['img'].shape == (256, 256, 4)
+    assert set(np.unique(dataset[0]['gt_seg_map'])) <= {0, 1, 2, 3, 4}

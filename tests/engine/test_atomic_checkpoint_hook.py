@@ -1,0 +1,94 @@
+import errno
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from dnas_mmseg import files
+from dnas_mmseg.apis.checkpoint_conversion import load_weights
+
+from ..conftest import ROOT
+
+
+def config(data_root, work_dir, epochs=3, **checkpoint):
+    cfg = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
+    cfg.merge_from_dict(
+        dict(
+            work_dir=str(work_dir),
+            model=dict(backbone=dict(base_channels=2), decode_head=dict(channels=8)),
+            train_cfg=dict(max_epochs=epochs),
+            param_scheduler=dict(T_max=epochs),
+            default_hooks=dict(checkpoint=checkpoint),
+            randomness=dict(seed=0),
+            log_level='ERROR',
+            experiment_name=f'{work_dir.name}-{epochs}-{len(list(work_dir.parent.iterdir()))}',
+        )
+    )
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.dataset.data_root = str(data_root)
+        loader.num_workers, loader.persistent_workers = 0, False
+    return cfg
+
+
+def checkpoints(work_dir):
+    return sorted(path.name for path in work_dir.glob('*.pth'))
+
+
+def test_the_last_two_and_the_best_are_kept(data_root, tmp_path):
+    work_dir = tmp_path / 'run'
+    runner = Runner.from_cfg(config(data_root, work_dir))
+    runner.train()
+    names = checkpoints(work_dir)
+    assert [n for n in names if n.startswith('epoch')] == ['epoch_2.pth', 'epoch_3.pth']
+    (best,) = [n for n in names if n.startswith('best_mIoU')]
+    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_3.pth')
+    last = torch.load(work_dir / 'epoch_3.pth', weights_only=True)
+    assert last['message_hub']['runtime_info']['best_ckpt'] == str(work_dir / best)
+    assert not [p for p in work_dir.rglob('*') if p.name.startswith('.')]
+
+
+def test_resuming_goes_on_from_the_last(data_root, tmp_path):
+    work_dir = tmp_path / 'run'
+    Runner.from_cfg(config(data_root, work_dir, epochs=2)).train()
+    cfg = config(data_root, work_dir, epochs=4)
+    cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.epoch == 4
+    assert [n for n in checkpoints(work_dir) if n.startswith('epoch')] == [
+        'epoch_3.pth',
+        'epoch_4.pth',
+    ]
+    assert len([n for n in checkpoints(work_dir) if n.startswith('best')]) == 1
+
+
+@pytest.mark.parametrize('failing', ['epoch', 'best'])
+def test_a_full_disk_leaves_the_previous_checkpoints(data_root, tmp_path, monkeypatch, failing):
+    work_dir = tmp_path / 'run'
+    runner = Runner.from_cfg(config(data_root, work_dir, epochs=1, max_keep_ckpts=1))
+    runner.train()
+    before = checkpoints(work_dir)
+    kept = {name: load_weights(work_dir / name) for name in before}
+    assert len(before) == 2
+
+    sync = files._sync
+
+    def full(path):
+        if path.name.startswith(f'.{failing}'):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        sync(path)
+
+    monkeypatch.setattr(files, '_sync', full)
+    cfg = config(data_root, work_dir, epochs=2, max_keep_ckpts=1, rule='less')
+    cfg.default_hooks.checkpoint.save_best = 'IoU.water'
+    cfg.resume = True
+    with pytest.raises(OSError, match='No space left'):
+        Runner.from_cfg(cfg).train()
+    for name in before:
+        if failing == 'epoch' or name.startswith('best'):
+            again = load_weights(work_dir / name)
+            assert all(torch.equal(again[key], value) for key, value in kept[name].items())
+    assert (work_dir / 'last_checkpoint').read_text().endswith('.pth')
+    assert not [p for p in work_dir.iterdir() if p.name.startswith('.')]
