@@ -1,8 +1,10 @@
-"""Fixtures: a registry scope, small rasters and data roots made on the spot, the shared material."""
+"""Fixtures: a registry scope, small data roots made on the spot, the shared material."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,14 @@ def make_data_root(
             bands=bands, classes=CLASSES, palette=PALETTE, label_convention='train_id', dtype=dtype
         ).save(root)
     return root
+
+
+def run(*command: object) -> tuple[int, str]:
+    """Run a Python program as a user would; its exit code and all it printed."""
+    finished = subprocess.run(
+        [sys.executable, '-W', 'ignore', *map(str, command)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    return finished.returncode, finished.stdout + finished.stderr

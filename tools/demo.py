@@ -2,8 +2,8 @@
 
     python tools/demo.py --work-dir work_dirs/demo
 
-Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on the
-real ones. The network is DNAS L=14 at a tenth of its width. Nothing is downloaded.
+Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
+the real ones. The network is DNAS L=14 at a tenth of its width. Nothing is downloaded.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def run(*command: object) -> None:
 
 
 def report(work_dir: Path, config: Path, checkpoint: Path, data_root: Path) -> None:
-    """The table of per-class IoU, beside what the most frequent class would score, and a picture."""
+    """Per-class IoU beside what the most frequent class would score, and a picture."""
     from mmseg.apis import inference_model, init_model
     from rich.console import Console
     from rich.table import Table
@@ -60,7 +60,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, data_root: Path) -> N
     counts = np.bincount(np.concatenate(labels, axis=None), minlength=256)[: len(CLASSES)]
     majority = np.argmax(counts)
     baseline = scores(
-        sum(confusion_matrix(l, np.full_like(l, majority), len(CLASSES)) for l in labels)
+        sum(confusion_matrix(ids, np.full_like(ids, majority), len(CLASSES)) for ids in labels)
     )
     table = Table(title='IoU on the test scene, %')
     for heading in ('', 'DNAS', f'all {CLASSES[majority]}'):

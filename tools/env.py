@@ -1,6 +1,6 @@
 """Check the environment: versions, GDAL's numpy support, which stack, GPUs.
 
-    python tools/env.py
+python tools/env.py
 """
 
 import platform

@@ -1,8 +1,8 @@
 """Train a model.
 
-    python tools/train.py configs/dnas/dnas_l14_gid5.py --data-root data/gid5
-    python tools/train.py configs/dnas/dnas_l14_gid5.py --resume          # go on where it stopped
-    tools/dist_train.sh configs/dnas/dnas_l14_gid5.py 4 --sync-bn --auto-scale-lr
+python tools/train.py configs/dnas/dnas_l14_gid5.py --data-root data/gid5
+python tools/train.py configs/dnas/dnas_l14_gid5.py --resume          # go on where it stopped
+tools/dist_train.sh configs/dnas/dnas_l14_gid5.py 4 --sync-bn --auto-scale-lr
 """
 
 import argparse
@@ -45,9 +45,7 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
     )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
-    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

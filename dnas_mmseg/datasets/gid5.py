@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mmseg.registry import DATASETS
 
 from .multi_band import MultiBandSegDataset
@@ -23,4 +25,4 @@ class GID5Dataset(MultiBandSegDataset):
     """
 
     LABEL_CONVENTION = 'train_id'
-    METAINFO = dict(classes=CLASSES, palette=PALETTE, bands=BANDS)
+    METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=PALETTE, bands=BANDS)

@@ -20,8 +20,8 @@ _SHOWN = 8
 class MultiBandSegDataset(BaseSegDataset):
     """Images of any number of bands with labels of any classes.
 
-    What the data are is said by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order) and
-    by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which the
+    What the data are is said by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order)
+    and by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which the
     converters write. The pairs come from a list file, or from two folders.
 
     Building it checks the lists, that every file is there, and the first ``check_files`` pairs
@@ -115,7 +115,9 @@ class MultiBandSegDataset(BaseSegDataset):
         pairs = self._listed_pairs() if self.ann_file else self._folder_pairs()
         if not pairs:
             where = self.ann_file or self.data_prefix.get('img_path')
-            raise DatasetError(f'{where}: no files' + ('' if self.ann_file else self._suffix_hint()))
+            raise DatasetError(
+                f'{where}: no files' + ('' if self.ann_file else self._suffix_hint())
+            )
         # Statistics make it read the samples, too: a truncated file opens well.
         reports = inspect_pairs(pairs[: self.check_files], self.expected, statistics=True)
         _complain(
@@ -145,7 +147,9 @@ class MultiBandSegDataset(BaseSegDataset):
         except UnicodeDecodeError as error:
             raise DatasetError(f'{self.ann_file} is not UTF-8 ({error})') from None
         if not any(line.strip() for line in lines):
-            raise DatasetError(f'{self.ann_file} is empty: one "image<TAB>label" a line is expected')
+            raise DatasetError(
+                f'{self.ann_file} is empty: one "image<TAB>label" a line is expected'
+            )
         pairs, problems = [], []
         listing = _Listing()
         for number, line in enumerate(lines, 1):
@@ -210,7 +214,9 @@ class _Listing:
 
 def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
     if folder is None or not os.path.isdir(folder):
-        raise DatasetError(f'{folder}: no such folder (data_prefix says where images and labels are)')
+        raise DatasetError(
+            f'{folder}: no such folder (data_prefix says where images and labels are)'
+        )
     return {
         name.removesuffix(suffix): os.path.join(folder, name)
         for name in sorted(os.listdir(folder))

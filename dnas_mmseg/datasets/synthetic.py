@@ -14,7 +14,7 @@ import numpy as np
 
 from dnas_mmseg.raster import write_raster
 
-from .gid5 import BANDS, CLASSES, PALETTE
+from .gid5 import CLASSES, PALETTE
 from .labels import IGNORE
 
 _BUILT_UP, _FARMLAND, _FOREST, _MEADOW, _WATER = range(len(CLASSES))

@@ -160,7 +160,8 @@ def cut_scene(
             name = f'{scene.name}_{window.row}_{window.column}'
             pair = (f'images/{name}.tif', f'labels/{name}.png')
             inside = window._replace(
-                height=min(size, info.height - window.row), width=min(size, info.width - window.column)
+                height=min(size, info.height - window.row),
+                width=min(size, info.width - window.column),
             )
             try:
                 ids = labels.encode(label.read(inside))

@@ -106,7 +106,7 @@ class MultiBandPretrained:
         print_log(
             f'{type(module).__name__} initialised from {self.checkpoint}: '
             f'{len([k for k in loaded if k in own])} tensors; '
-            f'first convolution adapted from {self.source_bands} to {self.bands}: {adapted or "-"}; '
+            f'adapted from bands {self.source_bands} to {self.bands}: {adapted or "-"}; '
             f'other number of classes, left fresh: {fresh or "-"}; '
             f'not in the checkpoint, left fresh: {missing or "-"}',
             logger='current',

@@ -23,7 +23,7 @@ def allow_checkpoint_globals() -> None:
         from numpy.core import multiarray
     plain = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')]
     plain += [HistoryBuffer, np.dtype, np.ndarray]
-    # All by name: where mmengine allows the bare classes while it loads, it forbids them afterwards.
+    # All by name: mmengine may allow the bare classes while it loads, and forbid them afterwards.
     named = [(kind, f'{kind.__module__}.{kind.__name__}') for kind in plain]
     named += [
         # Pickles name these by the module of the numpy that wrote them.

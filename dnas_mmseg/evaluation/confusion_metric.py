@@ -42,7 +42,8 @@ class ConfusionMetric(BaseMetric):
             table.add_row([name, f'{100 * iou:.2f}', f'{100 * recall:.2f}'])
         print_log(f'per class:\n{table.get_string()}', logger='current')
         result = {
-            name: round(100 * computed[name], 2) for name in ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
+            name: round(100 * computed[name], 2)
+            for name in ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
         }
         for name, iou in zip(classes, computed['IoU'], strict=True):
             result[f'IoU.{name}'] = round(100 * float(iou), 2)

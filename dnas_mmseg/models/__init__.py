@@ -3,6 +3,13 @@
 from .backbones import DNAS
 from .data_preprocessors import MultiBandDataPreProcessor
 from .decode_heads import DNASHead
+from .losses import LabelledCrossEntropyLoss
 from .segmentors import SearchedEncoderDecoder
 
-__all__ = ['DNAS', 'DNASHead', 'MultiBandDataPreProcessor', 'SearchedEncoderDecoder']
+__all__ = [
+    'DNAS',
+    'DNASHead',
+    'LabelledCrossEntropyLoss',
+    'MultiBandDataPreProcessor',
+    'SearchedEncoderDecoder',
+]

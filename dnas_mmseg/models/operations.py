@@ -27,9 +27,7 @@ def conv_norm(
     """A convolution that keeps the size (at stride 1) and the normalisation behind it."""
     padding = dilation * (kernel_size - 1) // 2
     return [
-        nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias
-        ),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias),
         build_norm_layer(norm_cfg, out_channels)[1],
     ]
 
@@ -38,9 +36,7 @@ class GlobalAveragePool(nn.Sequential):
     """Mean over the map, conv1x1, normalisation, ReLU, spread over the map again."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
-        super().__init__(
-            *conv_norm(in_channels, out_channels, 1, norm_cfg), nn.ReLU(inplace=True)
-        )
+        super().__init__(*conv_norm(in_channels, out_channels, 1, norm_cfg), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""

@@ -114,7 +114,7 @@ class Raster:
         where = {}
         if window is not None:
             row, column, height, width = window
-            inside = 0 <= row and 0 <= column and height > 0 and width > 0
+            inside = row >= 0 and column >= 0 and height > 0 and width > 0
             inside &= row + height <= dataset.RasterYSize and column + width <= dataset.RasterXSize
             if not inside:
                 raise RasterError(

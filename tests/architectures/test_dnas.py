@@ -13,12 +13,10 @@ def build(*nodes, layers=3, level='cell', path=()):
     """A network from (layer, scale, inputs[, operations])."""
     default = () if level == 'connection' else OPS
     specs = [
-        NodeSpec(Node(l, s), tuple(Node(*i) for i in inputs), *(ops or (default,)))
-        for l, s, inputs, *ops in nodes
+        NodeSpec(Node(layer, scale), tuple(Node(*i) for i in inputs), *(ops or (default,)))
+        for layer, scale, inputs, *ops in nodes
     ]
-    return DNASArchitecture(
-        name='test', level=level, layers=layers, path=path, nodes=tuple(specs)
-    )
+    return DNASArchitecture(name='test', level=level, layers=layers, path=path, nodes=tuple(specs))
 
 
 def chain():
@@ -90,7 +88,9 @@ def test_it_is_immutable():
 def test_path_level_needs_no_nodes():
     path = DNASArchitecture(name='p', level='path', layers=3, path=(0, 1, 1))
     assert load_architecture(path.to_document()) == path
-    with pytest.raises(ArchitectureError, match="level 'path', but backbone DNAS needs level 'cell'"):
+    with pytest.raises(
+        ArchitectureError, match="level 'path', but backbone DNAS needs level 'cell'"
+    ):
         path.require('dnas', 'cell', by='backbone DNAS')
 
 
@@ -170,7 +170,9 @@ def test_files_that_are_no_architecture(tmp_path):
         load_architecture(cut)
     several = tmp_path / 'several.json'
     several.write_text(f'[{whole}, {whole}]')
-    with pytest.raises(ArchitectureError, match='several.json: more than one network: a list of 2'):
+    with pytest.raises(
+        ArchitectureError, match=r'several\.json: more than one network: a list of 2'
+    ):
         load_architecture(several)
     with pytest.raises(ArchitectureError, match='neither a file nor a published architecture'):
         load_architecture('dnas_l13_gid5')

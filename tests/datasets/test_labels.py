@@ -48,9 +48,11 @@ def test_the_other_convention_is_recognised():
 
 
 def test_the_wrong_number_of_bands():
-    with pytest.raises(LabelError, match="3 bands, convention 'index' needs 1.*label_convention='rgb'"):
+    with pytest.raises(
+        LabelError, match=r"3 bands, convention 'index' needs 1.*label_convention='rgb'"
+    ):
         LabelEncoding('index', 5).encode(np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(LabelError, match='1 bands.*needs 3'):
+    with pytest.raises(LabelError, match=r'1 bands.*needs 3'):
         LabelEncoding('rgb', 5, PALETTE).encode(np.zeros((1, 2, 2), np.uint8))
 
 

@@ -39,7 +39,9 @@ def test_samples_are_what_the_files_hold(data_root):
 
 def test_options_stand_in_for_a_missing_description(tmp_path):
     root = make_data_root(tmp_path / 'd', describe=False)
-    with pytest.raises(DatasetError, match=r'the classes are unknown: give metainfo=.*dataset\.json'):
+    with pytest.raises(
+        DatasetError, match=r'the classes are unknown: give metainfo=.*dataset\.json'
+    ):
         MultiBandSegDataset(data_root=str(root), ann_file='train.txt')
     with pytest.raises(DatasetError, match='label_convention is unknown'):
         MultiBandSegDataset(
@@ -158,7 +160,9 @@ def test_gid5_refuses_a_root_of_other_classes(data_root):
     content = json.loads((data_root / 'dataset.json').read_text())
     content['classes'] = ['a', 'b', 'c', 'd', 'e']
     (data_root / 'dataset.json').write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match='has the classes a, b, c, d, e; GID5Dataset has built-up'):
+    with pytest.raises(
+        DatasetError, match='has the classes a, b, c, d, e; GID5Dataset has built-up'
+    ):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt')
     assert MultiBandSegDataset(data_root=str(data_root), ann_file='train.txt').metainfo[
         'classes'

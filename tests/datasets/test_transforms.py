@@ -135,4 +135,6 @@ def test_stock_transforms_keep_image_and_label_together(rng, stock):
         )
         out = Compose([TRANSFORMS.build(stock)])(results)
         assert out['img'].dtype == np.uint16
-        np.testing.assert_array_equal(out['img'][..., 4], out['gt_seg_map'].astype(np.uint16) * 1000)
+        np.testing.assert_array_equal(
+            out['img'][..., 4], out['gt_seg_map'].astype(np.uint16) * 1000
+        )

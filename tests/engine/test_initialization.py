@@ -79,9 +79,7 @@ def test_a_prefix_takes_the_backbone_out_of_a_segmentor(tmp_path):
     init = dict(type='MultiBandPretrained', checkpoint=str(tmp_path / 'whole.pth'), bands=BANDS)
     with pytest.raises(ValueError, match=r"are not in it .*needs prefix='backbone\.'"):
         DNAS('dnas_l12_gid5', base_channels=4, init_cfg=init).init_weights()
-    backbone = DNAS(
-        'dnas_l12_gid5', base_channels=4, init_cfg={**init, 'prefix': 'backbone.'}
-    )
+    backbone = DNAS('dnas_l12_gid5', base_channels=4, init_cfg={**init, 'prefix': 'backbone.'})
     backbone.init_weights()
     for key, value in backbone.state_dict().items():
         assert torch.equal(value, source.backbone.state_dict()[key]), key

@@ -38,7 +38,9 @@ def test_the_metric_agrees_with_mmsegs(rng):
         label = torch.from_numpy(rng.integers(0, 4, (1, 20, 20)))
         label[0, :3] = 255
         prediction = torch.where(
-            torch.rand(1, 20, 20) < 0.6, label % 4, torch.from_numpy(rng.integers(0, 4, (1, 20, 20)))
+            torch.rand(1, 20, 20) < 0.6,
+            label % 4,
+            torch.from_numpy(rng.integers(0, 4, (1, 20, 20))),
         )
         samples.append(dict(gt_sem_seg=dict(data=label), pred_sem_seg=dict(data=prediction)))
     for metric in (ours, theirs):

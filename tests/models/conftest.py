@@ -18,7 +18,7 @@ def build_segmentor():
                 type='DNASHead',
                 num_classes=5,
                 channels=16,
-                loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+                loss_decode=dict(type='LabelledCrossEntropyLoss'),
             ),
             train_cfg=dict(),
             test_cfg=dict(mode='whole'),

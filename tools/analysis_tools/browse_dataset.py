@@ -3,9 +3,9 @@
     python tools/analysis_tools/browse_dataset.py CONFIG --check        # all files, statistics
     python tools/analysis_tools/browse_dataset.py CONFIG --out-dir D    # pictures
 
---check opens every image and label: missing and truncated files, bands, types, sizes, label values out
-of range; and prints class shares and per-band mean and std, ready to paste into a config. It exits
-with 1 where something is wrong.
+--check opens every image and label: missing and truncated files, bands, types, sizes, label values
+out of range; and prints class shares and per-band mean and std, ready to paste into a config. It
+exits with 1 where something is wrong.
 """
 
 import argparse

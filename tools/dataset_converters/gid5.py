@@ -5,8 +5,8 @@
         --train-list train_scenes.txt --val-list val_scenes.txt --test-list test_scenes.txt
 
 ROOT is the older release (image_NirRGB, label_5classes) or the newer one (Image__8bit_NirRGB,
-Annotation__index). Whole scenes go to train, val or test: tiles of one scene in two splits would let
-the test set see its neighbourhood. Writes images/, labels/, the lists and dataset.json.
+Annotation__index). Whole scenes go to train, val or test: tiles of one scene in two splits would
+let the test set see its neighbourhood. Writes images/, labels/, the lists and dataset.json.
 """
 
 import argparse

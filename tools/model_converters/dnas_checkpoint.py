@@ -5,8 +5,8 @@
     python tools/model_converters/dnas_checkpoint.py dnas_l14.pth authors.pth.tar \\
         --architecture dnas_l14_gid5 --reverse
 
-Files are read with weights_only=True: a pickle of anything but weights is refused. Cells that cannot
-influence the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False).
+Files are read with weights_only=True: a pickle of anything but weights is refused. Cells that
+cannot influence the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False).
 """
 
 import argparse

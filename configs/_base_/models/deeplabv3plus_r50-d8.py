@@ -14,6 +14,6 @@ model = dict(
         num_classes=5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        loss_decode=dict(type='LabelledCrossEntropyLoss'),
     ),
 )

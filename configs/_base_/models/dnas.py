@@ -12,8 +12,7 @@ model = dict(
     decode_head=dict(
         type='DNASHead',
         num_classes=5,
-        # averaged over labelled pixels only
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        loss_decode=dict(type='LabelledCrossEntropyLoss'),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

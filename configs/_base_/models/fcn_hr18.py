@@ -4,7 +4,7 @@ data_preprocessor = dict(
     mean=[255 * m for m in (0.485, 0.456, 0.406, 0.411)],
     std=[255 * s for s in (0.229, 0.224, 0.225, 0.227)],
 )
-loss = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+loss = dict(type='LabelledCrossEntropyLoss')
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
@@ -57,7 +57,7 @@ model = dict(
         num_classes=5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(**loss, loss_weight=1.0),
+        loss_decode=loss,
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

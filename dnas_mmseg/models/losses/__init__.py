@@ -1,0 +1,5 @@
+"""Losses."""
+
+from .labelled_cross_entropy import LabelledCrossEntropyLoss
+
+__all__ = ['LabelledCrossEntropyLoss']

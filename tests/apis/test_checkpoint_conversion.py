@@ -1,0 +1,75 @@
+import pickle
+
+import pytest
+import torch
+
+from dnas_mmseg.apis import CheckpointError, from_authors, to_authors
+from dnas_mmseg.apis.checkpoint_conversion import load_exactly, load_weights
+from dnas_mmseg.architectures import load_architecture
+from dnas_mmseg.models import DNAS
+
+
+@pytest.mark.parametrize('layers', [12, 14])
+def test_round_trip(shared, layers):
+    architecture = load_architecture(f'dnas_l{layers}_gid5')
+    authors = load_weights(shared / f'reference/retrain_l{layers}_b8.pth.tar')
+    ours = from_authors(authors, architecture, prune=False)
+    assert ours.dropped == ()
+    back = to_authors(ours.state_dict, architecture)
+    assert back.keys() == authors.keys()
+    assert all(torch.equal(back[key], authors[key]) for key in authors)
+
+
+def test_dead_cells_are_dropped_and_reported(shared):
+    architecture = load_architecture('dnas_l12_gid5')
+    authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
+    conversion = from_authors(authors, architecture)
+    assert conversion.dropped == ('stem -> (8,0)', '(8,1) -> (9,1)')
+    dead = [k for k in authors if k.startswith(('cells.8.0.[-1  0]', 'cells.9.1.[8 1]'))]
+    assert len(conversion.state_dict) == len(authors) - len(dead)
+
+
+def test_another_architecture_is_refused_with_what_differs(shared):
+    authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
+    with pytest.raises(
+        CheckpointError, match=r'than dnas_l14_gid5: it has 12 layers and 64 edges; only in the ch'
+    ):
+        from_authors(authors, load_architecture('dnas_l14_gid5'))
+    with pytest.raises(CheckpointError, match=r"'conv1\.weight' is none of the authors'"):
+        from_authors({'conv1.weight': torch.ones(1)}, load_architecture('dnas_l12_gid5'))
+
+
+def test_files_that_are_no_weights(tmp_path):
+    with pytest.raises(CheckpointError, match=r'no\.pth: no such file'):
+        load_weights(tmp_path / 'no.pth')
+    (tmp_path / 'text.pth').write_text('weights')
+    with pytest.raises(CheckpointError, match=r'text\.pth is no checkpoint, or a damaged one'):
+        load_weights(tmp_path / 'text.pth')
+    torch.save({'state_dict': {'a': torch.ones(3)}}, tmp_path / 'whole.pth')
+    whole = (tmp_path / 'whole.pth').read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r'cut\.pth is no checkpoint'):
+        load_weights(tmp_path / 'cut.pth')
+    torch.save({'state_dict': print}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match=r'evil\.pth is refused: it holds print'):
+        load_weights(tmp_path / 'evil.pth')
+    (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_round_trip))
+    with pytest.raises(CheckpointError, match=r'plain\.pkl is'):
+        load_weights(tmp_path / 'plain.pkl')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    with pytest.raises(CheckpointError, match='holds no state_dict'):
+        load_weights(tmp_path / 'list.pth')
+
+
+def test_loading_exactly():
+    model, other = (DNAS('dnas_l12_gid5', base_channels=b) for b in (2, 4))
+    load_exactly(model, model.state_dict(), 'itself')
+    load_exactly(model, DNAS('dnas_l12_gid5', base_channels=2, prune=False).state_dict(), 'whole')
+    with pytest.raises(CheckpointError, match='wide does not fit the model'):
+        load_exactly(model, other.state_dict(), 'wide')
+    weights = model.state_dict()
+    weights['head.weight'] = weights.pop('stem.0.0.weight')
+    with pytest.raises(
+        CheckpointError, match=r'1 tensors are missing \(stem\.0\.0\.weight\), 1 ten'
+    ):
+        load_exactly(model, weights, 'odd')

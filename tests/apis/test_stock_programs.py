@@ -1,0 +1,132 @@
+"""mmseg's own programs and inference API on this project's configs, unchanged."""
+
+from pathlib import Path
+
+import mmseg
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.apis import inference_model, init_model
+
+from dnas_mmseg.raster import read_raster
+
+from ..conftest import ROOT, make_data_root, run
+
+STOCK_TOOLS = Path(mmseg.__file__).parent / '.mim/tools'
+
+
+def write_config(path: Path, data_root: Path, extra: str = '') -> Path:
+    path.write_text(
+        f"""_base_ = '{ROOT}/configs/dnas/dnas_l14_gid5.py'
+model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))
+data = dict(dataset=dict(data_root='{data_root}'), num_workers=1)
+train_dataloader = dict(**data)
+val_dataloader = dict(**data)
+test_dataloader = dict(**data)
+train_cfg = dict(max_epochs=1)
+param_scheduler = dict(T_max=1)
+{extra}
+"""
+    )
+    return path
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Trained by mmseg's own train.py: (config, data root, work dir)."""
+    if not STOCK_TOOLS.is_dir():
+        pytest.skip(f'this mmseg ships no tools ({STOCK_TOOLS})')
+    folder = tmp_path_factory.mktemp('stock')
+    root = make_data_root(folder / 'data')
+    config = write_config(folder / 'config.py', root)
+    code, output = run(STOCK_TOOLS / 'train.py', config, '--work-dir', folder / 'run')
+    assert code == 0, output
+    return config, root, folder / 'run'
+
+
+def test_stock_train_and_test(trained):
+    config, _, work_dir = trained
+    (best,) = work_dir.glob('best_mIoU*.pth')
+    code, output = run(STOCK_TOOLS / 'test.py', config, best, '--work-dir', work_dir / 'test')
+    assert code == 0, output
+    assert 'FWIoU' in output
+
+
+def test_our_test_tool_reads_the_same_checkpoint(trained):
+    config, _, work_dir = trained
+    (best,) = work_dir.glob('best_mIoU*.pth')
+    code, output = run(ROOT / 'tools/test.py', config, best, '--work-dir', work_dir / 'test')
+    assert code == 0, output
+    assert (work_dir / 'test/test_scores.json').exists()
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(trained):
+    config, _, work_dir = trained
+    (best,) = work_dir.glob('best_mIoU*.pth')
+    code, output = run(
+        ROOT / 'tools/test.py', config, best, '--work-dir', work_dir / 'other',
+        '--cfg-options', 'model.backbone.architecture=dnas_l12_gid5',
+    )  # fmt: skip
+    assert code == 1
+    assert "error: these weights are of another architecture than 'dnas_l12_gid5'" in output
+    assert 'Traceback' not in output
+
+
+def test_inference_api_on_a_path_and_on_an_array(trained):
+    config, root, work_dir = trained
+    (best,) = work_dir.glob('best_mIoU*.pth')
+    image = root / 'images/t_0_0.tif'
+    # A fresh model each: mmseg's inference changes model.cfg for arrays.
+    from_path = inference_model(init_model(str(config), str(best), device='cpu'), str(image))
+    array = read_raster(image).transpose(1, 2, 0)
+    from_array = inference_model(init_model(str(config), str(best), device='cpu'), array)
+    assert from_path.pred_sem_seg.data.shape == (1, 64, 64)
+    assert torch.equal(from_path.seg_logits.data, from_array.seg_logits.data)
+
+
+def test_a_config_that_replaces_custom_imports_still_works(trained, tmp_path):
+    """Its own module, without ours in the list: stock programs and ours."""
+    _, root, _ = trained
+    (tmp_path / 'own_module.py').write_text('')
+    config = write_config(
+        tmp_path / 'config.py',
+        root,
+        "custom_imports = dict(imports=['os.path'], allow_failed_imports=False)",
+    )
+    code, output = run(STOCK_TOOLS / 'train.py', config, '--work-dir', tmp_path / 'stock')
+    assert code == 0, output
+    code, output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'ours')
+    assert code == 0, output
+    assert "custom_imports of the config replaces the inherited one, without 'dnas_mmseg'" in output
+    saved = Config.fromfile(str(tmp_path / 'ours/config.py'))
+    assert saved.custom_imports.imports == ['dnas_mmseg', 'os.path']
+
+
+def test_bad_data_stops_before_training(trained, tmp_path):
+    _, root, _ = trained
+    (tmp_path / 'bad').mkdir()
+    (tmp_path / 'bad/train.txt').write_text('')
+    code, output = run(
+        ROOT / 'tools/train.py', write_config(tmp_path / 'config.py', root),
+        '--work-dir', tmp_path / 'run', '--data-root', tmp_path / 'bad',
+    )  # fmt: skip
+    assert code == 1
+    assert 'train.txt is empty' in output
+    assert 'Traceback' not in output
+
+
+def test_class_weights_are_one_option_away(trained, tmp_path):
+    config, root, _ = trained
+    code, output = run(
+        ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'run', '--class-weights'
+    )
+    assert code == 0, output
+    labels = np.concatenate(
+        [read_raster(root / f'labels/t_{i}_0.png') for i in range(4)], axis=None
+    )
+    counts = np.bincount(labels, minlength=256)[:5]
+    expected = np.round(np.median(counts) / counts, 4).tolist()
+    assert f'class weights: {expected}' in output
+    saved = Config.fromfile(str(tmp_path / 'run/config.py'))
+    assert list(saved.model.decode_head.loss_decode.class_weight) == expected

@@ -1,0 +1,58 @@
+"""Every config parses, builds and runs a step of training on four bands."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from .conftest import ROOT
+
+CONFIGS = sorted(
+    path.relative_to(ROOT / 'configs').as_posix() for path in (ROOT / 'configs').glob('[!_]*/*.py')
+)
+
+
+def test_the_promised_configs_are_there():
+    assert set(CONFIGS) >= {
+        'dnas/dnas_l12_gid5.py',
+        'dnas/dnas_l14_gid5.py',
+        'pspnet/pspnet_r50-d8_gid5.py',
+        'deeplabv3plus/deeplabv3plus_r50-d8_gid5.py',
+        'hrnet/fcn_hr18_gid5.py',
+        'hrnet/fcn_hr48_gid5.py',
+    }
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_step_of_training(name):
+    config = Config.fromfile(str(ROOT / 'configs' / name))
+    model = MODELS.build(config.model)
+    assert next(model.backbone.parameters()).shape[1] == 4
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 65, 64)))) for _ in range(2)
+    ]
+    data = dict(
+        inputs=[torch.randint(0, 255, (4, 65, 64), dtype=torch.uint8)] * 2, data_samples=samples
+    )
+    data = model.data_preprocessor(data, training=True)
+    losses = model(**data, mode='loss')
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert config.train_dataloader.drop_last
+    assert config.default_hooks.checkpoint.type == 'AtomicCheckpointHook'
+
+
+def test_the_published_schedule():
+    config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l14_gid5.py'))
+    assert config.optim_wrapper.optimizer == dict(
+        type='SGD', lr=0.025, momentum=0.9, weight_decay=3e-4
+    )
+    assert config.train_cfg.max_epochs == config.param_scheduler.T_max == 200
+    assert config.param_scheduler.min_lr == 1e-3
+    assert config.train_dataloader.batch_size == 2
+    assert config.crop_size == (512, 512)
+    preprocessor = config.model.data_preprocessor
+    assert preprocessor.mean == [255 * m for m in (0.485, 0.456, 0.406, 0.411)]
+    assert preprocessor.std == [255 * s for s in (0.229, 0.224, 0.225, 0.227)]

@@ -1,0 +1,87 @@
+"""The command-line programs, as a user starts them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dnas_mmseg.datasets.synthetic import write_scenes
+from dnas_mmseg.raster import read_raster, write_raster
+
+from ..conftest import ROOT, run
+
+TOOLS = sorted(path.relative_to(ROOT / 'tools') for path in (ROOT / 'tools').rglob('*.py'))
+
+
+@pytest.mark.parametrize('tool', [t for t in TOOLS if t.name != 'env.py'], ids=str)
+def test_help_teaches(tool):
+    code, output = run(ROOT / 'tools' / tool, '--help')
+    assert code == 0
+    assert 'python tools/' in output, 'an example is missing'
+
+
+def test_the_environment_check():
+    code, output = run(ROOT / 'tools/env.py')
+    assert code == 0, output
+    assert 'with gdal_array' in output
+
+
+def test_scenes_to_tiles(tmp_path):
+    write_scenes(tmp_path / 'release', count=3, size=64)
+    code, output = run(
+        ROOT / 'tools/dataset_converters/gid5.py', tmp_path / 'release',
+        '--out', tmp_path / 'data', '--tile-size', 32,
+    )  # fmt: skip
+    assert code == 0, output
+    assert json.loads((tmp_path / 'data/dataset.json').read_text())['tile_size'] == [32, 32]
+    assert len((tmp_path / 'data/train.txt').read_text().splitlines()) == 4
+    code, output = run(ROOT / 'tools/dataset_converters/gid5.py', tmp_path)
+    assert code == 1
+    assert 'no release of GID-5 is there. Expected image_NirRGB/' in output
+
+
+def test_check_reports_everything_wrong(data_root):
+    config = ROOT / 'configs/dnas/dnas_l14_gid5.py'
+    command = (ROOT / 'tools/analysis_tools/browse_dataset.py', config, '--data-root', data_root)
+    code, output = run(*command, '--check')
+    assert code == 0, output
+    assert '0 problems' in output
+    assert 'mean=[' in output
+    assert 'class_weight=[' in output
+    label = read_raster(data_root / 'labels/t_3_0.png')[0]
+    label[5, 5:9] = 7
+    write_raster(data_root / 'labels/t_3_0.png', label)
+    write_raster(data_root / 'images/t_1_0.tif', np.zeros((5, 64, 64), np.uint8))
+    code, output = run(*command, '--check')
+    assert code == 1
+    assert 't_3_0.png: label values 7 (4 pixels) are unknown' in output
+    assert 't_1_0.tif: 5 bands, expected 4' in output
+
+
+def test_browsing_draws_what_the_pipeline_yields(data_root, tmp_path):
+    code, output = run(
+        ROOT / 'tools/analysis_tools/browse_dataset.py', ROOT / 'configs/dnas/dnas_l14_gid5.py',
+        '--data-root', data_root, '--out-dir', tmp_path / 'pictures', '--number', 2,
+    )  # fmt: skip
+    assert code == 0, output
+    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 2
+
+
+def test_checkpoints_are_converted_and_back(shared, tmp_path):
+    tool = ROOT / 'tools/model_converters/dnas_checkpoint.py'
+    source = shared / 'reference/retrain_l14_b8.pth.tar'
+    code, output = run(tool, source, tmp_path / 'a.pth', '--architecture', 'dnas_l14_gid5')
+    assert code == 0, output
+    assert output.count('dropped, without influence on the output') == 6
+    code, output = run(tool, source, tmp_path / 'whole.pth', '--keep-dead')
+    assert code == 0, output
+    code, output = run(tool, tmp_path / 'whole.pth', tmp_path / 'back.pth.tar', '--reverse')
+    assert code == 0, output
+    back = torch.load(tmp_path / 'back.pth.tar', weights_only=True)['state_dict']
+    theirs = torch.load(source, weights_only=True)['state_dict']
+    assert back.keys() == theirs.keys()
+    code, output = run(tool, source, tmp_path / 'b.pth', '--architecture', 'dnas_l12_gid5')
+    assert code == 1
+    assert 'error: this is a checkpoint of another architecture than dnas_l12_gid5' in output
+    assert not (tmp_path / 'b.pth').exists()
