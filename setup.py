@@ -18,7 +18,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dnas_mmseg', 'dnas_mmseg.*']),
-    package_data={'dnas_mmseg.architectures': ['published/*.json']},
+    package_data={
+        'dnas_mmseg.architectures': ['published/*.json'],
+        'dnas_mmseg.datasets': ['naip_rgbn_split.csv'],
+    },
     python_requires='>=3.10',  # dataclasses with kw_only, zip with strict
     install_requires=[
         'torch>=2.6',  # add_safe_globals takes names: checkpoints of numpy 1 and of numpy 2

@@ -21,8 +21,8 @@ class MultiBandSegDataset(BaseSegDataset):
     """Images of any number of bands with labels of any classes.
 
     What the data are is said by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order)
-    and by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which the
-    converters write. The pairs come from a list file, or from two folders.
+    and by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which
+    the converters write. The pairs come from a list file, or from two folders.
 
     Building it checks the lists, that every file is there, and the first ``check_files`` pairs
     (bands, type, size, label values), so that mistakes show before training.

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -214,34 +215,67 @@ def cut_scenes(
     work = [(split, scene) for split, scenes in splits.items() for scene in scenes]
     for split, scene in track(work):
         pairs[split] += cut_scene(scene, out, labels, palette, bands, size, stride or size)
+    names = {split: [scene.name for scene in scenes] for split, scenes in splits.items()}
+    return describe_data_root(
+        out,
+        pairs,
+        classes=classes,
+        palette=palette,
+        bands=bands,
+        label_convention='train_id',
+        provenance={**(provenance or {}), 'scenes': names},
+    )
+
+
+def describe_data_root(
+    root: Path,
+    pairs: Mapping[str, Sequence[tuple[str, str]]],
+    *,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    bands: Sequence[str],
+    label_convention: str,
+    provenance: Mapping[str, Any],
+) -> DatasetDescription:
+    """Write the lists and ``dataset.json`` of tiles that are there.
+
+    Args:
+        root: The data root.
+        pairs: Image and label of every tile of each split, relative to ``root``.
+        classes, palette, bands, label_convention: Of the tiles.
+        provenance: Where they come from.
+
+    Returns:
+        What ``dataset.json`` says, with the statistics of the training tiles.
+
+    Raises:
+        DatasetError: Something is wrong with the training tiles.
+    """
     for split, tiles in pairs.items():
-        write_text(out / f'{split}.txt', ''.join(f'{a}\t{b}\n' for a, b in tiles))
-    tile_labels = LabelEncoding('train_id', len(classes))
+        write_text(root / f'{split}.txt', ''.join(f'{a}\t{b}\n' for a, b in tiles))
+    labels = LabelEncoding(label_convention, len(classes))
     reports = inspect_pairs(
-        [(str(out / image), str(out / label)) for image, label in pairs['train']],
-        Expectation(tuple(bands), None, tile_labels),
+        [(str(root / image), str(root / label)) for image, label in pairs['train']],
+        Expectation(tuple(bands), None, labels),
         statistics=True,
     )
-    summary = summarise(reports, tile_labels)
+    summary = summarise(reports, labels)
     if summary.problems:
         raise DatasetError('\n'.join(summary.problems[:8]))
-    counted = summary.class_pixels / max(summary.class_pixels.sum(), 1)
+    shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
     description = DatasetDescription(
         bands=tuple(bands),
         classes=tuple(classes),
         palette=tuple(tuple(int(c) for c in colour) for colour in palette),
-        label_convention='train_id',
+        label_convention=label_convention,
         dtype=next(iter(summary.dtypes)),
-        tile_size=(size, size),
+        tile_size=next(iter(summary.sizes)),
         mean=tuple(round(float(value), 4) for value in summary.mean),
         std=tuple(round(float(value), 4) for value in summary.std),
-        class_shares=tuple(round(float(share), 6) for share in counted),
-        provenance={
-            **(provenance or {}),
-            'scenes': {split: [scene.name for scene in splits[split]] for split in splits},
-        },
+        class_shares=tuple(round(float(share), 6) for share in shares),
+        provenance=dict(provenance),
     )
-    description.save(out)
+    description.save(root)
     return description
 
 

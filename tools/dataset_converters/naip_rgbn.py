@@ -1,0 +1,33 @@
+"""Sort 215 public NAIP tiles (R, G, B, NIR) into a data root, with a geographic split.
+
+    git clone https://github.com/yinx111/U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery
+    python tools/dataset_converters/naip_rgbn.py \\
+        U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery/dataset_split \\
+        --out data/naip_rgbn
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.progress import track
+
+from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.datasets.naip import convert_naip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('source', type=Path, help='the folder dataset_split')
+    parser.add_argument('--out', type=Path, default=Path('data/naip_rgbn'))
+    args = parser.parse_args()
+    with user_errors():
+        description = convert_naip(
+            args.source, args.out, track=lambda tiles: track(tiles, description='tiles')
+        )
+    print(f'{args.out}: {dict(zip(description.classes, description.class_shares, strict=True))}')
+
+
+if __name__ == '__main__':
+    main()
