@@ -8,6 +8,7 @@ the real ones. The network is DNAS L=14 at a tenth of its width. Nothing is down
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ TOOLS = Path(__file__).resolve().parent
 CONFIG = """# Written by tools/demo.py. DNAS L=14, narrow and for a short time.
 _base_ = '{base}'
 data_root = '{data_root}'
-model = dict(backbone=dict(base_channels=4), decode_head=dict(channels=32))
+model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
 train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))
@@ -35,7 +36,7 @@ randomness = dict(seed=0)
 
 def run(*command: object) -> None:
     """Show a command and run it."""
-    words = [str(word) for word in command]
+    words = [os.path.relpath(w) if isinstance(w, Path) else str(w) for w in command]
     print('\n$ python ' + ' '.join(words), flush=True)
     finished = subprocess.run([sys.executable, '-W', 'ignore', *words])
     if finished.returncode:
@@ -74,7 +75,9 @@ def report(work_dir: Path, config: Path, checkpoint: Path, data_root: Path) -> N
 
     model = init_model(str(config), str(checkpoint), device='cpu')
     rows = []
-    for (image, _), label in list(zip(dataset.pairs, labels, strict=True))[:4]:
+    tiles = zip([image for image, _ in dataset.pairs], labels, strict=True)
+    most_classes_first = sorted(tiles, key=lambda tile: -len(np.unique(tile[1])))
+    for image, label in most_classes_first[:4]:
         prediction = inference_model(model, image).pred_sem_seg.data[0].numpy()
         rows.append(Row(read_raster(image).transpose(1, 2, 0), label, prediction))
     save_comparison(
@@ -95,7 +98,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/demo'), help='emptied first'
     )
-    parser.add_argument('--epochs', type=int, default=30)
+    parser.add_argument('--epochs', type=int, default=40)
     return parser.parse_args()
 
 
