@@ -10,7 +10,7 @@ import os
 from mmengine.config import DictAction
 
 from dnas_mmseg.apis import test
-from dnas_mmseg.apis.command_line import load_config, user_errors
+from dnas_mmseg.apis.command_line import load_config, set_launcher, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +40,7 @@ def main() -> None:
             work_dir=args.work_dir,
             options=args.cfg_options,
         )
-        config.launcher = args.launcher
+        set_launcher(config, args.launcher)
         test(config, args.checkpoint)
 
 

@@ -11,7 +11,7 @@ import os
 from mmengine.config import DictAction
 
 from dnas_mmseg.apis import train, weight_classes
-from dnas_mmseg.apis.command_line import load_config, user_errors
+from dnas_mmseg.apis.command_line import load_config, set_launcher, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,7 +61,7 @@ def main() -> None:
             work_dir=args.work_dir,
             options=args.cfg_options,
         )
-        config.launcher = args.launcher
+        set_launcher(config, args.launcher)
         config.resume = args.resume
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')

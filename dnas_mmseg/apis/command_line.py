@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
@@ -67,6 +68,17 @@ def load_config(
     if options:
         config.merge_from_dict(options)
     return config
+
+
+def set_launcher(config: Config, launcher: str) -> None:
+    """Tell the Runner how its processes were started.
+
+    mmengine gives every process a GPU; where there is none, they are joined here, by gloo.
+    """
+    config.launcher = launcher
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+        config.setdefault('model_wrapper_cfg', dict(device_ids=None, broadcast_buffers=False))
 
 
 def _keep_import(config: Config) -> None:

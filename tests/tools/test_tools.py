@@ -85,3 +85,17 @@ def test_checkpoints_are_converted_and_back(shared, tmp_path):
     assert code == 1
     assert 'error: this is a checkpoint of another architecture than dnas_l12_gid5' in output
     assert not (tmp_path / 'b.pth').exists()
+
+
+def test_two_processes_train_together(data_root, tmp_path):
+    """By torchrun on the CPU, where mmengine alone would ask for GPUs."""
+    code, output = run(
+        '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29517',
+        ROOT / 'tools/train.py', ROOT / 'configs/dnas/dnas_l12_gid5.py', '--launcher', 'pytorch',
+        '--data-root', data_root, '--work-dir', tmp_path / 'run', '--auto-scale-lr',
+        '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=2',
+        'model.decode_head.channels=8', 'train_dataloader.batch_size=1',
+    )  # fmt: skip
+    assert code == 0, output
+    assert 'the current batch size is 2' in output
+    assert (tmp_path / 'run/epoch_1.pth').exists()
