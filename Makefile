@@ -38,5 +38,5 @@ format: setup  ## Let ruff rewrite the files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## Remove the environments and everything the demo and the tests made
-	rm -rf .venv .venv-* work_dirs .pytest_cache .ruff_cache *.egg-info
+clean:  ## Remove the environments, the demo's results and caches
+	rm -rf .venv .venv-* work_dirs/demo .pytest_cache .ruff_cache *.egg-info

@@ -1,6 +1,6 @@
 """Installation of dnas_mmseg.
 
-pip install dnas_mmseg[onedl]        # or [openmmlab]; torch and GDAL as the README says
+pip install -e .[onedl]        # or [openmmlab]; torch and GDAL as the README says
 """
 
 from pathlib import Path

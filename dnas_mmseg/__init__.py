@@ -1,8 +1,7 @@
 """DNAS for MMSegmentation: architecture search and training on multi-band remote-sensing imagery.
 
 Importing the package registers its modules in mmseg's registries, and allows what checkpoints hold
-besides tensors in ``torch.load(weights_only=True)``; it has no other effect. The torch-free parts
-(:mod:`dnas_mmseg.architectures`, :mod:`dnas_mmseg.raster`) can be used on their own.
+besides tensors in ``torch.load(weights_only=True)``; it has no other effect.
 """
 
 from . import datasets, engine, evaluation, models

@@ -3,7 +3,7 @@
     python tools/demo.py --work-dir work_dirs/demo
 
 Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
-the real ones. The network is DNAS L=14 at a tenth of its width. Nothing is downloaded.
+the real ones. The network is DNAS L=14 at a fifth of its width. Nothing is downloaded.
 """
 
 import argparse
@@ -96,7 +96,10 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--work-dir', type=Path, default=Path('work_dirs/demo'), help='emptied first'
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/demo'),
+        help='its scenes, data, train and test are replaced',
     )
     parser.add_argument('--epochs', type=int, default=40)
     return parser.parse_args()
@@ -106,10 +109,10 @@ def main() -> None:
     args = parse_args()
     started = time.monotonic()
     work_dir = args.work_dir.resolve()
-    if (work_dir / 'config.py').exists():
-        shutil.rmtree(work_dir)
     scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
     with user_errors():
+        for folder in (scenes, data_root, work_dir / 'train', work_dir / 'test'):
+            shutil.rmtree(folder, ignore_errors=True)
         from dnas_mmseg.datasets.synthetic import write_scenes
 
         print(f'six synthetic scenes in the format of GID-5: {scenes}')

@@ -42,16 +42,15 @@ def main() -> None:
     import numpy
     import torch
 
-    from dnas_mmseg.raster._gdal import gdal  # says what to run where GDAL is missing
-
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f'torch      {torch.__version__}, {torch.get_num_threads()} threads')
     print(f'GPUs       {", ".join(gpus) or "none: training runs on the CPU"}')
     print(f'numpy      {numpy.__version__}')
+
+    import dnas_mmseg  # says what to run where GDAL is missing
+
+    gdal = sys.modules['osgeo.gdal']
     print(f'GDAL       {gdal.VersionInfo("RELEASE_NAME")}, with gdal_array')
-
-    import dnas_mmseg
-
     print(f'dnas_mmseg {dnas_mmseg.__version__}  ready')
 
 

@@ -12,6 +12,7 @@ from mmengine.config import DictAction
 
 from dnas_mmseg.apis import train, weight_classes
 from dnas_mmseg.apis.command_line import load_config, set_launcher, user_errors
+from dnas_mmseg.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,12 +63,15 @@ def main() -> None:
             options=args.cfg_options,
         )
         set_launcher(config, args.launcher)
-        config.resume = args.resume
+        if args.resume:
+            config.resume = True
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
         if args.sync_bn:
             config.sync_bn = 'torch'
         if args.auto_scale_lr:
+            if 'auto_scale_lr' not in config:
+                raise UserError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')
             config.auto_scale_lr.enable = True
         if args.class_weights:
             print('class weights:', weight_classes(config))

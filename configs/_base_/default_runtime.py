@@ -1,4 +1,4 @@
-# What every config of the project shares: hooks, logging, reproducibility.
+# What every config of the project shares: hooks, logging, processes.
 default_scope = 'mmseg'
 custom_imports = dict(imports=['dnas_mmseg'], allow_failed_imports=False)
 # A config that inherits this one and sets custom_imports replaces the line above. Importing here as

@@ -9,5 +9,6 @@ model = dict(
     data_preprocessor=dict(mean=[131.28, 142.08, 106.35, 209.31], std=[44.23, 33.07, 26.65, 32.69]),
     backbone=dict(architecture='dnas_l12_gid5'),
 )
+auto_scale_lr = dict(base_batch_size=4)
 train_cfg = dict(max_epochs=30, val_interval=2)
 param_scheduler = dict(T_max=30)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,19 +18,24 @@ from torch import Tensor
 
 from dnas_mmseg.architectures import DNASArchitecture
 from dnas_mmseg.architectures.dnas import OPERATIONS, STEM, Node
+from dnas_mmseg.errors import UserError
 
-_HEAD = {
-    'last_conv.0.': 'decode_head.convs.0.0.',
-    'last_conv.1.': 'decode_head.convs.0.1.',
-    'last_conv.3.': 'decode_head.convs.2.0.',
-    'last_conv.4.': 'decode_head.convs.2.1.',
-    'last_conv.6.': 'decode_head.conv_seg.',
-}
-_STEM = {f'stem{i}.': f'backbone.stem.{i}.' for i in range(3)}
-_CELL = re.compile(r'cells\.(\d+)\.(\d+)\.\[\s*(-?\d+)\s+(\d+)\s*\]\._ops\.(\d+)\.(.+)')
+_CONV, _CONV_WITH_BIAS = ('weight',), ('weight', 'bias')
+_COUNTER = 'num_batches_tracked'
+_NORM = ('weight', 'bias', 'running_mean', 'running_var', _COUNTER)
+_OUTSIDE_CELLS = (
+    *((f'stem{i}.0', f'backbone.stem.{i}.0', _CONV_WITH_BIAS) for i in range(3)),
+    *((f'stem{i}.1', f'backbone.stem.{i}.1', _NORM) for i in range(3)),
+    ('last_conv.0', 'decode_head.convs.0.0', _CONV),
+    ('last_conv.1', 'decode_head.convs.0.1', _NORM),
+    ('last_conv.3', 'decode_head.convs.2.0', _CONV),
+    ('last_conv.4', 'decode_head.convs.2.1', _NORM),
+    ('last_conv.6', 'decode_head.conv_seg', _CONV_WITH_BIAS),
+)
+_EDGE = re.compile(r'cells\.(\d+)\.(\d+)\.\[\s*(-?\d+)\s+(\d+)\s*\]\.')
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that is not one, or not of the network asked for."""
 
 
@@ -66,7 +71,8 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
             ) from None
         raise CheckpointError(f'{path} is no checkpoint, or a damaged one') from None
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
+    if not (tensors and state):
         raise CheckpointError(f'{path} holds no state_dict of tensors')
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
@@ -84,27 +90,20 @@ def from_authors(
     Raises:
         CheckpointError: It is of another network; the message says what differs.
     """
-    wanted = architecture.pruned() if prune else architecture
-    kept = set(wanted.edges)
-    operations = {node: _in_table_order(names) for node, _, names in architecture.nodes}
-    result: dict[str, Tensor] = {}
-    found: set[tuple[Node, Node]] = set()
-    dropped: dict[str, None] = {}
-    for key, value in state_dict.items():
-        cell = _CELL.fullmatch(key)
-        if cell is None:
-            result[_rename(key, {**_STEM, **_HEAD})] = value
-            continue
-        layer, scale, source_layer, source_scale, k, rest = cell.groups()
-        source, target = Node(int(source_layer), int(source_scale)), Node(int(layer), int(scale))
-        found.add((source, target))
-        if (source, target) in kept and int(k) < len(operations[target]):
-            operation = operations[target][int(k)]
-            result[f'{_cell_prefix(source, target)}{operation}.{_strip(rest)}'] = value
-        elif (source, target) not in kept:
-            dropped[f'{source} -> {target}'] = None
-    _compare_edges(found, set(architecture.edges), architecture.name)
-    return Conversion(result, tuple(dropped))
+    names = _key_names(architecture)
+    _compare(state_dict, names, architecture)
+    dropped = set(architecture.edges) - set(
+        (architecture.pruned() if prune else architecture).edges
+    )
+    dead = tuple(_cell_prefix(source, target) for source, target in dropped)
+    return Conversion(
+        {names[key]: value for key, value in state_dict.items() if not names[key].startswith(dead)},
+        tuple(
+            f'{source} -> {target}'
+            for source, target in architecture.edges
+            if (source, target) in dropped
+        ),
+    )
 
 
 def to_authors(
@@ -113,25 +112,18 @@ def to_authors(
     """This package's state dict under the authors' keys; inverse of :func:`from_authors`.
 
     Cells that were pruned are not in it.
+
+    Raises:
+        CheckpointError: It is of another network.
     """
-    cells = {
-        _cell_prefix(source, node) + name: (source, node, k, name)
-        for node, inputs, names in architecture.nodes
-        for source in inputs
-        for k, name in enumerate(_in_table_order(names))
-    }
-    renamed = {ours: theirs for theirs, ours in {**_STEM, **_HEAD}.items()}
-    result = {}
-    for key, value in state_dict.items():
-        prefix = '.'.join(key.split('.')[:5])
-        if prefix not in cells:
-            result[_rename(key, renamed)] = value
-            continue
-        source, node, k, name = cells[prefix]
-        rest = key.removeprefix(prefix + '.')
-        place = f'cells.{node.layer}.{node.scale}.{np.array(source)}._ops.{k}'
-        result[f'{place}.{_nest(name, rest)}'] = value
-    return result
+    names = {ours: theirs for theirs, ours in _key_names(architecture).items()}
+    foreign = [key for key in state_dict if key not in names]
+    if foreign:
+        raise CheckpointError(
+            f'this is no checkpoint of {architecture.name} with DNASHead: {len(foreign)} of '
+            f'{len(state_dict)} tensors are not of it (first {foreign[0]})'
+        )
+    return {names[key]: value for key, value in state_dict.items()}
 
 
 def load_exactly(model: torch.nn.Module, state_dict: Mapping[str, Tensor], what: str) -> None:
@@ -159,46 +151,79 @@ def load_exactly(model: torch.nn.Module, state_dict: Mapping[str, Tensor], what:
         raise CheckpointError(f'{what} does not fit the model: ' + ', '.join(problems))
 
 
-def _compare_edges(found: set, listed: set, name: str) -> None:
-    if found == listed:
-        return
+def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
+    """This package's name of every tensor in the authors' checkpoint of an architecture."""
+    modules = list(_OUTSIDE_CELLS)
+    for node, inputs, operations in architecture.nodes:
+        for source in inputs:
+            # numpy's way of printing the source is part of the authors' keys.
+            theirs = f'cells.{node.layer}.{node.scale}.{np.array(source)}._ops'
+            for k, name in enumerate(sorted(operations, key=OPERATIONS.index)):
+                inside, last = _inside(name)
+                ours = _cell_prefix(source, node) + name
+                for i in range(last):
+                    modules.append((f'{theirs}.{k}.{inside}{i}', f'{ours}.{i}', _CONV))
+                modules.append((f'{theirs}.{k}.{inside}{last}', f'{ours}.{last}', _NORM))
+    return {
+        f'{theirs}.{tensor}': f'{ours}.{tensor}'
+        for theirs, ours, tensors in modules
+        for tensor in tensors
+    }
 
-    def some(edges: set) -> str:
-        names = [f'{source} -> {target}' for source, target in sorted(edges)]
-        return f'{len(names)} ({", ".join(names[:4])}{", ..." if len(names) > 4 else ""})'
 
-    layers = 1 + max((target.layer for _, target in found), default=-1)
-    raise CheckpointError(
-        f'this is a checkpoint of another architecture than {name}: it has {layers} layers and '
-        f'{len(found)} edges; only in the checkpoint: {some(found - listed)}; '
-        f'only in the architecture: {some(listed - found)}'
-    )
+def _inside(operation: str) -> tuple[str, int]:
+    """Where the authors put an operation's layers, and which of them is the normalisation."""
+    if operation.startswith('sep_conv'):
+        return 'op.sep_0.', 2
+    return ('conv1x1.' if 'pool' in operation else ''), 1
+
+
+def _compare(state_dict: Mapping[str, Tensor], names: dict, architecture: DNASArchitecture) -> None:
+    """Refuse a checkpoint that is not exactly of the architecture, with what differs.
+
+    Dilations and kinds of pooling leave no trace in a checkpoint, so they cannot be compared.
+    """
+    found, listed = _edges(state_dict), set(architecture.edges)
+    if not found:
+        raise CheckpointError(
+            "there are no cells under the authors' keys (cells.<layer>.<scale>.[<source>]...); the "
+            f"first key is '{next(iter(state_dict))}'"
+        )
+    if found != listed:
+        layers = 1 + max((target.layer for _, target in found), default=-1)
+        raise CheckpointError(
+            f'this is a checkpoint of another architecture than {architecture.name}: it has '
+            f'{layers} layers and {len(found)} edges; only in the checkpoint: '
+            f'{_some(found - listed)}; only in the architecture: {_some(listed - found)}'
+        )
+    given = {key for key in state_dict if not key.endswith(_COUNTER)}
+    needed = {key for key in names if not key.endswith(_COUNTER)}
+    odd = given ^ needed
+    for key in given & needed:
+        kernel = re.search(r'conv_?(\d)x', names[key])
+        if state_dict[key].ndim == 4 and kernel and '.0.weight' in key:
+            odd |= {key} if state_dict[key].shape[-1] != int(kernel[1]) else set()
+    if odd:
+        cells = _edges(odd)
+        where = f'operations differ on {_some(cells)}' if cells else 'stem or head differ'
+        raise CheckpointError(
+            f'this is no checkpoint of {architecture.name}: {where}; {len(needed - given)} tensors '
+            f'are missing, {len(given - needed)} are of something else (first {min(odd)})'
+        )
+
+
+def _edges(keys: Iterable[str]) -> set[tuple[Node, Node]]:
+    """The edges whose cells the authors' keys name."""
+    matches = (_EDGE.match(key) for key in keys)
+    numbers = (map(int, match.groups()) for match in matches if match)
+    return {(Node(c, d), Node(a, b)) for a, b, c, d in numbers}
+
+
+def _some(edges: set[tuple[Node, Node]]) -> str:
+    names = [f'{source} -> {target}' for source, target in sorted(edges)]
+    return f'{len(names)} ({", ".join(names[:4])}{", ..." if len(names) > 4 else ""})'
 
 
 def _cell_prefix(source: Node, target: Node) -> str:
     name = 'stem' if source == STEM else f'l{source.layer}_s{source.scale}'
     return f'backbone.nodes.l{target.layer}_s{target.scale}.{name}.'
-
-
-def _rename(key: str, prefixes: Mapping[str, str]) -> str:
-    for old, new in prefixes.items():
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    raise CheckpointError(f"key '{key}' is none of the authors' retrained networks")
-
-
-def _in_table_order(operations: tuple[str, ...]) -> list[str]:
-    return sorted(operations, key=OPERATIONS.index)
-
-
-def _strip(rest: str) -> str:
-    """The authors wrap separable convolutions in ``op.sep_0`` and projections in ``conv1x1``."""
-    return rest.removeprefix('op.sep_0.').removeprefix('conv1x1.')
-
-
-def _nest(operation: str, rest: str) -> str:
-    if operation.startswith('sep_conv'):
-        return f'op.sep_0.{rest}'
-    if 'pool' in operation:
-        return f'conv1x1.{rest}'
-    return rest

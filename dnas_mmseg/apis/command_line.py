@@ -13,13 +13,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from dnas_mmseg.architectures import ArchitectureError
-from dnas_mmseg.datasets import DatasetError, LabelError
-from dnas_mmseg.raster import RasterError
-
-from .checkpoint_conversion import CheckpointError
-
-USER_ERRORS = (ArchitectureError, CheckpointError, DatasetError, LabelError, RasterError)
+from dnas_mmseg.datasets import DatasetError
+from dnas_mmseg.errors import UserError
 
 
 @contextmanager
@@ -29,8 +24,12 @@ def user_errors() -> Iterator[None]:
     warnings.filterwarnings('ignore', message='When align_corners=True')
     try:
         yield
-    except USER_ERRORS as error:
-        sys.exit(f'error: {error}')
+    except (UserError, OSError) as error:
+        # From a loader's worker it arrives with the worker's traceback before the message.
+        message = str(error)
+        if 'Original Traceback' in message:
+            message = message.rsplit(f'{type(error).__name__}: ', 1)[-1].strip()
+        sys.exit(f'error: {message}')
     except KeyboardInterrupt:
         sys.exit('interrupted')
 
@@ -86,26 +85,29 @@ def _keep_import(config: Config) -> None:
 
     It is registered already, but the config is saved with the run, and other programs read it.
     """
-    imports = config.setdefault('custom_imports', dict(imports=[]))
-    if isinstance(imports['imports'], str):
-        imports['imports'] = [imports['imports']]
-    if 'dnas_mmseg' not in imports['imports']:
+    if config.get('custom_imports') is None:
+        config.custom_imports = dict(imports=['dnas_mmseg'], allow_failed_imports=False)
+        return
+    imports = config.custom_imports
+    if isinstance(imports.imports, str):
+        imports.imports = [imports.imports]
+    if 'dnas_mmseg' not in imports.imports:
         print_log(
             "custom_imports of the config replaces the inherited one, without 'dnas_mmseg', and "
             'stock mmseg programs would find none of its classes ("... is not in the mmseg::model '
             "registry\"). Added here; write custom_imports = dict(imports=['dnas_mmseg', ...]).",
             level=30,
         )
-        imports['imports'] = ['dnas_mmseg', *imports['imports']]
+        imports.imports = ['dnas_mmseg', *imports.imports]
 
 
 def _set_data_root(node: dict | None, data_root: str) -> None:
-    """Follow dataset wrappers (Concat, Repeat, ...) down to the data sets."""
-    if not isinstance(node, dict):
+    """Follow loaders and dataset wrappers (Concat, Repeat, ...) down to the data sets."""
+    if node is None:
         return
-    if 'data_root' in node or 'ann_file' in node:
+    children = node.get('datasets') or node.get('dataset')
+    if children is None:
         node['data_root'] = data_root
-    for key in ('dataset', 'datasets'):
-        children = node.get(key, ())
-        for child in children if isinstance(children, (list, tuple)) else (children,):
-            _set_data_root(child, data_root)
+        return
+    for child in children if isinstance(children, (list, tuple)) else (children,):
+        _set_data_root(child, data_root)

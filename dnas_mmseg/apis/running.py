@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.datasets import MultiBandSegDataset, class_weights, inspect_pairs, summarise
+from dnas_mmseg.datasets import (
+    DatasetError,
+    MultiBandSegDataset,
+    class_weights,
+    inspect_pairs,
+    summarise,
+)
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 
 from .checkpoint_conversion import load_exactly, load_weights
@@ -48,7 +58,10 @@ def test(config: Config, checkpoint: str) -> dict[str, float]:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     load_exactly(model, weights, checkpoint)
     scores = runner.test()
-    write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(scores, indent=2) + '\n')
+    if is_main_process():
+        # JSON has no NaN; a class that does not occur has no score.
+        valid = {name: None if math.isnan(value) else value for name, value in scores.items()}
+        write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(valid, indent=2) + '\n')
     return scores
 
 
@@ -58,21 +71,35 @@ def weight_classes(config: Config) -> list[float]:
     The shares come from ``dataset.json`` where it has them, else from counting all labels.
 
     Args:
-        config: Changed in place: ``class_weight`` of the decode head's loss.
+        config: Changed in place: ``class_weight`` of the decode head's losses.
 
     Returns:
         The weights; see :func:`dnas_mmseg.datasets.class_weights`.
+
+    Raises:
+        UserError: The config has no such data set or loss, or the labels have problems.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    weights = class_weights(_class_shares(dataset))
-    losses = config.model.decode_head.loss_decode
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if not isinstance(dataset, MultiBandSegDataset):
+        raise UserError(f'class weights are computed for MultiBandSegDataset, not {type(dataset)}')
+    head = config.model.decode_head
+    losses = head.get('loss_decode') if isinstance(head, dict) else None
+    if not losses:
+        raise UserError('class weights need a decode_head with loss_decode in the config')
+    weights = class_weights(dataset.select_classes(_class_shares(dataset)))
     for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
         loss.class_weight = weights
     return weights
 
 
-def _class_shares(dataset: MultiBandSegDataset):
-    if dataset.description.class_shares and not dataset.label_map:
+def _class_shares(dataset: MultiBandSegDataset) -> Sequence[float]:
+    """Of the classes of the files."""
+    if dataset.description.class_shares:
         return dataset.description.class_shares
-    return summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels).class_pixels
+    summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
+    if summary.problems:
+        raise DatasetError('\n'.join(['the labels cannot be counted:', *summary.problems[:8]]))
+    return summary.class_pixels

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 
 LEVELS = ('path', 'connection', 'cell')
 FORMAT = 1
 
 
-class ArchitectureError(ValueError):
+class ArchitectureError(UserError):
     """An architecture that is not one, or not the one asked for."""
 
 
@@ -42,6 +43,10 @@ class Architecture(ABC):
         if self.level not in LEVELS:
             self._fail(f"level '{self.level}' is unknown; it is one of {', '.join(LEVELS)}")
         self._validate()
+
+    def __reduce__(self) -> tuple:
+        """Copies and pickles go through the document."""
+        return type(self).from_document, (self.to_document(),)
 
     @abstractmethod
     def _validate(self) -> None:

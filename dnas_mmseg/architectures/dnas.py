@@ -116,18 +116,22 @@ class DNASArchitecture(Architecture):
                 path=tuple(int(scale) for scale in document.get('path', ())),
                 nodes=tuple(
                     NodeSpec(
-                        Node(*map(int, row['node'])),
-                        tuple(Node(*map(int, source)) for source in row['inputs']),
+                        _node(row['node']),
+                        tuple(_node(source) for source in row['inputs']),
                         tuple(row.get('operations', ())),
                     )
                     for row in document.get('nodes', ())
                 ),
                 provenance=document.get('provenance', {}),
             )
+        except ArchitectureError:
+            raise
         except KeyError as error:
             raise ArchitectureError(f"architecture '{name}': key {error} is missing") from None
-        except TypeError as error:
-            raise ArchitectureError(f"architecture '{name}': {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ArchitectureError(
+                f"architecture '{name}': a value is not of the kind it should be ({error})"
+            ) from None
 
     def _body(self) -> dict[str, Any]:
         return {
@@ -230,6 +234,12 @@ class DNASArchitecture(Architecture):
                 self._fail(f"node {node} has inputs but no operations; level 'cell' decides them")
             if self.level == 'connection' and operations:
                 self._fail(f"node {node} has operations, which level 'connection' has not decided")
+
+
+def _node(pair: Any) -> Node:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise ValueError(f'a node is [layer, scale], not {pair!r}')
+    return Node(int(pair[0]), int(pair[1]))
 
 
 def _closure(start: Iterable[Node], edges: Iterable[tuple[Node, Node]]) -> frozenset[Node]:

@@ -71,6 +71,6 @@ def _from_document(document: Any) -> Architecture:
             f"'format' is {document.get('format')!r}; this version reads format {FORMAT}"
         )
     space = document.get('space')
-    if space not in SPACES:
+    if not isinstance(space, str) or space not in SPACES:
         raise ArchitectureError(f"space '{space}' is unknown; there are {', '.join(SPACES)}")
     return SPACES[space].from_document(document)

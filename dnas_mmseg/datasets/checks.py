@@ -127,6 +127,7 @@ class DatasetSummary:
     Attributes:
         files: Number of pairs.
         problems: Every problem, the labels' convention included.
+        doubts: What may be meant so, or be a mistake.
         sizes: Pairs by (height, width).
         bands: Pairs by number of bands.
         dtypes: Pairs by sample type.
@@ -137,6 +138,7 @@ class DatasetSummary:
 
     files: int = 0
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     bands: dict[int, int] = field(default_factory=dict)
     dtypes: dict[str, int] = field(default_factory=dict)
@@ -173,6 +175,12 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         summary.problems.append(
             f"the labels hold {_ranges(values)}: this looks like label_convention='{other}', not "
             f"'{labels.convention}'"
+        )
+    other = labels.may_be(values)
+    if other:
+        summary.doubts.append(
+            f'the labels hold {_ranges(values)}: no pixel is of the last class. If 0 is a class '
+            f"and not 'unlabelled', this is label_convention='{other}'"
         )
     differing = (
         ('numbers of bands', summary.bands),

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 
 FILE_NAME = 'dataset.json'
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError):
     """A data set that cannot be used as it is; the message says where and what to do."""
 
 

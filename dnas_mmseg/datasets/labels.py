@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dnas_mmseg.errors import UserError
+
 IGNORE = 255
 CONVENTIONS = ('train_id', 'index', 'rgb')
 _INVALID = -1
 
 
-class LabelError(ValueError):
+class LabelError(UserError):
     """Label values that the convention does not know."""
 
 
@@ -81,6 +83,12 @@ class LabelEncoding:
             return 'index'
         if self.convention == 'index' and n not in values and IGNORE in values:
             return 'train_id'
+        return None
+
+    def may_be(self, values: set[int]) -> str | None:
+        """The other integer convention, if the values fit both and rather suggest that one."""
+        if self.convention == 'index' and 0 in values and self.num_classes not in values:
+            return None if self.looks_like(values) else 'train_id'
         return None
 
     def _encode_indices(self, samples: np.ndarray) -> np.ndarray:

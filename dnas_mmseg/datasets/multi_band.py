@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.raster import band_names
+
 from .checks import Expectation, inspect_pairs, summarise
 from .description import FILE_NAME, DatasetDescription, DatasetError
-from .labels import LabelEncoding
+from .labels import IGNORE, LabelEncoding
 
 _SHOWN = 8
 
@@ -29,8 +32,9 @@ class MultiBandSegDataset(BaseSegDataset):
 
     Args:
         data_root: Folder of the data; a ``dataset.json`` in it is read.
-        ann_file: List file, one ``image<TAB>label`` a line, relative to ``data_root`` (or to the
-            prefixes). Without it, all files of the two folders are paired by name.
+        ann_file: List file, one ``image<TAB>label`` a line (an image alone where there are no
+            labels), relative to ``data_root`` or to the prefixes. Without it, all files of the two
+            folders are paired by name.
         data_prefix: Folders of images and labels. ``seg_map_path=None``: images only.
         metainfo: ``classes``, ``palette``, ``bands``.
         label_convention: ``'train_id'`` (0 .. n-1, 255 unlabelled), ``'index'`` (1 .. n, 0
@@ -64,10 +68,12 @@ class MultiBandSegDataset(BaseSegDataset):
             raise DatasetError(f'data_root {data_root}: no such folder')
         self.description = description = DatasetDescription.load(data_root)
         self._check_classes(description, data_root)
-        metainfo = {**description.metainfo, **(metainfo or {})}
-        self.bands = tuple(metainfo.get('bands') or self.METAINFO.get('bands', ()))
-        classes = self.METAINFO.get('classes') or metainfo.get('classes')
-        if not classes:
+        own = {**self.METAINFO, **description.metainfo}
+        metainfo = {**own, **(metainfo or {})}
+        self.bands = metainfo['bands'] = band_names(metainfo.get('bands'))
+        self.file_classes = tuple(own.get('classes') or metainfo.get('classes') or ())
+        self.file_palette = tuple(map(tuple, own.get('palette') or metainfo.get('palette') or ()))
+        if not self.file_classes:
             raise DatasetError(
                 f'the classes are unknown: give metainfo=dict(classes=...), or a {FILE_NAME} in '
                 f'{data_root}'
@@ -78,8 +84,7 @@ class MultiBandSegDataset(BaseSegDataset):
                 'label_convention is unknown: give it (train_id, index or rgb), or a '
                 f'{FILE_NAME} in {data_root}'
             )
-        palette = self.METAINFO.get('palette') or metainfo.get('palette') or ()
-        self.labels = LabelEncoding(convention, len(classes), tuple(map(tuple, palette)))
+        self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
         self.expected = Expectation(self.bands, dtype or description.dtype, self.labels)
         self.check_files = check_files
         super().__init__(
@@ -110,6 +115,35 @@ class MultiBandSegDataset(BaseSegDataset):
         )
         return info
 
+    def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """From the files' train ids to those of the classes asked for; 255 for the others.
+
+        None where the classes are the files'.
+        """
+        wanted = tuple(new_classes or self.file_classes)
+        if wanted == self.file_classes:
+            return None
+        unknown = [name for name in wanted if name not in self.file_classes]
+        if unknown:
+            raise DatasetError(
+                f'metainfo classes {", ".join(unknown)} are not among those of the files '
+                f'({", ".join(self.file_classes)})'
+            )
+        return {
+            i: wanted.index(name) if name in wanted else IGNORE
+            for i, name in enumerate(self.file_classes)
+        }
+
+    def select_classes(self, counts: Sequence[float]) -> list[float]:
+        """Counts a class of the files as counts a class asked for."""
+        return [counts[self.file_classes.index(name)] for name in self.metainfo['classes']]
+
+    def _update_palette(self) -> Sequence:
+        palette = tuple(map(tuple, self._metainfo.get('palette', ())))
+        if self.label_map is not None and palette == self.file_palette != ():
+            return tuple(self.select_classes(palette))
+        return super()._update_palette()
+
     def load_data_list(self) -> list[dict]:
         """Pair the files and check what can be checked cheaply."""
         pairs = self._listed_pairs() if self.ann_file else self._folder_pairs()
@@ -120,11 +154,14 @@ class MultiBandSegDataset(BaseSegDataset):
             )
         # Statistics make it read the samples, too: a truncated file opens well.
         reports = inspect_pairs(pairs[: self.check_files], self.expected, statistics=True)
+        summary = summarise(reports, self.labels)
+        for doubt in summary.doubts:
+            warnings.warn(f'{type(self).__name__}: {doubt}', stacklevel=2)
         _complain(
             f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
             f'{len(pairs)} pairs (`python tools/analysis_tools/browse_dataset.py CONFIG --check` '
             'looks at all)',
-            summarise(reports, self.labels).problems,
+            summary.problems,
         )
         return [
             {'img_path': image} if label is None else {'img_path': image, 'seg_map_path': label}
@@ -151,27 +188,28 @@ class MultiBandSegDataset(BaseSegDataset):
                 f'{self.ann_file} is empty: one "image<TAB>label" a line is expected'
             )
         pairs, problems = [], []
+        labelled = self.data_prefix.get('seg_map_path') is not None
         listing = _Listing()
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             parts = line.strip().split('\t')
-            if len(parts) != 2:
+            kinds = (('image', 'img_path'), ('label', 'seg_map_path'))[: 1 + labelled]
+            if len(parts) != len(kinds):
                 problems.append(
-                    f'{self.ann_file}:{number}: expected "image<TAB>label", found {line.strip()!r}'
+                    f'{self.ann_file}:{number}: expected "{"<TAB>".join(k for k, _ in kinds)}", '
+                    f'found {line.strip()!r}'
                 )
                 continue
             pair = []
-            for kind, name, prefix in zip(
-                ('image', 'label'), parts, ('img_path', 'seg_map_path'), strict=True
-            ):
+            for name, (kind, prefix) in zip(parts, kinds, strict=True):
                 bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
                 places = [os.path.join(base, name.strip()) for base in bases]
                 found = next((place for place in places if place in listing), None)
                 if found is None:
                     problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
                 pair.append(found)
-            pairs.append(tuple(pair))
+            pairs.append((pair[0], pair[1] if labelled else None))
         _complain(f'{self.ann_file} cannot be used', problems)
         return pairs
 

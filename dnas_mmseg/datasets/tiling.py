@@ -43,13 +43,13 @@ def find_scenes(
     Raises:
         DatasetError: There is no scene, or an image lacks its label.
     """
-    names = {path.stem: path for path in sorted(Path(images).glob('*.tif*'))}
+    names = {path.stem: path for path in _files(images, ('.tif', '.tiff'))}
     if not names:
         raise DatasetError(f'{images}: no .tif or .tiff files')
     found = {
         path.stem.removesuffix(label_suffix): path
-        for path in sorted(Path(labels).iterdir())
-        if path.suffix.lower() in ('.tif', '.tiff', '.png') and path.stem.endswith(label_suffix)
+        for path in _files(labels, ('.tif', '.tiff', '.png'))
+        if path.stem.endswith(label_suffix)
     }
     missing = [name for name in names if name not in found]
     if missing:
@@ -70,6 +70,8 @@ def split_scenes(
         shares: Of train, val and test.
         seed: Of the shuffle.
     """
+    if min(shares) < 0 or shares[0] <= 0:
+        raise DatasetError(f'shares {tuple(shares)}: none may be negative, train needs one above 0')
     wanted = sum(share > 0 for share in shares)
     if len(scenes) < wanted:
         raise DatasetError(f'{len(scenes)} scenes cannot be divided into {wanted} splits')
@@ -101,6 +103,8 @@ def scenes_from_lists(
     result: dict[str, list[Scene]] = {split: [] for split in SPLITS}
     where: dict[str, str] = {}
     for split, path in lists.items():
+        if not Path(path).is_file():
+            raise DatasetError(f'{path}: no such list file')
         for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
             name = Path(line.strip()).stem if Path(line.strip()).stem in known else line.strip()
             if not name:
@@ -210,11 +214,16 @@ def cut_scenes(
         What ``dataset.json`` says, with the statistics of the training tiles.
     """
     out = Path(out)
+    stride = size if stride is None else stride
+    if not 0 < stride <= size:
+        raise DatasetError(f'tiles of {size} pixels every {stride}: 0 < stride <= size is needed')
+    if not splits.get('train'):
+        raise DatasetError('no scenes are for training, whose statistics describe the data set')
     labels = LabelEncoding(label_convention, len(classes), tuple(map(tuple, palette)))
     pairs: dict[str, list[tuple[str, str]]] = {split: [] for split in splits}
     work = [(split, scene) for split, scenes in splits.items() for scene in scenes]
     for split, scene in track(work):
-        pairs[split] += cut_scene(scene, out, labels, palette, bands, size, stride or size)
+        pairs[split] += cut_scene(scene, out, labels, palette, bands, size, stride)
     names = {split: [scene.name for scene in scenes] for split, scenes in splits.items()}
     return describe_data_root(
         out,
@@ -277,6 +286,12 @@ def describe_data_root(
     )
     description.save(root)
     return description
+
+
+def _files(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> list[Path]:
+    if not Path(folder).is_dir():
+        raise DatasetError(f'{folder}: no such folder')
+    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in suffixes)
 
 
 def _starts(length: int, size: int, stride: int) -> list[int]:

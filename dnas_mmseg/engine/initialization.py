@@ -10,7 +10,8 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-RGB = ('red', 'green', 'blue')
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import RGB, band_names
 
 
 def adapt_input_conv(
@@ -40,9 +41,10 @@ class MultiBandPretrained:
 
     Used on a backbone (``backbone=dict(init_cfg=dict(type='MultiBandPretrained', ...))``) or on a
     whole segmentor (``model=dict(init_cfg=...)``) to fine-tune it. The first convolution is adapted
-    by :func:`adapt_input_conv`; classification layers (``conv_seg``) of another number of classes
-    stay freshly initialised; both are reported. Anything else that does not fit is an error, where
-    mmengine's ``Pretrained`` leaves it random with no more than a log line.
+    by :func:`adapt_input_conv`. Classification layers (``conv_seg``) of another number of classes
+    and auxiliary heads that the checkpoint lacks stay freshly initialised. All of this is reported;
+    anything else that does not fit is an error, where mmengine's ``Pretrained`` leaves it random
+    with no more than a log line.
 
     Args:
         checkpoint: Path or URL, as mmengine's ``Pretrained`` takes it.
@@ -59,15 +61,15 @@ class MultiBandPretrained:
         prefix: str = '',
     ) -> None:
         self.checkpoint = checkpoint
-        self.bands = tuple(bands)
-        self.source_bands = tuple(source_bands)
+        self.bands = band_names(bands)
+        self.source_bands = band_names(source_bands)
         self.prefix = prefix
 
     def __call__(self, module: nn.Module) -> None:
         """Initialise the module in place.
 
         Raises:
-            ValueError: The checkpoint is not one of this network.
+            UserError: The checkpoint is not one of this network.
         """
         # mmengine initialises children after their parent, which would undo this; so they go first.
         for child in module.children():
@@ -79,38 +81,52 @@ class MultiBandPretrained:
         self._load(module)
 
     def _load(self, module: nn.Module) -> None:
-        own = module.state_dict()
-        loaded, adapted, fresh = {}, [], []
-        for key, value in self._state_dict().items():
-            if key not in own or own[key].shape == value.shape:
-                loaded[key] = value
-            elif self._is_input_conv(own[key], value):
-                loaded[key] = adapt_input_conv(value, self.source_bands, self.bands)
-                adapted.append(key)
-            elif 'conv_seg.' in key:
-                fresh.append(key)
-            else:
-                raise ValueError(
+        own, state = module.state_dict(), self._state_dict()
+        stem = next(key for key, value in own.items() if value.ndim == 4)
+        if stem in state:
+            state[stem] = self._adapted(stem, state[stem], own[stem])
+        fresh = [
+            key
+            for key, value in state.items()
+            if 'conv_seg.' in key and key in own and own[key].shape != value.shape
+        ]
+        for key, value in state.items():
+            if key in own and key not in fresh and own[key].shape != value.shape:
+                raise UserError(
                     f'{self.checkpoint}: {key} has shape {tuple(value.shape)}, the model needs '
                     f'{tuple(own[key].shape)}: this is a checkpoint of another network'
                 )
-        missing = [key for key in own if key not in loaded and key not in fresh]
-        missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-        if len(missing) > len(own) // 2:
-            raise ValueError(
+        missing = [
+            key for key in own if key not in state and not key.endswith('num_batches_tracked')
+        ]
+        fresh += [key for key in missing if key.startswith('auxiliary_head') or 'conv_seg.' in key]
+        missing = [key for key in missing if key not in fresh]
+        if missing:
+            raise UserError(
                 f'{self.checkpoint}: {len(missing)} of {len(own)} tensors of '
                 f'{type(module).__name__} are not in it (first {missing[0]}). A checkpoint of a '
-                "whole segmentor needs prefix='backbone.' to initialise a backbone."
+                "whole segmentor needs prefix='backbone.' to initialise a backbone; one of a "
+                "backbone belongs into the backbone's init_cfg."
             )
-        module.load_state_dict(loaded, strict=False)
+        module.load_state_dict({k: v for k, v in state.items() if k not in fresh}, strict=False)
         print_log(
-            f'{type(module).__name__} initialised from {self.checkpoint}: '
-            f'{len([k for k in loaded if k in own])} tensors; '
-            f'adapted from bands {self.source_bands} to {self.bands}: {adapted or "-"}; '
-            f'other number of classes, left fresh: {fresh or "-"}; '
-            f'not in the checkpoint, left fresh: {missing or "-"}',
+            f'{type(module).__name__} initialised from {self.checkpoint}: {stem} from bands '
+            f'{self.source_bands} to {self.bands}; left fresh: {", ".join(fresh) or "nothing"}',
             logger='current',
         )
+
+    def _adapted(self, key: str, weight: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """The first convolution for this model's bands."""
+        for what, tensor, bands in (
+            (self.checkpoint, weight, self.source_bands),
+            ('the model', own, self.bands),
+        ):
+            if tensor.shape[1] != len(bands):
+                raise UserError(
+                    f'{what}: {key} reads {tensor.shape[1]} bands, but {len(bands)} are named '
+                    f'({", ".join(bands)})'
+                )
+        return adapt_input_conv(weight, self.source_bands, self.bands)
 
     def _state_dict(self) -> dict[str, torch.Tensor]:
         checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, map_location='cpu')
@@ -120,11 +136,3 @@ class MultiBandPretrained:
             for key, value in state.items()
             if key.removeprefix('module.').startswith(self.prefix)
         }
-
-    def _is_input_conv(self, own: torch.Tensor, value: torch.Tensor) -> bool:
-        return (
-            value.ndim == 4
-            and value.shape[1] == len(self.source_bands)
-            and own.shape[1] == len(self.bands)
-            and (own.shape[0], *own.shape[2:]) == (value.shape[0], *value.shape[2:])
-        )

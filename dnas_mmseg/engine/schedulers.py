@@ -15,9 +15,12 @@ class ClampedCosineLR(CosineAnnealingLR):
     DNAS anneals this way. It differs from a cosine to ``eta_min``: from 0.025 down to 1e-3 the
     clamp holds from 87 % of the schedule on, and until then the rate is that of the full cosine.
 
+    The value at a step is computed from the base rate alone, so a warm-up before it must end where
+    this begins (``begin`` of this = ``end`` of the warm-up).
+
     Args:
         optimizer: Optimizer or optimizer wrapper.
-        min_lr: The lower bound.
+        min_lr: The lower bound. Automatic scaling of the learning rate does not scale it.
         **kwargs: See :class:`mmengine.optim.CosineAnnealingLR`.
     """
 

@@ -1,14 +1,17 @@
 """The only place that knows GDAL: exact reading whatever the tags, windows, atomic writing."""
 
 from ._gdal import RasterError
+from .bands import RGB, band_names
 from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
 from .writing import write_raster
 
 __all__ = [
+    'RGB',
     'Raster',
     'RasterError',
     'RasterInfo',
     'Window',
+    'band_names',
     'nodata_mask',
     'read_raster',
     'write_raster',

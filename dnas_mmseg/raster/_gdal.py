@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dnas_mmseg.errors import UserError
+
 _INSTALL = """{problem}
 GDAL's Python bindings must match the system library and be built against the installed numpy:
     apt-get install libgdal-dev
@@ -25,7 +27,7 @@ except ImportError as error:
 __all__ = ['RasterError', 'gdal', 'gdal_array', 'gdal_exceptions']
 
 
-class RasterError(OSError):
+class RasterError(UserError, OSError):
     """A raster that cannot be read or written; the message names the file."""
 
 

@@ -52,32 +52,39 @@ def write_raster(
         raise RasterError(
             f'{path}: cannot write {samples.dtype}; use one of {", ".join(_GDAL_TYPES)}'
         )
-    png = Path(path).suffix.lower() == '.png'
     try:
         with atomic_path(path) as temporary, gdal_exceptions():
-            if png:
+            gdal.ErrorReset()
+            if Path(path).suffix.lower() == '.png':
                 _write_png(temporary, samples, nodata, palette)
             else:
-                dataset = _create('GTiff', str(temporary), samples, options)
-                _describe(dataset, nodata, palette)
-                for i, name in enumerate(names):
-                    dataset.GetRasterBand(i + 1).SetDescription(name)
-                if transform is not None:
-                    dataset.SetGeoTransform(list(transform))
-                if crs:
-                    dataset.SetProjection(crs)
-                _write_samples(dataset, samples)
+                _write_tiff(temporary, samples, nodata, palette, names, crs, transform, options)
+            # Closing a file writes the rest of it, and reports a full disk in this way only.
+            if gdal.GetLastErrorType() >= gdal.CE_Failure:
+                raise RuntimeError(gdal.GetLastErrorMsg())
     except (RuntimeError, OSError) as error:
         raise RasterError(f'{path}: cannot be written ({error})') from error
 
 
-def _write_png(path: Path, samples: np.ndarray, nodata, palette) -> None:
+def _write_tiff(path: Path, samples, nodata, palette, names, crs, transform, options) -> None:
+    """The file is closed when this returns."""
+    dataset = _create('GTiff', str(path), samples, options)
+    _describe(dataset, nodata, palette)
+    for i, name in enumerate(names):
+        dataset.GetRasterBand(i + 1).SetDescription(name)
+    if transform is not None:
+        dataset.SetGeoTransform(list(transform))
+    if crs:
+        dataset.SetProjection(crs)
+    _write_samples(dataset, samples)
+
+
+def _write_png(path: Path, samples, nodata, palette) -> None:
     """PNG is written by copying from memory; GDAL cannot create one in place."""
     memory = _create('MEM', '', samples, ())
     _describe(memory, nodata, palette)
     _write_samples(memory, samples)
-    copy = gdal.GetDriverByName('PNG').CreateCopy(str(path), memory)
-    _close(copy)
+    gdal.GetDriverByName('PNG').CreateCopy(str(path), memory)
     # Georeference and nodata would land in a side file; the label's image has them.
     Path(f'{path}.aux.xml').unlink(missing_ok=True)
 
@@ -106,12 +113,4 @@ def _describe(dataset, nodata: float | None, palette) -> None:
 def _write_samples(dataset, samples: np.ndarray) -> None:
     for i, band in enumerate(samples):
         dataset.GetRasterBand(i + 1).WriteArray(np.ascontiguousarray(band))
-    _close(dataset)
-
-
-def _close(dataset) -> None:
-    """Flush, and notice where flushing failed: GDAL reports a full disk only here."""
-    gdal.ErrorReset()
     dataset.FlushCache()
-    if gdal.GetLastErrorType() >= gdal.CE_Failure:
-        raise RasterError(gdal.GetLastErrorMsg())

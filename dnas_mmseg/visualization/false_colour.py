@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dnas_mmseg.raster import RGB
+
 COLOUR_INFRARED = ('nir', 'red', 'green')
-TRUE_COLOUR = ('red', 'green', 'blue')
 
 
 def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
@@ -17,7 +18,7 @@ def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
     is shown in grey.
     """
     bands = tuple(bands)
-    for wanted in (COLOUR_INFRARED, TRUE_COLOUR):
+    for wanted in (COLOUR_INFRARED, RGB):
         if all(name in bands for name in wanted):
             return tuple(bands.index(name) for name in wanted)
     return (0, 1, 2) if channels >= 3 else (0, 0, 0)

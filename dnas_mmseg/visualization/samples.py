@@ -15,7 +15,7 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
     """Draw the first samples as they reach the network: false colour beside the label.
 
     Args:
-        dataset: Its pipeline ends with ``PackSegInputs``.
+        dataset: Its pipeline ends with ``PackSegInputs``, which is left out here.
         folder: One PNG a sample goes there.
         number: How many.
 
@@ -25,15 +25,18 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     paths = []
     for index in range(min(number, len(dataset))):
-        packed = dataset[index]
-        sample = packed['data_samples']
-        image = packed['inputs'].numpy().transpose(1, 2, 0)
-        label = sample.gt_sem_seg.data[0].numpy()
-        bands = dataset.bands if len(dataset.bands) == image.shape[2] else ()
-        path = Path(folder) / f'{Path(sample.img_path).stem}.png'
+        results = dataset.get_data_info(index)
+        for transform in dataset.pipeline.transforms[:-1]:
+            results = transform(results)
+        path = Path(folder) / f'{Path(results["img_path"]).stem}.png'
         save_pictures(
             path,
-            [[false_colour(image, bands), class_colours(label, palette)]],
+            [
+                [
+                    false_colour(results['img'], results['bands']),
+                    class_colours(results['gt_seg_map'], palette),
+                ]
+            ],
             headings=('image', 'label'),
             classes=classes,
             palette=palette,

@@ -35,8 +35,47 @@ def test_another_architecture_is_refused_with_what_differs(shared):
         CheckpointError, match=r'than dnas_l14_gid5: it has 12 layers and 64 edges; only in the ch'
     ):
         from_authors(authors, load_architecture('dnas_l14_gid5'))
-    with pytest.raises(CheckpointError, match=r"'conv1\.weight' is none of the authors'"):
+    with pytest.raises(CheckpointError, match=r"no cells under .*first key is 'conv1\.weight'"):
         from_authors({'conv1.weight': torch.ones(1)}, load_architecture('dnas_l12_gid5'))
+
+
+def replaced(architecture, old, new):
+    """The architecture with an operation replaced wherever the new one is not there yet."""
+    document = architecture.to_document()
+    for row in document['nodes']:
+        if new not in row['operations']:
+            row['operations'] = [new if name == old else name for name in row['operations']]
+    return load_architecture(document)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('conv3x3', 'conv1x1'),
+        ('sep_conv_3x3', 'sep_conv_5x5'),
+        ('sep_conv_5x5', 'conv3x3'),
+        ('max_pool_3x3', 'conv1x1'),
+    ],
+)
+def test_other_operations_on_the_same_edges_are_refused(shared, old, new):
+    authors = load_weights(shared / 'reference/retrain_l14_b8.pth.tar')
+    other = replaced(load_architecture('dnas_l14_gid5'), old, new)
+    assert other != load_architecture('dnas_l14_gid5')
+    with pytest.raises(CheckpointError, match=r'operations differ on \d+'):
+        from_authors(authors, other)
+
+
+def test_incomplete_checkpoints_are_refused(shared):
+    architecture = load_architecture('dnas_l12_gid5')
+    authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
+    headless = {key: value for key, value in authors.items() if 'last_conv' not in key}
+    with pytest.raises(CheckpointError, match='stem or head differ; 12 tensors are missing'):
+        from_authors(headless, architecture)
+    part = {key: value for key, value in authors.items() if '._ops.1.' not in key}
+    with pytest.raises(CheckpointError, match=r'operations differ on 64'):
+        from_authors(part, architecture)
+    with pytest.raises(CheckpointError, match='no checkpoint of dnas_l12_gid5 with DNASHead'):
+        to_authors({'backbone.conv1.weight': torch.ones(1)}, architecture)
 
 
 def test_files_that_are_no_weights(tmp_path):
@@ -56,9 +95,10 @@ def test_files_that_are_no_weights(tmp_path):
     (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_round_trip))
     with pytest.raises(CheckpointError, match=r'plain\.pkl is'):
         load_weights(tmp_path / 'plain.pkl')
-    torch.save([1, 2], tmp_path / 'list.pth')
-    with pytest.raises(CheckpointError, match='holds no state_dict'):
-        load_weights(tmp_path / 'list.pth')
+    for content in ([1, 2], torch.ones(2), {'state_dict': [1]}, {'state_dict': {}}, {'a': 1}):
+        torch.save(content, tmp_path / 'other.pth')
+        with pytest.raises(CheckpointError, match='holds no state_dict'):
+            load_weights(tmp_path / 'other.pth')
 
 
 def test_loading_exactly():

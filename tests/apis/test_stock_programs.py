@@ -88,7 +88,6 @@ def test_inference_api_on_a_path_and_on_an_array(trained):
 def test_a_config_that_replaces_custom_imports_still_works(trained, tmp_path):
     """Its own module, without ours in the list: stock programs and ours."""
     _, root, _ = trained
-    (tmp_path / 'own_module.py').write_text('')
     config = write_config(
         tmp_path / 'config.py',
         root,

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -83,6 +85,13 @@ def test_it_is_immutable():
         architecture.layers = 3
     with pytest.raises(TypeError):
         architecture.provenance['source'] = 'me'
+
+
+def test_it_can_be_copied_and_pickled():
+    architecture = load_architecture('dnas_l12_gid5')
+    for again in (copy.deepcopy(architecture), pickle.loads(pickle.dumps(architecture))):
+        assert again == architecture
+        assert again.provenance == architecture.provenance
 
 
 def test_path_level_needs_no_nodes():
@@ -179,6 +188,15 @@ def test_files_that_are_no_architecture(tmp_path):
     document = json.loads(whole)
     with pytest.raises(ArchitectureError, match="space 'dans' is unknown; there are dnas"):
         load_architecture({**document, 'space': 'dans'})
+    for key, value in (
+        ('layers', 'twelve'),
+        ('path', 'abc'),
+        ('nodes', [{'node': [0, 0, 0], 'inputs': []}]),
+        ('nodes', 'none'),
+        ('space', []),
+    ):
+        with pytest.raises(ArchitectureError, match=r'not of the kind it should be|is unknown'):
+            load_architecture({**document, key: value})
     with pytest.raises(ArchitectureError, match="'format' is 99"):
         load_architecture({**document, 'format': 99})
     del document['layers']

@@ -116,7 +116,6 @@ def spoil(root: Path, kind: str) -> None:
     elif kind == 'band order':
         write_raster(image, np.zeros((4, 64, 64), np.uint8), names=('red', 'green', 'blue', 'nir'))
     elif kind == 'truncated':
-        image.write_bytes(image.read_bytes()[:-2000])
         image.write_bytes(image.read_bytes()[:300])
     elif kind == 'label size':
         write_raster(label, ids[:32])
@@ -199,3 +198,57 @@ def test_real_tiles_by_options_alone(shared):
     assert len(dataset) == 43
     assert dataset[0]['img'].shape == (256, 256, 4)
     assert set(np.unique(dataset[0]['gt_seg_map'])) <= {0, 1, 2, 3, 4}
+
+
+def test_classes_in_another_order_or_a_part_of_a_described_root(data_root):
+    def build(*classes):
+        return MultiBandSegDataset(
+            data_root=str(data_root),
+            ann_file='train.txt',
+            metainfo=dict(classes=classes),
+            pipeline=PIPELINE,
+        )
+
+    stored = read_raster(build(*CLASSES).pairs[0][1])[0]
+    turned = build(*CLASSES[::-1])
+    expected = np.where(stored == 255, 255, 4 - stored)
+    np.testing.assert_array_equal(turned[0]['gt_seg_map'], expected)
+    assert list(turned.metainfo['palette']) == list(PALETTE[::-1])
+    part = build('water', 'forest')
+    assert list(part.metainfo['palette']) == [PALETTE[4], PALETTE[2]]
+    assert part.select_classes([0.1, 0.2, 0.3, 0.15, 0.25]) == [0.25, 0.3]
+    with pytest.raises(
+        DatasetError, match='metainfo classes snow are not among those of the files'
+    ):
+        build('water', 'snow')
+
+
+def test_lists_of_images_alone(data_root):
+    (data_root / 'images.txt').write_text('images/t_0_0.tif\nt_1_0.tif\n')
+    dataset = GID5Dataset(
+        data_root=str(data_root),
+        ann_file='images.txt',
+        data_prefix=dict(img_path='images', seg_map_path=None),
+    )
+    assert [label for _, label in dataset.pairs] == [None, None]
+
+
+def test_train_ids_read_as_indices_are_doubted(data_root):
+    for path in (data_root / 'labels').iterdir():
+        ids = read_raster(path)[0]
+        ids[ids == 255] = 0
+        write_raster(path, ids)
+    with pytest.warns(UserWarning, match="no pixel is of the last class.*'train_id'"):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
+
+
+def test_band_names_of_any_case(data_root):
+    bands = ('NIR', 'Red', 'Green', 'Blue')
+    dataset = GID5Dataset(
+        data_root=str(data_root), ann_file='train.txt', metainfo=dict(bands=bands)
+    )
+    assert dataset.bands == BANDS
+    with pytest.raises(DatasetError, match='descriptions say the order is nir, red, green, blue'):
+        GID5Dataset(
+            data_root=str(data_root), ann_file='train.txt', metainfo=dict(bands=bands[::-1])
+        )

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,29 @@ def test_scenes_that_cannot_be_used(scenes_root, tmp_path):
         cut_scenes({'train': [scene]}, tmp_path, **{**FACTS, 'bands': BANDS[:3]})
     with pytest.raises(DatasetError, match=r'_label\.tif at .*label has 3 bands'):
         cut_scenes({'train': [scene]}, tmp_path, **{**FACTS, 'label_convention': 'index'})
+
+
+def test_what_other_programs_leave_beside_scenes_is_no_scene(scenes_root, tmp_path):
+    for folder in ('image_NirRGB', 'label_5classes'):
+        shutil.copytree(scenes_root / folder, tmp_path / folder)
+    first = next((tmp_path / 'image_NirRGB').iterdir())
+    (tmp_path / f'image_NirRGB/{first.name}.aux.xml').write_text('<PAMDataset/>')
+    first.rename(first.with_suffix('.TIF'))
+    assert len(scenes(tmp_path)) == 5
+
+
+def test_impossible_wishes_are_refused_before_cutting(scenes_root, tmp_path):
+    (scene, *_) = scenes(scenes_root)
+    for size, stride in ((0, None), (32, 0), (32, -1), (32, 64)):
+        with pytest.raises(DatasetError, match='0 < stride <= size is needed'):
+            cut_scenes({'train': [scene]}, tmp_path, size=size, stride=stride, **FACTS)
+    with pytest.raises(DatasetError, match='no scenes are for training'):
+        cut_scenes({'train': [], 'test': [scene]}, tmp_path, **FACTS)
+    for shares in ((0, 0.5, 0.5), (0.9, -0.1, 0.2)):
+        with pytest.raises(DatasetError, match='train needs one above 0'):
+            split_scenes([scene], shares)
+    with pytest.raises(DatasetError, match=r'none\.txt: no such list file'):
+        scenes_from_lists([scene], {'train': tmp_path / 'none.txt'})
+    with pytest.raises(DatasetError, match='labels: no such folder'):
+        find_scenes(scenes_root / 'image_NirRGB', tmp_path / 'labels', '_label')
+    assert not list(tmp_path.iterdir())

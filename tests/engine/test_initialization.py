@@ -4,6 +4,7 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
 from dnas_mmseg.engine.initialization import adapt_input_conv
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import DNAS
 
 BANDS = ('nir', 'red', 'green', 'blue')
@@ -76,8 +77,13 @@ def test_fine_tuning_to_other_classes_and_bands(tmp_path):
 def test_a_prefix_takes_the_backbone_out_of_a_segmentor(tmp_path):
     source = segmentor(5, 4)
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'whole.pth'))
-    init = dict(type='MultiBandPretrained', checkpoint=str(tmp_path / 'whole.pth'), bands=BANDS)
-    with pytest.raises(ValueError, match=r"are not in it .*needs prefix='backbone\.'"):
+    init = dict(
+        type='MultiBandPretrained',
+        checkpoint=str(tmp_path / 'whole.pth'),
+        bands=BANDS,
+        source_bands=BANDS,
+    )
+    with pytest.raises(UserError, match=r"are not in it .*needs prefix='backbone\.'"):
         DNAS('dnas_l12_gid5', base_channels=4, init_cfg=init).init_weights()
     backbone = DNAS('dnas_l12_gid5', base_channels=4, init_cfg={**init, 'prefix': 'backbone.'})
     backbone.init_weights()
@@ -87,6 +93,40 @@ def test_a_prefix_takes_the_backbone_out_of_a_segmentor(tmp_path):
 
 def test_another_network_is_refused(tmp_path):
     save_checkpoint(dict(state_dict=segmentor(5, 4).state_dict()), str(tmp_path / 'c.pth'))
-    init = dict(type='MultiBandPretrained', checkpoint=str(tmp_path / 'c.pth'), bands=BANDS)
-    with pytest.raises(ValueError, match='this is a checkpoint of another network'):
+    init = dict(
+        type='MultiBandPretrained',
+        checkpoint=str(tmp_path / 'c.pth'),
+        bands=BANDS,
+        source_bands=BANDS,
+    )
+    with pytest.raises(UserError, match='this is a checkpoint of another network'):
         segmentor(5, 4, init, base_channels=6).init_weights()
+
+
+def test_bands_of_another_order_are_put_in_place(tmp_path):
+    """GID-5's nir, red, green, blue to red, green, blue, nir: the shape is the same."""
+    source = segmentor(5, 4)
+    save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'gid5.pth'))
+    init_cfg = dict(
+        type='MultiBandPretrained',
+        checkpoint=str(tmp_path / 'gid5.pth'),
+        source_bands=BANDS,
+        bands=('Red', 'Green', 'Blue', 'NIR'),
+    )
+    model = segmentor(5, 4, init_cfg)
+    model.init_weights()
+    stem = 'backbone.stem.0.0.weight'
+    assert torch.equal(model.state_dict()[stem], source.state_dict()[stem][:, [1, 2, 3, 0]])
+    with pytest.raises(UserError, match=r'the model: .* reads 4 bands, but 3 are named'):
+        segmentor(5, 4, {**init_cfg, 'bands': ('red', 'green', 'blue')}).init_weights()
+
+
+def test_a_smaller_network_does_not_fill_a_larger_one(tmp_path):
+    source = resnet(3)
+    save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'r18.pth'))
+    init_cfg = dict(type='MultiBandPretrained', checkpoint=str(tmp_path / 'r18.pth'), bands=BANDS)
+    larger = MODELS.build(
+        dict(type='ResNetV1c', depth=34, in_channels=4, base_channels=8, init_cfg=init_cfg)
+    )
+    with pytest.raises(UserError, match='of ResNetV1c are not in it'):
+        larger.init_weights()

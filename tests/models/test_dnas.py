@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -169,6 +171,15 @@ def test_weights_of_another_architecture_are_refused():
     l12, l14 = DNAS('dnas_l12_gid5', base_channels=2), DNAS('dnas_l14_gid5', base_channels=2)
     with pytest.raises(ArchitectureError, match="another architecture than 'dnas_l14_gid5': 47 of"):
         l14.load_state_dict(l12.state_dict(), strict=False)
+
+
+def test_a_model_can_be_copied():
+    """Averaging of weights (EMA) copies it."""
+    backbone = DNAS('dnas_l12_gid5', base_channels=2).eval()
+    image = torch.randn(1, 4, 64, 64)
+    again = copy.deepcopy(backbone)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(backbone(image), again(image), strict=True))
 
 
 def test_an_all_ignored_batch_has_zero_loss(build_segmentor):

@@ -68,3 +68,11 @@ def test_it_works_on_stock_backbones(backbone):
         )
     ).eval()
     assert model(torch.randn(1, 4, 64, 96)).shape == (1, 5, 16, 24)
+
+
+def test_the_classification_layer_starts_as_torch_does():
+    """mmseg's heads start theirs from a normal of 0.01."""
+    head = MODELS.build(dict(type='DNASHead', in_channels=[8], num_classes=50))
+    head.init_weights()
+    bound = 256**-0.5
+    assert head.conv_seg.weight.abs().max().item() == pytest.approx(bound, rel=0.01)

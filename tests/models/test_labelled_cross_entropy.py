@@ -41,3 +41,19 @@ def test_pixel_weights_scale_each_pixel(batch):
     single = F.cross_entropy(logits, label, ignore_index=255, reduction='none')
     expected = (single * weight).sum() / (label != 255).sum()
     torch.testing.assert_close(build()(logits, label, weight=weight), expected)
+
+
+def test_hard_pixel_mining_can_use_it(batch):
+    head = MODELS.build(
+        dict(
+            type='FCNHead',
+            in_channels=4,
+            channels=4,
+            num_classes=5,
+            loss_decode=dict(type='LabelledCrossEntropyLoss'),
+            sampler=dict(type='OHEMPixelSampler', min_kept=30),
+        )
+    )
+    logits, label = batch
+    weight = head.sampler.sample(logits, label[:, None])
+    assert 0 < weight.sum() < weight.numel()

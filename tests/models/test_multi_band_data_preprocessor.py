@@ -41,8 +41,9 @@ def test_the_wrong_number_of_bands_names_the_file():
 def test_missing_samples_become_the_mean():
     image = torch.full((4, 2, 2), 150.0)
     image[:, 0, 0] = float('nan')
+    image[:, 0, 1] = float('inf')
     out = build()({'inputs': [image]})['inputs']
-    assert out[0, :, 0, 0].tolist() == [0.0] * 4
+    assert (out[0, :, 0] == 0).all()
     assert out[0, :, 1, 1].tolist() == [1.0] * 4
 
 
@@ -50,6 +51,14 @@ def test_statistics_of_another_bit_depth_are_warned_about():
     image = torch.full((4, 2, 2), 4000, dtype=torch.uint16)
     with pytest.warns(UserWarning, match='uint16, up to 4000.*look like 8-bit statistics'):
         build()({'inputs': [image]})
+    dark = torch.zeros(4, 2, 2, dtype=torch.uint16)
+    ten_bits = torch.full((4, 2, 2), 900, dtype=torch.uint16)
+    preprocessor = build()
+    preprocessor({'inputs': [dark]})
+    with pytest.warns(UserWarning, match='uint16, up to 900'):
+        preprocessor({'inputs': [dark, ten_bits]})
+    with pytest.warns(UserWarning, match='look like integer statistics'):
+        build()({'inputs': [torch.rand(4, 2, 2)]})
     with pytest.warns(UserWarning, match='look like 16-bit statistics'):
         build(mean=3000.0, std=900.0)({'inputs': [torch.zeros(4, 2, 2, dtype=torch.uint8)]})
     with warnings.catch_warnings():

@@ -2,6 +2,8 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from dnas_mmseg.errors import UserError
+
 
 def head(name, **kwargs):
     return dict(type=name, num_classes=5, channels=8, **kwargs)
@@ -27,8 +29,6 @@ def head(name, **kwargs):
     ids=lambda value: value['type'] if isinstance(value, dict) else '',
 )
 def test_stock_heads_get_the_backbones_outputs(build_segmentor, config, in_channels, in_index):
-    if config['type'] == 'FPNHead':
-        config = {**config, 'channels': 8}
     model = build_segmentor(backbone=dict(architecture='dnas_l14_gid5'), head=config).eval()
     assert model.decode_head.in_channels == in_channels
     assert model.decode_head.in_index == in_index
@@ -51,6 +51,16 @@ def test_auxiliary_heads_are_filled_in_too(build_segmentor):
 def test_an_explicit_value_wins(build_segmentor):
     model = build_segmentor(head=head('DNASHead', in_channels=[16], in_index=[1]))
     assert model.decode_head.in_channels == 16
+    model = build_segmentor(head=head('UPerHead', in_channels=[8, 16]))
+    assert model.decode_head.in_index == [0, 1]
+
+
+def test_an_index_beyond_the_outputs_says_what_there_is(build_segmentor):
+    for config in (head('FCNHead', in_index=3), head('DNASHead', in_index=[0, 3])):
+        with pytest.raises(UserError, match=r'in_index 3: DNAS has 2 outputs \(channels 8, 16\)'):
+            build_segmentor(head=config)
+    model = build_segmentor(head=head('DNASHead', in_index=1))
+    assert model.decode_head.in_channels == 16
 
 
 def test_changing_the_architecture_changes_one_line(build_segmentor):
@@ -60,7 +70,7 @@ def test_changing_the_architecture_changes_one_line(build_segmentor):
 
 
 def test_a_backbone_that_does_not_tell_needs_explicit_channels():
-    with pytest.raises(ValueError, match='leaves out in_channels, and ResNet does not tell'):
+    with pytest.raises(UserError, match='leaves out in_channels, and ResNet does not tell'):
         MODELS.build(
             dict(
                 type='SearchedEncoderDecoder',

@@ -1,4 +1,5 @@
 import itertools
+import os
 import pickle
 
 import numpy as np
@@ -159,3 +160,18 @@ def test_real_tiles(shared):
     assert (info.bands, info.dtype, info.names) == (4, 'uint8', ('red', 'green', 'blue', 'nir'))
     assert 'UTM zone 17N' in info.crs
     assert Raster(shared / 'data/s2_uint16/images/s2_0011.tif').info.dtype == 'uint16'
+
+
+def test_a_forked_worker_opens_its_own_handle(tmp_path, samples):
+    write_raster(tmp_path / 'a.tif', samples)
+    raster = Raster(tmp_path / 'a.tif')
+    raster.read()
+    inherited, (reader, writer) = raster._handle, os.pipe()
+    child = os.fork()
+    if not child:
+        same = np.array_equal(raster.read(), samples)
+        os.write(writer, b'1' if same and raster._handle is not inherited else b'0')
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 1) == b'1'
+    assert raster._handle is inherited

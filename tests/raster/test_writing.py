@@ -44,3 +44,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_unsupported_types_are_refused(tmp_path):
     with pytest.raises(RasterError, match='cannot write complex64; use one of uint8'):
         write_raster(tmp_path / 'a.tif', np.zeros((1, 2, 2), np.complex64))
+
+
+@pytest.mark.parametrize('name', ['a.tif', 'a.png'])
+def test_a_file_is_complete_before_it_gets_its_name(tmp_path, rng, monkeypatch, name):
+    samples = rng.integers(0, 255, (1, 300, 300)).astype(np.uint8)
+    seen = []
+
+    def replace(temporary, path):
+        seen.append(temporary.read_bytes())
+        rename(temporary, path)
+
+    rename = files.os.replace
+    monkeypatch.setattr(files.os, 'replace', replace)
+    write_raster(tmp_path / name, samples)
+    assert seen == [(tmp_path / name).read_bytes()]
+    np.testing.assert_array_equal(read_raster(tmp_path / name), samples)

@@ -54,10 +54,9 @@ def check(dataset, workers: int) -> bool:
     summary = summarise(reports, dataset.labels)
     sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in summary.sizes.items())
     print(f'{summary.files} pairs; sizes {sizes}; types {summary.dtypes}')
-    classes = dataset.METAINFO.get('classes') or dataset.metainfo['classes']
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
     table = Table('class', 'share', 'weight', title=f'unlabelled: {100 * summary.unlabelled:.2f} %')
-    for row in zip(classes, shares, class_weights(shares), strict=True):
+    for row in zip(dataset.file_classes, shares, class_weights(shares), strict=True):
         table.add_row(row[0], f'{100 * row[1]:.2f} %', f'{row[2]:g}')
     Console().print(table)
     if summary.mean is not None:
@@ -67,6 +66,8 @@ def check(dataset, workers: int) -> bool:
         print(f'    std={[round(float(value), 2) for value in summary.std]},')
         print(')')
     print(f'class_weight={class_weights(shares)}')
+    for doubt in summary.doubts:
+        print(f'CHECK    {doubt}')
     for problem in summary.problems:
         print(f'PROBLEM  {problem}')
     print(f'{len(summary.problems)} problems')

@@ -8,7 +8,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from dnas_mmseg.raster import Raster, nodata_mask, read_raster
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import Raster, band_names, nodata_mask, read_raster
 
 from ..labels import IGNORE, LabelError
 
@@ -52,32 +53,35 @@ class SelectBands(BaseTransform):
 
     Args:
         bands: The bands wanted.
-        source: The file's bands in its order, where neither the data set nor the file's band
-            descriptions tell (an array handed to the inference API, for instance).
+        source: The input's bands in its order, where neither the data set nor the file's band
+            descriptions tell (an array handed to the inference API), or tell otherwise.
     """
 
     def __init__(self, bands: Sequence[str], source: Sequence[str] | None = None) -> None:
-        self.bands = tuple(bands)
-        self.source = tuple(source or ())
+        self.bands = band_names(bands)
+        self.source = band_names(source)
 
     def transform(self, results: dict) -> dict:
         """Select the bands.
 
         Raises:
-            ValueError: A band is not there, or nobody said what the bands are.
+            UserError: A band is not there, or nobody said what the bands are.
         """
-        have = tuple(results.get('bands') or self.source)
+        have = self.source or band_names(results.get('bands'))
         name = results.get('img_path') or 'the image'
         channels = results['img'].shape[2]
         if len(have) != channels:
             told = f'{len(have)} band names for {channels} bands' if have else 'no band names'
-            raise ValueError(
+            raise UserError(
                 f'{name}: {told}; say them in file order in the metainfo `bands` of the data set '
                 'or in `source` of SelectBands'
             )
         unknown = [band for band in self.bands if band not in have]
         if unknown:
-            raise ValueError(f'{name}: no band {", ".join(unknown)}; there are {", ".join(have)}')
+            raise UserError(
+                f'{name}: no band {", ".join(unknown)}; there are {", ".join(have)}. Where the '
+                'file describes its bands by other names, `source` of SelectBands says them'
+            )
         index = [have.index(band) for band in self.bands]
         results['img'] = np.ascontiguousarray(results['img'][..., index])
         results['bands'] = self.bands

@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-_RGB = ('red', 'green', 'blue')
+from dnas_mmseg.raster import RGB
 
 
 @TRANSFORMS.register_module()
@@ -57,8 +57,8 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
         if contrast_first and _coin():
             values *= np.random.uniform(*self.contrast)
         bands = tuple(results.get('bands') or ())
-        if all(name in bands for name in _RGB):
-            index = [bands.index(name) for name in _RGB]
+        if all(name in bands for name in RGB):
+            index = [bands.index(name) for name in RGB]
             values[..., index] = self._distort_colour(values[..., index] / peak) * peak
         if not contrast_first and _coin():
             values *= np.random.uniform(*self.contrast)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.architectures import Architecture, ArchitectureError, load_architecture
 from dnas_mmseg.architectures.dnas import STEM, Node
+from dnas_mmseg.errors import UserError
 
 from ..operations import OPERATIONS, conv_norm
 from ..recompute import recompute
@@ -97,7 +98,7 @@ class DNAS(BaseModule):
         architecture = load_architecture(architecture)
         architecture.require('dnas', 'cell', by='backbone DNAS')
         if base_channels < 2 or base_channels % 2:
-            raise ValueError(f'base_channels = {base_channels}: an even number is needed')
+            raise UserError(f'base_channels = {base_channels}: an even number is needed')
         self.listed = architecture
         self.architecture = architecture.pruned() if prune else architecture
         self.in_channels = in_channels
@@ -141,7 +142,7 @@ class DNAS(BaseModule):
             One tensor (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i])) a node.
         """
         if x.shape[1] != self.in_channels:
-            raise ValueError(
+            raise UserError(
                 f'the image has {x.shape[1]} bands, but this DNAS was built for '
                 f'in_channels={self.in_channels}; select bands by SelectBands or build it anew'
             )

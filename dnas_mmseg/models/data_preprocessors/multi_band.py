@@ -9,12 +9,14 @@ import torch
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 
+from dnas_mmseg.errors import UserError
+
 
 @MODELS.register_module()
 class MultiBandDataPreProcessor(SegDataPreProcessor):
     """:class:`SegDataPreProcessor` for any number of bands.
 
-    Missing samples (NaN) become 0 after normalisation, the mean of their band.
+    Missing samples (NaN, infinite) become 0 after normalisation, the mean of their band.
 
     Args:
         mean: Mean of each band, in the units of the stored samples (0-255 for 8-bit images).
@@ -28,9 +30,9 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
             kwargs.setdefault('size_divisor', 1)  # pad to the largest of the batch, no further
         super().__init__(**kwargs)
         if len(mean) != len(std):
-            raise ValueError(f'mean has {len(mean)} bands, std has {len(std)}')
+            raise UserError(f'mean has {len(mean)} bands, std has {len(std)}')
         if min(std) <= 0:
-            raise ValueError(f'std = {list(std)}: every band needs a positive one')
+            raise UserError(f'std = {list(std)}: every band needs a positive one')
         self._enable_normalize = False  # done here: stock code allows 1 or 3 bands only
         self.register_buffer('mean', torch.tensor(mean).float().view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).float().view(-1, 1, 1), persistent=False)
@@ -48,39 +50,50 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
             The same keys; ``inputs`` is float (N, bands, H, W).
 
         Raises:
-            ValueError: An image has another number of bands than ``mean``.
+            UserError: An image has another number of bands than ``mean``.
         """
         data = dict(self.cast_data(data))
         for image, name in zip(data['inputs'], _names(data), strict=True):
             if image.shape[0] != len(self.mean):
-                raise ValueError(
+                raise UserError(
                     f'{name} has {image.shape[0]} bands, but mean and std of the data '
                     f'preprocessor are given for {len(self.mean)}: correct them, or choose bands '
                     'by SelectBands in the pipeline'
                 )
         if not self._range_checked:
-            self._check_range(data['inputs'][0])
+            self._check_range(data['inputs'])
         data['inputs'] = [self._normalise(image) for image in data['inputs']]
         return super().forward(data, training)
 
     def _normalise(self, image: torch.Tensor) -> torch.Tensor:
         normalised = (image.float() - self.mean) / self.std
-        return torch.nan_to_num(normalised) if image.is_floating_point() else normalised
+        if image.is_floating_point():
+            return torch.nan_to_num(normalised, nan=0.0, posinf=0.0, neginf=0.0)
+        return normalised
 
-    def _check_range(self, image: torch.Tensor) -> None:
-        """Warn once where image and statistics are of different bit depths."""
-        self._range_checked = True
-        expected = float((self.mean + 6 * self.std).max())
-        actual = float(torch.nan_to_num(image.float()).max())
-        if image.dtype != torch.uint8 and expected < 2048 and actual > 2 * max(expected, 255):
-            problem, kind = 'far above', '8-bit'
-        elif image.dtype == torch.uint8 and float(self.mean.max()) > 255:
-            problem, kind = 'far below', '16-bit'
-        else:
+    def _check_range(self, images: list[torch.Tensor]) -> None:
+        """Warn once where images and statistics are of different bit depths.
+
+        Dark images tell nothing; the check goes on until one tells.
+        """
+        mean, expected = float(self.mean.max()), float((self.mean + 6 * self.std).max())
+        for image in images:
+            peak = float(torch.nan_to_num(image.float(), posinf=0.0).max())
+            if expected < 2048 and peak > 1.2 * max(expected, 255):
+                self._warn_of_range(image, peak, 'far above', '8-bit')
+            elif image.dtype == torch.uint8 and mean > 255:
+                self._warn_of_range(image, peak, 'far below', '16-bit')
+            elif image.is_floating_point() and 0 < peak <= 1.5 and mean > 15:
+                self._warn_of_range(image, peak, 'far below', 'integer')
+            self._range_checked |= peak >= mean
+
+    def _warn_of_range(self, image: torch.Tensor, peak: float, where: str, kind: str) -> None:
+        if self._range_checked:
             return
+        self._range_checked = True
         warnings.warn(
-            f'the samples ({str(image.dtype).removeprefix("torch.")}, up to {actual:g}) lie '
-            f'{problem} mean {self.mean.flatten().tolist()} and std {self.std.flatten().tolist()}, '
+            f'the samples ({str(image.dtype).removeprefix("torch.")}, up to {peak:g}) lie '
+            f'{where} mean {self.mean.flatten().tolist()} and std {self.std.flatten().tolist()}, '
             f'which look like {kind} statistics. `python tools/analysis_tools/browse_dataset.py '
             'CONFIG --check` prints the right ones.',
             stacklevel=2,

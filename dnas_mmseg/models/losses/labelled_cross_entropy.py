@@ -42,6 +42,7 @@ class LabelledCrossEntropyLoss(nn.Module):
         label: Tensor,
         weight: Tensor | None = None,
         ignore_index: int = 255,
+        reduction_override: str | None = None,
     ) -> Tensor:
         """The loss of a batch.
 
@@ -50,15 +51,18 @@ class LabelledCrossEntropyLoss(nn.Module):
             label: (N, H, W), train ids.
             weight: (N, H, W), a weight for each pixel, from a pixel sampler.
             ignore_index: The label of unlabelled pixels.
+            reduction_override: ``'none'`` for every pixel's loss, as samplers ask for it.
 
         Returns:
-            Scalar.
+            Scalar, or (N, H, W).
         """
         losses = F.cross_entropy(
             logits, label, self.class_weight, ignore_index=ignore_index, reduction='none'
         )
         if weight is not None:
             losses = losses * weight
+        if reduction_override == 'none':
+            return self.loss_weight * losses
         labelled = label != ignore_index
         if self.class_weight is None:
             total = labelled.sum()

@@ -9,6 +9,8 @@ from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
+from dnas_mmseg.errors import UserError
+
 
 @MODELS.register_module()
 class SearchedEncoderDecoder(EncoderDecoder):
@@ -41,24 +43,37 @@ class SearchedEncoderDecoder(EncoderDecoder):
         if head_class is None:
             return head  # the registry's own error says what is unknown
         takes_c1 = _parameters(head_class).get('c1_in_channels')
-        if 'in_channels' in head and ('c1_in_channels' in head or takes_c1 is None):
+        if takes_c1 is not None and 'c1_in_channels' not in head:
+            head['c1_in_channels'] = self._feature_channels(head['type'])[0]
+        if 'in_channels' in head:
+            if isinstance(head['in_channels'], (list, tuple)):
+                head.setdefault('in_index', list(range(len(head['in_channels']))))
             return head
         channels = self._feature_channels(head['type'])
-        if takes_c1 is not None:
-            head.setdefault('c1_in_channels', channels[0])
-        if 'in_channels' not in head:
-            if isinstance(head.get('in_index'), (list, tuple)) or _takes_several(head_class, head):
-                index = head.setdefault('in_index', list(range(len(channels))))
-                head['in_channels'] = [channels[i] for i in index]
-            else:
-                head['in_channels'] = channels[head.setdefault('in_index', -1)]
+        index = head.get('in_index')
+        if isinstance(index, (list, tuple)) or _takes_several(head_class, head):
+            index = list(range(len(channels))) if index is None else index
+            index = [index] if isinstance(index, int) else index
+            head['in_channels'] = [self._channels_of(channels, i) for i in index]
+        else:
+            index = -1 if index is None else index
+            head['in_channels'] = self._channels_of(channels, index)
+        head['in_index'] = index
         return head
+
+    def _channels_of(self, channels: tuple[int, ...], index: int) -> int:
+        if not -len(channels) <= index < len(channels):
+            raise UserError(
+                f'in_index {index}: {type(self.backbone).__name__} has {len(channels)} outputs '
+                f'(channels {", ".join(map(str, channels))}), finest first'
+            )
+        return channels[index]
 
     def _feature_channels(self, head_type) -> tuple[int, ...]:
         channels = getattr(self.backbone, 'out_channels', None)
         if self.with_neck or not isinstance(channels, (tuple, list)):
             between = 'the neck' if self.with_neck else type(self.backbone).__name__
-            raise ValueError(
+            raise UserError(
                 f'the config of {head_type} leaves out in_channels, and {between} does not tell '
                 'its output channels: write in_channels and in_index in the config'
             )

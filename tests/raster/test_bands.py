@@ -1,0 +1,16 @@
+import pytest
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import band_names
+
+
+def test_names_are_compared_in_lower_case():
+    assert band_names([' Red', 'NIR']) == ('red', 'nir')
+    assert band_names(None) == ()
+
+
+def test_a_string_and_repeated_names_are_refused():
+    with pytest.raises(UserError, match='give a list of names, ..red.,. for a single one'):
+        band_names('red')
+    with pytest.raises(UserError, match='a name occurs twice'):
+        band_names(('red', 'Red'))
