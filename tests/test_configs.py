@@ -41,6 +41,8 @@ def test_a_step_of_training(name):
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     assert config.train_dataloader.drop_last
+    assert not config.val_dataloader.get('drop_last')
+    assert not config.test_dataloader.get('drop_last')
     assert config.default_hooks.checkpoint.type == 'AtomicCheckpointHook'
 
 

@@ -1,0 +1,64 @@
+"""What the README shows, works as it stands there."""
+
+import re
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.runner import save_checkpoint
+from mmseg.registry import DATASETS, MODELS
+
+from dnas_mmseg.raster import write_raster
+
+from .conftest import ROOT
+
+README = (ROOT / 'README.md').read_text()
+EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.S)
+
+
+def test_ones_own_tiles(tmp_path, rng):
+    """The first example: three classes, four bands, index labels, lists, no dataset.json."""
+    data = tmp_path / 'mine'
+    for name in ('a', 'b', 'c'):
+        write_raster(data / f'images/{name}.tif', rng.integers(0, 255, (4, 96, 80)).astype('uint8'))
+        write_raster(data / f'labels/{name}.png', rng.integers(0, 4, (96, 80)).astype('uint8'))
+    for split in ('train', 'val', 'test'):
+        (data / f'{split}.txt').write_text('images/a.tif\tlabels/a.png\n' * 3)
+    text = EXAMPLES[0].replace('<clone>', str(ROOT)).replace('data/mine', str(data))
+    (tmp_path / 'config.py').write_text(text)
+    config = Config.fromfile(str(tmp_path / 'config.py'))
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert len(dataset) == 3
+    assert set(np.unique(dataset[0]['data_samples'].gt_sem_seg.data)) == {0, 1, 2, 255}
+    model = MODELS.build(config.model)
+    batch = [dataset[0], dataset[1]]
+    data = model.data_preprocessor(
+        {key: [sample[key] for sample in batch] for key in batch[0]}, training=True
+    )
+    assert model(**data, mode='loss')['decode.loss_ce'].isfinite()
+
+
+def test_fine_tuning(tmp_path):
+    base = f"_base_ = '{ROOT}/configs/dnas/dnas_l14_gid5.py'\n"
+    (tmp_path / 'source.py').write_text(base)
+    source = MODELS.build(Config.fromfile(str(tmp_path / 'source.py')).model)
+    save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'gid5.pth'))
+    text = EXAMPLES[1].replace(
+        'work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth', str(tmp_path / 'gid5.pth')
+    )
+    (tmp_path / 'config.py').write_text(base + text)
+    model = MODELS.build(Config.fromfile(str(tmp_path / 'config.py')).model)
+    model.init_weights()
+    stem = model.backbone.stem[0][0].weight
+    assert (stem[:, 3] == source.backbone.stem[0][0].weight[:, 0]).all()
+    assert model.decode_head.num_classes == 3
+
+
+@pytest.mark.parametrize('link', sorted(set(re.findall(r'\]\(([^)#:]+)\)', README))))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize('tool', sorted(set(re.findall(r'tools/[\w/]+\.(?:py|sh)', README))))
+def test_programs_are_there(tool):
+    assert (ROOT / tool).exists()
