@@ -24,9 +24,11 @@ CONFIG = """# Written by tools/demo.py. DNAS L=14, narrow and for a short time.
 _base_ = '{base}'
 data_root = '{data_root}'
 model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
-train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root))
-val_dataloader = dict(dataset=dict(data_root=data_root))
-test_dataloader = dict(dataset=dict(data_root=data_root))
+# Tiles this small are loaded in no time; workers would only take the cores from the network.
+tiles = dict(dataset=dict(data_root=data_root), num_workers=0)
+train_dataloader = dict(**tiles, batch_size=4, persistent_workers=False)
+val_dataloader = dict(**tiles, persistent_workers=False)
+test_dataloader = tiles
 train_cfg = dict(max_epochs={epochs}, val_interval=5)
 param_scheduler = dict(T_max={epochs})
 default_hooks = dict(logger=dict(interval=10))

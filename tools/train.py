@@ -6,22 +6,20 @@ tools/dist_train.sh configs/dnas/dnas_l14_gid5.py 4 --sync-bn --auto-scale-lr
 """
 
 import argparse
-import os
-
-from mmengine.config import DictAction
 
 from dnas_mmseg.apis import train, weight_classes
-from dnas_mmseg.apis.command_line import load_config, set_launcher, user_errors
+from dnas_mmseg.apis.command_line import (
+    config_parser,
+    load_config,
+    parse_run_args,
+    set_launcher,
+    user_errors,
+)
 from dnas_mmseg.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='a config of this project, or any mmseg config')
-    parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
-    parser.add_argument('--work-dir', help='logs and checkpoints (default: work_dirs/<config>)')
+    parser = config_parser(__doc__)
     parser.add_argument(
         '--resume', action='store_true', help='continue from the last checkpoint in the work dir'
     )
@@ -39,18 +37,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='learning rate x (GPUs x batch) / auto_scale_lr.base_batch_size',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parse_run_args(parser)
 
 
 def main() -> None:

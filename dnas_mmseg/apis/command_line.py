@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import warnings
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
 from dnas_mmseg.datasets import DatasetError
@@ -32,6 +33,37 @@ def user_errors() -> Iterator[None]:
         sys.exit(f'error: {message}')
     except KeyboardInterrupt:
         sys.exit('interrupted')
+
+
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with what every program that reads a config takes.
+
+    Args:
+        description: The program's docstring, with examples; shown as it stands.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='a config of this project, or any mmseg config')
+    parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
+    )
+    return parser
+
+
+def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse, with what programs take that run a model, in one process or several."""
+    parser.add_argument('--work-dir', help='logs and results (default: work_dirs/<config>)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
 
 
 def load_config(

@@ -12,32 +12,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import load_config, user_errors
+from dnas_mmseg.apis.command_line import config_parser, load_config, user_errors
 from dnas_mmseg.datasets import class_weights, inspect_pairs, summarise
 from dnas_mmseg.visualization import save_samples
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config')
-    parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    parser = config_parser(__doc__)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--check', action='store_true', help='check all files, print statistics')
     parser.add_argument('--workers', type=int, default=0, help='processes for --check')
     parser.add_argument('--out-dir', type=Path, default=Path('browse'), help='for the pictures')
     parser.add_argument('--number', type=int, default=12, help='of samples to draw (default: 12)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings'
-    )
     return parser.parse_args()
 
 
