@@ -1,0 +1,40 @@
+import errno
+import os
+import stat
+
+import pytest
+
+from dnas_mmseg.files import atomic_path, write_text
+
+
+def test_a_file_appears_whole_with_the_users_permissions(tmp_path):
+    path = tmp_path / 'new/folder/a.txt'
+    with atomic_path(path) as temporary:
+        temporary.write_text('half')
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.suffix == '.txt'
+    assert path.read_text() == 'half'
+    (tmp_path / 'plain.txt').write_text('')
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(
+        (tmp_path / 'plain.txt').stat().st_mode
+    )
+    assert os.listdir(path.parent) == ['a.txt']
+
+
+@pytest.mark.parametrize('failure', [KeyboardInterrupt, ValueError])
+def test_what_fails_leaves_the_old_file(tmp_path, failure):
+    write_text(tmp_path / 'a.txt', 'old')
+    with pytest.raises(failure), atomic_path(tmp_path / 'a.txt') as temporary:
+        temporary.write_text('new')
+        raise failure
+    assert (tmp_path / 'a.txt').read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match=r'No space left on device: .*a\.txt'),
+        atomic_path(tmp_path / 'a.txt'),
+    ):
+        raise OSError(errno.ENOSPC, 'No space left on device')
