@@ -103,7 +103,7 @@ def parse_args() -> argparse.Namespace:
         default=Path('work_dirs/demo'),
         help='its scenes, data, train and test are replaced',
     )
-    parser.add_argument('--epochs', type=int, default=40)
+    parser.add_argument('--epochs', type=int, default=56)
     return parser.parse_args()
 
 
