@@ -182,6 +182,17 @@ def test_a_model_can_be_copied():
         assert all(torch.equal(a, b) for a, b in zip(backbone(image), again(image), strict=True))
 
 
+@pytest.mark.parametrize('layers', [12, 14])
+def test_the_smallest_image_alone_trains(build_segmentor, layers):
+    model = build_segmentor(backbone=dict(architecture=f'dnas_l{layers}_gid5'))
+    label = torch.randint(0, 5, (1, 33, 33))
+    sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+    loss = model.loss(torch.randn(1, 4, 33, 33), [sample])['decode.loss_ce']
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_an_all_ignored_batch_has_zero_loss(build_segmentor):
     model = build_segmentor()
     samples = []

@@ -51,13 +51,16 @@ def check(dataset, workers: int) -> bool:
     for row in zip(dataset.file_classes, shares, class_weights(shares), strict=True):
         table.add_row(row[0], f'{100 * row[1]:.2f} %', f'{row[2]:g}')
     Console().print(table)
+    print(f'# paste into the config; bands: {", ".join(dataset.bands)}')
+    print('model = dict(')
     if summary.mean is not None:
-        print('data_preprocessor = dict(')
-        print(f"    type='MultiBandDataPreProcessor',  # {', '.join(dataset.bands)}")
-        print(f'    mean={[round(float(value), 2) for value in summary.mean]},')
-        print(f'    std={[round(float(value), 2) for value in summary.std]},')
-        print(')')
-    print(f'class_weight={class_weights(shares)}')
+        print('    data_preprocessor=dict(')
+        print(f'        mean={[round(float(value), 2) for value in summary.mean]},')
+        print(f'        std={[round(float(value), 2) for value in summary.std]},')
+        print('    ),')
+    print('    # for rare classes, also what `tools/train.py --class-weights` sets:')
+    print(f'    # decode_head=dict(loss_decode=dict(class_weight={class_weights(shares)})),')
+    print(')')
     for doubt in summary.doubts:
         print(f'CHECK    {doubt}')
     for problem in summary.problems:

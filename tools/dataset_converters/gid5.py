@@ -11,38 +11,12 @@ let the test set see its neighbourhood. Writes images/, labels/, the lists and d
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.progress import track
 
 from dnas_mmseg.apis.command_line import user_errors
-from dnas_mmseg.datasets import DatasetError
-from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE, find_release
 from dnas_mmseg.datasets.tiling import cut_scenes, find_scenes, scenes_from_lists, split_scenes
-
-
-class Release(NamedTuple):
-    """How a release lays out its files."""
-
-    images: str
-    labels: str
-    label_suffix: str
-    label_convention: str
-
-
-RELEASES = (
-    Release('image_NirRGB', 'label_5classes', '_label', 'rgb'),
-    Release('Image__8bit_NirRGB', 'Annotation__index', '_5label', 'index'),
-    Release('Image__8bit_NirRGB', 'GID5/Annotation__index', '_5label', 'index'),
-)
-
-
-def find_release(root: Path) -> Release:
-    for release in RELEASES:
-        if (root / release.images).is_dir() and (root / release.labels).is_dir():
-            return release
-    expected = '; or '.join(f'{release.images}/ and {release.labels}/' for release in RELEASES)
-    raise DatasetError(f'{root}: no release of GID-5 is there. Expected {expected}')
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,13 +1,6 @@
 # PSPNet with ResNet-50 at output stride 8, as mmsegmentation has it, for four bands.
-data_preprocessor = dict(
-    type='MultiBandDataPreProcessor',
-    mean=[255 * m for m in (0.485, 0.456, 0.406, 0.411)],
-    std=[255 * s for s in (0.229, 0.224, 0.225, 0.227)],
-)
-loss = dict(type='LabelledCrossEntropyLoss')
+_base_ = './multi_band.py'
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNetV1c',
         depth=50,
@@ -31,7 +24,7 @@ model = dict(
         num_classes=5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=loss,
+        loss_decode=dict(type='LabelledCrossEntropyLoss'),
     ),
     auxiliary_head=dict(
         type='FCNHead',
@@ -44,8 +37,6 @@ model = dict(
         num_classes=5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(**loss, loss_weight=0.4),
+        loss_decode=dict(type='LabelledCrossEntropyLoss', loss_weight=0.4),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -42,8 +42,8 @@ class SearchedEncoderDecoder(EncoderDecoder):
         head_class = MODELS.get(head['type']) if isinstance(head['type'], str) else head['type']
         if head_class is None:
             return head  # the registry's own error says what is unknown
-        takes_c1 = _parameters(head_class).get('c1_in_channels')
-        if takes_c1 is not None and 'c1_in_channels' not in head:
+        takes_c1 = 'c1_in_channels' in inspect.signature(head_class).parameters
+        if takes_c1 and 'c1_in_channels' not in head:
             head['c1_in_channels'] = self._feature_channels(head['type'])[0]
         if 'in_channels' in head:
             if isinstance(head['in_channels'], (list, tuple)):
@@ -106,7 +106,3 @@ def _takes_several(head_class: type, head: dict) -> bool:
         # Its own arguments are wrong; building it for real will say how.
         return False
     return False
-
-
-def _parameters(head_class: type) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(head_class.__init__).parameters)
