@@ -2,14 +2,15 @@
 
 The authors' keys: ``stem<i>``, ``cells.<layer>.<scale>.<source>._ops.<k>`` with the source as numpy
 prints it (``[2 0]``, ``[10  0]``) and ``k`` counting the node's operations in table order, and
-``last_conv``.
+``last_conv``. In the supernets ``k`` is the operation's name, or there is ``op`` for a light cell, and
+``betas`` or ``alphas`` are indexed by layer and scale.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor
 
 from dnas_mmseg.architectures import DNASArchitecture
-from dnas_mmseg.architectures.dnas import OPERATIONS, STEM, Node
+from dnas_mmseg.architectures.dnas import OPERATIONS, STEM, Node, NodeSpec
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import DNASCellSupernet, Supernet
 
 _CONV, _CONV_WITH_BIAS = ('weight',), ('weight', 'bias')
 _COUNTER = 'num_batches_tracked'
@@ -106,6 +108,36 @@ def from_authors(
     )
 
 
+def supernet_from_authors(
+    state_dict: Mapping[str, Tensor], supernet: Supernet
+) -> dict[str, Tensor]:
+    """The authors' state dict of a search stage as this package's.
+
+    Args:
+        state_dict: As :func:`load_weights` returns it.
+        supernet: The stage's supernet, built with ``prune=False``.
+
+    Raises:
+        CheckpointError: It is of another supernet.
+    """
+    weights = dict(state_dict)
+    (name,) = supernet.architecture_parameters()
+    if name not in weights:
+        raise CheckpointError(f'there are no {name}: no checkpoint of {type(supernet).__name__}')
+    theirs = weights.pop(name)  # (layers, scales, ...), also where there is no node
+    names = _supernet_key_names(supernet)
+    _compare(weights, names, supernet.architecture)
+    rows = [
+        theirs[spec.node.layer, spec.node.scale] for spec in supernet.architecture.nodes
+    ]
+    if name == 'betas':
+        sizes = [len(spec.inputs) for spec in supernet.architecture.nodes]
+        ours = torch.cat([row[:size] for row, size in zip(rows, sizes, strict=True)])
+    else:
+        ours = torch.stack(rows)
+    return {f'backbone.{name}': ours, **{names[key]: value for key, value in weights.items()}}
+
+
 def to_authors(
     state_dict: Mapping[str, Tensor], architecture: DNASArchitecture
 ) -> dict[str, Tensor]:
@@ -154,16 +186,43 @@ def load_exactly(model: torch.nn.Module, state_dict: Mapping[str, Tensor], what:
 def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
     """This package's name of every tensor in the authors' checkpoint of an architecture."""
     modules = list(_OUTSIDE_CELLS)
-    for node, inputs, operations in architecture.nodes:
-        for source in inputs:
+    for theirs, source, spec in _cells(architecture):
+        for k, name in enumerate(sorted(spec.operations, key=OPERATIONS.index)):
+            modules += _operation(f'{theirs}._ops.{k}', _cell_prefix(source, spec.node), name)
+    return _tensor_names(modules)
+
+
+def _supernet_key_names(supernet: Supernet) -> dict[str, str]:
+    """The same for a supernet; its architecture parameters are left out."""
+    modules = list(_OUTSIDE_CELLS)
+    for theirs, source, spec in _cells(supernet.architecture):
+        ours = _cell_prefix(source, spec.node)
+        if isinstance(supernet, DNASCellSupernet):
+            for name in OPERATIONS:
+                modules += _operation(f'{theirs}._ops.{name}', ours, name)
+        else:
+            modules += [(f'{theirs}.op.1', f'{ours}0', _CONV), (f'{theirs}.op.2', f'{ours}1', _NORM)]
+    return _tensor_names(modules)
+
+
+def _cells(architecture: DNASArchitecture) -> Iterator[tuple[str, Node, NodeSpec]]:
+    """The authors' name of every cell, with its source and its target's spec."""
+    for spec in architecture.nodes:
+        for source in spec.inputs:
             # numpy's way of printing the source is part of the authors' keys.
-            theirs = f'cells.{node.layer}.{node.scale}.{np.array(source)}._ops'
-            for k, name in enumerate(sorted(operations, key=OPERATIONS.index)):
-                inside, last = _inside(name)
-                ours = _cell_prefix(source, node) + name
-                for i in range(last):
-                    modules.append((f'{theirs}.{k}.{inside}{i}', f'{ours}.{i}', _CONV))
-                modules.append((f'{theirs}.{k}.{inside}{last}', f'{ours}.{last}', _NORM))
+            yield f'cells.{spec.node.layer}.{spec.node.scale}.{np.array(source)}', source, spec
+
+
+def _operation(theirs: str, cell: str, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The modules of an operation: the authors' name, ours, and their tensors."""
+    inside, last = _inside(name)
+    return [
+        (f'{theirs}.{inside}{i}', f'{cell}{name}.{i}', _CONV if i < last else _NORM)
+        for i in range(last + 1)
+    ]
+
+
+def _tensor_names(modules: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[str, str]:
     return {
         f'{theirs}.{tensor}': f'{ours}.{tensor}'
         for theirs, ours, tensors in modules

@@ -65,6 +65,14 @@ class Architecture(ABC):
     def pruned(self) -> Architecture:
         """Without what never receives input and what never reaches the output."""
 
+    @abstractmethod
+    def at_level(self, level: str) -> Architecture:
+        """What was known of this network when ``level`` had been decided.
+
+        Raises:
+            ArchitectureError: The level has not been decided, or leaves nothing to name.
+        """
+
     def _fail(self, message: str) -> None:
         raise ArchitectureError(f"architecture '{self.name}': {message}")
 

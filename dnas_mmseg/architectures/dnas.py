@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar, NamedTuple
 
-from .architecture import Architecture, ArchitectureError
+from .architecture import LEVELS, Architecture, ArchitectureError
 
 NUM_SCALES = 4
 """Scale ``s`` has stride ``4 * 2**s`` and ``base_channels * 2**s`` channels."""
@@ -104,6 +104,18 @@ class DNASArchitecture(Architecture):
             if spec.node in live
         )
         return replace(self, nodes=nodes)
+
+    def at_level(self, level: str) -> DNASArchitecture:
+        if level not in LEVELS or LEVELS.index(level) > LEVELS.index(self.level):
+            self._fail(f"is of level '{self.level}'; '{level}' is not decided in it")
+        if level == 'path' and not self.path:
+            self._fail('tells no core path')
+        nodes = {
+            'path': (),
+            'connection': tuple(spec._replace(operations=()) for spec in self.nodes),
+            'cell': self.nodes,
+        }
+        return replace(self, level=level, nodes=nodes[level])
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> DNASArchitecture:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .architecture import FORMAT, Architecture, ArchitectureError
+from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
 from .dnas import DNASArchitecture
 
 SPACES: dict[str, type[Architecture]] = {'dnas': DNASArchitecture}
@@ -27,7 +27,8 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
 
     Args:
         source: A published name (:func:`published_architectures`), the path of a JSON file, a
-            parsed JSON document, or an architecture, which is returned as it is.
+            parsed JSON document, or an architecture, which is returned as it is. A name or path
+            may end in ``@path`` or ``@connection``: what was known of it at that level.
 
     Raises:
         ArchitectureError: The file is missing, cut off, or describes no network; the message
@@ -37,6 +38,9 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
         return source
     if isinstance(source, Mapping):
         return _from_document(source)
+    name, _, level = str(source).rpartition('@')
+    if name and level in LEVELS:
+        return load_architecture(name).at_level(level)
     published = _PUBLISHED / f'{source}.json'
     path = published if published.is_file() else Path(source)
     try:

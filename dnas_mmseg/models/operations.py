@@ -1,4 +1,4 @@
-"""The operations of the DNAS space as modules (paper, table 1; facts of the released code).
+"""The cells of the DNAS space and their operations (paper, table 1; facts of the released code).
 
 Every operation keeps the resolution and maps ``in_channels`` to ``out_channels``. Convolutions have
 no bias; the normalisation after each carries the affine part.
@@ -6,12 +6,13 @@ no bias; the normalisation after each carries the affine part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 def conv_norm(
@@ -32,45 +33,109 @@ def conv_norm(
     ]
 
 
-class GlobalAveragePool(nn.Sequential):
+class Operation(nn.Sequential):
+    """Layers one of which, ``norm``, is a normalisation, behind it nothing that a factor stops at.
+
+    A factor ``weight >= 0`` of the output then goes into the normalisation's affine part, for
+    nothing; ReLU and pooling pass it on. Multiplying the output would cost a pass over the map, and
+    another map to keep for the factor's gradient.
+    """
+
+    def __init__(self, *layers: nn.Module, norm: int) -> None:
+        super().__init__(*layers)
+        self._norm = norm
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W), times a scalar ``weight >= 0``."""
+        for i, layer in enumerate(self):
+            x = layer(x) if i != self._norm else _normalise(layer, x, weight)
+        return x
+
+
+class GlobalAveragePool(Operation):
     """Mean over the map, conv1x1, normalisation, ReLU, spread over the map again."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
-        super().__init__(*conv_norm(in_channels, out_channels, 1, norm_cfg), nn.ReLU(inplace=True))
+        layers = conv_norm(in_channels, out_channels, 1, norm_cfg)
+        super().__init__(*layers, nn.ReLU(inplace=True), norm=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        conv, norm, relu = self
-        pooled = relu(_normalise_pooled(norm, conv(x.mean((2, 3), keepdim=True))))
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """As of every operation; the output is a view of one value a channel."""
+        pooled = super().forward(x.mean((2, 3), keepdim=True), weight)
         return pooled.expand(-1, -1, *x.shape[2:])
 
 
-def _normalise_pooled(norm: nn.Module, x: Tensor) -> Tensor:
-    """Normalise a 1x1 map, also where the batch holds a single one.
+class LightCell(Operation):
+    """What an edge of the first two stages does to its input, behind a ReLU: conv3x3, norm."""
 
-    One value a channel has no variance, and torch refuses to train on it. Such a batch is
-    normalised by the running statistics and leaves them as they are.
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
+        super().__init__(*conv_norm(in_channels, out_channels, 3, norm_cfg), norm=1)
+
+
+class Cell(nn.ModuleDict):
+    """What an edge does to its input, already at the target's size: the sum of its operations."""
+
+    def __init__(
+        self, operations: Iterable[str], in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> None:
+        super().__init__(
+            {name: OPERATIONS[name](in_channels, out_channels, norm_cfg) for name in operations}
+        )
+
+    def forward(self, x: Tensor, weights: Sequence[Tensor] | None = None) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W).
+
+        Args:
+            x: The input.
+            weights: A scalar >= 0 for each operation; without them, all count once.
+        """
+        weights = weights if weights is not None else [None] * len(self)
+        return sum_tensors(
+            operation(x, weight)
+            for operation, weight in zip(self.values(), weights, strict=True)
+        )
+
+
+def sum_tensors(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of one or more tensors, from the first to the last."""
+    terms = iter(terms)
+    total = next(terms)
+    for i, term in enumerate(terms):
+        # The first sum is a new tensor, which no backward needs: it can take the rest in place.
+        total = total.add_(term) if i else total + term
+    return total
+
+
+def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
+    """The normalisation, times a factor.
+
+    One value a channel has no variance, and torch refuses to train on it. Such a batch, a single
+    1x1 map, is normalised by the running statistics and leaves them as they are.
     """
-    alone = x.shape[0] == 1 and isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    alone = x.numel() == x.shape[1] and isinstance(norm, nn.modules.batchnorm._BatchNorm)
     if isinstance(norm, nn.SyncBatchNorm):
         alone &= get_world_size() == 1
-    if not (norm.training and alone):
+    if norm.training and alone:
+        affine = [norm.weight, norm.bias]
+        if weight is not None:
+            affine = [weight * tensor for tensor in affine]
+        return F.batch_norm(x, norm.running_mean, norm.running_var, *affine, eps=norm.eps)
+    if weight is None:
         return norm(x)
-    return F.batch_norm(
-        x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-    )
+    scaled = {name: weight * tensor for name, tensor in norm.named_parameters()}
+    return functional_call(norm, scaled, (x,)) if scaled else weight * norm(x)
 
 
-def _conv(kernel_size: int, dilation: int = 1) -> Callable[[int, int, dict], nn.Module]:
-    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> nn.Module:
+def _conv(kernel_size: int, dilation: int = 1) -> Callable[[int, int, dict], Operation]:
+    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
         layers = conv_norm(in_channels, out_channels, kernel_size, norm_cfg, dilation=dilation)
-        return nn.Sequential(*layers, nn.ReLU(inplace=True))
+        return Operation(*layers, nn.ReLU(inplace=True), norm=1)
 
     return build
 
 
-def _separable_conv(kernel_size: int) -> Callable[[int, int, dict], nn.Module]:
-    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> nn.Module:
+def _separable_conv(kernel_size: int) -> Callable[[int, int, dict], Operation]:
+    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
         depthwise = nn.Conv2d(
             in_channels,
             in_channels,
@@ -80,19 +145,19 @@ def _separable_conv(kernel_size: int) -> Callable[[int, int, dict], nn.Module]:
             bias=False,
         )
         pointwise = conv_norm(in_channels, out_channels, 1, norm_cfg)
-        return nn.Sequential(depthwise, *pointwise, nn.ReLU(inplace=True))
+        return Operation(depthwise, *pointwise, nn.ReLU(inplace=True), norm=2)
 
     return build
 
 
-def _pool(pool: Callable[[], nn.Module]) -> Callable[[int, int, dict], nn.Module]:
-    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> nn.Module:
-        return nn.Sequential(*conv_norm(in_channels, out_channels, 1, norm_cfg), pool())
+def _pool(pool: Callable[[], nn.Module]) -> Callable[[int, int, dict], Operation]:
+    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
+        return Operation(*conv_norm(in_channels, out_channels, 1, norm_cfg), pool(), norm=1)
 
     return build
 
 
-OPERATIONS: dict[str, Callable[[int, int, dict], nn.Module]] = {
+OPERATIONS: dict[str, Callable[[int, int, dict], Operation]] = {
     'conv1x1': _conv(1),
     'conv3x3': _conv(3),
     'conv3x3_dil3': _conv(3, dilation=3),

@@ -24,6 +24,8 @@ def build_segmentor():
             test_cfg=dict(mode='whole'),
         )
         config['backbone'].update(backbone or {})
+        if config['backbone']['architecture'] is None:
+            del config['backbone']['architecture']
         if head is not None:
             config['decode_head'] = head
         config.update(kwargs)

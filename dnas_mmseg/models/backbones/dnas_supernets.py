@@ -1,0 +1,233 @@
+"""The supernets of the three stages of DNAS (paper, sections 3.1 to 3.3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.architectures import Architecture, DNASArchitecture, load_architecture
+from dnas_mmseg.architectures.dnas import OPERATIONS, Node, NodeSpec
+from dnas_mmseg.search import Decision
+from dnas_mmseg.search.dnas import (
+    connection_lattice,
+    core_edges,
+    decode_cells,
+    decode_connections,
+    decode_path,
+    path_lattice,
+)
+
+from ..lattice import Lattice
+from ..operations import Cell, LightCell
+from ..supernet import Supernet, architecture_parameter
+
+
+class _LightSupernet(Lattice, Supernet):
+    """A supernet of light cells (ReLU, conv3x3, norm) with an architecture parameter an edge.
+
+    ``betas`` has the shape (edges,), in the order of ``architecture.edges``.
+    """
+
+    def __init__(
+        self,
+        lattice: DNASArchitecture,
+        in_channels: int = 4,
+        base_channels: int = 40,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(
+            lattice,
+            lambda spec, c_in, c_out: LightCell(c_in, c_out, norm_cfg),
+            in_channels=in_channels,
+            base_channels=base_channels,
+            prune=False,
+            norm_cfg=norm_cfg,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )
+        self.betas = architecture_parameter(len(lattice.edges))
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        return {'betas': self.betas}
+
+    def enter(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resized, then the ReLU that all cells reading it begin with."""
+        return super().enter(x, size).relu()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the nodes of the last layer, finest first."""
+        return self.run(x, self.edge_weights(self.betas))
+
+    def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor | None]]:
+        """What a node multiplies the cells of its inputs by; None leaves a cell as it is."""
+        raise NotImplementedError
+
+    def _by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
+        """Values of the edges, cut into those of each node."""
+        specs = self.architecture.nodes
+        return list(zip(specs, per_edge.split([len(s.inputs) for s in specs]), strict=True))
+
+
+@MODELS.register_module()
+class DNASPathSupernet(_LightSupernet):
+    """Stage 1: all paths through the scales.
+
+    A node's incoming edges are weighted by the softmax of their ``betas``, times their number / 3.
+    The decoded path is the most probable one under these weights.
+
+    Args:
+        layers: Number of layers, at least 4.
+        in_channels: Bands of the input.
+        base_channels: Channels at stride 4.
+        norm_cfg: Normalisation layer.
+        with_cp: Recompute the cells' activations in backward to save memory.
+        init_cfg: Initialisation on top of the paper's.
+    """
+
+    def __init__(self, layers: int, *args, **kwargs) -> None:
+        super().__init__(path_lattice(layers), *args, **kwargs)
+        self.decisions = tuple(
+            Decision('incoming', spec.node, spec.inputs) for spec in self.architecture.nodes
+        )
+
+    def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor]]:
+        return {
+            spec.node: (len(spec.inputs) / 3 * b.softmax(0)).unbind()
+            for spec, b in self._by_node(betas)
+        }
+
+    def probabilities(self) -> list[Tensor]:
+        return [b.softmax(0) for _, b in self._by_node(self.betas.detach())]
+
+    def decode(self) -> DNASArchitecture:
+        weights = self.edge_weights(self.betas.detach().double())
+        return decode_path(
+            self.architecture,
+            [float(w) for spec in self.architecture.nodes for w in weights[spec.node]],
+            name=f'dnas_l{self.architecture.layers}',
+        )
+
+
+@MODELS.register_module()
+class DNASConnectionSupernet(_LightSupernet):
+    """Stage 2: which further connections to keep around a core path.
+
+    Args:
+        architecture: Published name, JSON path, document or value of level ``'path'``.
+        weighting: ``'gate'``: every edge off the core path has a gate of its own, ``sigmoid(beta)``,
+            and is kept where that exceeds 1/2. ``'reference'``: as the released code weighs them,
+            by the softmax over a node's edges, in which the core edge takes its share although its
+            weight is fixed; kept where beta > 0. There the beta of an edge that is its node's only
+            one never gets a gradient.
+        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`DNASPathSupernet`.
+
+    Raises:
+        ArchitectureError: The architecture is of another space or level.
+    """
+
+    def __init__(
+        self,
+        architecture: str | os.PathLike | Mapping | Architecture,
+        *args,
+        weighting: Literal['gate', 'reference'] = 'gate',
+        **kwargs,
+    ) -> None:
+        architecture = load_architecture(architecture)
+        architecture.require('dnas', 'path', by='backbone DNASConnectionSupernet')
+        super().__init__(connection_lattice(architecture), *args, **kwargs)
+        self.weighting = weighting
+        core = core_edges(architecture.path)
+        self._is_core = [edge in core for edge in self.architecture.edges]
+        self.decisions = tuple(
+            Decision('gate', target, (source,))
+            for (source, target), is_core in zip(self.architecture.edges, self._is_core, strict=True)
+            if not is_core
+        )
+
+    def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor | None]]:
+        if self.weighting == 'gate':
+            weights = betas.sigmoid()
+        else:
+            weights = torch.cat([b.softmax(0) for _, b in self._by_node(betas)])
+        core = iter(self._is_core)
+        return {
+            spec.node: [None if next(core) else w for w in ws.unbind()]
+            for spec, ws in self._by_node(weights)
+        }
+
+    def probabilities(self) -> list[Tensor]:
+        gates = self.betas.detach().sigmoid()
+        return [
+            gate.reshape(1) for gate, core in zip(gates, self._is_core, strict=True) if not core
+        ]
+
+    def decode(self) -> DNASArchitecture:
+        return decode_connections(self.architecture, (self.betas > 0).tolist())
+
+
+@MODELS.register_module()
+class DNASCellSupernet(Lattice, Supernet):
+    """Stage 3: which operations a node's cells have.
+
+    Every edge's cell holds all operations, weighted by the softmax of its node's row of ``alphas``
+    (nodes, operations). The decoded network keeps each node's three largest.
+
+    Args:
+        architecture: Published name, JSON path, document or value of level ``'connection'``.
+        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`DNASPathSupernet`.
+        prune: Leave out what cannot influence the output.
+
+    Raises:
+        ArchitectureError: The architecture is of another space or level.
+    """
+
+    def __init__(
+        self,
+        architecture: str | os.PathLike | Mapping | Architecture,
+        in_channels: int = 4,
+        base_channels: int = 40,
+        prune: bool = True,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        architecture = load_architecture(architecture)
+        architecture.require('dnas', 'connection', by='backbone DNASCellSupernet')
+        super().__init__(
+            architecture,
+            lambda spec, c_in, c_out: Cell(OPERATIONS, c_in, c_out, norm_cfg),
+            in_channels=in_channels,
+            base_channels=base_channels,
+            prune=prune,
+            norm_cfg=norm_cfg,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )
+        specs = self.architecture.nodes
+        self.alphas = architecture_parameter(len(specs), len(OPERATIONS))
+        self.decisions = tuple(Decision('operation', spec.node, OPERATIONS) for spec in specs)
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        return {'alphas': self.alphas}
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the live nodes of the last layer, finest first."""
+        rows = self.alphas.softmax(1)
+        weights: dict[Node, Any] = {
+            spec.node: [row.unbind()] * len(spec.inputs)
+            for spec, row in zip(self.architecture.nodes, rows, strict=True)
+        }
+        return self.run(x, weights)
+
+    def probabilities(self) -> list[Tensor]:
+        return list(self.alphas.detach().softmax(1))
+
+    def decode(self) -> DNASArchitecture:
+        return decode_cells(self.architecture, self.alphas.detach().cpu().numpy())

@@ -1,0 +1,26 @@
+"""What a supernet leaves open, in terms that every search space shares."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal['incoming', 'outgoing', 'gate', 'operation']
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice that architecture parameters make, with a probability for each option.
+
+    Attributes:
+        kind: ``'incoming'``: which edge into the node; ``'outgoing'``: which edge out of it;
+            ``'gate'``: whether the edge from the one option is kept; ``'operation'``: which
+            operations the node has.
+        node: Where, as (position, scale) or as the space counts its nodes.
+        options: Nodes at the other end of the edges, or names of operations.
+    """
+
+    kind: Kind
+    node: tuple[int, ...]
+    options: tuple[Hashable, ...]
