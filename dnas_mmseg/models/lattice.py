@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -128,7 +129,7 @@ class Lattice(BaseModule):
             )
         height, width = x.shape[2:]
         # A node's map stands under (node, None), what cells at a scale read of it beside it.
-        tensors = {(STEM, None): self.stem(x)}
+        tensors = {(STEM, None): self.stem(x.contiguous(memory_format=torch.channels_last))}
         for node, inputs, release in self._steps:
             stride = 4 * 2**node.scale
             size = (-(-height // stride), -(-width // stride))

@@ -1,0 +1,58 @@
+"""Convolutions of upsampled maps, computed at the maps' own size.
+
+A k x k convolution is a sum of k * k shifted 1x1 convolutions. Each of them commutes with bilinear
+upsampling, and a shift of an upsampled map is another interpolation, of rows and of columns apart.
+So the convolution of an upsampled map is a 1x1 convolution to k * k times the channels at the small
+size, then a matrix product along the width and one along the height. No map of the input's channels
+is ever made at the large size. It is linear algebra: borders and gradients are exact.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def conv_of_upsampled(
+    x: Tensor, size: tuple[int, int], weight: Tensor, *, dilation: int = 1, align_corners: bool
+) -> Tensor:
+    """``conv2d(interpolate(x, size, 'bilinear'), weight)`` at stride 1 that keeps the size.
+
+    Args:
+        x: (N, C, h, w).
+        size: (H, W), at least (h, w).
+        weight: (O, C, k, k), k odd.
+        dilation: Of the convolution; it is padded by zeros.
+        align_corners: Of the interpolation.
+
+    Returns:
+        (N, O, H, W), in channels-last memory format.
+    """
+    n, c, h, w = x.shape
+    o, _, k, _ = weight.shape
+    rows, columns = (
+        _shifted_interpolation(small, large, k, dilation, align_corners, x.device)
+        for small, large in zip((h, w), size, strict=True)
+    )
+    taps = x.permute(0, 2, 3, 1) @ weight.permute(1, 2, 3, 0).reshape(c, -1)
+    taps = taps.view(n, h, w, k, k * o).transpose(2, 3).reshape(n * h * k, w * k, o)
+    wide = columns.to(taps.dtype) @ taps  # (N * h * k, W, O)
+    full = rows.to(wide.dtype) @ wide.view(n, h * k, size[1] * o)
+    return full.view(n, *size, o).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=64)
+def _shifted_interpolation(
+    small: int, large: int, k: int, dilation: int, align_corners: bool, device: torch.device
+) -> Tensor:
+    """(large, small * k): [p, (q, t)] is what input q adds to the pixel that tap t sees from p."""
+    interpolation = F.interpolate(
+        torch.eye(small, device=device)[None], large, mode='linear', align_corners=align_corners
+    )[0]
+    reach = dilation * (k // 2)
+    padded = F.pad(interpolation, (reach, reach))
+    shifted = [padded[:, t * dilation : t * dilation + large] for t in range(k)]
+    return torch.stack(shifted, 1).reshape(small * k, large).t().contiguous()
