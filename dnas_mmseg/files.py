@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from dnas_mmseg.errors import UserError
 
 
 @contextmanager
@@ -49,6 +52,32 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
+
+
+@contextmanager
+def exclusive(folder: str | os.PathLike) -> Iterator[None]:
+    """Nobody else who asks gets into ``folder`` (made if need be) while the block runs.
+
+    The lock goes with the process, however that ends.
+
+    Raises:
+        UserError: Another process is in it.
+    """
+    path = Path(folder) / '.lock'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f'{folder} is in use by another run (process {file.read().strip() or "unknown"}): '
+                'wait for it, stop it, or choose another work dir'
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def _sync(path: Path) -> None:

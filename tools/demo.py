@@ -26,7 +26,7 @@ data_root = '{data_root}'
 model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
 # Tiles this small are loaded in no time; workers would only take the cores from the network.
 tiles = dict(dataset=dict(data_root=data_root), num_workers=0)
-train_dataloader = dict(**tiles, batch_size=4, persistent_workers=False)
+train_dataloader = dict(**tiles, batch_size=4)
 val_dataloader = dict(**tiles, persistent_workers=False)
 test_dataloader = tiles
 train_cfg = dict(max_epochs={epochs}, val_interval=5)

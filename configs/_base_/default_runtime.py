@@ -17,7 +17,9 @@ default_hooks = dict(
     checkpoint=dict(
         type='AtomicCheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2, save_best='mIoU'
     ),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
+    sampler_seed=dict(type='EpochSeedHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    validate_on_resume=dict(type='ValidateOnResumeHook'),
 )
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')

@@ -1,4 +1,4 @@
-"""Recomputation of activations that leaves batch norm's statistics alone the second time."""
+"""Forward passes that leave batch norm's running statistics alone, and recomputation by them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ def recompute(module: nn.Module, *inputs: Tensor) -> Tensor:
         module,
         *inputs,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _untracked_statistics(module)),
+        context_fn=lambda: (nullcontext(), untracked_statistics(module)),
     )
 
 
 @contextmanager
-def _untracked_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms update by momentum 0: the same kernels run, the statistics stay."""
+def untracked_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms in training normalise by the batch, and do not count it.
+
+    They update by momentum 0: the same kernels run, the statistics stay.
+    """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

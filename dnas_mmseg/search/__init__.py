@@ -1,6 +1,7 @@
 """From architecture parameters to an architecture. No mmseg."""
 
 from .decisions import Decision
+from .history import Epoch, SearchHistory
 from .viterbi import best_path
 
-__all__ = ['Decision', 'best_path']
+__all__ = ['Decision', 'Epoch', 'SearchHistory', 'best_path']

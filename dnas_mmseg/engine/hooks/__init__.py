@@ -1,5 +1,14 @@
 """Hooks."""
 
+from .architecture_search_hook import ArchitectureSearchHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .finite_loss_hook import FiniteLossHook
+from .resuming import EpochSeedHook, ValidateOnResumeHook
 
-__all__ = ['AtomicCheckpointHook']
+__all__ = [
+    'ArchitectureSearchHook',
+    'AtomicCheckpointHook',
+    'EpochSeedHook',
+    'FiniteLossHook',
+    'ValidateOnResumeHook',
+]

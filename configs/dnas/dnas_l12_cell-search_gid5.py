@@ -1,0 +1,2 @@
+_base_ = './dnas_l14_cell-search_gid5.py'
+model = dict(backbone=dict(architecture='dnas_l12_gid5@connection'))

@@ -1,0 +1,268 @@
+"""Bilevel architecture search on top of an ordinary training run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS, OPTIMIZERS
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+from torch import nn
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_text
+from dnas_mmseg.models import Supernet
+from dnas_mmseg.models.recompute import untracked_statistics
+from dnas_mmseg.search import Epoch, SearchHistory
+
+from ..sampling import HalfSampler, StreamSampler
+from .finite_loss_hook import require_finite
+
+STATE = 'architecture_search'
+"""Where the search's state stands in a checkpoint."""
+
+
+@HOOKS.register_module()
+class ArchitectureSearchHook(Hook):
+    """Makes the training of any supernet a search (first-order bilevel optimisation).
+
+    The run trains the weights on half A. From ``arch_start`` on, each iteration is followed by an
+    architecture step on a batch of half B: gradients for the architecture parameters only, by an
+    optimizer of their own. In that step batch norms normalise by the batch, as in training, and
+    leave their running statistics alone: those belong to half A. In several processes the
+    gradients are averaged, and the architecture parameters stay equal to the bit.
+
+    After every epoch the decoded architecture is written to ``architecture.json`` and
+    ``architectures/epoch_<n>.json``, the course of the search to ``history.json``.
+
+    Args:
+        arch_start: First epoch with architecture steps, counted from 0; a third of all by default.
+        optimizer: Of the architecture parameters.
+        half_b: Changes to the training set's config that make it half B, ``dict(ann_file='b.txt')``
+            for instance; the training set is then half A. By default the train loader's
+            ``HalfSampler`` splits the training set.
+        patience: Stop when the decoded architecture has not changed for so many epochs.
+
+    Raises:
+        UserError: Before training: no supernet, no half B, half B smaller than a batch, or an
+            ``arch_start`` that is never reached. In training: a loss that is no number.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before the timer, so that an iteration's time has both steps
+
+    def __init__(
+        self,
+        arch_start: int | None = None,
+        optimizer: dict = dict(type='Adam', lr=3e-3, betas=(0.9, 0.999), weight_decay=1e-3),  # noqa: B006
+        half_b: dict | None = None,
+        patience: int | None = None,
+    ) -> None:
+        self.arch_start = arch_start
+        self.optimizer_cfg = optimizer
+        self.half_b = half_b
+        self.patience = patience
+        self._resumed: dict | None = None
+        self._batches: Iterator | None = None
+        self._losses: list[float] = []
+
+    def before_run(self, runner) -> None:
+        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.supernet = getattr(self.model, 'backbone', None)
+        if not isinstance(self.supernet, Supernet):
+            raise UserError(
+                f'ArchitectureSearchHook searches supernets; {type(self.supernet).__name__} is none'
+            )
+        if self.arch_start is None:
+            self.arch_start = runner.max_epochs // 3
+        if not 0 <= self.arch_start < runner.max_epochs:
+            raise UserError(
+                f'architecture steps would begin in epoch {self.arch_start} (counted from 0), but '
+                f'there are {runner.max_epochs} epochs: raise the epochs or lower arch_start'
+            )
+        self.parameters = list(self.supernet.architecture_parameters().values())
+        self.optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.parameters))
+        self.history = SearchHistory(type(self.supernet).__name__, self.supernet.decisions)
+        self.loader = self._build_loader(runner)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        # Also called for load_from, which starts a new search: used only if the run is resumed.
+        self._resumed = checkpoint.get(STATE, {})
+
+    def before_train(self, runner) -> None:
+        if runner.epoch > 0:
+            self._restore(runner)
+            self._stop_if_settled(runner)
+        self.loader.sampler.seed = runner.seed
+
+    def before_train_epoch(self, runner) -> None:
+        self._losses.clear()
+        self._batches = None
+        if runner.epoch >= self.arch_start:
+            self.loader.sampler.set_epoch(runner.epoch - self.arch_start)
+            self._batches = iter(self.loader)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self._batches is not None:
+            self._step(runner, next(self._batches))
+
+    def after_train_epoch(self, runner) -> None:
+        self._batches = None
+        self.history.epochs.append(
+            Epoch(
+                epoch=runner.epoch + 1,
+                searching=runner.epoch >= self.arch_start,
+                probabilities=tuple(
+                    tuple(round(float(p), 6) for p in ps) for ps in self.supernet.probabilities()
+                ),
+                architecture=self.supernet.decode(),
+                loss=sum(self._losses) / len(self._losses) if self._losses else None,
+            )
+        )
+        if is_main_process():
+            self._write(runner)
+        self._report(runner)
+        self._stop_if_settled(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint[STATE] = dict(
+            optimizer=self.optimizer.state_dict(),
+            history=self.history.to_json(),
+            half_b=self._half_b_names(),
+        )
+
+    def _build_loader(self, runner) -> torch.utils.data.DataLoader:
+        """Half B, as many batches an epoch as half A has."""
+        config = copy.deepcopy(runner.cfg.train_dataloader)
+        dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)
+        train = runner.train_dataloader
+        if self.half_b is not None:
+            if isinstance(train.sampler, HalfSampler):
+                raise UserError(
+                    'half_b names half B, so the training set is half A: give the train loader '
+                    "sampler=dict(type='DefaultSampler', shuffle=True)"
+                )
+            dataset = DATASETS.build({**dataset_config, **self.half_b})
+            indices = range(len(dataset))
+        elif isinstance(train.sampler, HalfSampler):
+            dataset, indices = train.dataset, train.sampler.other_half
+        else:
+            raise UserError(
+                "there is no half B: give the train loader sampler=dict(type='HalfSampler', "
+                'shuffle=True), or ArchitectureSearchHook half_b=dict(ann_file=...)'
+            )
+        batch = config.batch_size * runner.world_size
+        if len(indices) < batch or len(train) == 0:
+            raise UserError(
+                f'half B has {len(indices)} tiles, half A {len(train.sampler)}; a batch in all '
+                f'processes takes {batch}: lower the batch size or give more tiles'
+            )
+        sampler = StreamSampler(indices, len(train) * config.batch_size, runner.seed)
+        return Runner.build_dataloader(
+            dict(config, dataset=dataset, sampler=sampler), seed=runner.seed
+        )
+
+    def _step(self, runner, data_batch: dict) -> None:
+        """One step of the architecture parameters."""
+        wrapper = runner.optim_wrapper
+        scaler = getattr(wrapper, 'loss_scaler', None)  # of mixed precision in float16
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        with _thawed(self.model, self.parameters), untracked_statistics(self.model):
+            with wrapper.optim_context(self.model):
+                data = self.model.data_preprocessor(data_batch, training=True)
+                loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
+            value = loss.item()
+            require_finite(value, data_batch, runner)
+            gradients = torch.autograd.grad(scale * loss, self.parameters)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            all_reduce(gradient, op='mean')
+            parameter.grad = gradient / scale
+        # In float16 a scale that is too large overflows; the weight steps will lower it.
+        if scaler is None or all(p.grad.isfinite().all() for p in self.parameters):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._losses.append(value)
+        runner.message_hub.update_scalar('train/arch_loss', value)
+
+    def _write(self, runner) -> None:
+        folder, epoch = Path(runner.work_dir), self.history.epochs[-1]
+        epoch.architecture.save(folder / 'architectures' / f'epoch_{epoch.epoch}.json')
+        epoch.architecture.save(folder / 'architecture.json')
+        self.history.save(folder)
+        if epoch.epoch == 1:
+            write_text(folder / 'half_b.txt', ''.join(f'{n}\n' for n in self._half_b_names()))
+
+    def _report(self, runner) -> None:
+        """One line in the log, the figures to the visualizer's backends, the alarms."""
+        entropies, (kept, gates) = self.history.entropies(), self.history.gates()
+        figures = {f'search/entropy_{kind}': value for kind, value in entropies.items()}
+        line = ', '.join(f'entropy of {kind} {value:.3f}' for kind, value in entropies.items())
+        if gates:
+            figures['search/edges_kept'] = kept
+            line += f', {kept} of {gates} gated edges kept'
+        for name, share in self.history.operation_shares().items():
+            figures[f'search/share_{name}'] = share
+        epoch = self.history.epochs[-1]
+        if epoch.loss is not None:
+            figures['search/loss_half_b'] = epoch.loss
+        path = getattr(epoch.architecture, 'path', ())
+        if path:
+            line += f', path {"-".join(map(str, path))}'
+            figures |= {f'search/path_{i:02d}': scale for i, scale in enumerate(path)}
+        since = f'; unchanged for {self.history.unchanged} epochs' if epoch.searching else ''
+        runner.logger.info(f'search, epoch {epoch.epoch}: {line}{since}')
+        runner.visualizer.add_scalars(figures, step=runner.iter)
+        for alarm in self.history.alarms():
+            runner.logger.warning(f'search, epoch {epoch.epoch}: {alarm}')
+
+    def _stop_if_settled(self, runner) -> None:
+        if self.patience is not None and self.history.unchanged >= self.patience:
+            runner.logger.info(
+                f'search: the architecture has not changed for {self.history.unchanged} epochs; '
+                'this stage is done'
+            )
+            runner.train_loop.stop_training = True
+
+    def _restore(self, runner) -> None:
+        if not self._resumed:
+            raise UserError(
+                'the checkpoint to resume from holds no state of a search; to start one from its '
+                'weights, use load_from'
+            )
+        if self._resumed['half_b'] != self._half_b_names():
+            raise UserError(
+                'half B is not what it was when the checkpoint was written: the training list, the '
+                'split seed or the lists of the halves have changed'
+            )
+        self.optimizer.load_state_dict(self._resumed['optimizer'])
+        self.history = SearchHistory.from_json(self._resumed['history'])
+        self._resumed = None
+
+    def _half_b_names(self) -> list[str]:
+        dataset = self.loader.dataset
+        return [
+            Path(dataset.get_data_info(i)['img_path']).name for i in self.loader.sampler.indices
+        ]
+
+
+@contextmanager
+def _thawed(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Gradients are for ``parameters`` alone."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    for p in weights:
+        p.requires_grad_(False)
+    for p in parameters:
+        p.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for p in weights:
+            p.requires_grad_(True)
+        for p in parameters:
+            p.requires_grad_(False)

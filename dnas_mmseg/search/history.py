@@ -1,0 +1,195 @@
+"""How a search went: every epoch's probabilities and decoded architecture, as one JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dnas_mmseg.architectures import Architecture, load_architecture
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_text
+
+from .decisions import Decision
+
+FILE_NAME = 'history.json'
+_STILL = 1e-3
+_PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The state of a search after an epoch.
+
+    Attributes:
+        epoch: How many epochs are done.
+        searching: Whether architecture steps were made in it.
+        probabilities: Of every decision's options.
+        architecture: What they decode to.
+        loss: Mean loss of the architecture steps, on half B.
+    """
+
+    epoch: int
+    searching: bool
+    probabilities: tuple[tuple[float, ...], ...]
+    architecture: Architecture
+    loss: float | None = None
+
+
+@dataclass
+class SearchHistory:
+    """What a supernet left open, and how the probabilities went.
+
+    Attributes:
+        supernet: Class name of the supernet.
+        decisions: What is open.
+        epochs: The epochs so far.
+    """
+
+    supernet: str
+    decisions: tuple[Decision, ...]
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def entropies(self, index: int = -1) -> dict[str, float]:
+        """Mean entropy of each kind of decision, 1 where all options are equally probable."""
+        values: dict[str, list[float]] = {}
+        for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
+            options = (p[0], 1 - p[0]) if decision.kind == 'gate' else p
+            if len(options) > 1:
+                entropy = -sum(q * math.log(q) for q in options if q > 0) / math.log(len(options))
+                values.setdefault(decision.kind, []).append(entropy)
+        return {kind: sum(v) / len(v) for kind, v in values.items()}
+
+    def operation_shares(self, index: int = -1) -> dict[str, float]:
+        """Mean probability of each operation over all nodes."""
+        totals: dict[str, float] = {}
+        count = 0
+        for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
+            if decision.kind == 'operation':
+                count += 1
+                for name, q in zip(decision.options, p, strict=True):
+                    totals[name] = totals.get(name, 0.0) + q
+        return {name: total / count for name, total in totals.items()}
+
+    def gates(self, index: int = -1) -> tuple[int, int]:
+        """How many gated edges are kept, and how many there are."""
+        open_ = [
+            p[0] > 0.5
+            for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True)
+            if decision.kind == 'gate'
+        ]
+        return sum(open_), len(open_)
+
+    @property
+    def unchanged(self) -> int:
+        """For how many epochs of architecture steps the decoded architecture has been the same."""
+        searching = [epoch for epoch in self.epochs if epoch.searching]
+        count = 0
+        for earlier, later in zip(searching[-2::-1], searching[:0:-1], strict=False):
+            if earlier.architecture != later.architecture:
+                break
+            count += 1
+        return count
+
+    def alarms(self) -> list[str]:
+        """Signs that the search collapses or stands still."""
+        if not self.epochs or not self.epochs[-1].searching:
+            return []
+        found = []
+        tops = [
+            decision.options[p.index(max(p))]
+            for decision, p in zip(self.decisions, self.epochs[-1].probabilities, strict=True)
+            if decision.kind == 'operation'
+        ]
+        if len(tops) > 2 and len(set(tops)) == 1:
+            found.append(f'{tops[0]} is the first choice of all {len(tops)} nodes')
+        kept, gates = self.gates()
+        if gates > 2 and kept in (0, gates):
+            found.append(f'{"all" if kept else "none"} of the {gates} gated edges are kept')
+        searching = [i for i, epoch in enumerate(self.epochs) if epoch.searching]
+        if len(searching) > _PATIENCE:
+            now, then = self.entropies(searching[-1]), self.entropies(searching[-1 - _PATIENCE])
+            found += [
+                f'the entropy of the {kind} decisions has stayed at {now[kind]:.3f} for '
+                f'{_PATIENCE} epochs of architecture steps'
+                for kind in now
+                if now[kind] > 0.1 and abs(now[kind] - then[kind]) < _STILL
+            ]
+        return found
+
+    def to_json(self) -> str:
+        """As text; inverse of :meth:`from_json`."""
+        document = {
+            'supernet': self.supernet,
+            'decisions': [
+                {'kind': d.kind, 'node': d.node, 'options': d.options} for d in self.decisions
+            ],
+            'epochs': [
+                {
+                    'epoch': e.epoch,
+                    'searching': e.searching,
+                    'loss': e.loss,
+                    'probabilities': e.probabilities,
+                    'architecture': e.architecture.to_document(),
+                }
+                for e in self.epochs
+            ],
+        }
+        return json.dumps(document) + '\n'
+
+    @classmethod
+    def from_json(cls, text: str) -> SearchHistory:
+        """From text.
+
+        Raises:
+            UserError: It is no history of a search.
+        """
+        try:
+            document = json.loads(text)
+            return cls(
+                document['supernet'],
+                tuple(
+                    Decision(d['kind'], tuple(d['node']), _frozen(d['options']))
+                    for d in document['decisions']
+                ),
+                [_epoch(e) for e in document['epochs']],
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise UserError(f'this is no history of a search ({error!r})') from None
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write ``history.json`` into a folder."""
+        write_text(Path(folder) / FILE_NAME, self.to_json())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> SearchHistory:
+        """Read a folder's ``history.json``.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        path = Path(folder) / FILE_NAME
+        try:
+            return cls.from_json(path.read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            raise UserError(f'{path}: no such file; a search writes it every epoch') from None
+        except UserError as error:
+            raise UserError(f'{path}: {error}') from None
+
+
+def _epoch(document: dict[str, Any]) -> Epoch:
+    return Epoch(
+        document['epoch'],
+        document['searching'],
+        tuple(tuple(p) for p in document['probabilities']),
+        load_architecture(document['architecture']),
+        document['loss'],
+    )
+
+
+def _frozen(options: Sequence) -> tuple:
+    return tuple(tuple(o) if isinstance(o, list) else o for o in options)
