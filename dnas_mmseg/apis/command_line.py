@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import init_dist, is_distributed
 from mmengine.logging import print_log
 
 from dnas_mmseg.datasets import DatasetError
@@ -102,14 +103,24 @@ def load_config(
 
 
 def set_launcher(config: Config, launcher: str) -> None:
-    """Tell the Runner how its processes were started.
-
-    mmengine gives every process a GPU; where there is none, they are joined here, by gloo.
-    """
+    """Tell the Runner how its processes were started, and join them."""
     config.launcher = launcher
+    join_processes(launcher)
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        config.setdefault('model_wrapper_cfg', dict(device_ids=None, broadcast_buffers=False))
+
+
+def join_processes(launcher: str) -> None:
+    """Let the processes that a launcher started talk to each other.
+
+    mmengine gives every process a GPU; where there is none, they are joined by gloo.
+    """
+    if launcher == 'none' or is_distributed():
+        return
     if launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
-        config.setdefault('model_wrapper_cfg', dict(device_ids=None, broadcast_buffers=False))
+    else:
+        init_dist(launcher)
 
 
 def _keep_import(config: Config) -> None:

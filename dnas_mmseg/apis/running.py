@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmengine.config import Config
@@ -22,7 +23,7 @@ from dnas_mmseg.datasets import (
     summarise,
 )
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import exclusive, write_text
 
 from .checkpoint_conversion import load_exactly, load_weights
 
@@ -32,9 +33,13 @@ def train(config: Config) -> Runner:
 
     Returns:
         The runner, after training.
+
+    Raises:
+        UserError: Another run is in the work dir.
     """
-    runner = Runner.from_cfg(config)
-    runner.train()
+    with exclusive(config.work_dir) if is_main_process() else nullcontext():
+        runner = Runner.from_cfg(config)
+        runner.train()
     return runner
 
 

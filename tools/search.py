@@ -1,0 +1,123 @@
+"""Search a network: from tiles to an architecture and a config that trains it.
+
+    python tools/search.py dnas --layers 14 --data-root data/gid5 --work-dir work_dirs/search
+    python tools/search.py dnas --work-dir work_dirs/search --resume      # go on where it stopped
+    python tools/search.py dnas --layers 8 --config my_tiles.py --work-dir W --dry-run
+    python tools/train.py work_dirs/search/retrain.py                     # train what was found
+    tools/dist_search.sh 4 dnas --layers 14 --data-root data/gid5 --work-dir W    # several GPUs
+
+DNAS goes through three stages: the scale of every layer (path), connections between layers
+(connection), operations (cell). Each begins with fresh weights; each trains its supernet on one half
+of the training set, and from a third of the epochs on the architecture on the other half. The data,
+the classes and the head come from --config, a config of a searched network on your tiles.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.search import SPACES, SearchPlan, search, stored_plan
+from dnas_mmseg.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument('space', choices=SPACES, help='the search space')
+    parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
+    what = parser.add_argument_group('what to search')
+    what.add_argument('--layers', type=int, help='number of layers (default: 14)')
+    what.add_argument('--base-channels', type=int, help='channels at stride 4 (default: 40)')
+    what.add_argument(
+        '--stages',
+        dest='levels',
+        type=lambda text: tuple(text.split(',')),
+        metavar='A,B',
+        help='only these stages, e.g. connection,cell (default: all)',
+    )
+    what.add_argument(
+        '--architecture', help='what the first stage starts from, if it is not the first of all'
+    )
+    data = parser.add_argument_group('on what')
+    data.add_argument('--config', help="config with your data (default: the space's on GID-5)")
+    data.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    data.add_argument('--crop', type=int, metavar='PIXELS', help='side of the crops in the search')
+    data.add_argument(
+        '--halves',
+        nargs=2,
+        metavar=('A.txt', 'B.txt'),
+        help='lists for weights and architecture (default: a random split of the training list)',
+    )
+    how = parser.add_argument_group('how')
+    how.add_argument('--epochs', type=int, help='of each stage (default: 60)')
+    how.add_argument(
+        '--arch-start',
+        type=int,
+        metavar='EPOCH',
+        help='first epoch with architecture steps, from 0 (default: a third of the epochs)',
+    )
+    how.add_argument('--batch', type=int, help='images a batch and process, in the search')
+    how.add_argument(
+        '--patience',
+        type=int,
+        metavar='EPOCHS',
+        help='end a stage when its architecture has not changed for so long (default: never)',
+    )
+    how.add_argument(
+        '--recompute', action='store_true', help='less memory, more time (with_cp of the supernets)'
+    )
+    how.add_argument('--seed', type=int, help='of everything random (default: 0)')
+    how.add_argument(
+        '--cfg-options',
+        dest='options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config: data, head, hooks, schedule of retraining',
+    )
+    run = parser.add_argument_group('this run')
+    run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
+    run.add_argument('--dry-run', action='store_true', help='only say what and how long')
+    run.add_argument('--retrain', action='store_true', help='then train and test what was found')
+    run.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    run.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def make_plan(args: dict, work_dir: Path, resume: bool) -> SearchPlan:
+    """The plan of the options; when resuming, what they leave out is as it was."""
+    for key in {'config', 'data_root'} & args.keys():
+        args[key] = os.path.abspath(args[key])
+    if 'halves' in args:
+        args['halves'] = tuple(map(os.path.abspath, args['halves']))
+    if not resume or not (work_dir / 'search.json').is_file():
+        return SearchPlan(**args)
+    before = stored_plan(work_dir)
+    plan = SearchPlan(**{**before.__dict__, **args})
+    differences = plan.differences(before)
+    if differences:
+        raise UserError(
+            f'{work_dir} holds another search. What differs:\n'
+            + '\n'.join(f'  - {line}' for line in differences)
+        )
+    return plan
+
+
+def main() -> None:
+    args = vars(parse_args())
+    work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain')}
+    with user_errors():
+        plan = make_plan(args, work_dir, run['resume'])
+        search(plan, work_dir, launcher=launcher, **run)
+
+
+if __name__ == '__main__':
+    main()
