@@ -95,7 +95,7 @@ class SearchPlan:
         architecture: What the first stage starts from, where that is not the space's first.
         epochs: Of each stage.
         arch_start: First epoch with architecture steps, counted from 0; a third by default.
-        base_channels: Width of supernets and network.
+        base_channels: Width of supernets and network; by default that in the config.
         crop: Side of the square crops, in pixels, in the search.
         batch: Images a batch and process in the search.
         patience: Stop a stage when its architecture has not changed for so many epochs.
@@ -218,9 +218,7 @@ def stage_config(
     settings = Config.fromfile(str(CONFIGS / space.stages[level]))
     config = _user_config(plan)
     backbone = settings.model.backbone
-    backbone.in_channels = config.model.backbone.in_channels
-    if plan.base_channels is not None:
-        backbone[space.width] = plan.base_channels
+    backbone.update(_own_backbone(plan, config))
     if 'architecture' in backbone:
         backbone.architecture = architecture
     else:
@@ -257,13 +255,10 @@ def stage_config(
 
 def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
     """The user's config with the network that an architecture describes."""
-    space = SPACES[plan.space]
     config = _user_config(plan)
-    backbone = dict(type=space.network, architecture=architecture)
-    backbone['in_channels'] = config.model.backbone.in_channels
-    if plan.base_channels is not None:
-        backbone[space.width] = plan.base_channels
-    config.model.backbone = backbone
+    config.model.backbone = dict(
+        type=SPACES[plan.space].network, architecture=architecture, **_own_backbone(plan, config)
+    )
     return config
 
 
@@ -525,6 +520,14 @@ def _user_config(plan: SearchPlan) -> Config:
         work_dir='.',
         options=plan.options,
     )
+
+
+def _own_backbone(plan: SearchPlan, config: Config) -> dict:
+    """What supernets and network take over from the user: bands, width, normalisation."""
+    width = SPACES[plan.space].width
+    keys = ('in_channels', width, 'norm_cfg')
+    own = {key: config.model.backbone[key] for key in keys if key in config.model.backbone}
+    return own if plan.base_channels is None else {**own, width: plan.base_channels}
 
 
 def _set_crop(dataset: dict, crop: int) -> None:

@@ -1,0 +1,34 @@
+"""Draw a network at random from a search space: what a search must beat.
+
+    python tools/analysis_tools/random_architecture.py dnas --layers 8 --seed 1 random_1.json
+    python tools/train.py work_dirs/search/retrain.py --work-dir work_dirs/random_1 \\
+        --cfg-options model.backbone.architecture=random_1.json
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.search import SPACES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('space', choices=SPACES)
+    parser.add_argument('out', type=Path, help='the JSON file to write')
+    parser.add_argument('--layers', type=int, default=14)
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    with user_errors():
+        rng = np.random.default_rng(args.seed)
+        drawn = SPACES[args.space].draw(args.layers, rng, args.out.stem)
+        drawn.save(args.out)
+    print(f'{args.out}: {len(drawn.nodes)} nodes, {len(drawn.edges)} edges')
+
+
+if __name__ == '__main__':
+    main()
