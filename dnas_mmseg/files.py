@@ -58,7 +58,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def exclusive(folder: str | os.PathLike) -> Iterator[None]:
     """Nobody else who asks gets into ``folder`` (made if need be) while the block runs.
 
-    The lock goes with the process, however that ends.
+    The lock goes with the process, however that ends; children that outlive it do not hold it.
 
     Raises:
         UserError: Another process is in it.
@@ -67,8 +67,8 @@ def exclusive(folder: str | os.PathLike) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('a+') as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             file.seek(0)
             raise UserError(
                 f'{folder} is in use by another run (process {file.read().strip() or "unknown"}): '

@@ -33,7 +33,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
     what = parser.add_argument_group('what to search')
     what.add_argument('--layers', type=int, help='number of layers (default: 14)')
-    what.add_argument('--base-channels', type=int, help="channels at stride 4 (default: the config's)")
+    what.add_argument(
+        '--base-channels', type=int, help="channels at stride 4 (default: the config's)"
+    )
     what.add_argument(
         '--stages',
         dest='levels',

@@ -127,9 +127,7 @@ def supernet_from_authors(
     theirs = weights.pop(name)  # (layers, scales, ...), also where there is no node
     names = _supernet_key_names(supernet)
     _compare(weights, names, supernet.architecture)
-    rows = [
-        theirs[spec.node.layer, spec.node.scale] for spec in supernet.architecture.nodes
-    ]
+    rows = [theirs[spec.node.layer, spec.node.scale] for spec in supernet.architecture.nodes]
     if name == 'betas':
         sizes = [len(spec.inputs) for spec in supernet.architecture.nodes]
         ours = torch.cat([row[:size] for row, size in zip(rows, sizes, strict=True)])
@@ -201,7 +199,10 @@ def _supernet_key_names(supernet: Supernet) -> dict[str, str]:
             for name in OPERATIONS:
                 modules += _operation(f'{theirs}._ops.{name}', ours, name)
         else:
-            modules += [(f'{theirs}.op.1', f'{ours}0', _CONV), (f'{theirs}.op.2', f'{ours}1', _NORM)]
+            modules += [
+                (f'{theirs}.op.1', f'{ours}0', _CONV),
+                (f'{theirs}.op.2', f'{ours}1', _NORM),
+            ]
     return _tensor_names(modules)
 
 

@@ -38,8 +38,24 @@ def train(config: Config) -> Runner:
         UserError: Another run is in the work dir.
     """
     with exclusive(config.work_dir) if is_main_process() else nullcontext():
-        runner = Runner.from_cfg(config)
+        runner = build_runner(config)
         runner.train()
+    return runner
+
+
+def build_runner(config: Config) -> Runner:
+    """A runner that can train.
+
+    Raises:
+        UserError: The training set does not fill a batch.
+    """
+    runner = Runner.from_cfg(config)
+    loader = runner.train_dataloader
+    if len(loader) == 0:
+        raise UserError(
+            f'{len(loader.sampler)} tiles to train on (in each process) do not fill a batch of '
+            f'{config.train_dataloader.batch_size}: lower the batch size or give more tiles'
+        )
     return runner
 
 

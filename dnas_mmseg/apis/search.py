@@ -30,7 +30,6 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
@@ -43,7 +42,7 @@ from dnas_mmseg.files import exclusive, write_text
 from dnas_mmseg.search.dnas import random_architecture
 
 from .command_line import join_processes, load_config, set_launcher
-from .running import test, train
+from .running import build_runner, test, train
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -154,9 +153,7 @@ class _Cost(NamedTuple):
         """For the epochs that are left."""
         left = range(epochs_done, self.epochs)
         searching = sum(epoch >= self.arch_start for epoch in left)
-        return self.iterations * (
-            searching * self.searching + (len(left) - searching) * self.plain
-        )
+        return self.iterations * (searching * self.searching + (len(left) - searching) * self.plain)
 
 
 def search(
@@ -316,7 +313,7 @@ class _Search:
             given = current.to_document()
         path = self._config_file(f'{level}.py', stage_config(self.plan, level, given))
         config = self._load(path, folder)
-        runner = Runner.from_cfg(config)
+        runner = build_runner(config)
         runner.register_hook(progress)
         runner.train()
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -349,6 +346,7 @@ class _Search:
         config = Config.fromfile(str(path))
         config.work_dir = str(folder)
         config.randomness = dict(seed=self.plan.seed)
+        config.visualizer.name = str(folder)  # there is one of each name in a process
         config.resume = (folder / 'last_checkpoint').is_file()
         for leftover in folder.glob('.*.pth') if is_main_process() else ():
             leftover.unlink()  # of a checkpoint that a kill cut off

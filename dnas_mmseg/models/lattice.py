@@ -94,7 +94,9 @@ class Lattice(BaseModule):
                 _key(spec.node): nn.ModuleDict(
                     {
                         _key(source): build_cell(
-                            spec, base_channels * 2**source.scale, base_channels * 2**spec.node.scale
+                            spec,
+                            base_channels * 2**source.scale,
+                            base_channels * 2**spec.node.scale,
                         )
                         for source in spec.inputs
                     }

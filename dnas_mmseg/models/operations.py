@@ -91,8 +91,7 @@ class Cell(nn.ModuleDict):
         """
         weights = weights if weights is not None else [None] * len(self)
         return sum_tensors(
-            operation(x, weight)
-            for operation, weight in zip(self.values(), weights, strict=True)
+            operation(x, weight) for operation, weight in zip(self.values(), weights, strict=True)
         )
 
 

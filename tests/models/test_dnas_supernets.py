@@ -10,9 +10,12 @@ from dnas_mmseg.apis.checkpoint_conversion import (
     load_weights,
     supernet_from_authors,
 )
-from dnas_mmseg.architectures import ArchitectureError, DNASArchitecture
-from dnas_mmseg.architectures.dnas import Node, NodeSpec
+from dnas_mmseg.architectures import ArchitectureError, DNASArchitecture, load_architecture
+from dnas_mmseg.architectures.dnas import OPERATIONS, Node, NodeSpec
 from dnas_mmseg.models import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
+from dnas_mmseg.search.dnas import core_edges
+
+from ..benchmarks.plain import plain_logits
 
 
 def stage_backbone(stage: int, recorded) -> dict:
@@ -22,9 +25,7 @@ def stage_backbone(stage: int, recorded) -> dict:
     if stage == 2:
         path = tuple(map(int, recorded['core_path']))
         architecture = DNASArchitecture(name='l6', level='path', layers=6, path=path)
-        return dict(
-            type='DNASConnectionSupernet', architecture=architecture, weighting='reference'
-        )
+        return dict(type='DNASConnectionSupernet', architecture=architecture, weighting='reference')
     inputs: dict = {}
     for source, target in recorded['connections'].tolist():
         inputs.setdefault(Node(*target), []).append(Node(*source))
@@ -82,3 +83,149 @@ def test_parameter_counts_at_the_published_width(build_segmentor, layers, counts
         )
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         assert round(count / 1e6, 2) == millions
+
+
+L4 = DNASArchitecture(name='l4', level='path', layers=4, path=(0, 1, 1, 2))
+SUPERNETS = {
+    'path': dict(type='DNASPathSupernet', layers=4, architecture=None),
+    'gate': dict(type='DNASConnectionSupernet', architecture=L4),
+    'reference': dict(type='DNASConnectionSupernet', architecture=L4, weighting='reference'),
+    'cell': dict(type='DNASCellSupernet', architecture='dnas_l12_gid5@connection'),
+}
+
+
+def searching(model):
+    """The architecture parameters, thawed and away from indifference."""
+    ((_, parameter),) = model.backbone.architecture_parameters().items()
+    with torch.no_grad():
+        parameter.normal_()
+    return parameter.requires_grad_(True)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('kind', SUPERNETS)
+def test_it_computes_the_plain_formulation(build_segmentor, kind, training):
+    model = build_segmentor(backbone=SUPERNETS[kind]).train(training)
+    parameter = searching(model)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    image = torch.randn(2, 4, 70, 90)
+    weight = model.backbone.stem[0][0].weight
+    results = []
+    for logits in (
+        F.interpolate(model(image), (70, 90), mode='bilinear', align_corners=True),
+        plain_logits(model, image),
+    ):
+        gradients = torch.autograd.grad(logits.square().mean(), (parameter, weight))
+        results.append((logits.detach(), *gradients))
+    for fast, plain in zip(*results, strict=True):
+        assert relative(fast.numpy(), plain.numpy()) < (1e-4 if training else 1e-5)
+
+
+@pytest.mark.parametrize('kind', SUPERNETS)
+def test_recomputation_gives_the_same_gradients_and_statistics(build_segmentor, kind):
+    models = [
+        build_segmentor(backbone={**SUPERNETS[kind], 'with_cp': with_cp}).train()
+        for with_cp in (False, True)
+    ]
+    models[1].load_state_dict(models[0].state_dict())
+    image = torch.randn(2, 4, 64, 64)
+    results = []
+    for model in models:
+        parameter = model.backbone.architecture_parameters().popitem()[1].requires_grad_(True)
+        torch.manual_seed(1)
+        weights = list(model.backbone.nodes.parameters())
+        gradients = torch.autograd.grad(model(image).square().mean(), [parameter, *weights])
+        results.append([*gradients, *model.buffers()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_every_gate_gets_a_gradient_and_a_lone_edge_none_in_the_reference(build_segmentor):
+    gradients = {}
+    for kind in ('gate', 'reference'):
+        model = build_segmentor(backbone=SUPERNETS[kind])
+        parameter = searching(model)
+        (gradients[kind],) = torch.autograd.grad(
+            model(torch.randn(2, 4, 64, 64)).square().mean(), parameter
+        )
+    edges = model.backbone.architecture.edges
+    lone = [spec.node for spec in model.backbone.architecture.nodes if len(spec.inputs) == 1]
+    core = [edge for edge, is_core in zip(edges, model.backbone._is_core, strict=True) if is_core]
+    for kind, without in (
+        ('gate', set(core)),
+        ('reference', {edge for edge in edges if edge[1] in lone}),
+    ):
+        zero = {edge for edge, g in zip(edges, gradients[kind].tolist(), strict=True) if g == 0}
+        assert zero == without
+
+
+def test_gates_are_kept_above_a_half():
+    supernet = DNASConnectionSupernet(L4, base_channels=2)
+    with torch.no_grad():
+        supernet.betas.fill_(-0.1)
+    assert set(supernet.decode().edges) == core_edges(L4.path)
+    with torch.no_grad():
+        supernet.betas.fill_(0.1)
+    assert supernet.decode().edges == supernet.architecture.edges
+
+
+def test_what_supernets_prefer_is_what_they_decode():
+    supernet = DNASPathSupernet(layers=5, base_channels=2)
+    path = (0, 1, 2, 2, 1)
+    wanted = core_edges(path)
+    with torch.no_grad():
+        for i, edge in enumerate(supernet.architecture.edges):
+            supernet.betas[i] = 2.0 * (edge in wanted)
+    assert supernet.decode().path == path
+
+    supernet = DNASCellSupernet('dnas_l12_gid5@connection', base_channels=2, prune=False)
+    published = load_architecture('dnas_l12_gid5')
+    with torch.no_grad():
+        for row, spec in zip(supernet.alphas, published.nodes, strict=True):
+            for operation in spec.operations:
+                row[OPERATIONS.index(operation)] = 1.0
+    assert supernet.decode() == published.pruned()
+
+
+@pytest.mark.parametrize('kind', SUPERNETS)
+def test_architecture_parameters_are_frozen_and_described(build_segmentor, kind):
+    supernet = build_segmentor(backbone=SUPERNETS[kind]).backbone
+    assert not any(p.requires_grad for p in supernet.architecture_parameters().values())
+    probabilities = supernet.probabilities()
+    assert len(probabilities) == len(supernet.decisions)
+    for decision, p in zip(supernet.decisions, probabilities, strict=True):
+        assert len(decision.options) == len(p)
+        if decision.kind != 'gate':
+            assert p.sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize('kind', SUPERNETS)
+@pytest.mark.parametrize(('bands', 'size'), [(3, (33, 61)), (7, (40, 40))])
+def test_any_bands_and_sizes(build_segmentor, kind, bands, size):
+    backbone = build_segmentor(backbone={**SUPERNETS[kind], 'in_channels': bands}).backbone
+    features = backbone.train()(torch.randn(1, bands, *size))
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (c, -(-size[0] // s), -(-size[1] // s))
+        for c, s in zip(backbone.out_channels, backbone.strides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ('supernet', 'architecture', 'message'),
+    [
+        (DNASConnectionSupernet, 'dnas_l12_gid5', "is of level 'cell', .*Connection.*'path'"),
+        (DNASCellSupernet, 'dnas_l12_gid5@path', "is of level 'path', .*Cell.*'connection'"),
+    ],
+)
+def test_the_wrong_level_is_refused_by_name(supernet, architecture, message):
+    with pytest.raises(ArchitectureError, match=message):
+        supernet(architecture)
+
+
+def test_a_checkpoint_of_another_stage_is_refused(shared):
+    weights = load_weights(shared / 'reference/stage1_l6_b4.pth.tar')
+    with pytest.raises(CheckpointError, match='no checkpoint of DNASCellSupernet'):
+        supernet_from_authors(weights, DNASCellSupernet('dnas_l12_gid5@connection', prune=False))
+    with pytest.raises(CheckpointError, match='another architecture than paths_l7'):
+        supernet_from_authors(weights, DNASPathSupernet(layers=7, base_channels=4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -23,7 +24,7 @@ class FiniteLossHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if outputs and 'loss' in outputs:
-            require_finite(float(outputs['loss']), data_batch, runner)
+            require_finite(torch.as_tensor(outputs['loss']).item(), data_batch, runner)
 
 
 def require_finite(loss: float, data_batch: dict, runner) -> None:

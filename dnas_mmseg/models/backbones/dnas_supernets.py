@@ -147,7 +147,9 @@ class DNASConnectionSupernet(_LightSupernet):
         self._is_core = [edge in core for edge in self.architecture.edges]
         self.decisions = tuple(
             Decision('gate', target, (source,))
-            for (source, target), is_core in zip(self.architecture.edges, self._is_core, strict=True)
+            for (source, target), is_core in zip(
+                self.architecture.edges, self._is_core, strict=True
+            )
             if not is_core
         )
 
