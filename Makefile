@@ -10,7 +10,7 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-long lint format clean
+.PHONY: help setup demo demo-search test test-long lint format clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -23,6 +23,9 @@ $(READY): setup.py tools/setup_env.sh
 
 demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (under 6 minutes)
 	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+
+demo-search: setup  ## The same with a network that is searched first, and pictures of the search
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo-search --search --epochs 30
 
 test: setup  ## The fast tests
 	$(BIN)/python -m pytest
@@ -39,4 +42,4 @@ format: setup  ## Let ruff rewrite the files
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environments, the demo's results and caches
-	rm -rf .venv .venv-* work_dirs/demo .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search .pytest_cache .ruff_cache *.egg-info

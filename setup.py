@@ -46,6 +46,7 @@ setup(
             'regex',
             'setuptools<82',  # mmengine 0.10 imports pkg_resources
         ],
-        'dev': ['pytest>=8', 'ruff>=0.9', 'pre-commit>=3'],
+        'tensorboard': ['tensorboard>=2.14'],  # search.py --tensorboard; numpy 1.26 and 2
+        'dev': ['pytest>=8', 'ruff>=0.9', 'pre-commit>=3', 'tensorboard>=2.14'],
     },
 )

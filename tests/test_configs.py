@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 
 from .conftest import ROOT
@@ -18,6 +18,11 @@ def test_the_promised_configs_are_there():
     assert set(CONFIGS) >= {
         'dnas/dnas_l12_gid5.py',
         'dnas/dnas_l14_gid5.py',
+        *(
+            f'dnas/dnas_l{layers}_{level}-search_gid5.py'
+            for layers in (12, 14)
+            for level in ('path', 'connection', 'cell')
+        ),
         'pspnet/pspnet_r50-d8_gid5.py',
         'deeplabv3plus/deeplabv3plus_r50-d8_gid5.py',
         'hrnet/fcn_hr18_gid5.py',
@@ -29,7 +34,7 @@ def test_the_promised_configs_are_there():
 def test_a_step_of_training(name):
     config = Config.fromfile(str(ROOT / 'configs' / name))
     model = MODELS.build(config.model)
-    assert next(model.backbone.parameters()).shape[1] == 4
+    assert next(p for p in model.backbone.parameters() if p.ndim == 4).shape[1] == 4
     samples = [
         SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 65, 64)))) for _ in range(2)
     ]
@@ -41,7 +46,7 @@ def test_a_step_of_training(name):
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     assert config.train_dataloader.drop_last
-    assert not config.val_dataloader.get('drop_last')
+    assert not (config.val_dataloader or {}).get('drop_last')
     assert not config.test_dataloader.get('drop_last')
     assert config.default_hooks.checkpoint.type == 'AtomicCheckpointHook'
 
@@ -58,3 +63,14 @@ def test_the_published_schedule():
     preprocessor = config.model.data_preprocessor
     assert preprocessor.mean == [255 * m for m in (0.485, 0.456, 0.406, 0.411)]
     assert preprocessor.std == [255 * s for s in (0.229, 0.224, 0.225, 0.227)]
+
+
+def test_the_published_search():
+    config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l14_path-search_gid5.py'))
+    assert config.train_cfg.max_epochs == config.param_scheduler.T_max == 60
+    assert config.param_scheduler.min_lr == 1e-3
+    (hook,) = config.custom_hooks
+    built = HOOKS.build(hook)
+    assert built.optimizer_cfg == dict(type='Adam', lr=3e-3, betas=(0.9, 0.999), weight_decay=1e-3)
+    assert config.train_dataloader.batch_size == 2
+    assert config.crop_size == (512, 512)

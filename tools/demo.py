@@ -1,9 +1,11 @@
 """The whole way in a few minutes on a CPU: scenes -> tiles -> training -> test -> a picture.
 
     python tools/demo.py --work-dir work_dirs/demo
+    python tools/demo.py --work-dir work_dirs/demo-search --search     # searches the network first
 
 Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
-the real ones. The network is DNAS L=14 at a fifth of its width. Nothing is downloaded.
+the real ones. The network is DNAS L=14 at a fifth of its width, or one of 6 layers that is searched
+here. Nothing is downloaded.
 """
 
 import argparse
@@ -27,7 +29,7 @@ model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
 # Tiles this small are loaded in no time; workers would only take the cores from the network.
 tiles = dict(dataset=dict(data_root=data_root), num_workers=0)
 train_dataloader = dict(**tiles, batch_size=4)
-val_dataloader = dict(**tiles, persistent_workers=False)
+val_dataloader = tiles
 test_dataloader = tiles
 train_cfg = dict(max_epochs={epochs}, val_interval=5)
 param_scheduler = dict(T_max={epochs})
@@ -45,7 +47,7 @@ def run(*command: object) -> None:
         sys.exit(f'error: this command failed with exit code {finished.returncode}')
 
 
-def report(work_dir: Path, config: Path, checkpoint: Path, data_root: Path) -> None:
+def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
     """Per-class IoU beside what the most frequent class would score, and a picture."""
     from mmseg.apis import inference_model, init_model
     from rich.console import Console
@@ -57,8 +59,8 @@ def report(work_dir: Path, config: Path, checkpoint: Path, data_root: Path) -> N
     from dnas_mmseg.raster import read_raster
     from dnas_mmseg.visualization import Row, save_comparison
 
-    measured = json.loads((work_dir / 'test' / 'test_scores.json').read_text())
-    dataset = GID5Dataset(data_root=str(data_root), ann_file='test.txt')
+    measured = json.loads(scores_file.read_text())
+    dataset = GID5Dataset(data_root=str(work_dir / 'data'), ann_file='test.txt')
     labels = [read_raster(label)[0] for _, label in dataset.pairs]
     counts = np.bincount(np.concatenate(labels, axis=None), minlength=256)[: len(CLASSES)]
     majority = np.argmax(counts)
@@ -104,6 +106,8 @@ def parse_args() -> argparse.Namespace:
         help='its scenes, data, train and test are replaced',
     )
     parser.add_argument('--epochs', type=int, default=56)
+    parser.add_argument('--search', action='store_true', help='search a network, then train it')
+    parser.add_argument('--search-epochs', type=int, default=12, help='of each stage')
     return parser.parse_args()
 
 
@@ -113,7 +117,11 @@ def main() -> None:
     work_dir = args.work_dir.resolve()
     scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
     with user_errors():
-        for folder in (scenes, data_root, work_dir / 'train', work_dir / 'test'):
+        for folder in (
+            scenes,
+            data_root,
+            *(work_dir / name for name in ('train', 'test', 'search')),
+        ):
             shutil.rmtree(folder, ignore_errors=True)
         from dnas_mmseg.datasets.synthetic import write_scenes
 
@@ -127,10 +135,21 @@ def main() -> None:
             )
         )
         run(TOOLS / 'dataset_converters/gid5.py', scenes, '--out', data_root, '--tile-size', 128)
-        run(TOOLS / 'train.py', config, '--work-dir', work_dir / 'train')
-        checkpoint = next((work_dir / 'train').glob('best_mIoU_epoch_*.pth'))
-        run(TOOLS / 'test.py', config, checkpoint, '--work-dir', work_dir / 'test')
-        report(work_dir, config, checkpoint, data_root)
+        if args.search:
+            trained, tested = work_dir / 'search/retrain', work_dir / 'search/test'
+            run(
+                TOOLS / 'search.py', 'dnas', '--layers', 6, '--config', config, '--crop', 64,
+                '--epochs', args.search_epochs, '--retrain', '--work-dir', work_dir / 'search',
+            )  # fmt: skip
+            run(TOOLS / 'analysis_tools/plot_search.py', work_dir / 'search')
+            config = work_dir / 'search/retrain.py'
+        else:
+            trained, tested = work_dir / 'train', work_dir / 'test'
+            run(TOOLS / 'train.py', config, '--work-dir', trained)
+        checkpoint = next(trained.glob('best_mIoU_epoch_*.pth'))
+        if not args.search:
+            run(TOOLS / 'test.py', config, checkpoint, '--work-dir', tested)
+        report(work_dir, config, checkpoint, tested / 'test_scores.json')
     print(f'done in {time.monotonic() - started:.0f} s')
 
 

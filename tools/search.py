@@ -7,9 +7,9 @@
     tools/dist_search.sh 4 dnas --layers 14 --data-root data/gid5 --work-dir W    # several GPUs
 
 DNAS goes through three stages: the scale of every layer (path), connections between layers
-(connection), operations (cell). Each begins with fresh weights; each trains its supernet on one half
-of the training set, and from a third of the epochs on the architecture on the other half. The data,
-the classes and the head come from --config, a config of a searched network on your tiles.
+(connection), operations (cell). Each begins with fresh weights; each trains its supernet on one
+half of the training set, and from a third of the epochs on the architecture on the other half. The
+data, the classes and the head come from --config, a config of a searched network on your tiles.
 """
 
 import argparse
@@ -87,6 +87,7 @@ def parse_args() -> argparse.Namespace:
     run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
     run.add_argument('--dry-run', action='store_true', help='only say what and how long')
     run.add_argument('--retrain', action='store_true', help='then train and test what was found')
+    run.add_argument('--tensorboard', action='store_true', help='also log for TensorBoard')
     run.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     run.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -115,7 +116,7 @@ def main() -> None:
     args = vars(parse_args())
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
-    run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain')}
+    run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
     with user_errors():
         plan = make_plan(args, work_dir, run['resume'])
         search(plan, work_dir, launcher=launcher, **run)

@@ -2,8 +2,8 @@
 
 The authors' keys: ``stem<i>``, ``cells.<layer>.<scale>.<source>._ops.<k>`` with the source as numpy
 prints it (``[2 0]``, ``[10  0]``) and ``k`` counting the node's operations in table order, and
-``last_conv``. In the supernets ``k`` is the operation's name, or there is ``op`` for a light cell, and
-``betas`` or ``alphas`` are indexed by layer and scale.
+``last_conv``. In the supernets ``k`` is the operation's name, or there is ``op`` for a light cell,
+and ``betas`` or ``alphas`` are indexed by layer and scale.
 """
 
 from __future__ import annotations

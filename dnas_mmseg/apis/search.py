@@ -163,6 +163,7 @@ def search(
     resume: bool = False,
     dry_run: bool = False,
     retrain: bool = False,
+    tensorboard: bool = False,
     launcher: str = 'none',
 ) -> Architecture | None:
     """Run a search.
@@ -173,6 +174,7 @@ def search(
         resume: Go on where a run in ``work_dir`` stopped.
         dry_run: Only say what would be done and how long it would take.
         retrain: Train and test what is found.
+        tensorboard: Also write the figures for TensorBoard.
         launcher: How the processes were started, as mmengine calls it.
 
     Returns:
@@ -181,7 +183,7 @@ def search(
     Raises:
         UserError: The work dir is in use, holds another search, or the plan cannot work.
     """
-    return _Search(plan, Path(work_dir), launcher).run(resume, dry_run, retrain)
+    return _Search(plan, Path(work_dir), tensorboard, launcher).run(resume, dry_run, retrain)
 
 
 def stored_plan(work_dir: str | os.PathLike) -> SearchPlan:
@@ -262,8 +264,9 @@ def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture)
 class _Search:
     """A plan at work in a folder."""
 
-    def __init__(self, plan: SearchPlan, work_dir: Path, launcher: str) -> None:
-        self.plan, self.work_dir, self.launcher = plan, work_dir, launcher
+    def __init__(self, plan: SearchPlan, work_dir: Path, tensorboard: bool, launcher: str) -> None:
+        self.plan, self.work_dir = plan, work_dir
+        self.tensorboard, self.launcher = tensorboard, launcher
         self.space = SPACES[plan.space]
         self.seconds: dict[str, float] = {}
         init_default_scope('mmseg')
@@ -347,6 +350,8 @@ class _Search:
         config.work_dir = str(folder)
         config.randomness = dict(seed=self.plan.seed)
         config.visualizer.name = str(folder)  # there is one of each name in a process
+        if self.tensorboard:
+            config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
         config.resume = (folder / 'last_checkpoint').is_file()
         for leftover in folder.glob('.*.pth') if is_main_process() else ():
             leftover.unlink()  # of a checkpoint that a kill cut off

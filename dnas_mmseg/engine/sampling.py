@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 
 
 def derive_seed(*key: int) -> int:
-    """A seed of 32 bits from integers, such as (seed, epoch, rank); close keys give unlike seeds."""
+    """A seed of 32 bits from integers, as (seed, epoch, rank); close keys give unlike seeds."""
     return int(np.random.SeedSequence([abs(k) for k in key]).generate_state(1)[0])
 
 

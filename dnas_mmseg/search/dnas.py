@@ -6,6 +6,7 @@ edges are given in the order of its ``edges``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -74,7 +75,7 @@ def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
 def core_edges(path: Sequence[int]) -> frozenset[Edge]:
     """The edges of a core path, from the stem on."""
     nodes = [STEM, *(Node(layer, scale) for layer, scale in enumerate(path))]
-    return frozenset(zip(nodes, nodes[1:], strict=False))
+    return frozenset(itertools.pairwise(nodes))
 
 
 def decode_path(lattice: DNASArchitecture, weights: Sequence[float], name: str) -> DNASArchitecture:

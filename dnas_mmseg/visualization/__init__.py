@@ -1,8 +1,9 @@
-"""Pictures: false colour of many bands, class maps, comparisons."""
+"""Pictures: false colour of many bands, class maps, comparisons, searches."""
 
 from .comparison import Row, save_comparison, save_pictures
 from .false_colour import class_colours, display_bands, false_colour
 from .samples import save_samples
+from .search_report import save_search_report
 
 __all__ = [
     'Row',
@@ -12,4 +13,5 @@ __all__ = [
     'save_comparison',
     'save_pictures',
     'save_samples',
+    'save_search_report',
 ]

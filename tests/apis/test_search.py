@@ -156,7 +156,8 @@ def test_from_tiles_to_a_retrained_network(tiny, tmp_path):
     work_dir = tmp_path / 'run'
     code, output = run(TOOL, 'dnas', *tiny, '--epochs', 2, '--work-dir', work_dir, '--retrain')
     assert code == 0, output
-    assert 'stage connection, epoch 2 of 2' in output and 'in all stages' in output
+    assert 'stage connection, epoch 2 of 2' in output
+    assert 'in all stages' in output
     assert 'entropy of operation' in output
     found = load_architecture(work_dir / 'architecture.json')
     assert (found.level, found.layers, found.pruned()) == ('cell', 4, found)
@@ -195,7 +196,8 @@ def test_resuming_needs_no_other_option_and_refuses_others(plan, tiny, tmp_path)
         TOOL, 'dnas', '--work-dir', tmp_path / 'run', '--resume', '--layers', 5, '--seed', 3
     )
     assert code == 1
-    assert 'layers: 4, now 5' in output and 'seed: 0, now 3' in output
+    assert 'layers: 4, now 5' in output
+    assert 'seed: 0, now 3' in output
     with pytest.raises(UserError, match='holds a search already: --resume'):
         search(plan, tmp_path / 'run')
 

@@ -1,4 +1,4 @@
-"""DNAS as one would first write it, on the modules of this package: what the fast forms are held to.
+"""DNAS as one would first write it, on this package's modules: what fast forms are held to.
 
 An edge resizes its own input, a weight multiplies its cell's output, all is concatenated before the
 head's first convolution, and tensors stay in torch's default memory format.

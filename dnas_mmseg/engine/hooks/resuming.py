@@ -52,6 +52,7 @@ class ValidateOnResumeHook(Hook):
 
     def before_train(self, runner) -> None:
         loop, epoch = runner.train_loop, runner.epoch
-        if epoch and runner.val_loop is not None and epoch >= loop.val_begin:
-            if epoch % loop.val_interval == 0 or epoch == runner.max_epochs:
-                runner.val_loop.run()
+        if runner.val_loop is None or not epoch or epoch < loop.val_begin:
+            return
+        if epoch % loop.val_interval == 0 or epoch == runner.max_epochs:
+            runner.val_loop.run()

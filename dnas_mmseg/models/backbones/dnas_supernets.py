@@ -121,9 +121,9 @@ class DNASConnectionSupernet(_LightSupernet):
 
     Args:
         architecture: Published name, JSON path, document or value of level ``'path'``.
-        weighting: ``'gate'``: every edge off the core path has a gate of its own, ``sigmoid(beta)``,
-            and is kept where that exceeds 1/2. ``'reference'``: as the released code weighs them,
-            by the softmax over a node's edges, in which the core edge takes its share although its
+        weighting: ``'gate'``: every edge off the core path has its own gate, ``sigmoid(beta)``, and
+            is kept where that exceeds 1/2. ``'reference'``: as the released code weighs them, by
+            the softmax over a node's edges, in which the core edge takes its share although its
             weight is fixed; kept where beta > 0. There the beta of an edge that is its node's only
             one never gets a gradient.
         in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`DNASPathSupernet`.

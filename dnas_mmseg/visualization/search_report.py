@@ -1,0 +1,159 @@
+"""One HTML page that shows a search, also while it runs."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from dnas_mmseg.architectures import Architecture
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import atomic_path, write_text
+from dnas_mmseg.search import SearchHistory
+from dnas_mmseg.search.history import FILE_NAME
+
+from .search_figures import (
+    course_figure,
+    graph_figure,
+    operations_figure,
+    probabilities_figure,
+    shares_figure,
+)
+
+FIGURES: dict[str, tuple[str, Callable[[SearchHistory], Figure | None]]] = {
+    'graph': ('Edges', graph_figure),
+    'operations': ('Operations', operations_figure),
+    'course': ('Course', course_figure),
+    'shares': ('Shares of the operations', shares_figure),
+    'probabilities': ('Every probability', probabilities_figure),
+}
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1e293b }}
+h1, h2, h3 {{ line-height: 1.2 }} h2 {{ margin-top: 3rem; border-top: 2px solid #cbd5e1;
+  padding-top: 1rem }}
+table {{ border-collapse: collapse; font-size: 13px }} td, th {{ border-bottom: 1px solid #e2e8f0;
+  padding: .2rem .7rem; text-align: left; vertical-align: top }}
+svg {{ max-width: 100%; height: auto }} .alarm {{ color: #b91c1c }} summary {{ cursor: pointer }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) -> Path:
+    """Write ``search.html`` and the same pictures as PNG files.
+
+    Args:
+        work_dir: Of a search, or of a single stage.
+        out_dir: Where to write.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: Nothing has been searched there yet.
+    """
+    work_dir, out_dir = Path(work_dir), Path(out_dir)
+    stages = _stages(work_dir)
+    if not stages:
+        raise UserError(
+            f'{work_dir}: no {FILE_NAME} there or in a folder of it; a search writes it after its '
+            'first epoch'
+        )
+    parts = [_plan(work_dir)]
+    for name, history in stages:
+        parts.append(f'<h2>{html.escape(name)}: {html.escape(history.supernet)}</h2>')
+        parts.append(_summary(history))
+        for key, (title, make) in FIGURES.items():
+            figure = make(history)
+            if figure is not None:
+                with atomic_path(out_dir / f'{name}_{key}.png') as temporary:
+                    FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
+                parts.append(f'<h3>{title}</h3>\n{_svg(figure)}')
+        parts.append(_architecture(history.epochs[-1].architecture))
+    page = out_dir / 'search.html'
+    title = f'Search in {work_dir.resolve().name}'
+    write_text(page, _PAGE.format(title=html.escape(title), body='\n'.join(parts)))
+    return page
+
+
+def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
+    """Every stage with at least one epoch, in the order they ran."""
+    if (work_dir / FILE_NAME).is_file():
+        return [(work_dir.resolve().name, SearchHistory.load(work_dir))]
+    found = [
+        (path.parent.name, SearchHistory.load(path.parent))
+        for path in work_dir.glob(f'*/{FILE_NAME}')
+    ]
+    order = [path.stem for path in sorted(work_dir.glob('*.py'), key=os.path.getmtime)]
+    return sorted(found, key=lambda item: order.index(item[0]) if item[0] in order else len(order))
+
+
+def _plan(work_dir: Path) -> str:
+    path = work_dir / 'search.json'
+    if not path.is_file():
+        return ''
+    plan = json.loads(path.read_text(encoding='utf-8'))
+    return _table(
+        ('setting', 'value'), [(k, v) for k, v in plan.items() if v not in (None, {}, [], False)]
+    )
+
+
+def _summary(history: SearchHistory) -> str:
+    epoch = history.epochs[-1]
+    rows: list[tuple[str, object]] = [
+        ('epochs done', epoch.epoch),
+        ('architecture steps', 'yes' if epoch.searching else 'not yet'),
+        ('decoded network unchanged for', f'{history.unchanged} epochs'),
+    ]
+    rows += [(f'entropy of {kind}', f'{value:.3f}') for kind, value in history.entropies().items()]
+    kept, gates = history.gates()
+    if gates:
+        rows.append(('gated edges kept', f'{kept} of {gates}'))
+    if epoch.loss is not None:
+        rows.append(('loss on half B', f'{epoch.loss:.4f}'))
+    alarms = ''.join(f'<p class="alarm">{html.escape(alarm)}</p>' for alarm in history.alarms())
+    return _table(('', ''), rows) + alarms
+
+
+def _architecture(architecture: Architecture) -> str:
+    """The decoded network as a table, folded up."""
+    if architecture.level == 'path':
+        path = '-'.join(map(str, architecture.path))
+        return f'<p>Decoded path, a scale a layer: <b>{path}</b></p>'
+    rows = [
+        (spec.node, ', '.join(map(str, spec.inputs)), ', '.join(spec.operations))
+        for spec in architecture.nodes
+    ]
+    table = _table(('node', 'inputs', 'operations'), rows)
+    return f'<details><summary>The decoded network, {len(rows)} nodes</summary>{table}</details>'
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    head = ''.join(f'<th>{html.escape(heading)}</th>' for heading in headings)
+    body = ''.join(
+        '<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>'
+        for row in rows
+    )
+    return f'<table><tr>{head}</tr>{body}</table>'
+
+
+def _svg(figure: Figure) -> str:
+    """The picture as an element of the page, which needs no other file then."""
+    buffer = io.StringIO()
+    with rc_context({'svg.fonttype': 'none'}):
+        FigureCanvasSVG(figure).print_svg(buffer)
+    text = buffer.getvalue()
+    return text[text.index('<svg') :]

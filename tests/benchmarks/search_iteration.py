@@ -1,0 +1,166 @@
+"""A search iteration (weight and architecture step) of each stage, against the plain form.
+
+    python -m tests.benchmarks.search_iteration
+    python -m tests.benchmarks.search_iteration --size 512 --threads 8 --out iteration.md
+
+Same weights, same process, the variants in turn. Plain: every edge resizes its input, weights
+multiply outputs, the head reads a concatenation, and both steps compute all gradients. Memory is
+the peak of the resident set above where the step began (on GPUs, of the allocator).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+import dnas_mmseg  # noqa: F401  registers everything
+from dnas_mmseg.models.recompute import untracked_statistics
+
+from .plain import plain_logits
+
+STAGES = {
+    'path': lambda layers: dict(type='DNASPathSupernet', layers=layers),
+    'connection': lambda layers: dict(
+        type='DNASConnectionSupernet', architecture=f'dnas_l{layers}_gid5@path'
+    ),
+    'cell': lambda layers: dict(
+        type='DNASCellSupernet', architecture=f'dnas_l{layers}_gid5@connection'
+    ),
+}
+VARIANTS = ('plain', 'here', 'here, recomputing')
+
+
+def build(stage: str, layers: int, base_channels: int) -> nn.Module:
+    return MODELS.build(
+        dict(
+            type='SearchedEncoderDecoder',
+            backbone=dict(**STAGES[stage](layers), base_channels=base_channels),
+            decode_head=dict(
+                type='DNASHead',
+                num_classes=5,
+                loss_decode=dict(type='LabelledCrossEntropyLoss'),
+            ),
+            train_cfg=dict(),
+            test_cfg=dict(mode='whole'),
+        )
+    ).train()
+
+
+def own_logits(model: nn.Module, x: Tensor) -> Tensor:
+    return F.interpolate(model(x), x.shape[2:], mode='bilinear', align_corners=True)
+
+
+def plain_iteration(model: nn.Module, image: Tensor, label: Tensor) -> None:
+    for p in model.parameters():
+        p.requires_grad_(True)
+    for _ in range(2):
+        F.cross_entropy(plain_logits(model, image), label).backward()
+
+
+def own_iteration(model: nn.Module, image: Tensor, label: Tensor) -> None:
+    architecture = list(model.backbone.architecture_parameters().values())
+    weights = [p for p in model.parameters() if all(p is not a for a in architecture)]
+    for thawed, frozen in ((weights, architecture), (architecture, weights)):
+        for p in thawed:
+            p.requires_grad_(True)
+        for p in frozen:
+            p.requires_grad_(False)
+        if thawed is weights:
+            F.cross_entropy(own_logits(model, image), label).backward()
+        else:
+            with untracked_statistics(model):
+                loss = F.cross_entropy(own_logits(model, image), label)
+                torch.autograd.grad(loss, architecture)
+
+
+def measure(step: Callable[[], None], device: str) -> tuple[float, float]:
+    """Seconds, and peak memory in MiB above the start."""
+    if device == 'cuda':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before, began = torch.cuda.memory_allocated(), time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+        return seconds, (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL('libc.so.6').malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+    before, began = _status('VmRSS'), time.perf_counter()
+    step()
+    return time.perf_counter() - began, (_status('VmHWM') - before) / 1024
+
+
+def _status(key: str) -> int:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
+
+
+def benchmark(stage: str, args: argparse.Namespace, device: str) -> list[str]:
+    model = build(stage, args.layers, args.base_channels).to(device)
+    image = torch.randn(args.batch, 4, args.size, args.size, device=device)
+    label = torch.randint(0, 5, (args.batch, args.size, args.size), device=device)
+    results: dict[str, list[tuple[float, float]]] = {variant: [] for variant in VARIANTS}
+    for turn in range(args.repeat + 1):
+        for variant in VARIANTS:
+            model.backbone.with_cp = 'recomputing' in variant
+            iteration = plain_iteration if variant == 'plain' else own_iteration
+            measured = measure(lambda it=iteration: it(model, image, label), device)
+            model.zero_grad(set_to_none=True)
+            if turn:  # the first one warms up
+                results[variant].append(measured)
+    rows = []
+    plain = [statistics.median(values) for values in zip(*results['plain'], strict=True)]
+    for variant in VARIANTS:
+        seconds, memory = (statistics.median(v) for v in zip(*results[variant], strict=True))
+        rows.append(
+            f'| {stage} | {variant} | {seconds:.2f} | {seconds / plain[0]:.2f} '
+            f'| {memory:.0f} | {memory / plain[1]:.2f} |'
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--stages', nargs='+', choices=STAGES, default=list(STAGES))
+    parser.add_argument('--layers', type=int, choices=(12, 14), default=14)
+    parser.add_argument('--base-channels', type=int, default=40)
+    parser.add_argument('--size', type=int, default=256)
+    parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument('--repeat', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--out', type=Path, help='also write the table there')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    init_default_scope('mmseg')
+    lines = [
+        f'L={args.layers}, base {args.base_channels}, '
+        f'{args.batch} x 4 x {args.size} x {args.size}, float32, {device}, {args.threads} threads '
+        f'({platform.machine()}), torch {torch.__version__}; medians of {args.repeat}',
+        '',
+        '| stage | form | s | of plain | peak MiB | of plain |',
+        '|---|---|---:|---:|---:|---:|',
+    ]
+    for stage in args.stages:
+        lines += benchmark(stage, args, device)
+        print('\n'.join(lines[-len(VARIANTS) :]), flush=True)
+    if args.out:
+        args.out.write_text('\n'.join(lines) + '\n')
+    print('\n'.join(['', *lines]))
+
+
+if __name__ == '__main__':
+    main()
