@@ -135,9 +135,13 @@ class SearchPlan:
             )
 
     def differences(self, other: SearchPlan) -> list[str]:
-        """What differs from another plan, one line each."""
+        """What differs from another plan, one line each; which stages to run now may differ."""
         mine, theirs = asdict(self), asdict(other)
-        return [f'{k}: {theirs[k]!r}, now {mine[k]!r}' for k in mine if mine[k] != theirs[k]]
+        return [
+            f'{k}: {theirs[k]!r}, now {mine[k]!r}'
+            for k in mine
+            if k != 'levels' and mine[k] != theirs[k]
+        ]
 
 
 class _Cost(NamedTuple):
@@ -311,9 +315,11 @@ class _Search:
     def _stage(self, level: str, current: Architecture | None, progress: Hook) -> Architecture:
         """Run a stage from its config file and decode it."""
         folder = self.work_dir / level
-        given = f'{{{{ fileDirname }}}}/{self._before(level)}.json' if current else None
-        if current and self._before(level) not in self.plan.levels:
-            given = current.to_document()
+        given: str | dict | None = None
+        if current is not None:
+            named = self.plan.architecture is not None and level == self.plan.levels[0]
+            beside = f'{{{{ fileDirname }}}}/{self._before(level)}.json'
+            given = current.to_document() if named else beside
         path = self._config_file(f'{level}.py', stage_config(self.plan, level, given))
         config = self._load(path, folder)
         runner = build_runner(config)
@@ -517,12 +523,13 @@ class _Progress(Hook):
 
 
 def _user_config(plan: SearchPlan) -> Config:
-    return load_config(
+    config = load_config(
         plan.config or CONFIGS / SPACES[plan.space].config,
         data_root=plan.data_root,
-        work_dir='.',
         options=plan.options,
     )
+    config.pop('work_dir')  # each run says its own
+    return config
 
 
 def _own_backbone(plan: SearchPlan, config: Config) -> dict:

@@ -288,3 +288,13 @@ def test_a_stage_is_a_config_of_its_own(plan, tmp_path):
     assert config.val_dataloader is None
     crops = [step for step in config.train_dataloader.dataset.pipeline if 'crop_size' in step]
     assert [step.crop_size for step in crops] == [(32, 32)]
+
+
+def test_stages_can_be_run_one_after_another(plan, tmp_path):
+    work_dir = tmp_path / 'run'
+    first = SearchPlan(**{**plan.__dict__, 'levels': ('path',)})
+    path = search(first, work_dir)
+    rest = SearchPlan(**{**plan.__dict__, 'levels': ('connection', 'cell')})
+    found = search(rest, work_dir, resume=True)
+    assert (found.level, found.path) == ('cell', path.path)
+    assert "fileDirname }}/path.json'" in (work_dir / 'connection.py').read_text()
