@@ -103,7 +103,7 @@ def parse_args() -> argparse.Namespace:
         '--work-dir',
         type=Path,
         default=Path('work_dirs/demo'),
-        help='its scenes, data, train and test are replaced',
+        help='its scenes, data, train, test and search are replaced',
     )
     parser.add_argument('--epochs', type=int, default=56)
     parser.add_argument('--search', action='store_true', help='search a network, then train it')

@@ -19,8 +19,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from dnas_mmseg.apis.command_line import user_errors
-from dnas_mmseg.apis.search import SPACES, SearchPlan, search, stored_plan
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.apis.search import search
+from dnas_mmseg.apis.search_plan import SPACES, SearchPlan
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +47,10 @@ def parse_args() -> argparse.Namespace:
         '--architecture', help='what the first stage starts from, if it is not the first of all'
     )
     data = parser.add_argument_group('on what')
-    data.add_argument('--config', help="config with your data (default: the space's on GID-5)")
+    data.add_argument(
+        '--config',
+        help="config of a searched network on your data, or of the data (default: GID-5's)",
+    )
     data.add_argument('--data-root', help="replaces the config's data_root for all splits")
     data.add_argument('--crop', type=int, metavar='PIXELS', help='side of the crops in the search')
     data.add_argument(
@@ -83,6 +86,14 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override settings of the config: data, head, hooks, schedule of retraining',
     )
+    how.add_argument(
+        '--search-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the stages, e.g. optim_wrapper.optimizer.lr=0.01, or '
+        'optim_wrapper.type=AmpOptimWrapper for mixed precision',
+    )
     run = parser.add_argument_group('this run')
     run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
     run.add_argument('--dry-run', action='store_true', help='only say what and how long')
@@ -93,32 +104,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_plan(args: dict, work_dir: Path, resume: bool) -> SearchPlan:
-    """The plan of the options; when resuming, what they leave out is as it was."""
-    for key in {'config', 'data_root'} & args.keys():
-        args[key] = os.path.abspath(args[key])
-    if 'halves' in args:
-        args['halves'] = tuple(map(os.path.abspath, args['halves']))
-    if not resume or not (work_dir / 'search.json').is_file():
-        return SearchPlan(**args)
-    before = stored_plan(work_dir)
-    plan = SearchPlan(**{**before.__dict__, **args})
-    differences = plan.differences(before)
-    if differences:
-        raise UserError(
-            f'{work_dir} holds another search. What differs:\n'
-            + '\n'.join(f'  - {line}' for line in differences)
-        )
-    return plan
-
-
 def main() -> None:
     args = vars(parse_args())
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
     with user_errors():
-        plan = make_plan(args, work_dir, run['resume'])
+        plan = SearchPlan.from_options(args, work_dir, run['resume'])
         search(plan, work_dir, launcher=launcher, **run)
 
 

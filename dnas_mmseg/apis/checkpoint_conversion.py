@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from dnas_mmseg.architectures import DNASArchitecture
-from dnas_mmseg.architectures.dnas import OPERATIONS, STEM, Node, NodeSpec
+from dnas_mmseg.architectures.dnas import OPERATIONS, Node, NodeSpec
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import DNASCellSupernet, Supernet
+from dnas_mmseg.models.lattice import node_key
 
 _CONV, _CONV_WITH_BIAS = ('weight',), ('weight', 'bias')
 _COUNTER = 'num_batches_tracked'
@@ -285,5 +286,4 @@ def _some(edges: set[tuple[Node, Node]]) -> str:
 
 
 def _cell_prefix(source: Node, target: Node) -> str:
-    name = 'stem' if source == STEM else f'l{source.layer}_s{source.scale}'
-    return f'backbone.nodes.l{target.layer}_s{target.scale}.{name}.'
+    return f'backbone.nodes.{node_key(target)}.{node_key(source)}.'

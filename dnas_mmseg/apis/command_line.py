@@ -94,7 +94,8 @@ def load_config(
         if not os.path.isdir(data_root):
             raise DatasetError(f'--data-root {data_root}: no such folder')
         for split in ('train', 'val', 'test'):
-            _set_data_root(config.get(f'{split}_dataloader'), data_root)
+            for dataset in leaf_datasets(config.get(f'{split}_dataloader')):
+                dataset['data_root'] = data_root
     if work_dir is not None or config.get('work_dir') is None:
         config.work_dir = work_dir or str(Path('work_dirs') / path.stem)
     if options:
@@ -144,13 +145,13 @@ def _keep_import(config: Config) -> None:
         imports.imports = ['dnas_mmseg', *imports.imports]
 
 
-def _set_data_root(node: dict | None, data_root: str) -> None:
-    """Follow loaders and dataset wrappers (Concat, Repeat, ...) down to the data sets."""
-    if node is None:
+def leaf_datasets(loader: dict | None) -> Iterator[dict]:
+    """The configs of a loader's data sets, behind all wrappers (Concat, Repeat, ...)."""
+    if loader is None:
         return
-    children = node.get('datasets') or node.get('dataset')
+    children = loader.get('datasets') or loader.get('dataset')
     if children is None:
-        node['data_root'] = data_root
+        yield loader
         return
     for child in children if isinstance(children, (list, tuple)) else (children,):
-        _set_data_root(child, data_root)
+        yield from leaf_datasets(child)

@@ -11,16 +11,15 @@ What is in a work dir:
 
 from __future__ import annotations
 
+import difflib
 import gc
-import json
 import os
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,109 +38,18 @@ from rich.table import Table
 from dnas_mmseg.architectures import Architecture, ArchitectureError, load_architecture
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive, write_text
-from dnas_mmseg.search.dnas import random_architecture
+from dnas_mmseg.models.supernet import architecture_gradients
 
-from .command_line import join_processes, load_config, set_launcher
+from .command_line import join_processes, set_launcher
 from .running import build_runner, test, train
-
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-
-
-class Space(NamedTuple):
-    """What the pipeline knows of a search space.
-
-    Attributes:
-        network: Registered name of the searched network.
-        config: Config that searches start from, unless the user names one.
-        stages: By level, in order: the config whose supernet and search settings a stage takes.
-        width: The backbones' argument for their width.
-        draw: ``(layers, rng, name) -> architecture``: a network at random.
-    """
-
-    network: str
-    config: str
-    stages: Mapping[str, str]
-    width: str
-    draw: Any
-
-
-SPACES = {
-    'dnas': Space(
-        network='DNAS',
-        config='dnas/dnas_l14_gid5.py',
-        stages={
-            level: f'dnas/dnas_l14_{level}-search_gid5.py'
-            for level in ('path', 'connection', 'cell')
-        },
-        width='base_channels',
-        draw=random_architecture,
-    ),
-}
-"""Every search space by name. A new space adds its line here."""
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """What a search is asked to do. None leaves a setting to the configs.
-
-    Attributes:
-        space: Name of the search space.
-        config: Config of a searched network on the user's data; its data, head and classes are
-            used, its schedule is that of retraining.
-        data_root: Replaces the config's.
-        layers: Number of layers.
-        levels: The stages to run, in order.
-        architecture: What the first stage starts from, where that is not the space's first.
-        epochs: Of each stage.
-        arch_start: First epoch with architecture steps, counted from 0; a third by default.
-        base_channels: Width of supernets and network; by default that in the config.
-        crop: Side of the square crops, in pixels, in the search.
-        batch: Images a batch and process in the search.
-        patience: Stop a stage when its architecture has not changed for so many epochs.
-        halves: Two list files instead of a random split of the training list.
-        recompute: Recompute activations in backward: less memory, more time.
-        seed: Of everything random.
-        options: Overrides of the config, as ``--cfg-options`` gives them.
-    """
-
-    space: str = 'dnas'
-    config: str | None = None
-    data_root: str | None = None
-    layers: int = 14
-    levels: tuple[str, ...] = ('path', 'connection', 'cell')
-    architecture: str | None = None
-    epochs: int | None = None
-    arch_start: int | None = None
-    base_channels: int | None = None
-    crop: int | None = None
-    batch: int | None = None
-    patience: int | None = None
-    halves: tuple[str, str] | None = None
-    recompute: bool = False
-    seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise UserError(f"space '{self.space}' is unknown; there are {', '.join(SPACES)}")
-        known = list(SPACES[self.space].stages)
-        positions = [known.index(level) for level in self.levels if level in known]
-        if not self.levels or positions != list(
-            range(positions[0], positions[0] + len(self.levels)) if positions else ()
-        ):
-            raise UserError(
-                f'stages {", ".join(self.levels) or "none"}: they are {", ".join(known)}, any '
-                'number of them that follow each other'
-            )
-
-    def differences(self, other: SearchPlan) -> list[str]:
-        """What differs from another plan, one line each; which stages to run now may differ."""
-        mine, theirs = asdict(self), asdict(other)
-        return [
-            f'{k}: {theirs[k]!r}, now {mine[k]!r}'
-            for k in mine
-            if k != 'levels' and mine[k] != theirs[k]
-        ]
+from .search_plan import (
+    FILE_NAME,
+    SPACES,
+    SearchPlan,
+    retrain_config,
+    search_hook,
+    stage_config,
+)
 
 
 class _Cost(NamedTuple):
@@ -190,81 +98,6 @@ def search(
     return _Search(plan, Path(work_dir), tensorboard, launcher).run(resume, dry_run, retrain)
 
 
-def stored_plan(work_dir: str | os.PathLike) -> SearchPlan:
-    """The plan of the search in a work dir.
-
-    Raises:
-        UserError: There is none.
-    """
-    path = Path(work_dir) / 'search.json'
-    try:
-        document = json.loads(path.read_text(encoding='utf-8'))
-        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        return SearchPlan(**frozen)
-    except FileNotFoundError:
-        raise UserError(f'{work_dir} holds no search: nothing to resume') from None
-    except (TypeError, json.JSONDecodeError) as error:
-        raise UserError(f'{path} is damaged ({error})') from None
-
-
-def stage_config(
-    plan: SearchPlan, level: str, architecture: str | Mapping | Architecture | None
-) -> Config:
-    """A stage as an ordinary config: the user's data and head, the stage's supernet and schedule.
-
-    Args:
-        plan: The plan.
-        level: Which stage.
-        architecture: What the stage before decided; None for a space's first.
-    """
-    space = SPACES[plan.space]
-    settings = Config.fromfile(str(CONFIGS / space.stages[level]))
-    config = _user_config(plan)
-    backbone = settings.model.backbone
-    backbone.update(_own_backbone(plan, config))
-    if 'architecture' in backbone:
-        backbone.architecture = architecture
-    else:
-        backbone.layers = plan.layers
-    if plan.recompute:
-        backbone.with_cp = True
-    config.model.backbone = backbone
-    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
-        config[key] = settings[key]
-    for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
-        config[key] = None
-    config.default_hooks.checkpoint.save_best = None
-    config.custom_hooks = [*config.get('custom_hooks', []), *settings.custom_hooks]
-    hook = config.custom_hooks[-1]
-    if plan.epochs is not None:
-        config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs
-    for key in ('arch_start', 'patience'):
-        if getattr(plan, key) is not None:
-            hook[key] = getattr(plan, key)
-    loader = config.train_dataloader
-    loader.sampler = settings.train_dataloader.sampler
-    loader.worker_init_fn = settings.train_dataloader.worker_init_fn
-    loader.persistent_workers = False
-    if plan.halves is not None:
-        half_a, hook['half_b'] = (dict(ann_file=os.path.abspath(path)) for path in plan.halves)
-        loader.dataset.update(half_a)
-        loader.sampler = dict(type='DefaultSampler', shuffle=True)
-    if plan.batch is not None:
-        loader.batch_size = plan.batch
-    if plan.crop is not None:
-        _set_crop(loader.dataset, plan.crop)
-    return config
-
-
-def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
-    """The user's config with the network that an architecture describes."""
-    config = _user_config(plan)
-    config.model.backbone = dict(
-        type=SPACES[plan.space].network, architecture=architecture, **_own_backbone(plan, config)
-    )
-    return config
-
-
 class _Search:
     """A plan at work in a folder."""
 
@@ -277,74 +110,72 @@ class _Search:
         join_processes(launcher)
 
     def run(self, resume: bool, dry_run: bool, retrain: bool) -> Architecture | None:
-        start = self._start()
-        costs = {level: self._cost(level) for level in self.plan.levels}
-        if is_main_process():
-            self._show_plan(start, costs, retrain)
         if dry_run:
+            self._plan_costs(self._start(), self.plan.levels, retrain)
             return None
-        with exclusive(self.work_dir) if is_main_process() else nullcontext():
+        with self._alone(self.work_dir):
+            self._claim(resume)
+            start = self._start()
+            done = [level for level in self.plan.levels if self._result(level).is_file()]
+            todo = [level for level in self.plan.levels if level not in done]
+            costs = self._plan_costs(start, todo, retrain) if todo else {}
             if is_main_process():
-                self._claim(resume)
+                write_text(self.work_dir / FILE_NAME, self.plan.to_json())
             barrier()
-            return self._stages(start, costs, resume, retrain)
-
-    def _stages(
-        self, current: Architecture | None, costs: dict[str, _Cost], resume: bool, retrain: bool
-    ) -> Architecture | None:
-        for i, level in enumerate(self.plan.levels):
-            result = self._result(level)
-            if resume and result.is_file():
-                current = load_architecture(result)
-                continue
-            remaining = sum(costs[later].seconds() for later in self.plan.levels[i + 1 :])
-            began = time.monotonic()
-            current = self._stage(level, current, _Progress(level, costs[level], remaining))
-            self.seconds[level] = time.monotonic() - began
-            if is_main_process():
-                current.save(result)
-            barrier()
-        if current.level == 'cell':
-            self._write_retrain()
-            if retrain:
-                self._retrain(resume)
+            current = load_architecture(self._result(done[-1])) if done else start
+            for level in todo:
+                current = self._stage(level, current, costs)
+            if current.level == 'cell':
+                self._config_file('retrain.py', retrain_config(self.plan, _beside('architecture')))
+                if retrain:
+                    self._retrain()
         if is_main_process():
             self._show_summary(current)
         return current
 
-    def _stage(self, level: str, current: Architecture | None, progress: Hook) -> Architecture:
-        """Run a stage from its config file and decode it."""
-        folder = self.work_dir / level
+    def _stage(
+        self, level: str, start: Architecture | None, costs: dict[str, _Cost]
+    ) -> Architecture:
+        """Run a stage from its config file, decode it, and keep the result."""
+        began, folder = time.monotonic(), self.work_dir / level
         given: str | dict | None = None
-        if current is not None:
+        if start is not None:
+            before = self.space.before(level)
             named = self.plan.architecture is not None and level == self.plan.levels[0]
-            beside = f'{{{{ fileDirname }}}}/{self._before(level)}.json'
-            given = current.to_document() if named else beside
+            given = start.to_document() if named else _beside(before)
         path = self._config_file(f'{level}.py', stage_config(self.plan, level, given))
-        config = self._load(path, folder)
-        runner = build_runner(config)
-        runner.register_hook(progress)
-        runner.train()
+        with self._alone(folder):
+            runner = build_runner(self._load(path, folder))
+            later = list(costs)[list(costs).index(level) + 1 :]
+            remaining = sum(costs[other].seconds() for other in later)
+            runner.register_hook(_Progress(level, costs[level], remaining))
+            runner.train()
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         decoded = replace(
             model.backbone.decode(),
             name=self.work_dir.resolve().name,
             provenance={
+                **(start.provenance if start else {}),
                 'searched_with': 'dnas_mmseg',
-                'config': Path(self.plan.config or self.space.config).name,
-                'stages': ', '.join(self.plan.levels),
-                'epochs': runner.max_epochs,
-                'seed': self.plan.seed,
+                level: {
+                    'config': Path(self.plan.config or self.space.config).name,
+                    'epochs': runner.epoch,
+                    'seed': self.plan.seed,
+                },
             },
         )
         del runner, model
         gc.collect()
+        if is_main_process():
+            decoded.save(self._result(level))
+        barrier()
+        self.seconds[level] = time.monotonic() - began
         return decoded
 
-    def _retrain(self, resume: bool) -> None:
+    def _retrain(self) -> None:
         """Train what was found, and test it."""
-        config = self._load(self.work_dir / 'retrain.py', self.work_dir / 'retrain')
-        train(config)
+        train(self._load(self.work_dir / 'retrain.py', self.work_dir / 'retrain'))
+        barrier()  # the main process may still be writing the best checkpoint
         best = sorted((self.work_dir / 'retrain').glob('best_*.pth'), key=os.path.getmtime)
         last = Path((self.work_dir / 'retrain' / 'last_checkpoint').read_text().strip())
         config = self._load(self.work_dir / 'retrain.py', self.work_dir / 'test')
@@ -358,7 +189,8 @@ class _Search:
         config.visualizer.name = str(folder)  # there is one of each name in a process
         if self.tensorboard:
             config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
-        config.resume = (folder / 'last_checkpoint').is_file()
+        if (folder / 'last_checkpoint').is_file():
+            config.resume, config.load_from = True, None
         for leftover in folder.glob('.*.pth') if is_main_process() else ():
             leftover.unlink()  # of a checkpoint that a kill cut off
         set_launcher(config, self.launcher)
@@ -370,23 +202,24 @@ class _Search:
         Raises:
             ArchitectureError: It is missing, or of another space, level or number of layers.
         """
-        needed = self._before(self.plan.levels[0])
+        first = self.plan.levels[0]
+        needed = self.space.before(first)
         source = self.plan.architecture
         if needed is None:
             if source is not None:
                 raise ArchitectureError(
-                    f'stage {self.plan.levels[0]} starts from nothing; leave out --architecture'
+                    f'stage {first} starts from nothing; leave out --architecture'
                 )
             return None
         if source is None:
-            source = self.work_dir / f'{needed}.json'
+            source = self._result(needed)
             if not source.is_file():
                 raise ArchitectureError(
-                    f'stage {self.plan.levels[0]} starts from an architecture of level '
-                    f"'{needed}': name one by --architecture, or run stage {needed} first"
+                    f"stage {first} starts from an architecture of level '{needed}': name one by "
+                    f'--architecture, or run stage {needed} first'
                 )
         architecture = load_architecture(source)
-        architecture.require(self.plan.space, needed, by=f'stage {self.plan.levels[0]}')
+        architecture.require(self.plan.space, needed, by=f'stage {first}')
         if architecture.layers != self.plan.layers:
             raise ArchitectureError(
                 f"architecture '{architecture.name}' has {architecture.layers} layers, the search "
@@ -394,65 +227,92 @@ class _Search:
             )
         return architecture
 
-    def _before(self, level: str) -> str | None:
-        """The stage whose result a stage starts from."""
-        levels = list(self.space.stages)
-        return levels[levels.index(level) - 1] if levels.index(level) else None
-
     def _result(self, level: str) -> Path:
-        name = 'architecture' if level == 'cell' else level
-        return self.work_dir / f'{name}.json'
+        return self.work_dir / ('architecture.json' if level == 'cell' else f'{level}.json')
+
+    def _alone(self, folder: Path):
+        """The main process keeps other runs out of a folder."""
+        return exclusive(folder) if is_main_process() else nullcontext()
 
     def _claim(self, resume: bool) -> None:
-        """Write the plan, or compare with the one that is there."""
-        path = self.work_dir / 'search.json'
-        if path.is_file():
-            if not resume:
-                raise UserError(
-                    f'{self.work_dir} holds a search already: --resume goes on with it; '
-                    'choose another work dir for a new one'
-                )
-            differences = self.plan.differences(stored_plan(self.work_dir))
-            if differences:
-                raise UserError(
-                    f'{self.work_dir} holds another search. What differs:\n'
-                    + '\n'.join(f'  - {line}' for line in differences)
-                )
-        write_text(path, json.dumps(asdict(self.plan), indent=2) + '\n')
+        """Take the work dir, or compare with the search that is in it.
+
+        Raises:
+            UserError: It holds another search, or one that was not asked to be resumed.
+        """
+        stages = list(self.space.stages)
+        begun = [
+            level
+            for level in stages
+            if self._result(level).is_file()
+            or (self.work_dir / level / 'last_checkpoint').is_file()
+        ]
+        if not begun:
+            # A plan that could not work, or nothing at all: what it wrote is worth nothing.
+            if is_main_process():
+                for level in stages:
+                    (self.work_dir / f'{level}.py').unlink(missing_ok=True)
+            return
+        if not resume:
+            raise UserError(
+                f'{self.work_dir} holds a search already: --resume goes on with it; choose another '
+                'work dir for a new one'
+            )
+        before = SearchPlan.load(self.work_dir)
+        differences = self.plan.differences(before)
+        if differences:
+            raise UserError(
+                f'{self.work_dir} holds another search. What differs:\n'
+                + '\n'.join(f'  - {line}' for line in differences)
+            )
+        levels = tuple(s for s in stages if s in self.plan.levels or s in before.levels)
+        self.plan = replace(self.plan, levels=levels)
+        done = [self._result(level).is_file() for level in levels]
+        if done != sorted(done, reverse=True):
+            raise UserError(
+                f'{self.work_dir} has the result of stage {levels[done.index(True)]}, which comes '
+                f'after the one to run ({levels[done.index(False)]}): choose another work dir'
+            )
 
     def _config_file(self, name: str, config: Config) -> Path:
         """Write a config, or check that it is what it was when this search began."""
         path = self.work_dir / name
         if is_main_process():
             text = f'# Written by tools/search.py; an ordinary config.\n{config.pretty_text}'
-            if path.is_file():
-                before = path.read_text(encoding='utf-8')
-                if before != text:
-                    changed = sorted(set(text.splitlines()) ^ set(before.splitlines()))
-                    raise UserError(
-                        f'{path} was written from other settings (the config it inherits, or this '
-                        'package, has changed since). Lines that differ:\n'
-                        + '\n'.join(f'  {line.strip()}' for line in changed[:8])
-                    )
+            before = path.read_text(encoding='utf-8') if path.is_file() else text
+            if before != text:
+                changes = difflib.unified_diff(
+                    before.splitlines(), text.splitlines(), 'as it is', 'as it would be', n=0
+                )
+                raise UserError(
+                    f'{path} is not what the plan leads to now: it was edited, or the config it '
+                    'comes from has changed since. Change that back, or choose another work dir:\n'
+                    + '\n'.join(f'  {line.rstrip()}' for line in list(changes)[:12])
+                )
             write_text(path, text)
         barrier()
         return path
 
-    def _write_retrain(self) -> None:
-        config = retrain_config(self.plan, '{{ fileDirname }}/architecture.json')
-        self._config_file('retrain.py', config)
+    def _plan_costs(
+        self, start: Architecture | None, levels: list[str] | tuple[str, ...], retrain: bool
+    ) -> dict[str, _Cost]:
+        """Estimate the stages and show the plan."""
+        costs = {level: self._cost(level) for level in levels}
+        if is_main_process():
+            self._show_plan(start, costs, retrain)
+        return costs
 
     def _cost(self, level: str) -> _Cost:
         """Time an iteration of a stage on noise, on a random network where none is known yet."""
-        before = self._before(level)
+        before = self.space.before(level)
         drawn = self.space.draw(self.plan.layers, np.random.default_rng(0), 'drawn')
         config = stage_config(self.plan, level, drawn.at_level(before) if before else None)
         dataset = DATASETS.build(config.train_dataloader.dataset)
         tiles = (len(dataset) + 1) // 2 if self.plan.halves is None else len(dataset)
         batch = config.train_dataloader.batch_size
         epochs = config.train_cfg.max_epochs
-        arch_start = config.custom_hooks[-1].get('arch_start')
-        size = _image_size(dataset)
+        arch_start = search_hook(config).get('arch_start')
+        size = tuple(dataset[0]['inputs'].shape[-2:])
         plain, searching = _probe(config.model, batch, size, len(dataset.metainfo['classes']))
         return _Cost(
             plain,
@@ -522,37 +382,9 @@ class _Progress(Hook):
         )
 
 
-def _user_config(plan: SearchPlan) -> Config:
-    config = load_config(
-        plan.config or CONFIGS / SPACES[plan.space].config,
-        data_root=plan.data_root,
-        options=plan.options,
-    )
-    config.pop('work_dir')  # each run says its own
-    return config
-
-
-def _own_backbone(plan: SearchPlan, config: Config) -> dict:
-    """What supernets and network take over from the user: bands, width, normalisation."""
-    width = SPACES[plan.space].width
-    keys = ('in_channels', width, 'norm_cfg')
-    own = {key: config.model.backbone[key] for key in keys if key in config.model.backbone}
-    return own if plan.base_channels is None else {**own, width: plan.base_channels}
-
-
-def _set_crop(dataset: dict, crop: int) -> None:
-    """Crop squares; where the pipeline does not crop yet, behind the loading of the labels."""
-    pipeline = dataset.pipeline
-    step = next((step for step in pipeline if step['type'] == 'RandomCrop'), None)
-    if step is None:
-        after = [i for i, step in enumerate(pipeline) if 'Annotations' in step['type']]
-        step = dict(type='RandomCrop')
-        pipeline.insert(after[-1] + 1 if after else 1, step)
-    step['crop_size'] = (crop, crop)
-
-
-def _image_size(dataset) -> tuple[int, int]:
-    return tuple(dataset[0]['inputs'].shape[-2:])
+def _beside(level: str) -> str:
+    """A result of the work dir, as a config in it names it: both can be moved."""
+    return f'{{{{ fileDirname }}}}/{level}.json'
 
 
 def _probe(
@@ -571,11 +403,7 @@ def _probe(
         ],
     )
 
-    def seconds(parameters: list, others: list) -> float:
-        for p in parameters:
-            p.requires_grad_(True)
-        for p in others:
-            p.requires_grad_(False)
+    def seconds(parameters: list) -> float:
         began = time.monotonic()
         loss, _ = model.parse_losses(
             model(**model.data_preprocessor(data, training=True), mode='loss')
@@ -585,9 +413,10 @@ def _probe(
             torch.cuda.synchronize()
         return time.monotonic() - began
 
-    seconds(weights, architecture)  # the first one also sets up
-    plain = seconds(weights, architecture)
-    return plain, plain + seconds(architecture, weights)
+    seconds(weights)  # the first one also sets up
+    plain = seconds(weights)
+    with architecture_gradients(model, architecture):
+        return plain, plain + seconds(architecture)
 
 
 def _duration(seconds: float) -> str:

@@ -91,9 +91,9 @@ class Lattice(BaseModule):
         self.stem = Stem(in_channels, base_channels, norm_cfg)
         self.nodes = nn.ModuleDict(
             {
-                _key(spec.node): nn.ModuleDict(
+                node_key(spec.node): nn.ModuleDict(
                     {
-                        _key(source): build_cell(
+                        node_key(source): build_cell(
                             spec,
                             base_channels * 2**source.scale,
                             base_channels * 2**spec.node.scale,
@@ -135,13 +135,13 @@ class Lattice(BaseModule):
         for node, inputs, release in self._steps:
             stride = 4 * 2**node.scale
             size = (-(-height // stride), -(-width // stride))
-            cells = self.nodes[_key(node)]
+            cells = self.nodes[node_key(node)]
             terms = []
             for i, source in enumerate(inputs):
                 key = (source, node.scale)
                 if key not in tensors:
                     tensors[key] = self.enter(tensors[source, None], size)
-                cell = cells[_key(source)]
+                cell = cells[node_key(source)]
                 arguments = () if weights is None else (weights[node][i],)
                 if self.with_cp and self.training:
                     terms.append(recompute(cell, tensors[key], *arguments))
@@ -188,8 +188,8 @@ def _refuse_other_architecture(lattice: Lattice, state_dict: dict, prefix: str, 
     given = {tuple(key.split('.')[:2]) for key in _below(state_dict, start)}
     if not given:
         return
-    built = {(_key(target), _key(source)) for source, target in lattice.architecture.edges}
-    listed = {(_key(target), _key(source)) for source, target in lattice.listed.edges}
+    built = {(node_key(target), node_key(source)) for source, target in lattice.architecture.edges}
+    listed = {(node_key(target), node_key(source)) for source, target in lattice.listed.edges}
     foreign, missing = given - listed, built - given
     if foreign or missing:
         raise ArchitectureError(
@@ -211,6 +211,6 @@ def _some(edges: set[tuple[str, str]]) -> str:
     return f' ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})' if names else ''
 
 
-def _key(node: Node) -> str:
-    """A node's name in a state dict."""
+def node_key(node: Node) -> str:
+    """A node's name among the modules, and so in a state dict."""
     return 'stem' if node == STEM else f'l{node.layer}_s{node.scale}'

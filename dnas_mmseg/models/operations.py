@@ -115,10 +115,10 @@ def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
     if isinstance(norm, nn.SyncBatchNorm):
         alone &= get_world_size() == 1
     if norm.training and alone:
-        affine = [norm.weight, norm.bias]
-        if weight is not None:
-            affine = [weight * tensor for tensor in affine]
-        return F.batch_norm(x, norm.running_mean, norm.running_var, *affine, eps=norm.eps)
+        x = F.batch_norm(
+            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+        return x if weight is None else weight * x
     if weight is None:
         return norm(x)
     scaled = {name: weight * tensor for name, tensor in norm.named_parameters()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -39,3 +41,20 @@ class Supernet(ABC):
 def architecture_parameter(*shape: int) -> nn.Parameter:
     """Nearly undecided: normal with a deviation of 1e-3, as DNAS and Auto-DeepLab begin."""
     return nn.Parameter(1e-3 * torch.randn(*shape), requires_grad=False)
+
+
+@contextmanager
+def architecture_gradients(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Gradients are computed for architecture parameters, and for nothing else."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    for p in weights:
+        p.requires_grad_(False)
+    for p in parameters:
+        p.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for p in weights:
+            p.requires_grad_(True)
+        for p in parameters:
+            p.requires_grad_(False)

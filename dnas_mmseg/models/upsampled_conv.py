@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -34,25 +34,34 @@ def conv_of_upsampled(
     n, c, h, w = x.shape
     o, _, k, _ = weight.shape
     rows, columns = (
-        _shifted_interpolation(small, large, k, dilation, align_corners, x.device)
+        torch.from_numpy(_shifted_interpolation(small, large, k, dilation, align_corners)).to(x)
         for small, large in zip((h, w), size, strict=True)
     )
     taps = x.permute(0, 2, 3, 1) @ weight.permute(1, 2, 3, 0).reshape(c, -1)
     taps = taps.view(n, h, w, k, k * o).transpose(2, 3).reshape(n * h * k, w * k, o)
     wide = columns.to(taps.dtype) @ taps  # (N * h * k, W, O)
-    full = rows.to(wide.dtype) @ wide.view(n, h * k, size[1] * o)
+    full = rows.to(taps.dtype) @ wide.view(n, h * k, size[1] * o)
     return full.view(n, *size, o).permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=64)
 def _shifted_interpolation(
-    small: int, large: int, k: int, dilation: int, align_corners: bool, device: torch.device
-) -> Tensor:
-    """(large, small * k): [p, (q, t)] is what input q adds to the pixel that tap t sees from p."""
-    interpolation = F.interpolate(
-        torch.eye(small, device=device)[None], large, mode='linear', align_corners=align_corners
-    )[0]
+    small: int, large: int, k: int, dilation: int, align_corners: bool
+) -> np.ndarray:
+    """(large, small * k): [p, (q, t)] is what input q adds to the pixel that tap t sees from p.
+
+    Cached as an array: a tensor would carry the mode it was made in (inference, tracing) along.
+    """
+    if align_corners:
+        positions = np.linspace(0, small - 1, large) if large > 1 else np.zeros(1)
+    else:
+        positions = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
+    left = np.minimum(positions.astype(int), max(small - 2, 0))
+    share = positions - left
+    interpolation = np.zeros((large, small))
+    interpolation[np.arange(large), left] = 1 - share
+    interpolation[np.arange(large), np.minimum(left + 1, small - 1)] += share
     reach = dilation * (k // 2)
-    padded = F.pad(interpolation, (reach, reach))
-    shifted = [padded[:, t * dilation : t * dilation + large] for t in range(k)]
-    return torch.stack(shifted, 1).reshape(small * k, large).t().contiguous()
+    padded = np.pad(interpolation, ((reach, reach), (0, 0)))
+    shifted = [padded[t * dilation : t * dilation + large] for t in range(k)]
+    return np.stack(shifted, 2).reshape(large, small * k)

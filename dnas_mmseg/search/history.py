@@ -65,15 +65,13 @@ class SearchHistory:
         return {kind: sum(v) / len(v) for kind, v in values.items()}
 
     def operation_shares(self, index: int = -1) -> dict[str, float]:
-        """Mean probability of each operation over all nodes."""
-        totals: dict[str, float] = {}
-        count = 0
+        """Mean probability of each operation over the nodes that can have it."""
+        shares: dict[str, list[float]] = {}
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             if decision.kind == 'operation':
-                count += 1
                 for name, q in zip(decision.options, p, strict=True):
-                    totals[name] = totals.get(name, 0.0) + q
-        return {name: total / count for name, total in totals.items()}
+                    shares.setdefault(name, []).append(q)
+        return {name: sum(values) / len(values) for name, values in shares.items()}
 
     def gates(self, index: int = -1) -> tuple[int, int]:
         """How many gated edges are kept, and how many there are."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.architectures.dnas import STEM
 from dnas_mmseg.models import DNASCellSupernet, Supernet
-from dnas_mmseg.models.lattice import Lattice
+from dnas_mmseg.models.lattice import Lattice, node_key
 
 
 def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
@@ -24,9 +24,7 @@ def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
         size = tuple(-(-side // stride) for side in x.shape[2:])
         total = 0
         for i, source in enumerate(inputs):
-            cell = lattice.nodes[f'l{node.layer}_s{node.scale}'][
-                'stem' if source == STEM else f'l{source.layer}_s{source.scale}'
-            ]
+            cell = lattice.nodes[node_key(node)][node_key(source)]
             resized = F.interpolate(maps[source], size, mode='bilinear', align_corners=True)
             if isinstance(lattice, DNASCellSupernet):
                 for operation, weight in zip(cell.values(), weights[node][i], strict=True):

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.models.recompute import untracked_statistics
+from dnas_mmseg.models.supernet import architecture_gradients
 
 from .plain import plain_logits
 
@@ -70,18 +71,12 @@ def plain_iteration(model: nn.Module, image: Tensor, label: Tensor) -> None:
 
 def own_iteration(model: nn.Module, image: Tensor, label: Tensor) -> None:
     architecture = list(model.backbone.architecture_parameters().values())
-    weights = [p for p in model.parameters() if all(p is not a for a in architecture)]
-    for thawed, frozen in ((weights, architecture), (architecture, weights)):
-        for p in thawed:
-            p.requires_grad_(True)
-        for p in frozen:
-            p.requires_grad_(False)
-        if thawed is weights:
-            F.cross_entropy(own_logits(model, image), label).backward()
-        else:
-            with untracked_statistics(model):
-                loss = F.cross_entropy(own_logits(model, image), label)
-                torch.autograd.grad(loss, architecture)
+    for p in architecture:
+        p.requires_grad_(False)
+    F.cross_entropy(own_logits(model, image), label).backward()
+    with architecture_gradients(model, architecture), untracked_statistics(model):
+        loss = F.cross_entropy(own_logits(model, image), label)
+        torch.autograd.grad(loss, architecture)
 
 
 def measure(step: Callable[[], None], device: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dnas_mmseg.apis.command_line import user_errors
-from dnas_mmseg.apis.search import SPACES
+from dnas_mmseg.apis.search_plan import SPACES
 
 
 def main() -> None:

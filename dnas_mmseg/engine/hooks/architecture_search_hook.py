@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,14 +12,14 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS, OPTIMIZERS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import DATASETS
-from torch import nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 from dnas_mmseg.models import Supernet
 from dnas_mmseg.models.recompute import untracked_statistics
+from dnas_mmseg.models.supernet import architecture_gradients
 from dnas_mmseg.search import Epoch, SearchHistory
 
 from ..sampling import HalfSampler, StreamSampler
@@ -48,11 +48,12 @@ class ArchitectureSearchHook(Hook):
         half_b: Changes to the training set's config that make it half B, ``dict(ann_file='b.txt')``
             for instance; the training set is then half A. By default the train loader's
             ``HalfSampler`` splits the training set.
-        patience: Stop when the decoded architecture has not changed for so many epochs.
+        patience: Stop when the decoded architecture has not changed for so many epochs, at least 1.
 
     Raises:
-        UserError: Before training: no supernet, no half B, half B smaller than a batch, or an
-            ``arch_start`` that is never reached. In training: a loss that is no number.
+        UserError: Before training: no supernet, no half B, half B smaller than a batch or in part
+            the same as half A, or an ``arch_start`` that is never reached. In training: a loss or a
+            gradient that is no number.
     """
 
     priority = 'ABOVE_NORMAL'  # before the timer, so that an iteration's time has both steps
@@ -64,6 +65,8 @@ class ArchitectureSearchHook(Hook):
         half_b: dict | None = None,
         patience: int | None = None,
     ) -> None:
+        if patience is not None and patience < 1:
+            raise UserError(f'patience = {patience}: at least 1 epoch is needed')
         self.arch_start = arch_start
         self.optimizer_cfg = optimizer
         self.half_b = half_b
@@ -79,6 +82,11 @@ class ArchitectureSearchHook(Hook):
             raise UserError(
                 f'ArchitectureSearchHook searches supernets; {type(self.supernet).__name__} is none'
             )
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise UserError(
+                "a search goes by epochs: train_cfg = dict(type='EpochBasedTrainLoop', "
+                'max_epochs=...), and by_epoch=True in param_scheduler and log_processor'
+            )
         if self.arch_start is None:
             self.arch_start = runner.max_epochs // 3
         if not 0 <= self.arch_start < runner.max_epochs:
@@ -90,6 +98,7 @@ class ArchitectureSearchHook(Hook):
         self.optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.parameters))
         self.history = SearchHistory(type(self.supernet).__name__, self.supernet.decisions)
         self.loader = self._build_loader(runner)
+        self.halves = self._halves(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         # Also called for load_from, which starts a new search: used only if the run is resumed.
@@ -134,7 +143,8 @@ class ArchitectureSearchHook(Hook):
         checkpoint[STATE] = dict(
             optimizer=self.optimizer.state_dict(),
             history=self.history.to_json(),
-            half_b=self._half_b_names(),
+            arch_start=self.arch_start,
+            halves=self.halves,
         )
 
     def _build_loader(self, runner) -> torch.utils.data.DataLoader:
@@ -158,10 +168,10 @@ class ArchitectureSearchHook(Hook):
                 'shuffle=True), or ArchitectureSearchHook half_b=dict(ann_file=...)'
             )
         batch = config.batch_size * runner.world_size
-        if len(indices) < batch or len(train) == 0:
+        if len(indices) < batch:
             raise UserError(
-                f'half B has {len(indices)} tiles, half A {len(train.sampler)}; a batch in all '
-                f'processes takes {batch}: lower the batch size or give more tiles'
+                f'half B has {len(indices)} tiles; a batch in all processes takes {batch}: lower '
+                'the batch size or give more tiles'
             )
         sampler = StreamSampler(indices, len(train) * config.batch_size, runner.seed)
         return Runner.build_dataloader(
@@ -173,19 +183,26 @@ class ArchitectureSearchHook(Hook):
         wrapper = runner.optim_wrapper
         scaler = getattr(wrapper, 'loss_scaler', None)  # of mixed precision in float16
         scale = scaler.get_scale() if scaler is not None else 1.0
-        with _thawed(self.model, self.parameters), untracked_statistics(self.model):
+        with (
+            architecture_gradients(self.model, self.parameters),
+            untracked_statistics(self.model),
+        ):
             with wrapper.optim_context(self.model):
                 data = self.model.data_preprocessor(data_batch, training=True)
                 loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
             value = loss.item()
             require_finite(value, data_batch, runner)
-            gradients = torch.autograd.grad(scale * loss, self.parameters)
+            gradients = torch.autograd.grad(
+                scale * loss, self.parameters, allow_unused=True, materialize_grads=True
+            )
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             all_reduce(gradient, op='mean')
             parameter.grad = gradient / scale
-        # In float16 a scale that is too large overflows; the weight steps will lower it.
-        if scaler is None or all(p.grad.isfinite().all() for p in self.parameters):
+        if all(p.grad.isfinite().all() for p in self.parameters):
             self.optimizer.step()
+        elif scaler is None:
+            require_finite(float('nan'), data_batch, runner, 'the gradient of the architecture')
+        # Else the scale of float16 was too large; the weight steps will lower it.
         self.optimizer.zero_grad(set_to_none=True)
         self._losses.append(value)
         runner.message_hub.update_scalar('train/arch_loss', value)
@@ -196,7 +213,8 @@ class ArchitectureSearchHook(Hook):
         epoch.architecture.save(folder / 'architecture.json')
         self.history.save(folder)
         if epoch.epoch == 1:
-            write_text(folder / 'half_b.txt', ''.join(f'{n}\n' for n in self._half_b_names()))
+            for name, lines in self.halves.items():
+                write_text(folder / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
 
     def _report(self, runner) -> None:
         """One line in the log, the figures to the visualizer's backends, the alarms."""
@@ -235,34 +253,44 @@ class ArchitectureSearchHook(Hook):
                 'the checkpoint to resume from holds no state of a search; to start one from its '
                 'weights, use load_from'
             )
-        if self._resumed['half_b'] != self._half_b_names():
-            raise UserError(
-                'half B is not what it was when the checkpoint was written: the training list, the '
-                'split seed or the lists of the halves have changed'
-            )
-        self.optimizer.load_state_dict(self._resumed['optimizer'])
+        for name, lines in self.halves.items():
+            if self._resumed['halves'][name] != lines:
+                raise UserError(
+                    f'{name} is not what it was when the checkpoint was written: the training '
+                    'list, the split seed or the lists of the halves have changed'
+                )
         self.history = SearchHistory.from_json(self._resumed['history'])
+        self.arch_start = self._resumed['arch_start']
+        self.optimizer.load_state_dict(self._resumed['optimizer'])
         self._resumed = None
 
-    def _half_b_names(self) -> list[str]:
-        dataset = self.loader.dataset
-        return [
-            Path(dataset.get_data_info(i)['img_path']).name for i in self.loader.sampler.indices
-        ]
+    def _halves(self, runner) -> dict[str, list[str]]:
+        """Both halves as lists that a data set reads, relative to its root.
 
-
-@contextmanager
-def _thawed(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Gradients are for ``parameters`` alone."""
-    weights = [p for p in model.parameters() if p.requires_grad]
-    for p in weights:
-        p.requires_grad_(False)
-    for p in parameters:
-        p.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for p in weights:
-            p.requires_grad_(True)
-        for p in parameters:
-            p.requires_grad_(False)
+        Raises:
+            UserError: They have a tile in common.
+        """
+        train = runner.train_dataloader
+        sampler, names = train.sampler, {}
+        half = sampler.half if isinstance(sampler, HalfSampler) else range(len(train.dataset))
+        for name, dataset, indices in (
+            ('half_a', train.dataset, half),
+            ('half_b', self.loader.dataset, self.loader.sampler.indices),
+        ):
+            infos = [dataset.get_data_info(i) for i in indices]
+            root = os.path.abspath(getattr(dataset, 'data_root', None) or '.')
+            names[name] = [
+                '\t'.join(
+                    os.path.relpath(info[key], root)
+                    for key in ('img_path', 'seg_map_path')
+                    if key in info
+                )
+                for info in infos
+            ]
+        common = set(names['half_a']) & set(names['half_b'])
+        if common:
+            raise UserError(
+                f'{len(common)} tiles are in both halves (first {min(common)}); the architecture '
+                'must be chosen on tiles that did not train the weights'
+            )
+        return names

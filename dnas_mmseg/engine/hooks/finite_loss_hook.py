@@ -14,7 +14,7 @@ from dnas_mmseg.errors import UserError
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops at the first loss that is NaN or infinite, before it gets into a checkpoint.
+    """Stops at the first loss that is NaN or infinite, and keeps such weights out of checkpoints.
 
     Raises:
         UserError: Names the batch's tiles and the last checkpoint.
@@ -26,21 +26,28 @@ class FiniteLossHook(Hook):
         if outputs and 'loss' in outputs:
             require_finite(torch.as_tensor(outputs['loss']).item(), data_batch, runner)
 
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        # The last step of an epoch may have spoilt the weights without a loss to show it.
+        for name, value in checkpoint['state_dict'].items():
+            if value.is_floating_point() and not value.isfinite().all():
+                require_finite(float('nan'), None, runner, name)
 
-def require_finite(loss: float, data_batch: dict, runner) -> None:
-    """Refuse a loss that is no number.
+
+def require_finite(value: float, data_batch: dict | None, runner, what: str = 'the loss') -> None:
+    """Refuse a loss, or what came of it, that is no number.
 
     Raises:
         UserError: Names the batch's tiles and the last checkpoint.
     """
-    if math.isfinite(loss):
+    if math.isfinite(value):
         return
     samples = (data_batch or {}).get('data_samples') or []
     tiles = ', '.join(str(s.metainfo.get('img_path', '?')) for s in samples)
     pointer = Path(runner.work_dir) / 'last_checkpoint'
     last = pointer.read_text().strip() if pointer.is_file() else 'none yet'
     raise UserError(
-        f'the loss is {loss} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, on '
-        f'{tiles or "an unknown batch"}. Look at these tiles (browse_dataset.py --check), or lower '
-        f'the learning rate; --resume goes on from the last checkpoint ({last})'
+        f'{what} is {value} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, '
+        f'{f"on {tiles}" if tiles else "after a step on tiles not known"}. Look at the tiles '
+        '(browse_dataset.py --check), or lower the learning rate; unchanged, the run would end '
+        f'here again. The last good checkpoint: {last}'
     )

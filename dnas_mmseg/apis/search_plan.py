@@ -1,0 +1,309 @@
+"""What a search is asked to do, and the configs that follow from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.architectures import Architecture
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.dnas import random_architecture
+
+from .command_line import leaf_datasets, load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+FILE_NAME = 'search.json'
+
+
+class Space(NamedTuple):
+    """What the pipeline knows of a search space.
+
+    Attributes:
+        network: Registered name of the searched network.
+        config: Config that searches start from, unless the user names one.
+        stages: By level, in order: the config whose supernet and search settings a stage takes.
+        width: The backbones' argument for their width.
+        draw: ``(layers, rng, name) -> architecture``: a network at random.
+    """
+
+    network: str
+    config: str
+    stages: Mapping[str, str]
+    width: str
+    draw: Callable[[int, np.random.Generator, str], Architecture]
+
+    def before(self, level: str) -> str | None:
+        """The stage whose result a stage starts from."""
+        levels = list(self.stages)
+        return levels[levels.index(level) - 1] if levels.index(level) else None
+
+
+SPACES = {
+    'dnas': Space(
+        network='DNAS',
+        config='dnas/dnas_l14_gid5.py',
+        stages={
+            level: f'dnas/dnas_l14_{level}-search_gid5.py'
+            for level in ('path', 'connection', 'cell')
+        },
+        width='base_channels',
+        draw=random_architecture,
+    ),
+}
+"""Every search space by name. A new space adds its line here."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search is asked to do. None leaves a setting to the configs.
+
+    Attributes:
+        space: Name of the search space.
+        config: Config of a searched network on the user's data, or of the data alone; its data,
+            head and classes are used, its schedule is that of retraining.
+        data_root: Replaces the config's.
+        layers: Number of layers.
+        levels: The stages to run, in order.
+        architecture: What the first stage starts from, where that is not the space's first.
+        epochs: Of each stage.
+        arch_start: First epoch with architecture steps, counted from 0; a third by default.
+        base_channels: Width of supernets and network; by default that in the config.
+        crop: Side of the square crops, in pixels, in the search.
+        batch: Images a batch and process in the search.
+        patience: Stop a stage when its architecture has not changed for so many epochs.
+        halves: Two list files instead of a random split of the training list.
+        recompute: Recompute activations in backward: less memory, more time.
+        seed: Of everything random, the halves included.
+        options: Overrides of the config, as ``--cfg-options`` gives them.
+        search_options: Overrides of each stage's config.
+
+    Raises:
+        UserError: A value makes no sense.
+    """
+
+    space: str = 'dnas'
+    config: str | None = None
+    data_root: str | None = None
+    layers: int = 14
+    levels: tuple[str, ...] = ('path', 'connection', 'cell')
+    architecture: str | None = None
+    epochs: int | None = None
+    arch_start: int | None = None
+    base_channels: int | None = None
+    crop: int | None = None
+    batch: int | None = None
+    patience: int | None = None
+    halves: tuple[str, str] | None = None
+    recompute: bool = False
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    search_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise UserError(f"space '{self.space}' is unknown; there are {', '.join(SPACES)}")
+        known = list(SPACES[self.space].stages)
+        first = known.index(self.levels[0]) if self.levels and self.levels[0] in known else 0
+        if not self.levels or list(self.levels) != known[first : first + len(self.levels)]:
+            raise UserError(
+                f'stages {", ".join(self.levels) or "none"}: they are {", ".join(known)}, any '
+                'number of them that follow each other'
+            )
+        for name in ('layers', 'epochs', 'base_channels', 'crop', 'batch', 'patience'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f'{name} = {value}: at least 1 is needed')
+        # As they come back from the file: without tuples.
+        for name in ('options', 'search_options'):
+            object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
+
+    def differences(self, other: SearchPlan) -> list[str]:
+        """What differs from another plan, one line each; which stages to run now may differ."""
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f'{k}: {theirs[k]!r}, now {mine[k]!r}'
+            for k in mine
+            if k != 'levels' and mine[k] != theirs[k]
+        ]
+
+    def to_json(self) -> str:
+        """The plan as ``search.json`` has it."""
+        return json.dumps(asdict(self), indent=2) + '\n'
+
+    @classmethod
+    def load(cls, work_dir: str | os.PathLike) -> SearchPlan:
+        """The plan of the search in a work dir.
+
+        Raises:
+            UserError: There is none.
+        """
+        path = Path(work_dir) / FILE_NAME
+        try:
+            document = json.loads(path.read_text(encoding='utf-8'))
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items()})
+        except FileNotFoundError:
+            raise UserError(f'{work_dir} holds no search: nothing to resume') from None
+        except (TypeError, json.JSONDecodeError) as error:
+            raise UserError(f'{path} is damaged ({error})') from None
+
+    @classmethod
+    def from_options(
+        cls, options: Mapping[str, Any], work_dir: str | os.PathLike, resume: bool
+    ) -> SearchPlan:
+        """The plan of options that a user gave; when resuming, the others are as they were.
+
+        Raises:
+            UserError: There is nothing to resume.
+        """
+        options = dict(options)
+        for key in ('config', 'data_root', 'architecture'):
+            if os.path.exists(options.get(key) or ''):
+                options[key] = os.path.abspath(options[key])
+        if 'halves' in options:
+            options['halves'] = tuple(map(os.path.abspath, options['halves']))
+        if not resume or (set(options) - {'space'} and not (Path(work_dir) / FILE_NAME).is_file()):
+            return cls(**options)
+        return cls(**{**asdict(cls.load(work_dir)), **options})
+
+
+def stage_config(
+    plan: SearchPlan, level: str, architecture: str | Mapping | Architecture | None
+) -> Config:
+    """A stage as an ordinary config: the user's data and head, the stage's supernet and schedule.
+
+    Args:
+        plan: The plan.
+        level: Which stage.
+        architecture: What the stage before decided; None for a space's first.
+    """
+    settings = Config.fromfile(str(CONFIGS / SPACES[plan.space].stages[level]))
+    config = _user_config(plan)
+    backbone = settings.model.backbone
+    backbone.update(_own_backbone(plan, config))
+    if 'architecture' in backbone:
+        backbone.architecture = architecture
+    else:
+        backbone.layers = plan.layers
+    if plan.recompute:
+        backbone.with_cp = True
+    config.model.backbone = backbone
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'log_processor'):
+        config[key] = settings[key]
+    for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'load_from'):
+        config[key] = None
+    # Exact resuming hangs on these; the interval of the log is the user's.
+    own_hooks = config.get('default_hooks', {})
+    config.default_hooks = {
+        **own_hooks,
+        **{key: hook for key, hook in settings.default_hooks.items() if key != 'logger'},
+        'logger': own_hooks.get('logger', settings.default_hooks.logger),
+    }
+    config.custom_hooks = [*config.get('custom_hooks', []), *settings.custom_hooks]
+    hook = search_hook(config)
+    if plan.epochs is not None:
+        config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs
+    for key in ('arch_start', 'patience'):
+        if getattr(plan, key) is not None:
+            hook[key] = getattr(plan, key)
+    _set_loader(plan, config.train_dataloader, settings.train_dataloader, hook)
+    config.merge_from_dict(plan.search_options)
+    return config
+
+
+def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
+    """The user's config with the network that an architecture describes."""
+    config = _user_config(plan)
+    config.model.backbone = dict(
+        type=SPACES[plan.space].network, architecture=architecture, **_own_backbone(plan, config)
+    )
+    return config
+
+
+def search_hook(config: Config) -> dict:
+    """The config of a stage's search hook."""
+    return next(h for h in config.custom_hooks if h['type'] == 'ArchitectureSearchHook')
+
+
+def _set_loader(plan: SearchPlan, loader: dict, settings: dict, hook: dict) -> None:
+    """The user's loader, on half A, as exact resuming needs it."""
+    loader.worker_init_fn = settings.worker_init_fn
+    loader.persistent_workers = False
+    leaves = list(leaf_datasets(loader))
+    if plan.halves is None:
+        loader.sampler = {**settings.sampler, 'split_seed': plan.seed}
+    else:
+        if len(leaves) > 1 or leaves[0] is not loader.dataset:
+            raise UserError('halves as two lists need a plain training set, no wrapper around it')
+        half_a, half_b = map(os.path.abspath, plan.halves)
+        loader.dataset.ann_file, hook['half_b'] = half_a, dict(ann_file=half_b)
+        loader.sampler = dict(type='DefaultSampler', shuffle=True)
+    if plan.batch is not None:
+        loader.batch_size = plan.batch
+    if plan.crop is not None:
+        for leaf in leaves:
+            _set_crop(leaf, plan.crop)
+
+
+def _user_config(plan: SearchPlan) -> Config:
+    """The config to start from, with a model also where the user's tells of data alone."""
+    space = SPACES[plan.space]
+    default = CONFIGS / space.config
+    config = load_config(plan.config or default, data_root=plan.data_root)
+    if 'model' not in config:
+        data, config = config, Config.fromfile(str(default))
+        config.merge_from_dict(data.to_dict())
+        _fit_to_data(config)
+    config.merge_from_dict(plan.options)
+    config.pop('work_dir', None)  # each run says its own
+    backbone = config.model.get('backbone', {}).get('type')
+    if backbone != space.network:
+        raise UserError(
+            f'{plan.config} is a config of {backbone}; a search in space {plan.space} takes data, '
+            f'bands and head from one of {space.network}, configs/{space.config} for instance'
+        )
+    return config
+
+
+def _fit_to_data(config: Config) -> None:
+    """Bands, classes and normalisation of the model, as the training set has them.
+
+    Raises:
+        UserError: The data do not say their statistics.
+    """
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    description = getattr(dataset, 'description', None)
+    if description is None or not description.mean:
+        raise UserError(
+            'the config has no model, and the data no dataset.json with mean and std: add a model '
+            '(README, "Your own tiles"; `browse_dataset.py CONFIG --check` prints mean and std)'
+        )
+    config.model.data_preprocessor.update(mean=list(description.mean), std=list(description.std))
+    config.model.backbone.in_channels = len(dataset.bands)
+    config.model.decode_head.num_classes = len(dataset.metainfo['classes'])
+
+
+def _own_backbone(plan: SearchPlan, config: Config) -> dict:
+    """What supernets and network take over from the user: bands, width, normalisation."""
+    width = SPACES[plan.space].width
+    keys = ('in_channels', width, 'norm_cfg')
+    own = {key: config.model.backbone[key] for key in keys if key in config.model.backbone}
+    return own if plan.base_channels is None else {**own, width: plan.base_channels}
+
+
+def _set_crop(dataset: dict, crop: int) -> None:
+    """Crop squares; where the pipeline does not crop yet, behind the loading of the labels."""
+    pipeline = dataset['pipeline']
+    step = next((step for step in pipeline if step['type'] == 'RandomCrop'), None)
+    if step is None:
+        after = [i for i, step in enumerate(pipeline) if 'Annotations' in step['type']]
+        step = dict(type='RandomCrop')
+        pipeline.insert(after[-1] + 1 if after else 1, step)
+    step['crop_size'] = (crop, crop)
