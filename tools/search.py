@@ -18,9 +18,9 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.apis.command_line import user_errors
-from dnas_mmseg.apis.search import search
-from dnas_mmseg.apis.search_plan import SPACES, SearchPlan
+from dnas_mmseg.apis.search_plan import SPACES
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.apis.command_line import load_config
-from dnas_mmseg.apis.search import search
-from dnas_mmseg.apis.search_plan import SearchPlan, retrain_config, search_hook, stage_config
+from dnas_mmseg.apis.search_plan import retrain_config, search_hook, stage_config
 from dnas_mmseg.architectures import ArchitectureError, load_architecture
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive
@@ -117,7 +117,7 @@ from mmengine.dist import all_gather, all_gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 sys.path.insert(0, '{ROOT}')
-from dnas_mmseg.apis import search as module
+from dnas_mmseg.apis import search_pipeline as module
 
 class Compare(module._Progress):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
