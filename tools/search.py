@@ -14,6 +14,7 @@ data, the classes and the head come from --config, a config of a searched networ
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -111,7 +112,13 @@ def main() -> None:
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
     with user_errors():
         plan = SearchPlan.from_options(args, work_dir, run['resume'])
-        search(plan, work_dir, launcher=launcher, **run)
+        try:
+            search(plan, work_dir, launcher=launcher, **run)
+        except KeyboardInterrupt:
+            sys.exit(
+                f'interrupted; it goes on with: python tools/search.py {plan.space} '
+                f'--work-dir {work_dir} --resume'
+            )
 
 
 if __name__ == '__main__':
