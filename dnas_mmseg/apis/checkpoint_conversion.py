@@ -61,6 +61,15 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is damaged, or a pickle of something else than weights.
     """
+    return load_weights_and_meta(path)[0]
+
+
+def load_weights_and_meta(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
+    """The state dict of a checkpoint, and what the training data were (``dataset_meta``).
+
+    Raises:
+        CheckpointError: The file is damaged, or a pickle of something else than weights.
+    """
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError:
@@ -77,7 +86,9 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not (tensors and state):
         raise CheckpointError(f'{path} holds no state_dict of tensors')
-    return {key.removeprefix('module.'): value for key, value in state.items()}
+    meta = checkpoint.get('meta') or {}
+    data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    return {k.removeprefix('module.'): v for k, v in state.items()}, dict(data or {})
 
 
 def from_authors(

@@ -3,6 +3,7 @@
 from ._gdal import RasterError
 from .bands import RGB, band_names
 from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
+from .strips import write_strips
 from .writing import write_raster
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     'nodata_mask',
     'read_raster',
     'write_raster',
+    'write_strips',
 ]

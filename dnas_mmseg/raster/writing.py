@@ -12,7 +12,7 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 
-_GDAL_TYPES = {
+GDAL_TYPES = {
     'uint8': gdal.GDT_Byte,
     'uint16': gdal.GDT_UInt16,
     'int16': gdal.GDT_Int16,
@@ -48,9 +48,9 @@ def write_raster(
         RasterError: The type is unsupported or the file cannot be written.
     """
     samples = samples if samples.ndim == 3 else samples[None]
-    if samples.dtype.name not in _GDAL_TYPES:
+    if samples.dtype.name not in GDAL_TYPES:
         raise RasterError(
-            f'{path}: cannot write {samples.dtype}; use one of {", ".join(_GDAL_TYPES)}'
+            f'{path}: cannot write {samples.dtype}; use one of {", ".join(GDAL_TYPES)}'
         )
     try:
         with atomic_path(path) as temporary, gdal_exceptions():
@@ -69,7 +69,7 @@ def write_raster(
 def _write_tiff(path: Path, samples, nodata, palette, names, crs, transform, options) -> None:
     """The file is closed when this returns."""
     dataset = _create('GTiff', str(path), samples, options)
-    _describe(dataset, nodata, palette)
+    describe_bands(dataset, nodata, palette)
     for i, name in enumerate(names):
         dataset.GetRasterBand(i + 1).SetDescription(name)
     if transform is not None:
@@ -82,7 +82,7 @@ def _write_tiff(path: Path, samples, nodata, palette, names, crs, transform, opt
 def _write_png(path: Path, samples, nodata, palette) -> None:
     """PNG is written by copying from memory; GDAL cannot create one in place."""
     memory = _create('MEM', '', samples, ())
-    _describe(memory, nodata, palette)
+    describe_bands(memory, nodata, palette)
     _write_samples(memory, samples)
     gdal.GetDriverByName('PNG').CreateCopy(str(path), memory)
     # Georeference and nodata would land in a side file; the label's image has them.
@@ -91,13 +91,14 @@ def _write_png(path: Path, samples, nodata, palette) -> None:
 
 def _create(driver: str, name: str, samples: np.ndarray, options: Sequence[str]):
     bands, height, width = samples.shape
-    kind = _GDAL_TYPES[samples.dtype.name]
+    kind = GDAL_TYPES[samples.dtype.name]
     return gdal.GetDriverByName(driver).Create(
         name, width, height, bands, kind, options=list(options)
     )
 
 
-def _describe(dataset, nodata: float | None, palette) -> None:
+def describe_bands(dataset, nodata: float | None, palette) -> None:
+    """Nodata of all bands, colours of the first."""
     for i in range(dataset.RasterCount):
         if nodata is not None:
             dataset.GetRasterBand(i + 1).SetNoDataValue(float(nodata))

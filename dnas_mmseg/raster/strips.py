@@ -1,0 +1,111 @@
+"""Writing a large map from top to bottom: whole or not at all, never all of it in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.files import atomic_path
+
+from ._gdal import RasterError, gdal, gdal_exceptions
+from .writing import GDAL_TYPES, describe_bands
+
+_PLAIN = ('TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER', 'INTERLEAVE=BAND')
+
+
+@contextmanager
+def write_strips(
+    path: str | os.PathLike,
+    *,
+    height: int,
+    width: int,
+    names: Sequence[str] = ('',),
+    dtype: str = 'uint8',
+    nodata: float | None = None,
+    crs: str = '',
+    transform: Sequence[float] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
+    categories: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+    resampling: str = 'NEAREST',
+) -> Iterator[Callable[[int, np.ndarray], None]]:
+    """A Cloud-Optimised GeoTIFF that is written in strips of full width.
+
+    The strips go to a temporary tiled file; when the block ends well, that is rewritten with
+    overviews and appears under its name. A failure (full disk, ^C) leaves nothing.
+
+    Args:
+        path: The final name, ending in ``.tif``.
+        height, width: Of the whole map, in pixels.
+        names: Description of each band, which also says how many there are.
+        dtype: numpy name of the sample type.
+        nodata: Nodata value of all bands.
+        crs: Coordinate reference system as WKT.
+        transform: GDAL's affine geotransform.
+        palette: RGB colours of the values 0, 1, ...; for one band of uint8.
+        categories: Names of the values 0, 1, ....
+        metadata: Items of the file's metadata.
+        resampling: How overviews are made: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
+
+    Yields:
+        ``write(row, samples)``: samples are (bands, rows, width), ``row`` is where they begin.
+
+    Raises:
+        RasterError: The file cannot be written.
+    """
+    try:
+        with atomic_path(path) as final:
+            plain = final.with_name(f'{final.name}.strips')
+            try:
+                with gdal_exceptions():
+                    dataset = gdal.GetDriverByName('GTiff').Create(
+                        str(plain), width, height, len(names), GDAL_TYPES[dtype], list(_PLAIN)
+                    )
+                    describe_bands(dataset, nodata, palette)
+                    for i, name in enumerate(names):
+                        dataset.GetRasterBand(i + 1).SetDescription(name)
+                    if categories:
+                        dataset.GetRasterBand(1).SetCategoryNames(list(categories))
+                    if transform is not None:
+                        dataset.SetGeoTransform(list(transform))
+                    if crs:
+                        dataset.SetProjection(crs)
+                    dataset.SetMetadata(dict(metadata or {}))
+
+                def write(row: int, samples: np.ndarray) -> None:
+                    with gdal_exceptions():
+                        dataset.WriteArray(np.ascontiguousarray(samples), 0, row)
+
+                yield write
+                with gdal_exceptions():
+                    gdal.ErrorReset()
+                    dataset.FlushCache()
+                    _optimise(dataset, final, resampling)
+                    dataset = None
+                    # Closing a file writes the rest of it, and reports a full disk this way only.
+                    if gdal.GetLastErrorType() >= gdal.CE_Failure:
+                        raise RuntimeError(gdal.GetLastErrorMsg())
+            finally:
+                dataset = None
+                for leftover in final.parent.glob(f'{final.name}.*'):
+                    leftover.unlink()
+    except RasterError:
+        raise
+    except (RuntimeError, OSError) as error:
+        raise RasterError(f'{path}: cannot be written ({error})') from error
+
+
+def _optimise(dataset, path: Path, resampling: str) -> None:
+    """The file is closed when this returns."""
+    options = [
+        'COMPRESS=DEFLATE',
+        'BLOCKSIZE=512',
+        'BIGTIFF=IF_SAFER',
+        'NUM_THREADS=ALL_CPUS',
+        f'RESAMPLING={resampling}',
+    ]
+    gdal.GetDriverByName('COG').CreateCopy(str(path), dataset, options=options)

@@ -1,0 +1,47 @@
+"""A confusion matrix as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dnas_mmseg.files import atomic_path
+
+
+def save_confusion(
+    path: str | os.PathLike, matrix: np.ndarray, classes: Sequence[str], title: str = ''
+) -> None:
+    """Write a PNG: of each true class's pixels, the percentage called each class.
+
+    Args:
+        path: The file.
+        matrix: (n, n) counts, rows are true classes.
+        classes: Names.
+        title: Above the picture.
+    """
+    totals = matrix.sum(1, keepdims=True)
+    percent = 100 * np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+    n = len(classes)
+    figure = Figure(figsize=(2.2 + 0.8 * n, 1.8 + 0.7 * n), layout='constrained')
+    axes = figure.add_subplot()
+    image = axes.imshow(percent, cmap='Blues', vmin=0, vmax=100)
+    for row, column in np.ndindex(n, n):
+        colour = 'white' if percent[row, column] > 55 else '#1e293b'
+        axes.text(
+            column, row, f'{percent[row, column]:.1f}', ha='center', va='center', color=colour
+        )
+    axes.set_xticks(range(n), classes, rotation=30, ha='right')
+    shares = totals[:, 0] / max(totals.sum(), 1)
+    axes.set_yticks(
+        range(n), [f'{c} ({100 * s:.0f} %)' for c, s in zip(classes, shares, strict=True)]
+    )
+    axes.set_xlabel('map')
+    axes.set_ylabel('label (share of the pixels)')
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(image, ax=axes, label='% of the true class')
+    with atomic_path(path) as temporary:
+        FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')

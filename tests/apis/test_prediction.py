@@ -1,0 +1,170 @@
+"""Maps of many scenes, as `tools/predict.py` makes them."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner, save_checkpoint
+from mmseg.registry import MODELS
+
+from dnas_mmseg.apis.checkpoint_conversion import CheckpointError
+from dnas_mmseg.apis.prediction import choose_bands, load_segmentor, predict_scenes
+from dnas_mmseg.apis.scene_prediction import Tiling
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import Raster, read_raster, write_raster
+
+from ..conftest import ROOT, run
+
+BANDS = ('nir', 'red', 'green', 'blue')
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Path of a config, and of a checkpoint with its data's facts."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
+        'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
+    )
+    model = MODELS.build(Config.fromfile(str(config)).model)
+    meta = dict(classes=list('abcde'), palette=[[i, i, i] for i in range(5)], bands=BANDS)
+    checkpoint = tmp_path / 'best.pth'
+    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
+    save_checkpoint(content, str(checkpoint))
+    return config, checkpoint
+
+
+def scenes(folder, rng, *names, size=(60, 70), **kwargs):
+    paths = [folder / f'{name}.tif' for name in names]
+    for path in paths:
+        samples = rng.integers(1, 255, (4, *size)).astype(np.uint8)
+        write_raster(path, samples, **kwargs)
+    return paths
+
+
+def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
+    out = tmp_path / 'out'
+    command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', out, '--window', 64)
+    code, output = run(*command, '--shard', '2/3')
+    assert code == 0, output
+    assert [p.name for p in out.iterdir()] == ['b.tif']
+    written = (out / 'b.tif').stat().st_mtime_ns
+    code, output = run(*command, '--resume', '--confidence')
+    assert code == 0, output
+    assert '2 maps; 1 left out' in output
+    assert sorted(p.name for p in out.iterdir()) == ['a.tif', 'b.tif', 'c.tif', 'confidence']
+    assert sorted(p.name for p in (out / 'confidence').iterdir()) == ['a.tif', 'c.tif']
+    assert (out / 'b.tif').stat().st_mtime_ns == written
+    assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
+
+
+def test_bands_are_taken_by_name(trained, tmp_path, rng):
+    config = Config.fromfile(str(trained[0]))
+    model = load_segmentor(config, trained[1], 'cpu')
+    assert model.dataset_meta['classes'] == list('abcde')
+    (straight,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS)
+    samples = read_raster(straight)
+    turned = tmp_path / 'in/turned.tif'
+    write_raster(turned, samples[[3, 2, 0, 1]], names=('blue', 'green', 'nir', 'red'))
+    nameless = tmp_path / 'in/nameless.tif'
+    write_raster(nameless, samples[[3, 2, 0, 1]])
+    predict_scenes(model, config, [straight, turned], tmp_path / 'out', tiling=Tiling(64, 16))
+    predict_scenes(
+        model, config, [nameless], tmp_path / 'out', tiling=Tiling(64, 16),
+        bands=('blue', 'green', 'nir', 'red'),
+    )  # fmt: skip
+    maps = [read_raster(tmp_path / f'out/{name}.tif') for name in ('a', 'turned', 'nameless')]
+    assert (maps[0] == maps[1]).all()
+    assert (maps[0] == maps[2]).all()
+
+
+def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path, rng):
+    config = Config.fromfile(str(trained[0]))
+    model = load_segmentor(config, trained[1], 'cpu')
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    predict_scenes(model, config, [scene], tmp_path / 'out')
+    data = {'inputs': [torch.from_numpy(read_raster(scene))]}
+    with torch.no_grad():
+        expected = model.test_step({**data, 'data_samples': None})[0].pred_sem_seg.data[0]
+    assert (read_raster(tmp_path / 'out/a.tif')[0] == expected.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ('names', 'count', 'given', 'message'),
+    [
+        (('red', 'green', 'blue', 'swir'), 4, None, 'the model takes nir, red, green, blue; the'),
+        ((), 3, None, '3 bands without names'),
+        ((), 4, ('red', 'green'), 'has 4 bands, but 2 are named'),
+        (BANDS, 4, ('a', 'b', 'c', 'd'), 'say what they are, in file order, by --bands'),
+    ],
+)
+def test_bands_that_do_not_fit(tmp_path, names, count, given, message):
+    write_raster(tmp_path / 's.tif', np.zeros((count, 8, 8), np.uint8), names=names)
+    with Raster(tmp_path / 's.tif') as raster, pytest.raises(UserError, match=message):
+        choose_bands(raster.info, BANDS, given)
+
+
+def test_names_that_tell_nothing_are_passed_over(tmp_path):
+    names = [f'Band {i}' for i in range(1, 5)]
+    write_raster(tmp_path / 's.tif', np.zeros((4, 8, 8), np.uint8), names=names)
+    with Raster(tmp_path / 's.tif') as raster:
+        assert choose_bands(raster.info, BANDS) == [0, 1, 2, 3]
+        assert choose_bands(raster.info, ()) == [0, 1, 2, 3]
+
+
+def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):
+    config = Config.fromfile(str(trained[0]))
+    model = load_segmentor(config, trained[1], 'cpu')
+    (a,) = scenes(tmp_path / 'in', rng, 'a')
+    (twin,) = scenes(tmp_path / 'other', rng, 'a')
+    with pytest.raises(UserError, match='would have the same map'):
+        predict_scenes(model, config, [a, twin], tmp_path / 'out')
+    with pytest.raises(UserError, match='its map would overwrite it'):
+        predict_scenes(model, config, [a], tmp_path / 'in')
+    with pytest.raises(UserError, match='shard 3/2'):
+        predict_scenes(model, config, [a], tmp_path / 'out', shard=(3, 2))
+    write_raster(tmp_path / 'in/three.tif', np.zeros((3, 9, 9), np.uint8))
+    with pytest.raises(UserError, match='3 bands without names'):
+        predict_scenes(model, config, [a, tmp_path / 'in/three.tif'], tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    with pytest.raises(CheckpointError, match='does not fit the model'):
+        config.model.decode_head.num_classes = 7
+        load_segmentor(config, trained[1], 'cpu')
+
+
+@pytest.mark.parametrize(
+    'name', ['pspnet/pspnet_r18-d8_gid5.py', 'deeplabv3plus/deeplabv3plus_r18-d8_gid5.py']
+)
+def test_other_models_map_as_well(name, tmp_path, rng):
+    config = Config.fromfile(str(ROOT / 'configs' / name))
+    model = MODELS.build(config.model)
+    save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'm.pth'))
+    model = load_segmentor(config, tmp_path / 'm.pth', 'cpu')
+    assert model.dataset_meta['classes'][0] == 'built-up'
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(40, 100))
+    (target,) = predict_scenes(model, config, [scene], tmp_path / 'out', tiling=Tiling(64, 16))
+    assert read_raster(target).shape == (1, 40, 100)
+
+
+def test_a_runs_checkpoint_brings_its_classes(data_root, tmp_path):
+    """What the Runner writes has the data's facts in it, whatever the config says later."""
+    config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
+    config.merge_from_dict(
+        dict(
+            work_dir=str(tmp_path / 'run'),
+            model=dict(backbone=dict(base_channels=2), decode_head=dict(channels=8)),
+            train_cfg=dict(max_epochs=1),
+            log_level='ERROR',
+            experiment_name=tmp_path.name,
+        )
+    )
+    config.visualizer.name = tmp_path.name
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].dataset.data_root = str(data_root)
+        config[f'{split}_dataloader'].num_workers = 0
+    Runner.from_cfg(config).train()
+    config.test_dataloader = None
+    model = load_segmentor(config, tmp_path / 'run/epoch_1.pth', 'cpu')
+    assert tuple(model.dataset_meta['bands']) == BANDS
+    assert len(model.dataset_meta['classes']) == len(model.dataset_meta['palette']) == 5

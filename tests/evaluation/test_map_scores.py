@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+
+from dnas_mmseg.datasets import DatasetError
+from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
+from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.evaluation import confusion_matrix, count_map, scores
+from dnas_mmseg.raster import write_raster
+
+from ..conftest import ROOT, run
+
+TRAIN_IDS = LabelEncoding('train_id', 5)
+
+
+def pair(folder, rng, name='s', height=1100, width=40):
+    """A map and its label, with unlabelled pixels, and labelled ones that have no class."""
+    truth = rng.integers(0, 5, (height, width)).astype(np.uint8)
+    classes = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 5, truth.shape))
+    truth[:100] = 255
+    classes[90:110] = 255
+    write_raster(folder / f'maps/{name}.tif', classes.astype(np.uint8))
+    return truth, classes
+
+
+def test_every_labelled_pixel_counts_once(tmp_path, rng):
+    truth, classes = pair(tmp_path, rng)
+    write_raster(tmp_path / 's.png', truth)
+    count = count_map(tmp_path / 'maps/s.tif', tmp_path / 's.png', TRAIN_IDS)
+    expected = np.where(classes == 255, 255, truth)
+    assert np.array_equal(count.matrix, confusion_matrix(expected, classes, 5))
+    assert count.matrix.sum() == 990 * 40
+    assert count.unmapped == 10 * 40
+
+
+def test_what_cannot_be_compared(tmp_path, rng):
+    truth, _ = pair(tmp_path, rng, height=20)
+    write_raster(tmp_path / 'small.png', truth[:10])
+    with pytest.raises(DatasetError, match=r'small\.png: label of \(10, 40\) for a map of \(20'):
+        count_map(tmp_path / 'maps/s.tif', tmp_path / 'small.png', TRAIN_IDS)
+    write_raster(tmp_path / 'odd.png', np.full((20, 40), 7, np.uint8))
+    with pytest.raises(DatasetError, match=r'odd\.png at Window'):
+        count_map(tmp_path / 'maps/s.tif', tmp_path / 'odd.png', TRAIN_IDS)
+    write_raster(tmp_path / 'map.tif', np.full((20, 40), 9, np.uint8))
+    write_raster(tmp_path / 'label.png', np.zeros((20, 40), np.uint8))
+    with pytest.raises(DatasetError, match=r'map\.tif at .*: class 9, but there are 5'):
+        count_map(tmp_path / 'map.tif', tmp_path / 'label.png', TRAIN_IDS)
+
+
+def test_the_tool_scores_scenes_and_all(tmp_path, rng):
+    matrices = []
+    for name in ('a', 'b'):
+        truth, classes = pair(tmp_path, rng, name, height=200)
+        colours = np.zeros((3, *truth.shape), np.uint8)
+        for i, colour in enumerate(PALETTE):
+            colours[:, truth == i] = np.array(colour)[:, None]
+        write_raster(tmp_path / f'labels/{name}_label.tif', colours)
+        matrices.append(confusion_matrix(np.where(classes == 255, 255, truth), classes, 5))
+    code, output = run(
+        ROOT / 'tools/analysis_tools/score_maps.py', ROOT / 'configs/dnas/dnas_l12_gid5.py',
+        tmp_path / 'maps', tmp_path / 'labels', '--label-suffix', '_label',
+    )  # fmt: skip
+    assert code == 0, output
+    assert '800 labelled pixels have no class' in output
+    written = json.loads((tmp_path / 'maps/scores.json').read_text())
+    assert set(written) == {'a', 'b', 'all'}
+    total = sum(matrices)
+    assert written['all']['confusion'] == total.tolist()
+    assert written['all']['classes'] == list(CLASSES)
+    for name, matrix in (('a', matrices[0]), ('b', matrices[1]), ('all', total)):
+        assert written[name]['mIoU'] == pytest.approx(scores(matrix)['mIoU'], abs=1e-6)
+    assert (tmp_path / 'maps/confusion.png').stat().st_size > 5000
