@@ -83,6 +83,8 @@ def main() -> None:
         skipped = (
             f'; {len(args.scenes) - len(maps)} left out' if len(maps) < len(args.scenes) else ''
         )
+        for note in (note for notes in maps.values() for note in notes):
+            print(f'note: {note}')
         print(f'{args.out_dir}: {len(maps)} maps{skipped}')
 
 

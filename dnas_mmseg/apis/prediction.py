@@ -116,7 +116,7 @@ def predict_scenes(
     tiling: Tiling = Tiling(),  # noqa: B008
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
     **options,
-) -> list[Path]:
+) -> dict[Path, list[str]]:
     """Map scenes, one after another.
 
     Args:
@@ -132,7 +132,7 @@ def predict_scenes(
         **options: See :func:`predict_scene`.
 
     Returns:
-        The maps written now.
+        The maps written now, with what was passed over in each.
 
     Raises:
         UserError: Two scenes have one name, a scene lacks a band, or the shard makes no sense.
@@ -154,19 +154,17 @@ def predict_scenes(
         if not (resume and target.is_file()):
             with Raster(scene) as raster:  # all are looked at before the first is mapped
                 chosen[target] = choose_bands(raster.info, wanted, bands)
+    notes = {}
     for target, indices in chosen.items():
-        scene = targets[target]
-        notes = predict_scene(
+        notes[target] = predict_scene(
             model,
-            scene,
+            targets[target],
             target,
             classes=model.dataset_meta['classes'],
             palette=model.dataset_meta['palette'],
             bands=indices,
             tiling=tiling,
-            advance=track(Path(scene).name),
+            advance=track(Path(targets[target]).name),
             **options,
         )
-        for note in notes:
-            print(f'note: {note}')
-    return list(chosen)
+    return notes
