@@ -16,10 +16,20 @@ from torch import Tensor, nn
 
 from dnas_mmseg.datasets.tiling import tile_windows
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Window, nodata_mask, write_strips
+from dnas_mmseg.raster import (
+    Raster,
+    RasterError,
+    RasterInfo,
+    Window,
+    block_cache,
+    nodata_mask,
+    write_strips,
+)
 
 NODATA = 255
 _AHEAD = 3
+_CACHE = 256 * 2**20
+"""Bytes of blocks that GDAL may keep: the rows that two rows of windows share."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,7 @@ def predict_scene(
     scale = dict(height=info.height, width=info.width, crs=info.crs, transform=info.transform)
     metadata = {f'class_{i}': name for i, name in enumerate(classes)}
     with ExitStack() as stack:
+        stack.enter_context(block_cache(_CACHE))
         writers = [
             stack.enter_context(
                 write_strips(
@@ -309,9 +320,11 @@ def _write(writers: list, ready: _Ready, confidence: bool, probabilities: bool) 
     classes = ready.probabilities.argmax(0).astype(np.uint8)
     classes[ready.missing] = NODATA
     writers[0](ready.row, classes[None])
+    others = iter(writers[1:])
+    if not (confidence or probabilities):
+        return
     percent = np.rint(100 * ready.probabilities).astype(np.uint8)
     percent[:, ready.missing] = NODATA
-    others = iter(writers[1:])
     if confidence:
         next(others)(ready.row, percent.max(0, keepdims=True))
     if probabilities:

@@ -1,6 +1,6 @@
 """The only place that knows GDAL: exact reading whatever the tags, windows, atomic writing."""
 
-from ._gdal import RasterError
+from ._gdal import RasterError, block_cache
 from .bands import RGB, band_names
 from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
 from .strips import write_strips
@@ -13,6 +13,7 @@ __all__ = [
     'RasterInfo',
     'Window',
     'band_names',
+    'block_cache',
     'nodata_mask',
     'read_raster',
     'write_raster',

@@ -24,7 +24,7 @@ except ImportError as error:
         _INSTALL.format(problem='GDAL was built without numpy (osgeo.gdal_array is missing).')
     ) from error
 
-__all__ = ['RasterError', 'gdal', 'gdal_array', 'gdal_exceptions']
+__all__ = ['RasterError', 'block_cache', 'gdal', 'gdal_array', 'gdal_exceptions']
 
 
 class RasterError(UserError, OSError):
@@ -43,3 +43,18 @@ def gdal_exceptions() -> Iterator[None]:
         gdal.PopErrorHandler()
         if not before:
             gdal.DontUseExceptions()
+
+
+@contextmanager
+def block_cache(limit: int) -> Iterator[None]:
+    """Keep at most ``limit`` bytes of blocks in memory; GDAL's own limit is 5 % of all RAM.
+
+    Args:
+        limit: In bytes. A smaller limit that is set already stays.
+    """
+    before = gdal.GetCacheMax()
+    gdal.SetCacheMax(min(before, limit))
+    try:
+        yield
+    finally:
+        gdal.SetCacheMax(before)
