@@ -135,7 +135,7 @@ def predict_scene(
             f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '
             f'{chosen} (from 0)'
         )
-    scale = dict(height=info.height, width=info.width, crs=info.crs, transform=info.transform)
+    grid = dict(height=info.height, width=info.width, crs=info.crs, transform=info.transform)
     metadata = {f'class_{i}': name for i, name in enumerate(classes)}
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
@@ -143,7 +143,7 @@ def predict_scene(
             stack.enter_context(
                 write_strips(
                     target,
-                    **scale,
+                    **grid,
                     nodata=NODATA,
                     palette=palette,
                     metadata=metadata,
@@ -158,7 +158,7 @@ def predict_scene(
             if wanted_too:
                 path = target.parent / kind / target.name
                 writer = write_strips(
-                    path, **scale, names=names, nodata=NODATA, resampling='AVERAGE'
+                    path, **grid, names=names, nodata=NODATA, resampling='AVERAGE'
                 )
                 writers.append(stack.enter_context(writer))
         strips = _Strips(len(classes), info, tiling)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -49,10 +49,10 @@ class Lattice(BaseModule):
 
     Args:
         architecture: Nodes and edges.
-        build_cell: Makes an edge's cell from its target's spec and the channels in and out.
         in_channels: Bands of the input.
-        base_channels: Channels at stride 4; an even number.
-        prune: Leave out what cannot influence the output.
+        base_channels: Channels at stride 4; an even number. The paper's networks have 40.
+        prune: Leave out what cannot influence the output. With False everything the architecture
+            lists is built, as the authors' checkpoints have it; the output is the same.
         norm_cfg: Normalisation layer.
         with_cp: Recompute the cells' activations in backward to save memory.
         init_cfg: Initialisation on top of the paper's: kaiming-normal cells.
@@ -68,14 +68,12 @@ class Lattice(BaseModule):
     def __init__(
         self,
         architecture: DNASArchitecture,
-        build_cell: Callable[[NodeSpec, int, int], nn.Module],
-        *,
-        in_channels: int,
-        base_channels: int,
-        prune: bool,
-        norm_cfg: dict,
-        with_cp: bool,
-        init_cfg: dict | list[dict] | None,
+        in_channels: int = 4,
+        base_channels: int = 40,
+        prune: bool = True,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if base_channels < 2 or base_channels % 2:
@@ -93,10 +91,11 @@ class Lattice(BaseModule):
             {
                 node_key(spec.node): nn.ModuleDict(
                     {
-                        node_key(source): build_cell(
+                        node_key(source): self.build_cell(
                             spec,
                             base_channels * 2**source.scale,
                             base_channels * 2**spec.node.scale,
+                            norm_cfg,
                         )
                         for source in spec.inputs
                     }
@@ -107,6 +106,12 @@ class Lattice(BaseModule):
         )
         self._steps = self._schedule()
         self.register_load_state_dict_pre_hook(_refuse_other_architecture)
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> nn.Module:
+        """What an edge into a node does to its input: a subclass says it."""
+        raise NotImplementedError
 
     def init_weights(self) -> None:
         """Cells kaiming-normal, the stem as torch does; then what ``init_cfg`` says."""

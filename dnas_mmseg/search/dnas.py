@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -62,14 +63,7 @@ def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
             node = Node(layer, scale)
             specs.append(NodeSpec(node, _neighbours(node, before)))
         specs.append(NodeSpec(Node(layer, core), (STEM, *earlier)))
-    return DNASArchitecture(
-        name=architecture.name,
-        level='connection',
-        layers=architecture.layers,
-        path=architecture.path,
-        nodes=tuple(specs),
-        provenance=architecture.provenance,
-    )
+    return replace(architecture, level='connection', nodes=tuple(specs))
 
 
 def core_edges(path: Sequence[int]) -> frozenset[Edge]:
@@ -114,14 +108,7 @@ def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASA
         if inputs:
             specs.append(NodeSpec(node, inputs))
             fed.add(node)
-    return DNASArchitecture(
-        name=lattice.name,
-        level='connection',
-        layers=lattice.layers,
-        path=lattice.path,
-        nodes=tuple(specs),
-        provenance=lattice.provenance,
-    ).pruned()
+    return replace(lattice, nodes=tuple(specs)).pruned()
 
 
 def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArchitecture:
@@ -139,14 +126,7 @@ def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArch
         spec._replace(operations=tuple(np.array(OPERATIONS)[row].tolist()) if spec.inputs else ())
         for spec, row in zip(architecture.nodes, chosen, strict=True)
     )
-    return DNASArchitecture(
-        name=architecture.name,
-        level='cell',
-        layers=architecture.layers,
-        path=architecture.path,
-        nodes=nodes,
-        provenance=architecture.provenance,
-    ).pruned()
+    return replace(architecture, level='cell', nodes=nodes).pruned()
 
 
 def top_operations(scores: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from dnas_mmseg.architectures import Architecture, load_architecture
+from dnas_mmseg.architectures.dnas import NodeSpec
 
 from ..lattice import Lattice
 from ..operations import Cell
@@ -20,13 +21,7 @@ class DNAS(Lattice):
 
     Args:
         architecture: Published name, JSON path, document or value of level ``'cell'``.
-        in_channels: Bands of the input.
-        base_channels: Channels at stride 4; an even number. The paper's networks have 40.
-        prune: Leave out what cannot influence the output. With False everything the architecture
-            lists is built, as the authors' checkpoints have it; the output is the same.
-        norm_cfg: Normalisation layer.
-        with_cp: Recompute the cells' activations in backward to save memory.
-        init_cfg: Initialisation on top of the paper's: kaiming-normal cells.
+        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
 
     Attributes:
         architecture: What is built, after pruning.
@@ -36,27 +31,16 @@ class DNAS(Lattice):
     """
 
     def __init__(
-        self,
-        architecture: str | os.PathLike | Mapping | Architecture,
-        in_channels: int = 4,
-        base_channels: int = 40,
-        prune: bool = True,
-        norm_cfg: dict = dict(type='BN'),  # noqa: B006
-        with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs
     ) -> None:
         architecture = load_architecture(architecture)
         architecture.require('dnas', 'cell', by='backbone DNAS')
-        super().__init__(
-            architecture,
-            lambda spec, c_in, c_out: Cell(spec.operations, c_in, c_out, norm_cfg),
-            in_channels=in_channels,
-            base_channels=base_channels,
-            prune=prune,
-            norm_cfg=norm_cfg,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(architecture, *args, **kwargs)
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> Cell:
+        return Cell(spec.operations, in_channels, out_channels, norm_cfg)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, in_channels, H, W) to the live nodes of the last layer, finest first.

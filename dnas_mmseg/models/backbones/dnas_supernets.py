@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -33,26 +34,14 @@ class _LightSupernet(Lattice, Supernet):
     ``betas`` has the shape (edges,), in the order of ``architecture.edges``.
     """
 
-    def __init__(
-        self,
-        lattice: DNASArchitecture,
-        in_channels: int = 4,
-        base_channels: int = 40,
-        norm_cfg: dict = dict(type='BN'),  # noqa: B006
-        with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(
-            lattice,
-            lambda spec, c_in, c_out: LightCell(c_in, c_out, norm_cfg),
-            in_channels=in_channels,
-            base_channels=base_channels,
-            prune=False,
-            norm_cfg=norm_cfg,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+    def __init__(self, lattice: DNASArchitecture, *args, **kwargs) -> None:
+        super().__init__(lattice, *args, **kwargs)
         self.betas = architecture_parameter(len(lattice.edges))
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> LightCell:
+        return LightCell(in_channels, out_channels, norm_cfg)
 
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
         return {'betas': self.betas}
@@ -65,9 +54,9 @@ class _LightSupernet(Lattice, Supernet):
         """Map images (N, in_channels, H, W) to the nodes of the last layer, finest first."""
         return self.run(x, self.edge_weights(self.betas))
 
+    @abstractmethod
     def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor | None]]:
         """What a node multiplies the cells of its inputs by; None leaves a cell as it is."""
-        raise NotImplementedError
 
     def _by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
         """Values of the edges, cut into those of each node."""
@@ -84,11 +73,7 @@ class DNASPathSupernet(_LightSupernet):
 
     Args:
         layers: Number of layers, at least 4.
-        in_channels: Bands of the input.
-        base_channels: Channels at stride 4.
-        norm_cfg: Normalisation layer.
-        with_cp: Recompute the cells' activations in backward to save memory.
-        init_cfg: Initialisation on top of the paper's.
+        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
     """
 
     def __init__(self, layers: int, *args, **kwargs) -> None:
@@ -126,7 +111,7 @@ class DNASConnectionSupernet(_LightSupernet):
             the softmax over a node's edges, in which the core edge takes its share although its
             weight is fixed; kept where beta > 0. There the beta of an edge that is its node's only
             one never gets a gradient.
-        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`DNASPathSupernet`.
+        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
 
     Raises:
         ArchitectureError: The architecture is of another space or level.
@@ -183,38 +168,26 @@ class DNASCellSupernet(Lattice, Supernet):
 
     Args:
         architecture: Published name, JSON path, document or value of level ``'connection'``.
-        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`DNASPathSupernet`.
-        prune: Leave out what cannot influence the output.
+        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
 
     Raises:
         ArchitectureError: The architecture is of another space or level.
     """
 
     def __init__(
-        self,
-        architecture: str | os.PathLike | Mapping | Architecture,
-        in_channels: int = 4,
-        base_channels: int = 40,
-        prune: bool = True,
-        norm_cfg: dict = dict(type='BN'),  # noqa: B006
-        with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs
     ) -> None:
         architecture = load_architecture(architecture)
         architecture.require('dnas', 'connection', by='backbone DNASCellSupernet')
-        super().__init__(
-            architecture,
-            lambda spec, c_in, c_out: Cell(OPERATIONS, c_in, c_out, norm_cfg),
-            in_channels=in_channels,
-            base_channels=base_channels,
-            prune=prune,
-            norm_cfg=norm_cfg,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(architecture, *args, **kwargs)
         specs = self.architecture.nodes
         self.alphas = architecture_parameter(len(specs), len(OPERATIONS))
         self.decisions = tuple(Decision('operation', spec.node, OPERATIONS) for spec in specs)
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> Cell:
+        return Cell(OPERATIONS, in_channels, out_channels, norm_cfg)
 
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
         return {'alphas': self.alphas}
