@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    data_preprocessor=dict(mean=[131.28, 142.08, 106.35, 209.31], std=[44.23, 33.07, 26.65, 32.69]),
+    data_preprocessor=dict(mean={{_base_.band_mean}}, std={{_base_.band_std}}),
     backbone=dict(architecture='dnas_l12_gid5'),
 )
 auto_scale_lr = dict(base_batch_size=4)

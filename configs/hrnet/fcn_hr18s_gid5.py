@@ -1,11 +1,6 @@
-_base_ = './fcn_hr18_gid5.py'
-model = dict(
-    backbone=dict(
-        extra=dict(
-            stage1=dict(num_blocks=(2,)),
-            stage2=dict(num_blocks=(2, 2)),
-            stage3=dict(num_modules=3, num_blocks=(2, 2, 2)),
-            stage4=dict(num_modules=2, num_blocks=(2, 2, 2, 2)),
-        ),
-    ),
-)
+_base_ = [
+    '../_base_/models/fcn_hr18s.py',
+    '../_base_/datasets/gid5.py',
+    '../_base_/schedules/dnas_200e.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,6 +1,6 @@
-_base_ = './pspnet_r50-d8_gid5.py'
-model = dict(
-    backbone=dict(depth=18),
-    decode_head=dict(in_channels=512, channels=128),
-    auxiliary_head=dict(in_channels=256, channels=64),
-)
+_base_ = [
+    '../_base_/models/pspnet_r18-d8.py',
+    '../_base_/datasets/gid5.py',
+    '../_base_/schedules/dnas_200e.py',
+    '../_base_/default_runtime.py',
+]

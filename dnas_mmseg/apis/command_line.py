@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist, is_distributed
 from mmengine.logging import print_log
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.errors import UserError
@@ -34,6 +42,26 @@ def user_errors() -> Iterator[None]:
         sys.exit(f'error: {message}')
     except KeyboardInterrupt:
         sys.exit('interrupted')
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Show progress with the time that is left.
+
+    Yields:
+        ``track(name)``: a new bar, as a function of how much is done and how much there is.
+    """
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns) as progress:
+
+        def track(name: str) -> Callable[[int, int], None]:
+            task = progress.add_task(name, total=None)
+            return lambda done, total: progress.update(task, completed=done, total=total)
+
+        yield track
 
 
 def config_parser(description: str) -> argparse.ArgumentParser:

@@ -53,6 +53,16 @@ class PairReport:
     squares: np.ndarray | None = None
 
 
+def band_sums(
+    samples: np.ndarray, nodata: tuple[float | None, ...]
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Valid pixels of an image, and each band's sum and sum of squares over them, float64."""
+    missing = nodata_mask(samples, nodata)
+    values = samples.reshape(len(samples), -1) if missing is None else samples[:, ~missing]
+    values = values.astype(np.float64)
+    return values.shape[1], values.sum(1), (values**2).sum(1)
+
+
 def inspect_pair(
     pair: tuple[str, str | None], expected: Expectation, statistics: bool = False
 ) -> PairReport:
@@ -75,7 +85,8 @@ def inspect_pair(
                     f'{image_path}: samples are {info.dtype}, expected {expected.dtype}'
                 )
             if statistics:
-                _sum_up(raster.read(), info.nodata, report)
+                sums = band_sums(raster.read(), info.nodata)
+                report.pixels, report.totals, report.squares = sums
         if label_path is not None:
             with Raster(label_path) as raster:
                 samples = raster.read()
@@ -218,14 +229,6 @@ def _check_bands(info, expected: Expectation) -> list[str]:
             f'data set says {", ".join(bands)}'
         ]
     return []
-
-
-def _sum_up(samples: np.ndarray, nodata: tuple, report: PairReport) -> None:
-    missing = nodata_mask(samples, nodata)
-    values = samples.reshape(len(samples), -1) if missing is None else samples[:, ~missing]
-    values = values.astype(np.float64)
-    report.pixels = values.shape[1]
-    report.totals, report.squares = values.sum(1), (values**2).sum(1)
 
 
 def _size(shape: tuple[int, ...]) -> str:

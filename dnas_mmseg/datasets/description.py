@@ -64,12 +64,21 @@ class DatasetDescription:
             DatasetError: The file is there but is not what it should be.
         """
         path = Path(root or '.') / FILE_NAME
-        if root is None or not path.is_file():
-            return cls()
+        return cls() if root is None or not path.is_file() else cls.load_file(path)
+
+    @classmethod
+    def load_file(cls, path: str | os.PathLike) -> DatasetDescription:
+        """Read a description from a file of any name.
+
+        Raises:
+            DatasetError: It is not there, or not what it should be.
+        """
         try:
-            content = json.loads(path.read_text(encoding='utf-8'))
+            content = json.loads(Path(path).read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            raise DatasetError(f'{path}: no such file') from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DatasetError(f'{path} is not complete JSON ({error}): convert again') from None
+            raise DatasetError(f'{path} is not complete JSON ({error}): write it again') from None
         known = {f.name for f in fields(cls)}
         if not isinstance(content, dict) or not set(content) <= known:
             odd = sorted(set(content) - known) if isinstance(content, dict) else 'no object'

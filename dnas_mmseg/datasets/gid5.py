@@ -15,36 +15,50 @@ PALETTE = ((255, 0, 0), (0, 255, 0), (0, 255, 255), (255, 255, 0), (0, 0, 255))
 """The colours of the distributed label images; unlabelled is black."""
 
 BANDS = ('nir', 'red', 'green', 'blue')
-"""File order of the 8-bit images; the 16-bit ones are blue, green, red, nir."""
+"""File order of the 8-bit images."""
 
 
 class Release(NamedTuple):
-    """How a release lays out its files."""
+    """How a release lays out its files, as :func:`dnas_mmseg.datasets.scenes.find_scenes` reads."""
 
     images: str
     labels: str
-    label_suffix: str
     label_convention: str
+    bands: tuple[str, ...] = BANDS
 
 
-RELEASES = (
-    Release('image_NirRGB', 'label_5classes', '_label', 'rgb'),
-    Release('Image__8bit_NirRGB', 'Annotation__index', '_5label', 'index'),
-    Release('Image__8bit_NirRGB', 'GID5/Annotation__index', '_5label', 'index'),
-)
+RELEASES = {
+    8: (
+        Release('image_NirRGB/*', 'label_5classes/{name}_label.*', 'rgb'),
+        Release('Image__8bit_NirRGB/*', 'Annotation__index/{name}_5label.*', 'index'),
+        Release('Image__8bit_NirRGB/*', 'GID5/Annotation__index/{name}_5label.*', 'index'),
+    ),
+    16: (
+        Release('Image_16bit_BGRNir/*', 'Annotation__index/{name}_5label.*', 'index', BANDS[::-1]),
+        Release(
+            'Image_16bit_BGRNir/*', 'GID5/Annotation__index/{name}_5label.*', 'index', BANDS[::-1]
+        ),
+    ),
+}
+"""By the bits of a sample; the 16-bit images are blue, green, red, nir."""
 
 
-def find_release(root: Path) -> Release:
+def find_release(root: Path, bits: int = 8) -> Release:
     """Which release was unpacked into a folder.
+
+    Args:
+        root: The folder.
+        bits: Of the images' samples, 8 or 16.
 
     Raises:
         DatasetError: None; the message says what is expected.
     """
-    for release in RELEASES:
-        if (root / release.images).is_dir() and (root / release.labels).is_dir():
+    folders = [(str(Path(r.images).parent), str(Path(r.labels).parent)) for r in RELEASES[bits]]
+    for release, (images, labels) in zip(RELEASES[bits], folders, strict=True):
+        if (root / images).is_dir() and (root / labels).is_dir():
             return release
-    expected = '; or '.join(f'{release.images}/ and {release.labels}/' for release in RELEASES)
-    raise DatasetError(f'{root}: no release of GID-5 is there. Expected {expected}')
+    expected = '; or '.join(f'{images} and {labels}' for images, labels in folders)
+    raise DatasetError(f'{root}: no {bits}-bit release of GID-5 is there. Expected {expected}')
 
 
 @DATASETS.register_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,12 +50,11 @@ class LabelEncoding:
                 f'for {self.num_classes} classes'
             )
 
-    def encode(self, samples: np.ndarray, *, strict: bool = True) -> np.ndarray:
+    def encode(self, samples: np.ndarray) -> np.ndarray:
         """Train ids.
 
         Args:
             samples: (1, height, width) integers, or (3, height, width) colours.
-            strict: Refuse unknown values; with False they become 255.
 
         Returns:
             uint8 (height, width).
@@ -63,14 +63,49 @@ class LabelEncoding:
             LabelError: Unknown values, with what they are and how many pixels have them; or the
                 wrong number of bands.
         """
+        ids, unknown = self.encode_known(samples)
+        if unknown:
+            hint = ''
+            if self.convention != 'rgb':
+                other = self.looks_like({int(v) for v in np.unique(samples[0])})
+                if other:
+                    hint = f". This looks like label_convention='{other}'"
+            raise LabelError(self.complaint(unknown) + hint)
+        return ids
+
+    def encode_known(self, samples: np.ndarray) -> tuple[np.ndarray, Counter[str]]:
+        """Train ids with 255 where a value is unknown, and the pixels of each unknown value.
+
+        Args:
+            samples: As for :meth:`encode`.
+
+        Raises:
+            LabelError: The wrong number of bands.
+        """
         if self.convention == 'rgb':
             ids = self._encode_colours(samples)
         else:
             ids = self._encode_indices(samples)
-        if strict and (ids == _INVALID).any():
-            raise LabelError(self._complaint(samples, ids == _INVALID))
-        ids[ids == _INVALID] = IGNORE
-        return ids.astype(np.uint8)
+        odd, unknown = ids == _INVALID, Counter()
+        if odd.any():
+            values, counts = np.unique(samples[:3, odd].T, axis=0, return_counts=True)
+            for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+                unknown[str(tuple(value) if len(value) > 1 else value[0])] = count
+            ids[odd] = IGNORE
+        return ids.astype(np.uint8), unknown
+
+    def complaint(self, unknown: Counter[str]) -> str:
+        """A sentence on unknown values: which, how often, and what the convention has."""
+        shown = ', '.join(f'{value} ({count} pixels)' for value, count in unknown.most_common(5))
+        more = ', ...' if len(unknown) > 5 else ''
+        allowed = {
+            'train_id': f'0 .. {self.num_classes - 1} and {IGNORE} (unlabelled)',
+            'index': f'1 .. {self.num_classes} and 0 (unlabelled)',
+            'rgb': "the palette's colours",
+        }[self.convention]
+        return (
+            f"label values {shown}{more} are unknown: convention '{self.convention}' has {allowed}"
+        )
 
     def looks_like(self, values: set[int]) -> str | None:
         """The other integer convention, if the values seen in many files fit that one instead.
@@ -123,29 +158,6 @@ class LabelEncoding:
         place = np.searchsorted(known, colours, sorter=order).clip(max=len(known) - 1)
         nearest = order[place]
         return np.where(known[nearest] == colours, ids[nearest], _INVALID)
-
-    def _complaint(self, samples: np.ndarray, unknown: np.ndarray) -> str:
-        values, counts = np.unique(samples[:3, unknown].T, axis=0, return_counts=True)
-        shown = sorted(zip(counts, values.tolist(), strict=True), reverse=True)[:5]
-        listed = ', '.join(
-            f'{tuple(value) if len(value) > 1 else value[0]} ({count} pixels)'
-            for count, value in shown
-        )
-        more = ', ...' if len(values) > 5 else ''
-        allowed = {
-            'train_id': f'0 .. {self.num_classes - 1} and {IGNORE} (unlabelled)',
-            'index': f'1 .. {self.num_classes} and 0 (unlabelled)',
-            'rgb': "the palette's colours",
-        }[self.convention]
-        hint = ''
-        if self.convention != 'rgb':
-            other = self.looks_like({int(v) for v in np.unique(samples[0])})
-            if other:
-                hint = f". This looks like label_convention='{other}'"
-        return (
-            f"label values {listed}{more} are unknown: convention '{self.convention}' has {allowed}"
-            f'{hint}'
-        )
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:

@@ -17,9 +17,12 @@ import numpy as np
 
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 
+from .checks import Expectation, inspect_pairs
+from .conversion import describe_data_root
 from .description import DatasetDescription, DatasetError
 from .gid5 import CLASSES, PALETTE
-from .tiling import SPLITS, describe_data_root
+from .labels import LabelEncoding
+from .scenes import SPLITS
 
 BANDS = ('red', 'green', 'blue', 'nir')
 SPLIT_LIST = Path(__file__).with_name('naip_rgbn_split.csv')
@@ -68,9 +71,12 @@ def convert_naip(
         write_raster(out / pair[0], samples, names=BANDS, crs=info.crs, transform=info.transform)
         write_raster(out / pair[1], _INDEX[classes], palette=((0, 0, 0), *PALETTE))
         pairs[tile['split']].append(pair)
+    expected = Expectation(BANDS, None, LabelEncoding('index', len(CLASSES)))
+    training = [tuple(str(out / path) for path in pair) for pair in pairs['train']]
     return describe_data_root(
         out,
         pairs,
+        inspect_pairs(training, expected, statistics=True),
         classes=CLASSES,
         palette=PALETTE,
         bands=BANDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +24,19 @@ class MapCount:
     Attributes:
         matrix: int64 (classes, classes), rows are true classes.
         unmapped: Labelled pixels to which the map gives no class; they are in no score.
+        unknown: Unknown label values, with their pixels; they are in no score.
     """
 
     matrix: np.ndarray
     unmapped: int
+    unknown: Counter[str]
 
 
 def count_map(
-    prediction: str | os.PathLike, label: str | os.PathLike, labels: LabelEncoding
+    prediction: str | os.PathLike,
+    label: str | os.PathLike,
+    labels: LabelEncoding,
+    max_unknown: float = 0.001,
 ) -> MapCount:
     """Compare a map with its label scene, a strip at a time.
 
@@ -38,12 +44,14 @@ def count_map(
         prediction: Class map of train ids, 255 where there is no class.
         label: Label scene of the same size.
         labels: How the label scene is to be read.
+        max_unknown: Share of the pixels that may have unknown label values.
 
     Raises:
-        DatasetError: The sizes differ, or a value is no class.
+        DatasetError: The sizes differ, a value of the map is no class, or more label values are
+            unknown.
     """
     n = labels.num_classes
-    matrix, unmapped = np.zeros((n, n), np.int64), 0
+    matrix, unmapped, unknown = np.zeros((n, n), np.int64), 0, Counter()
     with Raster(prediction) as predicted, Raster(label) as truth:
         shape = predicted.info.shape
         if truth.info.shape != shape:
@@ -52,9 +60,12 @@ def count_map(
             window = Window(row, 0, min(_ROWS, shape[0] - row), shape[1])
             classes = predicted.read(window)[0]
             try:
-                ids = labels.encode(truth.read(window))
+                ids, odd_labels = labels.encode_known(truth.read(window))
             except LabelError as error:
-                raise DatasetError(f'{label} at {window}: {error}') from None
+                raise DatasetError(f'{label}: {error}') from None
+            unknown.update(odd_labels)
+            if unknown.total() > max_unknown * shape[0] * shape[1]:
+                raise DatasetError(f'{label} up to {window}: {labels.complaint(unknown)}')
             odd = (classes >= n) & (classes != IGNORE)
             if odd.any():
                 raise DatasetError(
@@ -63,4 +74,4 @@ def count_map(
             missing = (classes == IGNORE) & (ids != IGNORE)
             unmapped += int(missing.sum())
             matrix += confusion_matrix(np.where(missing, IGNORE, ids), classes, n)
-    return MapCount(matrix, unmapped)
+    return MapCount(matrix, unmapped, unknown)

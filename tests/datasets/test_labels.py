@@ -30,8 +30,10 @@ def test_unknown_values_are_counted():
     label = np.array([[[0, 7, 7, 9, 255]]], np.uint8)
     with pytest.raises(LabelError, match=r'7 \(2 pixels\), 9 \(1 pixels\).*0 \.\. 4 and 255'):
         encoding.encode(label)
-    np.testing.assert_array_equal(encoding.encode(label, strict=False), [[0, 255, 255, 255, 255]])
-    with pytest.raises(LabelError, match=r'300 \(1 pixels\), -1 \(1 pixels\)'):
+    ids, unknown = encoding.encode_known(label)
+    np.testing.assert_array_equal(ids, [[0, 255, 255, 255, 255]])
+    assert unknown == {'7': 2, '9': 1}
+    with pytest.raises(LabelError, match=r'-1 \(1 pixels\), 300 \(1 pixels\)'):
         encoding.encode(np.array([[[300, -1, 0]]], np.int16))
     with pytest.raises(LabelError, match=r'\(1, 2, 3\) \(1 pixels\)'):
         LabelEncoding('rgb', 5, PALETTE).encode(np.array([[[1]], [[2]], [[3]]], np.uint8))

@@ -1,22 +1,25 @@
-import shutil
-
 import numpy as np
 import pytest
 
-from dnas_mmseg.datasets import DatasetError, GID5Dataset
+from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
-from dnas_mmseg.datasets.synthetic import make_scene, write_scenes
-from dnas_mmseg.datasets.tiling import (
-    Scene,
-    cut_scenes,
-    find_scenes,
-    scenes_from_lists,
-    split_scenes,
-    tile_windows,
-)
-from dnas_mmseg.raster import Raster, read_raster
+from dnas_mmseg.datasets.scenes import Scene
+from dnas_mmseg.datasets.tiling import Cut, check_scene, cut_windows, tile_windows
+from dnas_mmseg.raster import Raster, Window, read_raster, write_raster
 
-FACTS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
+
+def a_cut(**changes):
+    facts = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='train_id')
+    return Cut(**{**facts, 'size': 32, 'stride': 32, **changes})
+
+
+def a_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):
+    """Samples, train ids, and the scene on disk."""
+    samples = rng.integers(1, high, (4, *size)).astype(dtype)
+    ids = rng.integers(0, 5, size).astype(np.uint8)
+    write_raster(folder / 's.tif', samples, **kwargs)
+    write_raster(folder / 's.png', ids)
+    return samples, ids, Scene('s', folder / 's.tif', folder / 's.png')
 
 
 def test_a_gid5_scene_has_210_tiles_that_cover_it():
@@ -31,123 +34,114 @@ def test_a_gid5_scene_has_210_tiles_that_cover_it():
     assert len(tile_windows(512, 1024, 512, 256)) == 3
 
 
-@pytest.fixture(scope='module')
-def scenes_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp('scenes')
-    write_scenes(root, count=5, size=96)
-    return root
-
-
-def scenes(root):
-    return find_scenes(root / 'image_NirRGB', root / 'label_5classes', '_label')
-
-
-def test_tiles_are_the_scenes_samples_with_their_place(scenes_root, tmp_path):
-    splits = split_scenes(scenes(scenes_root), (0.6, 0.2, 0.2))
-    description = cut_scenes(splits, tmp_path, size=40, **FACTS)
-    assert {split: len(s) for split, s in splits.items()} == {'train': 3, 'val': 1, 'test': 1}
-    dataset = GID5Dataset(data_root=str(tmp_path), ann_file='train.txt', check_files=27)
-    assert len(dataset) == 3 * 9
-    scene = splits['train'][0]
-    name = f'{scene.name}_56_40'
-    stored, label = make_scene(96, int(scene.name.split('L1A')[1].split('-')[0]))
-    image = tmp_path / f'images/{name}.tif'
-    np.testing.assert_array_equal(read_raster(image), stored[:, 56:96, 40:80])
+def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
+    transform = (5e5, 4.0, 0.0, 3e6, 0.0, -4.0)
+    samples, ids, scene = a_scene(tmp_path, rng, transform=transform)
+    (tile,), unknown = cut_windows(scene, [Window(16, 8, 32, 32)], a_cut(), tmp_path / 'out')
+    assert tile.paths == ('images/s_16_8.tif', 'labels/s_16_8.png')
+    assert not unknown
+    part = samples[:, 16:48, 8:40]
+    np.testing.assert_array_equal(read_raster(tmp_path / 'out' / tile.paths[0]), part)
     np.testing.assert_array_equal(
-        read_raster(tmp_path / f'labels/{name}.png')[0], label[56:96, 40:80]
+        read_raster(tmp_path / 'out' / tile.paths[1])[0], ids[16:48, 8:40]
     )
-    whole, tile = Raster(scene.image).info, Raster(image).info
-    assert tile.crs == whole.crs
-    assert tile.transform[0] == whole.transform[0] + 40 * 4
-    assert tile.transform[3] == whole.transform[3] - 56 * 4
-    assert tile.names == BANDS
-    assert description.class_shares == pytest.approx(
-        tuple(
-            np.bincount(
-                np.concatenate([read_raster(p)[0] for _, p in dataset.pairs], axis=None),
-                minlength=256,
-            )[:5]
-            / sum((read_raster(p)[0] != 255).sum() for _, p in dataset.pairs)
-        ),
-        abs=1e-6,
-    )
+    info = Raster(tmp_path / 'out' / tile.paths[0]).info
+    assert info.transform == (5e5 + 8 * 4, 4.0, 0.0, 3e6 - 16 * 4, 0.0, -4.0)
+    assert info.names == BANDS
+    assert tile.pixels == 32 * 32
+    np.testing.assert_allclose(tile.totals, part.sum((1, 2), dtype=float))
+    assert tile.class_pixels == tuple(np.bincount(ids[16:48, 8:40].ravel(), minlength=5))
 
 
-def test_a_scene_smaller_than_a_tile_is_padded_and_ignored_there(scenes_root, tmp_path):
-    cut_scenes({'train': scenes(scenes_root)[:1]}, tmp_path, size=128, **FACTS)
-    (pair,) = (tmp_path / 'train.txt').read_text().splitlines()
-    image, label = (read_raster(tmp_path / part) for part in pair.split('\t'))
-    assert image.shape == (4, 128, 128)
-    assert (label[0, 96:] == 255).all()
-    assert (label[0, :, 96:] == 255).all()
-    assert (image[:, 96:] == 0).all()
+def test_where_the_scene_ends_a_tile_is_padded_and_ignored(tmp_path, rng):
+    samples, _, scene = a_scene(tmp_path, rng, size=(20, 24))
+    (tile,), _ = cut_windows(scene, tile_windows(20, 24, 32, 32), a_cut(), tmp_path)
+    image, label = (read_raster(tmp_path / path) for path in tile.paths)
+    assert (tile.height, tile.width, tile.size) == (20, 24, 32)
+    np.testing.assert_array_equal(image[:, :20, :24], samples)
+    assert (image[:, 20:] == 0).all()
+    assert (label[0, 20:] == 255).all()
+    assert (label[0, :, 24:] == 255).all()
 
 
-def test_splits_are_by_scene_and_repeatable():
-    many = [Scene(f's{i}', None, None) for i in range(150)]
-    splits = split_scenes(many, (0.6, 0.2, 0.2), seed=3)
-    assert [len(splits[s]) for s in ('train', 'val', 'test')] == [90, 30, 30]
-    assert len({scene.name for part in splits.values() for scene in part}) == 150
-    assert splits == split_scenes(many, (0.6, 0.2, 0.2), seed=3)
-    assert splits != split_scenes(many, (0.6, 0.2, 0.2), seed=4)
-    assert [len(s) for s in split_scenes(many[:3], (0.9, 0.05, 0.05)).values()] == [1, 1, 1]
-    assert [len(s) for s in split_scenes(many, (0.8, 0, 0.2)).values()] == [120, 0, 30]
-    with pytest.raises(DatasetError, match='2 scenes cannot be divided into 3 splits'):
-        split_scenes(many[:2], (0.6, 0.2, 0.2))
+def test_tiles_with_too_little_labelled_are_left_out(tmp_path, rng):
+    _, ids, scene = a_scene(tmp_path, rng, size=(32, 64))
+    ids[:, 32:] = 255
+    ids[:4, 32:] = 1  # an eighth
+    write_raster(scene.label, ids)
+    windows = tile_windows(32, 64, 32, 32)
+    for share, expected in ((0.0, 2), (0.125, 2), (0.13, 1)):
+        tiles, _ = cut_windows(scene, windows, a_cut(min_labelled=share), tmp_path / str(share))
+        assert len(tiles) == expected
+    # Where the image has no data, a label does not count.
+    samples = read_raster(scene.image)
+    samples[:, :2, 32:] = 0
+    write_raster(scene.image, samples, nodata=0)
+    assert len(cut_windows(scene, windows, a_cut(min_labelled=0.125), tmp_path / 'x')[0]) == 1
 
 
-def test_lists_of_scenes(tmp_path):
-    known = [Scene(name, None, None) for name in ('a', 'b', 'c')]
-    (tmp_path / 'train.txt').write_text('a\nb.tif\n')
-    (tmp_path / 'test.txt').write_text('c\n')
-    lists = {split: tmp_path / f'{split}.txt' for split in ('train', 'test')}
-    splits = scenes_from_lists(known, lists)
-    assert {s: [x.name for x in part] for s, part in splits.items()} == {
-        'train': ['a', 'b'],
-        'val': [],
-        'test': ['c'],
-    }
-    (tmp_path / 'test.txt').write_text('a\n')
-    with pytest.raises(DatasetError, match=r"test\.txt:1: scene 'a' is in .*train\.txt already"):
-        scenes_from_lists(known, lists)
-    (tmp_path / 'test.txt').write_text('z\n')
-    with pytest.raises(DatasetError, match="there is no scene 'z'"):
-        scenes_from_lists(known, lists)
+def test_unknown_label_values_are_counted_and_unlabelled(tmp_path, rng):
+    _, ids, scene = a_scene(tmp_path, rng, size=(32, 32))
+    ids[3, :7] = 99
+    write_raster(scene.label, ids)
+    (tile,), unknown = cut_windows(scene, [Window(0, 0, 32, 32)], a_cut(), tmp_path)
+    assert unknown == {'99': 7}
+    assert (read_raster(tmp_path / tile.paths[1])[0, 3, :7] == 255).all()
 
 
-def test_scenes_that_cannot_be_used(scenes_root, tmp_path):
-    with pytest.raises(DatasetError, match=r'no \.tif or \.tiff files'):
-        find_scenes(tmp_path, tmp_path, '_label')
-    with pytest.raises(DatasetError, match=r'no label .*-MSS1_5label\.tif/\.png for .*and 4 more'):
-        find_scenes(scenes_root / 'image_NirRGB', scenes_root / 'label_5classes', '_5label')
-    (scene, *_) = scenes(scenes_root)
+def test_16_bits_stay_unless_scaling_is_asked_for(tmp_path, rng):
+    samples, _, scene = a_scene(tmp_path, rng, size=(32, 32), dtype='uint16', high=1200)
+    window = [Window(0, 0, 32, 32)]
+    (tile,), _ = cut_windows(scene, window, a_cut(), tmp_path / 'a')
+    stored = read_raster(tmp_path / 'a' / tile.paths[0])
+    assert stored.dtype == np.uint16
+    np.testing.assert_array_equal(stored, samples)
+    (tile,), _ = cut_windows(scene, window, a_cut(scale=(100, 1000)), tmp_path / 'b')
+    stored = read_raster(tmp_path / 'b' / tile.paths[0])
+    assert stored.dtype == np.uint8
+    expected = ((samples.astype(float) - 100) / 900 * 255).clip(0, 255)
+    assert np.abs(stored - expected).max() <= 0.5 + 1e-4
+
+
+def test_scaled_samples_do_not_become_nodata(tmp_path, rng):
+    samples = rng.integers(50, 1200, (4, 32, 32)).astype(np.uint16)
+    samples[:, :5] = 0
+    write_raster(tmp_path / 's.tif', samples, nodata=0)
+    write_raster(tmp_path / 's.png', np.zeros((32, 32), np.uint8))
+    scene = Scene('s', tmp_path / 's.tif', tmp_path / 's.png')
+    (tile,), _ = cut_windows(scene, [Window(0, 0, 32, 32)], a_cut(scale=(100, 1000)), tmp_path)
+    stored = read_raster(tmp_path / tile.paths[0])
+    assert (stored[:, :5] == 0).all()
+    assert (stored[:, 5:] > 0).all()
+    assert tile.pixels == 27 * 32
+
+
+def test_scenes_that_do_not_fit(tmp_path, rng):
+    _, ids, scene = a_scene(tmp_path, rng)
     with pytest.raises(DatasetError, match='4 bands, expected 3'):
-        cut_scenes({'train': [scene]}, tmp_path, **{**FACTS, 'bands': BANDS[:3]})
-    with pytest.raises(DatasetError, match=r'_label\.tif at .*label has 3 bands'):
-        cut_scenes({'train': [scene]}, tmp_path, **{**FACTS, 'label_convention': 'index'})
+        check_scene(scene, a_cut(bands=BANDS[:3]))
+    write_raster(scene.label, ids[:9])
+    with pytest.raises(DatasetError, match=r's\.png: label of \(9, 40\) for a scene of \(48, 40\)'):
+        check_scene(scene, a_cut())
+    a_scene(tmp_path, rng, names=BANDS[::-1])
+    with pytest.raises(DatasetError, match='described as blue, green, red, nir, expected nir'):
+        check_scene(scene, a_cut())
+    write_raster(scene.label, np.zeros((3, 48, 40), np.uint8))
+    with pytest.raises(DatasetError, match=r's\.png: the label has 3 bands'):
+        cut_windows(scene, [Window(0, 0, 32, 32)], a_cut(), tmp_path)
 
 
-def test_what_other_programs_leave_beside_scenes_is_no_scene(scenes_root, tmp_path):
-    for folder in ('image_NirRGB', 'label_5classes'):
-        shutil.copytree(scenes_root / folder, tmp_path / folder)
-    first = next((tmp_path / 'image_NirRGB').iterdir())
-    (tmp_path / f'image_NirRGB/{first.name}.aux.xml').write_text('<PAMDataset/>')
-    first.rename(first.with_suffix('.TIF'))
-    assert len(scenes(tmp_path)) == 5
-
-
-def test_impossible_wishes_are_refused_before_cutting(scenes_root, tmp_path):
-    (scene, *_) = scenes(scenes_root)
-    for size, stride in ((0, None), (32, 0), (32, -1), (32, 64)):
-        with pytest.raises(DatasetError, match='0 < stride <= size is needed'):
-            cut_scenes({'train': [scene]}, tmp_path, size=size, stride=stride, **FACTS)
-    with pytest.raises(DatasetError, match='no scenes are for training'):
-        cut_scenes({'train': [], 'test': [scene]}, tmp_path, **FACTS)
-    for shares in ((0, 0.5, 0.5), (0.9, -0.1, 0.2)):
-        with pytest.raises(DatasetError, match='train needs one above 0'):
-            split_scenes([scene], shares)
-    with pytest.raises(DatasetError, match=r'none\.txt: no such list file'):
-        scenes_from_lists([scene], {'train': tmp_path / 'none.txt'})
-    with pytest.raises(DatasetError, match='labels: no such folder'):
-        find_scenes(scenes_root / 'image_NirRGB', tmp_path / 'labels', '_label')
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (dict(size=0), '0 < stride <= size is needed'),
+        (dict(stride=0), '0 < stride <= size is needed'),
+        (dict(size=32, stride=64), '0 < stride <= size is needed'),
+        (dict(min_labelled=2.0), 'min_labelled = 2.0: a share'),
+        (dict(scale=(9.0, 9.0)), 'the first must be below the second'),
+        (dict(bands=()), 'the bands of the scenes are not told'),
+    ],
+)
+def test_impossible_wishes(wrong, message):
+    with pytest.raises(DatasetError, match=message):
+        a_cut(**wrong)

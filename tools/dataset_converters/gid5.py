@@ -1,33 +1,64 @@
-"""Cut GID-5 scenes into tiles.
+"""Cut GID-5's scenes, or any labelled scenes, into tiles.
 
     python tools/dataset_converters/gid5.py 'Large-scale Classification_5classes' --out data/gid5
-    python tools/dataset_converters/gid5.py ROOT --out data/gid5 --tile-size 512 \\
+    python tools/dataset_converters/gid5.py ROOT --out data/gid5 --workers 8 \\
         --train-list train_scenes.txt --val-list val_scenes.txt --test-list test_scenes.txt
+    python tools/dataset_converters/gid5.py ROOT --bits 16 --scale-to-8-bit 0 1023 --out data/gid5
+    python tools/dataset_converters/gid5.py ROOT --out data/mine --facts mine.json \\
+        --images 'scenes/*.tif' --labels 'truth/{name}_gt.png'
 
-ROOT is the older release (image_NirRGB, label_5classes) or the newer one (Image__8bit_NirRGB,
-Annotation__index). Whole scenes go to train, val or test: tiles of one scene in two splits would
-let the test set see its neighbourhood. Writes images/, labels/, the lists and dataset.json.
+ROOT is the older release (image_NirRGB, label_5classes), the newer one (Image__8bit_NirRGB or
+Image_16bit_BGRNir, Annotation__index), or any folder with --images and --labels. --facts says in
+JSON what such scenes are: {"classes": [...], "palette": [[r, g, b], ...], "bands": [...],
+"label_convention": "rgb", "index" or "train_id"}.
+
+Whole scenes go to train, val or test: tiles of one scene in two splits would let the test set see
+its neighbourhood. Writes images/, labels/, manifest/<scene>.json (where each tile is from, and its
+checksum), the lists and dataset.json. An interrupted run goes on where it was, by the same command.
 """
 
 import argparse
+import os
 from pathlib import Path
 
-from rich.progress import track
-
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import progress_bars, user_errors
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.conversion import convert_scenes
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE, find_release
-from dnas_mmseg.datasets.tiling import cut_scenes, find_scenes, scenes_from_lists, split_scenes
+from dnas_mmseg.datasets.scenes import find_scenes, split_by_lists, split_by_share
+from dnas_mmseg.datasets.tiling import Cut
+from dnas_mmseg.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('root', type=Path, help='the release as it was unpacked')
+    parser.add_argument('root', type=Path, help='the release as it was unpacked, or any folder')
     parser.add_argument('--out', type=Path, default=Path('data/gid5'), help='data root to write')
-    parser.add_argument('--tile-size', type=int, default=512, help='pixels (default: 512)')
-    parser.add_argument('--stride', type=int, help='pixels (default: the tile size)')
-    parser.add_argument(
+    parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='which images')
+    other = parser.add_argument_group('scenes of other folders, below ROOT')
+    other.add_argument('--images', metavar='PATTERN', help="e.g. 'scenes/*.tif'")
+    other.add_argument('--labels', metavar='PATTERN', help="e.g. 'truth/{name}_gt.png'")
+    other.add_argument('--facts', type=Path, metavar='JSON', help="what they are, if not GID-5's")
+    tiles = parser.add_argument_group('tiles')
+    tiles.add_argument('--tile-size', type=int, default=512, help='pixels (default: 512)')
+    tiles.add_argument('--stride', type=int, help='pixels (default: the tile size)')
+    tiles.add_argument(
+        '--min-labelled', type=float, default=0.0, metavar='SHARE',
+        help='leave out tiles with a smaller share of labelled pixels (default: 0)',
+    )  # fmt: skip
+    tiles.add_argument(
+        '--max-unknown', type=float, default=0.001, metavar='SHARE',
+        help="of a scene's pixels that may have unknown label values; these are reported and count "
+        'as unlabelled (default: 0.001)',
+    )  # fmt: skip
+    tiles.add_argument(
+        '--scale-to-8-bit', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+        help='make 0 .. 255 of these samples; without it samples stay as they are',
+    )  # fmt: skip
+    split = parser.add_argument_group('split')
+    split.add_argument(
         '--shares',
         type=float,
         nargs=3,
@@ -35,37 +66,61 @@ def parse_args() -> argparse.Namespace:
         metavar=('TRAIN', 'VAL', 'TEST'),
         help='of scenes, drawn at random (default: 0.6 0.2 0.2, which is 90/30/30 of 150)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of that draw (default: 0)')
-    for split in ('train', 'val', 'test'):
-        parser.add_argument(f'--{split}-list', type=Path, help='a scene name a line, instead')
+    split.add_argument('--seed', type=int, default=0, help='of that draw (default: 0)')
+    for name in ('train', 'val', 'test'):
+        split.add_argument(f'--{name}-list', type=Path, help='a scene name a line, instead')
+    split.add_argument(
+        '--mix-tiles', action='store_true',
+        help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
+    )  # fmt: skip
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count(), help='processes (default: one a core)'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     with user_errors():
-        release = find_release(args.root)
-        scenes = find_scenes(
-            args.root / release.images, args.root / release.labels, release.label_suffix
-        )
-        lists = {s: getattr(args, f'{s}_list') for s in ('train', 'val', 'test')}
-        lists = {split: path for split, path in lists.items() if path is not None}
-        if lists:
-            splits = scenes_from_lists(scenes, lists)
+        if (args.images is None) != (args.labels is None):
+            raise UserError('--images and --labels belong together: give both, or neither')
+        if args.images is not None:
+            images, labels, convention, bands = args.images, args.labels, 'rgb', BANDS
         else:
-            splits = split_scenes(scenes, args.shares, args.seed)
-        description = cut_scenes(
-            splits,
-            args.out,
-            classes=CLASSES,
-            palette=PALETTE,
-            bands=BANDS,
-            label_convention=release.label_convention,
-            size=args.tile_size,
-            stride=args.stride,
-            provenance={'source': f'GID-5, {release.images}', 'seed': args.seed},
-            track=lambda work: track(work, description='cutting scenes'),
+            images, labels, convention, bands = find_release(args.root, args.bits)
+        facts = DatasetDescription(bands, CLASSES, PALETTE, convention)
+        if args.facts is not None:
+            facts = DatasetDescription.load_file(args.facts)
+        cut = Cut(
+            facts.classes,
+            facts.palette,
+            facts.bands,
+            facts.label_convention,
+            args.tile_size,
+            args.stride or args.tile_size,
+            args.min_labelled,
+            args.max_unknown,
+            args.scale_to_8_bit and tuple(args.scale_to_8_bit),
         )
+        scenes = find_scenes(args.root / images, args.root / labels)
+        lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}
+        lists = {name: path for name, path in lists.items() if path is not None}
+        if lists:
+            splits = split_by_lists(scenes, lists)
+        else:
+            splits = split_by_share(scenes, args.shares, args.seed)
+        with progress_bars() as track:
+            description, notes = convert_scenes(
+                splits,
+                args.out,
+                cut,
+                mix_tiles=args.seed if args.mix_tiles else None,
+                provenance={'source': images, 'seed': args.seed},
+                workers=args.workers,
+                advance=track('cutting tiles'),
+            )
+    for note in notes:
+        print(f'note: {note}')
     counts = ', '.join(f'{split} {len(scenes)}' for split, scenes in splits.items())
     print(f'{args.out}: scenes {counts}')
     print('mean ', description.mean, '\nstd  ', description.std)

@@ -16,3 +16,6 @@ train_pipeline = [
 train_dataloader = dict(batch_size=4, dataset=dict(**tiles, pipeline=train_pipeline))
 val_dataloader = dict(dataset=tiles)
 test_dataloader = dict(dataset=tiles)
+# Of the training tiles, for a model's data_preprocessor.
+band_mean = [131.28, 142.08, 106.35, 209.31]
+band_std = [44.23, 33.07, 26.65, 32.69]

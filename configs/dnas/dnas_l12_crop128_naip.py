@@ -1,0 +1,3 @@
+# DNAS L=12 on quarters of tiles, as what it is compared with.
+_base_ = './dnas_l14_naip.py'
+model = dict(backbone=dict(architecture='dnas_l12_gid5'))
