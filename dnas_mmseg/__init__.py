@@ -4,10 +4,10 @@ Importing the package registers its modules in mmseg's registries, and allows wh
 besides tensors in ``torch.load(weights_only=True)``; it has no other effect.
 """
 
-from . import datasets, engine, evaluation, models
+from . import datasets, engine, evaluation, models, visualization
 
 __version__ = '0.1.0'
 
 engine.allow_checkpoint_globals()
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']

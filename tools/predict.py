@@ -2,27 +2,23 @@
 
     python tools/predict.py configs/dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
     python tools/predict.py CONFIG CHECKPOINT SCENE --out-dir maps --confidence --bands red green
-    python tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps --shard 1/4 --resume
+    torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps
+    python tools/predict.py CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
 
 Bands are taken by name where the scene names its bands, or where --bands says what they are; else
 the scene must have the bands of the training tiles, in their order. Windows overlap and are
-blended; memory holds one row of windows. Any model that mmseg trains works.
+blended; memory holds one row of windows. Any model that mmseg trains works. Several processes
+(torchrun, or --shard on several machines) each take a part of the scenes.
 """
 
 import argparse
-from collections.abc import Callable
+import os
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+import torch
 
-from dnas_mmseg.apis.command_line import config_parser, load_config, user_errors
+from dnas_mmseg.apis.command_line import config_parser, load_config, progress_bars, user_errors
+from dnas_mmseg.apis.onnx_model import OnnxModel
 from dnas_mmseg.apis.prediction import load_segmentor, predict_scenes
 from dnas_mmseg.apis.scene_prediction import Tiling
 from dnas_mmseg.errors import UserError
@@ -30,62 +26,76 @@ from dnas_mmseg.errors import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='a checkpoint of this model')
+    parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
     parser.add_argument('scenes', nargs='+', type=Path, metavar='SCENE')
     parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
     parser.add_argument('--bands', nargs='+', help="the scenes' bands by name, in file order")
-    parser.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')
-    parser.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
-    parser.add_argument('--batch', type=int, default=4, help='windows at once (default: 4)')
-    parser.add_argument('--flips', action='store_true', help='average over four flips')
-    parser.add_argument('--confidence', action='store_true', help='also maps of the probability')
-    parser.add_argument('--probabilities', action='store_true', help="also maps of every class's")
+    windows = parser.add_argument_group('windows')
+    windows.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')
+    windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
+    windows.add_argument('--batch', type=int, default=4, help='windows at once (default: 4)')
+    windows.add_argument('--flips', action='store_true', help='average over four flips')
+    products = parser.add_argument_group('beside the maps, in folders of their own')
+    products.add_argument('--confidence', action='store_true', help="the class's probability, %%")
+    products.add_argument('--probabilities', action='store_true', help="every class's, %%")
+    products.add_argument('--quick-look', action='store_true', help='scene and map as a PNG')
+    products.add_argument('--polygons', action='store_true', help='classes as a GeoPackage')
     parser.add_argument('--skip-bad-blocks', action='store_true', help='leave them without a class')
-    parser.add_argument('--resume', action='store_true', help='skip scenes whose map is there')
-    parser.add_argument('--shard', default='1/1', metavar='I/N', help='only every N-th scene')
+    parser.add_argument('--resume', action='store_true', help='skip scenes that are finished')
+    parser.add_argument(
+        '--shard', metavar='I/N', help='only every N-th scene (default: as torchrun says)'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is)')
+    parser.add_argument('--backend', choices=['torch', 'onnxruntime'], default='torch')
     return parser.parse_args()
+
+
+def shard(text: str | None) -> tuple[int, int]:
+    """Which part of how many, from 1; as the launcher's environment says, where nothing is given.
+
+    Raises:
+        UserError: It is not I/N.
+    """
+    if text is None:
+        return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))
+    part, _, parts = text.partition('/')
+    if not (part.isdigit() and parts.isdigit()):
+        raise UserError(f'--shard {text}: I/N is expected, 1/4 for instance')
+    return int(part), int(parts)
 
 
 def main() -> None:
     args = parse_args()
     with user_errors():
-        part, _, parts = args.shard.partition('/')
-        if not (part.isdigit() and parts.isdigit()):
-            raise UserError(f'--shard {args.shard}: I/N is expected, 1/4 for instance')
-        config = load_config(args.config, options=args.cfg_options)
-        model = load_segmentor(config, args.checkpoint, args.device)
-        columns = (
-            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(),
-        )  # fmt: skip
-        with Progress(*columns) as progress:
-
-            def track(name: str) -> Callable[[int, int], None]:
-                task = progress.add_task(name, total=None)
-                return lambda done, total: progress.update(task, completed=done, total=total)
-
+        part, parts = shard(args.shard)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+        if args.backend == 'onnxruntime':
+            model = OnnxModel(args.checkpoint)
+        else:
+            config = load_config(args.config, options=args.cfg_options)
+            model = load_segmentor(config, args.checkpoint, args.device)
+        with progress_bars(show='RANK' not in os.environ or part == 1) as track:
             maps = predict_scenes(
                 model,
-                config,
                 args.scenes,
                 args.out_dir,
                 bands=args.bands,
                 resume=args.resume,
-                shard=(int(part), int(parts)),
-                tiling=Tiling(args.window, args.overlap, args.batch),
-                track=track,
-                flips=args.flips,
+                shard=(part, parts),
                 confidence=args.confidence,
                 probabilities=args.probabilities,
+                quick_look=args.quick_look,
+                polygons=args.polygons,
+                track=track,
+                tiling=Tiling(args.window, args.overlap, args.batch),
+                flips=args.flips,
                 skip_bad_blocks=args.skip_bad_blocks,
             )
-        skipped = (
-            f'; {len(args.scenes) - len(maps)} left out' if len(maps) < len(args.scenes) else ''
-        )
-        for note in (note for notes in maps.values() for note in notes):
-            print(f'note: {note}')
-        print(f'{args.out_dir}: {len(maps)} maps{skipped}')
+    skipped = f'; {len(args.scenes) - len(maps)} left out' if len(maps) < len(args.scenes) else ''
+    for note in (note for notes in maps.values() for note in notes):
+        print(f'note: {note}')
+    print(f'{args.out_dir}: {len(maps)} maps{skipped}')
 
 
 if __name__ == '__main__':

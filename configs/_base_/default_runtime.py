@@ -22,7 +22,8 @@ default_hooks = dict(
     validate_on_resume=dict(type='ValidateOnResumeHook'),
 )
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='MultiBandLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+# Pictures while validating: default_hooks.visualization = dict(type='MultiBandVisualizationHook')
 log_processor = dict(by_epoch=True)
 log_level = 'INFO'
 load_from = None

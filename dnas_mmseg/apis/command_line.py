@@ -45,8 +45,11 @@ def user_errors() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     """Show progress with the time that is left.
+
+    Args:
+        show: One process of several is enough.
 
     Yields:
         ``track(name)``: a new bar, as a function of how much is done and how much there is.
@@ -55,7 +58,7 @@ def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns) as progress:
+    with Progress(*columns, disable=not show) as progress:
 
         def track(name: str) -> Callable[[int, int], None]:
             task = progress.add_task(name, total=None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -13,10 +14,12 @@ from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import Raster, RasterInfo, band_names
+from dnas_mmseg.raster import Raster, RasterInfo, band_names, write_polygons
+from dnas_mmseg.visualization import save_quick_look
 
 from .checkpoint_conversion import load_exactly, load_weights_and_meta
-from .scene_prediction import Tiling, predict_scene
+from .scene_prediction import predict_scene
+from .window_models import WindowModel
 
 
 def load_segmentor(
@@ -31,7 +34,8 @@ def load_segmentor(
 
     Returns:
         The model in evaluation mode; ``model.dataset_meta`` has ``classes``, ``palette`` and
-        ``bands``, from the checkpoint, else from the config.
+        ``bands`` (those it takes, in its order; empty where they are not known), from the
+        checkpoint, else from the config.
 
     Raises:
         CheckpointError: The checkpoint is damaged, or of another network.
@@ -41,14 +45,30 @@ def load_segmentor(
     weights, meta = load_weights_and_meta(checkpoint)
     model = MODELS.build(config.model)
     load_exactly(model, weights, str(checkpoint))
-    meta = {**dataset_facts(config), **meta}
+    model.dataset_meta = model_facts(config, meta)
+    return model.to(device or get_device()).eval()
+
+
+def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes and palette of a trained model, and the bands it takes, in its order.
+
+    Args:
+        config: Its config.
+        checkpoint_meta: ``dataset_meta`` of its checkpoint, as far as there is one; it counts more
+            than the config.
+
+    Raises:
+        UserError: Neither tells the classes.
+    """
+    meta = {**dataset_facts(config), **checkpoint_meta}
     if not meta.get('classes'):
         raise UserError(
-            f'neither {checkpoint} nor the config tells the classes: give the config '
+            'neither the checkpoint nor the config tells the classes: give the config '
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
         )
-    model.dataset_meta = meta
-    return model.to(device or get_device()).eval()
+    pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
+    chosen = [step['bands'] for step in pipeline if step['type'] == 'SelectBands']
+    return {**meta, 'bands': band_names(chosen[-1] if chosen else meta.get('bands'))}
 
 
 def dataset_facts(config: Config) -> dict:
@@ -57,13 +77,6 @@ def dataset_facts(config: Config) -> dict:
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
     known = DATASETS.get(dataset['type']) if dataset else None
     return {**getattr(known, 'METAINFO', {}), **dataset.get('metainfo', {})}
-
-
-def model_bands(model: nn.Module, config: Config) -> tuple[str, ...]:
-    """Names of the bands a model takes, in its order; empty where they are not known."""
-    pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
-    chosen = [step['bands'] for step in pipeline if step['type'] == 'SelectBands']
-    return band_names(chosen[-1] if chosen else model.dataset_meta.get('bands'))
 
 
 def choose_bands(
@@ -99,35 +112,33 @@ def choose_bands(
     return list(range(info.bands))
 
 
-def map_path(scene: str | os.PathLike, out_dir: str | os.PathLike) -> Path:
-    """Where a scene's map goes."""
-    return Path(out_dir) / f'{Path(scene).stem}.tif'
-
-
 def predict_scenes(
-    model: nn.Module,
-    config: Config,
+    model: nn.Module | WindowModel,
     scenes: Sequence[str | os.PathLike],
     out_dir: str | os.PathLike,
     *,
     bands: Sequence[str] | None = None,
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
-    tiling: Tiling = Tiling(),  # noqa: B008
+    confidence: bool = False,
+    probabilities: bool = False,
+    quick_look: bool = False,
+    polygons: bool = False,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
-    **options,
+    **options: Any,
 ) -> dict[Path, list[str]]:
     """Map scenes, one after another.
 
     Args:
-        model: As :func:`load_segmentor` returns it.
-        config: Its config.
+        model: As :func:`load_segmentor` returns it; or an exported one.
         scenes: Files that GDAL reads.
         out_dir: Where the maps go, under the scenes' names.
         bands: The scenes' bands by name, in file order.
-        resume: Skip scenes whose map is there.
+        resume: Skip scenes of which all that is asked for is there.
         shard: ``(i, n)``: only the i-th of n parts of the scenes, counted from 1.
-        tiling: Windows.
+        confidence, probabilities: See :func:`predict_scene`.
+        quick_look: Also draw ``quick_look/<name>.png``.
+        polygons: Also write ``polygons/<name>.gpkg``.
         track: Called with each scene's name; returns what is told the progress.
         **options: See :func:`predict_scene`.
 
@@ -140,31 +151,58 @@ def predict_scenes(
     part, parts = shard
     if not 1 <= part <= parts:
         raise UserError(f'shard {part}/{parts}: the first is 1/{parts}')
+    out_dir = Path(out_dir)
     targets: dict[Path, str | os.PathLike] = {}
     for scene in scenes:
-        target = map_path(scene, out_dir)
+        target = out_dir / f'{Path(scene).stem}.tif'
         if target.resolve() == Path(scene).resolve():
             raise UserError(f'{scene}: its map would overwrite it; choose another --out-dir')
         if target in targets:
             raise UserError(f'{scene} and {targets[target]} would have the same map {target}')
         targets[target] = scene
-    wanted = model_bands(model, config)
-    chosen = {}
+    facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
+    wanted = band_names(model.dataset_meta.get('bands'))
+    asked = [
+        pattern
+        for pattern, yes in (
+            ('{}.tif', True),
+            ('confidence/{}.tif', confidence),
+            ('probabilities/{}.tif', probabilities),
+            ('quick_look/{}.png', quick_look),
+            ('polygons/{}.gpkg', polygons),
+        )
+        if yes
+    ]
+    todo = {}
     for target, scene in list(targets.items())[part - 1 :: parts]:
-        if not (resume and target.is_file()):
+        finished = all((out_dir / path.format(target.stem)).is_file() for path in asked)
+        if not (resume and finished):
             with Raster(scene) as raster:  # all are looked at before the first is mapped
-                chosen[target] = choose_bands(raster.info, wanted, bands)
+                todo[target] = raster.info, choose_bands(raster.info, wanted, bands)
     notes = {}
-    for target, indices in chosen.items():
+    for target, (info, chosen) in todo.items():
         notes[target] = predict_scene(
             model,
-            targets[target],
+            info.path,
             target,
-            classes=model.dataset_meta['classes'],
-            palette=model.dataset_meta['palette'],
-            bands=indices,
-            tiling=tiling,
-            advance=track(Path(targets[target]).name),
+            **facts,
+            bands=chosen,
+            confidence=confidence,
+            probabilities=probabilities,
+            advance=track(Path(info.path).name),
             **options,
         )
+        if quick_look:
+            path = out_dir / f'quick_look/{target.stem}.png'
+            names = band_names(bands) or info.names or _in_file_order(wanted, chosen)
+            save_quick_look(path, info.path, target, bands=names, **facts)
+        if polygons:
+            write_polygons(target, out_dir / f'polygons/{target.stem}.gpkg', facts['classes'])
     return notes
+
+
+def _in_file_order(wanted: Sequence[str], chosen: Sequence[int]) -> tuple[str, ...]:
+    """What a scene's bands are where only the model's are known: all of them, or nothing is."""
+    if sorted(chosen) != list(range(len(wanted))):
+        return ()
+    return tuple(wanted[chosen.index(i)] for i in range(len(wanted)))

@@ -26,6 +26,8 @@ from dnas_mmseg.raster import (
     write_strips,
 )
 
+from .window_models import SegmentorWindows, WindowModel, logits_of_flips
+
 NODATA = 255
 _AHEAD = 3
 _CACHE = 256 * 2**20
@@ -84,7 +86,7 @@ def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.nda
 
 
 def predict_scene(
-    model: nn.Module,
+    model: nn.Module | WindowModel,
     source: str | os.PathLike,
     target: str | os.PathLike,
     *,
@@ -105,7 +107,7 @@ def predict_scene(
     window's height is held in memory, whatever the scene's.
 
     Args:
-        model: A segmentor in evaluation mode, of any kind that mmseg has.
+        model: A segmentor in evaluation mode, of any kind that mmseg has; or an exported one.
         source: The scene.
         target: The map: uint8, Cloud-Optimised GeoTIFF, with the scene's reference system.
         classes, palette: Names and colours, in train-id order.
@@ -128,7 +130,8 @@ def predict_scene(
     with Raster(source) as raster:
         info = raster.info
     notes = [] if info.crs else [f'{source}: no reference system, so the map has none']
-    wanted = _model_bands(model)
+    windows = SegmentorWindows(model) if isinstance(model, nn.Module) else model
+    wanted = windows.num_bands
     chosen = list(range(info.bands)) if bands is None else list(bands)
     if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):
         raise UserError(
@@ -167,7 +170,8 @@ def predict_scene(
         pending: list[Future] = []
         done, total = 0, len(reader.windows)
         for batch in reader.batches():
-            logits = _logits(model, batch.images, flips)
+            images = batch.images
+            logits = logits_of_flips(windows, images) if flips else windows.logits(images)
             for ready in strips.add(batch, logits):
                 pending.append(disk.submit(_write, writers, ready, confidence, probabilities))
                 while len(pending) > 1:
@@ -301,20 +305,6 @@ class _Strips:
         return ready
 
 
-@torch.no_grad()
-def _logits(model: nn.Module, images: list[Tensor], flips: bool) -> np.ndarray:
-    """(N, classes, H, W) on the CPU, at the windows' size."""
-    inputs = model.data_preprocessor({'inputs': images})['inputs']
-    height, width = images[0].shape[1:]
-    meta = dict(img_shape=(height, width), ori_shape=(height, width), pad_shape=inputs.shape[2:])
-    total: Tensor | None = None
-    variants = ((), (2,), (3,), (2, 3)) if flips else ((),)
-    for axes in variants:
-        logits = model.encode_decode(inputs.flip(axes), [meta] * len(images)).flip(axes)
-        total = logits if total is None else total + logits
-    return (total / len(variants))[:, :, :height, :width].float().cpu().numpy()
-
-
 def _write(writers: list, ready: _Ready, confidence: bool, probabilities: bool) -> None:
     """Class, confidence and probabilities of some rows."""
     classes = ready.probabilities.argmax(0).astype(np.uint8)
@@ -336,12 +326,6 @@ def _tensor(samples: np.ndarray) -> Tensor:
     if samples.dtype == np.uint16:
         samples = samples.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(samples))
-
-
-def _model_bands(model: nn.Module) -> int | None:
-    """How many bands the model takes, from its normalisation."""
-    mean = getattr(model.data_preprocessor, 'mean', None)
-    return None if mean is None else mean.numel()
 
 
 def _named(info: RasterInfo) -> str:

@@ -21,7 +21,7 @@ from .checks import PairReport, summarise
 from .description import DatasetDescription, DatasetError
 from .labels import LabelEncoding
 from .scenes import Scene, split_by_share
-from .tiling import Cut, Tile, check_scene, cut_windows, tile_windows
+from .tiling import MANIFEST, Cut, Tile, check_scene, cut_windows, tile_windows
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def _report(tile: Tile) -> PairReport:
 
 
 def _manifest(out: Path, scene: Scene) -> Path:
-    return out / 'manifest' / f'{scene.name}.json'
+    return out / MANIFEST / f'{scene.name}.json'
 
 
 def _origin(scene: Scene, cut: Cut) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from mmseg.datasets import BaseSegDataset
@@ -15,6 +17,7 @@ from dnas_mmseg.raster import band_names
 from .checks import Expectation, inspect_pairs, summarise
 from .description import FILE_NAME, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding
+from .tiling import MANIFEST, tile_place
 
 _SHOWN = 8
 
@@ -42,6 +45,10 @@ class MultiBandSegDataset(BaseSegDataset):
         dtype: Samples' type the images must have; by default, that they all have the same.
         img_suffix, seg_map_suffix: Of the files, where folders are paired.
         check_files: How many pairs are opened when it is built.
+        count_once: Where tiles ``<scene>_<row>_<column>`` of one scene overlap, their labels are
+            255 in all but one of them, so that every metric counts each labelled pixel once. By
+            default so in evaluation (``test_mode``) of tiles that the converter cut: with a
+            ``manifest`` beside them.
         **kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
@@ -62,6 +69,7 @@ class MultiBandSegDataset(BaseSegDataset):
         img_suffix: str = '.tif',
         seg_map_suffix: str = '.png',
         check_files: int = 8,
+        count_once: bool | None = None,
         **kwargs,
     ) -> None:
         if data_root is not None and not os.path.isdir(data_root):
@@ -87,6 +95,10 @@ class MultiBandSegDataset(BaseSegDataset):
         self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
         self.expected = Expectation(self.bands, dtype or description.dtype, self.labels)
         self.check_files = check_files
+        if count_once is None:
+            cut_here = data_root is not None and (Path(data_root) / MANIFEST).is_dir()
+            count_once = kwargs.get('test_mode', False) and cut_here
+        self.count_once = count_once
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -163,10 +175,41 @@ class MultiBandSegDataset(BaseSegDataset):
             'looks at all)',
             summary.problems,
         )
-        return [
+        infos = [
             {'img_path': image} if label is None else {'img_path': image, 'seg_map_path': label}
             for image, label in pairs
         ]
+        if self.count_once:
+            size = next(iter(summary.sizes))
+            for info, neighbours in zip(infos, self._neighbours(pairs, size), strict=True):
+                info['overlapping_tiles'] = neighbours
+        return infos
+
+    def _neighbours(
+        self, pairs: Sequence[tuple[str, str | None]], size: tuple[int, int]
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Rows and columns from each tile to those that overlap it, in tiles of one size."""
+        places = [tile_place(image) for image, _ in pairs]
+        unknown = [image for (image, _), place in zip(pairs, places, strict=True) if place is None]
+        if unknown:
+            raise DatasetError(
+                f'count_once needs tiles named <scene>_<row>_<column>, {unknown[0]} is not'
+            )
+        # Tiles in a grid of cells as large as they are: only those of the cells around overlap.
+        cells = defaultdict(list)
+        for scene, row, column in places:
+            cells[scene, row // size[0], column // size[1]].append((row, column))
+        for scene, row, column in places:
+            cell = (row // size[0], column // size[1])
+            around = product((scene,), *((i - 1, i, i + 1) for i in cell))
+            yield [
+                (other[0] - row, other[1] - column)
+                for near in around
+                for other in cells.get(near, ())
+                if other != (row, column)
+                and abs(other[0] - row) < size[0]
+                and abs(other[1] - column) < size[1]
+            ]
 
     def _join_prefix(self) -> None:
         if self.ann_file and not os.path.isabs(self.ann_file) and self.data_root:

@@ -10,7 +10,11 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from dnas_mmseg.datasets.tiling import tile_place
+
 from .scores import confusion_matrix, scores
+
+_TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
 
 
 @METRICS.register_module()
@@ -20,10 +24,18 @@ class ConfusionMetric(BaseMetric):
     Beside the stock ``IoUMetric`` it has the paper's FWIoU, and per-class IoU as values that
     loggers and hooks can use, not only in a printed table.
 
+    Where the data set says so (``count_once``), each labelled pixel of a scene counts once, though
+    its tiles overlap.
+
     Args:
+        by_scene: Also log a table by scene, of tiles ``<scene>_<row>_<column>``.
         collect_device: Where results of several processes are gathered.
         prefix: Put before the names of the scores.
     """
+
+    def __init__(self, by_scene: bool = False, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.by_scene = by_scene
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch."""
@@ -31,20 +43,35 @@ class ConfusionMetric(BaseMetric):
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
-            self.results.append(confusion_matrix(label, prediction, num_classes))
+            place = tile_place(sample.get('img_path') or '') if self.by_scene else None
+            scene = None if place is None else place[0]
+            self.results.append((scene, confusion_matrix(label, prediction, num_classes)))
 
-    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[str | None, np.ndarray]]) -> dict[str, float]:
         """Scores over all images; also logged as a table by class."""
-        computed = scores(np.sum(results, axis=0))
+        if self.by_scene:
+            self._log_scenes(results)
+        computed = scores(np.sum([matrix for _, matrix in results], axis=0))
         classes = self.dataset_meta['classes']
         table = PrettyTable(['class', 'IoU', 'Acc'])
         for name, iou, recall in zip(classes, computed['IoU'], computed['Acc'], strict=True):
             table.add_row([name, f'{100 * iou:.2f}', f'{100 * recall:.2f}'])
         print_log(f'per class:\n{table.get_string()}', logger='current')
-        result = {
-            name: round(100 * computed[name], 2)
-            for name in ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
-        }
+        result = {name: round(100 * computed[name], 2) for name in _TOTALS}
         for name, iou in zip(classes, computed['IoU'], strict=True):
             result[f'IoU.{name}'] = round(100 * float(iou), 2)
         return result
+
+    def _log_scenes(self, results: list[tuple[str | None, np.ndarray]]) -> None:
+        scenes: dict[str, np.ndarray] = {}
+        for scene, matrix in results:
+            if scene is not None:
+                scenes[scene] = scenes.get(scene, 0) + matrix
+        if not scenes:
+            return
+        table = PrettyTable(['scene', *_TOTALS, *self.dataset_meta['classes']])
+        for scene in sorted(scenes):
+            computed = scores(scenes[scene])
+            values = (*(computed[name] for name in _TOTALS), *computed['IoU'])
+            table.add_row([scene, *(f'{100 * value:.2f}' for value in values)])
+        print_log(f'per scene, percent:\n{table.get_string()}', logger='current')

@@ -2,6 +2,7 @@
 
 from ._gdal import RasterError, block_cache
 from .bands import RGB, band_names
+from .polygons import write_polygons
 from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
 from .strips import write_strips
 from .writing import write_raster
@@ -16,6 +17,7 @@ __all__ = [
     'block_cache',
     'nodata_mask',
     'read_raster',
+    'write_polygons',
     'write_raster',
     'write_strips',
 ]

@@ -137,6 +137,29 @@ class Raster:
             )
         return samples if samples.ndim == 3 else samples[None]
 
+    def thumbnail(self, side: int) -> np.ndarray:
+        """Samples of all bands at a lower resolution, from overviews where there are any.
+
+        Args:
+            side: Of the longer side, in pixels; a smaller raster stays as it is.
+
+        Returns:
+            Array of shape (bands, height, width) in the stored dtype.
+
+        Raises:
+            RasterError: The samples cannot be read.
+        """
+        dataset = self._dataset()
+        height, width = dataset.RasterYSize, dataset.RasterXSize
+        factor = min(1, side / max(height, width))
+        size = [max(1, round(factor * length)) for length in (width, height)]
+        try:
+            with gdal_exceptions():
+                samples = dataset.ReadAsArray(buf_xsize=size[0], buf_ysize=size[1])
+        except RuntimeError as error:
+            raise RasterError(f'{self.path}: cannot be read ({error})') from None
+        return samples if samples.ndim == 3 else samples[None]
+
     def _dataset(self):
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = _open(self.path), os.getpid()

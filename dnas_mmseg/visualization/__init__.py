@@ -3,10 +3,13 @@
 from .comparison import Row, save_comparison, save_pictures
 from .confusion import save_confusion
 from .false_colour import class_colours, display_bands, false_colour
+from .quick_look import save_quick_look
 from .samples import save_samples
 from .search_report import save_search_report
+from .visualizer import MultiBandLocalVisualizer
 
 __all__ = [
+    'MultiBandLocalVisualizer',
     'Row',
     'class_colours',
     'display_bands',
@@ -14,6 +17,7 @@ __all__ = [
     'save_comparison',
     'save_confusion',
     'save_pictures',
+    'save_quick_look',
     'save_samples',
     'save_search_report',
 ]

@@ -59,10 +59,16 @@ def save_pictures(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     title: str = '',
+    inches: float = 2.5,
 ) -> None:
-    """Write a PNG of RGB pictures (H, W, 3) in rows, with a heading a column and a legend."""
+    """Write a PNG of RGB pictures (H, W, 3) in rows, with a heading a column and a legend.
+
+    Each picture is about ``inches`` wide, 110 pixels an inch.
+    """
     columns = len(headings)
-    figure = Figure(figsize=(2.5 * max(columns, 3), 2.5 * len(rows) + 0.9), layout='constrained')
+    height = inches * max(picture.shape[0] / picture.shape[1] for picture in rows[0])
+    size = (max(inches * columns, 7.5), height * len(rows) + 0.9)
+    figure = Figure(figsize=size, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, pictures in zip(axes, rows, strict=True):

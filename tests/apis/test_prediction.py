@@ -1,37 +1,24 @@
 """Maps of many scenes, as `tools/predict.py` makes them."""
 
+import errno
+
+import mmcv
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner, save_checkpoint
 from mmseg.registry import MODELS
+from osgeo import ogr
 
 from dnas_mmseg.apis.checkpoint_conversion import CheckpointError
 from dnas_mmseg.apis.prediction import choose_bands, load_segmentor, predict_scenes
 from dnas_mmseg.apis.scene_prediction import Tiling
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 
 from ..conftest import ROOT, run
-
-BANDS = ('nir', 'red', 'green', 'blue')
-
-
-@pytest.fixture
-def trained(tmp_path):
-    """Path of a config, and of a checkpoint with its data's facts."""
-    config = tmp_path / 'config.py'
-    config.write_text(
-        f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
-        'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
-    )
-    model = MODELS.build(Config.fromfile(str(config)).model)
-    meta = dict(classes=list('abcde'), palette=[[i, i, i] for i in range(5)], bands=BANDS)
-    checkpoint = tmp_path / 'best.pth'
-    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
-    save_checkpoint(content, str(checkpoint))
-    return config, checkpoint
 
 
 def scenes(folder, rng, *names, size=(60, 70), **kwargs):
@@ -50,28 +37,34 @@ def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
     assert code == 0, output
     assert [p.name for p in out.iterdir()] == ['b.tif']
     written = (out / 'b.tif').stat().st_mtime_ns
-    code, output = run(*command, '--resume', '--confidence')
+    code, output = run(*command, '--resume', '--confidence', '--quick-look')
     assert code == 0, output
-    assert '2 maps; 1 left out' in output
-    assert sorted(p.name for p in out.iterdir()) == ['a.tif', 'b.tif', 'c.tif', 'confidence']
-    assert sorted(p.name for p in (out / 'confidence').iterdir()) == ['a.tif', 'c.tif']
-    assert (out / 'b.tif').stat().st_mtime_ns == written
+    assert '3 maps' in output  # of b, the confidence was missing
+    for folder, suffix in (('.', 'tif'), ('confidence', 'tif'), ('quick_look', 'png')):
+        names = [p.name for p in sorted((out / folder).iterdir()) if p.is_file()]
+        assert names == [f'{name}.{suffix}' for name in 'abc']
+    assert (out / 'b.tif').stat().st_mtime_ns > written
+    (out / 'quick_look/b.png').unlink()
+    code, output = run(*command, '--resume', '--confidence', '--quick-look')
+    assert code == 0, output
+    assert '1 maps; 2 left out' in output
     assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
 
 
 def test_bands_are_taken_by_name(trained, tmp_path, rng):
     config = Config.fromfile(str(trained[0]))
     model = load_segmentor(config, trained[1], 'cpu')
-    assert model.dataset_meta['classes'] == list('abcde')
+    assert model.dataset_meta['classes'] == list(CLASSES)
+    assert model.dataset_meta['bands'] == BANDS
     (straight,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS)
     samples = read_raster(straight)
     turned = tmp_path / 'in/turned.tif'
     write_raster(turned, samples[[3, 2, 0, 1]], names=('blue', 'green', 'nir', 'red'))
     nameless = tmp_path / 'in/nameless.tif'
     write_raster(nameless, samples[[3, 2, 0, 1]])
-    predict_scenes(model, config, [straight, turned], tmp_path / 'out', tiling=Tiling(64, 16))
+    predict_scenes(model, [straight, turned], tmp_path / 'out', tiling=Tiling(64, 16))
     predict_scenes(
-        model, config, [nameless], tmp_path / 'out', tiling=Tiling(64, 16),
+        model, [nameless], tmp_path / 'out', tiling=Tiling(64, 16),
         bands=('blue', 'green', 'nir', 'red'),
     )  # fmt: skip
     maps = [read_raster(tmp_path / f'out/{name}.tif') for name in ('a', 'turned', 'nameless')]
@@ -83,7 +76,7 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
     config = Config.fromfile(str(trained[0]))
     model = load_segmentor(config, trained[1], 'cpu')
     (scene,) = scenes(tmp_path / 'in', rng, 'a')
-    predict_scenes(model, config, [scene], tmp_path / 'out')
+    predict_scenes(model, [scene], tmp_path / 'out')
     data = {'inputs': [torch.from_numpy(read_raster(scene))]}
     with torch.no_grad():
         expected = model.test_step({**data, 'data_samples': None})[0].pred_sem_seg.data[0]
@@ -119,14 +112,14 @@ def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):
     (a,) = scenes(tmp_path / 'in', rng, 'a')
     (twin,) = scenes(tmp_path / 'other', rng, 'a')
     with pytest.raises(UserError, match='would have the same map'):
-        predict_scenes(model, config, [a, twin], tmp_path / 'out')
+        predict_scenes(model, [a, twin], tmp_path / 'out')
     with pytest.raises(UserError, match='its map would overwrite it'):
-        predict_scenes(model, config, [a], tmp_path / 'in')
+        predict_scenes(model, [a], tmp_path / 'in')
     with pytest.raises(UserError, match='shard 3/2'):
-        predict_scenes(model, config, [a], tmp_path / 'out', shard=(3, 2))
+        predict_scenes(model, [a], tmp_path / 'out', shard=(3, 2))
     write_raster(tmp_path / 'in/three.tif', np.zeros((3, 9, 9), np.uint8))
     with pytest.raises(UserError, match='3 bands without names'):
-        predict_scenes(model, config, [a, tmp_path / 'in/three.tif'], tmp_path / 'out')
+        predict_scenes(model, [a, tmp_path / 'in/three.tif'], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
     with pytest.raises(CheckpointError, match='does not fit the model'):
         config.model.decode_head.num_classes = 7
@@ -143,7 +136,7 @@ def test_other_models_map_as_well(name, tmp_path, rng):
     model = load_segmentor(config, tmp_path / 'm.pth', 'cpu')
     assert model.dataset_meta['classes'][0] == 'built-up'
     (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(40, 100))
-    (target,) = predict_scenes(model, config, [scene], tmp_path / 'out', tiling=Tiling(64, 16))
+    (target,) = predict_scenes(model, [scene], tmp_path / 'out', tiling=Tiling(64, 16))
     assert read_raster(target).shape == (1, 40, 100)
 
 
@@ -168,3 +161,64 @@ def test_a_runs_checkpoint_brings_its_classes(data_root, tmp_path):
     model = load_segmentor(config, tmp_path / 'run/epoch_1.pth', 'cpu')
     assert tuple(model.dataset_meta['bands']) == BANDS
     assert len(model.dataset_meta['classes']) == len(model.dataset_meta['palette']) == 5
+
+
+def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c', size=(20, 20))
+    code, output = run(
+        '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29519',
+        ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 0, output
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.tif', 'b.tif', 'c.tif']
+    assert ': 2 maps; 1 left out' in output
+    assert ': 1 maps; 2 left out' in output
+
+
+def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
+    model = load_segmentor(Config.fromfile(str(trained[0])), trained[1], 'cpu')
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', nodata=0)
+    out = tmp_path / 'out'
+    (target,) = predict_scenes(model, [scene], out, polygons=True, quick_look=True)
+    classes = read_raster(target)[0]
+    package = ogr.Open(str(out / 'polygons/a.gpkg'))  # its layers go with it
+    areas = np.zeros(5)
+    for feature in package.GetLayer('classes'):
+        areas[feature['class_id']] += feature.geometry().GetArea()
+        assert feature['class'] == CLASSES[feature['class_id']]
+    np.testing.assert_array_equal(areas, np.bincount(classes.ravel(), minlength=5))
+    picture = mmcv.imread(str(out / 'quick_look/a.png'))
+    assert picture.shape[1] > 1.5 * picture.shape[0]
+
+
+def test_a_folder_that_cannot_be_written_stops_before_the_first_window(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a')
+    (tmp_path / 'file').touch()
+    code, output = run(
+        ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'file/maps'
+    )
+    assert code == 1
+    assert 'file/maps/a.tif: cannot be written' in output
+    assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize('product', ['probabilities', 'polygons'])
+def test_a_full_disk_leaves_nothing_under_a_final_name(
+    trained, tmp_path, rng, monkeypatch, product
+):
+    model = load_segmentor(Config.fromfile(str(trained[0])), trained[1], 'cpu')
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    out = tmp_path / 'out'
+
+    def full(path):
+        if path.parent.name == product:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('dnas_mmseg.files._sync', full)
+    with pytest.raises(UserError, match=f'{product}/a.*: cannot be written .*No space left'):
+        predict_scenes(model, [scene], out, **{product: True})
+    monkeypatch.undo()
+    assert not list((out / product).iterdir())
+    (target,) = predict_scenes(model, [scene], out, resume=True, **{product: True})
+    assert target.is_file()
+    assert len(list((out / product).iterdir())) == 1

@@ -126,3 +126,43 @@ def test_what_is_refused_before_cutting(splits, tmp_path):
         write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
     with pytest.raises(DatasetError, match=r'no training tile has min_labelled = 0.5'):
         convert_scenes(splits, tmp_path / 'out', Cut(**FACTS, size=40, stride=40, min_labelled=0.5))
+
+
+def test_every_labelled_pixel_of_a_scene_counts_once(splits, tmp_path):
+    """Though its tiles overlap, and whichever of them are there."""
+    convert_scenes(splits, tmp_path, CUT)
+    (scene,) = splits['test']
+    truth = read_raster(scene.label)
+    labelled = (truth != 0).any(0)
+
+    def counted(**options):
+        data = GID5Dataset(
+            data_root=str(tmp_path), ann_file='test.txt',
+            pipeline=[dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations')],
+            **options,
+        )  # fmt: skip
+        times = np.zeros((96, 96), int)
+        for i in range(len(data)):
+            results = data[i]
+            _, row, column = results['img_path'].removesuffix('.tif').rsplit('_', 2)
+            inside = np.s_[int(row) : int(row) + 40, int(column) : int(column) + 40]
+            times[inside] += results['gt_seg_map'] != 255
+        return times
+
+    assert (counted(test_mode=True) == labelled).all()
+    assert counted(test_mode=True, count_once=False).max() == 4
+    assert counted().max() == 4  # in training, a tile is a tile
+    # Without the middle tile, its neighbours count what they cover of it.
+    lines = (tmp_path / 'test.txt').read_text().splitlines(keepends=True)
+    (tmp_path / 'test.txt').write_text(''.join(line for line in lines if '_40_40' not in line))
+    hole = np.zeros((96, 96), bool)
+    hole[40:56, 40:56] = True  # covered by the middle one alone
+    assert (counted(test_mode=True) == (labelled & ~hole)).all()
+
+
+def test_counting_once_needs_tiles_that_say_their_place(data_root):
+    (data_root / 'images/t_3_0.tif').rename(data_root / 'images/t.tif')
+    lines = (data_root / 'train.txt').read_text().replace('images/t_3_0', 'images/t')
+    (data_root / 'train.txt').write_text(lines)
+    with pytest.raises(DatasetError, match=r'needs tiles named <scene>_<row>_<column>, .*t\.tif'):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt', count_once=True)

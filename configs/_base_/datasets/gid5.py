@@ -54,4 +54,4 @@ test_dataloader = dict(
     ),
 )
 val_evaluator = dict(type='ConfusionMetric')
-test_evaluator = val_evaluator
+test_evaluator = dict(type='ConfusionMetric', by_scene=True)

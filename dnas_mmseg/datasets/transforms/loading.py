@@ -12,6 +12,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, band_names, nodata_mask, read_raster
 
 from ..labels import IGNORE, LabelError
+from ..tiling import counted_here
 
 
 @TRANSFORMS.register_module()
@@ -95,8 +96,11 @@ class SelectBands(BaseTransform):
 class LoadRasterAnnotations(BaseTransform):
     """Load a label as train ids, with 255 where there is no label or the image has no data.
 
+    Also where a pixel counts in another tile (``count_once`` of the data set).
+
     Required keys: ``seg_map_path``, ``label_encoding`` (the data set gives it). Optional:
-    ``label_map`` (merging of classes), ``nodata_mask``. Added keys: ``gt_seg_map`` uint8 (H, W).
+    ``label_map`` (merging of classes), ``nodata_mask``, ``overlapping_tiles``. Added keys:
+    ``gt_seg_map`` uint8 (H, W).
     """
 
     def transform(self, results: dict) -> dict:
@@ -121,6 +125,8 @@ class LoadRasterAnnotations(BaseTransform):
             label = table[label]
         if results.get('nodata_mask') is not None:
             label[results['nodata_mask']] = IGNORE
+        if results.get('overlapping_tiles'):
+            label[~counted_here(label.shape, results['overlapping_tiles'])] = IGNORE
         results['gt_seg_map'] = label
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results

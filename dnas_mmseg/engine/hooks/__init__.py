@@ -4,11 +4,13 @@ from .architecture_search_hook import ArchitectureSearchHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .finite_loss_hook import FiniteLossHook
 from .resuming import EpochSeedHook, ValidateOnResumeHook
+from .visualization_hook import MultiBandVisualizationHook
 
 __all__ = [
     'ArchitectureSearchHook',
     'AtomicCheckpointHook',
     'EpochSeedHook',
     'FiniteLossHook',
+    'MultiBandVisualizationHook',
     'ValidateOnResumeHook',
 ]

@@ -62,10 +62,11 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
                 )
         if not self._range_checked:
             self._check_range(data['inputs'])
-        data['inputs'] = [self._normalise(image) for image in data['inputs']]
+        data['inputs'] = [self.normalise(image) for image in data['inputs']]
         return super().forward(data, training)
 
-    def _normalise(self, image: torch.Tensor) -> torch.Tensor:
+    def normalise(self, image: torch.Tensor) -> torch.Tensor:
+        """Samples (..., bands, H, W) minus mean, by std; those missing become 0."""
         normalised = (image.float() - self.mean) / self.std
         if image.is_floating_point():
             return torch.nan_to_num(normalised, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,47 @@
+"""Pictures of predictions while a model is validated or tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from dnas_mmseg.raster import read_raster
+
+
+@HOOKS.register_module()
+class MultiBandVisualizationHook(Hook):
+    """Draws labels and predictions of some tiles, of any bands, by the runner's visualizer.
+
+    The stock hook decodes files with OpenCV before the visualizer is asked, which is wrong for four
+    bands and for uint16. The config's visualizer should be ``MultiBandLocalVisualizer``; pictures
+    go where its backends put them (``<work_dir>/<time>/vis_data/vis_image``, TensorBoard, ...).
+
+    Args:
+        interval: Every how many batches one tile is drawn, the first batch's first to begin with.
+        number: At most so many in a validation or test; the same ones every time.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 10, number: int = 8) -> None:
+        self.interval, self.number = interval, number
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._draw(runner, batch_idx, outputs, 'val', runner.epoch)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        self._draw(runner, batch_idx, outputs, 'test', 0)
+
+    def _draw(self, runner: Runner, batch_idx: int, outputs, mode: str, step: int) -> None:
+        if batch_idx % self.interval or batch_idx >= self.number * self.interval:
+            return
+        sample = outputs[0]
+        image = read_raster(sample.img_path).transpose(1, 2, 0)
+        runner.visualizer.add_datasample(
+            f'{mode}_{Path(sample.img_path).stem}', image, sample, with_image=True, step=step
+        )

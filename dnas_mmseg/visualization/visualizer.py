@@ -1,0 +1,130 @@
+"""mmseg's visualizer for images of any bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import mmcv
+import numpy as np
+from mmengine.dist import master_only
+from mmseg.registry import VISUALIZERS
+from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
+
+from dnas_mmseg.files import atomic_path
+
+from .false_colour import class_colours, false_colour
+
+_LINE, _PATCH = 22, 14  # pixels of the legend
+_FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+
+
+@VISUALIZERS.register_module()
+class MultiBandLocalVisualizer(SegLocalVisualizer):
+    """:class:`SegLocalVisualizer` for images of any number of bands and any sample type.
+
+    Images are shown in false colour: bands are chosen by name (``dataset_meta['bands']``, which the
+    Runner sets from the data set) and stretched between percentiles, each on its own. Pixels
+    without a class show the image, and a legend names the classes.
+
+    Args:
+        name: Of the instance.
+        percentiles: Each band is stretched between these.
+        alpha: Opacity of the classes, 0 to 1.
+        **kwargs: See :class:`mmseg.visualization.SegLocalVisualizer`.
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        *args,
+        percentiles: tuple[float, float] = (2, 98),
+        alpha: float = 0.6,
+        **kwargs,
+    ) -> None:
+        super().__init__(name, *args, alpha=alpha, **kwargs)
+        self.percentiles = percentiles
+
+    def set_dataset_meta(
+        self,
+        classes: Sequence[str] | None = None,
+        palette: Sequence | None = None,
+        dataset_name: str | None = None,
+        bands: Sequence[str] = (),
+    ) -> None:
+        """Say the classes, their colours, and the names of the images' bands."""
+        super().set_dataset_meta(classes, palette, dataset_name)
+        self.dataset_meta['bands'] = tuple(bands)
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: SegDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        step: int = 0,
+        with_labels: bool = True,
+        with_image: bool = False,
+    ) -> None:
+        """Draw labels and prediction over the image, side by side.
+
+        Args:
+            name: Of the picture.
+            image: (H, W, bands) of any type, bands in the order of ``dataset_meta['bands']``.
+            data_sample: With ``gt_sem_seg``, ``pred_sem_seg``, or both.
+            draw_gt, draw_pred: Which to draw.
+            show: Open a window instead of saving.
+            wait_time: Of the window, in seconds; 0 waits for a key.
+            out_file: Where to save; the visualizer's backends where it is None.
+            step: Of the training, for the backends.
+            with_labels: Whether there is a legend.
+            with_image: Whether the image stands beside.
+        """
+        meta = self.dataset_meta
+        shown = false_colour(image, meta.get('bands', ()), self.percentiles)
+        panels = [shown] if with_image else []
+        for wanted, key in ((draw_gt, 'gt_sem_seg'), (draw_pred, 'pred_sem_seg')):
+            if wanted and data_sample is not None and key in data_sample:
+                panels.append(self._overlay(shown, data_sample.get(key).data[0].cpu().numpy()))
+        picture = np.concatenate(panels or [shown], axis=1)
+        if with_labels and panels:
+            picture = np.concatenate([picture, self._legend(picture.shape[1])])
+        self.set_image(picture)
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        elif out_file is not None:
+            with atomic_path(out_file) as temporary:
+                mmcv.imwrite(picture[..., ::-1], str(temporary))
+        else:
+            self.add_image(name, picture, step)
+
+    def _overlay(self, shown: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        colours = class_colours(ids.astype(np.uint8), self.dataset_meta['palette'])
+        blended = (1 - self.alpha) * shown + self.alpha * colours
+        classed = (ids < len(self.dataset_meta['classes']))[..., None]
+        return np.where(classed, blended, shown).round().astype(np.uint8)
+
+    def _legend(self, width: int) -> np.ndarray:
+        """A strip of patches and names, as many lines as it takes."""
+        x, y, places = 4, 0, []
+        for name in self.dataset_meta['classes']:
+            needed = _PATCH + 12 + cv2.getTextSize(name, *_FONT, 1)[0][0]
+            if x > 4 and x + needed > width:
+                x, y = 4, y + _LINE
+            places.append((x, y))
+            x += needed
+        strip = np.full((y + _LINE, width, 3), 255, np.uint8)
+        for (x, y), name, colour in zip(
+            places, self.dataset_meta['classes'], self.dataset_meta['palette'], strict=True
+        ):
+            corner = (x + _PATCH, y + 4 + _PATCH)
+            cv2.rectangle(strip, (x, y + 4), corner, [int(c) for c in colour], -1)
+            cv2.rectangle(strip, (x, y + 4), corner, (128, 128, 128), 1)
+            cv2.putText(strip, name, (x + _PATCH + 4, y + 16), *_FONT, (0, 0, 0), 1, cv2.LINE_AA)
+        return strip
