@@ -28,10 +28,10 @@ def test_scores_over_all_and_by_scene(rng, monkeypatch):
     assert computed['IoU.b'] == round(100 * everything['IoU'][1], 2)
     printed = '\n'.join(logged)
     both = scores(confusion_matrix(*ids[:, :2].reshape(2, -1), 3))
-    (line,) = [line for line in printed.splitlines() if '| s_x' in line]
+    (line,) = [line for line in printed.splitlines() if ' s_x ' in line]
     np.testing.assert_allclose(
         [float(cell) for cell in line.split('|')[2:5]],
         [100 * both[name] for name in ('mIoU', 'OA', 'mAcc')],
         atol=0.006,
     )
-    assert '| nothing' not in printed
+    assert ' nothing ' not in printed
