@@ -7,6 +7,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# torch's exporter writes by onnxscript; all three take numpy 2 since these.
+ONNX = ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.19']
+
 setup(
     name='dnas_mmseg',
     version='0.1.0',
@@ -47,6 +50,7 @@ setup(
             'setuptools<82',  # mmengine 0.10 imports pkg_resources
         ],
         'tensorboard': ['tensorboard>=2.14'],  # search.py --tensorboard; numpy 1.26 and 2
-        'dev': ['pytest>=8', 'ruff>=0.9', 'pre-commit>=3', 'tensorboard>=2.14'],
+        'onnx': ONNX,
+        'dev': [*ONNX, 'pytest>=8', 'ruff>=0.9', 'pre-commit>=3', 'tensorboard>=2.14'],
     },
 )
