@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def in_a_process(function, *arguments, limit=None):
 def joins(length, window, overlap):
     """Where neighbouring windows meet: the middle of their overlap."""
     starts = [*range(0, length - window, window - overlap), length - window]
-    middles = [(a + window + b) // 2 for a, b in zip(starts, starts[1:], strict=False)]
+    middles = [(a + window + b) // 2 for a, b in pairwise(starts)]
     near = np.zeros(length, bool)
     for middle in middles:
         near[middle - 2 : middle + 2] = True
