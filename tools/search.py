@@ -3,6 +3,7 @@
     python tools/search.py dnas --layers 14 --data-root data/gid5 --work-dir work_dirs/search
     python tools/search.py dnas --work-dir work_dirs/search --resume      # go on where it stopped
     python tools/search.py dnas --layers 8 --config my_tiles.py --work-dir W --dry-run
+    python tools/search.py dnas --layers 12 --work-dir W --targets 8G 16G 32G   # three networks
     python tools/train.py work_dirs/search/retrain.py                     # train what was found
     tools/dist_search.sh 4 dnas --layers 14 --data-root data/gid5 --work-dir W    # several GPUs
 
@@ -22,6 +23,14 @@ from mmengine.config import DictAction
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.apis.command_line import user_errors
 from dnas_mmseg.apis.search_plan import SPACES
+from dnas_mmseg.search.cost import METRICS
+
+
+def amount(text: str) -> float:
+    """A number with a unit: 1.5G, 300M, 40ms."""
+    units = {'ms': 1e-3, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
+    unit = next(unit for unit in units if text.endswith(unit))
+    return float(text.removesuffix(unit)) * units[unit]
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,6 +104,19 @@ def parse_args() -> argparse.Namespace:
         help='override settings of the stages, e.g. optim_wrapper.optimizer.lr=0.01, or '
         'optim_wrapper.type=AmpOptimWrapper for mixed precision',
     )
+    cost = parser.add_argument_group('what the network is to cost')
+    cost.add_argument(
+        '--targets', type=amount, nargs='+', metavar='X',
+        help='e.g. 10G, 2.5M or 40ms; several networks are found in one search',
+    )  # fmt: skip
+    cost.add_argument(
+        '--cost', choices=METRICS, help='multiply-adds, parameters or latency (default: macs)'
+    )
+    cost.add_argument(
+        '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
+    )
+    cost.add_argument('--cost-weight', type=float, help='how hard to push (default: 1)')
+    cost.add_argument('--latency-table', metavar='JSON', help='what measure_latency.py wrote')
     run = parser.add_argument_group('this run')
     run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
     run.add_argument('--dry-run', action='store_true', help='only say what and how long')
@@ -110,6 +132,8 @@ def main() -> None:
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
+    if 'targets' in args:
+        args['targets'] = tuple(args['targets'])
     with user_errors():
         plan = SearchPlan.from_options(args, work_dir, run['resume'])
         try:

@@ -12,6 +12,7 @@ What is in a work dir:
 from __future__ import annotations
 
 import difflib
+import functools
 import gc
 import os
 import time
@@ -27,7 +28,6 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS
@@ -36,9 +36,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dnas_mmseg.architectures import Architecture, ArchitectureError, load_architecture
+from dnas_mmseg.engine import ArchitectureSearchHook
+from dnas_mmseg.engine.cost_target import CostTarget
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.models.costs import network_cost
 from dnas_mmseg.models.supernet import architecture_gradients
+from dnas_mmseg.search.cost import quantity
 
 from .command_line import join_processes, set_launcher
 from .running import build_runner, test, train
@@ -131,6 +135,8 @@ class _Search:
                     self._retrain()
         if is_main_process():
             self._show_summary(current)
+            if self.plan.targets and current.level == 'cell':
+                self._show_targets()
         return current
 
     def _stage(
@@ -150,9 +156,8 @@ class _Search:
             remaining = sum(costs[other].seconds() for other in later)
             runner.register_hook(_Progress(level, costs[level], remaining))
             runner.train()
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        decoded = replace(
-            model.backbone.decode(),
+        hook = next(h for h in runner.hooks if isinstance(h, ArchitectureSearchHook))
+        named = dict(
             name=self.work_dir.resolve().name,
             provenance={
                 **(start.provenance if start else {}),
@@ -164,13 +169,40 @@ class _Search:
                 },
             },
         )
-        del runner, model
+        decoded = replace(hook.decode(), **named)
+        if len(self.plan.targets) > 1 and level != 'path':
+            members = self._family(level, hook.cost, decoded)
+            if level == 'connection':
+                decoded = functools.reduce(lambda a, b: a.united(b), members, decoded)
+        del runner, hook
         gc.collect()
         if is_main_process():
             decoded.save(self._result(level))
         barrier()
         self.seconds[level] = time.monotonic() - began
         return decoded
+
+    def _family(self, level: str, cost: CostTarget, middle: Architecture) -> list[Architecture]:
+        """A network for each target, of one stage's weights, each in a folder of its own."""
+        members = []
+        for target in self.plan.targets:
+            folder = self.work_dir / 'targets' / _label(target, self.plan.cost)
+            if level == 'connection':
+                found = cost.supernet.decode_to(cost.table, target)
+            else:
+                start = folder / 'connection.json'
+                within = load_architecture(start) if start.is_file() else None
+                found = cost.supernet.decode_to(cost.table, target, within=within)
+            name = f'{middle.name}_{folder.name}'
+            found = replace(found, name=name, provenance=middle.provenance)
+            members.append(found)
+            if is_main_process():
+                found.save(folder / ('architecture.json' if level == 'cell' else f'{level}.json'))
+                if level == 'cell':
+                    given = '{{ fileDirname }}/architecture.json'
+                    text = retrain_config(self.plan, given).pretty_text
+                    write_text(folder / 'retrain.py', text)
+        return members
 
     def _retrain(self) -> None:
         """Train what was found, and test it."""
@@ -360,6 +392,27 @@ class _Search:
             print(f'  train it:    python tools/train.py {work_dir / "retrain.py"}')
         print(f'  look at it:  python tools/analysis_tools/plot_search.py {work_dir}')
 
+    def _show_targets(self) -> None:
+        """What was asked for beside what the found networks cost, counted or measured on them."""
+        metric, size = self.plan.cost, (self.plan.cost_size,) * 2
+        targets = self.plan.targets
+        folders = [self.work_dir / 'targets' / _label(t, metric) for t in targets]
+        folders = folders if len(targets) > 1 else [self.work_dir]
+        table = Table(title=f'cost on images of {size[0]} x {size[1]}')
+        for heading in ('target', 'the network', 'off', 'config'):
+            table.add_column(heading, justify='left' if heading == 'config' else 'right')
+        for target, folder in zip(targets, folders, strict=True):
+            config = Config.fromfile(str(folder / 'retrain.py'))
+            config.model.pop('auxiliary_head', None)
+            real = network_cost(config.model, metric, size)
+            table.add_row(
+                quantity(target, metric),
+                quantity(real, metric),
+                f'{100 * (real / target - 1):+.1f} %',
+                str(folder / 'retrain.py'),
+            )
+        Console().print(table)
+
 
 class _Progress(Hook):
     """Says after every epoch how long the stage and the whole search will take."""
@@ -380,6 +433,11 @@ class _Progress(Hook):
             f'stage {self.level}, epoch {runner.epoch + 1} of {self.cost.epochs}: '
             f'{_duration(stage)} left in it, {_duration(stage + pace * self.later)} in all stages'
         )
+
+
+def _label(target: float, metric: str) -> str:
+    """A target as a folder's name."""
+    return quantity(target, metric).rsplit(' ', 1)[0].replace(' ', '')
 
 
 def _beside(level: str) -> str:

@@ -81,6 +81,11 @@ class SearchPlan:
         patience: Stop a stage when its architecture has not changed for so many epochs.
         halves: Two list files instead of a random split of the training list.
         recompute: Recompute activations in backward: less memory, more time.
+        targets: What networks are to cost; several are found in one search.
+        cost: What of, ``'macs'``, ``'params'`` or ``'latency'``.
+        cost_size: Side of the images that the cost is about, in pixels.
+        cost_weight: How hard the search is pushed to the target.
+        latency_table: Measured parts (``measure_latency.py``).
         seed: Of everything random, the halves included.
         options: Overrides of the config, as ``--cfg-options`` gives them.
         search_options: Overrides of each stage's config.
@@ -103,6 +108,11 @@ class SearchPlan:
     patience: int | None = None
     halves: tuple[str, str] | None = None
     recompute: bool = False
+    targets: tuple[float, ...] = ()
+    cost: str = 'macs'
+    cost_size: int = 512
+    cost_weight: float = 1.0
+    latency_table: str | None = None
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     search_options: dict[str, Any] = field(default_factory=dict)
@@ -117,10 +127,15 @@ class SearchPlan:
                 f'stages {", ".join(self.levels) or "none"}: they are {", ".join(known)}, any '
                 'number of them that follow each other'
             )
-        for name in ('layers', 'epochs', 'base_channels', 'crop', 'batch', 'patience'):
+        for name in ('layers', 'epochs', 'base_channels', 'crop', 'batch', 'patience', 'cost_size'):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f'{name} = {value}: at least 1 is needed')
+        if any(target <= 0 for target in self.targets) or len(set(self.targets)) < len(
+            self.targets
+        ):
+            raise UserError(f'targets {self.targets}: positive ones, each once, are needed')
+        object.__setattr__(self, 'targets', tuple(sorted(self.targets)))
         # As they come back from the file: without tuples.
         for name in ('options', 'search_options'):
             object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
@@ -164,7 +179,7 @@ class SearchPlan:
             UserError: There is nothing to resume.
         """
         options = dict(options)
-        for key in ('config', 'data_root', 'architecture'):
+        for key in ('config', 'data_root', 'architecture', 'latency_table'):
             if os.path.exists(options.get(key) or ''):
                 options[key] = os.path.abspath(options[key])
         if 'halves' in options:
@@ -213,6 +228,14 @@ def stage_config(
     for key in ('arch_start', 'patience'):
         if getattr(plan, key) is not None:
             hook[key] = getattr(plan, key)
+    if plan.targets:
+        hook.cost = dict(
+            metric=plan.cost,
+            target=list(plan.targets),
+            weight=plan.cost_weight,
+            size=(plan.cost_size, plan.cost_size),
+            table=plan.latency_table,
+        )
     _set_loader(plan, config.train_dataloader, settings.train_dataloader, hook)
     config.merge_from_dict(plan.search_options)
     return config

@@ -105,6 +105,14 @@ class DNASArchitecture(Architecture):
         )
         return replace(self, nodes=nodes)
 
+    def united(self, other: DNASArchitecture) -> DNASArchitecture:
+        """All nodes and edges of two networks of level ``'connection'`` with one core path."""
+        inputs = {spec.node: set(spec.inputs) for spec in self.nodes}
+        for spec in other.nodes:
+            inputs.setdefault(spec.node, set()).update(spec.inputs)
+        nodes = tuple(NodeSpec(node, tuple(sorted(inputs[node]))) for node in sorted(inputs))
+        return replace(self, nodes=nodes)
+
     def at_level(self, level: str) -> DNASArchitecture:
         if level not in LEVELS or LEVELS.index(level) > LEVELS.index(self.level):
             self._fail(f"is of level '{self.level}'; '{level}' is not decided in it")

@@ -80,7 +80,7 @@ class Lattice(BaseModule):
             raise UserError(f'base_channels = {base_channels}: an even number is needed')
         self.listed = architecture
         self.architecture = architecture.pruned() if prune else architecture
-        self.in_channels = in_channels
+        self.in_channels, self.base_channels = in_channels, base_channels
         self.with_cp = with_cp
         self.outputs = self.architecture.outputs
         self.out_channels = tuple(base_channels * 2**node.scale for node in self.outputs)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dnas_mmseg.architectures import Architecture
-from dnas_mmseg.search import Decision
+from dnas_mmseg.search import CostTable, Decision, meet_target
 
 
 class Supernet(ABC):
@@ -34,8 +35,51 @@ class Supernet(ABC):
         """Of every decision's options, as the architecture parameters stand, (options,) each."""
 
     @abstractmethod
-    def decode(self) -> Architecture:
-        """The architecture that the architecture parameters prefer."""
+    def decode(self, price: float = 0.0, table: CostTable | None = None) -> Architecture:
+        """The architecture that the architecture parameters prefer.
+
+        Args:
+            price: What a unit of cost is worth in the logarithms of probabilities.
+            table: What the parts cost; needed where there is a price.
+        """
+
+    @abstractmethod
+    def expected_cost(self, table: CostTable) -> Tensor:
+        """Mean cost of the networks that the architecture parameters stand for, differentiable.
+
+        What later stages decide is counted at its mean.
+        """
+
+    @abstractmethod
+    def cost(self, architecture: Architecture, table: CostTable) -> float:
+        """What a decoded network costs, pruned; what is open in it is counted at its mean."""
+
+    @abstractmethod
+    def cost_range(self, table: CostTable) -> tuple[float, float]:
+        """Cost of the cheapest and of the dearest network that can still be reached."""
+
+    @abstractmethod
+    def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+        """What a table must hold for, to be one of this supernet's networks.
+
+        Args:
+            model: Config of the segmentor.
+            size: Height and width of the images.
+        """
+
+    @abstractmethod
+    def cost_parts(
+        self, model: Mapping[str, Any], size: tuple[int, int]
+    ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
+        """The parts of the space's networks: name, module, shapes of the tensors it takes."""
+
+    def decode_to(self, table: CostTable, target: float) -> Architecture:
+        """The architecture that is preferred among those that cost about ``target``."""
+        return meet_target(
+            lambda price: self.decode(price / target, table),
+            lambda architecture: self.cost(architecture, table),
+            target,
+        )
 
 
 def architecture_parameter(*shape: int) -> nn.Parameter:

@@ -72,18 +72,18 @@ def core_edges(path: Sequence[int]) -> frozenset[Edge]:
     return frozenset(itertools.pairwise(nodes))
 
 
-def decode_path(lattice: DNASArchitecture, weights: Sequence[float], name: str) -> DNASArchitecture:
-    """The core path of the largest product of weights; ties stay at the finer scale.
+def decode_path(lattice: DNASArchitecture, scores: Sequence[float], name: str) -> DNASArchitecture:
+    """The core path of the largest sum of scores; ties stay at the finer scale.
 
     Args:
         lattice: :func:`path_lattice`.
-        weights: An edge's weight in the forward pass, for each of ``lattice.edges``.
+        scores: For each of ``lattice.edges``: the logarithm of its weight in the forward pass.
         name: Of the result.
 
     Returns:
         Level ``'path'``.
     """
-    edges = [(*edge, float(w)) for edge, w in zip(lattice.edges, weights, strict=True)]
+    edges = [(*edge, float(score)) for edge, score in zip(lattice.edges, scores, strict=True)]
     nodes = best_path(edges, STEM, lattice.outputs)
     return DNASArchitecture(
         name=name, level='path', layers=lattice.layers, path=tuple(n.scale for n in nodes[1:])

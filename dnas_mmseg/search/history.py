@@ -31,6 +31,7 @@ class Epoch:
         probabilities: Of every decision's options.
         architecture: What they decode to.
         loss: Mean loss of the architecture steps, on half B.
+        cost: Of the decoded architecture, where the search has a target.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class Epoch:
     probabilities: tuple[tuple[float, ...], ...]
     architecture: Architecture
     loss: float | None = None
+    cost: float | None = None
 
 
 @dataclass
@@ -131,6 +133,7 @@ class SearchHistory:
                     'epoch': e.epoch,
                     'searching': e.searching,
                     'loss': e.loss,
+                    'cost': e.cost,
                     'probabilities': e.probabilities,
                     'architecture': e.architecture.to_document(),
                 }
@@ -186,6 +189,7 @@ def _epoch(document: dict[str, Any]) -> Epoch:
         tuple(tuple(p) for p in document['probabilities']),
         load_architecture(document['architecture']),
         document['loss'],
+        document.get('cost'),
     )
 
 

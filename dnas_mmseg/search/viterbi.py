@@ -1,4 +1,4 @@
-"""The most probable path through a graph of nodes in order."""
+"""The best path through a graph of nodes in order."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import TypeVar
 N = TypeVar('N', bound=Hashable)
 
 _TIE = 1e-9
-"""Logarithms this close are equal: what is left of rounding in equal weights."""
+"""Scores this close are equal: what is left of rounding in equal ones."""
 
 
 def best_path(
     edges: Iterable[tuple[N, N, float]], start: N, ends: Collection[N] | Sequence[N]
 ) -> list[N]:
-    """The path whose product of edge weights is the largest (Viterbi, max-product).
+    """The path whose sum of edge scores is the largest (Viterbi; of logarithms, max-product).
 
     Ties go to the earlier edge of a node, and to the earlier end: with sources and ends listed
     finest first, a tie stays at the finer one.
 
     Args:
-        edges: (source, target, weight >= 0), every node's incoming edges before its outgoing ones.
+        edges: (source, target, score), every node's incoming edges before its outgoing ones; an
+            edge of score -inf cannot be taken.
         start: Where paths begin.
         ends: Where they may end.
 
@@ -29,14 +30,14 @@ def best_path(
         The nodes of the path, ``start`` and the end included.
 
     Raises:
-        ValueError: No path of positive weight leads from ``start`` to an end.
+        ValueError: No path leads from ``start`` to an end.
     """
     score: dict[N, float] = {start: 0.0}
     came_from: dict[N, N] = {}
-    for source, target, weight in edges:
-        if source not in score or weight <= 0:
+    for source, target, gain in edges:
+        if source not in score or gain == -math.inf:
             continue
-        candidate = score[source] + math.log(weight)
+        candidate = score[source] + gain
         if target not in score or candidate > score[target] + _TIE:
             score[target], came_from[target] = candidate, source
     best: N | None = None

@@ -55,7 +55,8 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
     ) -> None:
         """Say the classes, their colours, and the names of the images' bands."""
         super().set_dataset_meta(classes, palette, dataset_name)
-        self.dataset_meta['bands'] = tuple(bands)
+        # Only the main process has one.
+        self.dataset_meta = {**(self.dataset_meta or {}), 'bands': tuple(bands)}
 
     @master_only
     def add_datasample(

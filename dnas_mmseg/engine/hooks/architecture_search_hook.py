@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS, OPTIMIZERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 from dnas_mmseg.models import Supernet
@@ -22,6 +23,7 @@ from dnas_mmseg.models.recompute import untracked_statistics
 from dnas_mmseg.models.supernet import architecture_gradients
 from dnas_mmseg.search import Epoch, SearchHistory
 
+from ..cost_target import CostTarget
 from ..sampling import HalfSampler, StreamSampler
 from .finite_loss_hook import require_finite
 
@@ -49,11 +51,13 @@ class ArchitectureSearchHook(Hook):
             for instance; the training set is then half A. By default the train loader's
             ``HalfSampler`` splits the training set.
         patience: Stop when the decoded architecture has not changed for so many epochs, at least 1.
+        cost: What networks are to cost: ``dict(metric='macs', target=5e8)``; see
+            :class:`dnas_mmseg.engine.cost_target.CostTarget`.
 
     Raises:
         UserError: Before training: no supernet, no half B, half B smaller than a batch or in part
-            the same as half A, or an ``arch_start`` that is never reached. In training: a loss or a
-            gradient that is no number.
+            the same as half A, an ``arch_start`` that is never reached, or a cost that cannot be.
+            In training: a loss or a gradient that is no number.
     """
 
     priority = 'ABOVE_NORMAL'  # before the timer, so that an iteration's time has both steps
@@ -64,6 +68,7 @@ class ArchitectureSearchHook(Hook):
         optimizer: dict = dict(type='Adam', lr=3e-3, betas=(0.9, 0.999), weight_decay=1e-3),  # noqa: B006
         half_b: dict | None = None,
         patience: int | None = None,
+        cost: dict | None = None,
     ) -> None:
         if patience is not None and patience < 1:
             raise UserError(f'patience = {patience}: at least 1 epoch is needed')
@@ -71,6 +76,7 @@ class ArchitectureSearchHook(Hook):
         self.optimizer_cfg = optimizer
         self.half_b = half_b
         self.patience = patience
+        self.cost = None if cost is None else CostTarget(**cost)
         self._resumed: dict | None = None
         self._batches: Iterator | None = None
         self._losses: list[float] = []
@@ -94,6 +100,8 @@ class ArchitectureSearchHook(Hook):
                 f'architecture steps would begin in epoch {self.arch_start} (counted from 0), but '
                 f'there are {runner.max_epochs} epochs: raise the epochs or lower arch_start'
             )
+        if self.cost is not None:
+            self.cost.prepare(self.supernet, runner.cfg.model)
         self.parameters = list(self.supernet.architecture_parameters().values())
         self.optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.parameters))
         self.history = SearchHistory(type(self.supernet).__name__, self.supernet.decisions)
@@ -123,6 +131,7 @@ class ArchitectureSearchHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         self._batches = None
+        architecture = self.decode()
         self.history.epochs.append(
             Epoch(
                 epoch=runner.epoch + 1,
@@ -130,8 +139,9 @@ class ArchitectureSearchHook(Hook):
                 probabilities=tuple(
                     tuple(round(float(p), 6) for p in ps) for ps in self.supernet.probabilities()
                 ),
-                architecture=self.supernet.decode(),
+                architecture=architecture,
                 loss=sum(self._losses) / len(self._losses) if self._losses else None,
+                cost=None if self.cost is None else self.cost.cost(architecture),
             )
         )
         if is_main_process():
@@ -139,8 +149,13 @@ class ArchitectureSearchHook(Hook):
         self._report(runner)
         self._stop_if_settled(runner)
 
+    def decode(self) -> Architecture:
+        """What the search has found so far, at the cost it is to have."""
+        return self.supernet.decode() if self.cost is None else self.cost.decode()
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint[STATE] = dict(
+            cost=None if self.cost is None else self.cost.state_dict(),
             optimizer=self.optimizer.state_dict(),
             history=self.history.to_json(),
             arch_start=self.arch_start,
@@ -192,6 +207,8 @@ class ArchitectureSearchHook(Hook):
                 loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
             value = loss.item()
             require_finite(value, data_batch, runner)
+            if self.cost is not None:
+                loss = loss + self.cost.loss().to(loss)
             gradients = torch.autograd.grad(
                 scale * loss, self.parameters, allow_unused=True, materialize_grads=True
             )
@@ -200,6 +217,8 @@ class ArchitectureSearchHook(Hook):
             parameter.grad = gradient / scale
         if all(p.grad.isfinite().all() for p in self.parameters):
             self.optimizer.step()
+            if self.cost is not None:
+                self.cost.stepped()
         elif scaler is None:
             require_finite(float('nan'), data_batch, runner, 'the gradient of the architecture')
         # Else the scale of float16 was too large; the weight steps will lower it.
@@ -233,6 +252,9 @@ class ArchitectureSearchHook(Hook):
         if path:
             line += f', path {"-".join(map(str, path))}'
             figures |= {f'search/path_{i:02d}': scale for i, scale in enumerate(path)}
+        if self.cost is not None:
+            figures['search/cost'] = epoch.cost
+            line += f', {self.cost.describe(epoch.architecture)}'
         since = f'; unchanged for {self.history.unchanged} epochs' if epoch.searching else ''
         runner.logger.info(f'search, epoch {epoch.epoch}: {line}{since}')
         runner.visualizer.add_scalars(figures, step=runner.iter)
@@ -262,6 +284,8 @@ class ArchitectureSearchHook(Hook):
         self.history = SearchHistory.from_json(self._resumed['history'])
         self.arch_start = self._resumed['arch_start']
         self.optimizer.load_state_dict(self._resumed['optimizer'])
+        if self.cost is not None:
+            self.cost.load_state_dict(self._resumed['cost'])
         self._resumed = None
 
     def _halves(self, runner) -> dict[str, list[str]]:

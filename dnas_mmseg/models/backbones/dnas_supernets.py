@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.architectures import Architecture, DNASArchitecture, load_architecture
-from dnas_mmseg.architectures.dnas import OPERATIONS, Node, NodeSpec
-from dnas_mmseg.search import Decision
+from dnas_mmseg.architectures.dnas import NUM_SCALES, OPERATIONS, Node, NodeSpec
+from dnas_mmseg.search import CostTable, Decision, meet_target
+from dnas_mmseg.search.cost import drawn_probabilities, expected_path_cost
 from dnas_mmseg.search.dnas import (
+    OPERATIONS_PER_NODE,
     connection_lattice,
     core_edges,
     decode_cells,
@@ -22,13 +26,69 @@ from dnas_mmseg.search.dnas import (
     decode_path,
     path_lattice,
 )
+from dnas_mmseg.search.dnas_cost import (
+    cell_part,
+    cost_range,
+    expected_head_cost,
+    head_part,
+    network_cost,
+    operation_costs,
+    path_edge_costs,
+)
 
-from ..lattice import Lattice
+from ..costs import head_on, plain_settings
+from ..lattice import Lattice, Stem
+from ..operations import OPERATIONS as BUILDERS
 from ..operations import Cell, LightCell
 from ..supernet import Supernet, architecture_parameter
 
 
-class _LightSupernet(Lattice, Supernet):
+class _DNASSupernet(Lattice, Supernet):
+    """What the networks of all three stages cost."""
+
+    def cost(self, architecture: DNASArchitecture, table: CostTable) -> float:
+        return network_cost(architecture, table)
+
+    def cost_range(self, table: CostTable) -> tuple[float, float]:
+        return (
+            network_cost(self.architecture, table, 'least'),
+            network_cost(self.architecture, table, 'most'),
+        )
+
+    def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+        return {
+            'space': 'dnas',
+            'base_channels': self.base_channels,
+            'bands': self.in_channels,
+            'size': list(size),
+            'head': plain_settings(model['decode_head']),
+        }
+
+    def cost_parts(
+        self, model: Mapping[str, Any], size: tuple[int, int]
+    ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
+        sizes = [tuple(-(-side // (4 * 2**s)) for side in size) for s in range(NUM_SCALES)]
+        shapes = [(1, self.base_channels * 2**s, *sizes[s]) for s in range(NUM_SCALES)]
+        norm = dict(type='BN')
+        yield (
+            'stem',
+            Stem(self.in_channels, self.base_channels, norm),
+            ((1, self.in_channels, *size),),
+        )
+        for a, b in product(range(NUM_SCALES), repeat=2):
+            source, target = Node(0, a), Node(1, b)
+            for name, build in BUILDERS.items():
+                cell = build(shapes[a][1], shapes[b][1], norm)
+                yield cell_part(source, target, name), cell, ((*shapes[a][:2], *sizes[b]),)
+        for chosen in product((False, True), repeat=NUM_SCALES):
+            scales = [s for s in range(NUM_SCALES) if chosen[s]]
+            if scales:
+                inputs = tuple(shapes[s] for s in scales)
+                head = head_on(model, [shape[1] for shape in inputs])
+                yield head_part(scales), head, inputs
+
+
+class _LightSupernet(_DNASSupernet):
     """A supernet of light cells (ReLU, conv3x3, norm) with an architecture parameter an edge.
 
     ``betas`` has the shape (edges,), in the order of ``architecture.edges``.
@@ -91,13 +151,56 @@ class DNASPathSupernet(_LightSupernet):
     def probabilities(self) -> list[Tensor]:
         return [b.softmax(0) for _, b in self._by_node(self.betas.detach())]
 
-    def decode(self) -> DNASArchitecture:
-        weights = self.edge_weights(self.betas.detach().double())
-        return decode_path(
-            self.architecture,
-            [float(w) for spec in self.architecture.nodes for w in weights[spec.node]],
-            name=f'dnas_l{self.architecture.layers}',
-        )
+    def decode(
+        self,
+        price: float = 0.0,
+        table: CostTable | None = None,
+        completion: Literal['mean', 'least', 'most'] = 'mean',
+    ) -> DNASArchitecture:
+        """See :class:`Supernet`.
+
+        Args:
+            price, table: See there.
+            completion: How what is open is counted.
+        """
+        scores = self._weights(self.betas.detach().double()).log().cpu().numpy()
+        if table is not None:
+            costs = path_edge_costs(self.architecture, table, completion)
+            scores = scores - price * np.array(costs)
+        name = f'dnas_l{self.architecture.layers}'
+        return decode_path(self.architecture, scores, name=name)
+
+    def decode_to(self, table: CostTable, target: float) -> DNASArchitecture:
+        """The preferred path whose mean network costs about the target.
+
+        Where the target is so low or high that no path's mean network has it, the preferred one of
+        those whose cheapest or dearest network leaves the later stages some room around it.
+        """
+        for completion, aim in (('mean', 1.0), ('least', 0.7), ('most', 1.3)):
+            path = meet_target(
+                lambda price, c=completion: self.decode(price / target, table, c),
+                lambda path, c=completion: network_cost(path, table, c),
+                aim * target,
+            )
+            least, most = (network_cost(path, table, bound) for bound in ('least', 'most'))
+            if least <= target <= most:
+                break
+        return path
+
+    def expected_cost(self, table: CostTable) -> Tensor:
+        """Over paths as probable as the product of their weights, whose best one is decoded."""
+        weights = self._weights(self.betas.double())
+        lattice = self.architecture
+        costs = path_edge_costs(lattice, table)
+        return expected_path_cost(lattice.edges, weights.unbind(), costs, lattice.outputs)
+
+    def cost_range(self, table: CostTable) -> tuple[float, float]:
+        return cost_range(self.architecture.layers, table)
+
+    def _weights(self, betas: Tensor) -> Tensor:
+        """Of every edge, in the order of ``architecture.edges``."""
+        weights = self.edge_weights(betas)
+        return torch.stack([w for spec in self.architecture.nodes for w in weights[spec.node]])
 
 
 @MODELS.register_module()
@@ -155,12 +258,41 @@ class DNASConnectionSupernet(_LightSupernet):
             gate.reshape(1) for gate, core in zip(gates, self._is_core, strict=True) if not core
         ]
 
-    def decode(self) -> DNASArchitecture:
-        return decode_connections(self.architecture, (self.betas > 0).tolist())
+    def decode(self, price: float = 0.0, table: CostTable | None = None) -> DNASArchitecture:
+        scores = self.betas.detach().double().cpu().numpy()
+        if table is not None:
+            scores = scores - price * self._edge_costs(table)
+        return decode_connections(self.architecture, (scores > 0).tolist())
+
+    def expected_cost(self, table: CostTable) -> Tensor:
+        """Over independent gates, ``sigmoid(beta)``; the edges that are kept before liveness."""
+        core = torch.tensor(self._is_core, device=self.betas.device)
+        kept = torch.where(core, 1.0, self.betas.double().sigmoid())
+        costs = torch.from_numpy(self._edge_costs(table)).to(kept)
+        last = self.architecture.layers - 1
+        present = [
+            (spec.node.scale, 1 - (1 - gates).prod())
+            for spec, gates in self._by_node(kept)
+            if spec.node.layer == last
+        ]
+        return table['stem'] + (kept * costs).sum() + expected_head_cost(present, table)
+
+    def cost_range(self, table: CostTable) -> tuple[float, float]:
+        path = self.architecture.at_level('path')
+        return network_cost(path, table, 'least'), network_cost(path, table, 'most')
+
+    def _edge_costs(self, table: CostTable) -> np.ndarray:
+        """What keeping an edge costs: three operations at their mean."""
+        return np.array(
+            [
+                OPERATIONS_PER_NODE * operation_costs((source,), target, table).mean()
+                for source, target in self.architecture.edges
+            ]
+        )
 
 
 @MODELS.register_module()
-class DNASCellSupernet(Lattice, Supernet):
+class DNASCellSupernet(_DNASSupernet):
     """Stage 3: which operations a node's cells have.
 
     Every edge's cell holds all operations, weighted by the softmax of its node's row of ``alphas``
@@ -204,5 +336,47 @@ class DNASCellSupernet(Lattice, Supernet):
     def probabilities(self) -> list[Tensor]:
         return list(self.alphas.detach().softmax(1))
 
-    def decode(self) -> DNASArchitecture:
-        return decode_cells(self.architecture, self.alphas.detach().cpu().numpy())
+    def decode(
+        self,
+        price: float = 0.0,
+        table: CostTable | None = None,
+        within: DNASArchitecture | None = None,
+    ) -> DNASArchitecture:
+        """See :class:`Supernet`.
+
+        Args:
+            price, table: See there.
+            within: A part of the supernet's nodes and edges to decide on; all by default.
+        """
+        architecture = self.architecture if within is None else within.pruned()
+        rows = {spec.node: i for i, spec in enumerate(self.architecture.nodes)}
+        scores = self.alphas.detach().double().log_softmax(1).cpu().numpy()
+        scores = scores[[rows[spec.node] for spec in architecture.nodes]]
+        if table is not None:
+            scores = scores - price * self._costs(architecture, table)
+        return decode_cells(architecture, scores)
+
+    def expected_cost(self, table: CostTable) -> Tensor:
+        """Over three operations a node, drawn one after another by ``softmax(alphas)``."""
+        architecture = self.architecture
+        drawn = drawn_probabilities(self.alphas.double().softmax(1), OPERATIONS_PER_NODE)
+        costs = torch.from_numpy(self._costs(architecture, table)).to(drawn)
+        head = table[head_part(node.scale for node in architecture.outputs)]
+        return table['stem'] + (drawn * costs).sum() + head
+
+    def decode_to(
+        self, table: CostTable, target: float, within: DNASArchitecture | None = None
+    ) -> DNASArchitecture:
+        """See :class:`Supernet`; ``within``: see :meth:`decode`."""
+        return meet_target(
+            lambda price: self.decode(price / target, table, within),
+            lambda architecture: self.cost(architecture, table),
+            target,
+        )
+
+    @staticmethod
+    def _costs(architecture: DNASArchitecture, table: CostTable) -> np.ndarray:
+        """Of every operation in each node, (nodes, operations)."""
+        return np.stack(
+            [operation_costs(spec.inputs, spec.node, table) for spec in architecture.nodes]
+        )

@@ -32,7 +32,13 @@ class DNASHead(BaseDecodeHead):
             ``dict(type='ReLU')`` makes it a nonlinear one.
         align_corners: Of every resizing, the logits' to the label included.
         **kwargs: See :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
+
+    Attributes:
+        commute: Convolve much coarser inputs before they are upsampled. Without, the same is
+            computed as it is published, which is what counts and comparisons of costs are about.
     """
+
+    commute = True
 
     def __init__(
         self,
@@ -89,7 +95,7 @@ class DNASHead(BaseDecodeHead):
         near, near_weights, total = [], [], None
         weights = conv.weight.split([x.shape[1] for x in inputs], dim=1)
         for x, weight in zip(inputs, weights, strict=True):
-            if size[0] >= 3 * x.shape[2] and size[1] >= 3 * x.shape[3]:
+            if self.commute and size[0] >= 3 * x.shape[2] and size[1] >= 3 * x.shape[3]:
                 term = conv_of_upsampled(x, size, weight, align_corners=self.align_corners)
                 total = term if total is None else total + term
             else:

@@ -1,0 +1,125 @@
+"""A cost that searched networks are to have."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor
+
+from dnas_mmseg.architectures import Architecture
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import Supernet
+from dnas_mmseg.models.costs import cost_table, latency_facts
+from dnas_mmseg.search import CostTable
+from dnas_mmseg.search.cost import METRICS, quantity, require_reachable
+
+_RATE = 0.01
+
+
+class CostTarget:
+    """The term that a target adds to the architecture's loss, and decoding that meets it.
+
+    With r = log(expected cost / target) the term is ``m r + weight r^2 / 2``. The multiplier m
+    grows by ``weight r / 100`` with every architecture step: while the supernet is too dear it is
+    pushed harder, until it is not (the method of multipliers). What is decoded is then the most
+    probable network that costs about the target: a price on cost in decoding takes up what is left.
+
+    Args:
+        metric: ``'macs'``, ``'params'`` or ``'latency'``.
+        target: Multiply-adds, parameters or seconds; of several, the search aims at the middle (the
+            geometric mean).
+        weight: How hard to push.
+        size: Height and width of the images that the cost is about.
+        table: File of measured parts, which latency needs (``measure_latency.py``).
+
+    Attributes:
+        targets: All of them.
+        multiplier: See above.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        target: float | Sequence[float],
+        weight: float = 1.0,
+        size: tuple[int, int] = (512, 512),
+        table: str | os.PathLike | None = None,
+    ) -> None:
+        if metric not in METRICS:
+            raise UserError(f"cost metric '{metric}' is unknown: there are {', '.join(METRICS)}")
+        self.targets = tuple(target) if isinstance(target, Sequence) else (target,)
+        if not self.targets or min(self.targets) <= 0 or weight < 0:
+            raise UserError(f'cost target = {target}, weight = {weight}: these must be positive')
+        if (metric == 'latency') != (table is not None):
+            raise UserError(
+                'a measured table (measure_latency.py writes it) is needed for latency, and only '
+                'for that'
+            )
+        self.metric, self.weight = metric, weight
+        self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
+        self.size, self.path = tuple(size), table
+        self.multiplier = 0.0
+
+    def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
+        """Get the table, and see that the target can be reached.
+
+        Args:
+            supernet: What is searched.
+            model: Config of the segmentor.
+
+        Raises:
+            CostError: It cannot, or the table does not hold here.
+        """
+        self.supernet = supernet
+        if self.metric == 'latency':
+            device = str(next(supernet.parameters()).device)
+            facts = latency_facts(supernet.cost_facts(model, self.size), device)
+            self.table = CostTable.load(self.path, facts)
+        else:
+            self.table = cost_table(supernet, model, self.metric, self.size)
+        # Of several networks of one search, each has connections of its own when operations are
+        # chosen: what they can reach is not what all connections together can.
+        if len(self.targets) == 1 or supernet.decisions[0].kind != 'operation':
+            for target in self.targets:
+                require_reachable(target, *supernet.cost_range(self.table), self.metric)
+
+    def loss(self) -> Tensor:
+        """The term, differentiable in the architecture parameters."""
+        ratio = torch.log(self.supernet.expected_cost(self.table) / self.target)
+        self._ratio = float(ratio)
+        return self.multiplier * ratio + self.weight / 2 * ratio**2
+
+    def stepped(self) -> None:
+        """An architecture step was made."""
+        self.multiplier += _RATE * self.weight * self._ratio
+
+    def decode(self) -> Architecture:
+        """The most probable network of about this cost."""
+        return self.supernet.decode_to(self.table, self.target)
+
+    def cost(self, architecture: Architecture) -> float:
+        """Of a decoded network; what is open in it at its mean."""
+        return self.supernet.cost(architecture, self.table)
+
+    def describe(self, architecture: Architecture) -> str:
+        """What a decoded network costs, beside the target, and what is expected."""
+        with torch.no_grad():
+            expected = float(self.supernet.expected_cost(self.table))
+        return (
+            f'{quantity(self.cost(architecture), self.metric)} for a target of '
+            f'{quantity(self.target, self.metric)} (expected of the supernet '
+            f'{quantity(expected, self.metric)})'
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {'multiplier': self.multiplier}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Of a checkpoint."""
+        self.multiplier = state['multiplier']

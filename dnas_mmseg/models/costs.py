@@ -1,0 +1,141 @@
+"""Cost tables of a space's parts: multiply-adds and parameters counted, latency measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.search import CostTable
+
+from .complexity import count
+
+
+class _Outputs(nn.Module):
+    """Stands for a backbone of which only the outputs are known."""
+
+    def __init__(self, out_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.out_channels = tuple(out_channels)
+
+
+class _Head(nn.Module):
+    """A segmentor's head, on feature maps."""
+
+    def __init__(self, segmentor: nn.Module) -> None:
+        super().__init__()
+        self.head = segmentor.decode_head
+
+    def forward(self, *features: Tensor) -> Tensor:
+        return self.head(features)
+
+
+def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
+    """The head of a segmentor, on a backbone with other outputs.
+
+    Args:
+        model: Config of the segmentor; its head must leave out its input channels.
+        channels: Of the outputs, finest first.
+    """
+    config = {key: value for key, value in model.items() if key in ('type', 'decode_head')}
+    config['backbone'] = dict(type=_Outputs, out_channels=list(channels))
+    return _Head(MODELS.build(config))
+
+
+def plain_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as it comes back from JSON, to compare it with one that does."""
+    return json.loads(json.dumps(config, default=str))
+
+
+def cost_table(
+    supernet: nn.Module, model: Mapping[str, Any], metric: str, size: tuple[int, int]
+) -> CostTable:
+    """Count the parts of a space's networks.
+
+    Args:
+        supernet: Of the space; its width and bands are those of the networks.
+        model: Config of the segmentor, for the head.
+        metric: ``'macs'`` or ``'params'``.
+        size: Height and width of the images.
+    """
+    values = {}
+    for name, part, shapes in supernet.cost_parts(model, size):
+        counted = count(part.eval(), part, *shapes)
+        values[name] = counted.macs if metric == 'macs' else counted.parameters
+    return CostTable(metric, supernet.cost_facts(model, size), values)
+
+
+def latency_table(
+    supernet: nn.Module,
+    model: Mapping[str, Any],
+    size: tuple[int, int],
+    device: str = 'cpu',
+    repeat: int = 15,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> CostTable:
+    """Measure the parts of a space's networks on this machine, in float32, one image at a time.
+
+    Args:
+        supernet, model, size: See :func:`cost_table`.
+        device: Where.
+        repeat: Of these runs, the median counts.
+        advance: Called with the parts done and all there are.
+    """
+    parts = list(supernet.cost_parts(model, size))
+    values = {}
+    for name, part, shapes in parts:
+        inputs = [
+            torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+            for shape in shapes
+        ]
+        values[name] = latency(part.to(device).eval(), inputs, repeat)
+        advance(len(values), len(parts))
+    return CostTable('latency', latency_facts(supernet.cost_facts(model, size), device), values)
+
+
+def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """What a measured table holds for."""
+    name = torch.cuda.get_device_name(device) if device.startswith('cuda') else 'cpu'
+    threads = torch.get_num_threads() if name == 'cpu' else None
+    return {**facts, 'device': name, 'threads': threads, 'dtype': 'float32'}
+
+
+def network_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
+    """What a whole segmentor costs, on one image: counted, or measured on this machine.
+
+    Args:
+        model: Its config.
+        metric: One of :data:`dnas_mmseg.search.cost.METRICS`.
+        size: Height and width of the image.
+    """
+    segmentor = MODELS.build(model).eval()
+    shape = (1, segmentor.backbone.in_channels, *size)
+    if metric == 'latency':
+        device = get_device()
+        return latency(segmentor.to(device), [torch.randn(shape, device=device)], repeat=15)
+    counted = count(segmentor, segmentor, shape)
+    return counted.macs if metric == 'macs' else counted.parameters
+
+
+@torch.no_grad()
+def latency(module: Callable, inputs: Sequence[Tensor], repeat: int) -> float:
+    """Median seconds of a call, after two that warm up."""
+    times = []
+    on_gpu = inputs[0].is_cuda
+    for i in range(repeat + 2):
+        if on_gpu:
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        module(*inputs)
+        if on_gpu:
+            torch.cuda.synchronize()
+        if i > 1:
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)

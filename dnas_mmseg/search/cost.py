@@ -1,0 +1,222 @@
+"""What the networks of a space cost: tables of their parts, expectations, and targets."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_text
+
+METRICS = {'macs': 'multiply-adds', 'params': 'parameters', 'latency': 's'}
+"""What a table can be of, with the unit."""
+
+Result = TypeVar('Result')
+_TOLERANCE = 0.01
+_STEPS = 40
+
+
+class CostError(UserError):
+    """A target that cannot be met, or a table that does not hold here."""
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """What the parts of a space's networks cost; a network's cost is the sum of its parts'.
+
+    Attributes:
+        metric: One of :data:`METRICS`.
+        facts: What it holds for: the space, width, bands, size of the images; for latency also
+            device, threads and dtype.
+        values: Cost of each part, by the names that the space gives them.
+
+    Compared by identity, so that what is computed from a table can be kept.
+    """
+
+    metric: str
+    facts: Mapping[str, Any]
+    values: Mapping[str, float]
+
+    def __getitem__(self, part: str) -> float:
+        return self.values[part]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write it as JSON."""
+        write_text(path, json.dumps(asdict(self), indent=1) + '\n')
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, facts: Mapping[str, Any]) -> CostTable:
+        """Read a table that holds here.
+
+        Args:
+            path: What :meth:`save` wrote.
+            facts: What it must hold for; it may say more.
+
+        Raises:
+            CostError: It is damaged, or of another device, size or width.
+        """
+        try:
+            table = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
+            have = dict(table.facts)
+        except FileNotFoundError:
+            raise CostError(f'{path}: no such table; measure_latency.py writes it') from None
+        except (json.JSONDecodeError, TypeError) as error:
+            raise CostError(f'{path} is no cost table ({error})') from None
+        wanted = json.loads(json.dumps(dict(facts)))
+        differing = [f'{k}: {have.get(k)}, here {v}' for k, v in wanted.items() if have.get(k) != v]
+        if differing:
+            raise CostError(
+                f'{path} does not hold here ({"; ".join(differing)}): measure anew by '
+                'tools/analysis_tools/measure_latency.py'
+            )
+        return table
+
+
+def expected_path_cost(
+    edges: Iterable[tuple[Any, Any]], weights: Sequence[Tensor], costs: Sequence[float], ends: Any
+) -> Tensor:
+    """Mean cost of the paths of a graph, each as probable as its weights' product says.
+
+    The exact expectation, by one pass over the edges: a node carries the logarithm of its paths'
+    weights and their mean cost. Where the weights of a node's outgoing edges sum to 1, it is the
+    chained estimation of DenseNAS (section 3.4) from the other end.
+
+    Args:
+        edges: (source, target), every node's incoming edges before its outgoing ones; paths begin
+            at the first source.
+        weights: Of each edge, positive scalars.
+        costs: Of each edge.
+        ends: Where paths end.
+
+    Returns:
+        A scalar, differentiable in the weights.
+    """
+    incoming: dict[Any, list[tuple[Tensor, Tensor]]] = {}
+    nodes: dict[Any, tuple[Tensor, Tensor]] = {}
+
+    def arrive(node: Any) -> tuple[Tensor, Tensor]:
+        if node not in nodes:
+            logs, means = map(torch.stack, zip(*incoming[node], strict=True))
+            nodes[node] = logs.logsumexp(0), (logs.softmax(0) * means).sum()
+        return nodes[node]
+
+    for i, ((source, target), weight, cost) in enumerate(zip(edges, weights, costs, strict=True)):
+        if i == 0:
+            nodes[source] = weight.new_zeros(()), weight.new_zeros(())
+        log, mean = arrive(source)
+        incoming.setdefault(target, []).append((log + weight.log(), mean + cost))
+    logs, means = map(torch.stack, zip(*map(arrive, ends), strict=True))
+    return (logs.softmax(0) * means).sum()
+
+
+def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:
+    """Probability of each option to be among some drawn one after another, without replacement.
+
+    Args:
+        probabilities: (..., options), each row summing to 1: of the first draw.
+        draws: How many are drawn, at most 3.
+
+    Returns:
+        (..., options), each row summing to ``draws``; exact and differentiable.
+    """
+    if not 1 <= draws <= 3:
+        raise ValueError(f'draws = {draws}: 1 to 3 are worked out')
+    p, n = probabilities, probabilities.shape[-1]
+    tiny = torch.finfo(p.dtype).tiny
+    # What is left is summed, not subtracted from 1, of which little may be left.
+    other = 1 - torch.eye(n, dtype=p.dtype, device=p.device)
+    total = p
+    if draws > 1:
+        # [j, k]: j first, then k.
+        second = p[..., :, None] * p[..., None, :] * other
+        second = second / (p @ other).clamp_min(tiny)[..., :, None]
+        total = total + second.sum(-2)
+    if draws > 2:
+        third = other[:, None, :] * other[None, :, :]  # [j, k, i]: i is neither j nor k
+        left = torch.einsum('...i,jki->...jk', p, third).clamp_min(tiny)
+        total = total + p * torch.einsum('...jk,jki->...i', second / left, third)
+    return total
+
+
+def meet_target(
+    decode: Callable[[float], Result], cost: Callable[[Result], float], target: float
+) -> Result:
+    """What is preferred among what costs about as much as it should.
+
+    Decoding with a price on cost gives the most probable choice at some cost (a Lagrangian); the
+    price is found by bisection. At price 0 it is the plain decoding, which stays where it fits.
+
+    Args:
+        decode: From a price, in units of ``1 / target``, to a choice that gets cheaper with it.
+        cost: Of a choice.
+        target: What it should be.
+
+    Returns:
+        The choice at the smallest price that is within a hundredth of the target; where there is
+        none, the nearest.
+    """
+
+    def off(choice: Result) -> float:
+        return math.log(cost(choice) / target)
+
+    low = high = 0.0
+    best = decode(0.0)
+    distance = off(best)
+    sign = 1.0 if distance > 0 else -1.0
+    step = 1e-4
+    if abs(distance) <= _TOLERANCE:
+        return best
+    best_distance = abs(distance)
+    for _ in range(_STEPS):
+        low, high = high, sign * step
+        choice = decode(high)
+        distance = off(choice)
+        if abs(distance) < best_distance:
+            best, best_distance = choice, abs(distance)
+        if sign * distance <= 0:
+            break
+        step *= 2
+    for _ in range(_STEPS):
+        if best_distance <= _TOLERANCE:
+            break
+        middle = (low + high) / 2
+        choice = decode(middle)
+        distance = off(choice)
+        if abs(distance) < best_distance:
+            best, best_distance = choice, abs(distance)
+        if sign * distance > 0:
+            low = middle
+        else:
+            high = middle
+    return best
+
+
+def require_reachable(target: float, least: float, most: float, metric: str) -> None:
+    """Refuse a target outside of what can be reached.
+
+    Raises:
+        CostError: Says the range.
+    """
+    if not least <= target <= most:
+        raise CostError(
+            f'target {quantity(target, metric)}: the space reaches from {quantity(least, metric)} '
+            f'to {quantity(most, metric)}'
+        )
+
+
+def quantity(value: float, metric: str) -> str:
+    """A cost with its unit, for people."""
+    if metric == 'latency':
+        return f'{1e3 * value:.3g} ms'
+    for factor, letter in ((1e9, 'G'), (1e6, 'M'), (1e3, 'K')):
+        if value >= factor:
+            return f'{value / factor:.4g} {letter} {METRICS[metric]}'
+    return f'{value:.4g} {METRICS[metric]}'

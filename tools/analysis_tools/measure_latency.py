@@ -1,0 +1,57 @@
+"""Measure what the parts of a search space take on this machine: the table of a latency target.
+
+    python tools/analysis_tools/measure_latency.py dnas configs/dnas/dnas_l14_gid5.py latency.json
+    python tools/search.py dnas --layers 14 --cost latency --targets 40ms \\
+        --latency-table latency.json --data-root data/gid5 --work-dir work_dirs/search
+
+Width, bands and head are the config's. The table says on what device, with how many threads, at
+what size and in what dtype it was measured; a search elsewhere refuses it. A network's latency is
+predicted as the sum of its parts; the search reports the measured one beside it.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from dnas_mmseg.apis.command_line import load_config, progress_bars, user_errors
+from dnas_mmseg.apis.search_plan import SPACES, SearchPlan, stage_config
+from dnas_mmseg.models.costs import latency_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('space', choices=SPACES, help='the search space')
+    parser.add_argument('config', help='of a network of the space')
+    parser.add_argument('target', type=Path, help='the table to write')
+    parser.add_argument('--size', type=int, default=512, help='of the images (default: 512)')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with user_errors():
+        init_default_scope('mmseg')
+        load_config(args.config)  # says it when there is none
+        plan = SearchPlan(args.space, config=args.config)
+        model = stage_config(plan, plan.levels[0], None).model
+        supernet = MODELS.build(model.backbone)
+        with progress_bars() as track:
+            table = latency_table(
+                supernet,
+                model,
+                (args.size, args.size),
+                get_device(),
+                args.repeat,
+                track('measuring parts'),
+            )
+        table.save(args.target)
+    print(f'{args.target}: {len(table.values)} parts; {dict(table.facts)}')
+
+
+if __name__ == '__main__':
+    main()
