@@ -17,7 +17,7 @@ from dnas_mmseg.apis.prediction import load_segmentor
 
 
 def main() -> None:
-    parser = config_parser(__doc__)
+    parser = config_parser(__doc__, data=False)
     parser.add_argument('checkpoint', help='of this model')
     parser.add_argument('target', type=Path, help='the .onnx file to write')
     parser.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')

@@ -25,13 +25,13 @@ from dnas_mmseg.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = config_parser(__doc__)
+    parser = config_parser(__doc__, data=False)
     parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
     parser.add_argument('scenes', nargs='+', type=Path, metavar='SCENE')
     parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
     parser.add_argument('--bands', nargs='+', help="the scenes' bands by name, in file order")
     windows = parser.add_argument_group('windows')
-    windows.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')
+    windows.add_argument('--window', type=int, help='side, pixels (default: 512, or as exported)')
     windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
     windows.add_argument('--batch', type=int, default=4, help='windows at once (default: 4)')
     windows.add_argument('--flips', action='store_true', help='average over four flips')
@@ -71,10 +71,12 @@ def main() -> None:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
         if args.backend == 'onnxruntime':
-            model = OnnxModel(args.checkpoint)
+            model = OnnxModel(args.checkpoint, args.device)
+            window = args.window or model.window
         else:
             config = load_config(args.config, options=args.cfg_options)
             model = load_segmentor(config, args.checkpoint, args.device)
+            window = args.window or 512
         with progress_bars(show='RANK' not in os.environ or part == 1) as track:
             maps = predict_scenes(
                 model,
@@ -88,7 +90,7 @@ def main() -> None:
                 quick_look=args.quick_look,
                 polygons=args.polygons,
                 track=track,
-                tiling=Tiling(args.window, args.overlap, args.batch),
+                tiling=Tiling(window, args.overlap, args.batch),
                 flips=args.flips,
                 skip_bad_blocks=args.skip_bad_blocks,
             )

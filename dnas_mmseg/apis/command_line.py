@@ -67,17 +67,19 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
         yield track
 
 
-def config_parser(description: str) -> argparse.ArgumentParser:
+def config_parser(description: str, data: bool = True) -> argparse.ArgumentParser:
     """A parser with what every program that reads a config takes.
 
     Args:
         description: The program's docstring, with examples; shown as it stands.
+        data: Whether the program reads the config's data.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='a config of this project, or any mmseg config')
-    parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    if data:
+        parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
     parser.add_argument(
         '--cfg-options',
         nargs='+',

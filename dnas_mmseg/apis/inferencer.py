@@ -14,6 +14,7 @@ from mmseg.registry import TRANSFORMS
 from torch import nn
 
 from dnas_mmseg.datasets import LoadRasterFromFile
+from dnas_mmseg.datasets.scenes import RASTERS
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, read_raster
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
@@ -113,7 +114,9 @@ class MultiBandInferencer(MMSegInferencer):
     def _inputs_to_list(self, inputs) -> list:
         if isinstance(inputs, (str, os.PathLike)) and os.path.isdir(inputs):
             rasters = sorted(Path(inputs).iterdir())
-            inputs = [p for p in rasters if p.suffix.lower() in ('.tif', '.tiff', '.png')]
+            inputs = [path for path in rasters if path.suffix.lower() in RASTERS]
+            if not inputs:
+                raise UserError('the folder holds no rasters')
         if not isinstance(inputs, (list, tuple)):
             inputs = [inputs]
         return [os.fspath(i) if isinstance(i, os.PathLike) else i for i in inputs]

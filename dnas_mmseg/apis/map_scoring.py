@@ -17,7 +17,7 @@ from dnas_mmseg.evaluation import count_map, scores
 from dnas_mmseg.files import write_text
 from dnas_mmseg.visualization import save_confusion
 
-OVERALL = 'all'
+OVERALL = 'all scenes'
 
 
 def score_maps(
@@ -39,7 +39,7 @@ def score_maps(
         advance: Called with the maps scored and all there are.
 
     Returns:
-        :func:`dnas_mmseg.evaluation.scores` of each scene, and over all as ``'all'``; and what is
+        :func:`dnas_mmseg.evaluation.scores` of each scene, and under :data:`OVERALL`; and what is
         in no score, a line each.
 
     Raises:

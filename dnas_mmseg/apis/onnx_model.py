@@ -64,7 +64,7 @@ class OnnxModel:
 
     Args:
         path: A file of :func:`export_onnx`.
-        threads: Of one window's calculation; all cores by default.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; a GPU where onnxruntime has one.
 
     Attributes:
         dataset_meta: Classes, palette and bands.
@@ -75,16 +75,21 @@ class OnnxModel:
         UserError: onnxruntime is missing, or the file is not one that ``tools/export.py`` wrote.
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int = 0) -> None:
+    def __init__(self, path: str | os.PathLike, device: str | None = None) -> None:
         runtime = _require('onnxruntime')
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        available = runtime.get_available_providers()
-        wanted = [p for p in ('CUDAExecutionProvider', 'CPUExecutionProvider') if p in available]
+        gpu = 'CUDAExecutionProvider'
+        has_gpu = gpu in runtime.get_available_providers()
+        kind, _, index = (device or ('cuda' if has_gpu else 'cpu')).partition(':')
+        if kind not in ('cpu', 'cuda') or (kind == 'cuda' and not has_gpu):
+            raise UserError(f'device {device}: this onnxruntime runs on cpu{", cuda" * has_gpu}')
+        providers: list = ['CPUExecutionProvider']
+        if kind == 'cuda':
+            number = int(index or os.environ.get('LOCAL_RANK', 0))
+            providers.insert(0, (gpu, {'device_id': number}))
         if not os.path.isfile(path):
             raise UserError(f'{path}: no such file')
         try:
-            self._session = runtime.InferenceSession(os.fspath(path), options, providers=wanted)
+            self._session = runtime.InferenceSession(os.fspath(path), providers=providers)
             self.dataset_meta = json.loads(self._session.get_modelmeta().custom_metadata_map[_META])
         except Exception as error:
             raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -13,8 +13,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
+from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import Raster, RasterInfo, band_names, write_polygons
+from dnas_mmseg.raster import Raster, RasterError, RasterInfo, band_names, write_polygons
 from dnas_mmseg.visualization import save_quick_look
 
 from .checkpoint_conversion import load_exactly, load_weights_and_meta
@@ -46,7 +47,10 @@ def load_segmentor(
     model = MODELS.build(config.model)
     load_exactly(model, weights, str(checkpoint))
     model.dataset_meta = model_facts(config, meta)
-    return model.to(device or get_device()).eval()
+    try:
+        return model.to(device or get_device()).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'device {device}: {str(error).splitlines()[0]}') from None
 
 
 def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +80,8 @@ def dataset_facts(config: Config) -> dict:
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
     known = DATASETS.get(dataset['type']) if dataset else None
-    return {**getattr(known, 'METAINFO', {}), **dataset.get('metainfo', {})}
+    described = DatasetDescription.load(dataset.get('data_root')).metainfo
+    return {**getattr(known, 'METAINFO', {}), **described, **dataset.get('metainfo', {})}
 
 
 def choose_bands(
@@ -106,7 +111,7 @@ def choose_bands(
         raise UserError(
             f'{info.path}: the model takes {", ".join(wanted)}; the scene has '
             f'{", ".join(names) if names else f"{info.bands} bands without names"}: say what they '
-            'are, in file order, by --bands'
+            'are, in file order (`bands`)'
         )
     # Descriptions such as "Band 1" tell nothing; the count fits, so the order is taken to fit.
     return list(range(info.bands))
@@ -124,6 +129,7 @@ def predict_scenes(
     probabilities: bool = False,
     quick_look: bool = False,
     polygons: bool = False,
+    skip_bad_blocks: bool = False,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
     **options: Any,
 ) -> dict[Path, list[str]]:
@@ -134,9 +140,9 @@ def predict_scenes(
         scenes: Files that GDAL reads.
         out_dir: Where the maps go, under the scenes' names.
         bands: The scenes' bands by name, in file order.
-        resume: Skip scenes of which all that is asked for is there.
+        resume: Make only what is not there yet.
         shard: ``(i, n)``: only the i-th of n parts of the scenes, counted from 1.
-        confidence, probabilities: See :func:`predict_scene`.
+        confidence, probabilities, skip_bad_blocks: See :func:`predict_scene`.
         quick_look: Also draw ``quick_look/<name>.png``.
         polygons: Also write ``polygons/<name>.gpkg``.
         track: Called with each scene's name; returns what is told the progress.
@@ -162,43 +168,64 @@ def predict_scenes(
         targets[target] = scene
     facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
     wanted = band_names(model.dataset_meta.get('bands'))
-    asked = [
-        pattern
-        for pattern, yes in (
-            ('{}.tif', True),
-            ('confidence/{}.tif', confidence),
-            ('probabilities/{}.tif', probabilities),
-            ('quick_look/{}.png', quick_look),
-            ('polygons/{}.gpkg', polygons),
-        )
-        if yes
-    ]
-    todo = {}
+    todo: list[_Work] = []
     for target, scene in list(targets.items())[part - 1 :: parts]:
-        finished = all((out_dir / path.format(target.stem)).is_file() for path in asked)
-        if not (resume and finished):
+        beside = {
+            kind: out_dir / kind / f'{target.stem}.{suffix}'
+            for kind, suffix, yes in (
+                ('confidence', 'tif', confidence),
+                ('probabilities', 'tif', probabilities),
+                ('quick_look', 'png', quick_look),
+                ('polygons', 'gpkg', polygons),
+            )
+            if yes
+        }
+        rasters = [target, *(p for p in beside.values() if p.suffix == '.tif')]
+        mapped = resume and all(path.is_file() for path in rasters)
+        missing = {k: p for k, p in beside.items() if not (mapped and p.is_file())}
+        if not mapped or missing:
             with Raster(scene) as raster:  # all are looked at before the first is mapped
-                todo[target] = raster.info, choose_bands(raster.info, wanted, bands)
-    notes = {}
-    for target, (info, chosen) in todo.items():
-        notes[target] = predict_scene(
-            model,
-            info.path,
-            target,
-            **facts,
-            bands=chosen,
-            confidence=confidence,
-            probabilities=probabilities,
-            advance=track(Path(info.path).name),
-            **options,
-        )
-        if quick_look:
-            path = out_dir / f'quick_look/{target.stem}.png'
-            names = band_names(bands) or info.names or _in_file_order(wanted, chosen)
-            save_quick_look(path, info.path, target, bands=names, **facts)
-        if polygons:
-            write_polygons(target, out_dir / f'polygons/{target.stem}.gpkg', facts['classes'])
+                chosen = choose_bands(raster.info, wanted, bands)
+                todo.append(_Work(raster.info, target, chosen, mapped, missing))
+    notes: dict[Path, list[str]] = {}
+    for work in todo:
+        info, target = work.info, work.target
+        notes[target] = []
+        if not work.mapped:
+            notes[target] += predict_scene(
+                model,
+                info.path,
+                target,
+                **facts,
+                bands=work.bands,
+                confidence=confidence,
+                probabilities=probabilities,
+                skip_bad_blocks=skip_bad_blocks,
+                advance=track(Path(info.path).name),
+                **options,
+            )
+        if 'quick_look' in work.missing:
+            names = band_names(bands) or info.names or _in_file_order(wanted, work.bands)
+            path = work.missing['quick_look']
+            try:
+                save_quick_look(path, info.path, target, bands=names, **facts)
+            except RasterError as error:
+                if not skip_bad_blocks:
+                    raise
+                notes[target].append(f'no quick look: {error}')
+        if 'polygons' in work.missing:
+            write_polygons(target, work.missing['polygons'], facts['classes'])
     return notes
+
+
+class _Work(NamedTuple):
+    """What is to be done for a scene."""
+
+    info: RasterInfo
+    target: Path
+    bands: list[int]
+    mapped: bool
+    missing: dict[str, Path]
 
 
 def _in_file_order(wanted: Sequence[str], chosen: Sequence[int]) -> tuple[str, ...]:

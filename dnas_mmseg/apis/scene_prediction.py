@@ -244,6 +244,8 @@ class _Reader:
             try:
                 samples = self.raster.read(window)
                 gone = nodata_mask(samples, self.info.nodata)
+                if gone is not None and samples.dtype.kind == 'f':
+                    samples[:, gone] = np.nan  # as in training: the preprocessor makes it the mean
             except RasterError as error:
                 if not self.skip:
                     raise RasterError(

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from dnas_mmseg.raster import Raster, RasterError, nodata_mask
+from dnas_mmseg.raster import Raster, RasterError, RasterInfo, nodata_mask
 
 from .labels import IGNORE, LabelEncoding, LabelError
 
@@ -79,7 +79,7 @@ def inspect_pair(
         with Raster(image_path) as raster:
             info = raster.info
             report.shape, report.bands, report.dtype = info.shape, info.bands, info.dtype
-            report.problems += _check_bands(info, expected)
+            report.problems += check_bands(info, expected.bands)
             if expected.dtype and info.dtype != expected.dtype:
                 report.problems.append(
                     f'{image_path}: samples are {info.dtype}, expected {expected.dtype}'
@@ -213,8 +213,13 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     return summary
 
 
-def _check_bands(info, expected: Expectation) -> list[str]:
-    bands = expected.bands
+def check_bands(info: RasterInfo, bands: tuple[str, ...]) -> list[str]:
+    """What is wrong with an image's bands, a sentence each.
+
+    Args:
+        info: The image.
+        bands: What they should be, in file order; empty where nothing is known.
+    """
     if not bands:
         return []
     if info.bands != len(bands):

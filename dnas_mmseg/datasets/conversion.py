@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +54,10 @@ class SceneTiles:
 
     @classmethod
     def load(cls, out: Path, scene: Scene, cut: Cut) -> SceneTiles | None:
-        """What an earlier run left of a scene; None where it is nothing, or the scene changed.
+        """What an earlier run left of a scene.
+
+        None where it left nothing, where tiles of it are gone, or where the scene's files are not
+        those that were cut (by size and time).
 
         Raises:
             DatasetError: It was cut in another way.
@@ -64,13 +71,16 @@ class SceneTiles:
             result = cls(document['windows'], Counter(document['unknown']), tiles)
         except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
             return None
+        if not all((out / path).is_file() for tile in tiles for path in tile.paths):
+            return None
         differing = [key for key, value in origin['cut'].items() if then.get(key) != value]
         if differing:
             raise DatasetError(
                 f'{out} has tiles that were cut with another {", ".join(differing)}: choose '
                 'another folder, or remove this one'
             )
-        return result if all(document.get(key) == origin[key] for key in origin) else None
+        same = all(document.get(key) == origin[key] for key in ('bytes', 'modified'))
+        return result if same else None
 
 
 def convert_scenes(
@@ -78,6 +88,7 @@ def convert_scenes(
     out: str | os.PathLike,
     cut: Cut,
     *,
+    max_unknown: float = 0.001,
     mix_tiles: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
@@ -91,6 +102,8 @@ def convert_scenes(
         splits: The scenes of each split.
         out: The data root to write.
         cut: What the tiles are to be.
+        max_unknown: Share of a scene's pixels that may have unknown label values, which then
+            count as unlabelled.
         mix_tiles: A seed: the tiles of all scenes are dealt out at random, as many to each split as
             it has scenes. Neighbouring tiles are in different splits then; not for scores.
         provenance: Put into ``dataset.json``.
@@ -107,15 +120,24 @@ def convert_scenes(
     out = Path(out)
     if not splits.get('train'):
         raise DatasetError('no scenes are for training, whose statistics describe the data set')
+    if workers < 1:
+        raise DatasetError(f'workers = {workers}: at least 1 is needed')
+    if not 0 <= max_unknown <= 1:
+        raise DatasetError(f'max_unknown = {max_unknown}: a share of 0 to 1 is needed')
     scenes = [scene for part in splits.values() for scene in part]
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
-        results = _cut_scenes(scenes, out, cut, workers, advance)
+        results = _cut_scenes(scenes, out, cut, max_unknown, workers, advance)
         tiles = {
             split: [tile for scene in part for tile in results[scene].tiles]
             for split, part in splits.items()
         }
+        if not tiles['train']:
+            raise DatasetError(
+                f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
+            )
         notes = _notes(results)
+        origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
             everything = [tile for part in tiles.values() for tile in part]
             shares = [len(splits.get(split, ())) for split in ('train', 'val', 'test')]
@@ -123,10 +145,6 @@ def convert_scenes(
             notes.append(
                 'the split is by tile: tiles that touch are in different splits, so scores on val '
                 'and test will be too high'
-            )
-        if not tiles['train']:
-            raise DatasetError(
-                f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
             )
         description = describe_data_root(
             out,
@@ -140,7 +158,7 @@ def convert_scenes(
                 **(provenance or {}),
                 **({} if cut.scale is None else {'scaled_to_8_bit_from': cut.scale}),
                 'split': 'by scene' if mix_tiles is None else f'by tile, seed {mix_tiles}',
-                'scenes': {split: [scene.name for scene in part] for split, part in splits.items()},
+                'scenes': origin if mix_tiles is None else [scene.name for scene in scenes],
             },
         )
     return description, notes
@@ -198,14 +216,21 @@ def _cut_scenes(
     scenes: Sequence[Scene],
     out: Path,
     cut: Cut,
+    max_unknown: float,
     workers: int,
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
     """The tiles of each scene; its manifest is written when it has all of them."""
-    shapes = {scene: check_scene(scene, cut) for scene in scenes}  # all, before the first is cut
+    infos = {scene: check_scene(scene, cut) for scene in scenes}  # all, before the first is cut
+    types = sorted({info.dtype for info in infos.values()})
+    if len(types) > 1 and cut.scale is None:
+        raise DatasetError(f'scenes of different types: {", ".join(types)}')
     results = {scene: SceneTiles.load(out, scene, cut) for scene in scenes}
+    for scene, result in results.items():
+        if result is not None:
+            _check_unknown(scene, result, cut, max_unknown)
     todo = {
-        scene: tile_windows(*shapes[scene], cut.size, cut.stride)
+        scene: tile_windows(*infos[scene].shape, cut.size, cut.stride)
         for scene in scenes
         if results[scene] is None
     }
@@ -221,11 +246,7 @@ def _cut_scenes(
         parts = cutting[scene]
         parts.tiles.extend(tiles)
         parts.unknown.update(unknown)
-        if parts.unknown.total() > cut.max_unknown * np.prod(shapes[scene]):
-            raise DatasetError(
-                f'{scene.label}: {cut.labels.complaint(parts.unknown)}. That is more than '
-                f'max_unknown = {cut.max_unknown} of its pixels'
-            )
+        _check_unknown(scene, parts, cut, max_unknown)
         missing[scene] -= len(row)
         if not missing[scene]:
             parts.tiles.sort(key=lambda tile: (tile.row, tile.column))
@@ -244,10 +265,10 @@ def _spread(
         yield from ((arguments, function(*arguments)) for arguments in calls)
         return
     calls = iter(calls)
-    # ^C goes to all processes; this one ends the others.
-    pool = ProcessPoolExecutor(
-        workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    )
+    # Not forked from here: a thread that draws progress may hold a lock.
+    context = get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),))
     try:
         running = {pool.submit(function, *a): a for a in islice(calls, 4 * workers)}
         while running:
@@ -255,8 +276,38 @@ def _spread(
             for future in finished:
                 yield running.pop(future), future.result()
             running.update({pool.submit(function, *a): a for a in islice(calls, len(finished))})
+    except BrokenProcessPool:
+        raise DatasetError(
+            'a process was ended from outside, perhaps for want of memory: run the same command '
+            'again, with fewer --workers'
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(parent: int) -> None:
+    """^C is for the main process, which ends the others; without it, they end themselves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while True:
+            time.sleep(1)
+            try:
+                os.kill(parent, 0)
+            except ProcessLookupError:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _check_unknown(scene: Scene, result: SceneTiles, cut: Cut, max_unknown: float) -> None:
+    """Refuse label values that are unknown in more than a share of the pixels that were cut."""
+    total = result.windows * cut.size**2
+    if result.unknown.total() > max_unknown * total:
+        raise DatasetError(
+            f'{scene.label}: {cut.labels.complaint(result.unknown)}. That is more than '
+            f'max_unknown = {max_unknown} of its pixels'
+        )
 
 
 def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
@@ -294,10 +345,10 @@ def _manifest(out: Path, scene: Scene) -> Path:
 
 def _origin(scene: Scene, cut: Cut) -> dict[str, Any]:
     """What the tiles of a scene are made from."""
-    files = (scene.image, scene.label)
+    files = (scene.image.resolve(), scene.label.resolve())
     return {
-        'image': str(scene.image),
-        'label': str(scene.label),
+        'image': str(files[0]),
+        'label': str(files[1]),
         'bytes': [path.stat().st_size for path in files],
         'modified': [path.stat().st_mtime_ns for path in files],
         'cut': asdict(cut),

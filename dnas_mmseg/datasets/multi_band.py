@@ -12,11 +12,12 @@ from pathlib import Path
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.raster import band_names
+from dnas_mmseg.raster import Raster, band_names
 
 from .checks import Expectation, inspect_pairs, summarise
 from .description import FILE_NAME, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding
+from .scenes import read_lines
 from .tiling import MANIFEST, tile_place
 
 _SHOWN = 8
@@ -180,7 +181,7 @@ class MultiBandSegDataset(BaseSegDataset):
             for image, label in pairs
         ]
         if self.count_once:
-            size = next(iter(summary.sizes))
+            size = self.description.tile_size or Raster(pairs[0][0]).info.shape
             for info, neighbours in zip(infos, self._neighbours(pairs, size), strict=True):
                 info['overlapping_tiles'] = neighbours
         return infos
@@ -220,12 +221,7 @@ class MultiBandSegDataset(BaseSegDataset):
         }
 
     def _listed_pairs(self) -> list[tuple[str, str | None]]:
-        try:
-            lines = Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines()
-        except FileNotFoundError:
-            raise DatasetError(f'{self.ann_file}: no such list file') from None
-        except UnicodeDecodeError as error:
-            raise DatasetError(f'{self.ann_file} is not UTF-8 ({error})') from None
+        lines = read_lines(self.ann_file)
         if not any(line.strip() for line in lines):
             raise DatasetError(
                 f'{self.ann_file} is empty: one "image<TAB>label" a line is expected'
@@ -301,7 +297,7 @@ def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
     return {
         name.removesuffix(suffix): os.path.join(folder, name)
         for name in sorted(os.listdir(folder))
-        if name.endswith(suffix)
+        if name.endswith(suffix) and not name.startswith('.')
     }
 
 

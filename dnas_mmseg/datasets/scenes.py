@@ -13,7 +13,7 @@ from typing import TypeVar
 from .description import DatasetError
 
 SPLITS = ('train', 'val', 'test')
-_RASTERS = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
+RASTERS = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
 _Item = TypeVar('_Item')
 
 
@@ -26,29 +26,27 @@ class Scene:
     label: Path
 
 
-def find_scenes(images: str | os.PathLike, labels: str | os.PathLike) -> list[Scene]:
+def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
     """Pair images and labels by name.
 
     Args:
-        images: A pattern, ``scenes/*.tif`` for instance; a scene's name is its file's, without the
-            suffix.
+        root: Folder that the patterns are relative to.
+        images: A pattern, ``scenes/*.tif`` or ``scenes/{name}_rgb.tif`` for instance; a scene's
+            name is its file's without the suffix, or what stands for ``{name}``.
         labels: A pattern with ``{name}`` for that name, ``labels/{name}_label.*`` for instance.
             Files that are no rasters (``.aux.xml``) are passed over.
 
     Raises:
         DatasetError: There are no files, an image lacks its label, or two files have one name.
     """
-    images, labels = os.fspath(images), os.fspath(labels)
-    before, braces, after = Path(labels).stem.partition('{name}')
-    if not braces:
+    if '{name}' not in Path(labels).stem:
         raise DatasetError(f"{labels}: '{{name}}' must stand in the file's name, for the image's")
-    names = _by_name(images)
-    found = _by_name(labels.replace('{name}', '*'), before, after)
+    names, found = _by_name(root, images), _by_name(root, labels)
     missing = [name for name in names if name not in found]
     if missing:
         raise DatasetError(
-            f'{labels.replace("{name}", missing[0])}: no such label, for {names[missing[0]]}'
-            + (f' (and {len(missing) - 1} more)' if len(missing) > 1 else '')
+            f'{Path(root, labels.replace("{name}", missing[0]))}: no such label, for '
+            f'{names[missing[0]]}' + (f' (and {len(missing) - 1} more)' if len(missing) > 1 else '')
         )
     return [Scene(name, image, found[name]) for name, image in names.items()]
 
@@ -99,11 +97,10 @@ def split_by_lists(
     result: dict[str, list[Scene]] = {split: [] for split in SPLITS}
     where: dict[str, str] = {}
     for split, path in lists.items():
-        if not Path(path).is_file():
-            raise DatasetError(f'{path}: no such list file')
-        for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
-            name = Path(line.strip()).stem if Path(line.strip()).stem in known else line.strip()
-            if not name:
+        for number, line in enumerate(read_lines(path), 1):
+            line = line.strip()
+            name = line if line in known else Path(line).stem
+            if not line:
                 continue
             if name not in known:
                 raise DatasetError(f"{path}:{number}: there is no scene '{name}'")
@@ -114,15 +111,33 @@ def split_by_lists(
     return result
 
 
-def _by_name(pattern: str, before: str = '', after: str = '') -> dict[str, Path]:
-    """Rasters that fit a pattern, by what stands between two parts of their names."""
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """The lines of a list file, with or without a byte-order mark.
+
+    Raises:
+        DatasetError: It is missing, or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding='utf-8-sig').splitlines()
+    except FileNotFoundError:
+        raise DatasetError(f'{path}: no such list file') from None
+    except UnicodeDecodeError as error:
+        raise DatasetError(f'{path} is not UTF-8 ({error})') from None
+
+
+def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
+    """Rasters that fit a pattern, by what stands for ``{name}`` in it, or else by their stems."""
+    before, braces, after = Path(pattern).stem.partition('{name}')
+    if braces and glob.has_magic(before + after):
+        raise DatasetError(f"{pattern}: beside '{{name}}' the file's name needs plain letters")
     result: dict[str, Path] = {}
-    for path in sorted(map(Path, glob.glob(pattern, recursive=True))):
-        if path.suffix.lower() in _RASTERS:
-            name = path.stem.removeprefix(before).removesuffix(after)
+    found = glob.glob(pattern.replace('{name}', '*'), root_dir=root, recursive=True)
+    for path in sorted(Path(root, name) for name in found):
+        if path.suffix.lower() in RASTERS:
+            name = path.stem.removeprefix(before).removesuffix(after) if braces else path.stem
             if name in result:
                 raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
             result[name] = path
     if not result:
-        raise DatasetError(f'{pattern}: no such rasters ({", ".join(_RASTERS)})')
+        raise DatasetError(f'{Path(root, pattern)}: no such rasters ({", ".join(RASTERS)})')
     return result

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas_mmseg.raster import Raster, Window, nodata_mask, write_raster
+from dnas_mmseg.raster import GDAL_TYPES, Raster, RasterInfo, Window, nodata_mask, write_raster
 
-from .checks import band_sums
+from .checks import band_sums, check_bands
 from .description import DatasetError
 from .labels import IGNORE, LabelEncoding, LabelError
 from .scenes import Scene
@@ -27,7 +27,7 @@ _TILE_NAME = re.compile(r'(.+)_(\d+)_(\d+)')
 
 @dataclass(frozen=True)
 class Cut:
-    """How scenes become tiles: all that decides what is in a tile.
+    """How scenes become tiles: all that decides what is in a tile, and which there are.
 
     Attributes:
         classes, palette: In train-id order.
@@ -35,9 +35,8 @@ class Cut:
         label_convention: Of the scenes' labels; the tiles' are train ids.
         size: Side of a tile, in pixels.
         stride: From a tile to the next; they touch where it equals ``size``.
-        min_labelled: Tiles with a smaller share of labelled pixels are left out.
-        max_unknown: Share of a scene's pixels that may have unknown label values, which then
-            count as unlabelled.
+        min_labelled: Tiles with a smaller share of labelled pixels are left out; of the part in the
+            scene, where the image has data. With 0, wholly unlabelled tiles stay.
         scale: Samples between these two become 0 to 255, as uint8; None leaves all as they are.
     """
 
@@ -48,7 +47,6 @@ class Cut:
     size: int = 512
     stride: int = 512
     min_labelled: float = 0.0
-    max_unknown: float = 0.001
     scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -59,11 +57,11 @@ class Cut:
             raise DatasetError(
                 f'tiles of {self.size} pixels every {self.stride}: 0 < stride <= size is needed'
             )
-        for name in ('min_labelled', 'max_unknown'):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DatasetError(f'{name} = {getattr(self, name)}: a share of 0 to 1 is needed')
+        if not 0 <= self.min_labelled <= 1:
+            raise DatasetError(f'min_labelled = {self.min_labelled}: a share of 0 to 1 is needed')
         if self.scale is not None and self.scale[0] >= self.scale[1]:
             raise DatasetError(f'scale = {self.scale}: the first must be below the second')
+        self.labels  # noqa: B018  a palette that does not fit is refused here, not in a scene
 
     @property
     def labels(self) -> LabelEncoding:
@@ -97,9 +95,9 @@ class Tile:
     label_sha256: str
     dtype: str
     pixels: int
-    totals: tuple[float, ...]
-    squares: tuple[float, ...]
-    class_pixels: tuple[int, ...]
+    totals: list[float]
+    squares: list[float]
+    class_pixels: list[int]
 
     @property
     def paths(self) -> tuple[str, str]:
@@ -157,29 +155,28 @@ def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) 
     return result
 
 
-def check_scene(scene: Scene, cut: Cut) -> tuple[int, int]:
+def check_scene(scene: Scene, cut: Cut) -> RasterInfo:
     """Look at a scene before it is cut.
 
     Returns:
-        Its height and width.
+        What its image is.
 
     Raises:
-        DatasetError: It has other bands, or its label another size.
+        DatasetError: It has other bands or a type that tiles cannot have, or its label another
+            size.
     """
     with Raster(scene.image) as image, Raster(scene.label) as label:
         info, labelled = image.info, label.info
-    if info.bands != len(cut.bands):
+    problems = check_bands(info, cut.bands)
+    if problems:
+        raise DatasetError(problems[0])
+    if cut.scale is None and info.dtype not in GDAL_TYPES:
         raise DatasetError(
-            f'{scene.image}: {info.bands} bands, expected {len(cut.bands)} ({", ".join(cut.bands)})'
-        )
-    if info.names and info.names != cut.bands and set(info.names) == set(cut.bands):
-        raise DatasetError(
-            f'{scene.image}: its bands are described as {", ".join(info.names)}, expected '
-            f'{", ".join(cut.bands)}'
+            f'{scene.image}: samples are {info.dtype}, tiles can be {", ".join(GDAL_TYPES)}'
         )
     if labelled.shape != info.shape:
         raise DatasetError(f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}')
-    return info.shape
+    return info
 
 
 def cut_windows(
@@ -218,13 +215,16 @@ def cut_windows(
             unknown.update(odd)
             samples = image.read(inside)
             missing = nodata_mask(samples, info.nodata)
-            labelled = ids != IGNORE if missing is None else (ids != IGNORE) & ~missing
-            if labelled.mean() < cut.min_labelled:
+            labelled = ids if missing is None else np.where(missing, IGNORE, ids)
+            if (labelled != IGNORE).mean() < cut.min_labelled:
                 continue
-            nodata = info.nodata[0]
+            nodata = next((value for value in info.nodata if value is not None), None)
             if cut.scale is not None:
-                samples = _scaled(samples, cut.scale, missing)
-                nodata = None if nodata is None else 0
+                has_gaps = nodata is not None or samples.dtype.kind == 'f'
+                samples = _scaled(samples, cut.scale, missing, has_gaps)
+                nodata = 0 if has_gaps else None
+            pixels, totals, squares = band_sums(samples, (nodata,) * len(samples))
+            counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(cut.classes)]
             paths = [out / path for path in tile_paths(scene.name, window.row, window.column)]
             samples, ids = _padded(samples, cut.size, 0), _padded(ids[None], cut.size, IGNORE)
             write_raster(
@@ -237,12 +237,10 @@ def cut_windows(
             )
             write_raster(paths[1], ids, palette=cut.palette)
             sums = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
-            pixels, totals, squares = band_sums(samples, (nodata,) * len(samples))
-            counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)[: len(cut.classes)]
             tiles.append(
                 Tile(
                     scene.name, *inside, cut.size, *sums, samples.dtype.name, pixels,
-                    tuple(totals.tolist()), tuple(squares.tolist()), tuple(counts.tolist()),
+                    totals.tolist(), squares.tolist(), counts.tolist(),
                 )
             )  # fmt: skip
     return tiles, unknown
@@ -255,12 +253,12 @@ def _starts(length: int, size: int, stride: int) -> list[int]:
 
 
 def _scaled(
-    samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None
+    samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None, has_gaps: bool
 ) -> np.ndarray:
-    """As uint8; where samples are missing 0, and nowhere else then."""
+    """As uint8; where the scene may have gaps, 0 is in them and nowhere else."""
     low, high = scale
-    scaled = np.rint((samples.astype(np.float32) - low) * (255 / (high - low)))
-    scaled = scaled.clip(0 if missing is None else 1, 255)
+    scaled = np.rint((np.nan_to_num(samples.astype(np.float32)) - low) * (255 / (high - low)))
+    scaled = scaled.clip(1 if has_gaps else 0, 255)
     if missing is not None:
         scaled[:, missing] = 0
     return scaled.astype(np.uint8)

@@ -5,9 +5,10 @@ from .bands import RGB, band_names
 from .polygons import write_polygons
 from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
 from .strips import write_strips
-from .writing import write_raster
+from .writing import GDAL_TYPES, write_raster
 
 __all__ = [
+    'GDAL_TYPES',
     'RGB',
     'Raster',
     'RasterError',

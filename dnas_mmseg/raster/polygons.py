@@ -31,20 +31,30 @@ def write_polygons(
     try:
         with atomic_path(path) as temporary, gdal_exceptions():
             temporary.unlink()  # the driver makes files, it does not fill them
-            source = gdal.Open(os.fspath(class_map))
-            band, reference = source.GetRasterBand(1), source.GetSpatialRef()
+            gdal.ErrorReset()
             target = gdal.GetDriverByName('GPKG').Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
-            layer = target.CreateLayer('classes', reference, ogr.wkbPolygon)
-            for name, kind in (('class_id', ogr.OFTInteger), ('class', ogr.OFTString)):
-                layer.CreateField(ogr.FieldDefn(name, kind))
-            layer.StartTransaction()
-            gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
-            layer.CommitTransaction()
-            for i, name in enumerate(classes):
-                quoted = name.replace("'", "''")
-                target.ExecuteSQL(f"UPDATE classes SET class = '{quoted}' WHERE class_id = {i}")
-            layer = target = None  # closed before it gets its name
-            for leftover in temporary.parent.glob(f'{temporary.name}-*'):
-                leftover.unlink()
+            try:
+                _trace(gdal.Open(os.fspath(class_map)), target, classes)
+                target.FlushCache()
+            finally:
+                target = None  # closed before it gets its name
+                for leftover in temporary.parent.glob(f'{temporary.name}-*'):
+                    leftover.unlink()
+            # Closing a file writes the rest of it, and reports a full disk this way only.
+            if gdal.GetLastErrorType() >= gdal.CE_Failure:
+                raise RuntimeError(gdal.GetLastErrorMsg())
     except (RuntimeError, OSError) as error:
         raise RasterError(f'{path}: cannot be written ({error})') from error
+
+
+def _trace(source, target, classes: Sequence[str]) -> None:
+    band = source.GetRasterBand(1)
+    layer = target.CreateLayer('classes', source.GetSpatialRef(), ogr.wkbPolygon)
+    for name, kind in (('class_id', ogr.OFTInteger), ('class', ogr.OFTString)):
+        layer.CreateField(ogr.FieldDefn(name, kind))
+    layer.StartTransaction()
+    gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
+    layer.CommitTransaction()
+    for i, name in enumerate(classes):
+        quoted = name.replace("'", "''")
+        target.ExecuteSQL(f"UPDATE classes SET class = '{quoted}' WHERE class_id = {i}")

@@ -122,20 +122,7 @@ class Raster:
                     f'{dataset.RasterXSize} columns'
                 )
             where = {'xoff': column, 'yoff': row, 'xsize': width, 'ysize': height}
-        try:
-            with gdal_exceptions():
-                samples = dataset.ReadAsArray(**where)
-        except RuntimeError as error:
-            samples, reason = None, str(error)
-        else:
-            reason = 'GDAL returned nothing'
-        if samples is None:
-            place = f' at {window}' if window else ''
-            raise RasterError(
-                f'{self.path}: samples{place} cannot be read; the file is truncated or damaged '
-                f'({reason})'
-            )
-        return samples if samples.ndim == 3 else samples[None]
+        return self._read_array(f' at {window}' if window else '', **where)
 
     def thumbnail(self, side: int) -> np.ndarray:
         """Samples of all bands at a lower resolution, from overviews where there are any.
@@ -153,11 +140,21 @@ class Raster:
         height, width = dataset.RasterYSize, dataset.RasterXSize
         factor = min(1, side / max(height, width))
         size = [max(1, round(factor * length)) for length in (width, height)]
+        return self._read_array('', buf_xsize=size[0], buf_ysize=size[1])
+
+    def _read_array(self, place: str, **where: int) -> np.ndarray:
         try:
             with gdal_exceptions():
-                samples = dataset.ReadAsArray(buf_xsize=size[0], buf_ysize=size[1])
+                samples = self._dataset().ReadAsArray(**where)
         except RuntimeError as error:
-            raise RasterError(f'{self.path}: cannot be read ({error})') from None
+            samples, reason = None, str(error)
+        else:
+            reason = 'GDAL returned nothing'
+        if samples is None:
+            raise RasterError(
+                f'{self.path}: samples{place} cannot be read; the file is truncated or damaged '
+                f'({reason})'
+            )
         return samples if samples.ndim == 3 else samples[None]
 
     def _dataset(self):

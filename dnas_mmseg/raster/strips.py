@@ -29,7 +29,6 @@ def write_strips(
     crs: str = '',
     transform: Sequence[float] | None = None,
     palette: Sequence[Sequence[int]] | None = None,
-    categories: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
     resampling: str = 'NEAREST',
 ) -> Iterator[Callable[[int, np.ndarray], None]]:
@@ -47,7 +46,6 @@ def write_strips(
         crs: Coordinate reference system as WKT.
         transform: GDAL's affine geotransform.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
-        categories: Names of the values 0, 1, ....
         metadata: Items of the file's metadata.
         resampling: How overviews are made: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
 
@@ -68,8 +66,6 @@ def write_strips(
                     describe_bands(dataset, nodata, palette)
                     for i, name in enumerate(names):
                         dataset.GetRasterBand(i + 1).SetDescription(name)
-                    if categories:
-                        dataset.GetRasterBand(1).SetCategoryNames(list(categories))
                     if transform is not None:
                         dataset.SetGeoTransform(list(transform))
                     if crs:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 from dnas_mmseg.raster import Raster, nodata_mask
 
 from .comparison import save_pictures
@@ -35,8 +37,11 @@ def save_quick_look(
         samples, nodata = raster.thumbnail(side), raster.info.nodata
     with Raster(class_map) as raster:
         ids = raster.thumbnail(side)[0]
-    image = false_colour(samples.transpose(1, 2, 0), bands)
     missing = nodata_mask(samples, nodata)
+    if missing is not None:  # it must not stretch the colours
+        samples = samples.astype(np.float32)
+        samples[:, missing] = np.nan
+    image = false_colour(samples.transpose(1, 2, 0), bands)
     if missing is not None:
         image[missing] = 255
     save_pictures(

@@ -45,9 +45,12 @@ def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
         assert names == [f'{name}.{suffix}' for name in 'abc']
     assert (out / 'b.tif').stat().st_mtime_ns > written
     (out / 'quick_look/b.png').unlink()
+    written = (out / 'b.tif').stat().st_mtime_ns
     code, output = run(*command, '--resume', '--confidence', '--quick-look')
     assert code == 0, output
     assert '1 maps; 2 left out' in output
+    assert (out / 'quick_look/b.png').is_file()
+    assert (out / 'b.tif').stat().st_mtime_ns == written  # the map was there
     assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
 
 
@@ -89,7 +92,7 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
         (('red', 'green', 'blue', 'swir'), 4, None, 'the model takes nir, red, green, blue; the'),
         ((), 3, None, '3 bands without names'),
         ((), 4, ('red', 'green'), 'has 4 bands, but 2 are named'),
-        (BANDS, 4, ('a', 'b', 'c', 'd'), 'say what they are, in file order, by --bands'),
+        (BANDS, 4, ('a', 'b', 'c', 'd'), 'say what they are, in file order .`bands`.'),
     ],
 )
 def test_bands_that_do_not_fit(tmp_path, names, count, given, message):

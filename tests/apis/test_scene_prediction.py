@@ -166,3 +166,15 @@ def test_blending_weights():
 def test_tilings_that_are_none(wrong):
     with pytest.raises(UserError):
         Tiling(**wrong)
+
+
+def test_gaps_of_floating_point_scenes_are_what_they_were_in_training(model, tmp_path, rng):
+    samples = rng.random((4, 40, 40)).astype(np.float32) * 200
+    samples[:, :, 20:] = -9999
+    write_raster(tmp_path / 's.tif', samples, nodata=-9999)
+    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', **FACTS)
+    samples[:, :, 20:] = np.nan
+    expected = whole(model, samples).argmax(0)
+    got = read_raster(tmp_path / 'm.tif')[0]
+    assert (got[:, :20] == expected[:, :20]).all()
+    assert (got[:, 20:] == 255).all()

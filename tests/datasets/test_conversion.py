@@ -20,9 +20,7 @@ CUT = Cut(**FACTS, size=40, stride=40)
 @pytest.fixture
 def splits(tmp_path):
     write_scenes(tmp_path / 'scenes', count=5, size=96)
-    found = find_scenes(
-        tmp_path / 'scenes/image_NirRGB/*', tmp_path / 'scenes/label_5classes/{name}_label.*'
-    )
+    found = find_scenes(tmp_path / 'scenes', 'image_NirRGB/*', 'label_5classes/{name}_label.*')
     return split_by_share(found, (0.6, 0.2, 0.2))
 
 
@@ -99,10 +97,32 @@ def test_unknown_colours_above_a_share_stop_it(splits, tmp_path):
     write_raster(label, colours)
     _, notes = convert_scenes(splits, tmp_path / 'a', CUT)
     assert len(notes) == 1
-    assert '1 unknown label values count as unlabelled: (1, 2, 3) (8 pixels)' in notes[0]
-    with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(8 pixels\).*max_unknown = 0.0005'):
-        convert_scenes(splits, tmp_path / 'b', Cut(**FACTS, size=48, stride=48, max_unknown=0.0005))
+    assert '1 unknown label values count as unlabelled: (1, 2, 3) (' in notes[0]
+    with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(.*pixels\).*max_unknown = 0.0005'):
+        convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.0005)
     assert not (tmp_path / 'b/train.txt').exists()
+    # It cuts no other tiles, so the run goes on with what the message suggests.
+    convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.01)
+    with pytest.raises(DatasetError, match='max_unknown = 0 of its pixels'):
+        convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0)
+
+
+def test_statistics_do_not_depend_on_the_size_of_tiles(splits, tmp_path):
+    """Where tiles are larger than scenes, the padding is no data."""
+    small, _ = convert_scenes(splits, tmp_path / 'a', Cut(**FACTS, size=32, stride=32))
+    large, _ = convert_scenes(splits, tmp_path / 'b', Cut(**FACTS, size=128, stride=128))
+    np.testing.assert_allclose(small.mean, large.mean, atol=1e-4)
+    np.testing.assert_allclose(small.std, large.std, atol=1e-4)
+
+
+def test_tiles_that_are_gone_are_cut_again(splits, tmp_path):
+    convert_scenes(splits, tmp_path, CUT)
+    before = content(tmp_path)
+    next((tmp_path / 'images').iterdir()).unlink()
+    steps = []
+    convert_scenes(splits, tmp_path, CUT, advance=lambda *step: steps.append(step))
+    assert steps[-1] == (9, 9)
+    assert content(tmp_path) == before
 
 
 def test_a_split_by_tile_comes_with_a_warning(splits, tmp_path):

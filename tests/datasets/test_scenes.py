@@ -17,7 +17,7 @@ def folders(tmp_path):
 
 
 def test_images_and_labels_are_paired_by_name(folders):
-    found = find_scenes(folders / 'images/*', folders / 'labels/gt_{name}_5label.*')
+    found = find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')
     assert [scene.name for scene in found] == [f's{i}.v1' for i in range(5)]
     assert found[2].label == folders / 'labels/gt_s2.v1_5label.png'
 
@@ -26,21 +26,35 @@ def test_what_other_programs_leave_beside_scenes_is_no_scene(folders):
     (folders / 'images/s0.v1.tif.aux.xml').write_text('<PAMDataset/>')
     (folders / 'labels/gt_s0.v1_5label.png.aux.xml').write_text('<PAMDataset/>')
     (folders / 'images/s1.v1.tif').rename(folders / 'images/s1.v1.TIF')
-    assert len(find_scenes(folders / 'images/*', folders / 'labels/gt_{name}_5label.*')) == 5
+    assert len(find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')) == 5
+
+
+def test_both_names_may_have_parts_of_their_own_and_folders_any_letters(tmp_path):
+    folder = tmp_path / 'scenes [5]'
+    folder.mkdir()
+    for name in ('x_rgb.tif', 'x_gt.tif', 'y_rgb.tif', 'y_gt.tif'):
+        (folder / name).touch()
+    found = find_scenes(folder, '{name}_rgb.tif', '{name}_gt.tif')
+    assert [(s.name, s.image.name, s.label.name) for s in found] == [
+        ('x', 'x_rgb.tif', 'x_gt.tif'),
+        ('y', 'y_rgb.tif', 'y_gt.tif'),
+    ]
+    with pytest.raises(DatasetError, match='needs plain letters'):
+        find_scenes(folder, '{name}_rgb.tif', '{name}*.tif')
 
 
 def test_scenes_that_cannot_be_paired(folders):
     with pytest.raises(DatasetError, match=r"'\{name\}' must stand in the file's name"):
-        find_scenes(folders / 'images/*', folders / 'labels/*')
+        find_scenes(folders, 'images/*', 'labels/*')
     with pytest.raises(DatasetError, match=r'images/\*\.jp2: no such rasters'):
-        find_scenes(folders / 'images/*.jp2', folders / 'labels/gt_{name}_5label.*')
-    with pytest.raises(DatasetError, match=r'nowhere/\*\.png: no such rasters'):
-        find_scenes(folders / 'images/*', folders / 'nowhere/{name}.png')
+        find_scenes(folders, 'images/*.jp2', 'labels/gt_{name}_5label.*')
+    with pytest.raises(DatasetError, match=r'nowhere/.name.\.png: no such rasters'):
+        find_scenes(folders, 'images/*', 'nowhere/{name}.png')
     with pytest.raises(DatasetError, match=r'labels/s0\.v1\.png: no such label.*and 4 more'):
-        find_scenes(folders / 'images/*', folders / 'labels/{name}.png')
+        find_scenes(folders, 'images/*', 'labels/{name}.png')
     shutil.copy(folders / 'images/s0.v1.tif', folders / 'images/s0.v1.png')
     with pytest.raises(DatasetError, match=r"are both named 's0\.v1'"):
-        find_scenes(folders / 'images/*', folders / 'labels/gt_{name}_5label.*')
+        find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')
 
 
 def many(count):
@@ -79,5 +93,8 @@ def test_lists_of_scenes(tmp_path):
     (tmp_path / 'test.txt').write_text('z\n')
     with pytest.raises(DatasetError, match="there is no scene 'z'"):
         split_by_lists(many(3), lists)
+    known = [Scene(name, Path('i'), Path('l')) for name in ('s', 's.v1')]
+    (tmp_path / 'bom.txt').write_text('s.v1\n', encoding='utf-8-sig')
+    assert split_by_lists(known, {'train': tmp_path / 'bom.txt'})['train'] == known[1:]
     with pytest.raises(DatasetError, match=r'none\.txt: no such list file'):
         split_by_lists(many(3), {'train': tmp_path / 'none.txt'})

@@ -50,7 +50,7 @@ def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
     assert info.names == BANDS
     assert tile.pixels == 32 * 32
     np.testing.assert_allclose(tile.totals, part.sum((1, 2), dtype=float))
-    assert tile.class_pixels == tuple(np.bincount(ids[16:48, 8:40].ravel(), minlength=5))
+    assert tile.class_pixels == list(np.bincount(ids[16:48, 8:40].ravel(), minlength=5))
 
 
 def test_where_the_scene_ends_a_tile_is_padded_and_ignored(tmp_path, rng):
@@ -114,6 +114,11 @@ def test_scaled_samples_do_not_become_nodata(tmp_path, rng):
     assert (stored[:, :5] == 0).all()
     assert (stored[:, 5:] > 0).all()
     assert tile.pixels == 27 * 32
+    # Nor in a window without gaps, of a scene that has some.
+    (tile,), _ = cut_windows(
+        scene, [Window(8, 0, 24, 24)], a_cut(size=24, stride=24, scale=(1100, 1200)), tmp_path / 'c'
+    )
+    assert read_raster(tmp_path / 'c' / tile.paths[0]).min() == 1
 
 
 def test_scenes_that_do_not_fit(tmp_path, rng):
@@ -124,7 +129,7 @@ def test_scenes_that_do_not_fit(tmp_path, rng):
     with pytest.raises(DatasetError, match=r's\.png: label of \(9, 40\) for a scene of \(48, 40\)'):
         check_scene(scene, a_cut())
     a_scene(tmp_path, rng, names=BANDS[::-1])
-    with pytest.raises(DatasetError, match='described as blue, green, red, nir, expected nir'):
+    with pytest.raises(DatasetError, match='say the order is blue, green, red, nir, the data set says nir'):
         check_scene(scene, a_cut())
     write_raster(scene.label, np.zeros((3, 48, 40), np.uint8))
     with pytest.raises(DatasetError, match=r's\.png: the label has 3 bands'):

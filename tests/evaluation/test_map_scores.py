@@ -73,10 +73,10 @@ def test_the_tool_scores_scenes_and_all(tmp_path, rng):
     assert code == 0, output
     assert '800 labelled pixels have no class' in output
     written = json.loads((tmp_path / 'maps/scores.json').read_text())
-    assert set(written) == {'a', 'b', 'all'}
+    assert set(written) == {'a', 'b', 'all scenes'}
     total = sum(matrices)
-    assert written['all']['confusion'] == total.tolist()
-    assert written['all']['classes'] == list(CLASSES)
-    for name, matrix in (('a', matrices[0]), ('b', matrices[1]), ('all', total)):
+    assert written['all scenes']['confusion'] == total.tolist()
+    assert written['all scenes']['classes'] == list(CLASSES)
+    for name, matrix in (('a', matrices[0]), ('b', matrices[1]), ('all scenes', total)):
         assert written[name]['mIoU'] == pytest.approx(scores(matrix)['mIoU'], abs=1e-6)
     assert (tmp_path / 'maps/confusion.png').stat().st_size > 5000

@@ -8,6 +8,7 @@ indices (1 .. n, 0 unlabelled) or train ids; the classes and colours are the con
 """
 
 import argparse
+import glob
 import math
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def main() -> None:
         labels = LabelEncoding(
             args.label_convention, len(classes), tuple(map(tuple, facts['palette']))
         )
-        pairs = find_scenes(args.maps / '*.tif', args.labels / f'{{name}}{args.label_suffix}.*')
+        labelled = f'{glob.escape(str(args.labels.resolve()))}/{{name}}{args.label_suffix}.*'
+        pairs = find_scenes(args.maps, '*.tif', labelled)
         with progress_bars() as track:
             results, notes = score_maps(pairs, classes, labels, args.maps, track('scoring'))
     table = Table(title='percent')

@@ -9,8 +9,8 @@
 
 ROOT is the older release (image_NirRGB, label_5classes), the newer one (Image__8bit_NirRGB or
 Image_16bit_BGRNir, Annotation__index), or any folder with --images and --labels. --facts says in
-JSON what such scenes are: {"classes": [...], "palette": [[r, g, b], ...], "bands": [...],
-"label_convention": "rgb", "index" or "train_id"}.
+JSON what such scenes are, all of it: {"classes": [...], "palette": [[r, g, b], ...],
+"bands": [...], "label_convention": "rgb", "index" or "train_id"}; without, they are as GID-5's.
 
 Whole scenes go to train, val or test: tiles of one scene in two splits would let the test set see
 its neighbourhood. Writes images/, labels/, manifest/<scene>.json (where each tile is from, and its
@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
         help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
     )  # fmt: skip
     parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='processes (default: one a core)'
+        '--workers', type=int, default=os.cpu_count() or 1, help='processes (default: one a core)'
     )
     return parser.parse_args()
 
@@ -97,12 +97,11 @@ def main() -> None:
             facts.bands,
             facts.label_convention,
             args.tile_size,
-            args.stride or args.tile_size,
+            args.tile_size if args.stride is None else args.stride,
             args.min_labelled,
-            args.max_unknown,
             args.scale_to_8_bit and tuple(args.scale_to_8_bit),
         )
-        scenes = find_scenes(args.root / images, args.root / labels)
+        scenes = find_scenes(args.root, images, labels)
         lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}
         lists = {name: path for name, path in lists.items() if path is not None}
         if lists:
@@ -114,6 +113,7 @@ def main() -> None:
                 splits,
                 args.out,
                 cut,
+                max_unknown=args.max_unknown,
                 mix_tiles=args.seed if args.mix_tiles else None,
                 provenance={'source': images, 'seed': args.seed},
                 workers=args.workers,
@@ -121,8 +121,11 @@ def main() -> None:
             )
     for note in notes:
         print(f'note: {note}')
-    counts = ', '.join(f'{split} {len(scenes)}' for split, scenes in splits.items())
-    print(f'{args.out}: scenes {counts}')
+    listed = sum(map(len, splits.values()))
+    if listed < len(scenes):
+        print(f'note: {len(scenes) - listed} of {len(scenes)} scenes are in no list')
+    counts = ', '.join(f'{split} {len(part)}' for split, part in splits.items())
+    print(f'{args.out}: scenes {listed if args.mix_tiles else counts}')
     print('mean ', description.mean, '\nstd  ', description.std)
     print('share', dict(zip(description.classes, description.class_shares, strict=True)))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import read_raster
 
 
@@ -29,8 +31,15 @@ class MultiBandVisualizationHook(Hook):
     def __init__(self, interval: int = 10, number: int = 8) -> None:
         self.interval, self.number = interval, number
 
+    def before_run(self, runner: Runner) -> None:
+        if not hasattr(runner.visualizer, 'percentiles'):
+            raise UserError(
+                "MultiBandVisualizationHook draws by the config's visualizer: give it "
+                "visualizer.type='MultiBandLocalVisualizer'"
+            )
+
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self._draw(runner, batch_idx, outputs, 'val', runner.epoch)
+        self._draw(runner, batch_idx, outputs, 'val', runner.iter)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
@@ -38,7 +47,8 @@ class MultiBandVisualizationHook(Hook):
         self._draw(runner, batch_idx, outputs, 'test', 0)
 
     def _draw(self, runner: Runner, batch_idx: int, outputs, mode: str, step: int) -> None:
-        if batch_idx % self.interval or batch_idx >= self.number * self.interval:
+        wanted = not batch_idx % self.interval and batch_idx < self.number * self.interval
+        if not (wanted and is_main_process()):
             return
         sample = outputs[0]
         image = read_raster(sample.img_path).transpose(1, 2, 0)
