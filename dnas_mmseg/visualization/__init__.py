@@ -2,6 +2,7 @@
 
 from .comparison import Row, save_comparison, save_pictures
 from .confusion import save_confusion
+from .cost_report import save_cost_report
 from .false_colour import class_colours, display_bands, false_colour
 from .quick_look import save_quick_look
 from .samples import save_samples
@@ -16,6 +17,7 @@ __all__ = [
     'false_colour',
     'save_comparison',
     'save_confusion',
+    'save_cost_report',
     'save_pictures',
     'save_quick_look',
     'save_samples',

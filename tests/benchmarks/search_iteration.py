@@ -11,11 +11,8 @@ the peak of the resident set above where the step began (on GPUs, of the allocat
 from __future__ import annotations
 
 import argparse
-import ctypes
 import platform
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,6 +22,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
+from dnas_mmseg.apis.comparison import measure
 from dnas_mmseg.models.recompute import untracked_statistics
 from dnas_mmseg.models.supernet import architecture_gradients
 
@@ -79,28 +77,6 @@ def own_iteration(model: nn.Module, image: Tensor, label: Tensor) -> None:
         torch.autograd.grad(loss, architecture)
 
 
-def measure(step: Callable[[], None], device: str) -> tuple[float, float]:
-    """Seconds, and peak memory in MiB above the start."""
-    if device == 'cuda':
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before, began = torch.cuda.memory_allocated(), time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
-        return seconds, (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL('libc.so.6').malloc_trim(0)
-    Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
-    before, began = _status('VmRSS'), time.perf_counter()
-    step()
-    return time.perf_counter() - began, (_status('VmHWM') - before) / 1024
-
-
-def _status(key: str) -> int:
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key))
-
-
 def benchmark(stage: str, args: argparse.Namespace, device: str) -> list[str]:
     model = build(stage, args.layers, args.base_channels).to(device)
     image = torch.randn(args.batch, 4, args.size, args.size, device=device)
@@ -120,7 +96,7 @@ def benchmark(stage: str, args: argparse.Namespace, device: str) -> list[str]:
         seconds, memory = (statistics.median(v) for v in zip(*results[variant], strict=True))
         rows.append(
             f'| {stage} | {variant} | {seconds:.2f} | {seconds / plain[0]:.2f} '
-            f'| {memory:.0f} | {memory / plain[1]:.2f} |'
+            f'| {memory / 2**20:.0f} | {memory / plain[1]:.2f} |'
         )
     return rows
 

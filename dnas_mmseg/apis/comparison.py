@@ -1,0 +1,277 @@
+"""Models side by side: what they cost, how fast they are, how well they do."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.complexity import Complexity, count, count_by_modules
+
+from .checkpoint_conversion import load_exactly, load_weights
+from .running import test
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model to be compared.
+
+    Attributes:
+        name: What it is called.
+        config: Its config.
+        checkpoint: Its weights, where scores are wanted.
+    """
+
+    name: str
+    config: Config
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A model that was compared; None where something was not measured.
+
+    Attributes:
+        name: What it is called.
+        cost: Parameters, multiply-adds and activations, without auxiliary heads.
+        latency: Seconds of each run of inference, from normalised images to logits.
+        memory: Peak bytes of inference above what the model takes.
+        step: Seconds of each training step (forward, loss with auxiliary heads, backward).
+        step_memory: Peak bytes of a training step, in the same way.
+        scores: Of the test set, in percent.
+        notes: What went wrong.
+    """
+
+    name: str
+    cost: Complexity | None = None
+    latency: tuple[float, ...] = ()
+    memory: int | None = None
+    step: tuple[float, ...] = ()
+    step_memory: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module, int]:
+    """A segmentor on the CPU, in evaluation mode, and how many bands it takes.
+
+    Args:
+        config: Of any model of mmseg.
+        bands: Build it for so many instead.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    model_config = config.model.copy()
+    if bands is not None:
+        model_config.backbone.in_channels = bands
+    model = revert_sync_batchnorm(MODELS.build(model_config))
+    first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
+    return model.eval(), first.in_channels
+
+
+def complexity(
+    config: Config, size: tuple[int, int], bands: int | None = None, paper: bool = False
+) -> Complexity:
+    """Count a config's model on one image.
+
+    Args:
+        config: Of any model of mmseg.
+        size: Height and width.
+        bands: See :func:`build_segmentor`.
+        paper: By the rules behind the DNAS paper's table: leaf modules that are executed, and of
+            DNAS networks everything that the architecture lists.
+
+    Raises:
+        UserError: The model cannot run at this size.
+    """
+    config = config.copy()
+    config.model.pop('auxiliary_head', None)
+    if paper and config.model.backbone.type == 'DNAS':
+        config.model.backbone.prune = False
+    model, bands = build_segmentor(config, bands)
+    counting = count_by_modules if paper else count
+    try:
+        return counting(model, model, (1, bands, *size))
+    except Exception as error:
+        raise UserError(
+            f'{type(model.backbone).__name__} cannot run on images of {size[0]} x {size[1]} '
+            f'({type(error).__name__}: {str(error).splitlines()[0]})'
+        ) from None
+
+
+def compare(
+    entries: Sequence[Entry],
+    *,
+    size: tuple[int, int] = (512, 512),
+    batch: int = 1,
+    repeat: int = 10,
+    training: bool = True,
+    device: str = 'cpu',
+    out_dir: str = 'comparison',
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measurement]:
+    """Measure models side by side, in turns, so that what slows the machine slows all of them.
+
+    Args:
+        entries: The models.
+        size: Height and width of the images.
+        batch: Images at once; a training step takes two at least, which stock heads need.
+        repeat: Runs that count, after one or two that warm up.
+        training: Whether training steps are measured.
+        device: Where.
+        out_dir: Where test runs put their logs.
+        advance: Called with the turns done and all there are.
+
+    Returns:
+        A measurement an entry; what failed is in its notes.
+
+    Raises:
+        UserError: Two entries have one name, or a checkpoint is not of its config's model.
+    """
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        raise UserError(f'models need names of their own, these are {", ".join(names)}')
+    rivals = [_Rival(entry, size, batch, device) for entry in entries]
+    total = 2 + repeat + (1 + max(1, repeat // 3) if training else 0) + 1
+    done = 0
+
+    def turn(kinds: Iterable[str]) -> None:
+        nonlocal done
+        for kind in kinds:
+            for rival in rivals:
+                rival.run(kind)
+            done += 1
+            advance(done, total)
+
+    turn(['warm', 'warm', *['infer'] * repeat])
+    if training:
+        turn(['warm step', *['step'] * max(1, repeat // 3)])
+    for rival in rivals:
+        rival.close()
+    results = [_score(rival, out_dir) for rival in rivals]
+    advance(total, total)
+    return results
+
+
+def measure(call: Callable[[], Any], device: str) -> tuple[float, int]:
+    """Seconds of a call, and its peak memory in bytes above the start.
+
+    On GPUs by events and the allocator; else by the resident set of the process.
+    """
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3, torch.cuda.max_memory_allocated() - before
+    gc.collect()
+    ctypes.CDLL('libc.so.6').malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+    before, began = _resident('VmRSS'), time.perf_counter()
+    call()
+    return time.perf_counter() - began, _resident('VmHWM') - before
+
+
+class _Rival:
+    """A model that takes its turns."""
+
+    def __init__(self, entry: Entry, size: tuple[int, int], batch: int, device: str) -> None:
+        self.entry, self.device, self.size = entry, device, size
+        self.result = Measurement(entry.name)
+        try:
+            cost = complexity(entry.config, size)
+            self.result = replace(self.result, cost=cost)
+        except UserError as error:
+            self.note(str(error))
+            return
+        self.model, bands = build_segmentor(entry.config)
+        if entry.checkpoint is not None:
+            load_exactly(self.model, load_weights(entry.checkpoint), entry.checkpoint)
+        self.model.to(device)
+        self.images = torch.randn(batch, bands, *size, device=device)
+        self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
+
+    def run(self, kind: str) -> None:
+        """One turn; after a failure there are no more."""
+        if self.result.notes:
+            return
+        try:
+            seconds, memory = measure(self._step if 'step' in kind else self._infer, self.device)
+        except Exception as error:
+            self.note(f'{kind}: {type(error).__name__}: {str(error).splitlines()[0]}')
+            return
+        if kind == 'infer':
+            self.result = replace(
+                self.result,
+                latency=(*self.result.latency, seconds),
+                memory=max(memory, self.result.memory or 0),
+            )
+        elif kind == 'step':
+            self.result = replace(
+                self.result,
+                step=(*self.result.step, seconds),
+                step_memory=max(memory, self.result.step_memory or 0),
+            )
+
+    def note(self, text: str) -> None:
+        self.result = replace(self.result, notes=(*self.result.notes, text))
+
+    def close(self) -> None:
+        """Make room for what comes."""
+        self.model = self.images = self.several = None
+
+    @torch.no_grad()
+    def _infer(self) -> Tensor:
+        shape = dict(img_shape=self.size, ori_shape=self.size, pad_shape=self.size)
+        return self.model.eval().encode_decode(self.images, [shape] * len(self.images))
+
+    def _step(self) -> None:
+        self.model.train()
+        label = torch.zeros(1, *self.size, dtype=torch.long, device=self.device)
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in self.several]
+        loss, _ = self.model.parse_losses(self.model.loss(self.several, samples))
+        loss.backward()
+        self.model.zero_grad(set_to_none=True)
+
+
+def _score(rival: _Rival, out_dir: str) -> Measurement:
+    """Test a checkpoint, where there is one and a test set."""
+    entry = rival.entry
+    if entry.checkpoint is None:
+        return rival.result
+    config = entry.config.copy()
+    config.work_dir = str(Path(out_dir) / 'test' / entry.name)
+    config.experiment_name = config.visualizer.name = f'{entry.name}_{time.time_ns()}'
+    try:
+        rival.result = replace(rival.result, scores=test(config, entry.checkpoint))
+    except (UserError, OSError) as error:
+        rival.note(f'not tested: {error}')
+    return rival.result
+
+
+def median(values: Sequence[float]) -> float | None:
+    """The median, or None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def _resident(key: str) -> int:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
