@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import functools
 import gc
+import math
 import os
 import time
 from contextlib import nullcontext
@@ -169,7 +170,10 @@ class _Search:
                 },
             },
         )
-        decoded = replace(hook.decode(), **named)
+        decoded = hook.decode()
+        if hook.cost is not None:
+            named['provenance']['cost'] = hook.cost.provenance(decoded, hook.cost.target)
+        decoded = replace(decoded, **named)
         if len(self.plan.targets) > 1 and level != 'path':
             members = self._family(level, hook.cost, decoded)
             if level == 'connection':
@@ -194,7 +198,8 @@ class _Search:
                 within = load_architecture(start) if start.is_file() else None
                 found = cost.supernet.decode_to(cost.table, target, within=within)
             name = f'{middle.name}_{folder.name}'
-            found = replace(found, name=name, provenance=middle.provenance)
+            provenance = {**middle.provenance, 'cost': cost.provenance(found, target)}
+            found = replace(found, name=name, provenance=provenance)
             members.append(found)
             if is_main_process():
                 found.save(folder / ('architecture.json' if level == 'cell' else f'{level}.json'))
@@ -399,19 +404,30 @@ class _Search:
         folders = [self.work_dir / 'targets' / _label(t, metric) for t in targets]
         folders = folders if len(targets) > 1 else [self.work_dir]
         table = Table(title=f'cost on images of {size[0]} x {size[1]}')
-        for heading in ('target', 'the network', 'off', 'config'):
+        measured = 'measured' if metric == 'latency' else 'counted'
+        for heading in ('target', 'predicted', f'{measured} on it', 'off target', 'config'):
             table.add_column(heading, justify='left' if heading == 'config' else 'right')
+        far: list[str] = []
         for target, folder in zip(targets, folders, strict=True):
+            found = load_architecture(folder / 'architecture.json')
             config = Config.fromfile(str(folder / 'retrain.py'))
             config.model.pop('auxiliary_head', None)
             real = network_cost(config.model, metric, size)
             table.add_row(
                 quantity(target, metric),
+                quantity(found.provenance['cost']['predicted'], metric),
                 quantity(real, metric),
                 f'{100 * (real / target - 1):+.1f} %',
                 str(folder / 'retrain.py'),
             )
+            if abs(math.log(real / target)) > 0.1:
+                far.append(quantity(target, metric))
         Console().print(table)
+        if far:
+            print(
+                f'note: {", ".join(far)}: nothing nearer is left of this search, whose path and '
+                'connections come in steps; a search for this target alone may'
+            )
 
 
 class _Progress(Hook):

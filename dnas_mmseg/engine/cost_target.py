@@ -91,7 +91,7 @@ class CostTarget:
     def loss(self) -> Tensor:
         """The term, differentiable in the architecture parameters."""
         ratio = torch.log(self.supernet.expected_cost(self.table) / self.target)
-        self._ratio = float(ratio)
+        self._ratio = ratio.item()
         return self.multiplier * ratio + self.weight / 2 * ratio**2
 
     def stepped(self) -> None:
@@ -99,12 +99,29 @@ class CostTarget:
         self.multiplier += _RATE * self.weight * self._ratio
 
     def decode(self) -> Architecture:
-        """The most probable network of about this cost."""
-        return self.supernet.decode_to(self.table, self.target)
+        """The most probable network of about this cost; a path from which all can be reached."""
+        middle = self.supernet.decode_to(self.table, self.target)
+        if middle.level != 'path' or len(self.targets) == 1:
+            return middle
+        others = (self.supernet.decode_to(self.table, t) for t in sorted(self.targets)[::-1])
+        for found in (middle, *others):
+            least, most = self.supernet.cost_range(self.table, found)
+            if all(least <= target <= most for target in self.targets):
+                return found
+        return middle
 
     def cost(self, architecture: Architecture) -> float:
         """Of a decoded network; what is open in it at its mean."""
         return self.supernet.cost(architecture, self.table)
+
+    def provenance(self, architecture: Architecture, target: float) -> dict[str, Any]:
+        """What an architecture's file says of its cost."""
+        return {
+            'metric': self.metric,
+            'target': target,
+            'predicted': self.cost(architecture),
+            'size': list(self.size),
+        }
 
     def describe(self, architecture: Architecture) -> str:
         """What a decoded network costs, beside the target, and what is expected."""

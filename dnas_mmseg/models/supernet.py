@@ -55,8 +55,15 @@ class Supernet(ABC):
         """What a decoded network costs, pruned; what is open in it is counted at its mean."""
 
     @abstractmethod
-    def cost_range(self, table: CostTable) -> tuple[float, float]:
-        """Cost of the cheapest and of the dearest network that can still be reached."""
+    def cost_range(
+        self, table: CostTable, architecture: Architecture | None = None
+    ) -> tuple[float, float]:
+        """Cost of the cheapest and of the dearest network that can still be reached.
+
+        Args:
+            table: The parts.
+            architecture: What this stage is decoded to; all that it can be by default.
+        """
 
     @abstractmethod
     def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:

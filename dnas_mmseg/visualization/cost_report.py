@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import html
-import io
 import json
 import math
 import os
@@ -13,22 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dnas_mmseg.files import atomic_path, write_text
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Comparison</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto }}
-td, th {{ padding: .3em .8em; border-bottom: 1px solid #ddd; text-align: right }}
-td:first-child, th:first-child {{ text-align: left }}
-svg {{ max-width: 100%; height: auto }} .note {{ color: #a33 }}
-</style></head><body><h1>Comparison</h1><p>{facts}</p>{table}{notes}{figure}</body></html>
-"""
+from .html_page import html_page, html_svg, html_table
 
 _COLUMNS = (
     # heading, key, unit's factor, digits
@@ -79,18 +68,15 @@ def save_cost_report(
     figure = _pareto(rows)
     with atomic_path(out_dir / 'pareto.png') as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
-    stream = io.StringIO()
-    with rc_context({'svg.hashsalt': 'dnas_mmseg', 'svg.fonttype': 'none'}):
-        FigureCanvasSVG(figure).print_figure(stream, format='svg')
-    write_text(out_dir / 'pareto.svg', stream.getvalue())
-    svg = stream.getvalue()
-    page = _PAGE.format(
-        facts=html.escape(told),
-        table=_html_table(headings, lines),
-        notes=''.join(f'<p class="note">{html.escape(note)}</p>' for note in notes),
-        figure=svg[svg.index('<svg') :],
-    )
-    write_text(out_dir / 'index.html', page)
+    svg = html_svg(figure)
+    write_text(out_dir / 'pareto.svg', svg)
+    parts = [
+        f'<p>{html.escape(told)}</p>',
+        html_table(headings, lines),
+        *(f'<p class="alarm">{html.escape(note)}</p>' for note in notes),
+        svg,
+    ]
+    write_text(out_dir / 'index.html', html_page('Comparison', '\n'.join(parts)))
     return out_dir / 'index.html'
 
 
@@ -162,10 +148,3 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.25)
-
-
-def _html_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        return '<tr>' + ''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells) + '</tr>'
-
-    return f'<table>{row(headings, "th")}{"".join(row(line, "td") for line in lines)}</table>'

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dnas_mmseg.architectures import Architecture
@@ -20,6 +17,7 @@ from dnas_mmseg.files import atomic_path, write_text
 from dnas_mmseg.search import SearchHistory
 from dnas_mmseg.search.history import FILE_NAME
 
+from .html_page import html_page, html_svg, html_table
 from .search_figures import (
     course_figure,
     graph_figure,
@@ -35,21 +33,6 @@ FIGURES: dict[str, tuple[str, Callable[[SearchHistory], Figure | None]]] = {
     'shares': ('Shares of the operations', shares_figure),
     'probabilities': ('Every probability', probabilities_figure),
 }
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1e293b }}
-h1, h2, h3 {{ line-height: 1.2 }} h2 {{ margin-top: 3rem; border-top: 2px solid #cbd5e1;
-  padding-top: 1rem }}
-table {{ border-collapse: collapse; font-size: 13px }} td, th {{ border-bottom: 1px solid #e2e8f0;
-  padding: .2rem .7rem; text-align: left; vertical-align: top }}
-svg {{ max-width: 100%; height: auto }} .alarm {{ color: #b91c1c }} summary {{ cursor: pointer }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
 
 
 def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) -> Path:
@@ -81,12 +64,11 @@ def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) 
             if figure is not None:
                 with atomic_path(out_dir / f'{name}_{key}.png') as temporary:
                     FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
-                parts.append(f'<h3>{title}</h3>\n{_svg(figure)}')
+                parts.append(f'<h3>{title}</h3>\n{html_svg(figure)}')
         parts.append(_architecture(history.epochs[-1].architecture))
-    page = out_dir / 'search.html'
     title = f'Search in {work_dir.resolve().name}'
-    write_text(page, _PAGE.format(title=html.escape(title), body='\n'.join(parts)))
-    return page
+    write_text(out_dir / 'search.html', html_page(title, '\n'.join(parts)))
+    return out_dir / 'search.html'
 
 
 def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
@@ -106,7 +88,7 @@ def _plan(work_dir: Path) -> str:
     if not path.is_file():
         return ''
     plan = json.loads(path.read_text(encoding='utf-8'))
-    return _table(
+    return html_table(
         ('setting', 'value'), [(k, v) for k, v in plan.items() if v not in (None, {}, [], False)]
     )
 
@@ -125,7 +107,7 @@ def _summary(history: SearchHistory) -> str:
     if epoch.loss is not None:
         rows.append(('loss on half B', f'{epoch.loss:.4f}'))
     alarms = ''.join(f'<p class="alarm">{html.escape(alarm)}</p>' for alarm in history.alarms())
-    return _table(('', ''), rows) + alarms
+    return html_table(('', ''), rows) + alarms
 
 
 def _architecture(architecture: Architecture) -> str:
@@ -137,23 +119,5 @@ def _architecture(architecture: Architecture) -> str:
         (spec.node, ', '.join(map(str, spec.inputs)), ', '.join(spec.operations))
         for spec in architecture.nodes
     ]
-    table = _table(('node', 'inputs', 'operations'), rows)
+    table = html_table(('node', 'inputs', 'operations'), rows)
     return f'<details><summary>The decoded network, {len(rows)} nodes</summary>{table}</details>'
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = ''.join(f'<th>{html.escape(heading)}</th>' for heading in headings)
-    body = ''.join(
-        '<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>'
-        for row in rows
-    )
-    return f'<table><tr>{head}</tr>{body}</table>'
-
-
-def _svg(figure: Figure) -> str:
-    """The picture as an element of the page, which needs no other file then."""
-    buffer = io.StringIO()
-    with rc_context({'svg.fonttype': 'none'}):
-        FigureCanvasSVG(figure).print_svg(buffer)
-    text = buffer.getvalue()
-    return text[text.index('<svg') :]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.apis.command_line import load_config
+from dnas_mmseg.apis.comparison import complexity
 from dnas_mmseg.apis.search_plan import retrain_config, search_hook, stage_config
 from dnas_mmseg.architectures import ArchitectureError, load_architecture
 from dnas_mmseg.errors import UserError
@@ -52,6 +54,10 @@ def final_state(work_dir):
     for name in ('path', 'connection', 'architecture'):
         document = load_architecture(work_dir / f'{name}.json').to_document()
         state[name] = {key: document[key] for key in ('level', 'layers', 'path', 'nodes')}
+    for path in sorted((work_dir / 'targets').glob('*/*.json')):
+        found = load_architecture(path)
+        state[path.relative_to(work_dir)] = (found.nodes, found.provenance['cost'])
+    assert len(state) == 3 + 4
     for level in LEVELS:
         checkpoint = torch.load(work_dir / level / 'epoch_5.pth', weights_only=True)
         history = json.loads(checkpoint['architecture_search']['history'])
@@ -61,6 +67,7 @@ def final_state(work_dir):
             checkpoint['state_dict'],
             checkpoint['optimizer'],
             checkpoint['architecture_search']['optimizer'],
+            checkpoint['architecture_search']['cost'],
             checkpoint['param_schedulers'],
             history,
         )
@@ -79,7 +86,10 @@ def equal(a, b) -> bool:
 
 
 def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
-    command = [sys.executable, '-W', 'ignore', TOOL, 'dnas', *tiny, '--epochs', '5']
+    command = [
+        sys.executable, '-W', 'ignore', TOOL, 'dnas', *tiny, '--epochs', '5',
+        '--cost', 'params', '--targets', '3K', '4500', '--cost-size', '32',
+    ]  # fmt: skip
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     code, output = run(*command[3:], '--work-dir', tmp_path / 'whole')
     assert code == 0, output
@@ -182,6 +192,40 @@ def test_from_tiles_to_a_retrained_network(tiny, tmp_path):
     config = load_config(tmp_path / 'moved/retrain.py')
     assert config.work_dir == 'work_dirs/retrain'
     assert DNAS(**{k: v for k, v in config.model.backbone.items() if k != 'type'}).listed == found
+
+
+def test_networks_of_a_cost(tiny, tmp_path):
+    """Two from one search, each at its target, in configs that train them."""
+    plan = SearchPlan(
+        config=str(tiny[1]), layers=4, epochs=1, arch_start=0, crop=32, batch=2,
+        targets=(300e3, 200e3), cost_size=32,
+    )  # fmt: skip
+    search(plan, tmp_path / 'run')
+    for target in (200e3, 300e3):
+        folder = tmp_path / f'run/targets/{target / 1e3:.0f}K'
+        config = load_config(folder / 'retrain.py')
+        assert abs(complexity(config, (32, 32)).macs / target - 1) < 0.1
+        found = load_architecture(folder / 'architecture.json')
+        assert found.provenance['cost']['predicted'] == complexity(config, (32, 32)).macs
+        connected = load_architecture(tmp_path / 'run/connection.json')
+        assert set(found.edges) <= set(connected.edges)
+    history = SearchHistory.load(tmp_path / 'run/cell')
+    assert history.epochs[-1].cost == pytest.approx((200e3 * 300e3) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(targets=(1.0,)), r'target 1 multiply-adds: the space reaches from .* to '),
+        (dict(targets=(1e15,)), r'target 1e.06 G multiply-adds: the space reaches'),
+        (dict(targets=(1e5,), cost='flops'), "cost metric 'flops' is unknown: there are macs"),
+        (dict(targets=(0.1,), cost='latency'), r'a measured table .measure_latency\.py'),
+        (dict(targets=(0.1,), cost='latency', latency_table='no.json'), r'no\.json: no such table'),
+    ],
+)
+def test_costs_that_cannot_be(plan, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        search(replace(plan, cost_size=32, **changes), tmp_path / 'run')
 
 
 def test_a_dry_run_tells_and_writes_nothing(tiny, tmp_path):

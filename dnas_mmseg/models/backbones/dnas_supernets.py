@@ -49,11 +49,16 @@ class _DNASSupernet(Lattice, Supernet):
     def cost(self, architecture: DNASArchitecture, table: CostTable) -> float:
         return network_cost(architecture, table)
 
-    def cost_range(self, table: CostTable) -> tuple[float, float]:
-        return (
-            network_cost(self.architecture, table, 'least'),
-            network_cost(self.architecture, table, 'most'),
-        )
+    def cost_range(
+        self, table: CostTable, architecture: DNASArchitecture | None = None
+    ) -> tuple[float, float]:
+        architecture = self.undecided if architecture is None else architecture
+        return tuple(network_cost(architecture, table, bound) for bound in ('least', 'most'))
+
+    @property
+    def undecided(self) -> DNASArchitecture:
+        """What this stage starts from."""
+        return self.architecture
 
     def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         return {
@@ -182,7 +187,7 @@ class DNASPathSupernet(_LightSupernet):
                 lambda path, c=completion: network_cost(path, table, c),
                 aim * target,
             )
-            least, most = (network_cost(path, table, bound) for bound in ('least', 'most'))
+            least, most = self.cost_range(table, path)
             if least <= target <= most:
                 break
         return path
@@ -194,8 +199,12 @@ class DNASPathSupernet(_LightSupernet):
         costs = path_edge_costs(lattice, table)
         return expected_path_cost(lattice.edges, weights.unbind(), costs, lattice.outputs)
 
-    def cost_range(self, table: CostTable) -> tuple[float, float]:
-        return cost_range(self.architecture.layers, table)
+    def cost_range(
+        self, table: CostTable, architecture: DNASArchitecture | None = None
+    ) -> tuple[float, float]:
+        if architecture is None:
+            return cost_range(self.architecture.layers, table)
+        return super().cost_range(table, architecture)
 
     def _weights(self, betas: Tensor) -> Tensor:
         """Of every edge, in the order of ``architecture.edges``."""
@@ -277,9 +286,9 @@ class DNASConnectionSupernet(_LightSupernet):
         ]
         return table['stem'] + (kept * costs).sum() + expected_head_cost(present, table)
 
-    def cost_range(self, table: CostTable) -> tuple[float, float]:
-        path = self.architecture.at_level('path')
-        return network_cost(path, table, 'least'), network_cost(path, table, 'most')
+    @property
+    def undecided(self) -> DNASArchitecture:
+        return self.architecture.at_level('path')
 
     def _edge_costs(self, table: CostTable) -> np.ndarray:
         """What keeping an edge costs: three operations at their mean."""
