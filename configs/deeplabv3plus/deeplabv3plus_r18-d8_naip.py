@@ -1,3 +1,4 @@
+# On 215 real tiles, as long as dnas_l12_crop128_naip.py takes on the same core.
 _base_ = [
     '../_base_/models/deeplabv3plus_r18-d8.py',
     '../_base_/datasets/naip_rgbn_crop128.py',
@@ -5,3 +6,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(data_preprocessor=dict(mean={{_base_.band_mean}}, std={{_base_.band_std}}))
+train_cfg = dict(max_epochs=11, val_interval=1)
+param_scheduler = dict(T_max=11)

@@ -37,6 +37,17 @@ class _Head(nn.Module):
         return self.head(features)
 
 
+class AddedTo(nn.Module):
+    """A module, with what its output is added to."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, total: Tensor) -> Tensor:
+        return total.add_(self.module(x))
+
+
 def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
     """The head of a segmentor, on a backbone with other outputs.
 

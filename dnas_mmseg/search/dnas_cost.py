@@ -1,7 +1,9 @@
 """What networks of the DNAS space cost, and what they are expected to while they are undecided.
 
 A table's parts are ``stem``, ``cell/<source scale>><target scale>/<operation>`` (one operation on
-one edge) and ``head/<scales>`` (the head on outputs at these scales).
+one edge, added to its node's other terms), ``resize/<source scale>><target scale>`` and
+``head/<scales>`` (the head on outputs at these scales). A resizing counts for every edge, though
+edges between the same source and scale share it; it takes time, and no multiply-adds are counted.
 
 What a stage has not decided yet is counted at its mean: an edge is kept with probability 1/2, a
 node draws three of its operations evenly. So every stage aims at the cost of the final network, and
@@ -38,6 +40,11 @@ def cell_part(source: Node, target: Node, operation: str) -> str:
     return f'cell/{source.scale}>{target.scale}/{operation}'
 
 
+def resize_part(source: Node, target: Node) -> str:
+    """Name of the resizing of an edge's input in a table."""
+    return f'resize/{source.scale}>{target.scale}'
+
+
 def head_part(scales: Iterable[int]) -> str:
     """Name of the head on outputs at some scales in a table."""
     return 'head/' + ','.join(map(str, sorted(scales)))
@@ -45,10 +52,15 @@ def head_part(scales: Iterable[int]) -> str:
 
 @lru_cache(maxsize=4096)
 def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> np.ndarray:
-    """Cost of each operation in a node, over all of its inputs, (operations,)."""
-    return np.array(
-        [sum(table[cell_part(source, node, op)] for source in inputs) for op in OPERATIONS]
+    """Cost of each operation in a node, over all of its inputs, (operations,).
+
+    Each of the operations that a node draws takes its part of the resizings.
+    """
+    resizing = sum(
+        table[resize_part(source, node)] for source in inputs if source.scale != node.scale
     )
+    cells = [sum(table[cell_part(source, node, op)] for source in inputs) for op in OPERATIONS]
+    return np.array(cells) + resizing / OPERATIONS_PER_NODE
 
 
 def network_cost(

@@ -4,6 +4,7 @@ from .comparison import Row, save_comparison, save_pictures
 from .confusion import save_confusion
 from .cost_report import save_cost_report
 from .false_colour import class_colours, display_bands, false_colour
+from .learning_curves import read_curve, save_learning_curves
 from .quick_look import save_quick_look
 from .samples import save_samples
 from .search_report import save_search_report
@@ -15,9 +16,11 @@ __all__ = [
     'class_colours',
     'display_bands',
     'false_colour',
+    'read_curve',
     'save_comparison',
     'save_confusion',
     'save_cost_report',
+    'save_learning_curves',
     'save_pictures',
     'save_quick_look',
     'save_samples',

@@ -156,7 +156,7 @@ def test_latency_is_measured_and_holds_for_its_device(tmp_path):
     net, model = supernet()
     table = latency_table(net, model, (32, 32), repeat=1)
     assert min(table.values.values()) > 0
-    assert len(table.values) == 1 + 160 + 15
+    assert len(table.values) == 1 + 160 + 12 + 15
     table.save(tmp_path / 'latency.json')
     facts = latency_facts(net.cost_facts(model, (32, 32)), 'cpu')
     CostTable.load(tmp_path / 'latency.json', facts)

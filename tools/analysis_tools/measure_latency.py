@@ -6,20 +6,18 @@
 
 Width, bands and head are the config's. The table says on what device, with how many threads, at
 what size and in what dtype it was measured; a search elsewhere refuses it. A network's latency is
-predicted as the sum of its parts; the search reports the measured one beside it.
+predicted as the sum of its parts, times what whole networks, drawn at random, take more than that.
+The search reports the measured latency of what it found beside the prediction.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-from mmengine.device import get_device
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 
-from dnas_mmseg.apis.command_line import load_config, progress_bars, user_errors
-from dnas_mmseg.apis.search_plan import SPACES, SearchPlan, stage_config
-from dnas_mmseg.models.costs import latency_table
+from dnas_mmseg.apis.command_line import progress_bars, user_errors
+from dnas_mmseg.apis.latency import measure_space
+from dnas_mmseg.apis.search_plan import SPACES, SearchPlan
 
 
 def main() -> None:
@@ -32,23 +30,14 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=512, help='of the images (default: 512)')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
+    parser.add_argument('--layers', type=int, default=14, help='of the networks (default: 14)')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with user_errors():
-        init_default_scope('mmseg')
-        load_config(args.config)  # says it when there is none
-        plan = SearchPlan(args.space, config=args.config)
-        model = stage_config(plan, plan.levels[0], None).model
-        supernet = MODELS.build(model.backbone)
+        plan = SearchPlan(args.space, config=args.config, layers=args.layers)
         with progress_bars() as track:
-            table = latency_table(
-                supernet,
-                model,
-                (args.size, args.size),
-                get_device(),
-                args.repeat,
-                track('measuring parts'),
-            )
+            size = (args.size, args.size)
+            table = measure_space(plan, size, args.repeat, track('measuring parts'))
         table.save(args.target)
     print(f'{args.target}: {len(table.values)} parts; {dict(table.facts)}')
 

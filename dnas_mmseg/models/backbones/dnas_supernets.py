@@ -34,9 +34,10 @@ from dnas_mmseg.search.dnas_cost import (
     network_cost,
     operation_costs,
     path_edge_costs,
+    resize_part,
 )
 
-from ..costs import head_on, plain_settings
+from ..costs import AddedTo, head_on, plain_settings
 from ..lattice import Lattice, Stem
 from ..operations import OPERATIONS as BUILDERS
 from ..operations import Cell, LightCell
@@ -83,8 +84,12 @@ class _DNASSupernet(Lattice, Supernet):
         for a, b in product(range(NUM_SCALES), repeat=2):
             source, target = Node(0, a), Node(1, b)
             for name, build in BUILDERS.items():
-                cell = build(shapes[a][1], shapes[b][1], norm)
-                yield cell_part(source, target, name), cell, ((*shapes[a][:2], *sizes[b]),)
+                cell = AddedTo(build(shapes[a][1], shapes[b][1], norm))
+                given = (*shapes[a][:2], *sizes[b])
+                yield cell_part(source, target, name), cell, (given, shapes[b])
+            if a != b:
+                resize = nn.Upsample(sizes[b], mode='bilinear', align_corners=True)
+                yield resize_part(source, target), resize, (shapes[a],)
         for chosen in product((False, True), repeat=NUM_SCALES):
             scales = [s for s in range(NUM_SCALES) if chosen[s]]
             if scales:

@@ -1,0 +1,69 @@
+"""How scores grow while models are trained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import atomic_path
+
+
+def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[float, float]]:
+    """A score over the course of a training, resumed runs included.
+
+    Args:
+        work_dir: Of the run.
+        score: A score of the validation.
+
+    Returns:
+        Pairs of the share of the training that is done, 0 to 1, and the score.
+
+    Raises:
+        UserError: Nothing has been validated there.
+    """
+    values, last = {}, 0
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            entry = json.loads(line)
+            if score in entry:
+                values[entry['step']] = entry[score]
+                last = max(last, entry['step'])
+    if not values:
+        raise UserError(f'{work_dir}: no validation with {score} is logged there')
+    return [(step / last, value) for step, value in sorted(values.items())]
+
+
+def save_learning_curves(
+    path: str | os.PathLike,
+    runs: Mapping[str, Sequence[Sequence[tuple[float, float]]]],
+    score: str = 'mIoU',
+) -> None:
+    """Write a PNG: the mean curve of each model, and a line for each of its runs.
+
+    Args:
+        path: The file.
+        runs: For each model its runs, as :func:`read_curve` returns them.
+        score: What is drawn.
+    """
+    figure = Figure(figsize=(7.5, 4.5), layout='constrained')
+    axes = figure.add_subplot()
+    for i, (name, curves) in enumerate(runs.items()):
+        colour = f'C{i}'
+        for curve in curves:
+            axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.45)
+        shares = np.linspace(max(curve[0][0] for curve in curves), 1, 50)
+        mean = np.mean([np.interp(shares, *zip(*curve, strict=True)) for curve in curves], axis=0)
+        axes.plot(shares, mean, color=colour, linewidth=2, label=f'{name} ({len(curves)} runs)')
+    axes.set_xlabel('share of the training')
+    axes.set_ylabel(f'{score} on the validation set, %')
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=9)
+    with atomic_path(path) as temporary:
+        FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')

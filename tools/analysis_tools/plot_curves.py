@@ -1,0 +1,38 @@
+"""Draw how the validation score grew in several trainings.
+
+    python tools/analysis_tools/plot_curves.py PSPNet=work_dirs/psp_0,work_dirs/psp_1 \\
+        DNAS=work_dirs/dnas_0,work_dirs/dnas_1 --out curves.png
+
+Runs (seeds) of a model are separated by commas; their mean is drawn thick. The horizontal axis is
+the share of each training that is done, so that different numbers of epochs compare.
+"""
+
+import argparse
+from pathlib import Path
+
+from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.visualization import read_curve, save_learning_curves
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('models', nargs='+', metavar='NAME=WORK_DIR[,WORK_DIR...]')
+    parser.add_argument('--out', type=Path, required=True, help='the PNG')
+    parser.add_argument('--score', default='mIoU', help='OA, FWIoU, IoU.water, ... (default: mIoU)')
+    args = parser.parse_args()
+    with user_errors():
+        runs = {}
+        for model in args.models:
+            name, equals, folders = model.partition('=')
+            if not equals:
+                raise UserError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] is expected')
+            runs[name] = [read_curve(folder, args.score) for folder in folders.split(',')]
+        save_learning_curves(args.out, runs, args.score)
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()
