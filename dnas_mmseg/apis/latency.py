@@ -11,7 +11,7 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from dnas_mmseg.models.costs import latency_table, network_cost
+from dnas_mmseg.models.cost_tables import latency_table, network_cost
 from dnas_mmseg.search import CostTable
 
 from .search_plan import SPACES, SearchPlan, retrain_config, stage_config

@@ -41,7 +41,7 @@ from dnas_mmseg.engine import ArchitectureSearchHook
 from dnas_mmseg.engine.cost_target import CostTarget
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive, write_text
-from dnas_mmseg.models.costs import network_cost
+from dnas_mmseg.models.cost_tables import network_cost
 from dnas_mmseg.models.supernet import architecture_gradients
 from dnas_mmseg.search.cost import quantity
 

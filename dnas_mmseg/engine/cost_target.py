@@ -14,7 +14,7 @@ from torch import Tensor
 from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import Supernet
-from dnas_mmseg.models.costs import cost_table, latency_facts
+from dnas_mmseg.models.cost_tables import cost_table, latency_facts
 from dnas_mmseg.search import CostTable
 from dnas_mmseg.search.cost import METRICS, quantity, require_reachable
 

@@ -37,7 +37,7 @@ from dnas_mmseg.search.dnas_cost import (
     resize_part,
 )
 
-from ..costs import AddedTo, head_on, plain_settings
+from ..cost_tables import AddedTo, head_on, plain_settings
 from ..lattice import Lattice, Stem
 from ..operations import OPERATIONS as BUILDERS
 from ..operations import Cell, LightCell

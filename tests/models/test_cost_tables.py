@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.architectures.dnas import OPERATIONS
 from dnas_mmseg.models.complexity import count
-from dnas_mmseg.models.costs import cost_table, head_on, latency_facts, latency_table
+from dnas_mmseg.models.cost_tables import cost_table, head_on, latency_facts, latency_table
 from dnas_mmseg.search import CostError, CostTable
 from dnas_mmseg.search.dnas import decode_connections, random_architecture
 from dnas_mmseg.search.dnas_cost import network_cost, path_edge_costs
