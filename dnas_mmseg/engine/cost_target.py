@@ -26,8 +26,10 @@ class CostTarget:
 
     With r = log(expected cost / target) the term is ``m r + weight r^2 / 2``. The multiplier m
     grows by ``weight r / 100`` with every architecture step: while the supernet is too dear it is
-    pushed harder, until it is not (the method of multipliers). What is decoded is then the most
-    probable network that costs about the target: a price on cost in decoding takes up what is left.
+    pushed harder, until it is not (the method of multipliers). It is bounded by the weight: the
+    mean over all that a stage leaves open need not reach a target that single networks meet. What
+    is decoded is the most probable network that costs about the target: a price on cost in
+    decoding takes up what is left.
 
     Args:
         metric: ``'macs'``, ``'params'`` or ``'latency'``.
@@ -96,7 +98,8 @@ class CostTarget:
 
     def stepped(self) -> None:
         """An architecture step was made."""
-        self.multiplier += _RATE * self.weight * self._ratio
+        moved = self.multiplier + _RATE * self.weight * self._ratio
+        self.multiplier = min(max(moved, -self.weight), self.weight)
 
     def decode(self) -> Architecture:
         """The most probable network of about this cost; a path from which all can be reached."""

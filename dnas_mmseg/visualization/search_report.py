@@ -106,6 +106,8 @@ def _summary(history: SearchHistory) -> str:
         rows.append(('gated edges kept', f'{kept} of {gates}'))
     if epoch.loss is not None:
         rows.append(('loss on half B', f'{epoch.loss:.4f}'))
+    if epoch.cost is not None:
+        rows.append(('cost of the decoded network', f'{epoch.cost:.4g}'))
     alarms = ''.join(f'<p class="alarm">{html.escape(alarm)}</p>' for alarm in history.alarms())
     return html_table(('', ''), rows) + alarms
 

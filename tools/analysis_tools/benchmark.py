@@ -2,7 +2,7 @@
 
     python tools/analysis_tools/benchmark.py configs/dnas/dnas_l12_gid5.py \\
         configs/pspnet/pspnet_r50-d8_gid5.py configs/hrnet/fcn_hr48_gid5.py --out comparison
-    python tools/analysis_tools/benchmark.py mine.py:best.pth other.py:other.pth --out comparison \\
+    python tools/analysis_tools/benchmark.py mine=a.py:best.pth b.py:other.pth --out comparison \\
         --size 256 --batch 4 --threads 2 --data-root data/mine
 
 All in one process, in turns, so that what slows the machine slows all. Takes any mmseg config, also
@@ -27,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('models', nargs='+', metavar='CONFIG[:CHECKPOINT]')
+    parser.add_argument(
+        'models', nargs='+', metavar='[NAME=]CONFIG[:CHECKPOINT]', help="default name: the config's"
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder of the report')
     parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
     parser.add_argument('--batch', type=int, default=1, help='images at once (default: 1)')
@@ -51,9 +53,10 @@ def main() -> None:
     with user_errors():
         entries = []
         for model in args.models:
-            config, _, checkpoint = model.partition(':')
+            name, _, rest = model.rpartition('=')
+            config, _, checkpoint = rest.partition(':')
             loaded = load_config(config, data_root=args.data_root)
-            entries.append(Entry(Path(config).stem, loaded, checkpoint or None))
+            entries.append(Entry(name or Path(config).stem, loaded, checkpoint or None))
         with progress_bars() as track:
             results = compare(
                 entries,
