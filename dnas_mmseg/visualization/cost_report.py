@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from dnas_mmseg.files import atomic_path, write_text
 
@@ -142,8 +143,11 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best) -> None:
     for x, y, name in points:
         axes.plot(x, y, 'o', color='#0f766e')
         axes.annotate(name, (x, y), xytext=(5, 4), textcoords='offset points', fontsize=8)
-    if points:
+    if points and points[-1][0] > 10 * points[0][0]:
         axes.set_xscale('log')
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter('%g'))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.25, y=0.15)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
