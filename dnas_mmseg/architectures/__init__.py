@@ -1,6 +1,7 @@
 """What a searched network is: nodes, edges, operations; JSON, validation, pruning. No torch."""
 
 from .architecture import LEVELS, Architecture, ArchitectureError
+from .auto_deeplab import AutoDeepLabArchitecture
 from .dnas import DNASArchitecture
 from .loading import SPACES, load_architecture, published_architectures
 
@@ -9,6 +10,7 @@ __all__ = [
     'SPACES',
     'Architecture',
     'ArchitectureError',
+    'AutoDeepLabArchitecture',
     'DNASArchitecture',
     'load_architecture',
     'published_architectures',

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
+from .auto_deeplab import AutoDeepLabArchitecture
 from .dnas import DNASArchitecture
 
-SPACES: dict[str, type[Architecture]] = {'dnas': DNASArchitecture}
+SPACES: dict[str, type[Architecture]] = {
+    space.space: space for space in (DNASArchitecture, AutoDeepLabArchitecture)
+}
 """Every search space by name. A new space adds its line here."""
 
 _PUBLISHED = Path(__file__).parent / 'published'

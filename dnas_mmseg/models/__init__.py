@@ -1,14 +1,16 @@
 """Networks as mmseg models."""
 
-from .backbones import DNAS, DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
+from .backbones import DNAS, AutoDeepLab, DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
 from .data_preprocessors import MultiBandDataPreProcessor
-from .decode_heads import DNASHead
+from .decode_heads import AutoDeepLabHead, DNASHead
 from .losses import LabelledCrossEntropyLoss
 from .segmentors import SearchedEncoderDecoder
 from .supernet import Supernet
 
 __all__ = [
     'DNAS',
+    'AutoDeepLab',
+    'AutoDeepLabHead',
     'DNASCellSupernet',
     'DNASConnectionSupernet',
     'DNASHead',

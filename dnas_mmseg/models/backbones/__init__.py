@@ -1,6 +1,7 @@
 """One file a network, one file its supernets."""
 
+from .auto_deeplab import AutoDeepLab
 from .dnas import DNAS
 from .dnas_supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
 
-__all__ = ['DNAS', 'DNASCellSupernet', 'DNASConnectionSupernet', 'DNASPathSupernet']
+__all__ = ['DNAS', 'AutoDeepLab', 'DNASCellSupernet', 'DNASConnectionSupernet', 'DNASPathSupernet']

@@ -1,5 +1,6 @@
 """Decode heads."""
 
+from .auto_deeplab_head import AutoDeepLabHead
 from .dnas_head import DNASHead
 
-__all__ = ['DNASHead']
+__all__ = ['AutoDeepLabHead', 'DNASHead']
