@@ -27,6 +27,7 @@ def test_the_promised_configs_are_there():
         'deeplabv3plus/deeplabv3plus_r50-d8_gid5.py',
         'hrnet/fcn_hr18_gid5.py',
         'hrnet/fcn_hr48_gid5.py',
+        *(f'autodeeplab/autodeeplab_{size}_gid5.py' for size in 'sml'),
     }
 
 
