@@ -2,6 +2,7 @@
 
 from .architecture import LEVELS, Architecture, ArchitectureError
 from .auto_deeplab import AutoDeepLabArchitecture
+from .densenas import DenseNASArchitecture
 from .dnas import DNASArchitecture
 from .loading import SPACES, load_architecture, published_architectures
 
@@ -12,6 +13,7 @@ __all__ = [
     'ArchitectureError',
     'AutoDeepLabArchitecture',
     'DNASArchitecture',
+    'DenseNASArchitecture',
     'load_architecture',
     'published_architectures',
 ]

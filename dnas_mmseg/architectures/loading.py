@@ -10,10 +10,12 @@ from typing import Any
 
 from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
 from .auto_deeplab import AutoDeepLabArchitecture
+from .densenas import DenseNASArchitecture
 from .dnas import DNASArchitecture
 
 SPACES: dict[str, type[Architecture]] = {
-    space.space: space for space in (DNASArchitecture, AutoDeepLabArchitecture)
+    space.space: space
+    for space in (DNASArchitecture, AutoDeepLabArchitecture, DenseNASArchitecture)
 }
 """Every search space by name. A new space adds its line here."""
 

@@ -1,6 +1,13 @@
 """Networks as mmseg models."""
 
-from .backbones import DNAS, AutoDeepLab, DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
+from .backbones import (
+    DNAS,
+    AutoDeepLab,
+    DenseNAS,
+    DNASCellSupernet,
+    DNASConnectionSupernet,
+    DNASPathSupernet,
+)
 from .data_preprocessors import MultiBandDataPreProcessor
 from .decode_heads import AutoDeepLabHead, DNASHead
 from .losses import LabelledCrossEntropyLoss
@@ -15,6 +22,7 @@ __all__ = [
     'DNASConnectionSupernet',
     'DNASHead',
     'DNASPathSupernet',
+    'DenseNAS',
     'LabelledCrossEntropyLoss',
     'MultiBandDataPreProcessor',
     'SearchedEncoderDecoder',
