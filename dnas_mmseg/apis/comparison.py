@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -73,13 +73,24 @@ def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module
     Args:
         config: Of any model of mmseg.
         bands: Build it for so many instead.
+
+    Raises:
+        UserError: It cannot be built.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
-    model_config = config.model.copy()
+    model_config = copy.deepcopy(config.model)
     if bands is not None:
         model_config.backbone.in_channels = bands
-    model = revert_sync_batchnorm(MODELS.build(model_config))
+    try:
+        model = revert_sync_batchnorm(MODELS.build(model_config))
+    except Exception as error:
+        kind = model_config.backbone.get('type')
+        raise UserError(f'a model on {kind} cannot be built ({_reason(error)})') from None
     first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
+    if bands is not None and first.in_channels != bands:
+        raise UserError(
+            f'{type(model.backbone).__name__} takes no in_channels: set its bands in the config'
+        )
     return model.eval(), first.in_channels
 
 
@@ -96,9 +107,9 @@ def complexity(
             DNAS networks everything that the architecture lists.
 
     Raises:
-        UserError: The model cannot run at this size.
+        UserError: The model cannot be built, or not run at this size.
     """
-    config = config.copy()
+    config = copy.deepcopy(config)
     config.model.pop('auxiliary_head', None)
     if paper and config.model.backbone.type == 'DNAS':
         config.model.backbone.prune = False
@@ -109,7 +120,7 @@ def complexity(
     except Exception as error:
         raise UserError(
             f'{type(model.backbone).__name__} cannot run on images of {size[0]} x {size[1]} '
-            f'({type(error).__name__}: {str(error).splitlines()[0]})'
+            f'({_reason(error)})'
         ) from None
 
 
@@ -146,20 +157,20 @@ def compare(
     if len(set(names)) < len(names):
         raise UserError(f'models need names of their own, these are {", ".join(names)}')
     rivals = [_Rival(entry, size, batch, device) for entry in entries]
-    total = 2 + repeat + (1 + max(1, repeat // 3) if training else 0) + 1
+    total = 3 + repeat + (2 + max(1, repeat // 3) if training else 0) + 1
     done = 0
 
     def turn(kinds: Iterable[str]) -> None:
         nonlocal done
         for kind in kinds:
             for rival in rivals:
-                rival.run(kind)
+                rival.run(kind, training='step' in kind)
             done += 1
             advance(done, total)
 
-    turn(['warm', 'warm', *['infer'] * repeat])
+    turn(['warm', 'memory', 'warm', *['infer'] * repeat])
     if training:
-        turn(['warm step', *['step'] * max(1, repeat // 3)])
+        turn(['step memory', 'warm step', *['step'] * max(1, repeat // 3)])
     for rival in rivals:
         rival.close()
     results = [_score(rival, out_dir) for rival in rivals]
@@ -167,27 +178,42 @@ def compare(
     return results
 
 
-def measure(call: Callable[[], Any], device: str) -> tuple[float, int]:
-    """Seconds of a call, and its peak memory in bytes above the start.
-
-    On GPUs by events and the allocator; else by the resident set of the process.
-    """
+def seconds_of(call: Callable[[], Any], device: str) -> float:
+    """How long a call takes; on GPUs by events."""
     if device.startswith('cuda'):
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         call()
         end.record()
         torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1e3, torch.cuda.max_memory_allocated() - before
-    gc.collect()
-    ctypes.CDLL('libc.so.6').malloc_trim(0)
-    Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
-    before, began = _resident('VmRSS'), time.perf_counter()
+        return start.elapsed_time(end) / 1e3
+    began = time.perf_counter()
     call()
-    return time.perf_counter() - began, _resident('VmHWM') - before
+    return time.perf_counter() - began
+
+
+def peak_memory(call: Callable[[], Any], device: str) -> int | None:
+    """Peak bytes of a call above the start; None where this system does not tell.
+
+    On GPUs the allocator's; else of the resident set, which is made small before, so that such a
+    call is no measure of time.
+    """
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        gc.collect()
+        ctypes.CDLL('libc.so.6').malloc_trim(0)
+        Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+        before = _resident('VmRSS')
+    except (OSError, AttributeError):
+        call()
+        return None
+    call()
+    return _resident('VmHWM') - before
 
 
 class _Rival:
@@ -196,40 +222,45 @@ class _Rival:
     def __init__(self, entry: Entry, size: tuple[int, int], batch: int, device: str) -> None:
         self.entry, self.device, self.size = entry, device, size
         self.result = Measurement(entry.name)
+        self.failed = False
         try:
-            cost = complexity(entry.config, size)
-            self.result = replace(self.result, cost=cost)
+            self.model, bands = build_segmentor(entry.config)
         except UserError as error:
-            self.note(str(error))
+            self.fail(str(error))
             return
-        self.model, bands = build_segmentor(entry.config)
+        try:
+            self.result = replace(self.result, cost=complexity(entry.config, size))
+        except UserError as error:
+            self.note(f'not counted: {error}')
         if entry.checkpoint is not None:
             load_exactly(self.model, load_weights(entry.checkpoint), entry.checkpoint)
         self.model.to(device)
         self.images = torch.randn(batch, bands, *size, device=device)
         self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
 
-    def run(self, kind: str) -> None:
+    def run(self, kind: str, training: bool) -> None:
         """One turn; after a failure there are no more."""
-        if self.result.notes:
+        if self.failed:
             return
+        self.model.train(training)
+        call = self._step if training else self._infer
         try:
-            seconds, memory = measure(self._step if 'step' in kind else self._infer, self.device)
+            if 'memory' in kind:
+                key = 'step_memory' if training else 'memory'
+                measured: Any = peak_memory(call, self.device)
+            else:
+                key = 'step' if training else 'latency'
+                measured = (*getattr(self.result, key), seconds_of(call, self.device))
         except Exception as error:
-            self.note(f'{kind}: {type(error).__name__}: {str(error).splitlines()[0]}')
+            self.fail(f'{kind}: {_reason(error)}')
             return
-        if kind == 'infer':
-            self.result = replace(
-                self.result,
-                latency=(*self.result.latency, seconds),
-                memory=max(memory, self.result.memory or 0),
-            )
-        elif kind == 'step':
-            self.result = replace(
-                self.result,
-                step=(*self.result.step, seconds),
-                step_memory=max(memory, self.result.step_memory or 0),
-            )
+        if 'warm' not in kind:
+            self.result = replace(self.result, **{key: measured})
+
+    def fail(self, text: str) -> None:
+        """Note why there will be no more turns."""
+        self.failed = True
+        self.note(text)
 
     def note(self, text: str) -> None:
         self.result = replace(self.result, notes=(*self.result.notes, text))
@@ -241,10 +272,9 @@ class _Rival:
     @torch.no_grad()
     def _infer(self) -> Tensor:
         shape = dict(img_shape=self.size, ori_shape=self.size, pad_shape=self.size)
-        return self.model.eval().encode_decode(self.images, [shape] * len(self.images))
+        return self.model.encode_decode(self.images, [shape] * len(self.images))
 
     def _step(self) -> None:
-        self.model.train()
         label = torch.zeros(1, *self.size, dtype=torch.long, device=self.device)
         samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in self.several]
         loss, _ = self.model.parse_losses(self.model.loss(self.several, samples))
@@ -257,19 +287,19 @@ def _score(rival: _Rival, out_dir: str) -> Measurement:
     entry = rival.entry
     if entry.checkpoint is None:
         return rival.result
-    config = entry.config.copy()
+    config = copy.deepcopy(entry.config)
     config.work_dir = str(Path(out_dir) / 'test' / entry.name)
     config.experiment_name = config.visualizer.name = f'{entry.name}_{time.time_ns()}'
     try:
         rival.result = replace(rival.result, scores=test(config, entry.checkpoint))
-    except (UserError, OSError) as error:
-        rival.note(f'not tested: {error}')
+    except Exception as error:  # what was measured is not to be lost
+        rival.note(f'not tested: {error if isinstance(error, UserError) else _reason(error)}')
     return rival.result
 
 
-def median(values: Sequence[float]) -> float | None:
-    """The median, or None of nothing."""
-    return statistics.median(values) if values else None
+def _reason(error: Exception) -> str:
+    """An exception in one line."""
+    return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _resident(key: str) -> int:

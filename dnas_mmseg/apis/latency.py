@@ -11,7 +11,7 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from dnas_mmseg.models.cost_tables import latency_table, network_cost
+from dnas_mmseg.models.cost_tables import latency_table, segmentor_cost
 from dnas_mmseg.search import CostTable
 
 from .search_plan import SPACES, SearchPlan, retrain_config, stage_config
@@ -49,7 +49,7 @@ def measure_space(
         drawn = SPACES[plan.space].draw(plan.layers, np.random.default_rng(seed), 'drawn')
         config = retrain_config(plan, drawn)
         config.model.pop('auxiliary_head', None)
-        ratios.append(network_cost(config.model, 'latency', size) / supernet.cost(drawn, table))
+        ratios.append(segmentor_cost(config.model, 'latency', size) / supernet.cost(drawn, table))
     factor = statistics.median(ratios)
     values = {name: factor * value for name, value in table.values.items()}
     return replace(table, values=values, facts={**table.facts, 'calibration': round(factor, 4)})

@@ -81,7 +81,7 @@ def test(config: Config, checkpoint: str) -> dict[str, float]:
     scores = runner.test()
     if is_main_process():
         # JSON has no NaN; a class that does not occur has no score.
-        valid = {name: None if math.isnan(value) else value for name, value in scores.items()}
+        valid = {name: None if math.isnan(v) else float(v) for name, v in scores.items()}
         write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(valid, indent=2) + '\n')
     return scores
 

@@ -17,11 +17,12 @@ import gc
 import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ from dnas_mmseg.engine import ArchitectureSearchHook
 from dnas_mmseg.engine.cost_target import CostTarget
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive, write_text
-from dnas_mmseg.models.cost_tables import network_cost
+from dnas_mmseg.models.cost_tables import segmentor_cost
 from dnas_mmseg.models.supernet import architecture_gradients
 from dnas_mmseg.search.cost import quantity
 
@@ -170,14 +171,18 @@ class _Search:
                 },
             },
         )
-        decoded = hook.decode()
-        if hook.cost is not None:
-            named['provenance']['cost'] = hook.cost.provenance(decoded, hook.cost.target)
-        decoded = replace(decoded, **named)
+        named['provenance'].pop('cost', None)
         if len(self.plan.targets) > 1 and level != 'path':
-            members = self._family(level, hook.cost, decoded)
+            members = self._family(level, hook.cost, named)
+            # The next stage has all of their connections; at the end, the dearest stands for all.
+            decoded = members[-1]
             if level == 'connection':
-                decoded = functools.reduce(lambda a, b: a.united(b), members, decoded)
+                decoded = replace(functools.reduce(lambda a, b: a.united(b), members), **named)
+        else:
+            decoded = hook.decode()
+            if hook.cost is not None:
+                named['provenance']['cost'] = hook.cost.provenance(decoded, hook.cost.target)
+            decoded = replace(decoded, **named)
         del runner, hook
         gc.collect()
         if is_main_process():
@@ -186,37 +191,44 @@ class _Search:
         self.seconds[level] = time.monotonic() - began
         return decoded
 
-    def _family(self, level: str, cost: CostTarget, middle: Architecture) -> list[Architecture]:
+    def _family(self, level: str, cost: CostTarget, named: Mapping[str, Any]) -> list[Architecture]:
         """A network for each target, of one stage's weights, each in a folder of its own."""
         members = []
-        for target in self.plan.targets:
-            folder = self.work_dir / 'targets' / _label(target, self.plan.cost)
-            if level == 'connection':
-                found = cost.supernet.decode_to(cost.table, target)
-            else:
-                start = folder / 'connection.json'
-                within = load_architecture(start) if start.is_file() else None
-                found = cost.supernet.decode_to(cost.table, target, within=within)
-            name = f'{middle.name}_{folder.name}'
-            provenance = {**middle.provenance, 'cost': cost.provenance(found, target)}
-            found = replace(found, name=name, provenance=provenance)
+        for target, folder in self._folders():
+            options = {}
+            start = folder / 'connection.json'
+            if level == 'cell' and start.is_file():
+                options['within'] = load_architecture(start)
+            found = cost.supernet.decode_to(cost.table, target, **options)
+            provenance = {**named['provenance'], 'cost': cost.provenance(found, target)}
+            found = replace(found, name=f'{named["name"]}_{folder.name}', provenance=provenance)
             members.append(found)
             if is_main_process():
                 found.save(folder / ('architecture.json' if level == 'cell' else f'{level}.json'))
-                if level == 'cell':
-                    given = '{{ fileDirname }}/architecture.json'
-                    text = retrain_config(self.plan, given).pretty_text
-                    write_text(folder / 'retrain.py', text)
+            if level == 'cell':
+                config = retrain_config(self.plan, _beside('architecture'))
+                self._config_file(f'targets/{folder.name}/retrain.py', config)
         return members
 
+    def _folders(self) -> list[tuple[float, Path]]:
+        """Where the network of each target is."""
+        if len(self.plan.targets) == 1:
+            return [(self.plan.targets[0], self.work_dir)]
+        names = self.plan.target_names
+        folders = [self.work_dir / 'targets' / name for name in names]
+        return list(zip(self.plan.targets, folders, strict=True))
+
     def _retrain(self) -> None:
-        """Train what was found, and test it."""
-        train(self._load(self.work_dir / 'retrain.py', self.work_dir / 'retrain'))
-        barrier()  # the main process may still be writing the best checkpoint
-        best = sorted((self.work_dir / 'retrain').glob('best_*.pth'), key=os.path.getmtime)
-        last = Path((self.work_dir / 'retrain' / 'last_checkpoint').read_text().strip())
-        config = self._load(self.work_dir / 'retrain.py', self.work_dir / 'test')
-        test(config, str(best[-1] if best else last))
+        """Train what was found, every network of it, and test it."""
+        folders = [folder for _, folder in self._folders()] if self.plan.targets else []
+        for folder in folders or [self.work_dir]:
+            train(self._load(folder / 'retrain.py', folder / 'retrain'))
+            barrier()  # the main process may still be writing the best checkpoint
+            best = sorted((folder / 'retrain').glob('best_*.pth'), key=os.path.getmtime)
+            last = Path((folder / 'retrain' / 'last_checkpoint').read_text().strip())
+            test(
+                self._load(folder / 'retrain.py', folder / 'test'), str(best[-1] if best else last)
+            )
 
     def _load(self, path: Path, folder: Path) -> Config:
         """A config of this work dir, ready to run or to go on."""
@@ -400,19 +412,16 @@ class _Search:
     def _show_targets(self) -> None:
         """What was asked for beside what the found networks cost, counted or measured on them."""
         metric, size = self.plan.cost, (self.plan.cost_size,) * 2
-        targets = self.plan.targets
-        folders = [self.work_dir / 'targets' / _label(t, metric) for t in targets]
-        folders = folders if len(targets) > 1 else [self.work_dir]
         table = Table(title=f'cost on images of {size[0]} x {size[1]}')
         measured = 'measured' if metric == 'latency' else 'counted'
         for heading in ('target', 'predicted', f'{measured} on it', 'off target', 'config'):
             table.add_column(heading, justify='left' if heading == 'config' else 'right')
         far: list[str] = []
-        for target, folder in zip(targets, folders, strict=True):
+        for target, folder in self._folders():
             found = load_architecture(folder / 'architecture.json')
             config = Config.fromfile(str(folder / 'retrain.py'))
             config.model.pop('auxiliary_head', None)
-            real = network_cost(config.model, metric, size)
+            real = segmentor_cost(config.model, metric, size)
             table.add_row(
                 quantity(target, metric),
                 quantity(found.provenance['cost']['predicted'], metric),
@@ -449,11 +458,6 @@ class _Progress(Hook):
             f'stage {self.level}, epoch {runner.epoch + 1} of {self.cost.epochs}: '
             f'{_duration(stage)} left in it, {_duration(stage + pace * self.later)} in all stages'
         )
-
-
-def _label(target: float, metric: str) -> str:
-    """A target as a folder's name."""
-    return quantity(target, metric).rsplit(' ', 1)[0].replace(' ', '')
 
 
 def _beside(level: str) -> str:

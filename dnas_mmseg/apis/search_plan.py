@@ -15,6 +15,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.cost import METRICS, quantity
 from dnas_mmseg.search.dnas import random_architecture
 
 from .command_line import leaf_datasets, load_config
@@ -127,6 +128,8 @@ class SearchPlan:
                 f'stages {", ".join(self.levels) or "none"}: they are {", ".join(known)}, any '
                 'number of them that follow each other'
             )
+        if self.cost not in METRICS:
+            raise UserError(f"cost '{self.cost}' is unknown: there are {', '.join(METRICS)}")
         for name in ('layers', 'epochs', 'base_channels', 'crop', 'batch', 'patience', 'cost_size'):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -136,9 +139,19 @@ class SearchPlan:
         ):
             raise UserError(f'targets {self.targets}: positive ones, each once, are needed')
         object.__setattr__(self, 'targets', tuple(sorted(self.targets)))
+        if len(set(self.target_names)) < len(self.targets):
+            raise UserError(f'targets {", ".join(self.target_names)}: too near to each other')
+        if not self.targets and (self.cost != 'macs' or self.latency_table is not None):
+            raise UserError('a cost without targets does nothing: say what it is to be')
         # As they come back from the file: without tuples.
         for name in ('options', 'search_options'):
             object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What the targets are called, in folders."""
+        names = (quantity(target, self.cost).split() for target in self.targets)
+        return tuple(name[0] + name[1][: None if self.cost == 'latency' else 1] for name in names)
 
     def differences(self, other: SearchPlan) -> list[str]:
         """What differs from another plan, one line each; which stages to run now may differ."""

@@ -15,7 +15,7 @@ from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import Supernet
 from dnas_mmseg.models.cost_tables import cost_table, latency_facts
-from dnas_mmseg.search import CostTable
+from dnas_mmseg.search import CostError, CostTable
 from dnas_mmseg.search.cost import METRICS, quantity, require_reachable
 
 _RATE = 0.01
@@ -24,7 +24,7 @@ _RATE = 0.01
 class CostTarget:
     """The term that a target adds to the architecture's loss, and decoding that meets it.
 
-    With r = log(expected cost / target) the term is ``m r + weight r^2 / 2``. The multiplier m
+    With r = log(expected cost / aim) the term is ``m r + weight r^2 / 2``. The multiplier m
     grows by ``weight r / 100`` with every architecture step: while the supernet is too dear it is
     pushed harder, until it is not (the method of multipliers). It is bounded by the weight: the
     mean over all that a stage leaves open need not reach a target that single networks meet. What
@@ -33,8 +33,8 @@ class CostTarget:
 
     Args:
         metric: ``'macs'``, ``'params'`` or ``'latency'``.
-        target: Multiply-adds, parameters or seconds; of several, the search aims at the middle (the
-            geometric mean).
+        target: Multiply-adds, parameters or seconds. Of several, path and connections aim at the
+            middle (the geometric mean), and the operations are pushed to no one of them.
         weight: How hard to push.
         size: Height and width of the images that the cost is about.
         table: File of measured parts, which latency needs (``measure_latency.py``).
@@ -85,14 +85,20 @@ class CostTarget:
         else:
             self.table = cost_table(supernet, model, self.metric, self.size)
         # Of several networks of one search, each has connections of its own when operations are
-        # chosen: what they can reach is not what all connections together can.
-        if len(self.targets) == 1 or supernet.decisions[0].kind != 'operation':
+        # chosen: what it costs is not what all connections together do.
+        self.apart = len(self.targets) > 1 and supernet.decisions[0].kind == 'operation'
+        if not self.apart:
             for target in self.targets:
                 require_reachable(target, *supernet.cost_range(self.table), self.metric)
+            self.decode()  # says it now if no path leads to all of them
+            self.aim = supernet.aim(self.table, self.target)
 
     def loss(self) -> Tensor:
         """The term, differentiable in the architecture parameters."""
-        ratio = torch.log(self.supernet.expected_cost(self.table) / self.target)
+        if self.apart:
+            self._ratio = 0.0
+            return torch.zeros(())
+        ratio = torch.log(self.supernet.expected_cost(self.table) / self.aim)
         self._ratio = ratio.item()
         return self.multiplier * ratio + self.weight / 2 * ratio**2
 
@@ -111,7 +117,11 @@ class CostTarget:
             least, most = self.supernet.cost_range(self.table, found)
             if all(least <= target <= most for target in self.targets):
                 return found
-        return middle
+        raise CostError(
+            'no path leads to all of the targets '
+            + ', '.join(quantity(target, self.metric) for target in self.targets)
+            + ': search them in two runs, or nearer to each other'
+        )
 
     def cost(self, architecture: Architecture) -> float:
         """Of a decoded network; what is open in it at its mean."""
@@ -138,8 +148,20 @@ class CostTarget:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {'multiplier': self.multiplier}
+        facts = {'metric': self.metric, 'targets': list(self.targets), 'weight': self.weight}
+        return {'multiplier': self.multiplier, **facts}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Of a checkpoint."""
-        self.multiplier = state['multiplier']
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Of a checkpoint.
+
+        Raises:
+            UserError: It is of a search for another cost.
+        """
+        mine = self.state_dict()
+        before = {key: (state or {}).get(key) for key in mine}
+        if any(before[key] != mine[key] for key in mine if key != 'multiplier'):
+            raise UserError(
+                f'the checkpoint is of a search for another cost ({before}, now {mine}); start '
+                'anew in another work dir'
+            )
+        self.multiplier = before['multiplier']

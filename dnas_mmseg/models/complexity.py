@@ -95,14 +95,14 @@ def count_by_modules(
 @contextmanager
 def as_published(model: nn.Module) -> Iterator[None]:
     """Compute everything as it is published: no shortcut of this package saves work."""
-    heads = [module for module in model.modules() if isinstance(module, DNASHead)]
+    heads = {m: m.commute for m in model.modules() if isinstance(m, DNASHead)}
     for head in heads:
         head.commute = False
     try:
         yield
     finally:
-        for head in heads:
-            del head.commute  # the class's again
+        for head, before in heads.items():
+            head.commute = before
 
 
 class _Made(TorchDispatchMode):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,9 +62,10 @@ def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
     return _Head(MODELS.build(config))
 
 
-def plain_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as it comes back from JSON, to compare it with one that does."""
-    return json.loads(json.dumps(config, default=str))
+def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a head's config its cost depends on, as it comes back from JSON."""
+    head = {key: value for key, value in model['decode_head'].items() if 'loss' not in key}
+    return json.loads(json.dumps(head, default=str))
 
 
 def cost_table(
@@ -113,12 +116,26 @@ def latency_table(
 
 def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
     """What a measured table holds for."""
-    name = torch.cuda.get_device_name(device) if device.startswith('cuda') else 'cpu'
-    threads = torch.get_num_threads() if name == 'cpu' else None
+    on_cpu = device.startswith('cpu')
+    if device.startswith('cuda'):
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = _processor() if on_cpu else device.split(':')[0]
+    threads = torch.get_num_threads() if on_cpu else None
     return {**facts, 'device': name, 'threads': threads, 'dtype': 'float32'}
 
 
-def network_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
+def _processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    return next(names, platform.processor() or platform.machine())
+
+
+def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
     """What a whole segmentor costs, on one image: counted, or measured on this machine.
 
     Args:

@@ -80,10 +80,20 @@ class Supernet(ABC):
     ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
         """The parts of the space's networks: name, module, shapes of the tensors it takes."""
 
-    def decode_to(self, table: CostTable, target: float) -> Architecture:
-        """The architecture that is preferred among those that cost about ``target``."""
+    def aim(self, table: CostTable, target: float) -> float:
+        """What the expected cost should be for a target: the target, where means get there."""
+        return target
+
+    def decode_to(self, table: CostTable, target: float, **options: Any) -> Architecture:
+        """The architecture that is preferred among those that cost about ``target``.
+
+        Args:
+            table: The parts.
+            target: A cost.
+            **options: Of :meth:`decode`.
+        """
         return meet_target(
-            lambda price: self.decode(price / target, table),
+            lambda price: self.decode(price / target, table, **options),
             lambda architecture: self.cost(architecture, table),
             target,
         )

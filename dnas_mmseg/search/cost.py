@@ -68,7 +68,7 @@ class CostTable:
             have = dict(table.facts)
         except FileNotFoundError:
             raise CostError(f'{path}: no such table; measure_latency.py writes it') from None
-        except (json.JSONDecodeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise CostError(f'{path} is no cost table ({error})') from None
         wanted = json.loads(json.dumps(dict(facts)))
         differing = [f'{k}: {have.get(k)}, here {v}' for k, v in wanted.items() if have.get(k) != v]
@@ -160,8 +160,7 @@ def meet_target(
         target: What it should be.
 
     Returns:
-        The choice at the smallest price that is within a hundredth of the target; where there is
-        none, the nearest.
+        The first choice found within a hundredth of the target; where there is none, the nearest.
     """
 
     def off(choice: Result) -> float:

@@ -60,7 +60,9 @@ def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> n
         table[resize_part(source, node)] for source in inputs if source.scale != node.scale
     )
     cells = [sum(table[cell_part(source, node, op)] for source in inputs) for op in OPERATIONS]
-    return np.array(cells) + resizing / OPERATIONS_PER_NODE
+    costs = np.array(cells) + resizing / OPERATIONS_PER_NODE
+    costs.setflags(write=False)  # it is kept
+    return costs
 
 
 def network_cost(

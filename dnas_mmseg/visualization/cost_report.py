@@ -64,7 +64,15 @@ def save_cost_report(
     write_text(out_dir / 'comparison.md', '\n'.join(markdown) + '\n')
     with atomic_path(out_dir / 'comparison.csv') as temporary, temporary.open('w') as file:
         csv.writer(file).writerows([headings, *lines])
-    document = {'facts': dict(facts), 'models': list(rows)}
+    # JSON has no NaN; a class that does not occur has no score.
+    models = [
+        {
+            **row,
+            'scores': {k: None if math.isnan(v) else float(v) for k, v in row['scores'].items()},
+        }
+        for row in rows
+    ]
+    document = {'facts': dict(facts), 'models': models}
     write_text(out_dir / 'comparison.json', json.dumps(document, indent=1) + '\n')
     figure = _pareto(rows)
     with atomic_path(out_dir / 'pareto.png') as temporary:
@@ -133,12 +141,14 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
 def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best) -> None:
     """Points with names, and a line through those that none is better than in both."""
     points = [(x_of(row), y_of(row), row['name']) for row in rows]
-    points = sorted(p for p in points if p[0] is not None and p[1] is not None)
+    sign = 1 if best is min else -1
+    points = [p for p in points if p[0] is not None and p[1] is not None]
+    points.sort(key=lambda point: (point[0], sign * point[1]))
     front: list[tuple] = []
     for x, y, _ in points:
-        if not front or (y != front[-1][1] and best(y, front[-1][1]) == y):
+        if not front or sign * y < sign * front[-1][1]:
             front.append((x, y))
-    if best is max and front:
+    if front:
         axes.step(*zip(*front, strict=True), where='post', color='#94a3b8', linewidth=1)
     for x, y, name in points:
         axes.plot(x, y, 'o', color='#0f766e')

@@ -23,7 +23,7 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
         score: A score of the validation.
 
     Returns:
-        Pairs of the share of the training that is done, 0 to 1, and the score.
+        Pairs of a share, 0 to 1, of what is done up to the last validation, and the score.
 
     Raises:
         UserError: Nothing has been validated there.
@@ -31,13 +31,16 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
     values, last = {}, 0
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for line in path.read_text(encoding='utf-8').splitlines():
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # cut off by a kill
             if score in entry:
                 values[entry['step']] = entry[score]
                 last = max(last, entry['step'])
     if not values:
         raise UserError(f'{work_dir}: no validation with {score} is logged there')
-    return [(step / last, value) for step, value in sorted(values.items())]
+    return [(step / max(last, 1), value) for step, value in sorted(values.items())]
 
 
 def save_learning_curves(

@@ -52,7 +52,8 @@ def test_the_tool_writes_tables_pictures_and_a_page(configs, data_root, tmp_path
     assert 0 <= ours['scores']['mIoU'] <= 100
     assert 'IoU.water' in ours['scores']
     assert not stock['scores']
-    assert 'HRNet cannot run on images of 64 x 64' in broken['notes'][0]
+    assert 'not counted: HRNet cannot run on images of 64 x 64' in broken['notes'][0]
+    assert broken['notes'][1].startswith('warm: ')
     assert 'parameters' not in broken or broken['parameters'] is None
     with (out / 'comparison.csv').open() as file:
         lines = list(csv.reader(file))
@@ -81,6 +82,23 @@ def test_a_missing_test_set_leaves_the_counts(configs, tmp_path):
     assert 'nowhere: no such folder' in result.notes[0]
 
 
+def test_auxiliary_heads_are_trained_and_not_counted(tmp_path):
+    config = Config.fromfile(str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5.py'))
+    model = MODELS.build(config.model)
+    save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'm.pth'))
+    whole = sum(p.numel() for p in model.parameters())
+    auxiliary = sum(p.numel() for p in model.auxiliary_head.parameters())
+    config.test_dataloader = None
+    (result,) = compare(
+        [Entry('psp', config, str(tmp_path / 'm.pth'))], size=(64, 64), repeat=1,
+        out_dir=str(tmp_path),
+    )  # fmt: skip
+    assert result.cost.parameters == whole - auxiliary
+    assert 'auxiliary_head' in config.model
+    assert result.step
+    assert result.notes[0].startswith('not tested: ')
+
+
 def test_what_is_refused(configs, tmp_path):
     ours, stock = (Config.fromfile(str(configs[name])) for name in ('ours', 'stock'))
     with pytest.raises(UserError, match='names of their own'):
@@ -99,6 +117,10 @@ def test_counts_of_many_configs(configs):
     assert code == 0, output
     assert 'stock' in output
     assert '3,936,091' in output
+    config = Config.fromfile(str(configs['ours']))
+    complexity(config, (64, 64), bands=8, paper=True)
+    assert config.model.backbone.in_channels == 4
+    assert 'prune' not in config.model.backbone
     code, output = run(ROOT / 'tools/analysis_tools/get_flops.py', configs['broken'])
     assert code == 1
     assert 'error: HRNet cannot run on images of 512 x 512' in output

@@ -209,8 +209,10 @@ def test_networks_of_a_cost(tiny, tmp_path):
         assert found.provenance['cost']['predicted'] == complexity(config, (32, 32)).macs
         connected = load_architecture(tmp_path / 'run/connection.json')
         assert set(found.edges) <= set(connected.edges)
-    history = SearchHistory.load(tmp_path / 'run/cell')
-    assert history.epochs[-1].cost == pytest.approx((200e3 * 300e3) ** 0.5, rel=0.1)
+    # The dearest stands for all at the top.
+    top = load_architecture(tmp_path / 'run/architecture.json')
+    assert top == load_architecture(tmp_path / 'run/targets/300K/architecture.json')
+    assert 'cost' not in load_architecture(tmp_path / 'run/connection.json').provenance
 
 
 @pytest.mark.parametrize(
@@ -218,14 +220,16 @@ def test_networks_of_a_cost(tiny, tmp_path):
     [
         (dict(targets=(1.0,)), r'target 1 multiply-adds: the space reaches from .* to '),
         (dict(targets=(1e15,)), r'target 1e.06 G multiply-adds: the space reaches'),
-        (dict(targets=(1e5,), cost='flops'), "cost metric 'flops' is unknown: there are macs"),
+        (dict(targets=(1e5,), cost='flops'), "cost 'flops' is unknown: there are macs"),
+        (dict(targets=(1e5, 1.00001e5)), 'targets 100K, 100K: too near to each other'),
+        (dict(cost='params'), 'a cost without targets does nothing'),
         (dict(targets=(0.1,), cost='latency'), r'a measured table .measure_latency\.py'),
         (dict(targets=(0.1,), cost='latency', latency_table='no.json'), r'no\.json: no such table'),
     ],
 )
 def test_costs_that_cannot_be(plan, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        search(replace(plan, cost_size=32, **changes), tmp_path / 'run')
+        search(replace(plan, **{'cost_size': 32, **changes}), tmp_path / 'run')
 
 
 def test_a_dry_run_tells_and_writes_nothing(tiny, tmp_path):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
-from dnas_mmseg.apis.comparison import measure
+from dnas_mmseg.apis.comparison import peak_memory, seconds_of
 from dnas_mmseg.models.recompute import untracked_statistics
 from dnas_mmseg.models.supernet import architecture_gradients
 
@@ -86,10 +87,13 @@ def benchmark(stage: str, args: argparse.Namespace, device: str) -> list[str]:
         for variant in VARIANTS:
             model.backbone.with_cp = 'recomputing' in variant
             iteration = plain_iteration if variant == 'plain' else own_iteration
-            measured = measure(lambda it=iteration: it(model, image, label), device)
+            call = partial(iteration, model, image, label)
+            memory = peak_memory(call, device)  # warms up, too
             model.zero_grad(set_to_none=True)
-            if turn:  # the first one warms up
-                results[variant].append(measured)
+            seconds = seconds_of(call, device)
+            model.zero_grad(set_to_none=True)
+            if turn:
+                results[variant].append((seconds, memory))
     rows = []
     plain = [statistics.median(values) for values in zip(*results['plain'], strict=True)]
     for variant in VARIANTS:

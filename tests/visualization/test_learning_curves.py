@@ -13,7 +13,9 @@ def test_curves_of_resumed_runs_and_their_picture(tmp_path):
         folder = tmp_path / f'run/{name}/vis_data'
         folder.mkdir(parents=True)
         lines = [json.dumps({'mIoU': y, 'step': x}) for x, y in values]
-        (folder / 'scalars.json').write_text('\n'.join(['{"loss": 1.0, "step": 9}', *lines]))
+        (folder / 'scalars.json').write_text(
+            '\n'.join(['{"loss": 1.0, "step": 9}', *lines, '{"mIo'])
+        )
     curve = read_curve(tmp_path / 'run')
     assert curve == [(0.25, 40.0), (0.5, 56.0), (1.0, 60.0)]
     save_learning_curves(tmp_path / 'c.png', {'x': [curve, curve], 'y': [curve]})

@@ -71,6 +71,7 @@ def main() -> None:
         facts = {
             'size': f'{args.size} x {args.size}',
             'batch': args.batch,
+            'training batch': max(args.batch, 2),
             'float32 on': torch.cuda.get_device_name() if 'cuda' in device else platform.machine(),
             'threads': args.threads,
             'torch': torch.__version__,

@@ -30,11 +30,19 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=512, help='of the images (default: 512)')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
+    parser.add_argument('--base-channels', type=int, help="width (default: the config's)")
+    parser.add_argument('--data-root', help='for a config of data alone')
     parser.add_argument('--layers', type=int, default=14, help='of the networks (default: 14)')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with user_errors():
-        plan = SearchPlan(args.space, config=args.config, layers=args.layers)
+        plan = SearchPlan(
+            args.space,
+            config=args.config,
+            data_root=args.data_root,
+            layers=args.layers,
+            base_channels=args.base_channels,
+        )
         with progress_bars() as track:
             size = (args.size, args.size)
             table = measure_space(plan, size, args.repeat, track('measuring parts'))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dnas_mmseg.architectures import Architecture, DNASArchitecture, load_architecture
 from dnas_mmseg.architectures.dnas import NUM_SCALES, OPERATIONS, Node, NodeSpec
 from dnas_mmseg.search import CostTable, Decision, meet_target
-from dnas_mmseg.search.cost import drawn_probabilities, expected_path_cost
+from dnas_mmseg.search.cost import CostError, drawn_probabilities, expected_path_cost, quantity
 from dnas_mmseg.search.dnas import (
     OPERATIONS_PER_NODE,
     connection_lattice,
@@ -37,11 +37,14 @@ from dnas_mmseg.search.dnas_cost import (
     resize_part,
 )
 
-from ..cost_tables import AddedTo, head_on, plain_settings
+from ..cost_tables import AddedTo, head_on, head_settings
 from ..lattice import Lattice, Stem
 from ..operations import OPERATIONS as BUILDERS
 from ..operations import Cell, LightCell
 from ..supernet import Supernet, architecture_parameter
+
+_EXTREME = 1e6
+"""A price, in units of one over the target, at which only cost counts."""
 
 
 class _DNASSupernet(Lattice, Supernet):
@@ -67,7 +70,8 @@ class _DNASSupernet(Lattice, Supernet):
             'base_channels': self.base_channels,
             'bands': self.in_channels,
             'size': list(size),
-            'head': plain_settings(model['decode_head']),
+            'norm': self.norm_type,
+            'head': head_settings(model),
         }
 
     def cost_parts(
@@ -75,7 +79,7 @@ class _DNASSupernet(Lattice, Supernet):
     ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
         sizes = [tuple(-(-side // (4 * 2**s)) for side in size) for s in range(NUM_SCALES)]
         shapes = [(1, self.base_channels * 2**s, *sizes[s]) for s in range(NUM_SCALES)]
-        norm = dict(type='BN')
+        norm = dict(type=self.norm_type)
         yield (
             'stem',
             Stem(self.in_channels, self.base_channels, norm),
@@ -183,19 +187,41 @@ class DNASPathSupernet(_LightSupernet):
     def decode_to(self, table: CostTable, target: float) -> DNASArchitecture:
         """The preferred path whose mean network costs about the target.
 
-        Where the target is so low or high that no path's mean network has it, the preferred one of
-        those whose cheapest or dearest network leaves the later stages some room around it.
+        Where no path's mean network does, the preferred path from which the later stages can still
+        reach it with room on both sides; failing that, one from which they can reach it at all.
+
+        Raises:
+            CostError: There is none.
         """
-        for completion, aim in (('mean', 1.0), ('least', 0.7), ('most', 1.3)):
-            path = meet_target(
-                lambda price, c=completion: self.decode(price / target, table, c),
-                lambda path, c=completion: network_cost(path, table, c),
-                aim * target,
-            )
+
+        def mean(path: DNASArchitecture) -> float:
+            return network_cost(path, table)
+
+        def reaches(path: DNASArchitecture, room: float) -> bool:
             least, most = self.cost_range(table, path)
-            if least <= target <= most:
-                break
-        return path
+            return room * least <= target <= most / room
+
+        cheapest, dearest = (self.decode(sign * _EXTREME / target, table) for sign in (1, -1))
+        if mean(cheapest) <= target <= mean(dearest):
+            path = meet_target(lambda price: self.decode(price / target, table), mean, target)
+            if reaches(path, 1):
+                return path
+        sign = 1 if target < mean(cheapest) else -1
+        prices = [0.0, *(sign * 2.0**k for k in range(-14, 14))]
+        bound = 'least' if sign > 0 else 'most'
+        for room, completion in ((1.3, 'mean'), (1.3, bound), (1, 'mean'), (1, bound)):
+            for price in prices:
+                path = self.decode(price / target, table, completion)
+                if reaches(path, room):
+                    return path
+        raise CostError(f'no path leads to networks of {quantity(target, table.metric)}')
+
+    def aim(self, table: CostTable, target: float) -> float:
+        """See :class:`Supernet`: within what mean networks of paths cost."""
+        ends = [
+            network_cost(self.decode(sign * _EXTREME / target, table), table) for sign in (1, -1)
+        ]
+        return min(max(target, min(ends)), max(ends))
 
     def expected_cost(self, table: CostTable) -> Tensor:
         """Over paths as probable as the product of their weights, whose best one is decoded."""
@@ -377,16 +403,6 @@ class DNASCellSupernet(_DNASSupernet):
         costs = torch.from_numpy(self._costs(architecture, table)).to(drawn)
         head = table[head_part(node.scale for node in architecture.outputs)]
         return table['stem'] + (drawn * costs).sum() + head
-
-    def decode_to(
-        self, table: CostTable, target: float, within: DNASArchitecture | None = None
-    ) -> DNASArchitecture:
-        """See :class:`Supernet`; ``within``: see :meth:`decode`."""
-        return meet_target(
-            lambda price: self.decode(price / target, table, within),
-            lambda architecture: self.cost(architecture, table),
-            target,
-        )
 
     @staticmethod
     def _costs(architecture: DNASArchitecture, table: CostTable) -> np.ndarray:
