@@ -26,7 +26,7 @@ def main() -> None:
     with user_errors():
         runs = {}
         for model in args.models:
-            name, equals, folders = model.partition('=')
+            name, equals, folders = model.rpartition('=')
             if not equals:
                 raise UserError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] is expected')
             runs[name] = [read_curve(folder, args.score) for folder in folders.split(',')]
