@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.complexity import Complexity, count, count_by_modules
+from dnas_mmseg.models.measuring import peak_memory, seconds_of
 
 from .checkpoint_conversion import load_exactly, load_weights
 from .running import test
@@ -178,44 +177,6 @@ def compare(
     return results
 
 
-def seconds_of(call: Callable[[], Any], device: str) -> float:
-    """How long a call takes; on GPUs by events."""
-    if device.startswith('cuda'):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        call()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1e3
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def peak_memory(call: Callable[[], Any], device: str) -> int | None:
-    """Peak bytes of a call above the start; None where this system does not tell.
-
-    On GPUs the allocator's; else of the resident set, which is made small before, so that such a
-    call is no measure of time.
-    """
-    if device.startswith('cuda'):
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    try:
-        gc.collect()
-        ctypes.CDLL('libc.so.6').malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
-        before = _resident('VmRSS')
-    except (OSError, AttributeError):
-        call()
-        return None
-    call()
-    return _resident('VmHWM') - before
-
-
 class _Rival:
     """A model that takes its turns."""
 
@@ -300,8 +261,3 @@ def _score(rival: _Rival, out_dir: str) -> Measurement:
 def _reason(error: Exception) -> str:
     """An exception in one line."""
     return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])
-
-
-def _resident(key: str) -> int:
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))

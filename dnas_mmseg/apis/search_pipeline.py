@@ -7,6 +7,7 @@ What is in a work dir:
     path.json, connection.json   what a stage decided, the next one's input
     architecture.json            what the last one decided
     retrain.py                   a config that trains it; retrain/ and test/ with --retrain
+    targets/<target>/            with several targets: what each network is, and its retrain.py
 """
 
 from __future__ import annotations
@@ -20,20 +21,14 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import barrier, get_world_size, is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import barrier, is_main_process
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
-from mmseg.registry import DATASETS, MODELS
-from mmseg.structures import SegDataSample
+from mmseg.registry import MODELS
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +38,6 @@ from dnas_mmseg.engine.cost_target import CostTarget
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive, write_text
 from dnas_mmseg.models.cost_tables import segmentor_cost
-from dnas_mmseg.models.supernet import architecture_gradients
 from dnas_mmseg.search.cost import quantity
 
 from .command_line import join_processes, set_launcher
@@ -56,22 +50,7 @@ from .search_plan import (
     search_hook,
     stage_config,
 )
-
-
-class _Cost(NamedTuple):
-    """Seconds of an iteration of a stage, without and with an architecture step, and how many."""
-
-    plain: float
-    searching: float
-    iterations: int
-    epochs: int
-    arch_start: int
-
-    def seconds(self, epochs_done: int = 0) -> float:
-        """For the epochs that are left."""
-        left = range(epochs_done, self.epochs)
-        searching = sum(epoch >= self.arch_start for epoch in left)
-        return self.iterations * (searching * self.searching + (len(left) - searching) * self.plain)
+from .search_time import ProgressHook, StageTime, duration, stage_time
 
 
 def search(
@@ -117,20 +96,22 @@ class _Search:
 
     def run(self, resume: bool, dry_run: bool, retrain: bool) -> Architecture | None:
         if dry_run:
-            self._plan_costs(self._start(), self.plan.levels, retrain)
+            start = self._start()
+            self._check_targets(start)
+            self._plan_times(start, self.plan.levels, retrain)
             return None
         with self._alone(self.work_dir):
             self._claim(resume)
             start = self._start()
             done = [level for level in self.plan.levels if self._result(level).is_file()]
             todo = [level for level in self.plan.levels if level not in done]
-            costs = self._plan_costs(start, todo, retrain) if todo else {}
+            times = self._plan_times(start, todo, retrain) if todo else {}
             if is_main_process():
                 write_text(self.work_dir / FILE_NAME, self.plan.to_json())
             barrier()
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
-                current = self._stage(level, current, costs)
+                current = self._stage(level, current, times)
             if current.level == 'cell':
                 self._config_file('retrain.py', retrain_config(self.plan, _beside('architecture')))
                 if retrain:
@@ -142,7 +123,7 @@ class _Search:
         return current
 
     def _stage(
-        self, level: str, start: Architecture | None, costs: dict[str, _Cost]
+        self, level: str, start: Architecture | None, times: dict[str, StageTime]
     ) -> Architecture:
         """Run a stage from its config file, decode it, and keep the result."""
         began, folder = time.monotonic(), self.work_dir / level
@@ -154,9 +135,9 @@ class _Search:
         path = self._config_file(f'{level}.py', stage_config(self.plan, level, given))
         with self._alone(folder):
             runner = build_runner(self._load(path, folder))
-            later = list(costs)[list(costs).index(level) + 1 :]
-            remaining = sum(costs[other].seconds() for other in later)
-            runner.register_hook(_Progress(level, costs[level], remaining))
+            later = list(times)[list(times).index(level) + 1 :]
+            remaining = sum(times[other].seconds() for other in later)
+            runner.register_hook(ProgressHook(level, times[level], remaining))
             runner.train()
         hook = next(h for h in runner.hooks if isinstance(h, ArchitectureSearchHook))
         named = dict(
@@ -342,53 +323,44 @@ class _Search:
         barrier()
         return path
 
-    def _plan_costs(
+    def _plan_times(
         self, start: Architecture | None, levels: list[str] | tuple[str, ...], retrain: bool
-    ) -> dict[str, _Cost]:
+    ) -> dict[str, StageTime]:
         """Estimate the stages and show the plan."""
-        costs = {level: self._cost(level) for level in levels}
+        times = {level: stage_time(self.plan, level) for level in levels}
         if is_main_process():
-            self._show_plan(start, costs, retrain)
-        return costs
+            self._show_plan(start, times, retrain)
+        return times
 
-    def _cost(self, level: str) -> _Cost:
-        """Time an iteration of a stage on noise, on a random network where none is known yet."""
-        before = self.space.before(level)
-        drawn = self.space.draw(self.plan.layers, np.random.default_rng(0), 'drawn')
-        config = stage_config(self.plan, level, drawn.at_level(before) if before else None)
-        dataset = DATASETS.build(config.train_dataloader.dataset)
-        tiles = (len(dataset) + 1) // 2 if self.plan.halves is None else len(dataset)
-        batch = config.train_dataloader.batch_size
-        epochs = config.train_cfg.max_epochs
-        arch_start = search_hook(config).get('arch_start')
-        size = tuple(dataset[0]['inputs'].shape[-2:])
-        plain, searching = _probe(config.model, batch, size, len(dataset.metainfo['classes']))
-        return _Cost(
-            plain,
-            searching,
-            tiles // (batch * get_world_size()),
-            epochs,
-            epochs // 3 if arch_start is None else arch_start,
-        )
+    def _check_targets(self, start: Architecture | None) -> None:
+        """See that the first stage can reach the targets.
+
+        Raises:
+            CostError: It cannot, or the table of latencies does not hold here.
+        """
+        if self.plan.targets:
+            config = stage_config(self.plan, self.plan.levels[0], start)
+            cost = CostTarget(**search_hook(config).cost)
+            cost.prepare(MODELS.build(config.model.backbone).to(get_device()), config.model)
 
     def _show_plan(
-        self, start: Architecture | None, costs: dict[str, _Cost], retrain: bool
+        self, start: Architecture | None, times: dict[str, StageTime], retrain: bool
     ) -> None:
         table = Table(title=f'search in space {self.plan.space}: {self.work_dir}')
         for heading in ('stage', 'epochs', 'from epoch', 'iterations', 's a step', 'time, about'):
             table.add_column(heading, justify='left' if heading == 'stage' else 'right')
-        for level, cost in costs.items():
+        for level, stage in times.items():
             table.add_row(
                 level,
-                str(cost.epochs),
-                f'{cost.arch_start + 1}',
-                f'{cost.epochs * cost.iterations:,}',
-                f'{cost.plain:.2f} / {cost.searching:.2f}',
-                _duration(cost.seconds()),
+                str(stage.epochs),
+                f'{stage.arch_start + 1}',
+                f'{stage.epochs * stage.iterations:,}',
+                f'{stage.plain:.2f} / {stage.searching:.2f}',
+                duration(stage.seconds()),
             )
         table.add_section()
-        total = sum(cost.seconds() for cost in costs.values())
-        table.add_row('all', '', '', '', '', _duration(total))
+        total = sum(stage.seconds() for stage in times.values())
+        table.add_row('all', '', '', '', '', duration(total))
         table.caption = (
             f'from {start.name if start else "nothing"}; "from epoch": of architecture steps; '
             f's a step: without / with one{"; retraining and testing follow" if retrain else ""}'
@@ -397,7 +369,7 @@ class _Search:
 
     def _show_summary(self, found: Architecture) -> None:
         work_dir = self.work_dir
-        lines = [f'{level}: {_duration(s)}' for level, s in self.seconds.items()]
+        lines = [f'{level}: {duration(s)}' for level, s in self.seconds.items()]
         print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
         for key in ('path', 'nodes', 'edges'):
             value = getattr(found, key, None)
@@ -439,63 +411,6 @@ class _Search:
             )
 
 
-class _Progress(Hook):
-    """Says after every epoch how long the stage and the whole search will take."""
-
-    def __init__(self, level: str, cost: _Cost, later: float) -> None:
-        self.level, self.cost, self.later = level, cost, later
-
-    def before_train(self, runner) -> None:
-        self.began, self.first = time.monotonic(), runner.epoch
-
-    def after_train_epoch(self, runner) -> None:
-        if not is_main_process():
-            return
-        expected = self.cost.seconds(self.first) - self.cost.seconds(runner.epoch + 1)
-        pace = (time.monotonic() - self.began) / max(expected, 1e-9)
-        stage = pace * self.cost.seconds(runner.epoch + 1)
-        runner.logger.info(
-            f'stage {self.level}, epoch {runner.epoch + 1} of {self.cost.epochs}: '
-            f'{_duration(stage)} left in it, {_duration(stage + pace * self.later)} in all stages'
-        )
-
-
 def _beside(level: str) -> str:
     """A result of the work dir, as a config in it names it: both can be moved."""
     return f'{{{{ fileDirname }}}}/{level}.json'
-
-
-def _probe(
-    model_config: dict, batch: int, size: tuple[int, int], classes: int
-) -> tuple[float, float]:
-    """Seconds of a weight step, and of one with an architecture step behind it."""
-    model = MODELS.build(model_config).to(get_device()).train()
-    weights = [p for p in model.parameters() if p.requires_grad]
-    architecture = list(model.backbone.architecture_parameters().values())
-    bands = model.backbone.in_channels
-    data = dict(
-        inputs=[torch.randint(0, 255, (bands, *size), dtype=torch.uint8) for _ in range(batch)],
-        data_samples=[
-            SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *size))))
-            for _ in range(batch)
-        ],
-    )
-
-    def seconds(parameters: list) -> float:
-        began = time.monotonic()
-        loss, _ = model.parse_losses(
-            model(**model.data_preprocessor(data, training=True), mode='loss')
-        )
-        torch.autograd.grad(loss, parameters)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.monotonic() - began
-
-    seconds(weights)  # the first one also sets up
-    plain = seconds(weights)
-    with architecture_gradients(model, architecture):
-        return plain, plain + seconds(architecture)
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

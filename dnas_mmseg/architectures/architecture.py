@@ -8,10 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LEVELS = ('path', 'connection', 'cell')
 FORMAT = 1
@@ -57,9 +60,33 @@ class Architecture(ABC):
         """The space's own part of the JSON document."""
 
     @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Build from a parsed JSON document; inverse of :meth:`to_document`.
+
+        Raises:
+            ArchitectureError: It describes no network of the space.
+        """
+        name = str(document.get('name', 'unnamed'))
+        try:
+            return cls(
+                name=name,
+                level=document['level'],
+                provenance=document.get('provenance', {}),
+                **cls._parse(document),
+            )
+        except ArchitectureError:
+            raise
+        except KeyError as error:
+            raise ArchitectureError(f"architecture '{name}': key {error} is missing") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ArchitectureError(
+                f"architecture '{name}': a value is not of the kind it should be ({error})"
+            ) from None
+
+    @classmethod
     @abstractmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Architecture:
-        """Build from a parsed JSON document; inverse of :meth:`to_document`."""
+    def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The space's own fields, from its part of the document; inverse of :meth:`_body`."""
 
     @abstractmethod
     def pruned(self) -> Architecture:

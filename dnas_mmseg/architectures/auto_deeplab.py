@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from .architecture import Architecture, ArchitectureError
+from .architecture import Architecture
 
 NUM_SCALES = 4
 """Scale ``s`` has stride ``4 * 2**s``."""
@@ -63,27 +63,14 @@ class AutoDeepLabArchitecture(Architecture):
         return self
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> AutoDeepLabArchitecture:
-        name = str(document.get('name', 'unnamed'))
-        try:
-            return cls(
-                name=name,
-                level=document['level'],
-                path=tuple(int(scale) for scale in document['path']),
-                cell=tuple(
-                    tuple(Branch(int(source), str(operation)) for source, operation in block)
-                    for block in document['cell']
-                ),
-                provenance=document.get('provenance', {}),
-            )
-        except ArchitectureError:
-            raise
-        except KeyError as error:
-            raise ArchitectureError(f"architecture '{name}': key {error} is missing") from None
-        except (TypeError, ValueError) as error:
-            raise ArchitectureError(
-                f"architecture '{name}': a value is not of the kind it should be ({error})"
-            ) from None
+    def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            'path': tuple(int(scale) for scale in document['path']),
+            'cell': tuple(
+                tuple(Branch(int(source), str(operation)) for source, operation in block)
+                for block in document['cell']
+            ),
+        }
 
     def _body(self) -> dict[str, Any]:
         return {

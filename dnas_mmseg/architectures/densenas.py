@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from .architecture import Architecture, ArchitectureError
+from .architecture import Architecture
 
 _OPERATION = re.compile(r'k([357])t([136])')
 
@@ -56,30 +56,16 @@ class DenseNASArchitecture(Architecture):
         return self
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> DenseNASArchitecture:
-        name = str(document.get('name', 'unnamed'))
-        try:
-            return cls(
-                name=name,
-                level=document['level'],
-                stem=int(document['stem']),
-                blocks=tuple(
-                    BlockSpec(
-                        int(row['width']), row['head'], tuple(row['stack']), int(row['stride'])
-                    )
-                    for row in document['blocks']
-                ),
-                final=int(document['final']),
-                provenance=document.get('provenance', {}),
-            )
-        except ArchitectureError:
-            raise
-        except KeyError as error:
-            raise ArchitectureError(f"architecture '{name}': key {error} is missing") from None
-        except (TypeError, ValueError) as error:
-            raise ArchitectureError(
-                f"architecture '{name}': a value is not of the kind it should be ({error})"
-            ) from None
+    def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        blocks = (
+            BlockSpec(int(row['width']), row['head'], tuple(row['stack']), int(row['stride']))
+            for row in document['blocks']
+        )
+        return {
+            'stem': int(document['stem']),
+            'blocks': tuple(blocks),
+            'final': int(document['final']),
+        }
 
     def _body(self) -> dict[str, Any]:
         blocks = [{**b._asdict(), 'stack': list(b.stack)} for b in self.blocks]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar, NamedTuple
 
-from .architecture import LEVELS, Architecture, ArchitectureError
+from .architecture import LEVELS, Architecture
 
 NUM_SCALES = 4
 """Scale ``s`` has stride ``4 * 2**s`` and ``base_channels * 2**s`` channels."""
@@ -126,32 +126,19 @@ class DNASArchitecture(Architecture):
         return replace(self, level=level, nodes=nodes[level])
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> DNASArchitecture:
-        name = str(document.get('name', 'unnamed'))
-        try:
-            return cls(
-                name=name,
-                level=document['level'],
-                layers=int(document['layers']),
-                path=tuple(int(scale) for scale in document.get('path', ())),
-                nodes=tuple(
-                    NodeSpec(
-                        _node(row['node']),
-                        tuple(_node(source) for source in row['inputs']),
-                        tuple(row.get('operations', ())),
-                    )
-                    for row in document.get('nodes', ())
-                ),
-                provenance=document.get('provenance', {}),
-            )
-        except ArchitectureError:
-            raise
-        except KeyError as error:
-            raise ArchitectureError(f"architecture '{name}': key {error} is missing") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ArchitectureError(
-                f"architecture '{name}': a value is not of the kind it should be ({error})"
-            ) from None
+    def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            'layers': int(document['layers']),
+            'path': tuple(int(scale) for scale in document.get('path', ())),
+            'nodes': tuple(
+                NodeSpec(
+                    _node(row['node']),
+                    tuple(_node(source) for source in row['inputs']),
+                    tuple(row.get('operations', ())),
+                )
+                for row in document.get('nodes', ())
+            ),
+        }
 
     def _body(self) -> dict[str, Any]:
         return {

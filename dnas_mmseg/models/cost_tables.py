@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from dnas_mmseg.search import CostTable
 
 from .complexity import count
+from .measuring import seconds_of
 
 
 class _Outputs(nn.Module):
@@ -155,15 +155,6 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
 @torch.no_grad()
 def latency(module: Callable, inputs: Sequence[Tensor], repeat: int) -> float:
     """Median seconds of a call, after two that warm up."""
-    times = []
-    on_gpu = inputs[0].is_cuda
-    for i in range(repeat + 2):
-        if on_gpu:
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        module(*inputs)
-        if on_gpu:
-            torch.cuda.synchronize()
-        if i > 1:
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    device = str(inputs[0].device)
+    times = [seconds_of(lambda: module(*inputs), device) for _ in range(repeat + 2)]
+    return statistics.median(times[2:])

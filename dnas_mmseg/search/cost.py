@@ -206,8 +206,8 @@ def require_reachable(target: float, least: float, most: float, metric: str) -> 
     """
     if not least <= target <= most:
         raise CostError(
-            f'target {quantity(target, metric)}: the space reaches from {quantity(least, metric)} '
-            f'to {quantity(most, metric)}'
+            f'target {quantity(target, metric)}: what can be reached from here costs '
+            f'{quantity(least, metric)} to {quantity(most, metric)}'
         )
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
+from mmseg.apis.remote_sense_inferencer import RSImage, RSInferencer
 
-from dnas_mmseg.raster import read_raster
+from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, make_data_root, run
 
@@ -129,3 +130,15 @@ def test_class_weights_are_one_option_away(trained, tmp_path):
     assert f'class weights: {expected}' in output
     saved = Config.fromfile(str(tmp_path / 'run/config.py'))
     assert list(saved.model.decode_head.loss_decode.class_weight) == expected
+
+
+def test_the_stock_scene_inferencer_maps_plainly_tagged_scenes(trained, tmp_path, rng):
+    config, _, work_dir = trained
+    (best,) = work_dir.glob('best_mIoU*.pth')
+    samples = rng.integers(1, 250, (4, 96, 96)).astype(np.uint8)
+    write_raster(tmp_path / 's.tif', samples)
+    inferencer = RSInferencer.from_config_path(str(config), str(best))
+    inferencer.run(RSImage(str(tmp_path / 's.tif')), (96, 96), (96, 96), str(tmp_path / 'm.tif'))
+    model = init_model(str(config), str(best), device='cpu')
+    expected = inference_model(model, str(tmp_path / 's.tif')).pred_sem_seg.data[0]
+    assert (read_raster(tmp_path / 'm.tif')[0] == expected.numpy()).all()

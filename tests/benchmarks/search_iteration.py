@@ -23,7 +23,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
-from dnas_mmseg.apis.comparison import peak_memory, seconds_of
+from dnas_mmseg.models.measuring import peak_memory, seconds_of
 from dnas_mmseg.models.recompute import untracked_statistics
 from dnas_mmseg.models.supernet import architecture_gradients
 

@@ -36,7 +36,7 @@ def supernet(stage):
 def test_the_expected_cost_goes_to_the_target(stage, sign):
     net = supernet(stage)
     cost = CostTarget('macs', 1.0, size=(64, 64))
-    with pytest.raises(CostError, match='the space reaches from'):
+    with pytest.raises(CostError, match='what can be reached from here'):
         cost.prepare(net, MODEL)
     with torch.no_grad():
         start = float(net.expected_cost(cost.table))

@@ -1,0 +1,55 @@
+"""Time and memory of a call on this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def seconds_of(call: Callable[[], Any], device: str) -> float:
+    """How long a call takes; on GPUs by events."""
+    if device.startswith('cuda'):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def peak_memory(call: Callable[[], Any], device: str) -> int | None:
+    """Peak bytes of a call above the start; None where this system does not tell.
+
+    On GPUs the allocator's; else of the resident set, which is made small before, so that such a
+    call is no measure of time.
+    """
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        gc.collect()
+        ctypes.CDLL('libc.so.6').malloc_trim(0)
+        Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+        before = _resident('VmRSS')
+    except (OSError, AttributeError):
+        call()
+        return None
+    call()
+    return _resident('VmHWM') - before
+
+
+def _resident(key: str) -> int:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
