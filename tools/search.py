@@ -3,14 +3,15 @@
     python tools/search.py dnas --layers 14 --data-root data/gid5 --work-dir work_dirs/search
     python tools/search.py dnas --work-dir work_dirs/search --resume      # go on where it stopped
     python tools/search.py dnas --layers 8 --config my_tiles.py --work-dir W --dry-run
+    python tools/search.py autodeeplab --data-root data/gid5 --work-dir W --epochs 40
     python tools/search.py dnas --layers 12 --work-dir W --targets 8G 16G 32G   # three networks
     python tools/train.py work_dirs/search/retrain.py                     # train what was found
     tools/dist_search.sh 4 dnas --layers 14 --data-root data/gid5 --work-dir W    # several GPUs
 
-DNAS goes through three stages: the scale of every layer (path), connections between layers
-(connection), operations (cell). Each begins with fresh weights; each trains its supernet on one
-half of the training set, and from a third of the epochs on the architecture on the other half. The
-data, the classes and the head come from --config, a config of a searched network on your tiles.
+Each stage begins with fresh weights and trains a supernet on one half of the training set, and from
+some epoch on the architecture on the other half. DNAS has three: the scale of every layer (path),
+connections between layers (connection), operations (cell); Auto-DeepLab decides all at once (cell).
+Data, classes and head come from --config, a config of a network of the space on your tiles.
 """
 
 import argparse
@@ -42,9 +43,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('space', choices=SPACES, help='the search space')
     parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
     what = parser.add_argument_group('what to search')
-    what.add_argument('--layers', type=int, help='number of layers (default: 14)')
+    what.add_argument('--layers', type=int, help="number of layers (default: the space's)")
     what.add_argument(
-        '--base-channels', type=int, help="channels at stride 4 (default: the config's)"
+        '--base-channels',
+        type=int,
+        help="width of the network: base_channels, filters (default: the config's)",
     )
     what.add_argument(
         '--stages',
@@ -70,12 +73,12 @@ def parse_args() -> argparse.Namespace:
         help='lists for weights and architecture (default: a random split of the training list)',
     )
     how = parser.add_argument_group('how')
-    how.add_argument('--epochs', type=int, help='of each stage (default: 60)')
+    how.add_argument('--epochs', type=int, help="of each stage (default: its config's)")
     how.add_argument(
         '--arch-start',
         type=int,
         metavar='EPOCH',
-        help='first epoch with architecture steps, from 0 (default: a third of the epochs)',
+        help="first epoch with architecture steps, from 0 (default: its config's share of them)",
     )
     how.add_argument('--batch', type=int, help='images a batch and process, in the search')
     how.add_argument(

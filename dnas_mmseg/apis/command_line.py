@@ -141,7 +141,13 @@ def set_launcher(config: Config, launcher: str) -> None:
     config.launcher = launcher
     join_processes(launcher)
     if launcher == 'pytorch' and not torch.cuda.is_available():
-        config.setdefault('model_wrapper_cfg', dict(device_ids=None, broadcast_buffers=False))
+        wrapper = dict(
+            device_ids=None,
+            broadcast_buffers=False,
+            # mmengine passes it on only where there is no config of the wrapper.
+            find_unused_parameters=config.get('find_unused_parameters', False),
+        )
+        config.setdefault('model_wrapper_cfg', wrapper)
 
 
 def join_processes(launcher: str) -> None:

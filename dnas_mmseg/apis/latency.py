@@ -9,12 +9,11 @@ from dataclasses import replace
 import numpy as np
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 
 from dnas_mmseg.models.cost_tables import latency_table, segmentor_cost
 from dnas_mmseg.search import CostTable
 
-from .search_plan import SPACES, SearchPlan, retrain_config, stage_config
+from .search_plan import SearchPlan, retrain_config, space_supernet
 
 _NETWORKS = 5
 
@@ -41,13 +40,14 @@ def measure_space(
     """
     init_default_scope('mmseg')
     device = get_device()
-    model = stage_config(plan, plan.levels[0], None).model
-    supernet = MODELS.build(model.backbone)
-    table = latency_table(supernet, model, size, device, repeat, advance)
+    supernet = space_supernet(plan)
+    draws = [
+        supernet.random_architecture(np.random.default_rng(i), 'drawn') for i in range(_NETWORKS)
+    ]
+    configs = [retrain_config(plan, drawn) for drawn in draws]
+    table = latency_table(supernet, configs[0].model, size, device, repeat, advance)
     ratios = []
-    for seed in range(_NETWORKS):
-        drawn = SPACES[plan.space].draw(plan.layers, np.random.default_rng(seed), 'drawn')
-        config = retrain_config(plan, drawn)
+    for drawn, config in zip(draws, configs, strict=True):
         config.model.pop('auxiliary_head', None)
         ratios.append(segmentor_cost(config.model, 'latency', size) / supernet.cost(drawn, table))
     factor = statistics.median(ratios)

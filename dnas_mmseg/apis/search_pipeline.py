@@ -250,7 +250,7 @@ class _Search:
                 )
         architecture = load_architecture(source)
         architecture.require(self.plan.space, needed, by=f'stage {first}')
-        if architecture.layers != self.plan.layers:
+        if self.plan.layers not in (None, architecture.layers):
             raise ArchitectureError(
                 f"architecture '{architecture.name}' has {architecture.layers} layers, the search "
                 f'is for {self.plan.layers} (--layers)'
@@ -371,11 +371,8 @@ class _Search:
         work_dir = self.work_dir
         lines = [f'{level}: {duration(s)}' for level, s in self.seconds.items()]
         print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
-        for key in ('path', 'nodes', 'edges'):
-            value = getattr(found, key, None)
-            if value:
-                shown = '-'.join(map(str, value)) if key == 'path' else len(value)
-                print(f'  {key}: {shown}')
+        for key, value in found.summary.items():
+            print(f'  {key}: {value}')
         print(f'  {self._result(found.level)}')
         if found.level == 'cell':
             print(f'  train it:    python tools/train.py {work_dir / "retrain.py"}')

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import Supernet
 from dnas_mmseg.search.cost import METRICS, quantity
-from dnas_mmseg.search.dnas import random_architecture
 
 from .command_line import leaf_datasets, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FILE_NAME = 'search.json'
+
+_TASK = (
+    'num_classes',
+    'out_channels',
+    'threshold',
+    'ignore_index',
+    'loss_decode',
+    'sampler',
+    'align_corners',
+)
+"""What a supernet's own head takes over from the network's: what is to be learned."""
 
 
 class Space(NamedTuple):
@@ -31,15 +42,18 @@ class Space(NamedTuple):
         network: Registered name of the searched network.
         config: Config that searches start from, unless the user names one.
         stages: By level, in order: the config whose supernet and search settings a stage takes.
-        width: The backbones' argument for their width.
-        draw: ``(layers, rng, name) -> architecture``: a network at random.
+        width: The network's argument for its width, if it has one.
+        shared: What supernets take over from the network's config.
+        own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
+            classes and the loss.
     """
 
     network: str
     config: str
     stages: Mapping[str, str]
-    width: str
-    draw: Callable[[int, np.random.Generator, str], Architecture]
+    width: str | None
+    shared: tuple[str, ...]
+    own_head: bool = False
 
     def before(self, level: str) -> str | None:
         """The stage whose result a stage starts from."""
@@ -56,7 +70,22 @@ SPACES = {
             for level in ('path', 'connection', 'cell')
         },
         width='base_channels',
-        draw=random_architecture,
+        shared=('in_channels', 'base_channels', 'norm_cfg'),
+    ),
+    'autodeeplab': Space(
+        network='AutoDeepLab',
+        config='autodeeplab/autodeeplab_s_gid5.py',
+        stages={'cell': 'autodeeplab/autodeeplab_search_gid5.py'},
+        width='filters',
+        shared=('in_channels', 'stem_channels', 'norm_cfg'),
+        own_head=True,
+    ),
+    'densenas': Space(
+        network='DenseNAS',
+        config='densenas/densenas_a_gid5.py',
+        stages={'cell': 'densenas/densenas_search_gid5.py'},
+        width=None,
+        shared=('in_channels', 'out_indices', 'norm_cfg'),
     ),
 }
 """Every search space by name. A new space adds its line here."""
@@ -69,14 +98,15 @@ class SearchPlan:
     Attributes:
         space: Name of the search space.
         config: Config of a searched network on the user's data, or of the data alone; its data,
-            head and classes are used, its schedule is that of retraining.
+            head and classes are used, its schedule is that of retraining. ``supernet = dict(...)``
+            in it sets arguments of the supernets.
         data_root: Replaces the config's.
-        layers: Number of layers.
-        levels: The stages to run, in order.
+        layers: Number of layers, in spaces that leave it open.
+        levels: The stages to run, in order; all by default.
         architecture: What the first stage starts from, where that is not the space's first.
         epochs: Of each stage.
-        arch_start: First epoch with architecture steps, counted from 0; a third by default.
-        base_channels: Width of supernets and network; by default that in the config.
+        arch_start: First epoch with architecture steps, counted from 0.
+        base_channels: Width of the network; by default that in the config.
         crop: Side of the square crops, in pixels, in the search.
         batch: Images a batch and process in the search.
         patience: Stop a stage when its architecture has not changed for so many epochs.
@@ -98,8 +128,8 @@ class SearchPlan:
     space: str = 'dnas'
     config: str | None = None
     data_root: str | None = None
-    layers: int = 14
-    levels: tuple[str, ...] = ('path', 'connection', 'cell')
+    layers: int | None = None
+    levels: tuple[str, ...] = ()
     architecture: str | None = None
     epochs: int | None = None
     arch_start: int | None = None
@@ -122,12 +152,15 @@ class SearchPlan:
         if self.space not in SPACES:
             raise UserError(f"space '{self.space}' is unknown; there are {', '.join(SPACES)}")
         known = list(SPACES[self.space].stages)
-        first = known.index(self.levels[0]) if self.levels and self.levels[0] in known else 0
-        if not self.levels or list(self.levels) != known[first : first + len(self.levels)]:
+        object.__setattr__(self, 'levels', self.levels or tuple(known))
+        first = known.index(self.levels[0]) if self.levels[0] in known else 0
+        if list(self.levels) != known[first : first + len(self.levels)]:
             raise UserError(
-                f'stages {", ".join(self.levels) or "none"}: they are {", ".join(known)}, any '
-                'number of them that follow each other'
+                f'stages {", ".join(self.levels)}: they are {", ".join(known)}, any number of '
+                'them that follow each other'
             )
+        if self.base_channels is not None and SPACES[self.space].width is None:
+            raise UserError(f"base_channels: the widths of space {self.space} are its configs'")
         if self.cost not in METRICS:
             raise UserError(f"cost '{self.cost}' is unknown: there are {', '.join(METRICS)}")
         for name in ('layers', 'epochs', 'base_channels', 'crop', 'batch', 'patience', 'cost_size'):
@@ -212,19 +245,37 @@ def stage_config(
         level: Which stage.
         architecture: What the stage before decided; None for a space's first.
     """
-    settings = Config.fromfile(str(CONFIGS / SPACES[plan.space].stages[level]))
+    space = SPACES[plan.space]
+    settings = Config.fromfile(str(CONFIGS / space.stages[level]))
     config = _user_config(plan)
+    network = copy.deepcopy(config.model)
     backbone = settings.model.backbone
-    backbone.update(_own_backbone(plan, config))
+    backbone.update({key: network.backbone[key] for key in space.shared if key in network.backbone})
     if 'architecture' in backbone:
         backbone.architecture = architecture
-    else:
+    elif 'layers' not in backbone and plan.layers is not None:
+        raise UserError(f'layers: space {plan.space} has none; its blocks are in its configs')
+    backbone.update(config.pop('supernet', {}))
+    if 'layers' in backbone and plan.layers is not None:
         backbone.layers = plan.layers
     if plan.recompute:
         backbone.with_cp = True
     config.model.backbone = backbone
+    if space.own_head:
+        if not isinstance(network.decode_head, dict):
+            raise UserError(f'space {plan.space}: one decode_head is needed, not a list')
+        head = {key: network.decode_head[key] for key in _TASK if key in network.decode_head}
+        own = settings.model.decode_head
+        own.pop('loss_decode')
+        config.model.decode_head = {**own, **head}
+        config.model.pop('auxiliary_head', None)
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'log_processor'):
         config[key] = settings[key]
+    # Where only a part of a supernet takes part in a step; a part of the user's model may, too.
+    if settings.get('find_unused_parameters'):
+        config.find_unused_parameters = True
+        if config.get('model_wrapper_cfg'):
+            config.model_wrapper_cfg.find_unused_parameters = True
     for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'load_from'):
         config[key] = None
     # Exact resuming hangs on these; the interval of the log is the user's.
@@ -248,8 +299,9 @@ def stage_config(
             weight=plan.cost_weight,
             size=(plan.cost_size, plan.cost_size),
             table=plan.latency_table,
+            network=network,
         )
-    _set_loader(plan, config.train_dataloader, settings.train_dataloader, hook)
+    _set_loader(plan, config, settings.train_dataloader, hook)
     config.merge_from_dict(plan.search_options)
     return config
 
@@ -257,10 +309,16 @@ def stage_config(
 def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
     """The user's config with the network that an architecture describes."""
     config = _user_config(plan)
-    config.model.backbone = dict(
-        type=SPACES[plan.space].network, architecture=architecture, **_own_backbone(plan, config)
-    )
+    config.model.backbone.architecture = architecture
+    config.model.backbone.pop('init_cfg', None)  # of another network
+    config.pop('supernet', None)
     return config
+
+
+def space_supernet(plan: SearchPlan) -> Supernet:
+    """The supernet of the space's first stage, which contains all networks of the space."""
+    first = next(iter(SPACES[plan.space].stages))
+    return MODELS.build(stage_config(plan, first, None).model.backbone)
 
 
 def search_hook(config: Config) -> dict:
@@ -268,8 +326,9 @@ def search_hook(config: Config) -> dict:
     return next(h for h in config.custom_hooks if h['type'] == 'ArchitectureSearchHook')
 
 
-def _set_loader(plan: SearchPlan, loader: dict, settings: dict, hook: dict) -> None:
+def _set_loader(plan: SearchPlan, config: Config, settings: dict, hook: dict) -> None:
     """The user's loader, on half A, as exact resuming needs it."""
+    loader = config.train_dataloader
     loader.worker_init_fn = settings.worker_init_fn
     loader.persistent_workers = False
     leaves = list(leaf_datasets(loader))
@@ -286,6 +345,8 @@ def _set_loader(plan: SearchPlan, loader: dict, settings: dict, hook: dict) -> N
     if plan.crop is not None:
         for leaf in leaves:
             _set_crop(leaf, plan.crop)
+        if config.model.data_preprocessor.get('size') is not None:  # to which it fills up
+            config.model.data_preprocessor.size = (plan.crop, plan.crop)
 
 
 def _user_config(plan: SearchPlan) -> Config:
@@ -305,6 +366,8 @@ def _user_config(plan: SearchPlan) -> Config:
             f'{plan.config} is a config of {backbone}; a search in space {plan.space} takes data, '
             f'bands and head from one of {space.network}, configs/{space.config} for instance'
         )
+    if plan.base_channels is not None:
+        config.model.backbone[space.width] = plan.base_channels
     return config
 
 
@@ -324,14 +387,6 @@ def _fit_to_data(config: Config) -> None:
     config.model.data_preprocessor.update(mean=list(description.mean), std=list(description.std))
     config.model.backbone.in_channels = len(dataset.bands)
     config.model.decode_head.num_classes = len(dataset.metainfo['classes'])
-
-
-def _own_backbone(plan: SearchPlan, config: Config) -> dict:
-    """What supernets and network take over from the user: bands, width, normalisation."""
-    width = SPACES[plan.space].width
-    keys = ('in_channels', width, 'norm_cfg')
-    own = {key: config.model.backbone[key] for key in keys if key in config.model.backbone}
-    return own if plan.base_channels is None else {**own, width: plan.base_channels}
 
 
 def _set_crop(dataset: dict, crop: int) -> None:

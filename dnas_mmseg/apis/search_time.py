@@ -16,10 +16,11 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 
+from dnas_mmseg.engine.hooks.architecture_search_hook import ARCH_START, architecture_start
 from dnas_mmseg.models.measuring import seconds_of
 from dnas_mmseg.models.supernet import architecture_gradients
 
-from .search_plan import SPACES, SearchPlan, search_hook, stage_config
+from .search_plan import SPACES, SearchPlan, search_hook, space_supernet, stage_config
 
 
 class StageTime(NamedTuple):
@@ -40,15 +41,17 @@ class StageTime(NamedTuple):
 
 def stage_time(plan: SearchPlan, level: str) -> StageTime:
     """Time an iteration of a stage on noise, on a random network where none is known yet."""
-    space = SPACES[plan.space]
-    before = space.before(level)
-    drawn = space.draw(plan.layers, np.random.default_rng(0), 'drawn')
-    config = stage_config(plan, level, drawn.at_level(before) if before else None)
+    before = SPACES[plan.space].before(level)
+    start = None
+    if before:
+        drawn = space_supernet(plan).random_architecture(np.random.default_rng(0), 'drawn')
+        start = drawn.at_level(before)
+    config = stage_config(plan, level, start)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     tiles = (len(dataset) + 1) // 2 if plan.halves is None else len(dataset)
     batch = config.train_dataloader.batch_size
     epochs = config.train_cfg.max_epochs
-    arch_start = search_hook(config).get('arch_start')
+    arch_start = search_hook(config).get('arch_start', ARCH_START)
     size = tuple(dataset[0]['inputs'].shape[-2:])
     plain, searching = _probe(config.model, batch, size, len(dataset.metainfo['classes']))
     return StageTime(
@@ -56,7 +59,7 @@ def stage_time(plan: SearchPlan, level: str) -> StageTime:
         searching,
         tiles // (batch * get_world_size()),
         epochs,
-        epochs // 3 if arch_start is None else arch_start,
+        architecture_start(arch_start, epochs),
     )
 
 
@@ -103,10 +106,12 @@ def _probe(
     )
 
     def step(parameters: list) -> None:
+        kind = 'weights' if parameters is weights else 'architecture'
+        model.backbone.sample(kind, True, np.random.default_rng(0))
         loss, _ = model.parse_losses(
             model(**model.data_preprocessor(data, training=True), mode='loss')
         )
-        torch.autograd.grad(loss, parameters)
+        torch.autograd.grad(loss, parameters, allow_unused=True)
 
     def seconds(parameters: list) -> float:
         return seconds_of(partial(step, parameters), get_device())

@@ -16,6 +16,12 @@ from dnas_mmseg.files import write_text
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+Point = tuple[int, ...]
+"""A place in a network: (layer, scale), or as a space counts its parts."""
+
+Edge = tuple[Point, Point]
+"""Source and target."""
+
 LEVELS = ('path', 'connection', 'cell')
 FORMAT = 1
 
@@ -33,9 +39,11 @@ class Architecture(ABC):
         name: Name of this network.
         level: What has been decided so far: ``'path'``, ``'connection'`` or everything, ``'cell'``.
         provenance: Where it comes from, free text by key. Not part of equality.
+        axes: What pictures call the first numbers of nodes, and the places of operations.
     """
 
     space: ClassVar[str]
+    axes: ClassVar[tuple[str, str]] = ('layer', 'node (layer, scale)')
 
     name: str
     level: str
@@ -99,6 +107,26 @@ class Architecture(ABC):
         Raises:
             ArchitectureError: The level has not been decided, or leaves nothing to name.
         """
+
+    @property
+    @abstractmethod
+    def graph(self) -> tuple[Edge, ...]:
+        """The edges that a picture shows, in the terms of the decisions of its search."""
+
+    @property
+    @abstractmethod
+    def chosen(self) -> dict[Point, tuple[str, ...]]:
+        """The operations, by the places where a search decides on them."""
+
+    @property
+    @abstractmethod
+    def summary(self) -> dict[str, str]:
+        """What there is to say of it in a few words, by key."""
+
+    @property
+    @abstractmethod
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Headings and rows of a table that tells all of it."""
 
     def _fail(self, message: str) -> None:
         raise ArchitectureError(f"architecture '{self.name}': {message}")

@@ -5,17 +5,19 @@ Source: Liu et al., CVPR 2019 (arXiv 1901.02985), sections 3 and 4.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from .architecture import Architecture
-
-NUM_SCALES = 4
-"""Scale ``s`` has stride ``4 * 2**s``."""
+from .architecture import Architecture, Edge, Point
+from .scales import NUM_SCALES, STEM, Node
 
 OPERATIONS = ('sep3', 'sep5', 'atrous3', 'atrous5', 'avg3', 'max3', 'skip')
 """What a branch may do: separable and atrous convolutions, pooling, nothing."""
+
+LOW_LEVEL = 2
+"""The layer whose output decoders read as the fine feature: the third."""
 
 TWO_BEFORE, ONE_BEFORE = 0, 1
 """Inputs of a branch: the outputs of the two cells before; from 2 on, the cell's earlier blocks."""
@@ -40,10 +42,12 @@ class AutoDeepLabArchitecture(Architecture):
 
     Attributes:
         path: The scale of each layer.
-        cell: The blocks of every layer's cell; its output is all of them, concatenated.
+        cell: The blocks of every layer's cell; its output is all of them, concatenated. A block is
+            a sum: its branches are kept in the order of their inputs, however they were given.
     """
 
     space: ClassVar[str] = 'autodeeplab'
+    axes: ClassVar[tuple[str, str]] = ('layer', 'branch (block, input)')
 
     path: tuple[int, ...]
     cell: tuple[Block, ...]
@@ -52,6 +56,36 @@ class AutoDeepLabArchitecture(Architecture):
     def layers(self) -> int:
         """Number of layers."""
         return len(self.path)
+
+    @property
+    def low_level(self) -> int:
+        """The layer whose output decoders read as the fine feature."""
+        return min(LOW_LEVEL, self.layers - 1)
+
+    @property
+    def graph(self) -> tuple[Edge, ...]:
+        return tuple(itertools.pairwise([STEM, *map(Node, range(self.layers), self.path)]))
+
+    @property
+    def chosen(self) -> dict[Point, tuple[str, ...]]:
+        return {
+            (i, source): (operation,)
+            for i, block in enumerate(self.cell)
+            for source, operation in block
+        }
+
+    @property
+    def summary(self) -> dict[str, str]:
+        return {'path': '-'.join(map(str, self.path)), 'blocks': str(len(self.cell))}
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        names = ['two cells before', 'the cell before']
+        names += [f'block {i}' for i in range(len(self.cell))]
+        return ('block', 'sum of', 'and'), [
+            (str(i), *(f'{operation} of {names[source]}' for source, operation in block))
+            for i, block in enumerate(self.cell)
+        ]
 
     def pruned(self) -> AutoDeepLabArchitecture:
         """The same: every block is part of the output."""
@@ -108,3 +142,4 @@ class AutoDeepLabArchitecture(Architecture):
                     )
             if block[0].input == block[1].input:
                 self._fail(f'both branches of block {i} take input {block[0].input}')
+        object.__setattr__(self, 'cell', tuple(tuple(sorted(block)) for block in self.cell))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar, NamedTuple
 
-from .architecture import LEVELS, Architecture
-
-NUM_SCALES = 4
-"""Scale ``s`` has stride ``4 * 2**s`` and ``base_channels * 2**s`` channels."""
+from .architecture import LEVELS, Architecture, Edge, Point
+from .scales import NUM_SCALES, STEM, Node
 
 OPERATIONS = (
     'conv1x1',
@@ -25,19 +24,6 @@ OPERATIONS = (
     'global_average_pool',
 )
 """The operations a cell chooses from, in the order of the architecture parameters' last axis."""
-
-
-class Node(NamedTuple):
-    """A place in the lattice."""
-
-    layer: int
-    scale: int
-
-    def __str__(self) -> str:
-        return 'stem' if self == STEM else f'({self.layer},{self.scale})'
-
-
-STEM = Node(-1, 0)
 
 
 class NodeSpec(NamedTuple):
@@ -71,6 +57,29 @@ class DNASArchitecture(Architecture):
     def edges(self) -> tuple[tuple[Node, Node], ...]:
         """All (source, target) pairs in order of execution."""
         return tuple((source, spec.node) for spec in self.nodes for source in spec.inputs)
+
+    @property
+    def graph(self) -> tuple[Edge, ...]:
+        if self.level == 'path':
+            return tuple(itertools.pairwise([STEM, *map(Node, range(self.layers), self.path)]))
+        return self.edges
+
+    @property
+    def chosen(self) -> dict[Point, tuple[str, ...]]:
+        return {spec.node: spec.operations for spec in self.nodes}
+
+    @property
+    def summary(self) -> dict[str, str]:
+        counts = {'nodes': len(self.nodes), 'edges': len(self.edges)}
+        path = {'path': '-'.join(map(str, self.path))} if self.path else {}
+        return {**path, **{key: str(count) for key, count in counts.items() if count}}
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        return ('node', 'inputs', 'operations'), [
+            (str(node), ', '.join(map(str, inputs)), ', '.join(operations))
+            for node, inputs, operations in self.nodes
+        ]
 
     @property
     def fed(self) -> frozenset[Node]:

@@ -5,6 +5,7 @@ from .hooks import (
     AtomicCheckpointHook,
     EpochSeedHook,
     FiniteLossHook,
+    ScheduledDropPathHook,
     ValidateOnResumeHook,
 )
 from .initialization import MultiBandPretrained
@@ -20,6 +21,7 @@ __all__ = [
     'FiniteLossHook',
     'HalfSampler',
     'MultiBandPretrained',
+    'ScheduledDropPathHook',
     'ValidateOnResumeHook',
     'allow_checkpoint_globals',
     'seed_worker',

@@ -38,6 +38,8 @@ class CostTarget:
         weight: How hard to push.
         size: Height and width of the images that the cost is about.
         table: File of measured parts, which latency needs (``measure_latency.py``).
+        network: Config of the segmentor that the found network will be in, whose width and head
+            count; the search's own by default.
 
     Attributes:
         targets: All of them.
@@ -51,6 +53,7 @@ class CostTarget:
         weight: float = 1.0,
         size: tuple[int, int] = (512, 512),
         table: str | os.PathLike | None = None,
+        network: dict | None = None,
     ) -> None:
         if metric not in METRICS:
             raise UserError(f"cost metric '{metric}' is unknown: there are {', '.join(METRICS)}")
@@ -64,7 +67,7 @@ class CostTarget:
             )
         self.metric, self.weight = metric, weight
         self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
-        self.size, self.path = tuple(size), table
+        self.size, self.path, self.network = tuple(size), table, network
         self.multiplier = 0.0
 
     def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
@@ -72,12 +75,13 @@ class CostTarget:
 
         Args:
             supernet: What is searched.
-            model: Config of the segmentor.
+            model: Config of the segmentor it is searched in.
 
         Raises:
             CostError: It cannot, or the table does not hold here.
         """
         self.supernet = supernet
+        model = model if self.network is None else self.network
         if self.metric == 'latency':
             device = str(next(supernet.parameters()).device)
             facts = latency_facts(supernet.cost_facts(model, self.size), device)
@@ -86,7 +90,7 @@ class CostTarget:
             self.table = cost_table(supernet, model, self.metric, self.size)
         # Of several networks of one search, each has connections of its own when operations are
         # chosen: what it costs is not what all connections together do.
-        self.apart = len(self.targets) > 1 and supernet.decisions[0].kind == 'operation'
+        self.apart = len(self.targets) > 1 and supernet.of_families
         if not self.apart:
             for target in self.targets:
                 require_reachable(target, *supernet.cost_range(self.table), self.metric)

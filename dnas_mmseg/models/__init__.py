@@ -3,13 +3,16 @@
 from .backbones import (
     DNAS,
     AutoDeepLab,
+    AutoDeepLabSupernet,
     DenseNAS,
+    DenseNASSupernet,
     DNASCellSupernet,
     DNASConnectionSupernet,
     DNASPathSupernet,
 )
 from .data_preprocessors import MultiBandDataPreProcessor
-from .decode_heads import AutoDeepLabHead, DNASHead
+from .decode_heads import AutoDeepLabHead, AutoDeepLabSearchHead, DNASHead
+from .deployment import switch_to_deploy
 from .losses import LabelledCrossEntropyLoss
 from .segmentors import SearchedEncoderDecoder
 from .supernet import Supernet
@@ -18,13 +21,17 @@ __all__ = [
     'DNAS',
     'AutoDeepLab',
     'AutoDeepLabHead',
+    'AutoDeepLabSearchHead',
+    'AutoDeepLabSupernet',
     'DNASCellSupernet',
     'DNASConnectionSupernet',
     'DNASHead',
     'DNASPathSupernet',
     'DenseNAS',
+    'DenseNASSupernet',
     'LabelledCrossEntropyLoss',
     'MultiBandDataPreProcessor',
     'SearchedEncoderDecoder',
     'Supernet',
+    'switch_to_deploy',
 ]

@@ -120,12 +120,12 @@ def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
     if device.startswith('cuda'):
         name = torch.cuda.get_device_name(device)
     else:
-        name = _processor() if on_cpu else device.split(':')[0]
+        name = processor_name() if on_cpu else device.split(':')[0]
     threads = torch.get_num_threads() if on_cpu else None
     return {**facts, 'device': name, 'threads': threads, 'dtype': 'float32'}
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The CPU's name."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()

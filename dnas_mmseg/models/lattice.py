@@ -14,6 +14,7 @@ from dnas_mmseg.architectures import ArchitectureError, DNASArchitecture
 from dnas_mmseg.architectures.dnas import STEM, Node, NodeSpec
 from dnas_mmseg.errors import UserError
 
+from .bands import require_bands
 from .operations import conv_norm, sum_tensors
 from .recompute import recompute
 
@@ -131,11 +132,7 @@ class Lattice(BaseModule):
             x: The images.
             weights: For each node, what the cell of each of its inputs takes as second argument.
         """
-        if x.shape[1] != self.in_channels:
-            raise UserError(
-                f'the image has {x.shape[1]} bands, but this {type(self).__name__} was built for '
-                f'in_channels={self.in_channels}; select bands by SelectBands or build it anew'
-            )
+        require_bands(self, x)
         height, width = x.shape[2:]
         # A node's map stands under (node, None), what cells at a scale read of it beside it.
         tensors = {(STEM, None): self.stem(x.contiguous(memory_format=torch.channels_last))}

@@ -23,12 +23,15 @@ def conv_norm(
     *,
     stride: int = 1,
     dilation: int = 1,
+    groups: int = 1,
     bias: bool = False,
 ) -> list[nn.Module]:
     """A convolution that keeps the size (at stride 1) and the normalisation behind it."""
     padding = dilation * (kernel_size - 1) // 2
     return [
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias),
+        nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=bias
+        ),
         build_norm_layer(norm_cfg, out_channels)[1],
     ]
 
@@ -36,17 +39,27 @@ def conv_norm(
 class Operation(nn.Sequential):
     """Layers one of which, ``norm``, is a normalisation, behind it nothing that a factor stops at.
 
-    A factor ``weight >= 0`` of the output then goes into the normalisation's affine part, for
-    nothing; ReLU and pooling pass it on. Multiplying the output would cost a pass over the map, and
-    another map to keep for the factor's gradient.
+    A factor ``weight >= 0`` of the output, or of each channel, then goes into the normalisation's
+    affine part, for nothing; ReLU and pooling pass it on. Multiplying the output would cost a pass
+    over the map, and another map to keep for the factor's gradient.
     """
 
     def __init__(self, *layers: nn.Module, norm: int) -> None:
         super().__init__(*layers)
         self._norm = norm
 
+    @property
+    def folded(self) -> bool:
+        """Whether the normalisation has become a part of the convolution before it."""
+        return isinstance(self[self._norm], nn.Identity)
+
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, out_channels, H, W), times a scalar ``weight >= 0``."""
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W), times ``weight >= 0``.
+
+        Args:
+            x: The input.
+            weight: A scalar, or one value for each output channel.
+        """
         for i, layer in enumerate(self):
             x = layer(x) if i != self._norm else _normalise(layer, x, weight)
         return x
@@ -118,11 +131,11 @@ def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
         x = F.batch_norm(
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
         )
-        return x if weight is None else weight * x
+        return x if weight is None else weight.reshape(-1, 1, 1) * x
     if weight is None:
         return norm(x)
     scaled = {name: weight * tensor for name, tensor in norm.named_parameters()}
-    return functional_call(norm, scaled, (x,)) if scaled else weight * norm(x)
+    return functional_call(norm, scaled, (x,)) if scaled else weight.reshape(-1, 1, 1) * norm(x)
 
 
 def _conv(kernel_size: int, dilation: int = 1) -> Callable[[int, int, dict], Operation]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.search import CostTable, Decision, meet_target
+
+EXTREME = 1e6
+"""A price, in units of one over a cost, at which only cost counts."""
 
 
 class Supernet(ABC):
@@ -22,9 +26,12 @@ class Supernet(ABC):
 
     Attributes:
         decisions: What is open, in the order of :meth:`probabilities`.
+        of_families: Whether networks for several targets come to this supernet with connections
+            of their own, of which it holds all.
     """
 
     decisions: tuple[Decision, ...]
+    of_families: ClassVar[bool] = False
 
     @abstractmethod
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
@@ -34,6 +41,20 @@ class Supernet(ABC):
     def probabilities(self) -> list[Tensor]:
         """Of every decision's options, as the architecture parameters stand, (options,) each."""
 
+    def sample(  # noqa: B027  most spaces have nothing to draw
+        self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
+    ) -> None:
+        """Choose what takes part in the next step, where a space does not run all of itself.
+
+        Args:
+            step: What the step is for.
+            searching: Whether architecture steps have begun.
+            rng: The same in every process, and for the step alone: resuming repeats it.
+        """
+
+    def stepped(self) -> None:  # noqa: B027
+        """The architecture parameters have made a step."""
+
     @abstractmethod
     def decode(self, price: float = 0.0, table: CostTable | None = None) -> Architecture:
         """The architecture that the architecture parameters prefer.
@@ -42,6 +63,10 @@ class Supernet(ABC):
             price: What a unit of cost is worth in the logarithms of probabilities.
             table: What the parts cost; needed where there is a price.
         """
+
+    @abstractmethod
+    def random_architecture(self, rng: np.random.Generator, name: str) -> Architecture:
+        """A whole network drawn from the space: what a search must beat."""
 
     @abstractmethod
     def expected_cost(self, table: CostTable) -> Tensor:
@@ -54,7 +79,6 @@ class Supernet(ABC):
     def cost(self, architecture: Architecture, table: CostTable) -> float:
         """What a decoded network costs, pruned; what is open in it is counted at its mean."""
 
-    @abstractmethod
     def cost_range(
         self, table: CostTable, architecture: Architecture | None = None
     ) -> tuple[float, float]:
@@ -64,6 +88,11 @@ class Supernet(ABC):
             table: The parts.
             architecture: What this stage is decoded to; all that it can be by default.
         """
+        if architecture is not None:
+            return (self.cost(architecture, table),) * 2
+        unit = self.cost(self.decode(), table)
+        prices = (sign * EXTREME / unit for sign in (1, -1))
+        return tuple(self.cost(self.decode(price, table), table) for price in prices)
 
     @abstractmethod
     def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -102,6 +131,13 @@ class Supernet(ABC):
 def architecture_parameter(*shape: int) -> nn.Parameter:
     """Nearly undecided: normal with a deviation of 1e-3, as DNAS and Auto-DeepLab begin."""
     return nn.Parameter(1e-3 * torch.randn(*shape), requires_grad=False)
+
+
+def softmax_over(groups: Iterable[Sequence[int]], logits: Tensor) -> Tensor:
+    """A softmax over each group of some logits (n,), whose indices the groups share out."""
+    groups = list(groups)
+    order = torch.tensor([i for group in groups for i in group], device=logits.device)
+    return torch.cat([logits[list(group)].softmax(0) for group in groups])[order.argsort()]
 
 
 @contextmanager

@@ -198,6 +198,40 @@ def meet_target(
     return best
 
 
+def nearer(
+    found: Result,
+    neighbours: Callable[[Result], Iterable[Result]],
+    score: Callable[[Result], float],
+    cost: Callable[[Result], float],
+    target: float,
+) -> Result:
+    """Move a choice to a target by single changes, where prices leave gaps.
+
+    Args:
+        found: Where to begin.
+        neighbours: What differs from a choice in one thing.
+        score: How much a choice is preferred.
+        cost: Of a choice.
+        target: What it should be.
+
+    Returns:
+        Of what is within a hundredth of the target the most preferred that a change leads to, else
+        what is nearest.
+    """
+
+    def order(choice: Result) -> tuple[float, float]:
+        return max(abs(math.log(cost(choice) / target)), _TOLERANCE), -score(choice)
+
+    best = order(found)
+    while best[0] > _TOLERANCE:
+        choices = [(order(choice), i, choice) for i, choice in enumerate(neighbours(found))]
+        value, _, choice = min(choices, default=(best, 0, found))
+        if value[0] >= best[0]:
+            break
+        best, found = value, choice
+    return found
+
+
 def require_reachable(target: float, least: float, most: float, metric: str) -> None:
     """Refuse a target outside of what can be reached.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dnas_mmseg.architectures import Architecture
 from dnas_mmseg.search import Decision, SearchHistory
 
 Point = tuple[int, ...]
@@ -34,16 +34,20 @@ def graph_figure(history: SearchHistory) -> Figure | None:
     }
     if not edges:
         return None
-    chosen = _chosen_edges(epoch.architecture)
+    chosen = epoch.architecture.graph
     nodes = {node for edge in (*edges, *chosen) for node in edge}
-    layers = 1 + max(node[0] for node in nodes) - min(node[0] for node in nodes)
-    figure = Figure(figsize=(1.0 + 0.85 * layers, 4.2), layout='constrained')
+    columns = {first: x for x, first in enumerate(sorted({node[0] for node in nodes}))}
+    figure = Figure(figsize=(1.0 + 0.85 * len(columns), 4.2), layout='constrained')
+
+    def curve(source: Point, target: Point) -> np.ndarray:
+        return _curve(*((columns[node[0]], node[1]) for node in (source, target)))
+
     axes = figure.add_subplot()
     # Long edges bow, so that those over the same nodes can be told apart.
     open_ = [edge for edge in edges if edge not in chosen]
     axes.add_collection(
         LineCollection(
-            [_curve(*edge) for edge in open_],
+            [curve(*edge) for edge in open_],
             linewidths=[0.3 + 3 * edges[edge] for edge in open_],
             colors=_OPEN,
             alpha=0.6,
@@ -51,7 +55,7 @@ def graph_figure(history: SearchHistory) -> Figure | None:
     )
     axes.add_collection(
         LineCollection(
-            [_curve(*edge) for edge in chosen],
+            [curve(*edge) for edge in chosen],
             linewidths=[0.6 + 3 * edges.get(edge, 1.0) for edge in chosen],
             colors=_CHOSEN,
         )
@@ -59,15 +63,14 @@ def graph_figure(history: SearchHistory) -> Figure | None:
     used = {node for edge in chosen for node in edge}
     for group, colour in ((nodes - used, 'white'), (used, _CHOSEN)):
         if group:
-            x, y = zip(*((node[0], node[1]) for node in group), strict=True)
+            x, y = zip(*((columns[node[0]], node[1]) for node in group), strict=True)
             axes.scatter(x, y, s=90, c=colour, edgecolors='#334155', zorder=3)
-    first = min(node[0] for node in nodes)
-    axes.set_xticks(range(first, first + layers), _layer_names(first, layers))
+    axes.set_xticks(range(len(columns)), ['stem' if first < 0 else first for first in columns])
     scales = sorted({node[1] for node in nodes})
-    axes.set_yticks(scales, [f'1/{4 * 2**scale}' for scale in scales])
+    axes.set_yticks(scales, [f'1/{4 * 2**scale:g}' for scale in scales])
     axes.set_ylim(max(scales) + 0.6, min(scales) - 1.1)
-    axes.set_xlim(first - 0.4, first + layers - 0.6)
-    axes.set_xlabel('layer')
+    axes.set_xlim(-0.4, len(columns) - 0.6)
+    axes.set_xlabel(epoch.architecture.axes[0])
     axes.set_ylabel('scale')
     axes.spines[['top', 'right', 'left', 'bottom']].set_visible(False)
     axes.legend(
@@ -96,11 +99,13 @@ def operations_figure(history: SearchHistory) -> Figure | None:
     ]
     if not rows:
         return None
-    names = rows[0][0].options
-    chosen = {tuple(spec.node): spec.operations for spec in epoch.architecture.nodes}
+    names = list(dict.fromkeys(name for decision, _ in rows for name in decision.options))
+    chosen = epoch.architecture.chosen
     figure = Figure(figsize=(1.5 + 0.42 * len(rows), 1.2 + 0.34 * len(names)), layout='constrained')
     axes = figure.add_subplot()
-    values = np.array([ps for _, ps in rows]).T
+    values = np.full((len(names), len(rows)), np.nan)  # what is no option stays white
+    for x, (decision, ps) in enumerate(rows):
+        values[[names.index(name) for name in decision.options], x] = ps
     image = axes.imshow(values, cmap='Blues', aspect='auto', vmin=0)
     for x, (decision, _) in enumerate(rows):
         for y, name in enumerate(names):
@@ -108,7 +113,7 @@ def operations_figure(history: SearchHistory) -> Figure | None:
                 axes.plot(x, y, marker='s', markersize=7, markerfacecolor='none', color=_CHOSEN)
     axes.set_xticks(range(len(rows)), [_name(d.node) for d, _ in rows], rotation=90)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel('node (layer, scale); squares: decoded')
+    axes.set_xlabel(f'{epoch.architecture.axes[1]}; squares: decoded')
     figure.colorbar(image, ax=axes, label='probability')
     return figure
 
@@ -202,24 +207,16 @@ def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
     """The edges a decision is about, source first."""
     if decision.kind in _EDGES:
         for option in decision.options:
+            if isinstance(option, str):
+                continue  # the last one: the path ends
             ends = (tuple(option), tuple(decision.node))
             yield ends[::-1] if decision.kind == 'outgoing' else ends
 
 
-def _chosen_edges(architecture) -> list[tuple[Point, Point]]:
-    """The decoded network's edges; of a path, those along it."""
-    if architecture.level == 'path':
-        nodes = [(-1, 0), *enumerate(architecture.path)]
-        return list(itertools.pairwise(nodes))
-    return [(tuple(source), tuple(target)) for source, target in architecture.edges]
-
-
-def _traits(architecture) -> set:
+def _traits(architecture: Architecture) -> set:
     """Edges and operations of a network: what can change from epoch to epoch."""
-    operations = {
-        (spec.node, name) for spec in architecture.nodes for name in (spec.operations or ())
-    }
-    return set(_chosen_edges(architecture)) | operations
+    chosen = architecture.chosen.items()
+    return {*architecture.graph, *((place, name) for place, names in chosen for name in names)}
 
 
 def _curve(source: Point, target: Point) -> np.ndarray:
@@ -228,10 +225,6 @@ def _curve(source: Point, target: Point) -> np.ndarray:
     t = np.linspace(0, 1, 24)
     height = 0.12 * max(0, x1 - x0 - 1) ** 0.8
     return np.stack([x0 + (x1 - x0) * t, y0 + (y1 - y0) * t - height * np.sin(np.pi * t)], 1)
-
-
-def _layer_names(first: int, count: int) -> Sequence[str]:
-    return ['stem' if layer < 0 else str(layer) for layer in range(first, first + count)]
 
 
 def _name(node: Point) -> str:

@@ -114,12 +114,9 @@ def _summary(history: SearchHistory) -> str:
 
 def _architecture(architecture: Architecture) -> str:
     """The decoded network as a table, folded up."""
-    if architecture.level == 'path':
-        path = '-'.join(map(str, architecture.path))
-        return f'<p>Decoded path, a scale a layer: <b>{path}</b></p>'
-    rows = [
-        (spec.node, ', '.join(map(str, spec.inputs)), ', '.join(spec.operations))
-        for spec in architecture.nodes
-    ]
-    table = html_table(('node', 'inputs', 'operations'), rows)
-    return f'<details><summary>The decoded network, {len(rows)} nodes</summary>{table}</details>'
+    summary = ', '.join(f'{key} {value}' for key, value in architecture.summary.items())
+    headings, rows = architecture.table
+    if not rows:
+        return f'<p>Decoded: <b>{summary}</b></p>'
+    table = html_table(headings, rows)
+    return f'<details><summary>The decoded network: {summary}</summary>{table}</details>'

@@ -293,7 +293,6 @@ def test_a_second_run_in_the_same_work_dir_is_refused(plan, tmp_path):
     [
         (dict(space='autodarts'), "space 'autodarts' is unknown; there are dnas"),
         (dict(levels=('path', 'cell')), 'any number of them that follow each other'),
-        (dict(levels=()), 'stages none'),
         (dict(batch=0), 'batch = 0: at least 1'),
         (dict(patience=0), 'patience = 0: at least 1'),
     ],

@@ -114,7 +114,7 @@ def test_what_is_refused():
         DenseNAS('densenas_a', out_indices=(5,))
     for block, message in (
         ('24 k4t3 [] 2', "operation 'k4t3' of block 1 is unknown"),
-        ('24 k3t3 [skip] 2', "operation 'skip' of block 1"),
+        ('24 skip [] 2', "operation 'skip' of block 1"),
         ('24 k3t3 [] 3', 'block 1: width 24, stride 3'),
     ):
         with pytest.raises(ArchitectureError, match=message):

@@ -105,12 +105,13 @@ def searching(model):
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('kind', SUPERNETS)
 def test_it_computes_the_plain_formulation(build_segmentor, kind, training):
-    model = build_segmentor(backbone=SUPERNETS[kind]).train(training)
+    # In double precision: in single, norms of maps this small amplify rounding as CPUs have it.
+    model = build_segmentor(backbone=SUPERNETS[kind]).train(training).double()
     parameter = searching(model)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    image = torch.randn(2, 4, 70, 90)
+    image = torch.randn(2, 4, 70, 90).double()
     weight = model.backbone.stem[0][0].weight
     results = []
     for logits in (
@@ -120,7 +121,7 @@ def test_it_computes_the_plain_formulation(build_segmentor, kind, training):
         gradients = torch.autograd.grad(logits.square().mean(), (parameter, weight))
         results.append((logits.detach(), *gradients))
     for fast, plain in zip(*results, strict=True):
-        assert relative(fast.numpy(), plain.numpy()) < (1e-4 if training else 1e-5)
+        assert relative(fast.numpy(), plain.numpy()) < 1e-9
 
 
 @pytest.mark.parametrize('kind', SUPERNETS)

@@ -59,12 +59,12 @@ def test_the_page_is_complete_and_needs_no_network(work_dir, tmp_path):
     assert '<td>layers</td><td>4</td>' in text
     assert 'crop' not in text
     nodes = load_architecture('dnas_l12_gid5').pruned().nodes
-    assert f'The decoded network, {len(nodes)} nodes' in text
+    assert re.search(rf'The decoded network: path [0-3-]+, nodes {len(nodes)}, edges', text)
 
 
 def test_a_single_stage(work_dir, tmp_path):
     text = save_search_report(work_dir / 'path', tmp_path / 'out').read_text()
-    assert 'Decoded path, a scale a layer' in text
+    assert re.search('Decoded: <b>path 0-[0-3]-[0-3]-[0-3]</b>', text)
     assert 'connection' not in text
 
 

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from mmengine.config import DictAction
 
 from dnas_mmseg.apis.command_line import progress_bars, user_errors
 from dnas_mmseg.apis.latency import measure_space
@@ -32,7 +33,15 @@ def main() -> None:
     parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
     parser.add_argument('--base-channels', type=int, help="width (default: the config's)")
     parser.add_argument('--data-root', help='for a config of data alone')
-    parser.add_argument('--layers', type=int, default=14, help='of the networks (default: 14)')
+    parser.add_argument('--layers', type=int, help="of the networks (default: the space's)")
+    parser.add_argument(
+        '--search-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with user_errors():
@@ -42,6 +51,7 @@ def main() -> None:
             data_root=args.data_root,
             layers=args.layers,
             base_channels=args.base_channels,
+            search_options=args.search_options,
         )
         with progress_bars() as track:
             size = (args.size, args.size)

@@ -9,9 +9,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
 
 from dnas_mmseg.apis.command_line import user_errors
-from dnas_mmseg.apis.search_plan import SPACES
+from dnas_mmseg.apis.search_plan import SPACES, SearchPlan, space_supernet
 
 
 def main() -> None:
@@ -20,14 +22,27 @@ def main() -> None:
     )
     parser.add_argument('space', choices=SPACES)
     parser.add_argument('out', type=Path, help='the JSON file to write')
-    parser.add_argument('--layers', type=int, default=14)
+    parser.add_argument(
+        '--layers', type=int, help='number of layers, where the space leaves it open'
+    )
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--search-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
+    )
     args = parser.parse_args()
+    init_default_scope('mmseg')
     with user_errors():
         rng = np.random.default_rng(args.seed)
-        drawn = SPACES[args.space].draw(args.layers, rng, args.out.stem)
+        plan = SearchPlan(args.space, layers=args.layers, search_options=args.search_options)
+        supernet = space_supernet(plan)
+        drawn = supernet.random_architecture(rng, args.out.stem)
         drawn.save(args.out)
-    print(f'{args.out}: {len(drawn.nodes)} nodes, {len(drawn.edges)} edges')
+    print(f'{args.out}: ' + ', '.join(f'{key} {value}' for key, value in drawn.summary.items()))
 
 
 if __name__ == '__main__':

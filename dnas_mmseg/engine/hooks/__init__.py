@@ -2,6 +2,7 @@
 
 from .architecture_search_hook import ArchitectureSearchHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .drop_path_hook import ScheduledDropPathHook
 from .finite_loss_hook import FiniteLossHook
 from .resuming import EpochSeedHook, ValidateOnResumeHook
 from .visualization_hook import MultiBandVisualizationHook
@@ -12,5 +13,6 @@ __all__ = [
     'EpochSeedHook',
     'FiniteLossHook',
     'MultiBandVisualizationHook',
+    'ScheduledDropPathHook',
     'ValidateOnResumeHook',
 ]

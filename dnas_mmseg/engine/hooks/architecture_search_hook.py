@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
@@ -31,6 +32,15 @@ STATE = 'architecture_search'
 """Where the search's state stands in a checkpoint."""
 
 
+ARCH_START = 1 / 3
+"""The share of the epochs that is over when architecture steps begin, if nothing else is said."""
+
+
+def architecture_start(arch_start: float, epochs: int) -> int:
+    """The first epoch with architecture steps, where it may be given as a share of all."""
+    return int(arch_start * epochs + 1e-9) if 0 < arch_start < 1 else int(arch_start)
+
+
 @HOOKS.register_module()
 class ArchitectureSearchHook(Hook):
     """Makes the training of any supernet a search (first-order bilevel optimisation).
@@ -45,7 +55,8 @@ class ArchitectureSearchHook(Hook):
     ``architectures/epoch_<n>.json``, the course of the search to ``history.json``.
 
     Args:
-        arch_start: First epoch with architecture steps, counted from 0; a third of all by default.
+        arch_start: First epoch with architecture steps, counted from 0; below 1, the share of the
+            epochs before them.
         optimizer: Of the architecture parameters.
         half_b: Changes to the training set's config that make it half B, ``dict(ann_file='b.txt')``
             for instance; the training set is then half A. By default the train loader's
@@ -64,7 +75,7 @@ class ArchitectureSearchHook(Hook):
 
     def __init__(
         self,
-        arch_start: int | None = None,
+        arch_start: float = ARCH_START,
         optimizer: dict = dict(type='Adam', lr=3e-3, betas=(0.9, 0.999), weight_decay=1e-3),  # noqa: B006
         half_b: dict | None = None,
         patience: int | None = None,
@@ -93,8 +104,7 @@ class ArchitectureSearchHook(Hook):
                 "a search goes by epochs: train_cfg = dict(type='EpochBasedTrainLoop', "
                 'max_epochs=...), and by_epoch=True in param_scheduler and log_processor'
             )
-        if self.arch_start is None:
-            self.arch_start = runner.max_epochs // 3
+        self.arch_start = architecture_start(self.arch_start, runner.max_epochs)
         if not 0 <= self.arch_start < runner.max_epochs:
             raise UserError(
                 f'architecture steps would begin in epoch {self.arch_start} (counted from 0), but '
@@ -125,8 +135,12 @@ class ArchitectureSearchHook(Hook):
             self.loader.sampler.set_epoch(runner.epoch - self.arch_start)
             self._batches = iter(self.loader)
 
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self._sample(runner, 'weights')
+
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self._batches is not None:
+            self._sample(runner, 'architecture')
             self._step(runner, next(self._batches))
 
     def after_train_epoch(self, runner) -> None:
@@ -193,6 +207,11 @@ class ArchitectureSearchHook(Hook):
             dict(config, dataset=dataset, sampler=sampler), seed=runner.seed
         )
 
+    def _sample(self, runner, step: str) -> None:
+        """Let the supernet draw what it runs, by the iteration: resumed runs draw the same."""
+        rng = np.random.default_rng((runner.seed, runner.iter, step == 'architecture'))
+        self.supernet.sample(step, runner.epoch >= self.arch_start, rng)
+
     def _step(self, runner, data_batch: dict) -> None:
         """One step of the architecture parameters."""
         wrapper = runner.optim_wrapper
@@ -217,6 +236,7 @@ class ArchitectureSearchHook(Hook):
             parameter.grad = gradient / scale
         if all(p.grad.isfinite().all() for p in self.parameters):
             self.optimizer.step()
+            self.supernet.stepped()
             if self.cost is not None:
                 self.cost.stepped()
         elif scaler is None:
@@ -248,10 +268,9 @@ class ArchitectureSearchHook(Hook):
         epoch = self.history.epochs[-1]
         if epoch.loss is not None:
             figures['search/loss_half_b'] = epoch.loss
+        line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
         path = getattr(epoch.architecture, 'path', ())
-        if path:
-            line += f', path {"-".join(map(str, path))}'
-            figures |= {f'search/path_{i:02d}': scale for i, scale in enumerate(path)}
+        figures |= {f'search/path_{i:02d}': scale for i, scale in enumerate(path)}
         if self.cost is not None:
             figures['search/cost'] = epoch.cost
             line += f', {self.cost.describe(epoch.architecture)}'

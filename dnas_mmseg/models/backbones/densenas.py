@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.architectures import Architecture, load_architecture
-from dnas_mmseg.architectures.densenas import kernel_and_expansion
+from dnas_mmseg.architectures.densenas import BASIC, SKIP, kernel_and_expansion
 from dnas_mmseg.errors import UserError
 
+from ..bands import require_bands
 from ..operations import Operation, conv_norm
 
 
@@ -57,9 +59,58 @@ class InvertedBottleneck(nn.Module):
         return x + out if self.residual else out
 
 
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, added to the input, which a 1x1 fits where shapes differ; ReLU.
+
+    Args:
+        in_channels, out_channels: Of the block.
+        stride: Of the first convolution.
+        dilation: Of both.
+        norm_cfg: Normalisation layer.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, dilation: int, norm_cfg: dict
+    ) -> None:
+        super().__init__()
+        first = conv_norm(in_channels, out_channels, 3, norm_cfg, stride=stride, dilation=dilation)
+        second = conv_norm(out_channels, out_channels, 3, norm_cfg, dilation=dilation)
+        self.layers = nn.Sequential(
+            Operation(*first, nn.ReLU(inplace=True), norm=1), Operation(*second, norm=1)
+        )
+        self.fit = None
+        if stride != 1 or in_channels != out_channels:
+            fit = conv_norm(in_channels, out_channels, 1, norm_cfg, stride=stride)
+            self.fit = Operation(*fit, norm=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.layers(x) + (x if self.fit is None else self.fit(x)))
+
+
+def build_layer(
+    operation: str,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    dilation: int,
+    norm_cfg: dict,
+) -> nn.Module:
+    """A layer of a block by its name."""
+    if operation == SKIP:
+        return nn.Identity()
+    if operation == BASIC:
+        return BasicBlock(in_channels, out_channels, stride, dilation, norm_cfg)
+    return InvertedBottleneck(in_channels, out_channels, operation, stride, dilation, norm_cfg)
+
+
+def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+    """A 3x3 convolution to stride 2."""
+    return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg, stride=2), _relu())
+
+
 @MODELS.register_module()
 class DenseNAS(BaseModule):
-    """A network of the DenseNAS space, of MobileNetV2-type blocks.
+    """A network of the DenseNAS space, of MobileNetV2-type or ResNet-type blocks.
 
     Args:
         architecture: Published name (``densenas_a``, ``_b``, ``_c``), JSON path, document or value.
@@ -97,10 +148,9 @@ class DenseNAS(BaseModule):
             raise UserError(f'output_stride = {output_stride}: 8, 16 or 32 are possible')
         self.architecture, self.in_channels = architecture, in_channels
         width, stride, dilation = architecture.stem, 2, 1
-        stem = conv_norm(in_channels, width, 3, norm_cfg, stride=2)
-        stages: list[list[nn.Module]] = [[nn.Sequential(*stem, _relu())]]
+        stages: list[list[nn.Module]] = [[build_stem(in_channels, width, norm_cfg)]]
         widths, strides = [width], [stride]
-        for block in architecture.blocks:
+        for block in architecture.pruned().blocks:
             step = block.stride
             if step == 2:
                 stages.append([])
@@ -112,13 +162,13 @@ class DenseNAS(BaseModule):
                 strides.append(stride)
             for i, operation in enumerate((block.head, *block.stack)):
                 stages[-1].append(
-                    InvertedBottleneck(
-                        width, block.width, operation, 1 if i else step, dilation, norm_cfg
-                    )
+                    build_layer(operation, width, block.width, 1 if i else step, dilation, norm_cfg)
                 )
                 width = block.width
             widths[-1] = width
         if with_final:
+            if not architecture.final:
+                raise UserError(f'with_final: {architecture.name} has no closing convolution')
             final = conv_norm(width, architecture.final, 1, norm_cfg)
             stages[-1].append(Operation(*final, _relu(), norm=1))
             widths[-1] = architecture.final
@@ -134,11 +184,7 @@ class DenseNAS(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, in_channels, H, W) to the stages asked for, finest first."""
-        if x.shape[1] != self.in_channels:
-            raise UserError(
-                f'the image has {x.shape[1]} bands, but this DenseNAS was built for '
-                f'in_channels={self.in_channels}; select bands by SelectBands or build it anew'
-            )
+        require_bands(self, x)
         outputs = []
         for i, stage in enumerate(self.stages):
             x = stage(x)

@@ -25,6 +25,7 @@ from dnas_mmseg.search.dnas import (
     decode_connections,
     decode_path,
     path_lattice,
+    random_architecture,
 )
 from dnas_mmseg.search.dnas_cost import (
     cell_part,
@@ -41,14 +42,14 @@ from ..cost_tables import AddedTo, head_on, head_settings
 from ..lattice import Lattice, Stem
 from ..operations import OPERATIONS as BUILDERS
 from ..operations import Cell, LightCell
-from ..supernet import Supernet, architecture_parameter
-
-_EXTREME = 1e6
-"""A price, in units of one over the target, at which only cost counts."""
+from ..supernet import EXTREME, Supernet, architecture_parameter
 
 
 class _DNASSupernet(Lattice, Supernet):
     """What the networks of all three stages cost."""
+
+    def random_architecture(self, rng: np.random.Generator, name: str) -> DNASArchitecture:
+        return random_architecture(self.architecture.layers, rng, name)
 
     def cost(self, architecture: DNASArchitecture, table: CostTable) -> float:
         return network_cost(architecture, table)
@@ -201,7 +202,7 @@ class DNASPathSupernet(_LightSupernet):
             least, most = self.cost_range(table, path)
             return room * least <= target <= most / room
 
-        cheapest, dearest = (self.decode(sign * _EXTREME / target, table) for sign in (1, -1))
+        cheapest, dearest = (self.decode(sign * EXTREME / target, table) for sign in (1, -1))
         if mean(cheapest) <= target <= mean(dearest):
             path = meet_target(lambda price: self.decode(price / target, table), mean, target)
             if reaches(path, 1):
@@ -219,7 +220,7 @@ class DNASPathSupernet(_LightSupernet):
     def aim(self, table: CostTable, target: float) -> float:
         """See :class:`Supernet`: within what mean networks of paths cost."""
         ends = [
-            network_cost(self.decode(sign * _EXTREME / target, table), table) for sign in (1, -1)
+            network_cost(self.decode(sign * EXTREME / target, table), table) for sign in (1, -1)
         ]
         return min(max(target, min(ends)), max(ends))
 
@@ -345,6 +346,8 @@ class DNASCellSupernet(_DNASSupernet):
     Raises:
         ArchitectureError: The architecture is of another space or level.
     """
+
+    of_families = True
 
     def __init__(
         self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs

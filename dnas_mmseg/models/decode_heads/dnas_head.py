@@ -75,13 +75,17 @@ class DNASHead(BaseDecodeHead):
         self.convs = nn.Sequential(
             layer(self.in_channels), nn.Dropout(dropout_ratios[0]), layer(channels)
         )
+        self._deployed: _LinearHead | None = None
         # The base class would drop whole channels here; DNAS drops single elements.
         self.dropout = nn.Dropout(dropout_ratios[1])
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map feature maps (N, C_i, H_i, W_i) to logits (N, num_classes, H_0, W_0)."""
+        inputs = [inputs[i] for i in self.in_index]
+        if self._deployed is not None:
+            return self._deployed.finish(self._convolve(inputs, self._deployed.conv))
         (conv, *rest), *others = self.convs
-        x = self._convolve([inputs[i] for i in self.in_index], conv)
+        x = self._convolve(inputs, conv)
         for layer in (*rest, *others):
             x = layer(x)
         return self.cls_seg(x)
@@ -103,4 +107,60 @@ class DNASHead(BaseDecodeHead):
                 near_weights.append(weight)
         if total is None:
             return conv(torch.cat(near, 1))
-        return total + F.conv2d(torch.cat(near, 1), torch.cat(near_weights, 1), padding=1)
+        return total + F.conv2d(
+            torch.cat(near, 1), torch.cat(near_weights, 1), conv.bias, padding=1
+        )
+
+    def switch_to_deploy(self) -> None:
+        """Become one convolution to a few channels, where nothing in the head is nonlinear.
+
+        :func:`dnas_mmseg.models.switch_to_deploy` calls it, when it has folded batch norms; with
+        other normalisations nothing changes.
+        """
+        if self._deployed is None and self.act_cfg is None:
+            layers = self.convs[0], self.convs[2]
+            if all(isinstance(norm, nn.Identity) for _, norm in layers):
+                self._deployed = _LinearHead(*(conv for conv, _ in layers), self.conv_seg)
+                self.convs = self.conv_seg = nn.Identity()
+
+
+class _LinearHead(nn.Module):
+    """Both convolutions and the classification as one convolution and nine shifts.
+
+    The second convolution and the classification are one 3x3 convolution to the classes. It is a
+    sum of nine shifted 1x1 convolutions, and these go into the first one, which then has nine times
+    the classes as outputs. The shifts bring in zeros at the borders as padding did: they are exact.
+
+    Args:
+        first, second: The 3x3 convolutions, with biases.
+        classes: The 1x1 convolution.
+    """
+
+    def __init__(self, first: nn.Conv2d, second: nn.Conv2d, classes: nn.Conv2d) -> None:
+        super().__init__()
+        with torch.no_grad():
+            to_classes = classes.weight.double()[:, :, 0, 0]
+            kernel = torch.einsum('ko,oixy->xyki', to_classes, second.weight.double())
+            taps = kernel.reshape(-1, second.in_channels)
+            weight = torch.einsum('ti,ijxy->tjxy', taps, first.weight.double())
+            bias = taps @ first.bias.double()
+            spare = -len(bias) % 16  # CPUs compute 16 channels together
+            self.conv = nn.Conv2d(first.in_channels, len(bias) + spare, 3, padding=1)
+            self.conv.weight.copy_(F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)))
+            self.conv.bias.copy_(F.pad(bias, (0, spare)))
+            self.register_buffer(
+                'bias', (to_classes @ second.bias.double() + classes.bias.double()).float()
+            )
+        self.conv = self.conv.to(memory_format=torch.channels_last)
+
+    def finish(self, y: Tensor) -> Tensor:
+        """Shift and add the output of ``conv``, (N, 9 * classes or more, H, W), to logits."""
+        count = len(self.bias)
+        height, width = y.shape[2:]
+        padded = F.pad(y[:, : 9 * count], (1, 1, 1, 1))
+        total = self.bias.reshape(1, -1, 1, 1)
+        for tap in range(9):
+            row, column = divmod(tap, 3)
+            part = padded[:, tap * count : (tap + 1) * count]
+            total = total + part[:, :, row : row + height, column : column + width]
+        return total

@@ -1,0 +1,2 @@
+_base_ = './densenas_a_gid5.py'
+model = dict(backbone=dict(architecture='densenas_b'))

@@ -1,0 +1,20 @@
+"""Images with as many bands as a backbone was built for."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dnas_mmseg.errors import UserError
+
+
+def require_bands(backbone: nn.Module, x: Tensor) -> None:
+    """Refuse images (N, bands, H, W) of other bands than ``backbone.in_channels``.
+
+    Raises:
+        UserError: Says what can be done.
+    """
+    if x.shape[1] != backbone.in_channels:
+        raise UserError(
+            f'the image has {x.shape[1]} bands, but this {type(backbone).__name__} was built for '
+            f'in_channels={backbone.in_channels}; select bands by SelectBands or build it anew'
+        )
