@@ -16,6 +16,7 @@ from torch import nn
 from dnas_mmseg.datasets import LoadRasterFromFile
 from dnas_mmseg.datasets.scenes import RASTERS
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import Raster, read_raster
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
@@ -69,6 +70,7 @@ class MultiBandInferencer(MMSegInferencer):
             scope,
             **kwargs,
         )
+        self.model = switch_to_deploy(self.model)
         given = {'classes': classes, 'palette': palette}
         self.model.dataset_meta.update({key: value for key, value in given.items() if value})
 

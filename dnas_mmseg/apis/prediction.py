@@ -15,6 +15,7 @@ from torch import nn
 
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import Raster, RasterError, RasterInfo, band_names, write_polygons
 from dnas_mmseg.visualization import save_quick_look
 
@@ -34,7 +35,8 @@ def load_segmentor(
         device: Where it goes; a GPU where there is one.
 
     Returns:
-        The model in evaluation mode; ``model.dataset_meta`` has ``classes``, ``palette`` and
+        The model in the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`);
+        ``model.dataset_meta`` has ``classes``, ``palette`` and
         ``bands`` (those it takes, in its order; empty where they are not known), from the
         checkpoint, else from the config.
 
@@ -46,9 +48,10 @@ def load_segmentor(
     weights, meta = load_weights_and_meta(checkpoint)
     model = MODELS.build(config.model)
     load_exactly(model, weights, str(checkpoint))
+    model = switch_to_deploy(model)
     model.dataset_meta = model_facts(config, meta)
     try:
-        return model.to(device or get_device()).eval()
+        return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:
         raise UserError(f'device {device}: {str(error).splitlines()[0]}') from None
 

@@ -24,6 +24,8 @@ def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
         size = tuple(-(-side // stride) for side in x.shape[2:])
         total = 0
         for i, source in enumerate(inputs):
+            if source not in maps:
+                continue  # a node that nothing feeds
             cell = lattice.nodes[node_key(node)][node_key(source)]
             resized = F.interpolate(maps[source], size, mode='bilinear', align_corners=True)
             if isinstance(lattice, DNASCellSupernet):
@@ -34,7 +36,8 @@ def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
                 total = total + (out if weights[node][i] is None else weights[node][i] * out)
             else:
                 total = total + cell(resized)
-        maps[node] = total
+        if isinstance(total, Tensor):
+            maps[node] = total
     return tuple(maps[node] for node in lattice.outputs)
 
 

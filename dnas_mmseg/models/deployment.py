@@ -1,0 +1,53 @@
+"""Trained models in the form in which they run fastest."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from mmcv.cnn import ConvModule
+from mmengine.model import revert_sync_batchnorm
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def switch_to_deploy(model: nn.Module) -> nn.Module:
+    """Turn a trained model into one that only predicts: the same outputs to rounding, faster.
+
+    A batch norm is folded into the convolution before it wherever one is sure to follow the other:
+    neighbours in a sequence, mmcv's ConvModule, mmseg's residual networks. A :class:`DNAS` backbone
+    leaves out what does not reach the output and merges what reads the same map; a linear
+    :class:`DNASHead` becomes one convolution to a few channels. What this replaces is gone: keep
+    the checkpoint to train further. A second call changes nothing.
+
+    Args:
+        model: A segmentor, of any kind; changed in place.
+
+    Returns:
+        The model, in evaluation mode.
+    """
+    model = revert_sync_batchnorm(model.eval()).eval()
+    for module in list(model.modules()):
+        for conv, norm in list(_pairs(module)):
+            before, behind = getattr(module, conv), getattr(module, norm)
+            if type(before) is nn.Conv2d and isinstance(behind, nn.BatchNorm2d):
+                setattr(module, conv, fuse_conv_bn_eval(before, behind))
+                setattr(module, norm, nn.Identity())
+    for module in list(model.modules()):
+        if hasattr(module, 'switch_to_deploy'):
+            module.switch_to_deploy()
+    return model.requires_grad_(False)
+
+
+def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of children of which the second one gets the output of the first, and nothing else."""
+    if isinstance(module, nn.Sequential):
+        yield from itertools.pairwise(module._modules)
+    elif isinstance(module, ConvModule):
+        if module.with_norm and module.order[:2] == ('conv', 'norm'):
+            yield 'conv', module.norm_name
+    else:
+        for i in range(1, 4):  # ResNet, HRNet and their blocks
+            conv, norm = f'conv{i}', getattr(module, f'norm{i}_name', None)
+            if norm is not None and hasattr(module, conv):
+                yield conv, norm
