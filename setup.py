@@ -51,6 +51,13 @@ setup(
         ],
         'tensorboard': ['tensorboard>=2.14'],  # search.py --tensorboard; numpy 1.26 and 2
         'onnx': ONNX,
-        'dev': [*ONNX, 'pytest>=8', 'ruff>=0.9', 'pre-commit>=3', 'tensorboard>=2.14'],
+        'dev': [
+            *ONNX,
+            'pytest>=8',
+            'pytest-xdist>=3.2',  # worksteal
+            'ruff>=0.9',
+            'pre-commit>=3',
+            'tensorboard>=2.14',
+        ],
     },
 )

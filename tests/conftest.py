@@ -84,6 +84,10 @@ def make_data_root(
     return root
 
 
+TWO_PROCESSES = ('-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone')
+"""Before a program, for :func:`run`; on a free port, so that tests at a time do not collide."""
+
+
 def run(*command: object) -> tuple[int, str]:
     """Run a Python program as a user would; its exit code and all it printed.
 

@@ -14,6 +14,7 @@ blended; memory holds one row of windows. Any model that mmseg trains works. Sev
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -21,6 +22,7 @@ from dnas_mmseg.apis.command_line import config_parser, load_config, progress_ba
 from dnas_mmseg.apis.onnx_model import OnnxModel
 from dnas_mmseg.apis.prediction import load_segmentor, predict_scenes
 from dnas_mmseg.apis.scene_prediction import Tiling
+from dnas_mmseg.apis.window_models import Precision
 from dnas_mmseg.errors import UserError
 
 
@@ -46,6 +48,12 @@ def parse_args() -> argparse.Namespace:
         '--shard', metavar='I/N', help='only every N-th scene (default: as torchrun says)'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is)')
+    parser.add_argument(
+        '--precision',
+        choices=get_args(Precision),
+        default='float32',
+        help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs)',
+    )
     parser.add_argument('--backend', choices=['torch', 'onnxruntime'], default='torch')
     return parser.parse_args()
 
@@ -71,6 +79,8 @@ def main() -> None:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
         if args.backend == 'onnxruntime':
+            if args.precision != 'float32':
+                raise UserError('--precision: an exported model has the one it was exported with')
             model = OnnxModel(args.checkpoint, args.device)
             window = args.window or model.window
         else:
@@ -91,6 +101,7 @@ def main() -> None:
                 polygons=args.polygons,
                 track=track,
                 tiling=Tiling(window, args.overlap, args.batch),
+                precision=args.precision,
                 flips=args.flips,
                 skip_bad_blocks=args.skip_bad_blocks,
             )

@@ -19,6 +19,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.models.complexity import Complexity, count, count_by_modules
 from dnas_mmseg.models.measuring import peak_memory, seconds_of
 
@@ -48,7 +49,8 @@ class Measurement:
     Attributes:
         name: What it is called.
         cost: Parameters, multiply-adds and activations, without auxiliary heads.
-        latency: Seconds of each run of inference, from normalised images to logits.
+        latency: Seconds of each run of inference, from normalised images to logits; every model in
+            the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`).
         memory: Peak bytes of inference above what the model takes.
         step: Seconds of each training step (forward, loss with auxiliary heads, backward).
         step_memory: Peak bytes of a training step, in the same way.
@@ -196,6 +198,7 @@ class _Rival:
         if entry.checkpoint is not None:
             load_exactly(self.model, load_weights(entry.checkpoint), entry.checkpoint)
         self.model.to(device)
+        self.deployed = switch_to_deploy(copy.deepcopy(self.model))
         self.images = torch.randn(batch, bands, *size, device=device)
         self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
 
@@ -203,7 +206,6 @@ class _Rival:
         """One turn; after a failure there are no more."""
         if self.failed:
             return
-        self.model.train(training)
         call = self._step if training else self._infer
         try:
             if 'memory' in kind:
@@ -228,14 +230,15 @@ class _Rival:
 
     def close(self) -> None:
         """Make room for what comes."""
-        self.model = self.images = self.several = None
+        self.model = self.deployed = self.images = self.several = None
 
     @torch.no_grad()
     def _infer(self) -> Tensor:
         shape = dict(img_shape=self.size, ori_shape=self.size, pad_shape=self.size)
-        return self.model.encode_decode(self.images, [shape] * len(self.images))
+        return self.deployed.encode_decode(self.images, [shape] * len(self.images))
 
     def _step(self) -> None:
+        self.model.train()
         label = torch.zeros(1, *self.size, dtype=torch.long, device=self.device)
         samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in self.several]
         loss, _ = self.model.parse_losses(self.model.loss(self.several, samples))

@@ -26,7 +26,7 @@ from dnas_mmseg.raster import (
     write_strips,
 )
 
-from .window_models import SegmentorWindows, WindowModel, logits_of_flips
+from .window_models import Precision, SegmentorWindows, WindowModel, logits_of_flips
 
 NODATA = 255
 _AHEAD = 3
@@ -94,6 +94,7 @@ def predict_scene(
     palette: Sequence[Sequence[int]],
     bands: Sequence[int] | None = None,
     tiling: Tiling = Tiling(),
+    precision: Precision = 'float32',
     flips: bool = False,
     confidence: bool = False,
     probabilities: bool = False,
@@ -113,6 +114,7 @@ def predict_scene(
         classes, palette: Names and colours, in train-id order.
         bands: Which of the scene's bands the model takes, from 0, in its order; all by default.
         tiling: Windows.
+        precision: See :class:`SegmentorWindows`; an exported model has its own.
         flips: Average over the four flips of every window.
         confidence: Also write ``confidence/<name>``: the chosen class's probability, 0-100.
         probabilities: Also write ``probabilities/<name>``: every class's, 0-100.
@@ -130,7 +132,7 @@ def predict_scene(
     with Raster(source) as raster:
         info = raster.info
     notes = [] if info.crs else [f'{source}: no reference system, so the map has none']
-    windows = SegmentorWindows(model) if isinstance(model, nn.Module) else model
+    windows = SegmentorWindows(model, precision) if isinstance(model, nn.Module) else model
     wanted = windows.num_bands
     chosen = list(range(info.bands)) if bands is None else list(bands)
     if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from dnas_mmseg.errors import UserError
+
+Precision = Literal['float32', 'bfloat16', 'float16']
 
 
 class WindowModel(Protocol):
@@ -34,10 +38,16 @@ class SegmentorWindows:
 
     Args:
         model: The segmentor.
+        precision: What convolutions are computed in; anything but float32 by torch's autocast.
+
+    Raises:
+        UserError: There is no such precision.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, precision: Precision = 'float32') -> None:
+        if precision not in get_args(Precision):
+            raise UserError(f'precision {precision!r}: there are {", ".join(get_args(Precision))}')
+        self._model, self._precision = model, getattr(torch, precision)
         mean = getattr(model.data_preprocessor, 'mean', None)
         self.num_bands = None if mean is None else mean.numel()
 
@@ -48,7 +58,9 @@ class SegmentorWindows:
         height, width = images[0].shape[1:]
         shape = dict(img_shape=(height, width), ori_shape=(height, width))
         metas = [dict(**shape, pad_shape=tuple(inputs.shape[2:]))] * len(images)
-        logits = self._model.encode_decode(inputs, metas)
+        reduced = self._precision != torch.float32
+        with torch.autocast(inputs.device.type, self._precision, enabled=reduced):
+            logits = self._model.encode_decode(inputs, metas)
         return logits[:, :, :height, :width].float().cpu().numpy()
 
 

@@ -18,7 +18,7 @@ from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 
-from ..conftest import ROOT, run
+from ..conftest import ROOT, TWO_PROCESSES, run
 
 
 def scenes(folder, rng, *names, size=(60, 70), **kwargs):
@@ -169,8 +169,7 @@ def test_a_runs_checkpoint_brings_its_classes(data_root, tmp_path):
 def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
     inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c', size=(20, 20))
     code, output = run(
-        '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29519',
-        ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
+        *TWO_PROCESSES, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     assert code == 0, output
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.tif', 'b.tif', 'c.tif']

@@ -150,6 +150,20 @@ def test_a_block_that_cannot_be_read(model, tmp_path, rng):
     assert 0.05 < missing.mean() < 0.9
 
 
+def test_reduced_precision_changes_little(model, tmp_path, rng):
+    """What is computed in bfloat16 is asked for; the classes are nearly all the same."""
+    scene(tmp_path / 'scene.tif', 64, 64, rng)
+    maps = {}
+    for precision in ('float32', 'bfloat16'):
+        target = tmp_path / f'{precision}.tif'
+        predict_scene(model, tmp_path / 'scene.tif', target, precision=precision, **FACTS)
+        maps[precision] = read_raster(target)
+    agreement = (maps['float32'] == maps['bfloat16']).mean()
+    assert 0.97 < agreement < 1
+    with pytest.raises(UserError, match="precision 'half': there are float32, bfloat16, float16"):
+        predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', precision='half', **FACTS)
+
+
 def test_blending_weights():
     inner = blending_weights(64, 32, False, False)
     np.testing.assert_allclose(inner, inner[::-1], atol=1e-6)

@@ -22,7 +22,7 @@ from dnas_mmseg.files import exclusive
 from dnas_mmseg.models import DNAS
 from dnas_mmseg.search import SearchHistory
 
-from ..conftest import ROOT, make_data_root, run
+from ..conftest import ROOT, TWO_PROCESSES, make_data_root, run
 
 TOOL = ROOT / 'tools/search.py'
 LEVELS = ('path', 'connection', 'cell')
@@ -101,6 +101,7 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
         process = subprocess.Popen(
             [str(part) for part in (*command, '--work-dir', tmp_path / 'cut', '--resume')],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+            start_new_session=True,
         )  # fmt: skip
         if kills < 4:
             # Some time after the second to fourth checkpoint of this attempt: in steps, in writing,
@@ -109,7 +110,8 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
             for _ in range(rng.integers(2, 5)):
                 next(lines, '')
             time.sleep(rng.uniform(0, 0.5))
-            process.send_signal(signal.SIGKILL)
+            # Its loading workers too: one that has just been forked would wait for ever.
+            os.killpg(process.pid, signal.SIGKILL)
         rest, _ = process.communicate()
         assert process.returncode in (0, -signal.SIGKILL), rest
         kills += process.returncode != 0
@@ -152,13 +154,8 @@ plan = module.SearchPlan(
 with user_errors():
     module.search(plan, '{tmp_path}/run', launcher='pytorch')
 """)
-    finished = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--nproc_per_node=2',
-         '--master_port=29611', probe],
-        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )  # fmt: skip
-    output = finished.stdout + finished.stderr
-    assert finished.returncode == 0, output[-3000:]
+    code, output = run(*TWO_PROCESSES, probe)
+    assert code == 0, output[-3000:]
     for level in LEVELS:
         assert output.count(f'compared 3 steps in {level}') == 2
         ranks = [load_architecture(tmp_path / f'rank{rank}_{level}.json') for rank in range(2)]

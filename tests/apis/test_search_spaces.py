@@ -1,9 +1,6 @@
 """What every space does through the one pipeline, hook and tool; DNAS has tests of its own."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,7 +15,7 @@ from dnas_mmseg.architectures import load_architecture
 from dnas_mmseg.search import CostTable, SearchHistory
 from dnas_mmseg.visualization import save_search_report
 
-from ..conftest import ROOT, make_data_root, run
+from ..conftest import ROOT, TWO_PROCESSES, make_data_root, run
 
 TOOL = ROOT / 'tools/search.py'
 
@@ -156,13 +153,8 @@ module.ProgressHook = Compare
 plan = module.SearchPlan(**{plan.__dict__!r})
 module.search(plan, '{tmp_path}/run', launcher='pytorch')
 """)
-    finished = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--nproc_per_node=2',
-         '--master_port=29617', probe],
-        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )  # fmt: skip
-    output = finished.stdout + finished.stderr
-    assert finished.returncode == 0, output[-3000:]
+    code, output = run(*TWO_PROCESSES, probe)
+    assert code == 0, output[-3000:]
     assert output.count('compared 3 steps') == 2
     assert (tmp_path / 'run/retrain.py').is_file()
 

@@ -1,18 +1,16 @@
 """Predictions: the plain networks, ours, and ours deployed, beside common models.
 
-    python -m tests.benchmarks.inference --threads 2 --out docs/performance.md
+    python -m tests.benchmarks.inference --threads 2
 
-One process, all variants in turns, one image, float32. Plain: the released formulation (nothing
-pruned, every edge resizes its input, one head on the concatenation). Others have their batch norm
-folded, too. On random weights; outputs of the deployed form are compared with the plain one's.
+One image, random weights. Plain: the released formulation (nothing pruned, every edge resizes its
+input, one head on the concatenation). Others have their batch norm folded, too. Errors are those of
+the deployed form's logits against the plain one's, relative to the largest.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import platform
-import statistics
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +23,9 @@ from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.models.cost_tables import processor_name
-from dnas_mmseg.models.measuring import peak_memory, seconds_of
 
 from .plain import plain_logits
+from .side_by_side import machine, measure, parser, table
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 OWN = {'DNAS L=12': 'dnas/dnas_l12_gid5.py', 'DNAS L=14': 'dnas/dnas_l14_gid5.py'}
@@ -48,19 +45,21 @@ def build(config: str, **backbone) -> nn.Module:
     return MODELS.build(model).eval()
 
 
+@torch.no_grad()
 def logits(model: nn.Module, x: Tensor) -> Tensor:
     return F.interpolate(model(x), x.shape[2:], mode='bilinear', align_corners=True)
 
 
+@torch.no_grad()
+def in_bfloat16(call: Callable[[], Tensor]) -> Tensor:
+    with torch.autocast('cpu', torch.bfloat16):
+        return call()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--size', type=int, default=512)
-    parser.add_argument('--repeat', type=int, default=7)
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
-    parser.add_argument('--out', type=Path, help='also write the page there')
-    args = parser.parse_args()
+    options = parser(__doc__, repeat=9)
+    options.add_argument('--size', type=int, default=512)
+    args = options.parse_args()
     torch.set_num_threads(args.threads)
     init_default_scope('mmseg')
     x = torch.randn(1, 4, args.size, args.size)
@@ -69,47 +68,27 @@ def main() -> None:
         plain, ours = build(config, prune=False), build(config)
         ours.load_state_dict(plain.state_dict(), strict=False)
         deployed = switch_to_deploy(copy.deepcopy(ours))
-        calls[name, 'plain'] = partial(plain_logits, plain, x)
+        calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
         calls[name, 'as trained'] = partial(logits, ours, x)
         calls[name, 'deployed'] = partial(logits, deployed, x)
-        with torch.no_grad():
-            expected = plain_logits(plain, x)
-            error = (logits(deployed, x) - expected).abs().max() / expected.abs().max()
-        errors[name] = f'{error.item():.0e}'
+        calls[name, 'deployed, bfloat16'] = partial(in_bfloat16, calls[name, 'deployed'])
+        expected = calls[name, 'plain']()
+        for form in ('deployed', 'deployed, bfloat16'):
+            error = (calls[name, form]() - expected).abs().max() / expected.abs().max()
+            errors[name, form] = f'{error.item():.0e}'
     for name, config in OTHERS.items():
-        calls[name, 'batch norm folded'] = partial(logits, switch_to_deploy(build(config)), x)
-    seconds = {key: [] for key in calls}
-    memory = {}
-    with torch.no_grad():
-        for turn in range(args.repeat + 1):
-            for key, call in calls.items():
-                if turn == 0:
-                    memory[key] = peak_memory(call, 'cpu') / 2**20
-                else:
-                    seconds[key].append(seconds_of(call, 'cpu'))
-    medians = {key: statistics.median(values) for key, values in seconds.items()}
-    lines = [
-        '# Performance',
-        '',
-        f'`python -m tests.benchmarks.inference --threads {args.threads}`: one image of '
-        f'4 x {args.size} x {args.size}, float32, {args.threads} threads of {processor_name()} '
-        f'({platform.machine()}), torch {torch.__version__}; medians of {args.repeat}, all in '
-        'turns in one process.',
-        '',
-        '| Model | Form | ms | plain / this | this / DNAS L=14 deployed | peak MiB | error |',
-        '|---|---|---:|---:|---:|---:|---:|',
-    ]
-    for (name, form), value in medians.items():
-        plain = f'{medians[name, "plain"] / value:.2f}' if name in OWN else ''
-        other = f'{value / medians["DNAS L=14", "deployed"]:.2f}' if name not in OWN else ''
-        error = errors[name] if form == 'deployed' and name in OWN else ''
-        lines.append(
-            f'| {name} | {form} | {1e3 * value:.0f} | {plain} | {other} | {memory[name, form]:.0f} '
-            f'| {error} |'
-        )
-    print('\n'.join(lines))
-    if args.out:
-        args.out.write_text('\n'.join(lines) + '\n')
+        calls[name, 'norms folded'] = partial(logits, switch_to_deploy(build(config)), x)
+    results = measure(calls, args.repeat)
+    rows = []
+    for (name, form), (seconds, memory) in results.items():
+        row = [name, form, f'{1e3 * seconds:.0f}', f'{memory:.0f}']
+        row.append(f'{results[name, "plain"].seconds / seconds:.2f}' if name in OWN else '')
+        for own in OWN:
+            row.append('' if name in OWN else f'{seconds / results[own, "deployed"].seconds:.2f}')
+        rows.append([*row, errors.get((name, form), '')])
+    head = ['Model', 'Form', 'ms', 'peak MiB', 'plain / this', *(f'this / {n}' for n in OWN)]
+    print(f'One image of 4 x {args.size} x {args.size}, float32 where nothing is said; {machine()}')
+    print(f'\n{table([*head, "error"], rows)}')
 
 
 if __name__ == '__main__':

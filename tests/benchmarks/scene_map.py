@@ -46,20 +46,20 @@ def stock(config, checkpoint, scene, out, window, overlap):
     return target, time.perf_counter() - started
 
 
-def child(function, arguments, queue):
-    torch.set_num_threads(1)
-    target, seconds = function(*arguments)
+def child(function, arguments, threads, queue):
+    torch.set_num_threads(threads)
+    result = function(*arguments)
     # Not ru_maxrss, which a process takes over from its parent.
     status = Path('/proc/self/status').read_text()
     peak = int(status.split('VmHWM:')[1].split()[0]) / 1024
-    queue.put((str(target), seconds, peak))
+    queue.put((*result, peak))
 
 
-def in_a_process(function, *arguments, limit=None):
-    """Path of the map, seconds, peak MiB; None if it takes longer than ``limit`` seconds."""
+def in_a_process(function, *arguments, threads=1, limit=None):
+    """What it returns, and its peak MiB; None if it takes longer than ``limit`` seconds."""
     context = multiprocessing.get_context('spawn')
     queue = context.Queue()
-    process = context.Process(target=child, args=(function, arguments, queue))
+    process = context.Process(target=child, args=(function, arguments, threads, queue))
     process.start()
     process.join(limit)
     if process.is_alive():

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -83,3 +85,42 @@ def test_a_backbone_that_does_not_tell_needs_explicit_channels():
 def test_a_heads_own_mistakes_are_reported_as_such(build_segmentor):
     with pytest.raises(TypeError, match='no_such_argument'):
         build_segmentor(head=head('UPerHead', no_such_argument=1))
+
+
+@torch.no_grad()
+def logits(model, image):
+    return model.encode_decode(image, [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))])
+
+
+def relative_error(got, expected):
+    return ((got - expected).abs().max() / expected.abs().max()).item()
+
+
+def test_predictions_are_those_of_the_trained_form(build_segmentor):
+    """Computed by another form where no gradients are wanted, of the weights as they are now."""
+    model = build_segmentor().eval()
+    names = set(model.state_dict())
+    image = torch.randn(1, 4, 64, 64)
+    for change in (
+        lambda: None,
+        lambda: model.load_state_dict(build_segmentor().state_dict()),
+        lambda: torch.optim.SGD(model.parameters(), lr=1.0).step(),
+        lambda: (model.decode_head.conv_seg.weight.data.normal_(), model.eval()),
+    ):
+        model.requires_grad_(True)
+        for p in model.parameters():
+            p.grad = torch.randn_like(p)
+        change()
+        expected = model.encode_decode(image, [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))])
+        assert expected.requires_grad
+        got = logits(model, image)
+        assert 0 < relative_error(got, expected.detach()) < 1e-5
+        assert torch.equal(logits(copy.deepcopy(model), image), got)
+    assert set(model.state_dict()) == names
+
+
+def test_supernets_predict_as_they_are(build_segmentor):
+    backbone = dict(type='DNASPathSupernet', architecture=None, layers=4)
+    model = build_segmentor(backbone=backbone).eval()
+    image = torch.randn(1, 4, 64, 64)
+    assert torch.equal(logits(model, image), model.encode_decode(image, [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))]).detach())

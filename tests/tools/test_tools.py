@@ -12,7 +12,7 @@ from mmengine.config import Config
 from dnas_mmseg.datasets.synthetic import write_scenes
 from dnas_mmseg.raster import read_raster, write_raster
 
-from ..conftest import ROOT, run
+from ..conftest import ROOT, TWO_PROCESSES, run
 
 TOOLS = sorted(path.relative_to(ROOT / 'tools') for path in (ROOT / 'tools').rglob('*.py'))
 
@@ -129,7 +129,7 @@ def test_checkpoints_are_converted_and_back(shared, tmp_path):
 def test_two_processes_train_together(data_root, tmp_path):
     """By torchrun on the CPU, where mmengine alone would ask for GPUs."""
     code, output = run(
-        '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29517',
+        *TWO_PROCESSES,
         ROOT / 'tools/train.py', ROOT / 'configs/dnas/dnas_l12_gid5.py', '--launcher', 'pytorch',
         '--data-root', data_root, '--work-dir', tmp_path / 'run', '--auto-scale-lr',
         '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=2',

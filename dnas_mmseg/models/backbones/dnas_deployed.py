@@ -168,7 +168,8 @@ class DeployedDNAS(nn.Module):
             if node in totals:
                 totals[node].add_(term)
             else:
-                totals[node] = term.clone(memory_format=torch.channels_last)
+                # No copy of a tensor of its own; nothing else reads these channels.
+                totals[node] = term.contiguous(memory_format=torch.channels_last)
 
         if not reader.upsample_last:
             x = resize(x)

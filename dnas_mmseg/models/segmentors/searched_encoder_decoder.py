@@ -1,15 +1,21 @@
-"""An encoder-decoder whose head follows the backbone's outputs."""
+"""An encoder-decoder whose head follows the backbone's outputs, and that predicts fast."""
 
 from __future__ import annotations
 
 import copy
 import inspect
+from itertools import chain
 
+import torch
 from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from dnas_mmseg.errors import UserError
+
+from ..deployment import switch_to_deploy
+from ..supernet import Supernet
 
 
 @MODELS.register_module()
@@ -22,9 +28,40 @@ class SearchedEncoderDecoder(EncoderDecoder):
     UPerHead, FPNHead), else the one at ``in_index`` (default -1, the coarsest). What the config
     says always wins.
 
+    Predictions without gradients, in validation, tests and mmseg's inference API, are computed by a
+    copy in the form that :func:`dnas_mmseg.models.switch_to_deploy` makes. It is made when it is
+    first needed, and again after the mode or a weight has changed; never for a supernet.
+
     Args:
         See :class:`mmseg.models.EncoderDecoder`.
     """
+
+    _deployed: tuple[list, EncoderDecoder] | None = None
+    """The weights that the copy is of, and the copy; in a tuple, so that it is no submodule."""
+
+    _is_deployed = False
+
+    def train(self, mode: bool = True) -> SearchedEncoderDecoder:
+        self._deployed = None
+        return super().train(mode)
+
+    def switch_to_deploy(self) -> None:
+        """There is no faster form than this model's; :func:`switch_to_deploy` calls it."""
+        self._is_deployed = True
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Map images (N, in_channels, H, W) to logits (N, num_classes, H, W)."""
+        as_it_is = self._is_deployed or self.training or isinstance(self.backbone, Supernet)
+        model = self if as_it_is or torch.is_grad_enabled() else self._predicting()
+        return super(SearchedEncoderDecoder, model).encode_decode(inputs, batch_img_metas)
+
+    def _predicting(self) -> SearchedEncoderDecoder:
+        """The deployed copy of the weights as they are now."""
+        weights = [(t.data_ptr(), t._version) for t in chain(self.parameters(), self.buffers())]
+        if self._deployed is None or self._deployed[0] != weights:
+            self._deployed = None  # not into the copy
+            self._deployed = weights, switch_to_deploy(copy.deepcopy(self))
+        return self._deployed[1]
 
     def _init_decode_head(self, decode_head: dict) -> None:
         super()._init_decode_head(self._with_inputs(decode_head))
