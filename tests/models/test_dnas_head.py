@@ -28,8 +28,10 @@ def test_an_activation_is_an_option():
 def test_dropout_is_elementwise():
     head = build()
     dropouts = [m for m in head.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
-    assert all(type(m) is nn.Dropout for m in dropouts)
     assert sorted(m.p for m in dropouts) == [0.1, 0.5]
+    for dropout in dropouts:
+        shares = (dropout.train()(torch.ones(1, 8, 32, 32)) == 0).double().mean((2, 3))
+        assert ((shares > dropout.p / 2) & (shares < 1.5 * dropout.p)).all()
 
 
 def test_logits_have_the_size_of_the_first_input():

@@ -87,9 +87,12 @@ def test_a_heads_own_mistakes_are_reported_as_such(build_segmentor):
         build_segmentor(head=head('UPerHead', no_such_argument=1))
 
 
+METAS = [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))]
+
+
 @torch.no_grad()
 def logits(model, image):
-    return model.encode_decode(image, [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))])
+    return model.encode_decode(image, METAS)
 
 
 def relative_error(got, expected):
@@ -111,7 +114,7 @@ def test_predictions_are_those_of_the_trained_form(build_segmentor):
         for p in model.parameters():
             p.grad = torch.randn_like(p)
         change()
-        expected = model.encode_decode(image, [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))])
+        expected = model.encode_decode(image, METAS)
         assert expected.requires_grad
         got = logits(model, image)
         assert 0 < relative_error(got, expected.detach()) < 1e-5
@@ -123,4 +126,4 @@ def test_supernets_predict_as_they_are(build_segmentor):
     backbone = dict(type='DNASPathSupernet', architecture=None, layers=4)
     model = build_segmentor(backbone=backbone).eval()
     image = torch.randn(1, 4, 64, 64)
-    assert torch.equal(logits(model, image), model.encode_decode(image, [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))]).detach())
+    assert torch.equal(logits(model, image), model.encode_decode(image, METAS).detach())

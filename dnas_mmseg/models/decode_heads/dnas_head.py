@@ -11,6 +11,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..dropout import Dropout
 from ..operations import conv_norm
 from ..upsampled_conv import conv_of_upsampled
 
@@ -73,11 +74,11 @@ class DNASHead(BaseDecodeHead):
             return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg), *activation)
 
         self.convs = nn.Sequential(
-            layer(self.in_channels), nn.Dropout(dropout_ratios[0]), layer(channels)
+            layer(self.in_channels), Dropout(dropout_ratios[0]), layer(channels)
         )
         self._deployed: _LinearHead | None = None
         # The base class would drop whole channels here; DNAS drops single elements.
-        self.dropout = nn.Dropout(dropout_ratios[1])
+        self.dropout = Dropout(dropout_ratios[1])
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map feature maps (N, C_i, H_i, W_i) to logits (N, num_classes, H_0, W_0)."""
