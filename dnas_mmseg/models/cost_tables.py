@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dnas_mmseg.search import CostTable
 
 from .complexity import count
+from .deployment import switch_to_deploy
 from .measuring import seconds_of
 
 
@@ -96,6 +97,8 @@ def latency_table(
 ) -> CostTable:
     """Measure the parts of a space's networks on this machine, in float32, one image at a time.
 
+    All are in the form in which they predict (:func:`switch_to_deploy`).
+
     Args:
         supernet, model, size: See :func:`cost_table`.
         device: Where.
@@ -109,7 +112,7 @@ def latency_table(
             torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
             for shape in shapes
         ]
-        values[name] = latency(part.to(device).eval(), inputs, repeat)
+        values[name] = latency(switch_to_deploy(part).to(device), inputs, repeat)
         advance(len(values), len(parts))
     return CostTable('latency', latency_facts(supernet.cost_facts(model, size), device), values)
 
@@ -122,7 +125,7 @@ def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
     else:
         name = processor_name() if on_cpu else device.split(':')[0]
     threads = torch.get_num_threads() if on_cpu else None
-    return {**facts, 'device': name, 'threads': threads, 'dtype': 'float32'}
+    return {**facts, 'device': name, 'threads': threads, 'dtype': 'float32', 'form': 'deployed'}
 
 
 def processor_name() -> str:
@@ -136,7 +139,7 @@ def processor_name() -> str:
 
 
 def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
-    """What a whole segmentor costs, on one image: counted, or measured on this machine.
+    """What a whole segmentor costs, on one image: counted, or measured as it predicts here.
 
     Args:
         model: Its config.
@@ -147,7 +150,8 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
     shape = (1, segmentor.backbone.in_channels, *size)
     if metric == 'latency':
         device = get_device()
-        return latency(segmentor.to(device), [torch.randn(shape, device=device)], repeat=15)
+        segmentor = switch_to_deploy(segmentor).to(device)
+        return latency(segmentor, [torch.randn(shape, device=device)], repeat=15)
     counted = count(segmentor, segmentor, shape)
     return counted.macs if metric == 'macs' else counted.parameters
 
