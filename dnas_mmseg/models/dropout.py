@@ -27,5 +27,19 @@ class Dropout(nn.Dropout):
             bits = bits.view(n, h, w, c).permute(0, 3, 1, 2)
         else:
             bits = bits.view(x.shape)
-        kept = (bits >= dropped - 2**15).to(x.dtype)
-        return x * kept.mul_(2**16 / (2**16 - dropped))
+        return _Masked.apply(x, bits >= dropped - 2**15, 2**16 / (2**16 - dropped))
+
+
+class _Masked(torch.autograd.Function):
+    """``x * mask * scale`` that keeps a byte an element for its gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.scale = scale
+        return x * mask.to(x.dtype).mul_(scale)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (mask,) = ctx.saved_tensors
+        return gradient * mask.to(gradient.dtype).mul_(ctx.scale), None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -142,18 +143,20 @@ class Lattice(BaseModule):
             cells = self.nodes[node_key(node)]
             terms = []
             for i, source in enumerate(inputs):
-                key = (source, node.scale)
-                if key not in tensors:
-                    tensors[key] = self.enter(tensors[source, None], size)
                 cell = cells[node_key(source)]
                 arguments = () if weights is None else (weights[node][i],)
                 if self.with_cp and self.training:
-                    terms.append(recompute(cell, tensors[key], *arguments))
-                else:
-                    terms.append(cell(tensors[key], *arguments))
+                    # What a cell reads is computed anew, too: other scales' copies are half of all.
+                    read = partial(self._read, cell, size)
+                    terms.append(recompute(read, tensors[source, None], *arguments, norms_of=cell))
+                    continue
+                key = (source, node.scale)
+                if key not in tensors:
+                    tensors[key] = self.enter(tensors[source, None], size)
+                terms.append(cell(tensors[key], *arguments))
             tensors[node, None] = sum_tensors(terms)
             for key in release:
-                del tensors[key]
+                tensors.pop(key, None)
         return tuple(tensors[node, None] for node in self.outputs)
 
     def enter(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -161,6 +164,9 @@ class Lattice(BaseModule):
         if x.shape[2:] == size:
             return x
         return F.interpolate(x, size, mode='bilinear', align_corners=True)
+
+    def _read(self, cell: nn.Module, size: tuple[int, int], x: Tensor, *arguments: Any) -> Tensor:
+        return cell(self.enter(x, size), *arguments)
 
     def _schedule(self) -> tuple[_Step, ...]:
         """Nodes that receive data, in order, with the last use of every tensor."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(module: nn.Module, *inputs: Tensor) -> Tensor:
-    """``module(*inputs)`` without keeping what lies between; it is computed again in backward.
+def recompute(
+    function: Callable[..., Tensor], *inputs: Tensor, norms_of: nn.Module | None = None
+) -> Tensor:
+    """``function(*inputs)`` without keeping what lies between; it is computed again in backward.
 
     The second computation normalises by the batch as the first did, but does not count the batch
     in the running statistics again.
+
+    Args:
+        function: A module, or what calls one.
+        *inputs: What is kept.
+        norms_of: The module, where ``function`` is none.
     """
+    module = function if norms_of is None else norms_of
     return checkpoint(
-        module,
+        function,
         *inputs,
         use_reentrant=False,
         context_fn=lambda: (nullcontext(), untracked_statistics(module)),
