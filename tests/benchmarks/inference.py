@@ -29,6 +29,7 @@ from .side_by_side import machine, measure, parser, table
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 OWN = {'DNAS L=12': 'dnas/dnas_l12_gid5.py', 'DNAS L=14': 'dnas/dnas_l14_gid5.py'}
+NONLINEAR = 'DNAS L=14, ReLU in the head'
 OTHERS = {
     'PSPNet R-50': 'pspnet/pspnet_r50-d8_gid5.py',
     'DeepLabV3+ R-50': 'deeplabv3plus/deeplabv3plus_r50-d8_gid5.py',
@@ -37,10 +38,11 @@ OTHERS = {
 }
 
 
-def build(config: str, **backbone) -> nn.Module:
+def build(config: str, head: dict | None = None, **backbone) -> nn.Module:
     model = Config.fromfile(str(CONFIGS / config)).model
     model.pop('auxiliary_head', None)
     model.backbone.update(backbone)
+    model.decode_head.update(head or {})
     torch.manual_seed(0)
     return MODELS.build(model).eval()
 
@@ -64,8 +66,10 @@ def main() -> None:
     init_default_scope('mmseg')
     x = torch.randn(1, 4, args.size, args.size)
     calls, errors = {}, {}
-    for name, config in OWN.items():
-        plain, ours = build(config, prune=False), build(config)
+    variants = {name: (config, {}) for name, config in OWN.items()}
+    variants[NONLINEAR] = OWN['DNAS L=14'], dict(act_cfg=dict(type='ReLU'))
+    for name, (config, head) in variants.items():
+        plain, ours = build(config, head, prune=False), build(config, head)
         ours.load_state_dict(plain.state_dict(), strict=False)
         deployed = switch_to_deploy(copy.deepcopy(ours))
         calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
@@ -82,9 +86,10 @@ def main() -> None:
     rows = []
     for (name, form), (seconds, memory) in results.items():
         row = [name, form, f'{1e3 * seconds:.0f}', f'{memory:.0f}']
-        row.append(f'{results[name, "plain"].seconds / seconds:.2f}' if name in OWN else '')
+        other = name in OTHERS
+        row.append('' if other else f'{results[name, "plain"].seconds / seconds:.2f}')
         for own in OWN:
-            row.append('' if name in OWN else f'{seconds / results[own, "deployed"].seconds:.2f}')
+            row.append(f'{seconds / results[own, "deployed"].seconds:.2f}' if other else '')
         rows.append([*row, errors.get((name, form), '')])
     head = ['Model', 'Form', 'ms', 'peak MiB', 'plain / this', *(f'this / {n}' for n in OWN)]
     print(f'One image of 4 x {args.size} x {args.size}, float32 where nothing is said; {machine()}')

@@ -33,17 +33,17 @@ SIZE, BATCH = 512, 2
 
 
 def write_tiles(root: Path) -> None:
-    """Sixteen tiles, eight times in the list."""
+    """64 tiles, of sixteen contents."""
     lines = []
-    for seed in range(4):
-        samples, label = make_scene(2 * SIZE, seed)
+    for seed in range(16):
+        samples, label = make_scene(2 * SIZE, seed % 4)
         for i in range(4):
             rows, columns = (slice(k * SIZE, (k + 1) * SIZE) for k in divmod(i, 2))
             name = f's{seed}_{rows.start}_{columns.start}'
             write_raster(root / f'images/{name}.tif', samples[:, rows, columns], names=BANDS)
             write_raster(root / f'labels/{name}.png', label[rows, columns], palette=PALETTE)
             lines.append(f'images/{name}.tif\tlabels/{name}.png\n')
-    (root / 'train.txt').write_text(''.join(8 * lines))
+    (root / 'train.txt').write_text(''.join(lines))
     DatasetDescription(
         bands=BANDS, classes=CLASSES, palette=PALETTE, label_convention='train_id', dtype='uint8'
     ).save(root)
