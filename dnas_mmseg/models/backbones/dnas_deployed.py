@@ -2,8 +2,9 @@
 
 What reads a map does so at once. When a node is done, all convolutions of one kind that read it at
 a scale, of whatever nodes, are one convolution, and each part of its output is added to the node it
-is for. Average pooling is linear, so a node pools the sum of what its edges would pool. Where all
-that reads a coarser map is 1x1, the convolution comes before the upsampling.
+is for. Average pooling is linear, so a node pools the sum of what its edges would pool. Of a
+coarser map, 1x1 convolutions come before the upsampling, 3x3 convolutions between that of the
+columns and that of the rows.
 """
 
 from __future__ import annotations
@@ -58,8 +59,53 @@ class _MergedConv(nn.Module):
             self.parts.append(_Part(node, operation, slice(begin, begin + conv.out_channels)))
             begin += conv.out_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, 1, self.padding, self.dilation)
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Map (N, C, h, w) to what is read of it at a size (H, W), before ReLU or pooling."""
+        return F.conv2d(_resize(x, size), self.weight, self.bias, 1, self.padding, self.dilation)
+
+
+class _PointwiseConvOfCoarser(_MergedConv):
+    """1x1 convolutions of a map at its own size; they commute with upsampling."""
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return _resize(super().forward(x, x.shape[2:]), size)
+
+
+class _SpatialConvOfCoarser(_MergedConv):
+    """3x3 convolutions of a map whose rows are upsampled last.
+
+    A 3x3 convolution is the sum of three of 1x3, each of a neighbouring row. They commute with the
+    upsampling of rows, so they read half the pixels (a quarter from two scales away), and what
+    they add up from is rows of the upsampled outputs: linear, and exact at the borders.
+    """
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.count = sum(part.channels.stop - part.channels.start for part in self.parts)
+        weight, bias = self.weight[: self.count], self.bias[: self.count]
+        rows = weight.permute(2, 0, 1, 3).reshape(-1, weight.shape[1], 1, 3)
+        self.weight = nn.Parameter(rows.contiguous(memory_format=torch.channels_last))
+        self.bias = nn.Parameter(F.pad(bias, (self.count, self.count)))
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        columns = _resize(x, (x.shape[2], size[1]))
+        padding, dilation = (0, self.padding[1]), (1, self.dilation[1])
+        y = F.conv2d(columns, self.weight, self.bias, 1, padding, dilation)
+        above, here, below = _resize(y, size).split(self.count, 1)
+        reach = self.dilation[0]
+        total = here.clone(memory_format=torch.channels_last)
+        total[:, :, reach:].add_(above[:, :, :-reach])
+        total[:, :, :-reach].add_(below[:, :, reach:])
+        return total
+
+
+_OF_COARSER = (_PointwiseConvOfCoarser, _SpatialConvOfCoarser)
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size, mode='bilinear', align_corners=True)
 
 
 class _Reader(nn.Module):
@@ -75,18 +121,20 @@ class _Reader(nn.Module):
         super().__init__()
         cells = {node: lattice.nodes[node_key(node)][node_key(source)] for node in targets}
         present = [(node, name) for node, cell in cells.items() for name in cell]
+        self.owners = [o for o in present if o[1] not in (*_POINTWISE, *_SPATIAL)]
+        self.single = nn.ModuleList(cells[node][name] for node, name in self.owners)
+        pointwise = spatial = _MergedConv
+        if source.scale > targets[0].scale:
+            spatial = _SpatialConvOfCoarser
+            if not self.single:  # else the map is upsampled in any case
+                pointwise = _PointwiseConvOfCoarser
         self.merged = nn.ModuleList()
         for kinds in (_POINTWISE, *((kind,) for kind in _SPATIAL)):
             owners = [(node, name) for kind in kinds for node, name in present if name == kind]
             if owners:
                 convolutions = [cells[node][name][0] for node, name in owners]
-                self.merged.append(_MergedConv(convolutions, owners))
-        single = [o for o in present if o[1] not in (*_POINTWISE, *_SPATIAL)]
-        self.owners = single
-        self.single = nn.ModuleList(cells[node][name] for node, name in single)
-        self.upsample_last = source.scale > targets[0].scale and all(
-            name in _POINTWISE for _, name in present
-        )
+                form = pointwise if kinds is _POINTWISE else spatial
+                self.merged.append(form(convolutions, owners))
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -159,11 +207,6 @@ class DeployedDNAS(nn.Module):
     ) -> None:
         """Add what is read of a map to the sums of the nodes that it is for."""
 
-        def resize(y: Tensor) -> Tensor:
-            if y.shape[2:] == size:
-                return y
-            return F.interpolate(y, size, mode='bilinear', align_corners=True)
-
         def add(totals: dict[Node, Tensor], node: Node, term: Tensor) -> None:
             if node in totals:
                 totals[node].add_(term)
@@ -171,12 +214,11 @@ class DeployedDNAS(nn.Module):
                 # No copy of a tensor of its own; nothing else reads these channels.
                 totals[node] = term.contiguous(memory_format=torch.channels_last)
 
-        if not reader.upsample_last:
-            x = resize(x)
+        full = x
+        if not all(isinstance(c, _OF_COARSER) for c in reader.merged) or reader.single:
+            full = _resize(x, size)
         for convolution in reader.merged:
-            y = convolution(x)
-            if reader.upsample_last:
-                y = resize(y)
+            y = convolution(x if isinstance(convolution, _OF_COARSER) else full, size)
             for node, operation, channels in convolution.parts:
                 term = y[:, channels]
                 if operation == 'avg_pool_3x3':
@@ -186,4 +228,4 @@ class DeployedDNAS(nn.Module):
                 else:
                     add(sums, node, term.relu())
         for (node, _), operation in zip(reader.owners, reader.single, strict=True):
-            add(sums, node, operation(x))
+            add(sums, node, operation(full))
