@@ -3,7 +3,7 @@
     python -m tests.benchmarks --threads 2
     python -m tests.benchmarks --only inference training
 
-Each in a process of its own, one after another: an hour on two cores. The machine should have
+Each in a process of its own, one after another: 20 minutes on two cores. The machine should have
 nothing else to do. The page's other text is left as it is.
 """
 
