@@ -17,8 +17,8 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
     A batch norm is folded into the convolution before it wherever one is sure to follow the other:
     neighbours in a sequence, mmcv's ConvModule, mmseg's residual networks. A :class:`DNAS` backbone
     leaves out what does not reach the output and merges what reads the same map; a linear
-    :class:`DNASHead` becomes one convolution to a few channels. What this replaces is gone: keep
-    the checkpoint to train further. A second call changes nothing.
+    :class:`DNASHead` becomes one convolution to a few channels. What this replaces is gone, and no
+    gradients pass, to the input neither: keep the checkpoint. A second call changes nothing.
 
     Args:
         model: A segmentor, of any kind; changed in place.
@@ -30,13 +30,19 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         for conv, norm in list(_pairs(module)):
             before, behind = getattr(module, conv), getattr(module, norm)
-            if type(before) is nn.Conv2d and isinstance(behind, nn.BatchNorm2d):
+            if type(before) is nn.Conv2d and _is_settled(behind):
                 setattr(module, conv, fuse_conv_bn_eval(before, behind))
                 setattr(module, norm, nn.Identity())
     for module in list(model.modules()):
-        if hasattr(module, 'switch_to_deploy'):
-            module.switch_to_deploy()
+        if hasattr(module, 'become_deployed'):  # this package's
+            module.become_deployed()
     return model.requires_grad_(False)
+
+
+def _is_settled(norm: nn.Module) -> bool:
+    """Whether it is a batch norm that normalises by running statistics, and not by the batch."""
+    batch_norm = isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    return batch_norm and norm.running_mean is not None
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:

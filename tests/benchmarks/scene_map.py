@@ -65,6 +65,8 @@ def in_a_process(function, *arguments, threads=1, limit=None):
     if process.is_alive():
         process.kill()
         return None
+    if process.exitcode:
+        raise RuntimeError(f'{function.__name__} failed with exit code {process.exitcode}')
     return queue.get()
 
 

@@ -50,16 +50,12 @@ def machine() -> str:
     return f'{torch.get_num_threads()} threads, {where}, torch {torch.__version__}'
 
 
-def parser(description: str, repeat: int) -> argparse.ArgumentParser:
+def parser(description: str, repeat: int | None = None) -> argparse.ArgumentParser:
     """Of a benchmark: what all of them take."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument('--threads', type=int, default=torch.get_num_threads())
-    options.add_argument(
-        '--repeat',
-        type=int,
-        default=repeat,
-        help='of these, the median counts (default: %(default)s)',
-    )
+    if repeat is not None:
+        options.add_argument('--repeat', type=int, default=repeat, help='runs that count')
     return options

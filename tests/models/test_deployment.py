@@ -7,9 +7,11 @@ import pytest
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch import nn
 
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.models.backbones.dnas_deployed import max_pool
 from dnas_mmseg.search.dnas import random_architecture
@@ -104,6 +106,29 @@ def test_other_normalisations_stay(build_segmentor):
     backbone = dict(type='DNAS', architecture='dnas_l12_gid5', base_channels=4, norm_cfg=norm)
     head = dict(type='DNASHead', channels=16, num_classes=5, norm_cfg=norm)
     assert_equal(trained(build_segmentor(backbone=backbone, head=head)), torch.randn(1, 4, 64, 64))
+
+
+@pytest.mark.parametrize('kind', ['SyncBN', 'double', 'bands'])
+def test_wherever_and_of_whatever_type_the_model_is(build_segmentor, kind):
+    norm = dict(type='SyncBN' if kind == 'SyncBN' else 'BN')
+    head = dict(type='DNASHead', channels=16, num_classes=5, norm_cfg=norm)
+    backbone = dict(type='DNAS', architecture='dnas_l14_gid5', base_channels=4, norm_cfg=norm)
+    model = trained(revert_sync_batchnorm(build_segmentor(backbone=backbone, head=head)))
+    x = torch.randn(1, 4, 64, 64)
+    if kind == 'double':
+        model, x = model.double(), x.double()
+    assert_equal(model, x)
+    deployed = switch_to_deploy(model)
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in deployed.modules())
+    with pytest.raises(UserError, match='3 bands'):
+        deployed(x[:, :3])
+
+
+def test_norms_without_statistics_stay():
+    """They normalise by the batch, which no convolution can."""
+    norm = dict(type='BN', track_running_stats=False)
+    module = ConvModule(8, 8, 3, padding=1, norm_cfg=norm)
+    assert_equal(module.eval(), torch.randn(2, 8, 9, 9))
 
 
 @pytest.mark.parametrize('order', [('conv', 'norm', 'act'), ('norm', 'act', 'conv')])

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pytest
 import torch
@@ -120,6 +121,33 @@ def test_predictions_are_those_of_the_trained_form(build_segmentor):
         assert 0 < relative_error(got, expected.detach()) < 1e-5
         assert torch.equal(logits(copy.deepcopy(model), image), got)
     assert set(model.state_dict()) == names
+
+
+def test_what_is_watched_or_half_in_training_predicts_as_it_is(build_segmentor):
+    """Hooks see what they wait for; dropout drops where somebody turned it on."""
+    model = build_segmentor().eval()
+    image = torch.randn(1, 4, 64, 64)
+    logits(model, image)
+    seen = []
+    handle = model.backbone.register_forward_hook(lambda *_: seen.append(1))
+    logits(model, image)
+    assert seen == [1]
+    handle.remove()
+    model.decode_head.dropout.train()
+    assert not torch.equal(logits(model, image), logits(model, image))
+
+
+def test_a_stored_model_holds_its_weights_once(build_segmentor):
+    model = build_segmentor().eval()
+    before = len(pickle.dumps(model))
+    logits(model, torch.randn(1, 4, 64, 64))
+    assert len(pickle.dumps(model)) == before
+
+
+def test_a_model_of_inference_mode_predicts(build_segmentor):
+    with torch.inference_mode():
+        model = build_segmentor().eval()
+        assert logits(model, torch.randn(1, 4, 64, 64)).shape == (1, 5, 64, 64)
 
 
 def test_supernets_predict_as_they_are(build_segmentor):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dnas_mmseg.architectures import Architecture, load_architecture
 from dnas_mmseg.architectures.dnas import NodeSpec
 
+from ..bands import require_bands
 from ..lattice import Lattice
 from ..operations import Cell, Operation
 from .dnas_deployed import DeployedDNAS
@@ -50,9 +51,12 @@ class DNAS(Lattice):
         Returns:
             One tensor (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i])) a node.
         """
-        return self.run(x) if self._deployed is None else self._deployed(x)
+        if self._deployed is None:
+            return self.run(x)
+        require_bands(self, x)
+        return self._deployed(x)
 
-    def switch_to_deploy(self) -> None:
+    def become_deployed(self) -> None:
         """Keep only what predictions need, in the form in which it runs fastest.
 
         :func:`dnas_mmseg.models.switch_to_deploy` calls it, when it has folded batch norms; with

@@ -48,16 +48,20 @@ class _MergedConv(nn.Module):
         super().__init__()
         first = convolutions[0]
         self.padding, self.dilation = first.padding, first.dilation
-        weight = torch.cat([conv.weight.detach() for conv in convolutions])
-        bias = torch.cat([conv.bias.detach() for conv in convolutions])
-        spare = -len(bias) % _LANES if first.kernel_size != (1, 1) else 0
-        weight = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare))
-        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
-        self.bias = nn.Parameter(F.pad(bias, (0, spare)))
+        self._keep(
+            torch.cat([conv.weight.detach() for conv in convolutions]),
+            torch.cat([conv.bias.detach() for conv in convolutions]),
+        )
         self.parts, begin = [], 0
         for conv, (node, operation) in zip(convolutions, owners, strict=True):
             self.parts.append(_Part(node, operation, slice(begin, begin + conv.out_channels)))
             begin += conv.out_channels
+
+    def _keep(self, weight: Tensor, bias: Tensor) -> None:
+        spare = -len(bias) % _LANES if weight.shape[2:] != (1, 1) else 0
+        weight = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare))
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+        self.bias = nn.Parameter(F.pad(bias, (0, spare)))
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Map (N, C, h, w) to what is read of it at a size (H, W), before ReLU or pooling."""
@@ -79,10 +83,8 @@ class _SpatialConvOfCoarser(_MergedConv):
     they add up from is rows of the upsampled outputs: linear, and exact at the borders.
     """
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
-        self.count = sum(part.channels.stop - part.channels.start for part in self.parts)
-        weight, bias = self.weight[: self.count], self.bias[: self.count]
+    def _keep(self, weight: Tensor, bias: Tensor) -> None:
+        self.count = len(bias)
         rows = weight.permute(2, 0, 1, 3).reshape(-1, weight.shape[1], 1, 3)
         self.weight = nn.Parameter(rows.contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(F.pad(bias, (self.count, self.count)))
@@ -211,7 +213,7 @@ class DeployedDNAS(nn.Module):
             if node in totals:
                 totals[node].add_(term)
             else:
-                # No copy of a tensor of its own; nothing else reads these channels.
+                # Copies a slice of a merged output; a whole one is taken over.
                 totals[node] = term.contiguous(memory_format=torch.channels_last)
 
         full = x

@@ -112,7 +112,7 @@ class DNASHead(BaseDecodeHead):
             torch.cat(near, 1), torch.cat(near_weights, 1), conv.bias, padding=1
         )
 
-    def switch_to_deploy(self) -> None:
+    def become_deployed(self) -> None:
         """Become one convolution to a few channels, where nothing in the head is nonlinear.
 
         :func:`dnas_mmseg.models.switch_to_deploy` calls it, when it has folded batch norms; with
@@ -146,12 +146,12 @@ class _LinearHead(nn.Module):
             weight = torch.einsum('ti,ijxy->tjxy', taps, first.weight.double())
             bias = taps @ first.bias.double()
             spare = -len(bias) % 16  # CPUs compute 16 channels together
-            self.conv = nn.Conv2d(first.in_channels, len(bias) + spare, 3, padding=1)
+            like = dict(device=first.weight.device, dtype=first.weight.dtype)
+            self.conv = nn.Conv2d(first.in_channels, len(bias) + spare, 3, padding=1, **like)
             self.conv.weight.copy_(F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)))
             self.conv.bias.copy_(F.pad(bias, (0, spare)))
-            self.register_buffer(
-                'bias', (to_classes @ second.bias.double() + classes.bias.double()).float()
-            )
+            last = to_classes @ second.bias.double() + classes.bias.double()
+            self.register_buffer('bias', last.to(**like))
         self.conv = self.conv.to(memory_format=torch.channels_last)
 
     def finish(self, y: Tensor) -> Tensor:

@@ -30,7 +30,10 @@ class SearchedEncoderDecoder(EncoderDecoder):
 
     Predictions without gradients, in validation, tests and mmseg's inference API, are computed by a
     copy in the form that :func:`dnas_mmseg.models.switch_to_deploy` makes. It is made when it is
-    first needed, and again after the mode or a weight has changed; never for a supernet.
+    first needed, and again after ``train()``, ``eval()`` or a change of a weight. Changes by
+    ``weight.data`` are not seen: call ``eval()`` after them, as mmengine's loops do after its EMA
+    has exchanged the weights. The model itself predicts where a module has forward hooks or is in
+    training mode, and where it is a supernet.
 
     Args:
         See :class:`mmseg.models.EncoderDecoder`.
@@ -45,21 +48,31 @@ class SearchedEncoderDecoder(EncoderDecoder):
         self._deployed = None
         return super().train(mode)
 
-    def switch_to_deploy(self) -> None:
-        """There is no faster form than this model's; :func:`switch_to_deploy` calls it."""
+    def become_deployed(self) -> None:
+        """This model is what predicts fastest; :func:`switch_to_deploy` says so."""
         self._is_deployed = True
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != '_deployed'}
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Map images (N, in_channels, H, W) to logits (N, num_classes, H, W)."""
-        as_it_is = self._is_deployed or self.training or isinstance(self.backbone, Supernet)
-        model = self if as_it_is or torch.is_grad_enabled() else self._predicting()
+        as_it_is = (
+            self._is_deployed
+            or torch.is_grad_enabled()
+            or isinstance(self.backbone, Supernet)
+            or any(m.training or m._forward_hooks or m._forward_pre_hooks for m in self.modules())
+        )
+        model = self if as_it_is else self._predicting()
         return super(SearchedEncoderDecoder, model).encode_decode(inputs, batch_img_metas)
 
     def _predicting(self) -> SearchedEncoderDecoder:
         """The deployed copy of the weights as they are now."""
-        weights = [(t.data_ptr(), t._version) for t in chain(self.parameters(), self.buffers())]
+        weights = [
+            (t.data_ptr(), None if t.is_inference() else t._version)
+            for t in chain(self.parameters(), self.buffers())
+        ]
         if self._deployed is None or self._deployed[0] != weights:
-            self._deployed = None  # not into the copy
             self._deployed = weights, switch_to_deploy(copy.deepcopy(self))
         return self._deployed[1]
 
