@@ -90,6 +90,21 @@ def config_parser(description: str, data: bool = True) -> argparse.ArgumentParse
     return parser
 
 
+def add_supernet_options(parser: argparse.ArgumentParser) -> None:
+    """What chooses the supernet of a space, as in the search that it is for."""
+    parser.add_argument(
+        '--layers', type=int, help='of the networks, where the space leaves it open'
+    )
+    parser.add_argument(
+        '--search-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
+    )
+
+
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse, with what programs take that run a model, in one process or several."""
     parser.add_argument('--work-dir', help='logs and results (default: work_dirs/<config>)')

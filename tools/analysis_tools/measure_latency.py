@@ -5,8 +5,9 @@
         --latency-table latency.json --data-root data/gid5 --work-dir work_dirs/search
 
 Width, bands and head are the config's. The table says on what device, with how many threads, at
-what size and in what dtype it was measured; a search elsewhere refuses it. A network's latency is
-predicted as the sum of its parts, times what whole networks, drawn at random, take more than that.
+what size and in what dtype it was measured; a search elsewhere refuses it. Parts and networks are
+timed in the form that predicts (README, "Predicting fast"). A network's latency is predicted as the
+sum of its parts, times what whole networks, drawn at random, take more than that.
 The search reports the measured latency of what it found beside the prediction.
 """
 
@@ -14,9 +15,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
-from dnas_mmseg.apis.command_line import progress_bars, user_errors
+from dnas_mmseg.apis.command_line import add_supernet_options, progress_bars, user_errors
 from dnas_mmseg.apis.latency import measure_space
 from dnas_mmseg.apis.search_plan import SPACES, SearchPlan
 
@@ -33,15 +33,7 @@ def main() -> None:
     parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
     parser.add_argument('--base-channels', type=int, help="width (default: the config's)")
     parser.add_argument('--data-root', help='for a config of data alone')
-    parser.add_argument('--layers', type=int, help="of the networks (default: the space's)")
-    parser.add_argument(
-        '--search-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
-    )
+    add_supernet_options(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with user_errors():

@@ -9,10 +9,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import add_supernet_options, user_errors
 from dnas_mmseg.apis.search_plan import SPACES, SearchPlan, space_supernet
 
 
@@ -22,18 +21,8 @@ def main() -> None:
     )
     parser.add_argument('space', choices=SPACES)
     parser.add_argument('out', type=Path, help='the JSON file to write')
-    parser.add_argument(
-        '--layers', type=int, help='number of layers, where the space leaves it open'
-    )
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--search-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
-    )
+    add_supernet_options(parser)
     args = parser.parse_args()
     init_default_scope('mmseg')
     with user_errors():
