@@ -1,7 +1,7 @@
 """Map scenes of any size: georeferenced class maps as Cloud-Optimised GeoTIFFs.
 
     python tools/predict.py configs/dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
-    python tools/predict.py CONFIG CHECKPOINT SCENE --out-dir maps --confidence --bands red green
+    python tools/predict.py CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
     torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps
     python tools/predict.py CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
 
@@ -13,6 +13,8 @@ blended; memory holds one row of windows. Any model that mmseg trains works. Sev
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -29,9 +31,16 @@ from dnas_mmseg.errors import UserError
 def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__, data=False)
     parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
-    parser.add_argument('scenes', nargs='+', type=Path, metavar='SCENE')
+    parser.add_argument('scenes', nargs='*', metavar='SCENE', help='anything that GDAL reads')
     parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
-    parser.add_argument('--bands', nargs='+', help="the scenes' bands by name, in file order")
+    parser.add_argument(
+        '--bands', nargs='+', metavar='A,B,C',
+        help="the scenes' bands by name, in file order; they win over what the files say",
+    )  # fmt: skip
+    parser.add_argument(
+        '--nodata', type=float, metavar='VALUE',
+        help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
+    )  # fmt: skip
     windows = parser.add_argument_group('windows')
     windows.add_argument('--window', type=int, help='side, pixels (default: 512, or as exported)')
     windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
@@ -55,7 +64,35 @@ def parse_args() -> argparse.Namespace:
         help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs)',
     )
     parser.add_argument('--backend', choices=['torch', 'onnxruntime'], default='torch')
-    return parser.parse_args()
+    args = parser.parse_args()
+    split_bands(args)
+    if not args.scenes:
+        parser.error('no SCENE is given')
+    return args
+
+
+def split_bands(args: argparse.Namespace) -> None:
+    """Take names apart at commas, and give back scenes that stand behind names without commas."""
+    words = [word for text in args.bands or () for word in text.split(',') if word]
+    # No band is called like a file; a scene may be the last word of `--bands nir red a.tif`.
+    scenes = [word for word in words if '/' in word or '.' in word or os.path.exists(word)]
+    args.scenes += scenes
+    args.bands = [word for word in words if word not in scenes] or None
+
+
+@contextmanager
+def out_of_memory_explained() -> Iterator[None]:
+    """Say what needs less memory, where there was not enough."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # torch has a class of its own for GPUs; its allocator for CPUs raises RuntimeError.
+        if isinstance(error, RuntimeError) and 'memory' not in str(error):
+            raise
+        first = str(error).partition('\n')[0]
+        raise UserError(
+            f'out of memory ({first}): give a smaller --batch, or a smaller --window'
+        ) from error
 
 
 def shard(text: str | None) -> tuple[int, int]:
@@ -87,12 +124,14 @@ def main() -> None:
             config = load_config(args.config, options=args.cfg_options)
             model = load_segmentor(config, args.checkpoint, args.device)
             window = args.window or 512
-        with progress_bars(show='RANK' not in os.environ or part == 1) as track:
+        show = 'RANK' not in os.environ or part == 1
+        with out_of_memory_explained(), progress_bars(show) as track:
             maps = predict_scenes(
                 model,
                 args.scenes,
                 args.out_dir,
                 bands=args.bands,
+                nodata=args.nodata,
                 resume=args.resume,
                 shard=(part, parts),
                 confidence=args.confidence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from mmseg.apis import MMSegInferencer
 from mmseg.registry import TRANSFORMS
 from torch import nn
 
-from dnas_mmseg.datasets import LoadRasterFromFile
+from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.datasets.scenes import RASTERS
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.raster import Raster, read_raster
+from dnas_mmseg.raster import Raster, raster_stem
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
 from .checkpoint_conversion import load_exactly
-from .prediction import choose_bands, model_facts
+from .prediction import model_facts
 
 _LOADING = ('LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations')
 
@@ -95,8 +96,8 @@ class MultiBandInferencer(MMSegInferencer):
                 image, bands = given, self.model.dataset_meta['bands']
                 name = f'{self.num_visualized_imgs:08d}_vis'
             else:
-                image, name = read_raster(given).transpose(1, 2, 0), Path(given).stem
-                bands = Raster(given).info.names or self.model.dataset_meta['bands']
+                results = self._load(given)
+                image, bands, name = results['img'], results['bands'], raster_stem(given)
             facts = {key: self.model.dataset_meta[key] for key in ('classes', 'palette')}
             self.visualizer.set_dataset_meta(**facts, bands=bands)
             self.visualizer.add_datasample(
@@ -154,8 +155,13 @@ class MultiBandInferencer(MMSegInferencer):
                 )
             shape = given.shape[:2]
             return dict(img=given, img_path=None, img_shape=shape, ori_shape=shape, bands=bands)
-        results = LoadRasterFromFile()({'img_path': given})
-        chosen = choose_bands(Raster(given).info, bands)
-        results['img'] = np.ascontiguousarray(results['img'][..., chosen])
-        results['bands'] = bands
-        return results
+        with Raster(given) as raster:
+            info = raster.info
+            choice = choose_bands(info.path, info.told, bands)
+            samples = raster.samples(bands=choice.index)
+        for note in choice.notes:
+            warnings.warn(note, stacklevel=2)
+        image = np.ascontiguousarray(samples.without_invalid().transpose(1, 2, 0))
+        return dict(
+            img=image, img_path=given, img_shape=info.shape, ori_shape=info.shape, bands=bands
+        )

@@ -16,6 +16,8 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path
 from dnas_mmseg.models import MultiBandDataPreProcessor
 
+from .window_models import binary_threshold
+
 _INPUT, _OUTPUT = 'samples', 'logits'
 _META = 'dnas_mmseg'
 
@@ -54,6 +56,7 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, window: int = 512) ->
             verbose=False,
         )
     meta = {key: model.dataset_meta.get(key) for key in ('classes', 'palette', 'bands')}
+    meta['threshold'] = binary_threshold(model)
     program.model.metadata_props[_META] = json.dumps(meta)
     with atomic_path(path) as temporary:
         program.save(str(temporary))
@@ -69,6 +72,7 @@ class OnnxModel:
     Attributes:
         dataset_meta: Classes, palette and bands.
         num_bands: Bands it takes.
+        threshold: Of a binary head, see :class:`dnas_mmseg.apis.window_models.WindowModel`.
         window: The size it takes; smaller windows are filled up with the bands' means.
 
     Raises:
@@ -95,6 +99,7 @@ class OnnxModel:
             raise UserError(
                 f'{path} is no model that tools/export.py wrote ({type(error).__name__}: {error})'
             ) from None
+        self.threshold = self.dataset_meta.pop('threshold', None)
         _, self.num_bands, self.window, _ = self._session.get_inputs()[0].shape
 
     def logits(self, images: list[Tensor]) -> np.ndarray:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
+from dnas_mmseg.bands import BandChoice, band_names, choose_bands
 from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.labels import default_palette
+from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.raster import Raster, RasterError, RasterInfo, band_names, write_polygons
+from dnas_mmseg.raster import (
+    Raster,
+    RasterError,
+    RasterInfo,
+    is_virtual,
+    raster_stem,
+    write_polygons,
+)
 from dnas_mmseg.visualization import save_quick_look
 
 from .checkpoint_conversion import load_exactly, load_weights_and_meta
@@ -42,18 +54,33 @@ def load_segmentor(
 
     Raises:
         CheckpointError: The checkpoint is damaged, or of another network.
-        UserError: Neither tells the classes.
+        UserError: Neither tells the classes, or there is no such device.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
+    device = check_device(device)
     weights, meta = load_weights_and_meta(checkpoint)
     model = MODELS.build(config.model)
     load_exactly(model, weights, str(checkpoint))
     model = switch_to_deploy(model)
     model.dataset_meta = model_facts(config, meta)
-    try:
-        return model.to(device or get_device())
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f'device {device}: {str(error).splitlines()[0]}') from None
+    return model.to(device)
+
+
+def check_device(device: str | None) -> str:
+    """Return where a model goes: the device that is named, or a GPU where there is one.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    if device is None:
+        return get_device()
+    gpus = torch.cuda.device_count()
+    here = ['cpu', *(f'cuda:{i}' for i in range(gpus))]
+    here += ['mps'] if torch.backends.mps.is_available() else []
+    known = device in here or (device == 'cuda' and gpus > 0)
+    if not known:
+        raise UserError(f"device '{device}': there are {', '.join(here)} on this machine")
+    return device
 
 
 def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,8 +101,9 @@ def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str,
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
         )
     pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
-    chosen = [step['bands'] for step in pipeline if step['type'] == 'SelectBands']
-    return {**meta, 'bands': band_names(chosen[-1] if chosen else meta.get('bands'))}
+    bands = selected_bands(pipeline) or band_names(meta.get('bands'))
+    palette = meta.get('palette') or default_palette(len(meta['classes']))
+    return {**meta, 'palette': palette, 'bands': bands}
 
 
 def dataset_facts(config: Config) -> dict:
@@ -84,40 +112,10 @@ def dataset_facts(config: Config) -> dict:
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
     known = DATASETS.get(dataset['type']) if dataset else None
     described = DatasetDescription.load(dataset.get('data_root')).metainfo
-    return {**getattr(known, 'METAINFO', {}), **described, **dataset.get('metainfo', {})}
-
-
-def choose_bands(
-    info: RasterInfo, wanted: Sequence[str], given: Sequence[str] | None = None
-) -> list[int]:
-    """Which bands of a scene a model takes, from 0, in the model's order.
-
-    Args:
-        info: The scene.
-        wanted: The model's bands by name; where they are not known, all bands are taken.
-        given: The scene's bands by name, where its file does not say them, or says them wrongly.
-
-    Raises:
-        UserError: A band is missing, or the scene's bands cannot be told.
-    """
-    names = band_names(given) or info.names
-    if given and len(names) != info.bands:
-        raise UserError(
-            f'{info.path} has {info.bands} bands, but {len(names)} are named ({", ".join(names)})'
-        )
-    if not wanted:
-        return list(range(info.bands))
-    missing = [name for name in wanted if name not in names]
-    if names and not missing:
-        return [names.index(name) for name in wanted]
-    if given or len(wanted) != info.bands or (names and len(missing) < len(wanted)):
-        raise UserError(
-            f'{info.path}: the model takes {", ".join(wanted)}; the scene has '
-            f'{", ".join(names) if names else f"{info.bands} bands without names"}: say what they '
-            'are, in file order (`bands`)'
-        )
-    # Descriptions such as "Band 1" tell nothing; the count fits, so the order is taken to fit.
-    return list(range(info.bands))
+    facts = {**getattr(known, 'METAINFO', {}), **described, **dataset.get('metainfo', {})}
+    if facts.get('classes') and not facts.get('palette'):
+        facts['palette'] = default_palette(len(facts['classes']))
+    return facts
 
 
 def predict_scenes(
@@ -126,6 +124,7 @@ def predict_scenes(
     out_dir: str | os.PathLike,
     *,
     bands: Sequence[str] | None = None,
+    nodata: float | None = None,
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
     confidence: bool = False,
@@ -140,9 +139,11 @@ def predict_scenes(
 
     Args:
         model: As :func:`load_segmentor` returns it; or an exported one.
-        scenes: Files that GDAL reads.
-        out_dir: Where the maps go, under the scenes' names.
-        bands: The scenes' bands by name, in file order.
+        scenes: Anything that GDAL reads.
+        out_dir: Where the maps go, under the scenes' names; scenes of one name get that of their
+            folder before it (:func:`map_names`).
+        bands: The scenes' bands by name, in file order; they win over what the files say.
+        nodata: A value that is nodata beside what the scenes declare.
         resume: Make only what is not there yet.
         shard: ``(i, n)``: only the i-th of n parts of the scenes, counted from 1.
         confidence, probabilities, skip_bad_blocks: See :func:`predict_scene`.
@@ -152,23 +153,22 @@ def predict_scenes(
         **options: See :func:`predict_scene`.
 
     Returns:
-        The maps written now, with what was passed over in each.
+        The maps written now, with what was assumed or passed over in each.
 
     Raises:
-        UserError: Two scenes have one name, a scene lacks a band, or the shard makes no sense.
+        UserError: A scene is given twice or lacks a band, or the shard makes no sense.
     """
     part, parts = shard
     if not 1 <= part <= parts:
         raise UserError(f'shard {part}/{parts}: the first is 1/{parts}')
     out_dir = Path(out_dir)
-    targets: dict[Path, str | os.PathLike] = {}
-    for scene in scenes:
-        target = out_dir / f'{Path(scene).stem}.tif'
-        if target.resolve() == Path(scene).resolve():
+    targets: dict[Path, str] = {}
+    for scene, name in map_names(scenes).items():
+        target = out_dir / f'{name}.tif'
+        if not is_virtual(scene) and target.resolve() == Path(scene).resolve():
             raise UserError(f'{scene}: its map would overwrite it; choose another --out-dir')
-        if target in targets:
-            raise UserError(f'{scene} and {targets[target]} would have the same map {target}')
         targets[target] = scene
+    given = band_names(bands)
     facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
     wanted = band_names(model.dataset_meta.get('bands'))
     todo: list[_Work] = []
@@ -188,30 +188,34 @@ def predict_scenes(
         missing = {k: p for k, p in beside.items() if not (mapped and p.is_file())}
         if not mapped or missing:
             with Raster(scene) as raster:  # all are looked at before the first is mapped
-                chosen = choose_bands(raster.info, wanted, bands)
-                todo.append(_Work(raster.info, target, chosen, mapped, missing))
+                info = raster.info
+                choice = choose_bands(info.path, info.told, wanted, given)
+                todo.append(_Work(info, target, choice, mapped, missing))
     notes: dict[Path, list[str]] = {}
     for work in todo:
         info, target = work.info, work.target
-        notes[target] = []
+        notes[target] = list(work.bands.notes)
         if not work.mapped:
             notes[target] += predict_scene(
                 model,
                 info.path,
                 target,
                 **facts,
-                bands=work.bands,
+                bands=work.bands.index,
+                nodata=nodata,
                 confidence=confidence,
                 probabilities=probabilities,
                 skip_bad_blocks=skip_bad_blocks,
-                advance=track(Path(info.path).name),
+                advance=track(target.stem),
                 **options,
             )
         if 'quick_look' in work.missing:
-            names = band_names(bands) or info.names or _in_file_order(wanted, work.bands)
             path = work.missing['quick_look']
+            index, names, _ = work.bands
             try:
-                save_quick_look(path, info.path, target, bands=names, **facts)
+                save_quick_look(
+                    path, info.path, target, bands=names, index=index, nodata=nodata, **facts
+                )
             except RasterError as error:
                 if not skip_bad_blocks:
                     raise
@@ -226,13 +230,33 @@ class _Work(NamedTuple):
 
     info: RasterInfo
     target: Path
-    bands: list[int]
+    bands: BandChoice
     mapped: bool
     missing: dict[str, Path]
 
 
-def _in_file_order(wanted: Sequence[str], chosen: Sequence[int]) -> tuple[str, ...]:
-    """What a scene's bands are where only the model's are known: all of them, or nothing is."""
-    if sorted(chosen) != list(range(len(wanted))):
-        return ()
-    return tuple(wanted[chosen.index(i)] for i in range(len(wanted)))
+def map_names(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
+    """Return what the map of each scene is called, without a suffix.
+
+    That is the scene's name; where several have one, as in the folders of Sentinel-2 or Planet, the
+    name of as many folders above as make a difference stands before it.
+
+    Raises:
+        UserError: A scene is given twice.
+    """
+    paths = [os.fspath(scene) for scene in scenes]
+    twice = [path for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise UserError(f'{twice[0]} is given twice')
+    names = {path: raster_stem(path) for path in paths}
+    parents = {path: [part for part in Path(path).parts[:-1] if part.strip('/.')] for path in paths}
+    while True:
+        count = Counter(names.values())
+        clashing = [path for path in paths if count[names[path]] > 1]
+        if not clashing:
+            return names
+        if not any(parents[path] for path in clashing):
+            raise UserError(f'{clashing[0]} and {clashing[1]} would have the same map')
+        for path in clashing:
+            if parents[path]:
+                names[path] = f'{parents[path].pop()}_{names[path]}'

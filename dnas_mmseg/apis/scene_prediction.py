@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dnas_mmseg.bands import ALPHA
 from dnas_mmseg.datasets.tiling import tile_windows
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import (
@@ -22,7 +23,6 @@ from dnas_mmseg.raster import (
     RasterInfo,
     Window,
     block_cache,
-    nodata_mask,
     write_strips,
 )
 
@@ -93,6 +93,7 @@ def predict_scene(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     bands: Sequence[int] | None = None,
+    nodata: float | None = None,
     tiling: Tiling = Tiling(),
     precision: Precision = 'float32',
     flips: bool = False,
@@ -112,7 +113,9 @@ def predict_scene(
         source: The scene.
         target: The map: uint8, Cloud-Optimised GeoTIFF, with the scene's reference system.
         classes, palette: Names and colours, in train-id order.
-        bands: Which of the scene's bands the model takes, from 0, in its order; all by default.
+        bands: Which of the scene's bands the model takes, from 0, in its order; by default all but
+            alpha.
+        nodata: A value that is nodata beside what the scene declares.
         tiling: Windows.
         precision: See :class:`SegmentorWindows`; an exported model has its own.
         flips: Average over the four flips of every window.
@@ -131,16 +134,18 @@ def predict_scene(
     target = Path(target)
     with Raster(source) as raster:
         info = raster.info
-    notes = [] if info.crs else [f'{source}: no reference system, so the map has none']
+    place = info.georeference
+    notes = [] if place.known else [f'{source}: no reference system, so the map has none']
     windows = SegmentorWindows(model, precision) if isinstance(model, nn.Module) else model
     wanted = windows.num_bands
-    chosen = list(range(info.bands)) if bands is None else list(bands)
+    data = [i for i, name in enumerate(info.told) if name != ALPHA]
+    chosen = data if bands is None else list(bands)
     if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):
         raise UserError(
             f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '
             f'{chosen} (from 0)'
         )
-    grid = dict(height=info.height, width=info.width, crs=info.crs, transform=info.transform)
+    grid = dict(height=info.height, width=info.width, georeference=place)
     metadata = {f'class_{i}': name for i, name in enumerate(classes)}
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
@@ -166,8 +171,8 @@ def predict_scene(
                     path, **grid, names=names, nodata=NODATA, resampling='AVERAGE'
                 )
                 writers.append(stack.enter_context(writer))
-        strips = _Strips(len(classes), info, tiling)
-        reader = _Reader(source, info, chosen, tiling, skip_bad_blocks, notes)
+        strips = _Strips(len(classes), info, tiling, windows.threshold)
+        reader = _Reader(Raster(source, nodata), info, chosen, tiling, skip_bad_blocks, notes)
         disk = stack.enter_context(ThreadPoolExecutor(1))
         pending: list[Future] = []
         done, total = 0, len(reader.windows)
@@ -197,6 +202,7 @@ class _Ready(NamedTuple):
     """Rows of the scene that no further window touches."""
 
     row: int
+    classes: np.ndarray  # uint8 (rows, width)
     probabilities: np.ndarray  # (classes, rows, width)
     missing: np.ndarray  # (rows, width)
 
@@ -206,14 +212,14 @@ class _Reader:
 
     def __init__(
         self,
-        source: str | os.PathLike,
+        raster: Raster,
         info: RasterInfo,
         bands: list[int],
         tiling: Tiling,
         skip_bad_blocks: bool,
         notes: list[str],
     ) -> None:
-        self.raster, self.info, self.bands = Raster(source), info, bands
+        self.raster, self.info, self.bands = raster, info, bands
         self.tiling, self.skip, self.notes = tiling, skip_bad_blocks, notes
         self.windows = [
             window._replace(
@@ -244,19 +250,18 @@ class _Reader:
         images, missing = [], []
         for window in windows:
             try:
-                samples = self.raster.read(window)
-                gone = nodata_mask(samples, self.info.nodata)
-                if gone is not None and samples.dtype.kind == 'f':
-                    samples[:, gone] = np.nan  # as in training: the preprocessor makes it the mean
+                samples = self.raster.samples(window, self.bands)
+                # As in training: the preprocessor makes the means of what is invalid.
+                values, gone = samples.without_invalid(), samples.invalid
             except RasterError as error:
                 if not self.skip:
                     raise RasterError(
                         f'{error}; skip_bad_blocks leaves it without a class'
                     ) from None
                 self.notes.append(str(error))
-                samples = np.zeros((self.info.bands, window.height, window.width), self.info.dtype)
+                values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
                 gone = np.ones((window.height, window.width), bool)
-            images.append(_tensor(samples[self.bands]))
+            images.append(_tensor(values))
             missing.append(gone)
         return _Batch(windows, images, missing)
 
@@ -264,10 +269,13 @@ class _Reader:
 class _Strips:
     """Sums weighted logits of a row of windows; hands out rows that are complete."""
 
-    def __init__(self, classes: int, info: RasterInfo, tiling: Tiling) -> None:
-        self.height, self.width = info.height, info.width
+    def __init__(
+        self, classes: int, info: RasterInfo, tiling: Tiling, threshold: float | None
+    ) -> None:
+        self.height, self.width, self.threshold = info.height, info.width, threshold
         rows = min(tiling.window, self.height)
-        self.logits = np.zeros((classes, rows, self.width), np.float32)
+        channels = classes if threshold is None else 1
+        self.logits = np.zeros((channels, rows, self.width), np.float32)
         self.weights = np.zeros((rows, self.width), np.float32)
         self.missing = np.zeros((rows, self.width), bool)
         self.top, self.overlap = 0, tiling.overlap
@@ -297,10 +305,17 @@ class _Strips:
     def _take(self, rows: int) -> _Ready:
         """The uppermost rows; the others move up."""
         blended = self.logits[:, :rows] / self.weights[:rows]
-        blended -= blended.max(0)
-        np.exp(blended, out=blended)
-        blended /= blended.sum(0)
-        ready = _Ready(self.top, blended, self.missing[:rows].copy())
+        if self.threshold is None:
+            blended -= blended.max(0)
+            np.exp(blended, out=blended)
+            blended /= blended.sum(0)
+            classes = blended.argmax(0)
+        else:  # a binary head: the logit of the second class
+            positive = 1 / (1 + np.exp(-blended[0].clip(-80, 80)))
+            classes = positive > self.threshold
+            blended = np.stack([1 - positive, positive])
+        missing = self.missing[:rows].copy()
+        ready = _Ready(self.top, classes.astype(np.uint8), blended, missing)
         for array in (self.logits, self.weights, self.missing):
             left = array.shape[-2] - rows
             array[..., :left, :] = array[..., rows:, :]
@@ -311,8 +326,7 @@ class _Strips:
 
 def _write(writers: list, ready: _Ready, confidence: bool, probabilities: bool) -> None:
     """Class, confidence and probabilities of some rows."""
-    classes = ready.probabilities.argmax(0).astype(np.uint8)
-    classes[ready.missing] = NODATA
+    classes = np.where(ready.missing, np.uint8(NODATA), ready.classes)
     writers[0](ready.row, classes[None])
     others = iter(writers[1:])
     if not (confidence or probabilities):
@@ -320,17 +334,18 @@ def _write(writers: list, ready: _Ready, confidence: bool, probabilities: bool) 
     percent = np.rint(100 * ready.probabilities).astype(np.uint8)
     percent[:, ready.missing] = NODATA
     if confidence:
-        next(others)(ready.row, percent.max(0, keepdims=True))
+        chosen = np.take_along_axis(percent, ready.classes[None].astype(np.intp), 0)
+        next(others)(ready.row, chosen)
     if probabilities:
         next(others)(ready.row, percent)
 
 
 def _tensor(samples: np.ndarray) -> Tensor:
-    """A tensor of the samples; of uint16, which torch hardly calculates with, as float32."""
-    if samples.dtype == np.uint16:
+    """A tensor of the samples; of types that torch hardly calculates with, as float32."""
+    if samples.dtype.kind == 'u' and samples.dtype != np.uint8:
         samples = samples.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(samples))
 
 
 def _named(info: RasterInfo) -> str:
-    return f' ({", ".join(info.names)})' if info.names else ''
+    return f' ({", ".join(info.told)})' if all(info.told) else ''

@@ -6,11 +6,15 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from dnas_mmseg.errors import UserError
 
 Precision = Literal['float32', 'bfloat16', 'float16']
+_STRIDE = 32
+"""What networks of the usual depth divide an image by."""
 
 
 class WindowModel(Protocol):
@@ -18,9 +22,12 @@ class WindowModel(Protocol):
 
     Attributes:
         num_bands: Bands it takes; None where that is not known.
+        threshold: Of a binary head, whose one logit is that of the second class: the probability
+            above which a pixel is of it. None for a head with a logit a class.
     """
 
     num_bands: int | None
+    threshold: float | None
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
         """Map windows of one size.
@@ -29,7 +36,7 @@ class WindowModel(Protocol):
             images: Samples as they are stored, (bands, H, W) each.
 
         Returns:
-            float32 (N, classes, H, W).
+            float32 (N, classes, H, W); (N, 1, H, W) of a binary head.
         """
 
 
@@ -50,18 +57,46 @@ class SegmentorWindows:
         self._model, self._precision = model, getattr(torch, precision)
         mean = getattr(model.data_preprocessor, 'mean', None)
         self.num_bands = None if mean is None else mean.numel()
+        self.threshold = binary_threshold(model)
+        self._multiple = 1
 
     @torch.no_grad()
     def logits(self, images: list[Tensor]) -> np.ndarray:
         """See :class:`WindowModel`."""
-        inputs = self._model.data_preprocessor({'inputs': images})['inputs']
+        try:
+            return self._run(images)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError):
+            # Some networks, U-Nets for one, take multiples of their stride only.
+            height, width = images[0].shape[1:]
+            if self._multiple == _STRIDE or (height % _STRIDE == 0 and width % _STRIDE == 0):
+                raise
+            self._multiple = _STRIDE
+            return self._run(images)
+
+    def _run(self, images: list[Tensor]) -> np.ndarray:
         height, width = images[0].shape[1:]
         shape = dict(img_shape=(height, width), ori_shape=(height, width))
+        samples = [SegDataSample(metainfo=shape) for _ in images]
+        data = {'inputs': images, 'data_samples': samples}
+        inputs = self._model.data_preprocessor(data)['inputs']
+        # Stock preprocessors hand on what is not finite; 0 is the bands' mean by now.
+        inputs = torch.nan_to_num(inputs, nan=0.0, posinf=0.0, neginf=0.0)
+        fill = [-side % self._multiple for side in inputs.shape[2:]]
+        inputs = F.pad(inputs, (0, fill[1], 0, fill[0]))
         metas = [dict(**shape, pad_shape=tuple(inputs.shape[2:]))] * len(images)
         reduced = self._precision != torch.float32
         with torch.autocast(inputs.device.type, self._precision, enabled=reduced):
             logits = self._model.encode_decode(inputs, metas)
         return logits[:, :, :height, :width].float().cpu().numpy()
+
+
+def binary_threshold(model: nn.Module) -> float | None:
+    """Return the threshold of a segmentor's binary head (mmseg: ``out_channels=1``), or None."""
+    head = getattr(model, 'decode_head', None)
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
+    return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
 def logits_of_flips(model: WindowModel, images: list[Tensor]) -> np.ndarray:

@@ -4,7 +4,7 @@ from .checks import inspect_pairs, summarise
 from .description import DatasetDescription, DatasetError
 from .gid5 import GID5Dataset
 from .labels import LabelEncoding, LabelError, class_weights
-from .multi_band import MultiBandSegDataset
+from .multi_band import MultiBandSegDataset, multi_band_parts
 from .transforms import (
     LoadRasterAnnotations,
     LoadRasterFromFile,
@@ -25,5 +25,6 @@ __all__ = [
     'SelectBands',
     'class_weights',
     'inspect_pairs',
+    'multi_band_parts',
     'summarise',
 ]

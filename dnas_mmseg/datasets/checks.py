@@ -9,7 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from dnas_mmseg.raster import Raster, RasterError, RasterInfo, nodata_mask
+from dnas_mmseg.bands import ALPHA, choose_bands
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Samples
 
 from .labels import IGNORE, LabelEncoding, LabelError
 
@@ -22,11 +24,16 @@ class Expectation:
         bands: Band names in file order; empty where nothing is known.
         dtype: numpy name of the images' samples; None: what the first image has.
         labels: How labels are encoded.
+        used: The bands that the pipeline takes of them; all where empty. Validity, type and
+            statistics are theirs.
+        nodata: A value that is nodata beside what the files declare.
     """
 
     bands: tuple[str, ...]
     dtype: str | None
     labels: LabelEncoding
+    used: tuple[str, ...] = ()
+    nodata: float | None = None
 
 
 @dataclass
@@ -35,7 +42,11 @@ class PairReport:
 
     Attributes:
         problems: What is wrong, a sentence each.
-        shape, bands, dtype: Of the image.
+        doubts: What may be meant so, or be a mistake.
+        notes: What was assumed.
+        shape, dtype: Of the image.
+        bands: How many of its bands are used.
+        invalid: Invalid pixels of the image.
         values: Label values as stored; empty for coloured labels.
         class_pixels: Labelled pixels of each class, shape (num_classes,).
         pixels: Valid pixels of the image.
@@ -43,9 +54,12 @@ class PairReport:
     """
 
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     shape: tuple[int, int] | None = None
     bands: int | None = None
     dtype: str | None = None
+    invalid: int = 0
     values: set[int] = field(default_factory=set)
     class_pixels: np.ndarray | None = None
     pixels: int = 0
@@ -54,11 +68,10 @@ class PairReport:
 
 
 def band_sums(
-    samples: np.ndarray, nodata: tuple[float | None, ...]
+    samples: np.ndarray, invalid: np.ndarray | None
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Valid pixels of an image, and each band's sum and sum of squares over them, float64."""
-    missing = nodata_mask(samples, nodata)
-    values = samples.reshape(len(samples), -1) if missing is None else samples[:, ~missing]
+    """Return an image's valid pixels, and each band's sum and sum of squares over them."""
+    values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
     values = values.astype(np.float64)
     return values.shape[1], values.sum(1), (values**2).sum(1)
 
@@ -74,39 +87,82 @@ def inspect_pair(
         statistics: Also read the image's samples and sum them up.
     """
     image_path, label_path = pair
-    report = PairReport()
+    report, invalid = PairReport(), None
     try:
-        with Raster(image_path) as raster:
+        with Raster(image_path, expected.nodata) as raster:
             info = raster.info
-            report.shape, report.bands, report.dtype = info.shape, info.bands, info.dtype
-            report.problems += check_bands(info, expected.bands)
-            if expected.dtype and info.dtype != expected.dtype:
-                report.problems.append(
-                    f'{image_path}: samples are {info.dtype}, expected {expected.dtype}'
-                )
-            if statistics:
-                sums = band_sums(raster.read(), info.nodata)
+            report.shape = info.shape
+            index = _look_at_bands(info, expected, report)
+            gaps = info.may_have_gaps or expected.nodata is not None
+            if statistics or (gaps and label_path is not None):
+                samples = raster.samples(bands=index)
+                invalid = samples.invalid
+                report.invalid = 0 if invalid is None else int(invalid.sum())
+                sums = band_sums(samples.values, invalid)
                 report.pixels, report.totals, report.squares = sums
         if label_path is not None:
-            with Raster(label_path) as raster:
-                samples = raster.read()
-            if samples.shape[1:] != report.shape:
-                report.problems.append(
-                    f'{label_path}: label of {_size(samples.shape[1:])} for an image of '
-                    f'{_size(report.shape)}'
-                )
-            if samples.shape[0] == 1 and samples.dtype.kind in 'ui':
-                report.values = {int(value) for value in np.unique(samples)}
-            report.class_pixels = np.zeros(expected.labels.num_classes, np.int64)
-            ids = expected.labels.encode(samples)
-            report.class_pixels += np.bincount(ids.ravel(), minlength=IGNORE + 1)[
-                : expected.labels.num_classes
-            ]
+            _look_at_label(label_path, info, invalid, expected.labels, report)
     except RasterError as error:
         report.problems.append(str(error))
     except LabelError as error:
         report.problems.append(f'{label_path}: {error}')
     return report
+
+
+def _look_at_bands(info: RasterInfo, expected: Expectation, report: PairReport) -> list[int]:
+    """Report what is wrong with an image's bands; return which are used, from 0."""
+    index, problems, doubts, notes = check_bands(info, expected.bands, expected.used)
+    report.problems += problems
+    report.doubts += doubts
+    report.notes += notes
+    report.bands, report.dtype = len(index), info.dtype_of(index)
+    if expected.dtype and report.dtype != expected.dtype:
+        report.problems.append(
+            f'{info.path}: samples are {report.dtype}, expected {expected.dtype}'
+        )
+    return index
+
+
+def _look_at_label(
+    path: str,
+    image: RasterInfo,
+    invalid: np.ndarray | None,
+    labels: LabelEncoding,
+    report: PairReport,
+) -> None:
+    """Report what is wrong with a label, and count its classes where the image is valid."""
+    with Raster(path) as raster:
+        info, samples = raster.info, raster.samples()
+    if info.shape != image.shape:
+        report.problems.append(
+            f'{path}: label of {_size(info.shape)} for an image of {_size(image.shape)}'
+        )
+    apart = image.georeference.differs_from(info.georeference)
+    if apart and info.shape == image.shape:
+        report.problems.append(f"{path}: by its georeference {apart} from its image's")
+    if len(samples.values) == 1 and samples.values.dtype.kind in 'ui':
+        report.values = {int(value) for value in np.unique(samples.values)}
+    report.doubts += _doubt_of_nodata(path, samples, labels)
+    report.class_pixels = np.zeros(labels.num_classes, np.int64)
+    ids = labels.encode(samples)
+    if invalid is not None and ids.shape == invalid.shape:
+        ids = ids[~invalid]
+    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
+    report.class_pixels += counts[: labels.num_classes]
+
+
+def _doubt_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
+    """Return a sentence where a label declares nodata what its convention calls a class."""
+    value = samples.nodata[0]
+    if labels.convention == 'rgb' or value is None or not float(value).is_integer():
+        return []
+    first = 0 if labels.convention == 'train_id' else 1
+    if not first <= value < first + labels.num_classes:
+        return []
+    return [
+        f'{path}: declares {value:g} as nodata, which is a class by label_convention='
+        f"'{labels.convention}': read as the class"
+    ]
 
 
 def inspect_pairs(
@@ -143,13 +199,17 @@ class DatasetSummary:
         bands: Pairs by number of bands.
         dtypes: Pairs by sample type.
         class_pixels: Labelled pixels of each class.
-        unlabelled: Share of pixels without a class.
+        notes: What was assumed, each kind once.
+        invalid: Share of pixels where the image is invalid.
+        unlabelled: Share of pixels without a class where it is valid.
         mean, std: Of each band; None without statistics.
     """
 
     files: int = 0
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    invalid: float = 0.0
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     bands: dict[int, int] = field(default_factory=dict)
     dtypes: dict[str, int] = field(default_factory=dict)
@@ -163,10 +223,14 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     """Sum up the reports of a data set's pairs."""
     summary = DatasetSummary(class_pixels=np.zeros(labels.num_classes, np.int64))
     values: set[int] = set()
-    pixels, totals, squares, area = 0, 0.0, 0.0, 0
+    pixels, totals, squares, area, invalid = 0, 0.0, 0.0, 0, 0
+    doubts, notes = [], []
     for report in reports:
         summary.files += 1
         summary.problems += report.problems
+        doubts += report.doubts
+        notes += report.notes
+        invalid += report.invalid
         values |= report.values
         if report.shape:
             for counts, key in (
@@ -181,6 +245,8 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         if report.totals is not None and report.bands == next(iter(summary.bands)):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
+    summary.doubts += first_of_each(doubts)
+    summary.notes += first_of_each(notes)
     other = labels.looks_like(values)
     if other:
         summary.problems.append(
@@ -193,47 +259,90 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
             f'the labels hold {_ranges(values)}: no pixel is of the last class. If 0 is a class '
             f"and not 'unlabelled', this is label_convention='{other}'"
         )
-    differing = (
-        ('numbers of bands', summary.bands),
-        ('types', summary.dtypes),
-        ('sizes', summary.sizes),
-    )
-    for kind, counts in differing:
+    if values == {0, IGNORE} and labels.convention == 'train_id' and labels.num_classes == 2:
+        summary.doubts.append(
+            'the labels hold 0 and 255 alone: 255 means unlabelled, so the second class never '
+            'occurs. For a mask of two classes write 1 for 255'
+        )
+    for kind, counts in (('numbers of bands', summary.bands), ('types', summary.dtypes)):
         if len(counts) > 1:
-            listed = ', '.join(
-                f'{_size(key) if isinstance(key, tuple) else key} ({count})'
-                for key, count in counts.items()
-            )
+            listed = ', '.join(f'{key} ({count})' for key, count in counts.items())
             summary.problems.append(f'images of different {kind}: {listed}')
+    if len(summary.sizes) > 1:
+        listed = ', '.join(f'{_size(key)} ({count})' for key, count in summary.sizes.items())
+        summary.notes.append(
+            f'images of different sizes: {listed}. RandomCrop makes them alike where they are '
+            'larger than the crop; smaller ones are filled up to the largest of their batch, as '
+            'unlabelled'
+        )
     if area:
-        summary.unlabelled = 1 - float(summary.class_pixels.sum()) / area
+        summary.invalid = invalid / area
+        labelled = float(summary.class_pixels.sum())
+        summary.unlabelled = 1 - labelled / (area - invalid) if area > invalid else 0.0
     if pixels:
         summary.mean = totals / pixels
         summary.std = np.sqrt(np.maximum(squares / pixels - summary.mean**2, 0))
     return summary
 
 
-def check_bands(info: RasterInfo, bands: tuple[str, ...]) -> list[str]:
-    """What is wrong with an image's bands, a sentence each.
+def check_bands(
+    info: RasterInfo, bands: tuple[str, ...], used: tuple[str, ...] = ()
+) -> tuple[list[int], list[str], list[str], list[str]]:
+    """Hold an image's bands against what they should be.
 
     Args:
         info: The image.
         bands: What they should be, in file order; empty where nothing is known.
+        used: Which of them are used, by name; all where empty.
+
+    Returns:
+        The positions of the used bands in the file; and problems, doubts and notes, a sentence
+        each.
     """
-    if not bands:
-        return []
-    if info.bands != len(bands):
-        return [
+    everything = [i for i, name in enumerate(info.told) if name != ALPHA]
+    try:
+        choice = choose_bands(info.path, info.told, used, bands)
+    except UserError as error:
+        if not bands or len(bands) in (info.bands, len(everything)):
+            return everything, [str(error)], [], []
+        problem = (
             f'{info.path}: {info.bands} bands, expected {len(bands)} ({", ".join(bands)}). '
             'List all bands of the file, in its order, in metainfo `bands`, and choose among them '
             'by SelectBands in the pipeline.'
-        ]
-    if info.names and info.names != bands and set(info.names) == set(bands):
-        return [
-            f'{info.path}: its band descriptions say the order is {", ".join(info.names)}, the '
-            f'data set says {", ".join(bands)}'
-        ]
-    return []
+        )
+        return everything, [problem], [], []
+    described = [(i, name) for i, name in enumerate(info.descriptions) if name]
+    places = everything if len(bands) == len(everything) else range(info.bands)
+    said = dict(zip(places, bands, strict=False))
+    if bands and described and any(name != said.get(i) and name in bands for i, name in described):
+        problem = (
+            f'{info.path}: its band descriptions say the order is '
+            f'{", ".join(name or "?" for name in info.descriptions)}, the data set says '
+            f'{", ".join(bands)}'
+        )
+        return list(choice.index), [problem], [], []
+    notes = list(choice.notes) if not bands else []
+    if bands and not any(info.told):
+        notes.append(
+            f'{info.path} does not name its bands: they are {", ".join(bands)}, in this order, as '
+            'the data set says'
+        )
+    return list(choice.index), [], list(choice.notes) if bands else [], notes
+
+
+def first_of_each(sentences: list[str]) -> list[str]:
+    """Keep the first sentence of every kind, with how many more there are.
+
+    Sentences of one kind differ in the file that they begin with.
+    """
+    kinds: dict[str, list[str]] = {}
+    for sentence in sentences:
+        _, colon, rest = sentence.partition(': ')
+        kinds.setdefault(rest if colon else sentence.partition(' ')[2], []).append(sentence)
+    return [
+        alike[0] + (f' (and {len(alike) - 1} more files)' if len(alike) > 1 else '')
+        for alike in kinds.values()
+    ]
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.raster import RasterInfo
 
-from .checks import PairReport, summarise
+from .checks import PairReport, first_of_each, summarise
 from .description import DatasetDescription, DatasetError
 from .labels import LabelEncoding
 from .scenes import Scene, split_by_share
@@ -127,7 +128,9 @@ def convert_scenes(
     scenes = [scene for part in splits.values() for scene in part]
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
-        results = _cut_scenes(scenes, out, cut, max_unknown, workers, advance)
+        checked = {scene: check_scene(scene, cut) for scene in scenes}  # before the first is cut
+        infos = {scene: info for scene, (info, _) in checked.items()}
+        results = _cut_scenes(infos, out, cut, max_unknown, workers, advance)
         tiles = {
             split: [tile for scene in part for tile in results[scene].tiles]
             for split, part in splits.items()
@@ -136,7 +139,8 @@ def convert_scenes(
             raise DatasetError(
                 f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
             )
-        notes = _notes(results)
+        notes = first_of_each([note for _, notes in checked.values() for note in notes])
+        notes += _notes(results)
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
             everything = [tile for part in tiles.values() for tile in part]
@@ -213,7 +217,7 @@ def describe_data_root(
 
 
 def _cut_scenes(
-    scenes: Sequence[Scene],
+    infos: Mapping[Scene, RasterInfo],
     out: Path,
     cut: Cut,
     max_unknown: float,
@@ -221,17 +225,16 @@ def _cut_scenes(
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
     """The tiles of each scene; its manifest is written when it has all of them."""
-    infos = {scene: check_scene(scene, cut) for scene in scenes}  # all, before the first is cut
     types = sorted({info.dtype for info in infos.values()})
     if len(types) > 1 and cut.scale is None:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
-    results = {scene: SceneTiles.load(out, scene, cut) for scene in scenes}
+    results = {scene: SceneTiles.load(out, scene, cut) for scene in infos}
     for scene, result in results.items():
         if result is not None:
             _check_unknown(scene, result, cut, max_unknown)
     todo = {
         scene: tile_windows(*infos[scene].shape, cut.size, cut.stride)
-        for scene in scenes
+        for scene in infos
         if results[scene] is None
     }
     done, total = 0, sum(map(len, todo.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import Raster, Samples, Window
 
 IGNORE = 255
 CONVENTIONS = ('train_id', 'index', 'rgb')
@@ -50,11 +52,12 @@ class LabelEncoding:
                 f'for {self.num_classes} classes'
             )
 
-    def encode(self, samples: np.ndarray) -> np.ndarray:
-        """Train ids.
+    def encode(self, samples: np.ndarray | Samples) -> np.ndarray:
+        """Return train ids.
 
         Args:
-            samples: (1, height, width) integers, or (3, height, width) colours.
+            samples: (1, height, width) integers, or (3, height, width) colours; with what the file
+                says of nodata, or without.
 
         Returns:
             uint8 (height, width).
@@ -67,14 +70,19 @@ class LabelEncoding:
         if unknown:
             hint = ''
             if self.convention != 'rgb':
-                other = self.looks_like({int(v) for v in np.unique(samples[0])})
+                values = samples.values if isinstance(samples, Samples) else samples
+                finite = values[0][np.isfinite(values[0])]
+                other = self.looks_like({int(v) for v in np.unique(finite)})
                 if other:
                     hint = f". This looks like label_convention='{other}'"
             raise LabelError(self.complaint(unknown) + hint)
         return ids
 
-    def encode_known(self, samples: np.ndarray) -> tuple[np.ndarray, Counter[str]]:
-        """Train ids with 255 where a value is unknown, and the pixels of each unknown value.
+    def encode_known(self, samples: np.ndarray | Samples) -> tuple[np.ndarray, Counter[str]]:
+        """Return train ids with 255 where a value is unknown, and the pixels of each unknown value.
+
+        What the file's mask leaves out is 255. A declared nodata value is 255 where the convention
+        does not know it; one that is a class stays that class: programs declare 0 unasked.
 
         Args:
             samples: As for :meth:`encode`.
@@ -82,10 +90,18 @@ class LabelEncoding:
         Raises:
             LabelError: The wrong number of bands.
         """
+        known = (
+            samples if isinstance(samples, Samples) else Samples(samples, (None,) * len(samples))
+        )
+        samples = known.values
         if self.convention == 'rgb':
             ids = self._encode_colours(samples)
         else:
             ids = self._encode_indices(samples)
+        if known.outside is not None:
+            ids[known.outside] = IGNORE
+        if known.invalid is not None:
+            ids[known.invalid & (ids == _INVALID)] = IGNORE
         odd, unknown = ids == _INVALID, Counter()
         if odd.any():
             values, counts = np.unique(samples[:3, odd].T, axis=0, return_counts=True)
@@ -142,7 +158,8 @@ class LabelEncoding:
         label = samples[0]
         if label.dtype == np.uint8:
             return table[label]
-        known = (label >= 0) & (label <= IGNORE) & (label == np.floor(label))
+        with np.errstate(invalid='ignore'):
+            known = (label >= 0) & (label <= IGNORE) & (label == np.floor(label))
         return np.where(known, table[np.where(known, label, 0).astype(np.intp)], _INVALID)
 
     def _encode_colours(self, samples: np.ndarray) -> np.ndarray:
@@ -160,10 +177,25 @@ class LabelEncoding:
         return np.where(known[nearest] == colours, ids[nearest], _INVALID)
 
 
+def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> np.ndarray:
+    """Read train ids, uint8 (height, width); see :meth:`LabelEncoding.encode`."""
+    return labels.encode(raster.samples(window))
+
+
 def _pack(colours: np.ndarray) -> np.ndarray:
     """(3, H, W) to one integer a pixel."""
     red, green, blue = colours.astype(np.int32)
     return (red << 16) | (green << 8) | blue
+
+
+def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Return a colour a class, for data that name none: hues far apart, in three brightnesses."""
+    golden = 0.61803398875  # turns of the colour circle; each next hue is far from those before
+    colours = []
+    for i in range(num_classes):
+        rgb = colorsys.hsv_to_rgb((i * golden) % 1, 0.75, (1.0, 0.75, 0.55)[i % 3])
+        colours.append(tuple(round(255 * part) for part in rgb))
+    return tuple(colours)
 
 
 def class_weights(shares: Sequence[float]) -> list[float]:

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.raster import Raster, band_names
+from dnas_mmseg.bands import band_names
+from dnas_mmseg.raster import Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
 from .description import FILE_NAME, DatasetDescription, DatasetError
-from .labels import IGNORE, LabelEncoding
+from .labels import IGNORE, LabelEncoding, default_palette
 from .scenes import read_lines
 from .tiling import MANIFEST, tile_place
+from .transforms.loading import selected_bands
 
 _SHOWN = 8
 
@@ -44,6 +47,9 @@ class MultiBandSegDataset(BaseSegDataset):
         label_convention: ``'train_id'`` (0 .. n-1, 255 unlabelled), ``'index'`` (1 .. n, 0
             unlabelled) or ``'rgb'`` (the palette's colours).
         dtype: Samples' type the images must have; by default, that they all have the same.
+        nodata: A sample value that is nodata beside what the files declare: a pixel is invalid
+            where all bands hold it (0 for black borders without a tag).
+        reduce_zero_label: As mmseg's users write it: ``True`` is ``label_convention='index'``.
         img_suffix, seg_map_suffix: Of the files, where folders are paired.
         check_files: How many pairs are opened when it is built.
         count_once: Where tiles ``<scene>_<row>_<column>`` of one scene overlap, their labels are
@@ -67,6 +73,8 @@ class MultiBandSegDataset(BaseSegDataset):
         metainfo: dict | None = None,
         label_convention: str | None = None,
         dtype: str | None = None,
+        nodata: float | None = None,
+        reduce_zero_label: bool = False,
         img_suffix: str = '.tif',
         seg_map_suffix: str = '.png',
         check_files: int = 8,
@@ -87,14 +95,31 @@ class MultiBandSegDataset(BaseSegDataset):
                 f'the classes are unknown: give metainfo=dict(classes=...), or a {FILE_NAME} in '
                 f'{data_root}'
             )
-        convention = label_convention or description.label_convention or self.LABEL_CONVENTION
+        if reduce_zero_label and label_convention not in (None, 'index'):
+            raise DatasetError(
+                f"reduce_zero_label=True is label_convention='index' (1 .. n, 0 unlabelled), but "
+                f"label_convention='{label_convention}' is given too: leave one of them out"
+            )
+        given = 'index' if reduce_zero_label else label_convention
+        convention = given or description.label_convention or self.LABEL_CONVENTION
         if convention is None:
             raise DatasetError(
                 'label_convention is unknown: give it (train_id, index or rgb), or a '
                 f'{FILE_NAME} in {data_root}'
             )
         self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
-        self.expected = Expectation(self.bands, dtype or description.dtype, self.labels)
+        used = selected_bands(kwargs.get('pipeline', ()))
+        unknown = [name for name in used if self.bands and name not in self.bands]
+        if unknown:
+            raise DatasetError(
+                f'SelectBands asks for {", ".join(unknown)}; the bands of the data set are '
+                f'{", ".join(self.bands)}'
+            )
+        self.used_bands = used or self.bands
+        self.nodata = nodata
+        self.expected = Expectation(
+            self.bands, dtype or description.dtype, self.labels, used, nodata
+        )
         self.check_files = check_files
         if count_once is None:
             cut_here = data_root is not None and (Path(data_root) / MANIFEST).is_dir()
@@ -121,6 +146,7 @@ class MultiBandSegDataset(BaseSegDataset):
         info = super().get_data_info(idx)
         info.update(
             bands=self.bands,
+            nodata=self.nodata,
             label_encoding=self.labels,
             label_map=self.label_map,
             reduce_zero_label=False,
@@ -153,6 +179,8 @@ class MultiBandSegDataset(BaseSegDataset):
 
     def _update_palette(self) -> Sequence:
         palette = tuple(map(tuple, self._metainfo.get('palette', ())))
+        if not palette:
+            return default_palette(len(self._metainfo['classes']))
         if self.label_map is not None and palette == self.file_palette != ():
             return tuple(self.select_classes(palette))
         return super()._update_palette()
@@ -170,6 +198,8 @@ class MultiBandSegDataset(BaseSegDataset):
         summary = summarise(reports, self.labels)
         for doubt in summary.doubts:
             warnings.warn(f'{type(self).__name__}: {doubt}', stacklevel=2)
+        for note in summary.notes:
+            print_log(f'{type(self).__name__}: {note}', logger='current')
         _complain(
             f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
             f'{len(pairs)} pairs (`python tools/analysis_tools/browse_dataset.py CONFIG --check` '
@@ -244,7 +274,9 @@ class MultiBandSegDataset(BaseSegDataset):
             for name, (kind, prefix) in zip(parts, kinds, strict=True):
                 bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
                 places = [os.path.join(base, name.strip()) for base in bases]
-                found = next((place for place in places if place in listing), None)
+                # Whether GDAL's own paths lead anywhere, it says when they are opened.
+                virtual = name.strip() if is_virtual(name.strip()) else None
+                found = virtual or next((place for place in places if place in listing), None)
                 if found is None:
                     problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
                 pair.append(found)
@@ -273,6 +305,24 @@ class MultiBandSegDataset(BaseSegDataset):
                 f'{root}/{FILE_NAME} has the classes {", ".join(description.classes)}; '
                 f'{type(self).__name__} has {", ".join(own)}. Use MultiBandSegDataset.'
             )
+
+
+def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
+    """Return the data sets of this project behind all wrappers (Concat, Repeat, ...).
+
+    Raises:
+        DatasetError: One is of another kind, or they have different classes.
+    """
+    if isinstance(dataset, MultiBandSegDataset):
+        return [dataset]
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inside == [None]:
+        raise DatasetError(f'{type(dataset).__name__}: a MultiBandSegDataset is needed')
+    parts = [part for child in inside for part in multi_band_parts(child)]
+    if len({part.file_classes for part in parts}) > 1:
+        listed = ' and '.join(', '.join(part.file_classes) for part in parts)
+        raise DatasetError(f'data sets of different classes cannot be summed up: {listed}')
+    return parts
 
 
 class _Listing:

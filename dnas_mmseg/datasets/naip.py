@@ -68,7 +68,7 @@ def convert_naip(
         with Raster(image) as raster:
             info, samples = raster.info, raster.read()
         pair = (f'images/naip_{tile["tile"]}.tif', f'labels/naip_{tile["tile"]}.png')
-        write_raster(out / pair[0], samples, names=BANDS, crs=info.crs, transform=info.transform)
+        write_raster(out / pair[0], samples, names=BANDS, georeference=info.georeference)
         write_raster(out / pair[1], _INDEX[classes], palette=((0, 0, 0), *PALETTE))
         pairs[tile['split']].append(pair)
     expected = Expectation(BANDS, None, LabelEncoding('index', len(CLASSES)))

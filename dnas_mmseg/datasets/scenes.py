@@ -39,16 +39,33 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
     Raises:
         DatasetError: There are no files, an image lacks its label, or two files have one name.
     """
+    pairs, missing = pair_scenes(root, images, labels)
+    if missing:
+        label = Path(root, labels.replace('{name}', _name_of(missing[0], images)))
+        more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
+        raise DatasetError(f'{label}: no such label, for {missing[0]}{more}')
+    return pairs
+
+
+def pair_scenes(
+    root: str | os.PathLike, images: str, labels: str
+) -> tuple[list[Scene], list[Path]]:
+    """Pair images and labels by name, as far as there are labels.
+
+    Args:
+        See :func:`find_scenes`.
+
+    Returns:
+        The pairs, and the images that have no label.
+
+    Raises:
+        DatasetError: There are no files, or two files have one name.
+    """
     if '{name}' not in Path(labels).stem:
         raise DatasetError(f"{labels}: '{{name}}' must stand in the file's name, for the image's")
     names, found = _by_name(root, images), _by_name(root, labels)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DatasetError(
-            f'{Path(root, labels.replace("{name}", missing[0]))}: no such label, for '
-            f'{names[missing[0]]}' + (f' (and {len(missing) - 1} more)' if len(missing) > 1 else '')
-        )
-    return [Scene(name, image, found[name]) for name, image in names.items()]
+    pairs = [Scene(name, image, found[name]) for name, image in names.items() if name in found]
+    return pairs, [image for name, image in names.items() if name not in found]
 
 
 def split_by_share(
@@ -127,17 +144,22 @@ def read_lines(path: str | os.PathLike) -> list[str]:
 
 def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     """Rasters that fit a pattern, by what stands for ``{name}`` in it, or else by their stems."""
-    before, braces, after = Path(pattern).stem.partition('{name}')
-    if braces and glob.has_magic(before + after):
-        raise DatasetError(f"{pattern}: beside '{{name}}' the file's name needs plain letters")
     result: dict[str, Path] = {}
     found = glob.glob(pattern.replace('{name}', '*'), root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
         if path.suffix.lower() in RASTERS:
-            name = path.stem.removeprefix(before).removesuffix(after) if braces else path.stem
+            name = _name_of(path, pattern)
             if name in result:
                 raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
             result[name] = path
     if not result:
         raise DatasetError(f'{Path(root, pattern)}: no such rasters ({", ".join(RASTERS)})')
     return result
+
+
+def _name_of(path: Path, pattern: str) -> str:
+    """Return what stands for ``{name}`` in a file's name, or else its stem."""
+    before, braces, after = Path(pattern).stem.partition('{name}')
+    if braces and glob.has_magic(before + after):
+        raise DatasetError(f"{pattern}: beside '{{name}}' the file's name needs plain letters")
+    return path.stem.removeprefix(before).removesuffix(after) if braces else path.stem

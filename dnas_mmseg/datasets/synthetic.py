@@ -12,7 +12,7 @@ from pathlib import Path
 import mmcv
 import numpy as np
 
-from dnas_mmseg.raster import write_raster
+from dnas_mmseg.raster import GeoReference, write_raster
 
 from .gid5 import CLASSES, PALETTE
 from .labels import IGNORE
@@ -69,21 +69,19 @@ def write_scenes(root: str | os.PathLike, count: int, size: int, seed: int = 0) 
     for i in range(count):
         samples, ids = make_scene(size, seed + i)
         name = f'GF2_PMS1__L1A{i:010d}-MSS1'
-        transform = (400000.0 + i * size * 4, 4.0, 0.0, 4400000.0, 0.0, -4.0)
+        place = GeoReference(_UTM, transform=(4e5 + i * size * 4, 4.0, 0.0, 4.4e6, 0.0, -4.0))
         colours = np.zeros((IGNORE + 1, 3), np.uint8)
         colours[: len(PALETTE)] = PALETTE
         write_raster(
             Path(root) / 'image_NirRGB' / f'{name}.tif',
             samples,
-            crs=_UTM,
-            transform=transform,
+            georeference=place,
             options=('PHOTOMETRIC=CMYK',),
         )
         write_raster(
             Path(root) / 'label_5classes' / f'{name}_label.tif',
             colours[ids].transpose(2, 0, 1),
-            crs=_UTM,
-            transform=transform,
+            georeference=place,
             options=('PHOTOMETRIC=RGB', 'COMPRESS=DEFLATE'),
         )
 

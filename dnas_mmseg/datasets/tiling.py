@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas_mmseg.raster import GDAL_TYPES, Raster, RasterInfo, Window, nodata_mask, write_raster
+from dnas_mmseg.raster import GDAL_TYPES, Raster, RasterInfo, Samples, Window, write_raster
 
 from .checks import band_sums, check_bands
 from .description import DatasetError
@@ -38,6 +38,7 @@ class Cut:
         min_labelled: Tiles with a smaller share of labelled pixels are left out; of the part in the
             scene, where the image has data. With 0, wholly unlabelled tiles stay.
         scale: Samples between these two become 0 to 255, as uint8; None leaves all as they are.
+        nodata: A value that is nodata beside what the scenes declare.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +49,7 @@ class Cut:
     stride: int = 512
     min_labelled: float = 0.0
     scale: tuple[float, float] | None = None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         for name in ('classes', 'bands', 'label_convention'):
@@ -155,28 +157,32 @@ def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) 
     return result
 
 
-def check_scene(scene: Scene, cut: Cut) -> RasterInfo:
+def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
     """Look at a scene before it is cut.
 
     Returns:
-        What its image is.
+        What its image is, and what a user should know, a line each.
 
     Raises:
         DatasetError: It has other bands or a type that tiles cannot have, or its label another
-            size.
+            size or place.
     """
     with Raster(scene.image) as image, Raster(scene.label) as label:
         info, labelled = image.info, label.info
-    problems = check_bands(info, cut.bands)
+    index, problems, doubts, notes = check_bands(info, cut.bands)
     if problems:
         raise DatasetError(problems[0])
-    if cut.scale is None and info.dtype not in GDAL_TYPES:
+    dtype = info.dtype_of(index)
+    if cut.scale is None and dtype not in GDAL_TYPES:
         raise DatasetError(
-            f'{scene.image}: samples are {info.dtype}, tiles can be {", ".join(GDAL_TYPES)}'
+            f'{scene.image}: samples are {dtype}, tiles can be {", ".join(GDAL_TYPES)}'
         )
     if labelled.shape != info.shape:
         raise DatasetError(f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}')
-    return info
+    apart = info.georeference.differs_from(labelled.georeference)
+    if apart:
+        raise DatasetError(f"{scene.label}: by its georeference {apart} from its scene's")
+    return info, doubts + notes
 
 
 def cut_windows(
@@ -185,7 +191,9 @@ def cut_windows(
     """Cut tiles out of a scene, reading a window at a time.
 
     Tiles keep their place in the scene's reference system. Labels become train ids with 255 for
-    unlabelled. Where the scene ends inside a tile, the image is 0 and the label 255.
+    unlabelled and where the image is invalid. Which pixels are invalid goes along: by the nodata
+    value where that says it all, else by a mask in the tile. Where the scene ends inside a tile,
+    the image is 0 and the label 255.
 
     Args:
         scene: The scene.
@@ -201,39 +209,43 @@ def cut_windows(
         DatasetError: The label has the wrong number of bands.
     """
     tiles, unknown = [], Counter()
-    with Raster(scene.image) as image, Raster(scene.label) as label:
+    with Raster(scene.image, cut.nodata) as image, Raster(scene.label) as label:
         info = image.info
+        bands = check_bands(info, cut.bands)[0]
         for window in windows:
             inside = window._replace(
                 height=min(window.height, info.height - window.row),
                 width=min(window.width, info.width - window.column),
             )
             try:
-                ids, odd = cut.labels.encode_known(label.read(inside))
+                ids, odd = cut.labels.encode_known(label.samples(inside))
             except LabelError as error:
                 raise DatasetError(f'{scene.label}: {error}') from None
             unknown.update(odd)
-            samples = image.read(inside)
-            missing = nodata_mask(samples, info.nodata)
+            stored = image.samples(inside, bands)
+            samples, missing = stored.values, stored.invalid
             labelled = ids if missing is None else np.where(missing, IGNORE, ids)
             if (labelled != IGNORE).mean() < cut.min_labelled:
                 continue
-            nodata = next((value for value in info.nodata if value is not None), None)
+            nodata = next((value for value in stored.nodata if value is not None), cut.nodata)
             if cut.scale is not None:
-                has_gaps = nodata is not None or samples.dtype.kind == 'f'
+                has_gaps = info.may_have_gaps or cut.nodata is not None
                 samples = _scaled(samples, cut.scale, missing, has_gaps)
                 nodata = 0 if has_gaps else None
-            pixels, totals, squares = band_sums(samples, (nodata,) * len(samples))
+            pixels, totals, squares = band_sums(samples, missing)
             counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(cut.classes)]
             paths = [out / path for path in tile_paths(scene.name, window.row, window.column)]
-            samples, ids = _padded(samples, cut.size, 0), _padded(ids[None], cut.size, IGNORE)
+            samples, ids = _padded(samples, cut.size, 0), _padded(labelled[None], cut.size, IGNORE)
+            valid = None
+            if not _told_by_nodata(samples, nodata, missing):
+                valid = _padded(~missing[None], cut.size, 0)[0]
             write_raster(
                 paths[0],
                 samples,
                 names=cut.bands,
                 nodata=nodata,
-                crs=info.crs,
-                transform=_moved(info.transform, window),
+                valid=valid,
+                georeference=info.georeference.moved(window.row, window.column),
             )
             write_raster(paths[1], ids, palette=cut.palette)
             sums = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
@@ -264,17 +276,15 @@ def _scaled(
     return scaled.astype(np.uint8)
 
 
+def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray | None) -> bool:
+    """Return whether a tile's nodata value alone says which pixels are invalid."""
+    if invalid is None:
+        return True
+    rows, columns = invalid.shape
+    told = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
+    return told is not None and bool((told == invalid).all())
+
+
 def _padded(samples: np.ndarray, size: int, value: int) -> np.ndarray:
     rows, columns = size - samples.shape[1], size - samples.shape[2]
     return np.pad(samples, ((0, 0), (0, rows), (0, columns)), constant_values=value)
-
-
-def _moved(transform: tuple[float, ...] | None, window: Window) -> tuple[float, ...] | None:
-    """The geotransform of a window: the origin moves along both axes."""
-    if transform is None:
-        return None
-    x, dx, skew_x, y, skew_y, dy = transform
-    return (
-        x + window.column * dx + window.row * skew_x, dx, skew_x,
-        y + window.column * skew_y + window.row * dy, skew_y, dy,
-    )  # fmt: skip

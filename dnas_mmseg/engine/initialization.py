@@ -10,8 +10,8 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from dnas_mmseg.bands import RGB, band_names
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import RGB, band_names
 
 
 def adapt_input_conv(

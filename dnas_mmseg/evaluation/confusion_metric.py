@@ -41,7 +41,8 @@ class ConfusionMetric(BaseMetric):
         """Count the pixels of a batch."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            prediction = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
+            # Of binary heads mmseg makes it a floating-point mask.
+            prediction = sample['pred_sem_seg']['data'].squeeze(0).long().cpu().numpy()
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
             place = tile_place(sample.get('img_path') or '') if self.by_scene else None
             scene = None if place is None else place[0]

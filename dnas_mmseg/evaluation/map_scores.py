@@ -47,8 +47,8 @@ def count_map(
         max_unknown: Share of the pixels that may have unknown label values.
 
     Raises:
-        DatasetError: The sizes differ, a value of the map is no class, or more label values are
-            unknown.
+        DatasetError: Sizes or places differ, a value of the map is no class, or more label values
+            are unknown.
     """
     n = labels.num_classes
     matrix, unmapped, unknown = np.zeros((n, n), np.int64), 0, Counter()
@@ -56,11 +56,17 @@ def count_map(
         shape = predicted.info.shape
         if truth.info.shape != shape:
             raise DatasetError(f'{label}: label of {truth.info.shape} for a map of {shape}')
+        apart = predicted.info.georeference.differs_from(truth.info.georeference)
+        if apart:
+            raise DatasetError(
+                f'{label}: by its georeference {apart} from the map {prediction}. Cut it to the '
+                'map, or correct its georeference'
+            )
         for row in range(0, shape[0], _ROWS):
             window = Window(row, 0, min(_ROWS, shape[0] - row), shape[1])
             classes = predicted.read(window)[0]
             try:
-                ids, odd_labels = labels.encode_known(truth.read(window))
+                ids, odd_labels = labels.encode_known(truth.samples(window))
             except LabelError as error:
                 raise DatasetError(f'{label}: {error}') from None
             unknown.update(odd_labels)

@@ -13,7 +13,7 @@ from .backbones import (
 from .data_preprocessors import MultiBandDataPreProcessor
 from .decode_heads import AutoDeepLabHead, AutoDeepLabSearchHead, DNASHead
 from .deployment import switch_to_deploy
-from .losses import LabelledCrossEntropyLoss
+from .losses import LabelledCrossEntropyLoss, LabelledDiceLoss
 from .segmentors import SearchedEncoderDecoder
 from .supernet import Supernet
 
@@ -30,6 +30,7 @@ __all__ = [
     'DenseNAS',
     'DenseNASSupernet',
     'LabelledCrossEntropyLoss',
+    'LabelledDiceLoss',
     'MultiBandDataPreProcessor',
     'SearchedEncoderDecoder',
     'Supernet',

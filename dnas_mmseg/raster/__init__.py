@@ -1,22 +1,24 @@
 """The only place that knows GDAL: exact reading whatever the tags, windows, atomic writing."""
 
 from ._gdal import RasterError, block_cache
-from .bands import RGB, band_names
+from .georeference import GeoReference
 from .polygons import write_polygons
-from .reading import Raster, RasterInfo, Window, nodata_mask, read_raster
+from .reading import Raster, RasterInfo, Window, is_virtual, raster_stem, read_raster
 from .strips import write_strips
+from .validity import Samples
 from .writing import GDAL_TYPES, write_raster
 
 __all__ = [
     'GDAL_TYPES',
-    'RGB',
+    'GeoReference',
     'Raster',
     'RasterError',
     'RasterInfo',
+    'Samples',
     'Window',
-    'band_names',
     'block_cache',
-    'nodata_mask',
+    'is_virtual',
+    'raster_stem',
     'read_raster',
     'write_polygons',
     'write_raster',

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from dnas_mmseg.bands import ALPHA, described_bands
+
 from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
+from .georeference import GeoReference
+from .validity import Samples
+
+_COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
 
 
 class Window(NamedTuple):
@@ -26,48 +34,92 @@ class RasterInfo:
     """What a raster is, without its samples.
 
     Attributes:
-        path: The file.
+        path: The file, or what GDAL opens.
         height, width: Size in pixels.
-        bands: Number of bands.
-        dtype: numpy name of the sample type; it is the same for all bands.
-        names: Band descriptions in lower case, in file order; empty where any is missing.
+        dtypes: numpy name of each band's sample type.
+        descriptions: What each band's description says (:func:`described_bands`), ``''`` where it
+            says nothing.
+        colours: What each band's colour interpretation says: ``'red'``, ``'green'``, ``'blue'``,
+            ``'nir'`` (GDAL 3.10 and later), ``'alpha'``, or ``''``.
         nodata: Nodata value of each band, None where a band has none.
-        crs: Coordinate reference system as WKT; empty where there is none.
-        transform: GDAL's affine geotransform, None where there is none.
+        has_mask: Whether the file has a mask of its own (internal or ``.msk``).
+        georeference: Where it lies.
     """
 
     path: str
     height: int
     width: int
-    bands: int
-    dtype: str
-    names: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    colours: tuple[str, ...]
     nodata: tuple[float | None, ...]
-    crs: str
-    transform: tuple[float, ...] | None
+    has_mask: bool
+    georeference: GeoReference
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width)."""
         return self.height, self.width
 
+    @property
+    def bands(self) -> int:
+        """Number of bands, alpha included."""
+        return len(self.dtypes)
+
+    @property
+    def dtype(self) -> str:
+        """numpy name of the type that holds the samples of all bands but alpha."""
+        return self.dtype_of([i for i, name in enumerate(self.told) if name != ALPHA])
+
+    def dtype_of(self, bands: Sequence[int]) -> str:
+        """Return numpy's name of the type that holds the samples of some bands."""
+        return np.result_type(*(self.dtypes[i] for i in bands or range(self.bands))).name
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the file says of each band, ``''`` where it says nothing.
+
+        A description counts more than a colour: GDAL tags four bands as red, green, blue and alpha
+        whatever they are, unless it is told otherwise.
+        """
+        return tuple(d or c for d, c in zip(self.descriptions, self.colours, strict=True))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bands but alpha, in file order; empty where any has none."""
+        names = tuple(name for name in self.told if name != ALPHA)
+        return names if all(names) else ()
+
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether anything in the file can make a pixel invalid."""
+        return (
+            self.has_mask
+            or ALPHA in self.told
+            or any(value is not None for value in self.nodata)
+            or any(np.dtype(name).kind == 'f' for name in self.dtypes)
+        )
+
 
 class Raster:
-    """A raster file open for reading.
+    """A raster open for reading.
 
     The handle is opened on first use in each process: a GDAL handle must not cross a fork, so a
     reader made in the main process and used in a worker opens the file again there.
 
     Args:
-        path: Any raster GDAL reads. TIFFs tagged CMYK, YCbCr or palette are read without colour
+        path: Anything GDAL reads: a file, ``/vsizip/...``, ``/vsicurl/...``,
+            ``NETCDF:"x.nc":name``. TIFFs tagged CMYK, YCbCr or palette are read without colour
             conversion, so the samples are those that were written.
+        nodata: A value that is nodata beside what the file declares.
 
     Raises:
         RasterError: From every method, where the file is missing, truncated or no raster.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, nodata: float | None = None) -> None:
         self.path = os.fspath(path)
+        self.nodata = nodata
         self._handle = None
         self._process: int | None = None
 
@@ -78,74 +130,120 @@ class Raster:
         self._handle = None
 
     def __getstate__(self) -> dict:
-        return {'path': self.path, '_handle': None, '_process': None}
+        return {**self.__dict__, '_handle': None, '_process': None}
 
     @property
     def info(self) -> RasterInfo:
-        """Size, type, band names, nodata and georeference."""
+        """Size, types, what is said of the bands, nodata and georeference."""
         dataset = self._dataset()
         bands = [dataset.GetRasterBand(i + 1) for i in range(dataset.RasterCount)]
-        types = {gdal.GetDataTypeName(band.DataType) for band in bands}
-        if len(types) != 1:
-            raise RasterError(f'{self.path}: bands of different types ({", ".join(sorted(types))})')
-        names = tuple(band.GetDescription().strip().lower() for band in bands)
         return RasterInfo(
             path=self.path,
             height=dataset.RasterYSize,
             width=dataset.RasterXSize,
-            bands=dataset.RasterCount,
-            dtype=_numpy_type(bands[0], self.path),
-            names=names if all(names) else (),
+            dtypes=tuple(_numpy_type(band, self.path) for band in bands),
+            descriptions=described_bands([band.GetDescription() for band in bands]),
+            colours=tuple(
+                _COLOURS.get(gdal.GetColorInterpretationName(band.GetColorInterpretation()), '')
+                for band in bands
+            ),
             nodata=tuple(band.GetNoDataValue() for band in bands),
-            crs=dataset.GetProjection(),
-            transform=dataset.GetGeoTransform(can_return_null=True),
+            has_mask=any(band.GetMaskFlags() == gdal.GMF_PER_DATASET for band in bands),
+            georeference=GeoReference.read(dataset),
         )
 
-    def read(self, window: Window | None = None) -> np.ndarray:
-        """Samples of all bands.
+    def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> np.ndarray:
+        """Read samples as they are stored.
 
         Args:
             window: What to read; the whole raster where it is None.
+            bands: Which bands, from 0; all by default, alpha too.
 
         Returns:
-            Array of shape (bands, height, width) in the stored dtype.
+            Array of shape (bands, height, width), in the stored dtype; where the bands' differ, in
+            the one that holds them all.
         """
-        dataset = self._dataset()
-        where = {}
-        if window is not None:
-            row, column, height, width = window
-            inside = row >= 0 and column >= 0 and height > 0 and width > 0
-            inside &= row + height <= dataset.RasterYSize and column + width <= dataset.RasterXSize
-            if not inside:
-                raise RasterError(
-                    f'{self.path}: {window} does not lie in {dataset.RasterYSize} rows x '
-                    f'{dataset.RasterXSize} columns'
-                )
-            where = {'xoff': column, 'yoff': row, 'xsize': width, 'ysize': height}
-        return self._read_array(f' at {window}' if window else '', **where)
+        return self._read_bands(bands, self._place(window), f' at {window}' if window else '')
 
-    def thumbnail(self, side: int) -> np.ndarray:
-        """Samples of all bands at a lower resolution, from overviews where there are any.
+    def samples(
+        self,
+        window: Window | None = None,
+        bands: Sequence[int] | None = None,
+        side: int | None = None,
+    ) -> Samples:
+        """Read samples together with which of them are valid.
 
         Args:
-            side: Of the longer side, in pixels; a smaller raster stays as it is.
-
-        Returns:
-            Array of shape (bands, height, width) in the stored dtype.
-
-        Raises:
-            RasterError: The samples cannot be read.
+            window: What to read; the whole raster where it is None.
+            bands: Which bands, from 0; by default all but alpha. An alpha band that is asked for is
+                a band like others, and masks nothing.
+            side: Read the whole at a lower resolution, from overviews where there are any: pixels
+                of the longer side; a smaller raster stays as it is.
         """
+        info = self.info
+        alpha = [i for i, name in enumerate(info.told) if name == ALPHA]
+        if bands is None:
+            bands = [i for i in range(info.bands) if i not in alpha]
+        bands = list(bands)
+        masking = [i for i in alpha if i not in bands]
+        where = self._place(window) if side is None else self._scaled(side)
+        text = f' at {window}' if window else ''
+        outside = None
+        if info.has_mask:
+            outside = self._read(self._dataset().GetRasterBand(1).GetMaskBand(), where, text) == 0
+        for i in masking:
+            transparent = self._read_bands([i], where, text)[0] == 0
+            outside = transparent if outside is None else outside | transparent
+        nodata = tuple(info.nodata[i] for i in bands)
+        kept = tuple(place for place, i in enumerate(bands) if i in alpha)
+        values = self._read_bands(bands, where, text)
+        return Samples(values, nodata, outside, self.nodata, kept)
+
+    def _place(self, window: Window | None) -> dict[str, int]:
+        """GDAL's words for a window."""
+        if window is None:
+            return {}
+        dataset = self._dataset()
+        row, column, height, width = window
+        inside = row >= 0 and column >= 0 and height > 0 and width > 0
+        inside &= row + height <= dataset.RasterYSize and column + width <= dataset.RasterXSize
+        if not inside:
+            raise RasterError(
+                f'{self.path}: {window} does not lie in {dataset.RasterYSize} rows x '
+                f'{dataset.RasterXSize} columns'
+            )
+        return {'xoff': column, 'yoff': row, 'xsize': width, 'ysize': height}
+
+    def _scaled(self, side: int) -> dict[str, int]:
         dataset = self._dataset()
         height, width = dataset.RasterYSize, dataset.RasterXSize
         factor = min(1, side / max(height, width))
-        size = [max(1, round(factor * length)) for length in (width, height)]
-        return self._read_array('', buf_xsize=size[0], buf_ysize=size[1])
+        sizes = [max(1, round(factor * length)) for length in (width, height)]
+        return {'buf_xsize': sizes[0], 'buf_ysize': sizes[1]}
 
-    def _read_array(self, place: str, **where: int) -> np.ndarray:
+    def _read_bands(
+        self, bands: Sequence[int] | None, where: dict[str, int], place: str
+    ) -> np.ndarray:
+        dataset = self._dataset()
+        chosen = [i + 1 for i in (range(dataset.RasterCount) if bands is None else bands)]
+        types = {_numpy_type(dataset.GetRasterBand(i), self.path) for i in chosen}
+        if len(types) == 1:
+            # One call: of files that keep a pixel's bands together, a call a band decodes all of
+            # them each time.
+            samples = self._read(dataset, {**where, 'band_list': chosen}, place)
+            return samples if samples.ndim == 3 else samples[None]
+        parts = [self._read(dataset.GetRasterBand(i), where, place) for i in chosen]
+        return np.stack([part.astype(np.result_type(*types), copy=False) for part in parts])
+
+    def _read(self, source: gdal.Dataset | gdal.Band, where: dict, place: str) -> np.ndarray:
+        """Read from a file or one of its bands."""
+        words = dict(where)
+        if isinstance(source, gdal.Band):
+            names = {'xsize': 'win_xsize', 'ysize': 'win_ysize'}
+            words = {names.get(key, key): value for key, value in where.items()}
         try:
             with gdal_exceptions():
-                samples = self._dataset().ReadAsArray(**where)
+                samples = source.ReadAsArray(**words)
         except RuntimeError as error:
             samples, reason = None, str(error)
         else:
@@ -155,65 +253,74 @@ class Raster:
                 f'{self.path}: samples{place} cannot be read; the file is truncated or damaged '
                 f'({reason})'
             )
-        return samples if samples.ndim == 3 else samples[None]
+        return samples
 
-    def _dataset(self):
+    def _dataset(self) -> gdal.Dataset:
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = _open(self.path), os.getpid()
         return self._handle
 
 
 def read_raster(path: str | os.PathLike) -> np.ndarray:
-    """All samples of a raster, shape (bands, height, width); see :class:`Raster`."""
+    """Read all samples of a raster, shape (bands, height, width); see :class:`Raster`."""
     with Raster(path) as raster:
         return raster.read()
 
 
-def nodata_mask(samples: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarray | None:
-    """Pixels without data.
+def is_virtual(path: str | os.PathLike) -> bool:
+    """Return whether a path is GDAL's own, so that the disk cannot say whether it is there."""
+    text = os.fspath(path)
+    # Two letters at least: C:\\scene.tif is a path of Windows.
+    return text.startswith('/vsi') or re.match(r'[A-Za-z]\w+:', text) is not None
 
-    A pixel has no data where every band that declares a nodata value holds it (a single band may
-    hold 0 on water or in shadow), or where any band is NaN.
 
-    Args:
-        samples: Shape (bands, height, width).
-        nodata: One value a band, None where a band declares none.
+def raster_stem(path: str | os.PathLike) -> str:
+    """Return the name that files made from a raster get: its file's without the suffix.
 
-    Returns:
-        Boolean (height, width), or None where nothing is missing.
+    Of GDAL's own names, ``NETCDF:"x.nc":B1`` for instance, it is the letters, digits, dots and
+    hyphens behind the last slash: ``x.nc_B1``.
     """
-    mask = np.zeros(samples.shape[1:], bool)
-    declared = [
-        (band, value)
-        for band, value in zip(samples, nodata, strict=True)
-        if value is not None and not np.isnan(value)
-    ]
-    if declared:
-        mask |= np.logical_and.reduce([band == value for band, value in declared])
-    if np.issubdtype(samples.dtype, np.floating):
-        mask |= np.isnan(samples).any(0)
-    return mask if mask.any() else None
+    text = os.fspath(path)
+    if not is_virtual(text) or text.startswith('/vsi'):
+        return Path(text).stem
+    behind = re.split(r'[\\/]', text.partition(':')[2])[-1]
+    return '_'.join(re.findall(r'[\w.-]+', behind))
 
 
-def _open(path: str):
-    if not os.path.exists(path):
-        raise RasterError(f'{path}: no such file')
+def _open(path: str) -> gdal.Dataset:
     try:
         with gdal_exceptions():
             driver = gdal.IdentifyDriver(path)
             # A plain open hands CMYK and other tagged TIFFs through a conversion to RGBA.
-            raw = driver is not None and driver.ShortName in ('GTiff', 'COG')
+            is_tiff = driver is not None and driver.ShortName in ('GTiff', 'COG')
+            raw = is_tiff and not path.startswith('GTIFF_')
             dataset = gdal.Open(f'GTIFF_RAW:{path}' if raw else path)
     except RuntimeError as error:
-        reason = 'it is empty' if Path(path).stat().st_size == 0 else str(error)
+        stat = gdal.VSIStatL(path)
+        if stat is None and not (is_virtual(path) and not path.startswith('/vsi')):
+            raise RasterError(f'{path}: no such file') from None
+        reason = 'it is empty' if stat is not None and stat.size == 0 else str(error)
         raise RasterError(f'{path}: not a raster that GDAL can open ({reason})') from None
     if dataset is None or not dataset.RasterCount:
+        inside = [name for name, _ in dataset.GetSubDatasets()] if dataset is not None else []
+        if inside:
+            more = f' and {len(inside) - 8} more' if len(inside) > 8 else ''
+            raise RasterError(
+                f'{path}: a container of several rasters; name one of them: '
+                f'{", ".join(inside[:8])}{more}'
+            )
         raise RasterError(f'{path}: holds no raster bands')
     return dataset
 
 
-def _numpy_type(band, path: str) -> str:
+def _numpy_type(band: gdal.Band, path: str) -> str:
     code = gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType)
+    name = gdal.GetDataTypeName(band.DataType)
     if code is None:
-        raise RasterError(f'{path}: sample type {gdal.GetDataTypeName(band.DataType)} is not known')
+        raise RasterError(f'{path}: sample type {name} is not known')
+    if np.dtype(code).kind == 'c':
+        raise RasterError(
+            f'{path}: complex samples ({name}): write amplitude, or real and imaginary part, as '
+            'bands of their own'
+        )
     return np.dtype(code).name

@@ -12,6 +12,7 @@ import numpy as np
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
+from .georeference import GeoReference
 from .writing import GDAL_TYPES, describe_bands
 
 _PLAIN = ('TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER', 'INTERLEAVE=BAND')
@@ -26,8 +27,7 @@ def write_strips(
     names: Sequence[str] = ('',),
     dtype: str = 'uint8',
     nodata: float | None = None,
-    crs: str = '',
-    transform: Sequence[float] | None = None,
+    georeference: GeoReference = GeoReference(),  # noqa: B008  immutable
     palette: Sequence[Sequence[int]] | None = None,
     metadata: Mapping[str, str] | None = None,
     resampling: str = 'NEAREST',
@@ -43,8 +43,7 @@ def write_strips(
         names: Description of each band, which also says how many there are.
         dtype: numpy name of the sample type.
         nodata: Nodata value of all bands.
-        crs: Coordinate reference system as WKT.
-        transform: GDAL's affine geotransform.
+        georeference: Where it lies.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
         metadata: Items of the file's metadata.
         resampling: How overviews are made: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
@@ -55,9 +54,11 @@ def write_strips(
     Raises:
         RasterError: The file cannot be written.
     """
+    inside: BaseException | None = None
     try:
         with atomic_path(path) as final:
             plain = final.with_name(f'{final.name}.strips')
+            dataset = None
             try:
                 with gdal_exceptions():
                     dataset = gdal.GetDriverByName('GTiff').Create(
@@ -66,17 +67,21 @@ def write_strips(
                     describe_bands(dataset, nodata, palette)
                     for i, name in enumerate(names):
                         dataset.GetRasterBand(i + 1).SetDescription(name)
-                    if transform is not None:
-                        dataset.SetGeoTransform(list(transform))
-                    if crs:
-                        dataset.SetProjection(crs)
+                    georeference.write(dataset)
                     dataset.SetMetadata(dict(metadata or {}))
 
                 def write(row: int, samples: np.ndarray) -> None:
-                    with gdal_exceptions():
-                        dataset.WriteArray(np.ascontiguousarray(samples), 0, row)
+                    try:
+                        with gdal_exceptions():
+                            dataset.WriteArray(np.ascontiguousarray(samples), 0, row)
+                    except RuntimeError as error:
+                        raise _named(path, error) from error
 
-                yield write
+                try:
+                    yield write
+                except BaseException as error:
+                    inside = error
+                    raise
                 with gdal_exceptions():
                     gdal.ErrorReset()
                     dataset.FlushCache()
@@ -89,10 +94,15 @@ def write_strips(
                 dataset = None
                 for leftover in final.parent.glob(f'{final.name}.*'):
                     leftover.unlink()
-    except RasterError:
-        raise
     except (RuntimeError, OSError) as error:
-        raise RasterError(f'{path}: cannot be written ({error})') from error
+        # What fails between two strips, in the network for instance, keeps its own words.
+        if error is inside:
+            raise
+        raise _named(path, error) from error
+
+
+def _named(path: str | os.PathLike, error: Exception) -> RasterError:
+    return RasterError(f'{path}: cannot be written ({error})')
 
 
 def _optimise(dataset, path: Path, resampling: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
+from .georeference import GeoReference
 
 GDAL_TYPES = {
     'uint8': gdal.GDT_Byte,
@@ -27,8 +28,8 @@ def write_raster(
     *,
     names: Sequence[str] = (),
     nodata: float | None = None,
-    crs: str = '',
-    transform: Sequence[float] | None = None,
+    valid: np.ndarray | None = None,
+    georeference: GeoReference = GeoReference(),  # noqa: B008  immutable
     palette: Sequence[Sequence[int]] | None = None,
     options: Sequence[str] = _TIFF,
 ) -> None:
@@ -39,8 +40,8 @@ def write_raster(
         samples: (bands, height, width) or (height, width); uint8, uint16, int16 or float32.
         names: Band descriptions (GeoTIFF).
         nodata: Nodata value of all bands.
-        crs: Coordinate reference system as WKT (GeoTIFF).
-        transform: GDAL's affine geotransform (GeoTIFF).
+        valid: Boolean (height, width): a mask of its own in the file (GeoTIFF).
+        georeference: Where it lies (GeoTIFF).
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
         options: GDAL's creation options (GeoTIFF). The default marks no band as alpha or colour.
 
@@ -58,7 +59,9 @@ def write_raster(
             if Path(path).suffix.lower() == '.png':
                 _write_png(temporary, samples, nodata, palette)
             else:
-                _write_tiff(temporary, samples, nodata, palette, names, crs, transform, options)
+                _write_tiff(
+                    temporary, samples, nodata, palette, names, valid, georeference, options
+                )
             # Closing a file writes the rest of it, and reports a full disk in this way only.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
@@ -66,16 +69,22 @@ def write_raster(
         raise RasterError(f'{path}: cannot be written ({error})') from error
 
 
-def _write_tiff(path: Path, samples, nodata, palette, names, crs, transform, options) -> None:
+def _write_tiff(
+    path: Path, samples, nodata, palette, names, valid, georeference: GeoReference, options
+) -> None:
     """The file is closed when this returns."""
     dataset = _create('GTiff', str(path), samples, options)
     describe_bands(dataset, nodata, palette)
     for i, name in enumerate(names):
         dataset.GetRasterBand(i + 1).SetDescription(name)
-    if transform is not None:
-        dataset.SetGeoTransform(list(transform))
-    if crs:
-        dataset.SetProjection(crs)
+    georeference.write(dataset)
+    if valid is not None:
+        before = gdal.GetConfigOption('GDAL_TIFF_INTERNAL_MASK')
+        gdal.SetConfigOption('GDAL_TIFF_INTERNAL_MASK', 'YES')
+        dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+        gdal.SetConfigOption('GDAL_TIFF_INTERNAL_MASK', before)
+        mask = dataset.GetRasterBand(1).GetMaskBand()
+        mask.WriteArray(np.where(valid, 255, 0).astype(np.uint8))
     _write_samples(dataset, samples)
 
 

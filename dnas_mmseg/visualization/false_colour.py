@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dnas_mmseg.raster import RGB
+from dnas_mmseg.bands import RGB
 
 COLOUR_INFRARED = ('nir', 'red', 'green')
 
@@ -35,10 +35,14 @@ def false_colour(
         percentiles: Each band shown is stretched between these.
 
     Returns:
-        uint8 (H, W, 3). Missing samples (NaN) are black.
+        uint8 (H, W, 3). Pixels with a sample that is not finite are black.
     """
     shown = image[..., display_bands(bands, image.shape[2])].astype(np.float32)
-    low, high = np.nanpercentile(shown, percentiles, axis=(0, 1))
+    recorded = np.isfinite(shown).all(2)
+    if not recorded.any():
+        return np.zeros(shown.shape, np.uint8)
+    low, high = np.percentile(shown[recorded], percentiles, axis=0)
+    shown[~recorded] = np.nan
     stretched = (shown - low) / np.maximum(high - low, 1e-6)
     return (np.nan_to_num(stretched).clip(0, 1) * 255).round().astype(np.uint8)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
-from dnas_mmseg.raster import Raster, nodata_mask
+from dnas_mmseg.raster import Raster
 
 from .comparison import save_pictures
 from .false_colour import class_colours, false_colour
@@ -19,6 +17,8 @@ def save_quick_look(
     class_map: str | os.PathLike,
     *,
     bands: Sequence[str],
+    index: Sequence[int] | None = None,
+    nodata: float | None = None,
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     side: int = 1000,
@@ -29,25 +29,25 @@ def save_quick_look(
         path: The file.
         scene: Any raster.
         class_map: Its map, train ids.
-        bands: Names of the scene's bands, in file order; empty where they are not known.
+        bands: Names of the bands that are shown; empty where they are not known.
+        index: Which of the scene's bands these are, from 0; all but alpha by default.
+        nodata: A value that is nodata beside what the scene declares.
         classes, palette: Names and colours, in train-id order.
         side: Of the longer side of each picture, in pixels.
     """
-    with Raster(scene) as raster:
-        samples, nodata = raster.thumbnail(side), raster.info.nodata
+    with Raster(scene, nodata) as raster:
+        samples = raster.samples(bands=index, side=side)
     with Raster(class_map) as raster:
-        ids = raster.thumbnail(side)[0]
-    missing = nodata_mask(samples, nodata)
-    if missing is not None:  # it must not stretch the colours
-        samples = samples.astype(np.float32)
-        samples[:, missing] = np.nan
-    image = false_colour(samples.transpose(1, 2, 0), bands)
+        ids = raster.samples(side=side).values[0]
+    missing = samples.invalid
+    # Where nothing was recorded must not stretch the colours.
+    image = false_colour(samples.without_invalid().transpose(1, 2, 0), bands)
     if missing is not None:
         image[missing] = 255
     save_pictures(
         path,
         [[image, class_colours(ids, palette)]],
-        headings=(os.path.basename(scene), 'map'),
+        headings=(os.path.basename(os.fspath(scene)), 'map'),
         classes=classes,
         palette=palette,
         inches=side / 110,

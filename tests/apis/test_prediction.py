@@ -12,8 +12,9 @@ from mmseg.registry import MODELS
 from osgeo import ogr
 
 from dnas_mmseg.apis.checkpoint_conversion import CheckpointError
-from dnas_mmseg.apis.prediction import choose_bands, load_segmentor, predict_scenes
+from dnas_mmseg.apis.prediction import load_segmentor, predict_scenes
 from dnas_mmseg.apis.scene_prediction import Tiling
+from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, read_raster, write_raster
@@ -92,30 +93,34 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
         (('red', 'green', 'blue', 'swir'), 4, None, 'the model takes nir, red, green, blue; the'),
         ((), 3, None, '3 bands without names'),
         ((), 4, ('red', 'green'), 'has 4 bands, but 2 are named'),
-        (BANDS, 4, ('a', 'b', 'c', 'd'), 'say what they are, in file order .`bands`.'),
+        (BANDS, 4, ('a', 'x', 'c', 'd'), 'the bands are given as a, x, c, d, without nir'),
     ],
 )
 def test_bands_that_do_not_fit(tmp_path, names, count, given, message):
     write_raster(tmp_path / 's.tif', np.zeros((count, 8, 8), np.uint8), names=names)
     with Raster(tmp_path / 's.tif') as raster, pytest.raises(UserError, match=message):
-        choose_bands(raster.info, BANDS, given)
+        choose_bands('s.tif', raster.info.told, BANDS, given or ())
 
 
 def test_names_that_tell_nothing_are_passed_over(tmp_path):
     names = [f'Band {i}' for i in range(1, 5)]
     write_raster(tmp_path / 's.tif', np.zeros((4, 8, 8), np.uint8), names=names)
     with Raster(tmp_path / 's.tif') as raster:
-        assert choose_bands(raster.info, BANDS) == [0, 1, 2, 3]
-        assert choose_bands(raster.info, ()) == [0, 1, 2, 3]
+        told = raster.info.told
+    choice = choose_bands('s.tif', told, BANDS)
+    assert choice.index == (0, 1, 2, 3)
+    assert choice.notes == (
+        's.tif does not say which band is which: taken as nir, red, green, blue, in this order',
+    )
+    assert choose_bands('s.tif', told) == ((0, 1, 2, 3), (), ())
 
 
 def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):
     config = Config.fromfile(str(trained[0]))
     model = load_segmentor(config, trained[1], 'cpu')
     (a,) = scenes(tmp_path / 'in', rng, 'a')
-    (twin,) = scenes(tmp_path / 'other', rng, 'a')
-    with pytest.raises(UserError, match='would have the same map'):
-        predict_scenes(model, [a, twin], tmp_path / 'out')
+    with pytest.raises(UserError, match='is given twice'):
+        predict_scenes(model, [a, a], tmp_path / 'out')
     with pytest.raises(UserError, match='its map would overwrite it'):
         predict_scenes(model, [a], tmp_path / 'in')
     with pytest.raises(UserError, match='shard 3/2'):

@@ -8,7 +8,7 @@ from dnas_mmseg.apis.scene_prediction import Tiling, blending_weights, predict_s
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import MultiBandDataPreProcessor
-from dnas_mmseg.raster import Raster, RasterError, read_raster, write_raster
+from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
 
 FACTS = dict(classes=CLASSES, palette=PALETTE)
 
@@ -90,7 +90,8 @@ def test_georeference_colours_names_overviews_and_nodata_go_along(model, tmp_pat
     samples = rng.integers(1, 255, (4, 700, 600)).astype(np.uint8)
     samples[:, 10:20, 30:50] = 0
     transform = (5e5, 4.0, 0.0, 3e6, 0.0, -4.0)
-    write_raster(tmp_path / 's.tif', samples, crs=utm(), transform=transform, nodata=0)
+    place = GeoReference(utm(), transform=transform)
+    write_raster(tmp_path / 's.tif', samples, georeference=place, nodata=0)
     steps = []
     notes = predict_scene(
         model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(256, 64), confidence=True,
@@ -100,8 +101,8 @@ def test_georeference_colours_names_overviews_and_nodata_go_along(model, tmp_pat
     assert steps[-1] == (12, 12)
     with Raster(tmp_path / 'm.tif') as raster:
         info = raster.info
-    assert (info.dtype, info.bands, info.transform) == ('uint8', 1, transform)
-    assert 'UTM zone 50N' in info.crs
+    assert (info.dtype, info.bands, info.georeference.transform) == ('uint8', 1, transform)
+    assert 'UTM zone 50N' in info.georeference.crs
     classes = read_raster(tmp_path / 'm.tif')[0]
     missing = classes == 255
     assert missing[10:20, 30:50].all()
@@ -133,7 +134,8 @@ def test_bands_are_chosen_and_counted(model, tmp_path, rng):
 
 def test_a_block_that_cannot_be_read(model, tmp_path, rng):
     samples = rng.integers(1, 4, (4, 600, 300)).astype(np.uint8)
-    write_raster(tmp_path / 's.tif', samples, options=('TILED=YES', 'COMPRESS=DEFLATE'))
+    options = ('PHOTOMETRIC=MINISBLACK', 'TILED=YES', 'COMPRESS=DEFLATE')
+    write_raster(tmp_path / 's.tif', samples, options=options)
     content = bytearray((tmp_path / 's.tif').read_bytes())
     middle = len(content) // 2
     content[middle : middle + 3000] = rng.bytes(3000)

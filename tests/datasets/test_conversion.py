@@ -35,7 +35,8 @@ def content(root):
 
 def test_a_data_root_says_what_its_tiles_are(splits, tmp_path):
     description, notes = convert_scenes(splits, tmp_path / 'out', CUT)
-    assert not notes
+    assert len(notes) == 1
+    assert 'does not name its bands: they are nir, red, green, blue' in notes[0]
     dataset = GID5Dataset(data_root=str(tmp_path / 'out'), ann_file='train.txt', check_files=27)
     assert len(dataset) == 3 * 9
     images = np.stack([read_raster(image) for image, _ in dataset.pairs])
@@ -96,8 +97,8 @@ def test_unknown_colours_above_a_share_stop_it(splits, tmp_path):
     colours[:, 50, 3:11] = np.array([[1], [2], [3]], np.uint8)  # 8 of 9216 pixels
     write_raster(label, colours)
     _, notes = convert_scenes(splits, tmp_path / 'a', CUT)
-    assert len(notes) == 1
-    assert '1 unknown label values count as unlabelled: (1, 2, 3) (' in notes[0]
+    assert len(notes) == 2
+    assert '1 unknown label values count as unlabelled: (1, 2, 3) (' in notes[1]
     with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(.*pixels\).*max_unknown = 0.0005'):
         convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.0005)
     assert not (tmp_path / 'b/train.txt').exists()

@@ -5,7 +5,7 @@ from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.datasets.scenes import Scene
 from dnas_mmseg.datasets.tiling import Cut, check_scene, cut_windows, tile_windows
-from dnas_mmseg.raster import Raster, Window, read_raster, write_raster
+from dnas_mmseg.raster import GeoReference, Raster, Window, read_raster, write_raster
 
 
 def a_cut(**changes):
@@ -35,8 +35,8 @@ def test_a_gid5_scene_has_210_tiles_that_cover_it():
 
 
 def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
-    transform = (5e5, 4.0, 0.0, 3e6, 0.0, -4.0)
-    samples, ids, scene = a_scene(tmp_path, rng, transform=transform)
+    place = GeoReference(transform=(5e5, 4.0, 0.0, 3e6, 0.0, -4.0))
+    samples, ids, scene = a_scene(tmp_path, rng, georeference=place)
     (tile,), unknown = cut_windows(scene, [Window(16, 8, 32, 32)], a_cut(), tmp_path / 'out')
     assert tile.paths == ('images/s_16_8.tif', 'labels/s_16_8.png')
     assert not unknown
@@ -46,7 +46,7 @@ def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
         read_raster(tmp_path / 'out' / tile.paths[1])[0], ids[16:48, 8:40]
     )
     info = Raster(tmp_path / 'out' / tile.paths[0]).info
-    assert info.transform == (5e5 + 8 * 4, 4.0, 0.0, 3e6 - 16 * 4, 0.0, -4.0)
+    assert info.georeference.transform == (5e5 + 8 * 4, 4.0, 0.0, 3e6 - 16 * 4, 0.0, -4.0)
     assert info.names == BANDS
     assert tile.pixels == 32 * 32
     np.testing.assert_allclose(tile.totals, part.sum((1, 2), dtype=float))

@@ -40,7 +40,9 @@ def test_nodata_is_ignored_in_the_label(tmp_path, rng):
     expected = np.full((8, 8), 2)
     expected[:3] = 255
     np.testing.assert_array_equal(results['gt_seg_map'], expected)
-    np.testing.assert_array_equal(results['img'], samples.transpose(1, 2, 0))
+    stored = samples.transpose(1, 2, 0).astype(np.float32)
+    assert np.isnan(results['img'][:3]).all()
+    np.testing.assert_array_equal(results['img'][3:], stored[3:])
 
 
 def test_missing_float_samples_become_nan(tmp_path):

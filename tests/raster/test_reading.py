@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from osgeo import gdal
 
-from dnas_mmseg.raster import Raster, RasterError, Window, nodata_mask, read_raster, write_raster
+from dnas_mmseg.raster import GeoReference, Raster, RasterError, Window, read_raster, write_raster
 
 TYPES = {
     'uint8': gdal.GDT_Byte,
@@ -89,16 +89,18 @@ def test_palette_images_give_their_indices(tmp_path, samples):
 def test_info(tmp_path, samples):
     transform = (1000.0, 4.0, 0.0, 2000.0, 0.0, -4.0)
     path = tmp_path / 'a.tif'
-    write_raster(path, samples, names=('NIR', 'Red', 'x', 'y'), nodata=0, transform=transform)
+    place = GeoReference(transform=transform)
+    write_raster(path, samples, names=('NIR', 'Red', 'x', 'y'), nodata=0, georeference=place)
     with Raster(path) as raster:
         info = raster.info
     assert (info.shape, info.bands, info.dtype) == ((37, 53), 4, 'uint8')
     assert info.names == ('nir', 'red', 'x', 'y')
     assert info.nodata == (0, 0, 0, 0)
-    assert info.transform == transform
+    assert info.georeference == place
     write_plain(tmp_path / 'b.tif', samples)
     info = Raster(tmp_path / 'b.tif').info
-    assert (info.names, info.nodata, info.transform) == ((), (None,) * 4, None)
+    assert (info.nodata, info.georeference) == ((None,) * 4, GeoReference())
+    assert info.told == ('red', 'green', 'blue', 'alpha')  # as GDAL tags four bands unasked
 
 
 def test_windows(tmp_path, samples):
@@ -145,20 +147,10 @@ def test_errors_stay_inside(tmp_path):
     assert not gdal.GetUseExceptions()
 
 
-def test_nodata_is_where_every_declaring_band_holds_it():
-    samples = np.array([[[0, 0, 5]], [[0, 7, 5]]], np.uint8)
-    np.testing.assert_array_equal(nodata_mask(samples, (0, 0)), [[True, False, False]])
-    np.testing.assert_array_equal(nodata_mask(samples, (0, None)), [[True, True, False]])
-    assert nodata_mask(samples, (None, None)) is None
-    assert nodata_mask(samples, (9, 9)) is None
-    with_nan = np.array([[[np.nan, 1]], [[2, 2]]], np.float32)
-    np.testing.assert_array_equal(nodata_mask(with_nan, (float('nan'), None)), [[True, False]])
-
-
 def test_real_tiles(shared):
     info = Raster(shared / 'data/naip_rgbn/images/naip_13476.tif').info
     assert (info.bands, info.dtype, info.names) == (4, 'uint8', ('red', 'green', 'blue', 'nir'))
-    assert 'UTM zone 17N' in info.crs
+    assert 'UTM zone 17N' in info.georeference.crs
     assert Raster(shared / 'data/s2_uint16/images/s2_0011.tif').info.dtype == 'uint16'
 
 

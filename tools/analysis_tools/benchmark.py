@@ -18,15 +18,13 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 
-from dnas_mmseg.apis.command_line import load_config, progress_bars, user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, load_config, progress_bars, user_errors
 from dnas_mmseg.apis.comparison import Entry, Measurement, compare
 from dnas_mmseg.visualization import save_cost_report
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         'models', nargs='+', metavar='[NAME=]CONFIG[:CHECKPOINT]', help="default name: the config's"
     )

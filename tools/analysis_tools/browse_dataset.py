@@ -10,16 +10,28 @@ exits with 1 where something is wrong.
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import config_parser, load_config, user_errors
-from dnas_mmseg.datasets import class_weights, inspect_pairs, summarise
+from dnas_mmseg.apis.command_line import (
+    config_parser,
+    leaf_datasets,
+    load_config,
+    user_errors,
+)
+from dnas_mmseg.datasets import (
+    MultiBandSegDataset,
+    class_weights,
+    inspect_pairs,
+    multi_band_parts,
+    summarise,
+)
 from dnas_mmseg.visualization import save_samples
 
 
@@ -33,25 +45,34 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check(dataset, workers: int) -> bool:
-    """Print what is in the data set; whether all is well."""
-    pairs = dataset.pairs
-    reports = inspect_pairs(
-        pairs,
-        dataset.expected,
-        statistics=True,
-        workers=workers,
-        track=lambda reports: track(reports, description='checking', total=len(pairs)),
-    )
-    summary = summarise(reports, dataset.labels)
+def check(parts: list[MultiBandSegDataset], workers: int) -> bool:
+    """Print what is in the parts of a data set, summed up; return whether all is well."""
+    dataset, total = parts[0], sum(len(part.pairs) for part in parts)
+    with Progress() as progress:
+        task = progress.add_task('checking', total=total)
+
+        def track(reports):
+            for report in reports:
+                progress.advance(task)
+                yield report
+
+        reports = chain.from_iterable(
+            inspect_pairs(part.pairs, part.expected, statistics=True, workers=workers, track=track)
+            for part in parts
+        )
+        summary = summarise(reports, dataset.labels)
     sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in summary.sizes.items())
     print(f'{summary.files} pairs; sizes {sizes}; types {summary.dtypes}')
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
-    table = Table('class', 'share', 'weight', title=f'unlabelled: {100 * summary.unlabelled:.2f} %')
+    print(
+        f'invalid (nodata, masks, alpha, not finite): {100 * summary.invalid:.2f} % of the pixels'
+    )
+    title = f'of the valid pixels; unlabelled: {100 * summary.unlabelled:.2f} %'
+    table = Table('class', 'share', 'weight', title=title)
     for row in zip(dataset.file_classes, shares, class_weights(shares), strict=True):
         table.add_row(row[0], f'{100 * row[1]:.2f} %', f'{row[2]:g}')
     Console().print(table)
-    print(f'# paste into the config; bands: {", ".join(dataset.bands)}')
+    print(f'# paste into the config; bands: {", ".join(dataset.used_bands)}')
     print('model = dict(')
     if summary.mean is not None:
         print('    data_preprocessor=dict(')
@@ -61,6 +82,11 @@ def check(dataset, workers: int) -> bool:
     print('    # for rare classes, also what `tools/train.py --class-weights` sets:')
     print(f'    # decode_head=dict(loss_decode=dict(class_weight={class_weights(shares)})),')
     print(')')
+    never = [n for n, share in zip(dataset.file_classes, shares, strict=True) if share == 0]
+    if never:
+        print(f'CHECK    no pixel is of class {", ".join(never)}')
+    for note in summary.notes:
+        print(f'NOTE     {note}')
     for doubt in summary.doubts:
         print(f'CHECK    {doubt}')
     for problem in summary.problems:
@@ -76,9 +102,10 @@ def main() -> None:
         init_default_scope(config.get('default_scope', 'mmseg'))
         settings = config[f'{args.split}_dataloader'].dataset
         if args.check:
-            settings.check_files = 0  # all of them are checked below, and reported together
-            dataset = DATASETS.build(settings)
-            sys.exit(0 if check(dataset, args.workers) else 1)
+            for leaf in leaf_datasets(settings):
+                leaf['check_files'] = 0  # all of them are checked below, and reported together
+            parts = multi_band_parts(DATASETS.build(settings))
+            sys.exit(0 if check(parts, args.workers) else 1)
         dataset = DATASETS.build(settings)
         for path in save_samples(dataset, args.out_dir, args.number):
             print(path)

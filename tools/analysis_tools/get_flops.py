@@ -11,20 +11,17 @@ a graph fail on heads that pool; those that hook modules miss functions.) Withou
 the architecture lists and the output does not need; activations are the modules' outputs.
 """
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import load_config, user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, load_config, user_errors
 from dnas_mmseg.apis.comparison import complexity
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='of any mmseg model')
     parser.add_argument('--size', type=int, default=512, help='side of the image (default: 512)')
     parser.add_argument('--bands', type=int, help="of the image (default: the config's)")

@@ -11,20 +11,22 @@ sum of its parts, times what whole networks, drawn at random, take more than tha
 The search reports the measured latency of what it found beside the prediction.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
 
-from dnas_mmseg.apis.command_line import add_supernet_options, progress_bars, user_errors
+from dnas_mmseg.apis.command_line import (
+    ArgumentParser,
+    add_supernet_options,
+    progress_bars,
+    user_errors,
+)
 from dnas_mmseg.apis.latency import measure_space
 from dnas_mmseg.apis.search_plan import SPACES, SearchPlan
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('space', choices=SPACES, help='the search space')
     parser.add_argument('config', help='of a network of the space')
     parser.add_argument('target', type=Path, help='the table to write')

@@ -7,18 +7,15 @@ Runs (seeds) of a model are separated by commas; their mean is drawn thick. The 
 the share of each training that is done, so that different numbers of epochs compare.
 """
 
-import argparse
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.visualization import read_curve, save_learning_curves
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('models', nargs='+', metavar='NAME=WORK_DIR[,WORK_DIR...]')
     parser.add_argument('--out', type=Path, required=True, help='the PNG')
     parser.add_argument('--score', default='mIoU', help='OA, FWIoU, IoU.water, ... (default: mIoU)')

@@ -7,17 +7,14 @@ The page needs no network: the edges that are open, the operations of every node
 probability went, what is decoded, and the alarms.
 """
 
-import argparse
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
 from dnas_mmseg.visualization import save_search_report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('work_dir', type=Path, help='of a search, or of one of its stages')
     parser.add_argument('--out-dir', type=Path, help='default: WORK_DIR/report')
     args = parser.parse_args()

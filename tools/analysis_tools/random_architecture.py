@@ -5,20 +5,17 @@
         --cfg-options model.backbone.architecture=random_1.json
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from mmengine.registry import init_default_scope
 
-from dnas_mmseg.apis.command_line import add_supernet_options, user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, add_supernet_options, user_errors
 from dnas_mmseg.apis.search_plan import SPACES, SearchPlan, space_supernet
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('space', choices=SPACES)
     parser.add_argument('out', type=Path, help='the JSON file to write')
     parser.add_argument('--seed', type=int, default=0)

@@ -3,8 +3,9 @@
     python tools/analysis_tools/score_maps.py configs/dnas/dnas_l14_gid5.py maps \\
         'Large-scale Classification_5classes/label_5classes' --label-suffix _label
 
-Prints the tables and writes scores.json and confusion.png beside the maps. Labels may be colours,
-indices (1 .. n, 0 unlabelled) or train ids; the classes and colours are the config's.
+Prints the tables and writes scores.json and confusion.png beside the maps. Maps without a label are
+counted and passed over. Labels may be colours, indices (1 .. n, 0 unlabelled) or train ids; the
+classes and colours are the config's.
 """
 
 import argparse
@@ -15,19 +16,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import load_config, progress_bars, user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, load_config, progress_bars, user_errors
 from dnas_mmseg.apis.map_scoring import OVERALL, score_maps
 from dnas_mmseg.apis.prediction import dataset_facts
 from dnas_mmseg.datasets.labels import LabelEncoding
-from dnas_mmseg.datasets.scenes import find_scenes
+from dnas_mmseg.datasets.scenes import pair_scenes
+from dnas_mmseg.errors import UserError
 
 TOTALS = ('mIoU', 'OA', 'FWIoU', 'kappa')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='its test set says the classes and colours')
     parser.add_argument('maps', type=Path, help='folder of <scene>.tif, as predict.py writes them')
     parser.add_argument('labels', type=Path, help='folder of <scene><suffix>.tif or .png')
@@ -48,7 +48,9 @@ def main() -> None:
             args.label_convention, len(classes), tuple(map(tuple, facts['palette']))
         )
         labelled = f'{glob.escape(str(args.labels.resolve()))}/{{name}}{args.label_suffix}.*'
-        pairs = find_scenes(args.maps, '*.tif', labelled)
+        pairs, unlabelled = pair_scenes(args.maps, '*.tif', labelled)
+        if not pairs:
+            raise UserError(f'none of the {len(unlabelled)} maps has a label {labelled}')
         with progress_bars() as track:
             results, notes = score_maps(pairs, classes, labels, args.maps, track('scoring'))
     table = Table(title='percent')
@@ -60,6 +62,8 @@ def main() -> None:
         values = [*(result[key] for key in TOTALS), *result['IoU']]
         table.add_row(name, *('–' if math.isnan(v) else f'{100 * v:.2f}' for v in values))
     Console().print(table)
+    if unlabelled:
+        print(f'note: {len(unlabelled)} of {len(pairs) + len(unlabelled)} maps have no label')
     for note in notes:
         print(f'note: {note}')
 

@@ -21,7 +21,7 @@ import argparse
 import os
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import progress_bars, user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, progress_bars, user_errors
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.conversion import convert_scenes
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE, find_release
@@ -31,9 +31,7 @@ from dnas_mmseg.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('root', type=Path, help='the release as it was unpacked, or any folder')
     parser.add_argument('--out', type=Path, default=Path('data/gid5'), help='data root to write')
     parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='which images')
@@ -56,6 +54,10 @@ def parse_args() -> argparse.Namespace:
     tiles.add_argument(
         '--scale-to-8-bit', type=float, nargs=2, metavar=('LOW', 'HIGH'),
         help='make 0 .. 255 of these samples; without it samples stay as they are',
+    )  # fmt: skip
+    tiles.add_argument(
+        '--nodata', type=float, metavar='VALUE',
+        help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
     )  # fmt: skip
     split = parser.add_argument_group('split')
     split.add_argument(
@@ -100,6 +102,7 @@ def main() -> None:
             args.tile_size if args.stride is None else args.stride,
             args.min_labelled,
             args.scale_to_8_bit and tuple(args.scale_to_8_bit),
+            args.nodata,
         )
         scenes = find_scenes(args.root, images, labels)
         lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}

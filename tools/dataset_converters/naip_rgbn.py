@@ -6,19 +6,16 @@
         --out data/naip_rgbn
 """
 
-import argparse
 from pathlib import Path
 
 from rich.progress import track
 
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
 from dnas_mmseg.datasets.naip import convert_naip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('source', type=Path, help='the folder dataset_split')
     parser.add_argument('--out', type=Path, default=Path('data/naip_rgbn'))
     args = parser.parse_args()

@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from dnas_mmseg.bands import band_names, choose_bands
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import Raster, band_names, nodata_mask, read_raster
+from dnas_mmseg.raster import Raster, RasterInfo, Samples
 
-from ..labels import IGNORE, LabelError
+from ..labels import IGNORE, LabelError, read_label
 from ..tiling import counted_here
 
 
 @TRANSFORMS.register_module()
 class LoadRasterFromFile(BaseTransform):
-    """Load all bands of an image, samples as stored.
+    """Load the bands of an image, samples as stored, with NaN where a pixel is invalid.
+
+    What is valid is said by :class:`dnas_mmseg.raster.Samples`: nodata values, masks, alpha and
+    what is not finite. An image of whole numbers that has invalid pixels becomes float32, so that
+    the data preprocessor makes the bands' means of them; others keep their type. An alpha band is
+    no band of the image, unless the data set names as many bands as the file has with it.
 
     It has no arguments: mmseg's inference turns it into ``LoadImageFromNDArray`` for arrays and
     would hand them on.
 
-    Required keys: ``img_path``. Added keys: ``img`` (H, W, bands) in the stored dtype,
-    ``img_shape``, ``ori_shape``, ``bands`` (names, where the data set or the file tells them), and
-    ``nodata_mask`` (H, W) where samples are missing; floating-point samples are NaN there.
+    Required keys: ``img_path``. Optional: ``bands`` and ``nodata``, of the data set. Added keys:
+    ``img`` (H, W, bands), ``img_shape``, ``ori_shape``, ``bands`` (names, where the data set or the
+    file tells them), ``nodata_mask`` (H, W) where pixels are invalid, and ``loaded`` (what
+    :class:`SelectBands` needs to know which pixels of its bands are valid).
     """
 
     def transform(self, results: dict) -> dict:
-        """Load the image at ``img_path``."""
-        with Raster(results['img_path']) as raster:
-            info, samples = raster.info, raster.read()
-        missing = nodata_mask(samples, info.nodata)
-        if missing is not None:
-            results['nodata_mask'] = missing
-            if np.issubdtype(samples.dtype, np.floating):
-                samples[:, missing] = np.nan
-        results['img'] = np.ascontiguousarray(samples.transpose(1, 2, 0))
+        """Load the image at ``img_path``.
+
+        Raises:
+            RasterError: It cannot be read.
+            UserError: The data set names another number of bands.
+        """
+        with Raster(results['img_path'], results.get('nodata')) as raster:
+            info, samples = raster.info, raster.samples(bands=range(raster.info.bands))
+        given = band_names(results.get('bands'))
+        choice = choose_bands(info.path, info.told, given=given)
+        _set_image(results, samples.select(choice.index), choice.names)
         results['img_shape'] = results['ori_shape'] = info.shape
-        if not results.get('bands'):
-            results['bands'] = info.names
+        results['loaded'] = _Loaded(samples, info, given, results['img'])
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
 
 
+class _Loaded(NamedTuple):
+    """All bands of a file, and the image that was made of them."""
+
+    samples: Samples
+    info: RasterInfo
+    given: tuple[str, ...]
+    image: np.ndarray
+
+
 @TRANSFORMS.register_module()
 class SelectBands(BaseTransform):
     """Keep the named bands, in the named order.
 
-    Required keys: ``img``, ``bands``. Modified keys: ``img``, ``bands``.
+    Which pixels are valid is then said by these bands alone, where it stands right behind
+    ``LoadRasterFromFile``.
+
+    Required keys: ``img``, ``bands``. Modified keys: ``img``, ``bands``, ``nodata_mask``.
 
     Args:
         bands: The bands wanted.
@@ -68,6 +90,14 @@ class SelectBands(BaseTransform):
         Raises:
             UserError: A band is not there, or nobody said what the bands are.
         """
+        loaded = results.pop('loaded', None)
+        if loaded is not None and loaded.image is results['img']:
+            path, told = loaded.info.path, loaded.info.told
+            choice = choose_bands(path, told, self.bands, self.source or loaded.given)
+            for note in choice.notes:
+                warnings.warn(f'SelectBands: {note}', stacklevel=2)
+            _set_image(results, loaded.samples.select(choice.index), self.bands)
+            return results
         have = self.source or band_names(results.get('bands'))
         name = results.get('img_path') or 'the image'
         channels = results['img'].shape[2]
@@ -92,6 +122,23 @@ class SelectBands(BaseTransform):
         return f'{type(self).__name__}(bands={self.bands})'
 
 
+def selected_bands(pipeline: Sequence) -> tuple[str, ...]:
+    """Return the bands that a pipeline hands on by name; empty where it takes all."""
+    steps = [step for step in pipeline if isinstance(step, Mapping)]
+    chosen = [step['bands'] for step in steps if step.get('type') in ('SelectBands', SelectBands)]
+    return band_names(chosen[-1]) if chosen else ()
+
+
+def _set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
+    results['img'] = np.ascontiguousarray(samples.without_invalid().transpose(1, 2, 0))
+    results['bands'] = bands
+    results.pop('nodata_mask', None)
+    if samples.invalid is not None:
+        results['nodata_mask'] = samples.invalid
+        if 'gt_seg_map' in results:
+            results['gt_seg_map'][samples.invalid] = IGNORE
+
+
 @TRANSFORMS.register_module()
 class LoadRasterAnnotations(BaseTransform):
     """Load a label as train ids, with 255 where there is no label or the image has no data.
@@ -111,7 +158,8 @@ class LoadRasterAnnotations(BaseTransform):
         """
         path = results['seg_map_path']
         try:
-            label = results['label_encoding'].encode(read_raster(path))
+            with Raster(path) as raster:
+                label = read_label(raster, results['label_encoding'])
         except LabelError as error:
             raise LabelError(f'{path}: {error}') from None
         if 'img' in results and label.shape != results['img'].shape[:2]:

@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from dnas_mmseg.raster import RGB
+from dnas_mmseg.bands import RGB
 
 
 @TRANSFORMS.register_module()

@@ -70,7 +70,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         """Write the new best checkpoint, then delete the one it replaces."""
-        if not hasattr(self, 'file_backend'):
+        if not self.save_best or not hasattr(self, 'file_backend'):
             return  # a validation without training, by runner.val(), has no best epoch
         with self._removals_put_off():
             super()._save_best_checkpoint(runner, metrics)

@@ -1,5 +1,6 @@
 """Losses."""
 
 from .labelled_cross_entropy import LabelledCrossEntropyLoss
+from .labelled_dice import LabelledDiceLoss
 
-__all__ = ['LabelledCrossEntropyLoss']
+__all__ = ['LabelledCrossEntropyLoss', 'LabelledDiceLoss']

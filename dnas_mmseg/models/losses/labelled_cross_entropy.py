@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from dnas_mmseg.errors import UserError
+
 
 @MODELS.register_module()
 class LabelledCrossEntropyLoss(nn.Module):
@@ -18,8 +20,13 @@ class LabelledCrossEntropyLoss(nn.Module):
     stock one fails on ignored pixels, on both stacks; this one is the weighted mean that
     :func:`torch.nn.functional.cross_entropy` defines.
 
+    Of a binary head (mmseg: ``num_classes=2, out_channels=1``), whose one logit is that of the
+    second class, it is the binary cross entropy.
+
     Args:
         class_weight: A weight for each class.
+        use_sigmoid: As mmseg's users write it for a binary head; the loss sees that from the
+            logits, and only checks it.
         loss_weight: Factor of the loss.
         loss_name: Its name in the log; ``loss_`` makes it count.
     """
@@ -27,12 +34,14 @@ class LabelledCrossEntropyLoss(nn.Module):
     def __init__(
         self,
         class_weight: Sequence[float] | None = None,
+        use_sigmoid: bool | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ce',
     ) -> None:
         super().__init__()
         weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float)
         self.register_buffer('class_weight', weights, persistent=False)
+        self.use_sigmoid = use_sigmoid
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
@@ -47,7 +56,7 @@ class LabelledCrossEntropyLoss(nn.Module):
         """The loss of a batch.
 
         Args:
-            logits: (N, classes, H, W).
+            logits: (N, classes, H, W); (N, 1, H, W) of a binary head.
             label: (N, H, W), train ids.
             weight: (N, H, W), a weight for each pixel, from a pixel sampler.
             ignore_index: The label of unlabelled pixels.
@@ -55,7 +64,17 @@ class LabelledCrossEntropyLoss(nn.Module):
 
         Returns:
             Scalar, or (N, H, W).
+
+        Raises:
+            UserError: ``use_sigmoid`` does not fit the head.
         """
+        if self.use_sigmoid is not None and self.use_sigmoid != (logits.shape[1] == 1):
+            raise UserError(
+                f'use_sigmoid={self.use_sigmoid} of LabelledCrossEntropyLoss: the head has '
+                f'{logits.shape[1]} output channels. A sigmoid is for num_classes=2, '
+                'out_channels=1; leave use_sigmoid out otherwise'
+            )
+        logits = two_class_logits(logits)
         losses = F.cross_entropy(
             logits, label, self.class_weight, ignore_index=ignore_index, reduction='none'
         )
@@ -69,3 +88,11 @@ class LabelledCrossEntropyLoss(nn.Module):
         else:
             total = self.class_weight[label[labelled]].sum()
         return self.loss_weight * losses.sum() / total.clamp(min=torch.finfo(losses.dtype).tiny)
+
+
+def two_class_logits(logits: Tensor) -> Tensor:
+    """Return logits of two classes for the one logit of a binary head; others as they are.
+
+    The first class's logit is 0: softmax of the two is the sigmoid of the one.
+    """
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits

@@ -1,0 +1,118 @@
+"""Where a raster lies on the earth, in every form that files keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from osgeo import osr
+
+from ._gdal import gdal
+
+
+@dataclass(frozen=True)
+class GeoReference:
+    """The place of a raster's pixels.
+
+    Attributes:
+        crs: Coordinate reference system as WKT, of ``transform`` or of ``gcps``; empty where there
+            is none.
+        epoch: Coordinate epoch of a dynamic reference system, in years; 0 where there is none.
+        transform: GDAL's affine geotransform, None where there is none.
+        gcps: Ground control points as (column, row, x, y, z).
+        rpc: Rational polynomial coefficients, as GDAL's metadata items.
+    """
+
+    crs: str = ''
+    epoch: float = 0.0
+    transform: tuple[float, ...] | None = None
+    gcps: tuple[tuple[float, ...], ...] = ()
+    rpc: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether anything places the pixels."""
+        return bool(self.crs or self.gcps or self.rpc)
+
+    @classmethod
+    def read(cls, dataset: gdal.Dataset) -> GeoReference:
+        """Read it from an open file."""
+        system = dataset.GetSpatialRef() or dataset.GetGCPSpatialRef()
+        epoch = getattr(system, 'GetCoordinateEpoch', float)() if system is not None else 0.0
+        return cls(
+            crs=dataset.GetProjection() or dataset.GetGCPProjection() or '',
+            epoch=epoch,
+            transform=dataset.GetGeoTransform(can_return_null=True),
+            gcps=tuple(
+                (p.GCPPixel, p.GCPLine, p.GCPX, p.GCPY, p.GCPZ) for p in dataset.GetGCPs() or ()
+            ),
+            rpc=tuple(sorted((dataset.GetMetadata('RPC') or {}).items())),
+        )
+
+    def write(self, dataset: gdal.Dataset) -> None:
+        """Set it on a file that is open for writing."""
+        system = None
+        if self.crs:
+            system = osr.SpatialReference()
+            system.ImportFromWkt(self.crs)
+            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+            if self.epoch:
+                system.SetCoordinateEpoch(self.epoch)
+        if self.gcps:
+            points = [gdal.GCP(x, y, z, column, row) for column, row, x, y, z in self.gcps]
+            dataset.SetGCPs(points, system)
+        elif system is not None:
+            dataset.SetSpatialRef(system)
+        if self.transform is not None:
+            dataset.SetGeoTransform(list(self.transform))
+        if self.rpc:
+            dataset.SetMetadata(dict(self.rpc), 'RPC')
+
+    def moved(self, row: int, column: int) -> GeoReference:
+        """Return that of a part whose upper left pixel is at ``(row, column)``."""
+        transform = self.transform
+        if transform is not None:
+            x, dx, skew_x, y, skew_y, dy = transform
+            transform = (
+                x + column * dx + row * skew_x, dx, skew_x,
+                y + column * skew_y + row * dy, skew_y, dy,
+            )  # fmt: skip
+        offsets = {'LINE_OFF': row, 'SAMP_OFF': column}
+        return replace(
+            self,
+            transform=transform,
+            gcps=tuple((c - column, r - row, *place) for c, r, *place in self.gcps),
+            rpc=tuple(
+                (key, repr(float(value) - offsets[key]) if key in offsets else value)
+                for key, value in self.rpc
+            ),
+        )
+
+    def offset_to(self, other: GeoReference) -> tuple[float, float] | None:
+        """Return how many rows and columns of this raster the other begins further on.
+
+        None where either has no geotransform, and so nothing contradicts that they lie alike.
+        """
+        if self.transform is None or other.transform is None:
+            return None
+        inverse = gdal.InvGeoTransform(list(self.transform))
+        if inverse is None:
+            return None
+        x, y = other.transform[0], other.transform[3]
+        column = inverse[0] + inverse[1] * x + inverse[2] * y
+        row = inverse[3] + inverse[4] * x + inverse[5] * y
+        return row, column
+
+    def differs_from(self, other: GeoReference) -> str:
+        """Say how two rasters of one size lie apart; empty where they do not, as far as is known.
+
+        Half a pixel is not a difference: label tools write the centre for the corner.
+        """
+        offset = self.offset_to(other)
+        if offset is None:
+            return ''
+        sizes = [abs(g.transform[1]) + abs(g.transform[2]) for g in (self, other)]
+        if abs(sizes[0] - sizes[1]) > 1e-3 * max(sizes):
+            return f'its pixels measure {sizes[1]:g}, not {sizes[0]:g}'
+        if max(map(abs, offset)) > 0.75:
+            return f'it lies {offset[0]:+.1f} rows and {offset[1]:+.1f} columns apart'
+        return ''

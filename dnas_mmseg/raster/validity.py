@@ -1,0 +1,97 @@
+"""Which pixels of a raster are valid: the one place that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of some bands, with what is needed to say which pixels are valid.
+
+    A pixel is invalid where
+
+    - the file's own mask (internal, ``.msk``, alpha) leaves it out,
+    - any of these bands is not finite,
+    - every one of these bands that declares a nodata value holds it (a single band may hold 0 on
+      water or in shadow), or
+    - every one of these bands holds the value that the user says is nodata.
+
+    Bands that are not used have no say: a quality band or an elevation may be missing, or present,
+    where the image is not.
+
+    Attributes:
+        values: (bands, height, width) as stored.
+        nodata: What each band declares, None where it declares nothing.
+        outside: (height, width), True where the file's mask or alpha is 0; None for nowhere.
+        given_nodata: What the user says is nodata, beside what the file declares.
+        alpha: Positions of alpha bands among these; they mask what is selected without them.
+    """
+
+    values: np.ndarray
+    nodata: tuple[float | None, ...]
+    outside: np.ndarray | None = None
+    given_nodata: float | None = None
+    alpha: tuple[int, ...] = ()
+
+    @cached_property
+    def invalid(self) -> np.ndarray | None:
+        """Boolean (height, width), or None where every pixel is valid."""
+        mask = np.zeros(self.values.shape[1:], bool) if self.outside is None else self.outside
+        if self.values.dtype.kind == 'f':
+            mask = mask | ~np.isfinite(self.values).all(0)
+        rules = [[(b, v) for b, v in enumerate(self.nodata) if v is not None and np.isfinite(v)]]
+        if self.given_nodata is not None and np.isfinite(self.given_nodata):
+            rules.append([(b, self.given_nodata) for b in range(len(self.values))])
+        for rule in filter(None, rules):
+            mask = mask | np.logical_and.reduce([holds(self.values[b], v) for b, v in rule])
+        return mask if mask.any() else None
+
+    def select(self, index: Sequence[int]) -> Samples:
+        """Return these with other bands, by position."""
+        outside = self.outside
+        for i in self.alpha:
+            if i not in index:
+                transparent = self.values[i] == 0
+                outside = transparent if outside is None else outside | transparent
+        return Samples(
+            self.values[list(index)],
+            tuple(self.nodata[i] for i in index),
+            outside,
+            self.given_nodata,
+        )
+
+    def without_invalid(self) -> np.ndarray:
+        """Return the samples with NaN in every band where a pixel is invalid.
+
+        Whole numbers become float32 where there is such a pixel, and stay as they are elsewhere.
+        """
+        invalid = self.invalid
+        if invalid is None:
+            return self.values
+        is_float = self.values.dtype.kind == 'f'
+        values = self.values.copy() if is_float else self.values.astype(np.float32)
+        values[:, invalid] = np.nan
+        return values
+
+
+def holds(samples: np.ndarray, value: float) -> np.ndarray:
+    """Return where samples are a nodata value, as files write it.
+
+    Text in a tag is rounded: -3.40282e+38 is meant for float32's smallest number. So floating-point
+    samples match to a few units in the last place, and to six digits at the end of the range.
+    """
+    if samples.dtype.kind != 'f':
+        limits = np.iinfo(samples.dtype)
+        if value != int(value) or not limits.min <= value <= limits.max:
+            return np.zeros(samples.shape, bool)
+        return samples == samples.dtype.type(int(value))
+    limits = np.finfo(samples.dtype)
+    relative = 1e-5 if abs(value) > 0.99 * float(limits.max) else 4 * float(limits.eps)
+    reach = relative * abs(value)
+    low, high = (np.clip(value + d, limits.min, limits.max) for d in (-reach, reach))
+    return (samples >= samples.dtype.type(low)) & (samples <= samples.dtype.type(high))

@@ -1,0 +1,56 @@
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+
+@pytest.fixture
+def batch():
+    label = torch.randint(0, 4, (2, 9, 7))
+    label[:, :3] = 255
+    return torch.randn(2, 5, 9, 7, requires_grad=True), label
+
+
+@pytest.fixture
+def loss():
+    return MODELS.build(dict(type='LabelledDiceLoss'))
+
+
+def test_it_is_one_minus_the_mean_dice_of_the_classes_that_occur(loss, batch):
+    logits, label = batch
+    labelled = label != 255
+    probabilities = logits.softmax(1).permute(0, 2, 3, 1)[labelled]
+    truth = torch.nn.functional.one_hot(label[labelled], 5)
+    hits = (probabilities * truth).sum(0)
+    dice = 2 * hits / ((probabilities**2).sum(0) + truth.sum(0))
+    torch.testing.assert_close(loss(logits, label), 1 - dice[:4].mean())  # class 4 does not occur
+
+
+def test_a_perfect_prediction_costs_nothing_and_what_is_unlabelled_does_not_matter(loss, batch):
+    logits, label = batch
+    perfect = 50 * torch.nn.functional.one_hot(label.clamp(max=4), 5).permute(0, 3, 1, 2).float()
+    assert loss(perfect, label) < 1e-6
+    changed = torch.where((label == 255)[:, None], 9.0, logits)
+    torch.testing.assert_close(loss(changed, label), loss(logits, label))
+
+
+def test_nothing_labelled_is_zero_with_zero_gradient(loss, batch):
+    logits, label = batch
+    value = loss(logits, torch.full_like(label, 255))
+    assert value.item() == 0
+    value.backward()
+    assert (logits.grad == 0).all()
+
+
+def test_half_precision_gives_the_same_in_single(loss, batch):
+    logits, label = batch
+    low = loss(logits.detach().bfloat16(), label)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, loss(logits, label), atol=5e-3, rtol=0)
+
+
+def test_pixel_weights_of_zero_leave_pixels_out(loss, batch):
+    logits, label = batch
+    weight = torch.ones(2, 9, 7)
+    weight[:, :, 3] = 0
+    left_out = torch.where(weight == 0, 255, label)
+    torch.testing.assert_close(loss(logits, label, weight=weight), loss(logits, left_out))

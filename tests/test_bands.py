@@ -1,0 +1,76 @@
+import pytest
+
+from dnas_mmseg.bands import band_names, choose_bands, described_bands
+from dnas_mmseg.errors import UserError
+
+
+def test_names_are_compared_in_lower_case():
+    assert band_names([' Red', 'NIR']) == ('red', 'nir')
+    assert band_names(None) == ()
+
+
+def test_a_string_and_repeated_names_are_refused():
+    with pytest.raises(UserError, match=r'give a list of names, .* for a single one'):
+        band_names('red')
+    with pytest.raises(UserError, match='a name occurs twice'):
+        band_names(('red', 'Red'))
+
+
+@pytest.mark.parametrize(
+    ('written', 'name'),
+    [
+        ('B2', 'blue'), ('B03', 'green'), ('b4', 'red'), ('B8', 'nir'), ('B8A', 'nir08'),
+        ('B11', 'swir16'), ('Near Infrared', 'nir'), ('Band 4 (NIR)', 'nir'), ('SWIR 2', 'swir22'),
+        ('B4 - Red', 'red'), ('Coastal Aerosol', 'coastal'), ('B5', 'b5'), ('NDSM', 'ndsm'),
+        ('rededge', 'rededge'),
+    ],
+)  # fmt: skip
+def test_aliases_of_common_names(written, name):
+    assert band_names([written]) == (name,)
+
+
+def test_descriptions_that_only_count_say_nothing():
+    for descriptions in (('Band 1', 'Band 2'), ('b1', 'b2'), ('1', '2'), ('', '')):
+        assert described_bands(descriptions) == ('', '')
+    assert described_bands(('B2', 'B3', 'B4', 'B8')) == ('blue', 'green', 'red', 'nir')
+    assert described_bands(('B1', 'B2', 'B4')) == ('coastal', 'blue', 'red')
+    assert described_bands(('Band 1', 'NIR')) == ('', 'nir')
+
+
+RGBN = ('red', 'green', 'blue', 'nir')
+
+
+def test_a_models_bands_are_found_by_name():
+    told = ('blue', 'green', 'red', 'nir')
+    assert choose_bands('a', told, RGBN) == ((2, 1, 0, 3), RGBN, ())
+    assert choose_bands('a', (*told, 'alpha'), RGBN).index == (2, 1, 0, 3)
+    assert choose_bands('a', (*told, 'ndsm'), ('nir', 'ndsm')).index == (3, 4)
+    with pytest.raises(UserError, match='the file has blue, green, red, nir'):
+        choose_bands('a', told, ('red', 'green', 'blue', 'swir16'))
+
+
+def test_one_unnamed_band_is_the_one_that_is_missing_and_said():
+    choice = choose_bands('a', ('blue', 'green', 'red', ''), RGBN)
+    assert choice.index == (2, 1, 0, 3)
+    assert choice.notes == ('a: band 4 has no name, taken as nir',)
+
+
+def test_alpha_is_never_a_band_unless_the_user_says_so():
+    told = ('red', 'green', 'blue', 'alpha')
+    assert choose_bands('a', told).index == (0, 1, 2)
+    with pytest.raises(UserError, match=r'band 4 is tagged as alpha .*Say what its bands are'):
+        choose_bands('a', told, RGBN)
+    choice = choose_bands('a', told, RGBN, given=RGBN)
+    assert choice.index == (0, 1, 2, 3)
+    assert choice.notes == ('a: band 4 is alpha by the file and taken as nir, as given',)
+    assert choose_bands('a', told, ('blue',), given=('nir', 'red', 'blue')).index == (2,)
+
+
+def test_an_order_that_nobody_says_is_taken_and_said():
+    choice = choose_bands('a', ('',) * 4, RGBN)
+    assert choice.index == (0, 1, 2, 3)
+    assert 'does not say which band is which: taken as red, green, blue, nir' in choice.notes[0]
+    with pytest.raises(UserError, match='5 bands without names'):
+        choose_bands('a', ('',) * 5, RGBN)
+    with pytest.raises(UserError, match='the file has red, green, blue'):
+        choose_bands('a', ('red', 'green', 'blue'), ('nir', 'red', 'green'))
