@@ -64,7 +64,7 @@ def parse_args() -> argparse.Namespace:
         help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs)',
     )
     parser.add_argument('--backend', choices=['torch', 'onnxruntime'], default='torch')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # scenes may stand before and behind options
     split_bands(args)
     if not args.scenes:
         parser.error('no SCENE is given')

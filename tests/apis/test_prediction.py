@@ -229,3 +229,31 @@ def test_a_full_disk_leaves_nothing_under_a_final_name(
     (target,) = predict_scenes(model, [scene], out, resume=True, **{product: True})
     assert target.is_file()
     assert len(list((out / product).iterdir())) == 1
+
+
+def test_what_the_command_line_understands(trained, tmp_path, rng):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS[::-1])
+    samples = read_raster(scene)
+    samples[:, :, :30] = 0
+    write_raster(scene, samples)
+    command = (ROOT / 'tools/predict.py', *trained, '--out-dir')
+    maps = []
+    for i, words in enumerate(
+        [
+            (scene, '--bands', 'blue,green,red,nir', '--nodata', '0'),
+            ('--nodata', '0', '--bands', *BANDS[::-1], scene),  # the scene is no band
+        ]
+    ):
+        code, output = run(*command, tmp_path / str(i), *words)
+        assert code == 0, output
+        maps.append(read_raster(tmp_path / f'{i}/a.tif')[0])
+    assert (maps[0] == maps[1]).all()
+    np.testing.assert_array_equal(maps[0] == 255, np.tile(np.arange(70) < 30, (60, 1)))
+    for words, message in (
+        ((scene, '--device', 'gpu'), "error: device 'gpu': there are cpu"),
+        (('--bands', 'nir,red'), 'no SCENE is given'),
+    ):
+        code, output = run(*command, tmp_path / 'no', *words)
+        assert code != 0
+        assert message in output
+        assert 'Traceback' not in output

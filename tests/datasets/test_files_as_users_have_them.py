@@ -1,0 +1,264 @@
+"""Files as users have them: gaps of every kind, bands told or not, labels of other programs."""
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS, TRANSFORMS
+from osgeo import gdal
+
+from dnas_mmseg.datasets import (
+    DatasetError,
+    LabelEncoding,
+    MultiBandSegDataset,
+    inspect_pairs,
+    multi_band_parts,
+    summarise,
+)
+from dnas_mmseg.datasets.conversion import convert_scenes
+from dnas_mmseg.datasets.labels import default_palette, read_label
+from dnas_mmseg.datasets.scenes import Scene
+from dnas_mmseg.datasets.tiling import Cut
+from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
+
+from ..conftest import make_data_root
+
+BANDS = ('red', 'green', 'blue', 'nir')
+CLASSES = ('a', 'b', 'c')
+PIPELINE = [dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations')]
+
+
+def gap():
+    mask = np.zeros((16, 16), bool)
+    mask[:, 10:] = True
+    return mask
+
+
+def tile(root, name='t', samples=None, ids=None, names=BANDS, **kwargs):
+    if samples is None:
+        samples = np.arange(4 * 256).reshape(4, 16, 16).astype(np.int16)
+    write_raster(root / f'images/{name}.tif', samples, names=names, **kwargs)
+    write_raster(root / f'labels/{name}.png', np.zeros((16, 16), np.uint8) if ids is None else ids)
+    return samples
+
+
+def dataset(root, **kwargs):
+    kwargs = {'metainfo': dict(classes=CLASSES, bands=BANDS), 'pipeline': PIPELINE, **kwargs}
+    return MultiBandSegDataset(data_root=str(root), **{'label_convention': 'train_id', **kwargs})
+
+
+def summary(data):
+    return summarise(inspect_pairs(data.pairs, data.expected, statistics=True), data.labels)
+
+
+@pytest.mark.parametrize('value', [-9999, -32768])
+def test_nodata_of_whole_numbers_is_what_nan_is_for_floats(tmp_path, value):
+    samples = np.arange(4 * 256).reshape(4, 16, 16)
+    whole, real = samples.astype(np.int16), samples.astype(np.float32)
+    whole[:, gap()], real[:, gap()] = value, np.nan
+    tile(tmp_path / 'whole', samples=whole, nodata=value)
+    tile(tmp_path / 'real', samples=real)
+    a, b = (dataset(tmp_path / kind) for kind in ('whole', 'real'))
+    np.testing.assert_array_equal(a[0]['img'], b[0]['img'])
+    np.testing.assert_array_equal(a[0]['gt_seg_map'], np.where(gap(), 255, 0))
+    np.testing.assert_array_equal(b[0]['gt_seg_map'], np.where(gap(), 255, 0))
+    first, second = summary(a), summary(b)
+    np.testing.assert_array_equal(first.mean, samples[:, ~gap()].mean(1))
+    np.testing.assert_array_equal(first.mean, second.mean)
+    np.testing.assert_array_equal(first.std, second.std)
+    assert first.invalid == second.invalid == pytest.approx(6 / 16)
+    assert first.unlabelled == 0  # of what is valid
+    np.testing.assert_array_equal(first.class_pixels, [160, 0, 0])
+
+
+def test_masks_given_nodata_and_infinity(tmp_path):
+    samples = tile(tmp_path / 'mask', valid=~gap())
+    black = samples.copy()
+    black[:, gap()] = 0
+    tile(tmp_path / 'given', samples=black)
+    endless = samples.astype(np.float32)
+    endless[2, gap()] = -np.inf
+    tile(tmp_path / 'endless', samples=endless)
+    for kind, options in (('mask', {}), ('given', dict(nodata=0)), ('endless', {})):
+        data = dataset(tmp_path / kind, **options)
+        assert np.isnan(data[0]['img'][gap()]).all()
+        result = summary(data)
+        np.testing.assert_array_equal(result.mean, samples[:, ~gap()].mean(1))
+        assert np.isfinite(result.std).all()
+
+
+def test_only_the_bands_that_a_pipeline_takes_say_what_is_valid(tmp_path):
+    samples = np.ones((5, 16, 16), np.float32)
+    samples[4] = np.nan  # elevation, not used
+    samples[:4, gap()] = 0
+    tile(tmp_path, samples=samples, names=(*BANDS, 'dem'), nodata=0)
+    steps = [PIPELINE[0], dict(type='SelectBands', bands=BANDS[:3]), PIPELINE[1]]
+    data = dataset(tmp_path, metainfo=dict(classes=CLASSES, bands=(*BANDS, 'dem')), pipeline=steps)
+    sample = data[0]
+    assert sample['img'].shape == (16, 16, 3)
+    np.testing.assert_array_equal(np.isnan(sample['img']).any(2), gap())
+    np.testing.assert_array_equal(sample['gt_seg_map'] == 255, gap())
+    result = summary(data)
+    np.testing.assert_array_equal(result.mean, [1, 1, 1])
+    assert result.invalid == pytest.approx(6 / 16)
+
+
+def test_select_bands_behind_the_label_only_adds_to_what_is_unlabelled(tmp_path):
+    samples = np.ones((4, 16, 16), np.uint8)
+    samples[:2, gap()] = 0  # nodata for two of four bands
+    tile(tmp_path, samples=samples, nodata=0)
+    steps = [*PIPELINE, dict(type='SelectBands', bands=BANDS[:2])]
+    sample = dataset(tmp_path, pipeline=steps)[0]
+    np.testing.assert_array_equal(sample['gt_seg_map'] == 255, gap())
+
+
+def test_labels_with_nodata_masks_and_alpha(tmp_path):
+    labels = LabelEncoding('train_id', 3)
+    ids = np.zeros((16, 16), np.int16)
+    ids[gap()] = -9999
+    write_raster(tmp_path / 'tag.tif', ids, nodata=-9999)
+    masked = np.full((16, 16), 2, np.uint8)
+    write_raster(tmp_path / 'mask.tif', masked, valid=~gap())
+    for name, value in (('tag', 0), ('mask', 2)):
+        expected = np.where(gap(), 255, value)
+        with Raster(tmp_path / f'{name}.tif') as raster:
+            np.testing.assert_array_equal(read_label(raster, labels), expected)
+    coloured = np.zeros((4, 16, 16), np.uint8)
+    coloured[3] = np.where(gap(), 0, 255)
+    dataset_ = gdal.GetDriverByName('GTiff').Create(
+        str(tmp_path / 'rgba.tif'), 16, 16, 4, gdal.GDT_Byte, ['PHOTOMETRIC=RGB', 'ALPHA=YES']
+    )
+    dataset_.WriteArray(coloured)
+    dataset_ = None
+    colours = LabelEncoding('rgb', 3, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), (9, 9, 9))
+    with Raster(tmp_path / 'rgba.tif') as raster:
+        np.testing.assert_array_equal(read_label(raster, colours), np.where(gap(), 255, 0))
+
+
+def test_a_class_that_is_declared_nodata_stays_a_class_and_is_doubted(tmp_path):
+    tile(tmp_path)
+    (tmp_path / 'labels/t.png').unlink()
+    write_raster(tmp_path / 'labels/t.tif', np.zeros((16, 16), np.uint8), nodata=0)
+    data = dataset(tmp_path, seg_map_suffix='.tif', check_files=0)
+    assert (data[0]['gt_seg_map'] == 0).all()
+    (doubt,) = summary(data).doubts
+    assert "declares 0 as nodata, which is a class by label_convention='train_id'" in doubt
+
+
+def test_masks_of_0_and_255_are_doubted(tmp_path):
+    tile(tmp_path, ids=np.where(gap(), 255, 0).astype(np.uint8))
+    with pytest.warns(UserWarning, match='255 means unlabelled, so the second class never occurs'):
+        dataset(tmp_path, metainfo=dict(classes=('no', 'yes'), bands=BANDS))
+
+
+def test_reduce_zero_label_is_the_index_convention(tmp_path):
+    tile(tmp_path, ids=np.where(gap(), 0, 3).astype(np.uint8))
+    config = dict(metainfo=dict(classes=CLASSES, bands=BANDS), reduce_zero_label=True)
+    data = dataset(tmp_path, label_convention=None, **config)
+    np.testing.assert_array_equal(data[0]['gt_seg_map'], np.where(gap(), 255, 2))
+    with pytest.raises(DatasetError, match="reduce_zero_label=True is label_convention='index'"):
+        dataset(tmp_path, label_convention='train_id', **config)
+
+
+def test_classes_without_colours_get_some():
+    colours = default_palette(24)
+    assert len(set(colours)) == 24
+    assert all(len(c) == 3 and max(c) <= 255 for c in colours)
+
+
+def test_a_data_set_without_palette_has_one(tmp_path):
+    tile(tmp_path)
+    assert list(map(tuple, dataset(tmp_path).metainfo['palette'])) == list(default_palette(3))
+
+
+def test_bands_that_the_file_tags_otherwise_are_taken_as_said_and_doubted(tmp_path):
+    """Of NAIP files the fourth band is NIR and tagged as alpha."""
+    root = make_data_root(tmp_path, bands=BANDS)
+    for path in (root / 'images').iterdir():
+        samples = read_raster(path)
+        dataset_ = gdal.GetDriverByName('GTiff').Create(str(path), 64, 64, 4, gdal.GDT_Byte)
+        dataset_.WriteArray(samples)
+        dataset_ = None
+    with pytest.warns(
+        UserWarning, match=r'band 4 is alpha by the file and taken as nir.*more files'
+    ):
+        data = MultiBandSegDataset(data_root=str(root), ann_file='train.txt', pipeline=PIPELINE)
+    np.testing.assert_array_equal(data[0]['img'].transpose(2, 0, 1), read_raster(data.pairs[0][0]))
+    assert data[0]['bands'] == BANDS
+    loaded = TRANSFORMS.build(PIPELINE[0])(dict(img_path=data.pairs[0][0]))
+    assert loaded['img'].shape[2] == 3  # nobody says that it is NIR
+    chosen = TRANSFORMS.build(dict(type='SelectBands', bands=('nir',), source=BANDS))(loaded)
+    np.testing.assert_array_equal(chosen['img'][..., 0], read_raster(data.pairs[0][0])[3])
+
+
+def test_tiles_of_different_sizes_are_a_note(tmp_path):
+    tile(tmp_path)
+    tile(tmp_path, 'u', samples=np.ones((4, 8, 8), np.int16), ids=np.zeros((8, 8), np.uint8))
+    result = summary(dataset(tmp_path))
+    assert not result.problems
+    assert any('different sizes: 16 x 16 (1), 8 x 8 (1)' in note for note in result.notes)
+
+
+def test_parts_of_a_concatenation_are_summed_up(tmp_path):
+    for name in ('one', 'two'):
+        tile(tmp_path / name)
+    both = DATASETS.build(
+        dict(type='ConcatDataset', datasets=[dataset(tmp_path / name) for name in ('one', 'two')])
+    )
+    parts = multi_band_parts(both)
+    assert [part.pairs[0][0].split('/')[-3] for part in parts] == ['one', 'two']
+    tile(tmp_path / 'three')
+    other = dataset(tmp_path / 'three', metainfo=dict(classes=('x', 'y'), bands=BANDS))
+    both = DATASETS.build(
+        dict(type='ConcatDataset', datasets=[parts[0], other], ignore_keys=['classes', 'palette'])
+    )
+    with pytest.raises(DatasetError, match='of different classes cannot be summed up'):
+        multi_band_parts(both)
+
+
+def place(row=0.0):
+    return GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (5.0, 2.0, 0.0, 9.0 - 2 * row, 0.0, -2.0))
+
+
+def test_labels_that_lie_elsewhere_are_a_problem(tmp_path):
+    tile(tmp_path, georeference=place())
+    for row, problems in ((0, 0), (0.5, 0), (64, 1)):
+        ids = np.zeros((16, 16), np.uint8)
+        write_raster(tmp_path / 'labels/t.tif', ids, georeference=place(row))
+        data = dataset(tmp_path, seg_map_suffix='.tif', check_files=0)
+        found = summary(data).problems
+        assert len(found) == problems
+    assert (
+        "by its georeference it lies +64.0 rows and +0.0 columns apart from its image's" in found[0]
+    )
+
+
+CUT = Cut(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
+
+
+@pytest.mark.parametrize('kind', ['tag', 'mask', 'given'])
+def test_tiles_know_the_gaps_of_their_scenes(tmp_path, kind):
+    options = {'tag': dict(nodata=0), 'mask': dict(valid=~gap()), 'given': {}}[kind]
+    samples = np.ones((4, 16, 16), np.int16)
+    if kind != 'mask':
+        samples[:, gap()] = 0
+    tile(tmp_path, samples=samples, **options)
+    scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'labels/t.png')
+    cut = Cut(**{**CUT.__dict__, 'nodata': 0 if kind == 'given' else None})
+    description, _ = convert_scenes({'train': [scene]}, tmp_path / 'out', cut)
+    assert description.mean == (1, 1, 1, 1)
+    data = MultiBandSegDataset(
+        data_root=str(tmp_path / 'out'), ann_file='train.txt', pipeline=PIPELINE
+    )
+    assert len(data) == 4
+    for i, (path, _) in enumerate(data.pairs):
+        row, column = (int(part) for part in path.removesuffix('.tif').split('_')[-2:])
+        part = gap()[row : row + 8, column : column + 8]
+        np.testing.assert_array_equal(np.isnan(data[i]['img']).all(2), part)
+        np.testing.assert_array_equal(data[i]['gt_seg_map'], np.where(part, 255, 0))
+
+
+def test_the_converter_refuses_labels_that_lie_elsewhere(tmp_path):
+    tile(tmp_path, georeference=place())
+    write_raster(tmp_path / 'l.tif', np.zeros((16, 16), np.uint8), georeference=place(64))
+    scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'l.tif')
+    with pytest.raises(DatasetError, match=r'l\.tif: by its georeference it lies \+64\.0 rows'):
+        convert_scenes({'train': [scene]}, tmp_path / 'out', CUT)
