@@ -2,6 +2,15 @@
 
 from .confusion_metric import ConfusionMetric
 from .map_scores import MapCount, count_map
+from .noise import Noise, measure_noise
 from .scores import confusion_matrix, scores
 
-__all__ = ['ConfusionMetric', 'MapCount', 'confusion_matrix', 'count_map', 'scores']
+__all__ = [
+    'ConfusionMetric',
+    'MapCount',
+    'Noise',
+    'confusion_matrix',
+    'count_map',
+    'measure_noise',
+    'scores',
+]
