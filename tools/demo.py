@@ -19,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
+from dnas_mmseg.errors import UserError
 
 TOOLS = Path(__file__).resolve().parent
+MARKER = '.made-by-demo'
 CONFIG = """# Written by tools/demo.py. DNAS L=14, narrow and for a short time.
 _base_ = '{base}'
 data_root = '{data_root}'
@@ -45,6 +47,19 @@ def run(*command: object) -> None:
     finished = subprocess.run([sys.executable, '-W', 'ignore', *words])
     if finished.returncode:
         sys.exit(f'error: this command failed with exit code {finished.returncode}')
+
+
+def clear(work_dir: Path) -> None:
+    """Remove what an earlier demo left; a folder that no demo has made is refused."""
+    marker = work_dir / MARKER
+    if not marker.is_file() and work_dir.is_dir() and any(work_dir.iterdir()):
+        raise UserError(
+            f'{work_dir} is not empty, and no demo has made it: choose another --work-dir'
+        )
+    for name in ('scenes', 'data', 'train', 'test', 'search'):
+        shutil.rmtree(work_dir / name, ignore_errors=True)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    marker.write_text('tools/demo.py replaces what is here.\n')
 
 
 def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
@@ -96,14 +111,12 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         '--work-dir',
         type=Path,
         default=Path('work_dirs/demo'),
-        help='its scenes, data, train, test and search are replaced',
+        help='a new folder, or one that an earlier demo made, which is replaced',
     )
     parser.add_argument('--epochs', type=int, default=56)
     parser.add_argument('--search', action='store_true', help='search a network, then train it')
@@ -117,12 +130,7 @@ def main() -> None:
     work_dir = args.work_dir.resolve()
     scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
     with user_errors():
-        for folder in (
-            scenes,
-            data_root,
-            *(work_dir / name for name in ('train', 'test', 'search')),
-        ):
-            shutil.rmtree(folder, ignore_errors=True)
+        clear(work_dir)
         from dnas_mmseg.datasets.synthetic import write_scenes
 
         print(f'six synthetic scenes in the format of GID-5: {scenes}')

@@ -22,24 +22,13 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from dnas_mmseg.apis import SearchPlan, search
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
 from dnas_mmseg.apis.search_plan import SPACES
 from dnas_mmseg.search.cost import METRICS
 
 
-def amount(text: str) -> float:
-    """A number with a unit: 1.5G, 300M, 40ms."""
-    units = {'ms': 1e-3, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
-    unit = next(unit for unit in units if text.endswith(unit))
-    return float(text.removesuffix(unit)) * units[unit]
-
-
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
+    parser = ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument('space', choices=SPACES, help='the search space')
     parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
     what = parser.add_argument_group('what to search')
@@ -109,11 +98,13 @@ def parse_args() -> argparse.Namespace:
     )
     cost = parser.add_argument_group('what the network is to cost')
     cost.add_argument(
-        '--targets', type=amount, nargs='+', metavar='X',
+        '--targets', nargs='+', metavar='X',
         help='e.g. 10G, 2.5M or 40ms; several networks are found in one search',
     )  # fmt: skip
     cost.add_argument(
-        '--cost', choices=METRICS, help='multiply-adds, parameters or latency (default: macs)'
+        '--cost',
+        choices=METRICS,
+        help='multiply-adds, parameters or latency (default: latency of targets in ms, else macs)',
     )
     cost.add_argument(
         '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
@@ -135,8 +126,6 @@ def main() -> None:
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
-    if 'targets' in args:
-        args['targets'] = tuple(args['targets'])
     with user_errors():
         plan = SearchPlan.from_options(args, work_dir, run['resume'])
         try:

@@ -15,6 +15,7 @@ from dnas_mmseg.apis.command_line import (
     set_launcher,
     user_errors,
 )
+from dnas_mmseg.apis.config_checks import check_mixed_precision
 from dnas_mmseg.errors import UserError
 
 
@@ -54,6 +55,7 @@ def main() -> None:
             config.resume = True
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+            check_mixed_precision(config)
         if args.sync_bn:
             config.sync_bn = 'torch'
         if args.auto_scale_lr:

@@ -19,6 +19,7 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='EpochSeedHook'),
     finite_loss=dict(type='FiniteLossHook'),
+    unseen_classes=dict(type='UnseenClassesHook'),
     validate_on_resume=dict(type='ValidateOnResumeHook'),
 )
 vis_backends = [dict(type='LocalVisBackend')]

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from mmengine.config import Config, DictAction
@@ -26,6 +27,8 @@ from rich.progress import (
 from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.errors import UserError
 
+from .config_checks import config_errors, single_value_errors, warn_unknown_keys
+
 
 @contextmanager
 def user_errors() -> Iterator[None]:
@@ -33,7 +36,8 @@ def user_errors() -> Iterator[None]:
     # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
     warnings.filterwarnings('ignore', message='When align_corners=True')
     try:
-        yield
+        with config_errors(), single_value_errors():
+            yield
     except (UserError, OSError) as error:
         # From a loader's worker it arrives with the worker's traceback before the message.
         message = str(error)
@@ -67,16 +71,28 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
         yield track
 
 
-def config_parser(description: str, data: bool = True) -> argparse.ArgumentParser:
-    """A parser with what every program that reads a config takes.
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser that shows its description as it stands, and a mistake in one line.
+
+    argparse puts the whole usage before the mistake.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: {message} (see --help)\n')
+
+
+def config_parser(description: str, data: bool = True) -> ArgumentParser:
+    """Return a parser with what every program that reads a config takes.
 
     Args:
         description: The program's docstring, with examples; shown as it stands.
         data: Whether the program reads the config's data.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=description)
     parser.add_argument('config', help='a config of this project, or any mmseg config')
     if data:
         parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
@@ -118,8 +134,8 @@ def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def load_config(
     path: str | os.PathLike,
     *,
-    data_root: str | None = None,
-    work_dir: str | None = None,
+    data_root: str | os.PathLike | None = None,
+    work_dir: str | os.PathLike | None = None,
     options: dict | None = None,
 ) -> Config:
     """Read a config for a tool.
@@ -131,11 +147,11 @@ def load_config(
         options: Merged last, as ``--cfg-options`` gives them.
 
     Raises:
-        DatasetError: ``data_root`` is no folder.
+        UserError: There is no such config, ``data_root`` is no folder, or an option does not fit.
     """
     path = Path(path)
     if not path.is_file():
-        sys.exit(f'error: {path}: no such config')
+        raise UserError(f'{path}: no such config')
     config = Config.fromfile(str(path))
     _keep_import(config)
     if data_root is not None:
@@ -143,11 +159,15 @@ def load_config(
             raise DatasetError(f'--data-root {data_root}: no such folder')
         for split in ('train', 'val', 'test'):
             for dataset in leaf_datasets(config.get(f'{split}_dataloader')):
-                dataset['data_root'] = data_root
+                dataset['data_root'] = str(data_root)
     if work_dir is not None or config.get('work_dir') is None:
-        config.work_dir = work_dir or str(Path('work_dirs') / path.stem)
+        config.work_dir = str(work_dir or Path('work_dirs') / path.stem)
     if options:
-        config.merge_from_dict(options)
+        warn_unknown_keys(options, config)
+        try:
+            config.merge_from_dict(options)
+        except (KeyError, TypeError) as error:
+            raise UserError(f'--cfg-options: {error.args[0]}') from error
     return config
 
 

@@ -18,7 +18,7 @@ import gc
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -215,7 +215,7 @@ class _Search:
         """A config of this work dir, ready to run or to go on."""
         config = Config.fromfile(str(path))
         config.work_dir = str(folder)
-        config.randomness = dict(seed=self.plan.seed)
+        config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
         config.visualizer.name = str(folder)  # there is one of each name in a process
         if self.tensorboard:
             config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
@@ -257,6 +257,22 @@ class _Search:
             )
         return architecture
 
+    def _remove_stale(self, stages: Sequence[str]) -> None:
+        """Remove the stages' configs of a search that could not begin, and no file of others.
+
+        Raises:
+            UserError: There are such files, and no search has written them.
+        """
+        found = [self.work_dir / f'{level}.py' for level in (*stages, 'retrain')]
+        found = [path for path in found if path.is_file()]
+        if found and not (self.work_dir / FILE_NAME).is_file():
+            raise UserError(
+                f'{found[0]} is there, and no search has written it: choose another work dir'
+            )
+        if is_main_process():
+            for path in found:
+                path.unlink()
+
     def _result(self, level: str) -> Path:
         return self.work_dir / ('architecture.json' if level == 'cell' else f'{level}.json')
 
@@ -278,10 +294,7 @@ class _Search:
             or (self.work_dir / level / 'last_checkpoint').is_file()
         ]
         if not begun:
-            # A plan that could not work, or nothing at all: what it wrote is worth nothing.
-            if is_main_process():
-                for level in stages:
-                    (self.work_dir / f'{level}.py').unlink(missing_ok=True)
+            self._remove_stale(stages)
             return
         if not resume:
             raise UserError(

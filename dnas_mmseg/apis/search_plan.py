@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.architectures import Architecture
+from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import Supernet
 from dnas_mmseg.search.cost import METRICS, quantity
 
 from .command_line import leaf_datasets, load_config
+from .config_checks import warn_unknown_keys
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FILE_NAME = 'search.json'
@@ -33,6 +37,10 @@ _TASK = (
     'align_corners',
 )
 """What a supernet's own head takes over from the network's: what is to be learned."""
+
+_UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
+_TIMES = {'ms', 's'}
+_AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
 
 
 class Space(NamedTuple):
@@ -221,8 +229,13 @@ class SearchPlan:
     ) -> SearchPlan:
         """The plan of options that a user gave; when resuming, the others are as they were.
 
+        Args:
+            options: Values of the plan; ``targets`` may be texts with units, e.g. ``'40ms'``.
+            work_dir: Where the search to resume is.
+            resume: Whether to go on with it.
+
         Raises:
-            UserError: There is nothing to resume.
+            UserError: There is nothing to resume, or a target is no amount of the cost.
         """
         options = dict(options)
         for key in ('config', 'data_root', 'architecture', 'latency_table'):
@@ -230,9 +243,58 @@ class SearchPlan:
                 options[key] = os.path.abspath(options[key])
         if 'halves' in options:
             options['halves'] = tuple(map(os.path.abspath, options['halves']))
-        if not resume or (set(options) - {'space'} and not (Path(work_dir) / FILE_NAME).is_file()):
-            return cls(**options)
-        return cls(**{**asdict(cls.load(work_dir)), **options})
+        before: dict[str, Any] = {}
+        if resume and ((Path(work_dir) / FILE_NAME).is_file() or not set(options) - {'space'}):
+            before = asdict(cls.load(work_dir))
+        if 'targets' in options:
+            cost = options.get('cost') or before.get('cost')
+            options['targets'], implied = _amounts(options['targets'], cost)
+            options.setdefault('cost', implied)
+        plan = cls(**{**before, **options})
+        plan.warn_unknown_options()
+        return plan
+
+    def warn_unknown_options(self) -> None:
+        """Warn of overrides that have no effect, as nothing reads their first key."""
+        if self.options:
+            config = load_config(self.config or CONFIGS / SPACES[self.space].config)
+            warn_unknown_keys(self.options, config)
+        if self.search_options:
+            stage = Config.fromfile(str(CONFIGS / SPACES[self.space].stages[self.levels[0]]))
+            warn_unknown_keys(self.search_options, stage, '--search-options')
+
+
+def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[float, ...], str]:
+    """Read targets with units, each of which goes with certain costs.
+
+    Args:
+        texts: E.g. ``'1.5G'``, ``'300M'`` or ``'40ms'``; numbers stand for themselves.
+        cost: What they are of, if that is known.
+
+    Returns:
+        The numbers, and what they are of.
+
+    Raises:
+        UserError: One is no amount, or of something else than the others or ``cost``.
+    """
+    amounts: list[float] = []
+    units: dict[str, str] = {}
+    for text in map(str, texts):
+        found = _AMOUNT.fullmatch(text.strip())
+        if found is None:
+            raise UserError(f"target '{text}' is no amount: write e.g. 10G, 2.5M or 40ms")
+        number, unit = found.groups()
+        amounts.append(float(number) * _UNITS[unit])
+        units[unit] = text
+    cost = cost or ('latency' if _TIMES & set(units) else 'macs')
+    timed = cost == 'latency'
+    wrong = [text for unit, text in units.items() if unit and (unit in _TIMES) != timed]
+    if wrong:
+        raise UserError(
+            f"target '{wrong[0]}' is no amount of {'time' if timed else METRICS[cost]}: ms and s "
+            'go with --cost latency, K, M and G with --cost macs or params'
+        )
+    return tuple(amounts), cost
 
 
 def stage_config(
@@ -356,7 +418,7 @@ def _user_config(plan: SearchPlan) -> Config:
     config = load_config(plan.config or default, data_root=plan.data_root)
     if 'model' not in config:
         data, config = config, Config.fromfile(str(default))
-        config.merge_from_dict(data.to_dict())
+        _merge_data(config, data)
         _fit_to_data(config)
     config.merge_from_dict(plan.options)
     config.pop('work_dir', None)  # each run says its own
@@ -371,22 +433,48 @@ def _user_config(plan: SearchPlan) -> Config:
     return config
 
 
+def _merge_data(config: Config, data: Config) -> None:
+    """Put a config that tells of data alone over one that has a model.
+
+    A data set that names its type is whole, and takes the place of the default's; it gets the
+    default's pipeline where it has none. One without a type changes the default's.
+    """
+    own = copy.deepcopy(data.to_dict())
+    for split in ('train', 'val', 'test'):
+        loader = own.get(f'{split}_dataloader') or {}
+        if 'type' not in (loader.get('dataset') or {}):
+            continue
+        default = next(leaf_datasets(config[f'{split}_dataloader']))
+        for leaf in leaf_datasets(loader):
+            for key in ('pipeline', 'test_mode'):
+                if key in default:
+                    leaf.setdefault(key, copy.deepcopy(default[key]))
+        loader['dataset']['_delete_'] = True
+    config.merge_from_dict(own)
+
+
 def _fit_to_data(config: Config) -> None:
     """Bands, classes and normalisation of the model, as the training set has them.
 
     Raises:
         UserError: The data do not say their statistics.
     """
-    dataset = DATASETS.build(config.train_dataloader.dataset)
-    description = getattr(dataset, 'description', None)
-    if description is None or not description.mean:
+    parts = multi_band_parts(DATASETS.build(config.train_dataloader.dataset))
+    if not all(part.description.mean for part in parts):
         raise UserError(
             'the config has no model, and the data no dataset.json with mean and std: add a model '
             '(README, "Your own tiles"; `browse_dataset.py CONFIG --check` prints mean and std)'
         )
-    config.model.data_preprocessor.update(mean=list(description.mean), std=list(description.std))
-    config.model.backbone.in_channels = len(dataset.bands)
-    config.model.decode_head.num_classes = len(dataset.metainfo['classes'])
+    shares = np.array([len(part) for part in parts], float)
+    means, stds = (np.array([getattr(p.description, k) for p in parts]) for k in ('mean', 'std'))
+    mean = np.average(means, axis=0, weights=shares)
+    # Of the parts together: the mean square, less the square of the mean.
+    std = np.sqrt(np.average(stds**2 + means**2, axis=0, weights=shares) - mean**2)
+    config.model.data_preprocessor.update(
+        mean=[round(float(value), 4) for value in mean], std=[round(float(s), 4) for s in std]
+    )
+    config.model.backbone.in_channels = len(parts[0].used_bands)
+    config.model.decode_head.num_classes = len(parts[0].metainfo['classes'])
 
 
 def _set_crop(dataset: dict, crop: int) -> None:

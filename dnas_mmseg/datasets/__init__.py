@@ -9,6 +9,7 @@ from .transforms import (
     LoadRasterAnnotations,
     LoadRasterFromFile,
     MultiBandPhotoMetricDistortion,
+    MultiBandRandomRotate,
     SelectBands,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     'LoadRasterAnnotations',
     'LoadRasterFromFile',
     'MultiBandPhotoMetricDistortion',
+    'MultiBandRandomRotate',
     'MultiBandSegDataset',
     'SelectBands',
     'class_weights',

@@ -6,6 +6,7 @@ from .hooks import (
     EpochSeedHook,
     FiniteLossHook,
     ScheduledDropPathHook,
+    UnseenClassesHook,
     ValidateOnResumeHook,
 )
 from .initialization import MultiBandPretrained
@@ -22,6 +23,7 @@ __all__ = [
     'HalfSampler',
     'MultiBandPretrained',
     'ScheduledDropPathHook',
+    'UnseenClassesHook',
     'ValidateOnResumeHook',
     'allow_checkpoint_globals',
     'seed_worker',

@@ -1,19 +1,24 @@
-"""Which tiles an epoch sees, and the seeds of the workers that load them.
+"""Which tiles a training sees, and the random numbers they are loaded with.
 
-Both follow from (seed, epoch, rank) alone, so that an epoch can be done again exactly.
+Both follow from the seed, the rank and the epoch or iteration alone, so that these can be done
+again exactly.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import count, islice
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, FUNCTIONS
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dnas_mmseg.errors import UserError
 
 
 def derive_seed(*key: int) -> int:
@@ -89,3 +94,93 @@ class StreamSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from the first architecture step's."""
         self.epoch = epoch
+
+
+class SeededDataset(Dataset):
+    """A data set whose samples are each loaded with random numbers of their own.
+
+    Args:
+        dataset: Gives the samples.
+    """
+
+    def __init__(self, dataset: Sequence) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        """Load a sample.
+
+        Args:
+            key: Index and seed.
+        """
+        index, seed = key
+        random.seed(seed)
+        np.random.seed(seed)
+        # Not torch.manual_seed: samples are made on the CPU, also where there are GPUs.
+        torch.default_generator.manual_seed(seed)
+        return self.dataset[index]
+
+
+class SeededBatches:
+    """Endless batches of (index, seed), from any place of the endless stream.
+
+    A seed follows from the run's seed, the iteration, the rank and the place in the batch: whoever
+    loads the sample, in whatever order, gets the same.
+
+    Args:
+        batches: Batches of indices, one pass or endless; of one pass, the next ones follow.
+        sampler: What chooses the indices; it shuffles by the number of the pass.
+        seed: The run's.
+        rank: Of this process.
+        start: The first iteration.
+    """
+
+    def __init__(
+        self, batches: Iterable[Sequence[int]], sampler: Sampler, seed: int, rank: int, start: int
+    ) -> None:
+        self.batches, self.sampler = batches, sampler
+        self.seed, self.rank, self.start = seed, rank, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for iteration, batch in enumerate(islice(self._stream(), self.start, None), self.start):
+            # Counted from 1: to a SeedSequence zeros at the end are none.
+            yield [
+                (index, derive_seed(self.seed, iteration, self.rank, place))
+                for place, index in enumerate(batch, 1)
+            ]
+
+    def _stream(self) -> Iterator[Sequence[int]]:
+        for turn in count():
+            if hasattr(self.sampler, 'set_epoch'):
+                self.sampler.set_epoch(turn)
+            batch = None
+            for batch in self.batches:
+                yield batch
+            if batch is None:
+                raise UserError('the train loader has no batch: fewer samples than a batch takes')
+
+
+def sampler_of(loader: DataLoader) -> Sampler:
+    """Return what chooses a loader's samples, also where a batch sampler is over it."""
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+
+
+def seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataLoader:
+    """Return a loader of the same samples that begins at an iteration and never ends.
+
+    Args:
+        loader: Loader of a map-style data set, in batches. Its sampler is at its beginning.
+        seed: The run's.
+        rank: Of this process.
+        start: The first iteration.
+    """
+    return DataLoader(
+        SeededDataset(loader.dataset),
+        batch_sampler=SeededBatches(loader.batch_sampler, sampler_of(loader), seed, rank, start),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+    )

@@ -84,7 +84,7 @@ class Lattice(BaseModule):
         self.architecture = architecture.pruned() if prune else architecture
         self.in_channels, self.base_channels = in_channels, base_channels
         # Of one process: what the searched network costs does not depend on how it is trained.
-        self.norm_type = norm_cfg['type'].replace('SyncBN', 'BN')
+        self.norm_cfg = norm_cfg
         self.with_cp = with_cp
         self.outputs = self.architecture.outputs
         self.out_channels = tuple(base_channels * 2**node.scale for node in self.outputs)

@@ -133,6 +133,18 @@ def architecture_parameter(*shape: int) -> nn.Parameter:
     return nn.Parameter(1e-3 * torch.randn(*shape), requires_grad=False)
 
 
+def norm_on_one_device(norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the norm that a part is built with where it is measured, in one process."""
+    return {**norm_cfg, 'type': norm_cfg['type'].replace('SyncBN', 'BN')}
+
+
+def norm_fact(norm_cfg: Mapping[str, Any]) -> str:
+    """Return what a latency table says of a norm: its type, and groups where it has them."""
+    groups = norm_cfg.get('num_groups')
+    kind = norm_on_one_device(norm_cfg)['type']
+    return kind if groups is None else f'{kind} of {groups} groups'
+
+
 def softmax_over(groups: Iterable[Sequence[int]], logits: Tensor) -> Tensor:
     """A softmax over each group of some logits (n,), whose indices the groups share out."""
     groups = list(groups)

@@ -11,12 +11,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mmseg.registry import DATASETS
 
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.apis.command_line import load_config
 from dnas_mmseg.apis.comparison import complexity
 from dnas_mmseg.apis.search_plan import retrain_config, search_hook, stage_config
 from dnas_mmseg.architectures import ArchitectureError, load_architecture
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive
 from dnas_mmseg.models import DNAS
@@ -454,3 +457,59 @@ def test_a_config_of_another_network_is_refused(plan):
     config = str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5.py')
     with pytest.raises(UserError, match=r'is a config of ResNetV1c; .* takes data, bands and head'):
         stage_config(SearchPlan(**{**plan.__dict__, 'config': config}), 'path', None)
+
+
+def test_data_sets_of_a_config_of_data_alone_take_the_places_of_the_defaults(plan, tmp_path):
+    """Nothing of the default's data set is left: neither its lists nor arguments of its class."""
+    roots = [make_data_root(tmp_path / name, count=n, describe=False) for name, n in
+             (('one', 4), ('two', 12))]  # fmt: skip
+    for root, mean in zip(roots, (10.0, 20.0), strict=True):
+        DatasetDescription(
+            bands=BANDS, classes=('a', 'b', 'c', 'd', 'e'), label_convention='train_id',
+            mean=(mean,) * 4, std=(2.0,) * 4,
+        ).save(root)  # fmt: skip
+    parts = [dict(type='MultiBandSegDataset', data_root=str(root)) for root in roots]
+    config = tmp_path / 'data.py'
+    config.write_text(
+        f"train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets={parts}))\n"
+        f'val_dataloader = dict(dataset={parts[0]})\n'
+        f'test_dataloader = dict(dataset={parts[0]})\n'
+    )
+    plan = SearchPlan(**{**plan.__dict__, 'config': str(config)})
+    made = retrain_config(plan, 'dnas_l12_gid5')
+    train_set, val_set = made.train_dataloader.dataset, made.val_dataloader.dataset
+    assert set(train_set) == {'type', 'datasets'}
+    assert set(val_set) == {'type', 'data_root', 'pipeline', 'test_mode'}  # paired by folders
+    assert train_set.datasets[0].pipeline[0].type == 'LoadRasterFromFile'
+    assert len(DATASETS.build(train_set)) == 16
+    # A quarter of the tiles have a mean of 10, the others of 20.
+    assert made.model.data_preprocessor.mean == [17.5] * 4
+    expected = (0.25 * (4 + 100) + 0.75 * (4 + 400) - 17.5**2) ** 0.5
+    assert made.model.data_preprocessor.std == pytest.approx([expected] * 4, abs=1e-4)
+
+
+def test_files_that_no_search_wrote_are_left_alone(plan, tmp_path):
+    work_dir = tmp_path / 'mine'
+    work_dir.mkdir()
+    for name in ('path.py', 'connection.py', 'cell.py', 'retrain.py'):
+        (work_dir / name).write_text('# mine\n')
+    with pytest.raises(UserError, match=r'path\.py is there, and no search has written it'):
+        search(plan, work_dir)
+    assert all((work_dir / f'{level}.py').read_text() == '# mine\n' for level in LEVELS)
+
+
+def test_the_users_randomness_is_kept_but_for_the_seed(plan, tmp_path, monkeypatch):
+    seen = []
+
+    class Enough(Exception):
+        pass
+
+    def look(config):
+        seen.append(dict(config.randomness))
+        raise Enough
+
+    monkeypatch.setattr('dnas_mmseg.apis.search_pipeline.build_runner', look)
+    options = {**plan.options, 'randomness.deterministic': True, 'randomness.seed': 99}
+    with pytest.raises(Enough):
+        search(SearchPlan(**{**plan.__dict__, 'options': options, 'seed': 5}), tmp_path / 'w')
+    assert seen == [dict(deterministic=True, seed=5)]

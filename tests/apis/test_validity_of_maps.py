@@ -25,9 +25,7 @@ class Oracle(nn.Module):
 
     def __init__(self, bands=4):
         super().__init__()
-        self.data_preprocessor = MultiBandDataPreProcessor(
-            [0.0] * bands, [1.0] * bands
-        )
+        self.data_preprocessor = MultiBandDataPreProcessor([0.0] * bands, [1.0] * bands)
         self.dataset_meta = dict(**FACTS, bands=BANDS)
 
     def encode_decode(self, inputs, metas):

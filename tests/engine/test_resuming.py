@@ -1,10 +1,12 @@
 """Training goes on from an epoch's checkpoint as if nothing had happened."""
 
+import itertools
 import json
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -24,15 +26,19 @@ class Interrupt(Hook):
 
     priority = 'LOWEST'
 
-    def __init__(self, where, epoch):
-        self.where, self.epoch = where, epoch
+    def __init__(self, where, epoch=None, iteration=None):
+        self.where, self.epoch, self.iteration = where, epoch, iteration
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if (self.where, self.epoch) == ('step', runner.epoch) and batch_idx == 1:
             raise Stop
+        if (self.where, self.iteration) == ('step', runner.iter + 1):
+            raise Stop
 
     def before_val_epoch(self, runner):
-        if (self.where, self.epoch) == ('validation', runner.epoch):
+        if self.where == 'validation' and runner.epoch == self.epoch:
+            raise Stop
+        if self.where == 'validation' and runner.iter == self.iteration:
             raise Stop
 
 
@@ -82,6 +88,82 @@ def test_an_interrupted_training_ends_the_same(training, tmp_path, where):
     assert names[0] == names[1]
     scores = [last_scores(tmp_path / run) for run in ('whole', 'cut')]
     assert scores[0] == scores[1]
+
+
+@pytest.fixture
+def by_iterations(training):
+    """The same training as mmseg's schedules have it: by iterations, of endless samples."""
+
+    def build(name, sampler='InfiniteSampler', workers=0, **changes):
+        config = training(name, **changes)
+        config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=8, val_interval=4)
+        config.param_scheduler = dict(type='PolyLR', power=0.9, end=8, by_epoch=False)
+        config.log_processor = dict(by_epoch=False)
+        config.default_hooks.checkpoint.update(by_epoch=False, interval=2, max_keep_ckpts=1)
+        config.default_hooks.logger.log_metric_by_epoch = False
+        config.model.decode_head = dict(
+            type='FCNHead', channels=8, num_classes=5, num_convs=1, dropout_ratio=0.5,
+            loss_decode=dict(type='LabelledCrossEntropyLoss'),
+        )  # fmt: skip
+        loader = config.train_dataloader
+        loader.sampler = dict(type=sampler, shuffle=True)
+        loader.num_workers, loader.persistent_workers = workers, workers > 0
+        loader.pop('worker_init_fn')  # as mmseg's configs: none
+        return config
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ('workers', 'sampler', 'where', 'iteration'),
+    [
+        (0, 'InfiniteSampler', 'step', 5),
+        (2, 'InfiniteSampler', 'step', 5),
+        (2, 'InfiniteSampler', 'validation', 8),
+        (2, 'DefaultSampler', 'step', 7),
+    ],
+)
+def test_an_interrupted_training_by_iterations_ends_the_same(
+    by_iterations, tmp_path, workers, sampler, where, iteration
+):
+    seeded = dict(randomness=dict(seed=7))
+    whole = Runner.from_cfg(by_iterations('whole', sampler, 0, **seeded))
+    whole.train()
+    cut = Runner.from_cfg(by_iterations('cut', sampler, workers, **seeded))
+    cut.register_hook(Interrupt(where, iteration=iteration))
+    with pytest.raises(Stop):
+        cut.train()
+    resumed = Runner.from_cfg(by_iterations('cut', sampler, workers, resume=True))
+    resumed.train()
+    assert resumed.iter == 8
+    for a, b in zip(
+        whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+    scores = [last_scores(tmp_path / run) for run in ('whole', 'cut')]
+    assert scores[0] == scores[1]
+
+
+def test_iterations_differ_in_what_they_see_and_go_by_the_stock_order(by_iterations):
+    config = by_iterations('run', randomness=dict(seed=0))
+    seen, draws = [], []
+
+    class See(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.extend(
+                (s.metainfo['img_path'], i.sum().item())
+                for s, i in zip(data_batch['data_samples'], data_batch['inputs'], strict=True)
+            )
+            draws.append(torch.rand(()).item())
+
+    runner = Runner.from_cfg(config)
+    runner.register_hook(See())
+    runner.train()
+    dataset = runner.train_dataloader.dataset
+    order = itertools.islice(InfiniteSampler(dataset, seed=0), len(seen))
+    assert [path for path, _ in seen] == [dataset[i]['data_samples'].img_path for i in order]
+    assert len(set(seen)) >= len(seen) - 1  # crops and flips differ from pass to pass
+    assert len(set(draws)) == len(draws)
 
 
 def last_scores(work_dir):

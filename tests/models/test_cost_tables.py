@@ -168,3 +168,28 @@ def test_latency_is_measured_and_holds_for_its_device(tmp_path):
 def test_heads_are_those_of_the_config():
     _, model = supernet()
     assert head_on(model, [4, 16]).head.in_channels == 20
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='DNASPathSupernet', layers=4, base_channels=8),
+        dict(type='AutoDeepLabSupernet', layers=4, filters=8, blocks=2, stem_channels=(8, 8, 8)),
+        dict(
+            type='DenseNASSupernet', widths=((8,), (16, 24), (32,)), strides=(2, 4, 8),
+            depths=(0, 1, 1),
+        ),
+    ],
+    ids=lambda backbone: backbone['type'],
+)  # fmt: skip
+def test_parts_have_the_norm_of_the_config(backbone):
+    """Also one that needs more than its type."""
+    norm = dict(type='GN', num_groups=4)
+    net = MODELS.build(dict(**backbone, norm_cfg=norm))
+    model = dict(backbone=dict(backbone, norm_cfg=norm), decode_head=dict(HEAD, norm_cfg=norm))
+    table = cost_table(net, model, 'params', SIZE)
+    plain = MODELS.build(dict(**backbone, norm_cfg=dict(type='BN')))
+    other = dict(backbone=backbone, decode_head=HEAD)
+    assert table.parts == cost_table(plain, other, 'params', SIZE).parts  # as many parameters
+    assert net.cost_facts(model, SIZE)['norm'] == 'GN of 4 groups'
+    assert plain.cost_facts(other, SIZE)['norm'] == 'BN'

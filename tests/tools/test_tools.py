@@ -138,3 +138,13 @@ def test_two_processes_train_together(data_root, tmp_path):
     assert code == 0, output
     assert 'the current batch size is 2' in output
     assert (tmp_path / 'run/epoch_1.pth').exists()
+
+
+def test_the_demo_removes_nothing_that_it_did_not_make(tmp_path):
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data/mine.txt').write_text('mine')
+    code, output = run(ROOT / 'tools/demo.py', '--work-dir', tmp_path)
+    assert code == 1
+    assert 'is not empty, and no demo has made it: choose another --work-dir' in output
+    assert (tmp_path / 'data/mine.txt').read_text() == 'mine'
+    assert [path.name for path in tmp_path.iterdir()] == ['data']

@@ -16,15 +16,13 @@ import torch
 
 from dnas_mmseg.apis import from_authors, to_authors
 from dnas_mmseg.apis.checkpoint_conversion import load_weights
-from dnas_mmseg.apis.command_line import user_errors
+from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
 from dnas_mmseg.architectures import load_architecture
 from dnas_mmseg.files import atomic_path
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('source', type=Path)
     parser.add_argument('target', type=Path)
     parser.add_argument(

@@ -5,6 +5,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .drop_path_hook import ScheduledDropPathHook
 from .finite_loss_hook import FiniteLossHook
 from .resuming import EpochSeedHook, ValidateOnResumeHook
+from .unseen_classes_hook import UnseenClassesHook
 from .visualization_hook import MultiBandVisualizationHook
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     'FiniteLossHook',
     'MultiBandVisualizationHook',
     'ScheduledDropPathHook',
+    'UnseenClassesHook',
     'ValidateOnResumeHook',
 ]

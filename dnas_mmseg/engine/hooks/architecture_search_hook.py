@@ -26,7 +26,7 @@ from dnas_mmseg.search import Epoch, SearchHistory
 
 from ..cost_target import CostTarget
 from ..sampling import HalfSampler, StreamSampler
-from .finite_loss_hook import require_finite
+from .finite_loss_hook import require_finite, worst
 
 STATE = 'architecture_search'
 """Where the search's state stands in a checkpoint."""
@@ -240,7 +240,8 @@ class ArchitectureSearchHook(Hook):
             if self.cost is not None:
                 self.cost.stepped()
         elif scaler is None:
-            require_finite(float('nan'), data_batch, runner, 'the gradient of the architecture')
+            value = worst(*(p.grad for p in self.parameters))
+            require_finite(value, data_batch, runner, 'the gradient of the architecture')
         # Else the scale of float16 was too large; the weight steps will lower it.
         self.optimizer.zero_grad(set_to_none=True)
         self._losses.append(value)

@@ -1,4 +1,4 @@
-"""A loss that is no number ends the run, and says where."""
+"""A loss that is NaN or infinite ends the run, and says where."""
 
 from __future__ import annotations
 
@@ -30,11 +30,18 @@ class FiniteLossHook(Hook):
         # The last step of an epoch may have spoilt the weights without a loss to show it.
         for name, value in checkpoint['state_dict'].items():
             if value.is_floating_point() and not value.isfinite().all():
-                require_finite(float('nan'), None, runner, name)
+                require_finite(worst(value), None, runner, name)
+
+
+def worst(*values: torch.Tensor) -> float:
+    """Return NaN where any of some values is, else infinity where any is, else 0."""
+    if any(value.isnan().any() for value in values):
+        return math.nan
+    return math.inf if any(value.isinf().any() for value in values) else 0.0
 
 
 def require_finite(value: float, data_batch: dict | None, runner, what: str = 'the loss') -> None:
-    """Refuse a loss, or what came of it, that is no number.
+    """Refuse a loss, or what came of it, that is NaN or infinite.
 
     Raises:
         UserError: Names the batch's tiles and the last checkpoint.

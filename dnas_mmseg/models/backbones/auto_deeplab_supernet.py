@@ -37,7 +37,13 @@ from ..bands import require_bands
 from ..cost_tables import AddedTo, head_on, head_settings
 from ..operations import Operation, conv_norm, sum_tensors
 from ..recompute import recompute
-from ..supernet import Supernet, architecture_parameter, softmax_over
+from ..supernet import (
+    Supernet,
+    architecture_parameter,
+    norm_fact,
+    norm_on_one_device,
+    softmax_over,
+)
 from .auto_deeplab import (
     CONVOLUTIONS,
     PLAIN,
@@ -306,14 +312,14 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
             'stem_channels': list(self._network_stem(model)),
             'bands': self.in_channels,
             'size': list(size),
-            'norm': self.norm_cfg['type'].replace('SyncBN', 'BN'),
+            'norm': norm_fact(self.norm_cfg),
             'head': head_settings(model),
         }
 
     def cost_parts(
         self, model: Mapping[str, Any], size: tuple[int, int]
     ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
-        norm = {**self.norm_cfg, 'type': self.norm_cfg['type'].replace('SyncBN', 'BN')}
+        norm = norm_on_one_device(self.norm_cfg)
         filters = self._network_filters(model)
         widths = [filters * 2**scale for scale in range(NUM_SCALES)]
         sizes = [reduced(size, 4 * 2**scale) for scale in range(NUM_SCALES)]

@@ -42,7 +42,13 @@ from ..cost_tables import AddedTo, head_on, head_settings
 from ..lattice import Lattice, Stem
 from ..operations import OPERATIONS as BUILDERS
 from ..operations import Cell, LightCell
-from ..supernet import EXTREME, Supernet, architecture_parameter
+from ..supernet import (
+    EXTREME,
+    Supernet,
+    architecture_parameter,
+    norm_fact,
+    norm_on_one_device,
+)
 
 
 class _DNASSupernet(Lattice, Supernet):
@@ -71,7 +77,7 @@ class _DNASSupernet(Lattice, Supernet):
             'base_channels': self.base_channels,
             'bands': self.in_channels,
             'size': list(size),
-            'norm': self.norm_type,
+            'norm': norm_fact(self.norm_cfg),
             'head': head_settings(model),
         }
 
@@ -80,7 +86,7 @@ class _DNASSupernet(Lattice, Supernet):
     ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
         sizes = [tuple(-(-side // (4 * 2**s)) for side in size) for s in range(NUM_SCALES)]
         shapes = [(1, self.base_channels * 2**s, *sizes[s]) for s in range(NUM_SCALES)]
-        norm = dict(type=self.norm_type)
+        norm = norm_on_one_device(self.norm_cfg)
         yield (
             'stem',
             Stem(self.in_channels, self.base_channels, norm),

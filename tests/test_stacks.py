@@ -1,0 +1,70 @@
+"""Both distributions that serve mmseg are used alike."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import mmengine.utils.package_utils as packages
+import pytest
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.hub import get_config
+
+from dnas_mmseg.stacks import inherit_from_mmseg, without_onedl_note
+
+BASE = 'mmseg::_base_/schedules/schedule_20k.py'
+
+
+def test_a_config_inherits_from_mmseg(tmp_path):
+    (tmp_path / 'mine.py').write_text(f"_base_ = '{BASE}'\ntrain_cfg = dict(max_iters=7)\n")
+    config = Config.fromfile(str(tmp_path / 'mine.py'))
+    assert config.train_cfg.max_iters == 7
+    assert config.train_cfg.type == 'IterBasedTrainLoop'
+
+
+def test_a_config_of_mmseg_is_read_and_nothing_is_installed(monkeypatch):
+    calls = []
+    monkeypatch.setattr(packages, 'call_command', calls.append)
+    assert get_config('mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py').model
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ('installed', 'served'),
+    [
+        ({'onedl-mmsegmentation'}, 'onedl-mmsegmentation'),
+        ({'mmsegmentation'}, 'mmsegmentation'),
+        ({'mmsegmentation', 'onedl-mmsegmentation'}, 'mmsegmentation'),
+        (set(), 'mmsegmentation'),
+    ],
+)
+def test_the_table_is_changed_only_where_onedl_serves_mmseg(monkeypatch, installed, served):
+    def fake_version(name):
+        if name not in installed:
+            raise PackageNotFoundError(name)
+        return '0'
+
+    monkeypatch.setattr('dnas_mmseg.stacks.version', fake_version)
+    monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
+    inherit_from_mmseg()
+    assert MODULE2PACKAGE['mmseg'] == served
+
+
+def test_the_installed_stack_is_the_one_that_is_named():
+    version(MODULE2PACKAGE['mmseg'])
+
+
+def test_importing_prints_nothing():
+    program = "import dnas_mmseg; print('imported')"
+    finished = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert finished.stdout == 'imported\n', finished.stderr
+
+
+def test_only_the_one_line_is_kept_away(capsys):
+    with pytest.raises(ImportError), without_onedl_note():
+        print('first')
+        print('Could not import OneDL')
+        print('Could not import OneDLX', end='')
+        raise ImportError
+    print('\nCould not import OneDL')
+    assert capsys.readouterr().out == 'first\nCould not import OneDLX\nCould not import OneDL\n'
