@@ -38,12 +38,22 @@ def test_ones_own_tiles(tmp_path, rng):
     assert model(**data, mode='loss')['decode.loss_ce'].isfinite()
 
 
+def test_the_recipe_for_ones_own_tiles(tmp_path):
+    (tmp_path / 'config.py').write_text(EXAMPLES[1].replace('<clone>', str(ROOT)))
+    config = Config.fromfile(str(tmp_path / 'config.py'))
+    assert config.optim_wrapper.optimizer.type == 'AdamW'
+    losses = [loss.loss_name for loss in MODELS.build(config.model).decode_head.loss_decode]
+    assert losses == ['loss_ce', 'loss_dice']
+    assert config.custom_hooks[0].type == 'EMAHook'
+    assert config.train_cfg.max_epochs == 28
+
+
 def test_fine_tuning(tmp_path):
     base = f"_base_ = '{ROOT}/configs/dnas/dnas_l14_gid5.py'\n"
     (tmp_path / 'source.py').write_text(base)
     source = MODELS.build(Config.fromfile(str(tmp_path / 'source.py')).model)
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'gid5.pth'))
-    text = EXAMPLES[1].replace(
+    text = EXAMPLES[2].replace(
         'work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth', str(tmp_path / 'gid5.pth')
     )
     (tmp_path / 'config.py').write_text(base + text)
