@@ -52,6 +52,9 @@ from .search_plan import (
 )
 from .search_time import ProgressHook, StageTime, duration, stage_time
 
+_WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
+"""The first line of every config that a search writes."""
+
 
 def search(
     plan: SearchPlan,
@@ -265,10 +268,11 @@ class _Search:
         """
         found = [self.work_dir / f'{level}.py' for level in (*stages, 'retrain')]
         found = [path for path in found if path.is_file()]
-        if found and not (self.work_dir / FILE_NAME).is_file():
-            raise UserError(
-                f'{found[0]} is there, and no search has written it: choose another work dir'
-            )
+        for path in found:
+            if not path.read_text(encoding='utf-8', errors='replace').startswith(_WRITTEN_HERE):
+                raise UserError(
+                    f'{path} is there, and no search has written it: choose another work dir'
+                )
         if is_main_process():
             for path in found:
                 path.unlink()
@@ -321,7 +325,7 @@ class _Search:
         """Write a config, or check that it is what it was when this search began."""
         path = self.work_dir / name
         if is_main_process():
-            text = f'# Written by tools/search.py; an ordinary config.\n{config.pretty_text}'
+            text = f'{_WRITTEN_HERE}\n{config.pretty_text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
             if before != text:
                 changes = difflib.unified_diff(

@@ -83,9 +83,7 @@ class Lattice(BaseModule):
         self.listed = architecture
         self.architecture = architecture.pruned() if prune else architecture
         self.in_channels, self.base_channels = in_channels, base_channels
-        # Of one process: what the searched network costs does not depend on how it is trained.
-        self.norm_cfg = norm_cfg
-        self.with_cp = with_cp
+        self.norm_cfg, self.with_cp = norm_cfg, with_cp
         self.outputs = self.architecture.outputs
         self.out_channels = tuple(base_channels * 2**node.scale for node in self.outputs)
         self.strides = tuple(4 * 2**node.scale for node in self.outputs)

@@ -134,7 +134,10 @@ def architecture_parameter(*shape: int) -> nn.Parameter:
 
 
 def norm_on_one_device(norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the norm that a part is built with where it is measured, in one process."""
+    """Return the norm that a part is built with where it is measured, in one process.
+
+    What the searched network costs does not depend on how it is trained.
+    """
     return {**norm_cfg, 'type': norm_cfg['type'].replace('SyncBN', 'BN')}
 
 

@@ -488,14 +488,18 @@ def test_data_sets_of_a_config_of_data_alone_take_the_places_of_the_defaults(pla
     assert made.model.data_preprocessor.std == pytest.approx([expected] * 4, abs=1e-4)
 
 
-def test_files_that_no_search_wrote_are_left_alone(plan, tmp_path):
+@pytest.mark.parametrize('planned', [False, True], ids=['no search', 'one that did not begin'])
+@pytest.mark.parametrize('name', [*LEVELS, 'retrain'])
+def test_files_that_no_search_wrote_are_left_alone(plan, tmp_path, name, planned):
     work_dir = tmp_path / 'mine'
     work_dir.mkdir()
-    for name in ('path.py', 'connection.py', 'cell.py', 'retrain.py'):
-        (work_dir / name).write_text('# mine\n')
-    with pytest.raises(UserError, match=r'path\.py is there, and no search has written it'):
+    mine = work_dir / f'{name}.py'
+    mine.write_text('# mine\n')
+    if planned:
+        (work_dir / 'search.json').write_text(plan.to_json())
+    with pytest.raises(UserError, match=rf'{name}\.py is there, and no search has written it'):
         search(plan, work_dir)
-    assert all((work_dir / f'{level}.py').read_text() == '# mine\n' for level in LEVELS)
+    assert mine.read_text() == '# mine\n'
 
 
 def test_the_users_randomness_is_kept_but_for_the_seed(plan, tmp_path, monkeypatch):

@@ -176,20 +176,25 @@ def test_heads_are_those_of_the_config():
         dict(type='DNASPathSupernet', layers=4, base_channels=8),
         dict(type='AutoDeepLabSupernet', layers=4, filters=8, blocks=2, stem_channels=(8, 8, 8)),
         dict(
-            type='DenseNASSupernet', widths=((8,), (16, 24), (32,)), strides=(2, 4, 8),
-            depths=(0, 1, 1),
+            type='DenseNASSupernet', widths=((8,), (16, 24), (32,), (40,), (48,)),
+            strides=(2, 4, 8, 16, 32), depths=(0, 1, 1, 1, 0), window=3,
         ),
     ],
     ids=lambda backbone: backbone['type'],
 )  # fmt: skip
 def test_parts_have_the_norm_of_the_config(backbone):
-    """Also one that needs more than its type."""
-    norm = dict(type='GN', num_groups=4)
-    net = MODELS.build(dict(**backbone, norm_cfg=norm))
-    model = dict(backbone=dict(backbone, norm_cfg=norm), decode_head=dict(HEAD, norm_cfg=norm))
-    table = cost_table(net, model, 'params', SIZE)
-    plain = MODELS.build(dict(**backbone, norm_cfg=dict(type='BN')))
-    other = dict(backbone=backbone, decode_head=HEAD)
-    assert table.parts == cost_table(plain, other, 'params', SIZE).parts  # as many parameters
-    assert net.cost_facts(model, SIZE)['norm'] == 'GN of 4 groups'
-    assert plain.cost_facts(other, SIZE)['norm'] == 'BN'
+    """Also one that needs more than its type; group norm has as many parameters as batch norm."""
+    values, facts = [], []
+    for norm in (dict(type='GN', num_groups=4), dict(type='BN'), dict(type='SyncBN')):
+        model = dict(
+            type='SearchedEncoderDecoder', backbone=backbone, decode_head=dict(HEAD, norm_cfg=norm)
+        )
+        net = MODELS.build(dict(**backbone, norm_cfg=norm))
+        values.append(cost_table(net, model, 'params', SIZE).values)
+        facts.append(net.cost_facts(model, SIZE)['norm'])
+        part = next(part for name, part, _ in net.cost_parts(model, SIZE) if name == 'stem')
+        kinds = {type(module) for module in part.modules()}
+        assert (torch.nn.GroupNorm in kinds) == (norm['type'] == 'GN')
+        assert (torch.nn.BatchNorm2d in kinds) == (norm['type'] != 'GN')
+    assert values[0] == values[1] == values[2]
+    assert facts == ['GN of 4 groups', 'BN', 'BN']

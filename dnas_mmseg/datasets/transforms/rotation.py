@@ -17,7 +17,9 @@ class MultiBandRandomRotate(BaseTransform):
     mmseg's ``RandomRotFlip`` interpolates labels, so that classes appear that nobody drew, and
     calls the corners class 0. Here labels are taken from the nearest pixel, and what comes from
     outside the image is 255 in them and NaN in the image, which the data preprocessor makes the
-    bands' means. An image of whole numbers becomes float32 by that, in its own units.
+    bands' means. An image of whole numbers becomes float32 by that, in its own units. Samples are
+    interpolated between the valid ones, so that the image is valid where its nearest pixel was: NaN
+    does not spread, and image and labels end at the same pixel.
 
     Required keys: ``img`` (H, W, bands). Modified keys: ``img`` and all of ``seg_fields``.
 
@@ -38,25 +40,43 @@ class MultiBandRandomRotate(BaseTransform):
         height, width = results['img'].shape[:2]
         centre = ((width - 1) / 2, (height - 1) / 2)
         matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
-        image = results['img'].astype(np.float32)
-        turned = [self._turn(image[..., b], matrix, cv2.INTER_LINEAR, np.nan) for b in
-                  range(image.shape[2])]  # fmt: skip
-        results['img'] = np.stack(turned, axis=2)
+        results['img'] = _turn_image(results['img'], matrix)
         for key in results.get('seg_fields', ()):
-            results[key] = self._turn(results[key], matrix, cv2.INTER_NEAREST, IGNORE)
+            turned = _turn(results[key], matrix, cv2.INTER_NEAREST, IGNORE)
+            results[key] = turned.astype(results[key].dtype, copy=False)  # int64 comes out as int32
         return results
-
-    @staticmethod
-    def _turn(plane: np.ndarray, matrix: np.ndarray, interpolation: int, fill: float) -> np.ndarray:
-        # A band at a time: OpenCV fills at most four with a value of their own.
-        return cv2.warpAffine(
-            plane,
-            matrix,
-            plane.shape[::-1],
-            flags=interpolation,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=fill,
-        )
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(prob={self.prob}, degree={self.degree})'
+
+
+def _turn_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Turn (H, W, bands), a band at a time: some of OpenCV takes four at most."""
+    image = image.astype(np.result_type(image.dtype, np.float32))
+    everywhere = _turn_mask(np.ones(image.shape[:2], bool), matrix)
+    turned = np.empty_like(image)
+    for band in range(image.shape[2]):
+        plane = image[..., band]
+        valid = np.isfinite(plane)
+        weights, inside = everywhere if valid.all() else _turn_mask(valid, matrix)
+        sums = _turn(np.where(valid, plane, 0), matrix, cv2.INTER_LINEAR, 0)
+        turned[..., band] = np.divide(sums, weights, out=np.full_like(sums, np.nan), where=inside)
+    return turned
+
+
+def _turn_mask(valid: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how much of each turned pixel is valid, and whether the nearest one was."""
+    weights = _turn(valid.astype(np.float32), matrix, cv2.INTER_LINEAR, 0)
+    nearest = _turn(valid.astype(np.uint8), matrix, cv2.INTER_NEAREST, 0)
+    return weights, (nearest > 0) & (weights > 0)
+
+
+def _turn(plane: np.ndarray, matrix: np.ndarray, interpolation: int, fill: float) -> np.ndarray:
+    return cv2.warpAffine(
+        plane,
+        matrix,
+        plane.shape[::-1],
+        flags=interpolation,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=fill,
+    )
