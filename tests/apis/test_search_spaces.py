@@ -147,7 +147,7 @@ class Compare(module.ProgressHook):
             first, second = all_gather(tensor.detach())
             assert torch.equal(first, second), f'{{name}} differs in step {{runner.iter}}'
     def after_train(self, runner):
-        print('compared', runner.iter, 'steps')
+        print(f'compared {{runner.iter}} steps')
 
 module.ProgressHook = Compare
 plan = module.SearchPlan(**{plan.__dict__!r})
