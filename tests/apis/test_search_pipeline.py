@@ -148,7 +148,7 @@ class Compare(module.ProgressHook):
     def after_train(self, runner):
         decoded = runner.model.module.backbone.decode()
         decoded.save('{tmp_path}/' + f'rank{{get_rank()}}_{{self.level}}.json')
-        print('compared', runner.compared, 'steps in', self.level)
+        print(f'compared {{runner.compared}} steps in {{self.level}}')
 
 module.ProgressHook = Compare
 from dnas_mmseg.apis.command_line import user_errors
