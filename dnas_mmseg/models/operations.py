@@ -134,8 +134,13 @@ def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
         return x if weight is None else weight.reshape(-1, 1, 1) * x
     if weight is None:
         return norm(x)
+    # torch 2.13 on CPUs crashes in the backward pass of group norm where the affine part needs a
+    # gradient and a channels-last map does not, as in an architecture step.
+    crashes = isinstance(norm, nn.GroupNorm) and not x.requires_grad
     scaled = {name: weight * tensor for name, tensor in norm.named_parameters()}
-    return functional_call(norm, scaled, (x,)) if scaled else weight.reshape(-1, 1, 1) * norm(x)
+    if crashes or not scaled:
+        return weight.reshape(-1, 1, 1) * norm(x)
+    return functional_call(norm, scaled, (x,))
 
 
 def _conv(kernel_size: int, dilation: int = 1) -> Callable[[int, int, dict], Operation]:
