@@ -22,6 +22,7 @@ from mmseg.models import DepthEstimator
 from mmseg.models.decode_heads import STDCHead
 from torch import nn
 
+from dnas_mmseg.datasets import dataset_parts
 from dnas_mmseg.errors import UserError
 
 _READ_BY_RUNNER = {
@@ -76,6 +77,13 @@ def warn_unknown_keys(options: Mapping, config: Mapping, source: str = '--cfg-op
             warn(
                 f"{source} {key}: the config has no '{first}'{did_you_mean(first, known)}, so this "
                 'has no effect unless code of your own reads it'
+            )
+        elif first not in _READ_BY_RUNNER:
+            # The values that the file made of it are made already.
+            warn(
+                f"{source} {key}: '{first}' is a variable of the config file, so this has no "
+                'effect unless code of your own reads it; override what is made of it, or inherit '
+                'the config (--data-root is for the data)'
             )
 
 
@@ -234,7 +242,7 @@ def check_classes(model: nn.Module, datasets: Mapping[str, object]) -> None:
                 'with a sigmoid loss'
             )
         for split, dataset in datasets.items():
-            for part in parts(dataset):
+            for part in dataset_parts(dataset):
                 classes = getattr(part, 'metainfo', {}).get('classes')
                 if classes and len(classes) != head.num_classes:
                     shown = ', '.join(classes[:8]) + (', ...' if len(classes) > 8 else '')
@@ -268,7 +276,7 @@ def check_labels(datasets: Mapping[str, object], advice: str) -> None:
         UserError: A pipeline loads labels that there are not.
     """
     for split, dataset in datasets.items():
-        for part in parts(dataset):
+        for part in dataset_parts(dataset):
             steps = getattr(getattr(part, 'pipeline', None), 'transforms', ())
             names = [type(step).__name__ for step in steps]
             loading = next((name for name in names if 'Annotation' in name), None)
@@ -293,7 +301,7 @@ def check_test_labels(dataset, evaluator: Evaluator) -> None:
         return
     samples = dataset[0].get('data_samples')
     if isinstance(samples, BaseDataElement) and 'gt_sem_seg' not in samples:
-        if any(_has_no_labels(part) for part in parts(dataset)):
+        if any(_has_no_labels(part) for part in dataset_parts(dataset)):
             raise UserError(
                 'the test data have no labels (data_prefix.seg_map_path is None), so there is '
                 'nothing to score: use tools/predict.py'
@@ -309,13 +317,3 @@ def _has_no_labels(part) -> bool:
     return isinstance(prefix, Mapping) and prefix.get('seg_map_path') is None and (
         'seg_map_path' not in part.get_data_info(0)
     )  # fmt: skip
-
-
-def parts(dataset) -> Iterator:
-    """Yield the data sets behind all wrappers (Concat, Repeat, ...)."""
-    inside = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
-    if inside is None:
-        yield dataset
-        return
-    for child in inside if isinstance(inside, (list, tuple)) else (inside,):
-        yield from parts(child)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dnas_mmseg.bands import ALPHA
 from dnas_mmseg.datasets.tiling import tile_windows
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import (
@@ -138,8 +137,7 @@ def predict_scene(
     notes = [] if place.known else [f'{source}: no reference system, so the map has none']
     windows = SegmentorWindows(model, precision) if isinstance(model, nn.Module) else model
     wanted = windows.num_bands
-    data = [i for i, name in enumerate(info.told) if name != ALPHA]
-    chosen = data if bands is None else list(bands)
+    chosen = list(info.data_bands if bands is None else bands)
     if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):
         raise UserError(
             f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '

@@ -298,6 +298,8 @@ class _Search:
             or (self.work_dir / level / 'last_checkpoint').is_file()
         ]
         if not begun:
+            if (self.work_dir / FILE_NAME).is_file():
+                SearchPlan.load(self.work_dir)  # refuses a file that no search has written
             self._remove_stale(stages)
             return
         if not resume:

@@ -15,11 +15,13 @@ from mmengine.hooks import Hook
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 from dnas_mmseg.engine.hooks.architecture_search_hook import ARCH_START, architecture_start
 from dnas_mmseg.models.measuring import seconds_of
 from dnas_mmseg.models.supernet import architecture_gradients
 
+from .config_checks import check_classes
 from .search_plan import SPACES, SearchPlan, search_hook, space_supernet, stage_config
 
 
@@ -53,7 +55,9 @@ def stage_time(plan: SearchPlan, level: str) -> StageTime:
     epochs = config.train_cfg.max_epochs
     arch_start = search_hook(config).get('arch_start', ARCH_START)
     size = tuple(dataset[0]['inputs'].shape[-2:])
-    plain, searching = _probe(config.model, batch, size, len(dataset.metainfo['classes']))
+    model = MODELS.build(config.model)
+    check_classes(model, {'training': dataset})
+    plain, searching = _probe(model, batch, size, len(dataset.metainfo['classes']))
     return StageTime(
         plain,
         searching,
@@ -90,10 +94,10 @@ def duration(seconds: float) -> str:
 
 
 def _probe(
-    model_config: dict, batch: int, size: tuple[int, int], classes: int
+    model: nn.Module, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
     """Seconds of a weight step, and of one with an architecture step behind it."""
-    model = MODELS.build(model_config).to(get_device()).train()
+    model = model.to(get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())
     bands = model.backbone.in_channels

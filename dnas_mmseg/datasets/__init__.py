@@ -4,7 +4,7 @@ from .checks import inspect_pairs, summarise
 from .description import DatasetDescription, DatasetError
 from .gid5 import GID5Dataset
 from .labels import LabelEncoding, LabelError, class_weights
-from .multi_band import MultiBandSegDataset, multi_band_parts
+from .multi_band import MultiBandSegDataset, dataset_parts, multi_band_parts
 from .transforms import (
     LoadRasterAnnotations,
     LoadRasterFromFile,
@@ -26,6 +26,7 @@ __all__ = [
     'MultiBandSegDataset',
     'SelectBands',
     'class_weights',
+    'dataset_parts',
     'inspect_pairs',
     'multi_band_parts',
     'summarise',

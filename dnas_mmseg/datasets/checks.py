@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from dnas_mmseg.bands import ALPHA, choose_bands
+from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Samples
 
@@ -299,7 +299,7 @@ def check_bands(
         The positions of the used bands in the file; and problems, doubts and notes, a sentence
         each.
     """
-    everything = [i for i, name in enumerate(info.told) if name != ALPHA]
+    everything = list(info.data_bands)
     try:
         choice = choose_bands(info.path, info.told, used, bands)
     except UserError as error:

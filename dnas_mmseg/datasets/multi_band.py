@@ -307,18 +307,26 @@ class MultiBandSegDataset(BaseSegDataset):
             )
 
 
+def dataset_parts(dataset: object) -> Iterator[object]:
+    """Yield the data sets behind all wrappers (Concat, Repeat, ...)."""
+    inside = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
+    if inside is None:
+        yield dataset
+        return
+    for child in inside if isinstance(inside, (list, tuple)) else (inside,):
+        yield from dataset_parts(child)
+
+
 def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
     """Return the data sets of this project behind all wrappers (Concat, Repeat, ...).
 
     Raises:
         DatasetError: One is of another kind, or they have different classes.
     """
-    if isinstance(dataset, MultiBandSegDataset):
-        return [dataset]
-    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inside == [None]:
-        raise DatasetError(f'{type(dataset).__name__}: a MultiBandSegDataset is needed')
-    parts = [part for child in inside for part in multi_band_parts(child)]
+    parts = list(dataset_parts(dataset))
+    for part in parts:
+        if not isinstance(part, MultiBandSegDataset):
+            raise DatasetError(f'{type(part).__name__}: a MultiBandSegDataset is needed')
     if len({part.file_classes for part in parts}) > 1:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)
         raise DatasetError(f'data sets of different classes cannot be summed up: {listed}')

@@ -67,9 +67,14 @@ class RasterInfo:
         return len(self.dtypes)
 
     @property
+    def data_bands(self) -> tuple[int, ...]:
+        """Positions of all bands but alpha, from 0."""
+        return tuple(i for i, name in enumerate(self.told) if name != ALPHA)
+
+    @property
     def dtype(self) -> str:
         """numpy name of the type that holds the samples of all bands but alpha."""
-        return self.dtype_of([i for i, name in enumerate(self.told) if name != ALPHA])
+        return self.dtype_of(self.data_bands)
 
     def dtype_of(self, bands: Sequence[int]) -> str:
         """Return numpy's name of the type that holds the samples of some bands."""
@@ -87,7 +92,7 @@ class RasterInfo:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the bands but alpha, in file order; empty where any has none."""
-        names = tuple(name for name in self.told if name != ALPHA)
+        names = tuple(self.told[i] for i in self.data_bands)
         return names if all(names) else ()
 
     @property
@@ -95,7 +100,7 @@ class RasterInfo:
         """Whether anything in the file can make a pixel invalid."""
         return (
             self.has_mask
-            or ALPHA in self.told
+            or len(self.data_bands) < self.bands
             or any(value is not None for value in self.nodata)
             or any(np.dtype(name).kind == 'f' for name in self.dtypes)
         )
@@ -122,6 +127,7 @@ class Raster:
         self.nodata = nodata
         self._handle = None
         self._process: int | None = None
+        self._info: RasterInfo | None = None
 
     def __enter__(self) -> Raster:
         return self
@@ -135,6 +141,12 @@ class Raster:
     @property
     def info(self) -> RasterInfo:
         """Size, types, what is said of the bands, nodata and georeference."""
+        # Kept: every window that is read asks for it.
+        if self._info is None:
+            self._info = self._look()
+        return self._info
+
+    def _look(self) -> RasterInfo:
         dataset = self._dataset()
         bands = [dataset.GetRasterBand(i + 1) for i in range(dataset.RasterCount)]
         return RasterInfo(
@@ -181,11 +193,9 @@ class Raster:
                 of the longer side; a smaller raster stays as it is.
         """
         info = self.info
-        alpha = [i for i, name in enumerate(info.told) if name == ALPHA]
-        if bands is None:
-            bands = [i for i in range(info.bands) if i not in alpha]
-        bands = list(bands)
-        masking = [i for i in alpha if i not in bands]
+        alpha = set(range(info.bands)) - set(info.data_bands)
+        bands = list(info.data_bands if bands is None else bands)
+        masking = alpha - set(bands)
         where = self._place(window) if side is None else self._scaled(side)
         text = f' at {window}' if window else ''
         outside = None

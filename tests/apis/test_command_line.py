@@ -32,6 +32,12 @@ def test_an_option_that_nothing_reads_is_named(capsys):
     assert 'did you mean' not in second
 
 
+def test_variables_of_a_config_are_warned_of(capsys):
+    load_config(CONFIG, options={'data_root': 'elsewhere'})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'data_root' is a variable of the config file, so this has no effect" in line
+
+
 def test_options_that_the_runner_reads_are_not(capsys):
     known = (
         'randomness.seed', 'load_from', 'auto_scale_lr.enable', 'find_unused_parameters',

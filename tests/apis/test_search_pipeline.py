@@ -517,3 +517,18 @@ def test_the_users_randomness_is_kept_but_for_the_seed(plan, tmp_path, monkeypat
     with pytest.raises(Enough):
         search(SearchPlan(**{**plan.__dict__, 'options': options, 'seed': 5}), tmp_path / 'w')
     assert seen == [dict(deterministic=True, seed=5)]
+
+
+def test_a_search_json_that_no_search_wrote_is_left_alone(plan, tmp_path):
+    work_dir = tmp_path / 'mine'
+    work_dir.mkdir()
+    (work_dir / 'search.json').write_text('{"mine": 1}')
+    with pytest.raises(UserError, match=r'search\.json is damaged'):
+        search(plan, work_dir)
+    assert (work_dir / 'search.json').read_text() == '{"mine": 1}'
+
+
+def test_classes_that_do_not_fit_stop_a_search_before_its_first_step(plan, tmp_path):
+    options = {'model.decode_head.num_classes': 4}
+    with pytest.raises(UserError, match=r'num_classes=4, but the training data set has 5 classes'):
+        search(SearchPlan(**{**plan.__dict__, 'options': options}), tmp_path / 'w')

@@ -90,10 +90,16 @@ def test_from_tiles_to_a_retrained_network(plan, tmp_path):
     assert load_architecture(config.model.backbone.architecture) == found
 
 
-def test_a_network_of_a_cost(plan, tmp_path):
+@pytest.mark.parametrize('norm', [None, dict(type='GN', num_groups=2)], ids=['as it is', 'GN'])
+def test_a_network_of_a_cost(plan, tmp_path, norm):
     """Counted on the network that its config trains, whatever the supernet's own width is."""
     target = 30e3
-    plan = SearchPlan(**{**plan.__dict__, 'targets': (target,), 'cost': 'params', 'cost_size': 32})
+    cost = {'targets': (target,), 'cost': 'params', 'cost_size': 32}
+    if norm:
+        cost['options'] = {'model.backbone.norm_cfg': norm}
+        if plan.space == 'autodeeplab':  # groups must divide the supernet's width
+            cost['options']['supernet.filters'] = 2
+    plan = SearchPlan(**{**plan.__dict__, **cost})
     search(plan, tmp_path / 'run')
     config = load_config(tmp_path / 'run/retrain.py')
     found = load_architecture(tmp_path / 'run/architecture.json')
