@@ -29,7 +29,3 @@ log_processor = dict(by_epoch=True)
 log_level = 'INFO'
 load_from = None
 resume = False
-
-# Several GPUs: `tools/dist_train.sh CONFIG GPUS --sync-bn --auto-scale-lr`.
-# The learning rate is meant for the batch of one GPU below; enabled, it grows with the real batch.
-auto_scale_lr = dict(enable=False, base_batch_size=2)

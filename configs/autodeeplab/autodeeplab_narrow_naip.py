@@ -1,16 +1,17 @@
 # A network of a size for CPUs: 4 filters, a narrow stem and decoder, crops of 128. For searches
-# (`tools/search.py autodeeplab --config` this) and what is compared with them; DNAS's schedule.
+# (`tools/search.py autodeeplab --config` this) and what is compared with them.
 _base_ = [
     '../_base_/models/autodeeplab.py',
     '../_base_/datasets/naip_rgbn_crop128.py',
-    '../_base_/schedules/dnas_200e.py',
+    '../_base_/schedules/adamw_ema.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(mean={{_base_.band_mean}}, std={{_base_.band_std}}),
     backbone=dict(filters=4, stem_channels=(16, 16, 32)),
-    decode_head=dict(channels=32, low_level_channels=16, rates=(3, 6, 9)),
+    decode_head=dict(
+        channels=32, low_level_channels=16, rates=(3, 6, 9), loss_decode={{_base_.losses}}
+    ),
 )
 supernet = dict(layers=6, filters=4, blocks=3)
-train_cfg = dict(max_epochs=60, val_interval=4)
-param_scheduler = dict(T_max=60)
+train_cfg = dict(max_epochs=60, val_interval=5)

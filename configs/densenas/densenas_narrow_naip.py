@@ -1,19 +1,20 @@
 # A network and a space of a size for CPUs, crops of 128. For searches (`tools/search.py densenas
-# --config` this) and what is compared with them; DNAS's schedule. The architecture is replaced.
+# --config` this) and what is compared with them. The architecture is replaced.
 _base_ = [
     '../_base_/models/densenas.py',
     '../_base_/datasets/naip_rgbn_crop128.py',
-    '../_base_/schedules/dnas_200e.py',
+    '../_base_/schedules/adamw_ema.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(mean={{_base_.band_mean}}, std={{_base_.band_std}}),
-    decode_head=dict(channels=48, dilations=(1, 3, 6), c1_channels=16),
+    decode_head=dict(
+        channels=48, dilations=(1, 3, 6), c1_channels=16, loss_decode={{_base_.losses}}
+    ),
 )
 supernet = dict(
     widths=((12,), (16, 20), (24, 28, 32), (40, 48, 56), (64, 80)),
     strides=(2, 4, 8, 16, 32),
     depths=(0, 2, 2, 2, 1),
 )
-train_cfg = dict(max_epochs=60, val_interval=4)
-param_scheduler = dict(T_max=60)
+train_cfg = dict(max_epochs=60, val_interval=5)

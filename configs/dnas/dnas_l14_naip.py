@@ -2,13 +2,12 @@
 _base_ = [
     '../_base_/models/dnas.py',
     '../_base_/datasets/naip_rgbn_crop128.py',
-    '../_base_/schedules/dnas_200e.py',
+    '../_base_/schedules/adamw_ema.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(mean={{_base_.band_mean}}, std={{_base_.band_std}}),
     backbone=dict(architecture='dnas_l14_gid5'),
+    decode_head=dict(loss_decode={{_base_.losses}}),
 )
-auto_scale_lr = dict(base_batch_size=4)
 train_cfg = dict(max_epochs=45, val_interval=5)
-param_scheduler = dict(T_max=45)

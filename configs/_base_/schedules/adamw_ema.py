@@ -17,3 +17,7 @@ test_cfg = dict(type='TestLoop')
 custom_hooks = [dict(type='EMAHook', momentum=0.01, update_buffers=True)]
 # A leaf config takes them: model = dict(decode_head=dict(loss_decode={{_base_.losses}})).
 losses = [dict(type='LabelledCrossEntropyLoss'), dict(type='LabelledDiceLoss')]
+
+# Several GPUs: `tools/dist_train.sh CONFIG GPUS --sync-bn --auto-scale-lr`.
+# The learning rate is meant for the batch of one GPU below; enabled, it grows with the real batch.
+auto_scale_lr = dict(enable=False, base_batch_size=4)

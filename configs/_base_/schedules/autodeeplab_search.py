@@ -16,3 +16,7 @@ custom_hooks = [
         optimizer=dict(type='Adam', lr=3e-3, betas=(0.9, 0.999), weight_decay=1e-3),
     )
 ]
+
+# Several GPUs: `tools/dist_train.sh CONFIG GPUS --sync-bn --auto-scale-lr`.
+# The learning rate is meant for the batch of one GPU below; enabled, it grows with the real batch.
+auto_scale_lr = dict(enable=False, base_batch_size=2)

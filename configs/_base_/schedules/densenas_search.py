@@ -19,3 +19,7 @@ custom_hooks = [
 ]
 # In a step only some operations take part.
 find_unused_parameters = True
+
+# Several GPUs: `tools/dist_train.sh CONFIG GPUS --sync-bn --auto-scale-lr`.
+# The learning rate is meant for the batch of one GPU below; enabled, it grows with the real batch.
+auto_scale_lr = dict(enable=False, base_batch_size=2)

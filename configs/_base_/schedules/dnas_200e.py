@@ -10,3 +10,7 @@ param_scheduler = dict(
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
+
+# Several GPUs: `tools/dist_train.sh CONFIG GPUS --sync-bn --auto-scale-lr`.
+# The learning rate is meant for the batch of one GPU below; enabled, it grows with the real batch.
+auto_scale_lr = dict(enable=False, base_batch_size=2)
