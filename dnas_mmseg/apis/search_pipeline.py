@@ -206,13 +206,15 @@ class _Search:
         """Train what was found, every network of it, and test it."""
         folders = [folder for _, folder in self._folders()] if self.plan.targets else []
         for folder in folders or [self.work_dir]:
-            train(self._load(folder / 'retrain.py', folder / 'retrain'))
+            config = self._load(folder / 'retrain.py', folder / 'retrain')
+            train(config)
             barrier()  # the main process may still be writing the best checkpoint
-            best = sorted((folder / 'retrain').glob('best_*.pth'), key=os.path.getmtime)
-            last = Path((folder / 'retrain' / 'last_checkpoint').read_text().strip())
-            test(
-                self._load(folder / 'retrain.py', folder / 'test'), str(best[-1] if best else last)
-            )
+            checkpoint = (folder / 'retrain' / 'last_checkpoint').read_text().strip()
+            # The last average of weights is the result; only without one, validation has to choose.
+            if all(hook['type'] != 'EMAHook' for hook in config.get('custom_hooks', [])):
+                best = sorted((folder / 'retrain').glob('best_*.pth'), key=os.path.getmtime)
+                checkpoint = str(best[-1]) if best else checkpoint
+            test(self._load(folder / 'retrain.py', folder / 'test'), checkpoint)
 
     def _load(self, path: Path, folder: Path) -> Config:
         """A config of this work dir, ready to run or to go on."""

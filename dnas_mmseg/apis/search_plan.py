@@ -72,7 +72,7 @@ class Space(NamedTuple):
 SPACES = {
     'dnas': Space(
         network='DNAS',
-        config='dnas/dnas_l14_gid5.py',
+        config='dnas/dnas_l14_adamw-ema_gid5.py',
         stages={
             level: f'dnas/dnas_l14_{level}-search_gid5.py'
             for level in ('path', 'connection', 'cell')
@@ -82,7 +82,7 @@ SPACES = {
     ),
     'autodeeplab': Space(
         network='AutoDeepLab',
-        config='autodeeplab/autodeeplab_s_gid5.py',
+        config='autodeeplab/autodeeplab_s_adamw-ema_gid5.py',
         stages={'cell': 'autodeeplab/autodeeplab_search_gid5.py'},
         width='filters',
         shared=('in_channels', 'stem_channels', 'norm_cfg'),
@@ -90,7 +90,7 @@ SPACES = {
     ),
     'densenas': Space(
         network='DenseNAS',
-        config='densenas/densenas_a_gid5.py',
+        config='densenas/densenas_a_adamw-ema_gid5.py',
         stages={'cell': 'densenas/densenas_search_gid5.py'},
         width=None,
         shared=('in_channels', 'out_indices', 'norm_cfg'),
@@ -347,7 +347,9 @@ def stage_config(
         **{key: hook for key, hook in settings.default_hooks.items() if key != 'logger'},
         'logger': own_hooks.get('logger', settings.default_hooks.logger),
     }
-    config.custom_hooks = [*config.get('custom_hooks', []), *settings.custom_hooks]
+    # An average of weights is the retraining recipe's; a search decides by the weights themselves.
+    own = [hook for hook in config.get('custom_hooks', []) if hook['type'] != 'EMAHook']
+    config.custom_hooks = [*own, *settings.custom_hooks]
     hook = search_hook(config)
     if plan.epochs is not None:
         config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs

@@ -3,6 +3,7 @@
 import pytest
 
 from dnas_mmseg.apis import SearchPlan
+from dnas_mmseg.apis.search_plan import retrain_config, stage_config
 from dnas_mmseg.errors import UserError
 
 from ..conftest import ROOT, run
@@ -84,3 +85,19 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
     code, output = run(ROOT / 'tools/search.py', 'dnas')
     assert code == 2
     assert output == 'error: the following arguments are required: --work-dir (see --help)\n'
+
+
+@pytest.mark.parametrize('space', ['dnas', 'autodeeplab', 'densenas'])
+def test_the_recipe_is_of_retraining_alone(space):
+    plan = SearchPlan(space)
+    (level, *_) = plan.levels
+    stage, retraining = stage_config(plan, level, None), retrain_config(plan, 'found.json')
+    assert stage.optim_wrapper.optimizer.type == 'SGD'
+    assert [hook['type'] for hook in stage.custom_hooks].count('EMAHook') == 0
+    assert retraining.optim_wrapper.optimizer.type == 'AdamW'
+    assert [hook['type'] for hook in retraining.custom_hooks] == ['EMAHook']
+    # What is searched and what is trained learn from the same losses.
+    assert [loss.type for loss in stage.model.decode_head.loss_decode] == [
+        'LabelledCrossEntropyLoss',
+        'LabelledDiceLoss',
+    ]
