@@ -2,12 +2,18 @@
 
 python tools/train.py configs/dnas/dnas_l14_gid5.py --data-root data/gid5
 python tools/train.py configs/dnas/dnas_l14_gid5.py --resume          # go on where it stopped
+python tools/train.py configs/hrnet/fcn_hr18s_naip.py --seeds 4         # and what chance does
 tools/dist_train.sh configs/dnas/dnas_l14_gid5.py 4 --sync-bn --auto-scale-lr
 """
 
 import argparse
+import sys
+from pathlib import Path
 
-from dnas_mmseg.apis import train, weight_classes
+from mmengine.dist import is_main_process
+from rich.console import Console
+
+from dnas_mmseg.apis import train, train_seeds, weight_classes
 from dnas_mmseg.apis.command_line import (
     config_parser,
     load_config,
@@ -23,6 +29,13 @@ def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument(
         '--resume', action='store_true', help='continue from the last checkpoint in the work dir'
+    )
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='train and test N times, with seeds from randomness.seed on: a table of the scores '
+        'with mean and deviation, and each training in seed_<n> of the work dir',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
@@ -51,8 +64,8 @@ def main() -> None:
             options=args.cfg_options,
         )
         set_launcher(config, args.launcher)
-        if args.resume:
-            config.resume = True
+        if args.seeds is not None and args.seeds < 1:
+            raise UserError(f'--seeds {args.seeds}: at least 1 is needed')
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
             check_mixed_precision(config)
@@ -64,7 +77,15 @@ def main() -> None:
             config.auto_scale_lr.enable = True
         if args.class_weights:
             print('class weights:', weight_classes(config))
-        train(config)
+        if args.seeds is None:
+            config.resume = args.resume or config.get('resume', False)
+            train(config)
+            return
+        result = train_seeds(config, args.seeds, args.resume)
+        if is_main_process():
+            Console(width=None if sys.stdout.isatty() else 200).print(result.table())
+            print(result.verdict())
+            print(Path(config.work_dir) / 'scores.csv')
 
 
 if __name__ == '__main__':

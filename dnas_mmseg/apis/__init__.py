@@ -14,6 +14,7 @@ from .running import test, train, weight_classes
 from .scene_prediction import Tiling, predict_scene
 from .search_pipeline import search
 from .search_plan import SearchPlan
+from .seeds import SeedScores, train_seeds
 
 __all__ = [
     'CheckpointError',
@@ -21,6 +22,7 @@ __all__ = [
     'MultiBandInferencer',
     'OnnxModel',
     'SearchPlan',
+    'SeedScores',
     'Tiling',
     'export_onnx',
     'from_authors',
@@ -32,5 +34,6 @@ __all__ = [
     'test',
     'to_authors',
     'train',
+    'train_seeds',
     'weight_classes',
 ]

@@ -51,6 +51,7 @@ from .search_plan import (
     stage_config,
 )
 from .search_time import ProgressHook, StageTime, duration, stage_time
+from .seeds import result_checkpoint
 
 _WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
 """The first line of every config that a search writes."""
@@ -209,12 +210,7 @@ class _Search:
             config = self._load(folder / 'retrain.py', folder / 'retrain')
             train(config)
             barrier()  # the main process may still be writing the best checkpoint
-            checkpoint = (folder / 'retrain' / 'last_checkpoint').read_text().strip()
-            # The last average of weights is the result; only without one, validation has to choose.
-            if all(hook['type'] != 'EMAHook' for hook in config.get('custom_hooks', [])):
-                best = sorted((folder / 'retrain').glob('best_*.pth'), key=os.path.getmtime)
-                checkpoint = str(best[-1]) if best else checkpoint
-            test(self._load(folder / 'retrain.py', folder / 'test'), checkpoint)
+            test(self._load(folder / 'retrain.py', folder / 'test'), result_checkpoint(config))
 
     def _load(self, path: Path, folder: Path) -> Config:
         """A config of this work dir, ready to run or to go on."""

@@ -2,7 +2,7 @@
 
 from .confusion_metric import ConfusionMetric
 from .map_scores import MapCount, count_map
-from .noise import Noise, measure_noise
+from .noise import Noise, least_difference, measure_noise
 from .scores import confusion_matrix, scores
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     'Noise',
     'confusion_matrix',
     'count_map',
+    'least_difference',
     'measure_noise',
     'scores',
 ]

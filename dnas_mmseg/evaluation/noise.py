@@ -43,8 +43,8 @@ class Noise:
             trainings: Trainings behind each of the two means; as many as here by default.
             confidence: Of the two-sided t test.
         """
-        t = stats.t.ppf(0.5 + confidence / 2, self.freedom)
-        return float(t * self.seed_deviation * math.sqrt(2 / (trainings or self.seeds)))
+        trainings = trainings or self.seeds
+        return least_difference(self.seed_deviation, self.freedom, trainings, confidence)
 
     def __str__(self) -> str:
         one, many = self.least_difference(1), self.least_difference()
@@ -54,6 +54,21 @@ class Noise:
             f'{self.intraclass_correlation:.2f}; two networks differ (95 %) from {one:.1f} on with '
             f'one training each, from {many:.1f} on with {self.seeds:.3g}'
         )
+
+
+def least_difference(
+    deviation: float, freedom: int, trainings: float, confidence: float = 0.95
+) -> float:
+    """Return what the means of two networks' scores must differ by to mean something.
+
+    Args:
+        deviation: Standard deviation of a network's score over seeds.
+        freedom: Degrees of freedom behind ``deviation``.
+        trainings: Trainings behind each of the two means.
+        confidence: Of the two-sided t test.
+    """
+    t = stats.t.ppf(0.5 + confidence / 2, freedom)
+    return float(t * deviation * math.sqrt(2 / trainings))
 
 
 def measure_noise(scores: Mapping[str, Sequence[float]]) -> Noise:

@@ -4,6 +4,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 
 from dnas_mmseg.apis.prediction import load_segmentor
@@ -11,14 +13,14 @@ from dnas_mmseg.apis.prediction import load_segmentor
 from ..conftest import ROOT, make_data_root
 
 BASE = """_base_ = [
-    '{root}/configs/_base_/models/dnas.py',
+    '{root}/configs/_base_/models/fcn_unet_s5.py',
     '{root}/configs/_base_/datasets/gid5.py',
     '{root}/configs/_base_/schedules/adamw_ema.py',
     '{root}/configs/_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(architecture='dnas_l12_gid5', base_channels=2),
-    decode_head=dict(channels=8, loss_decode={{{{_base_.losses}}}}),
+    backbone=dict(base_channels=4),
+    decode_head=dict(in_channels=4, channels=4, loss_decode={{{{_base_.losses}}}}),
 )
 train_cfg = dict(max_epochs=4, val_interval=1)
 """
@@ -96,7 +98,7 @@ def test_what_is_saved_and_predicts_is_the_average(training, tmp_path):
     runner.model.load_state_dict(saved['state_dict'])
     runner.model.eval()
     with torch.no_grad():
-        inputs = model.data_preprocessor({'inputs': [image]})['inputs']
+        inputs = model.data_preprocessor.normalise(image)[None]
         meta = [dict(img_shape=(32, 32), ori_shape=(32, 32), pad_shape=(32, 32))]
         torch.testing.assert_close(
             model.encode_decode(inputs, meta), runner.model.encode_decode(inputs, meta),
@@ -120,3 +122,42 @@ def test_the_schedule_follows_the_number_of_epochs_alone(training):
     assert rates[0] == pytest.approx(0.01 * 2e-3)  # warm-up from a hundredth
     for i in range(5, steps):
         assert rates[i] == pytest.approx(2e-3 * (1 - i / (steps - 1)) ** 0.9, rel=1e-6)
+
+
+@OPTIM_WRAPPERS.register_module(force=True)
+class BFloat16OptimWrapper(OptimWrapper):
+    """Mixed precision as CPUs have it; mmengine's needs a GPU."""
+
+    def optim_context(self, model):
+        return torch.autocast('cpu', torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'BFloat16OptimWrapper',
+        pytest.param(
+            'AmpOptimWrapper',
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
+        ),
+    ],
+)
+def test_mixed_precision_trains_alike(training, tmp_path, kind):
+    losses = {}
+    for name in ('OptimWrapper', kind):
+        seen = losses[name] = []
+
+        class See(Hook):
+            def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None, to=seen):
+                to.append(outputs['loss'].item())
+
+        runner = Runner.from_cfg(training(name, optim_wrapper=dict(type=name)))
+        runner.register_hook(See())
+        runner.train()
+    whole, mixed = losses.values()
+    assert whole != mixed
+    assert mixed == pytest.approx(whole, rel=0.05)
+    saved = torch.load(tmp_path / kind / 'epoch_4.pth', weights_only=True)
+    assert {v.dtype for v in saved['state_dict'].values() if v.is_floating_point()} == {
+        torch.float32
+    }

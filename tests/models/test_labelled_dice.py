@@ -54,3 +54,12 @@ def test_pixel_weights_of_zero_leave_pixels_out(loss, batch):
     weight[:, :, 3] = 0
     left_out = torch.where(weight == 0, 255, label)
     torch.testing.assert_close(loss(logits, label, weight=weight), loss(logits, left_out))
+
+
+@pytest.mark.parametrize('name', ['LabelledDiceLoss', 'LabelledCrossEntropyLoss'])
+def test_many_pixels_in_half_precision(name):
+    # 2 x 260 x 260 pixels: their sum leaves the range of float16.
+    label = torch.randint(0, 5, (2, 260, 260))
+    logits = torch.randn(2, 5, 260, 260).half()
+    loss = MODELS.build(dict(type=name))
+    torch.testing.assert_close(loss(logits, label), loss(logits.float(), label))

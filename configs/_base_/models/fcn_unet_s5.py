@@ -1,6 +1,8 @@
 # mmsegmentation's UNet with 16 channels at full size (published: 64), for four bands.
 _base_ = './multi_band.py'
 model = dict(
+    # It halves four times and takes no other sizes.
+    data_preprocessor=dict(size_divisor=16, test_cfg=dict(size_divisor=16)),
     backbone=dict(
         type='UNet',
         in_channels=4,

@@ -74,7 +74,7 @@ class LabelledCrossEntropyLoss(nn.Module):
                 f'{logits.shape[1]} output channels. A sigmoid is for num_classes=2, '
                 'out_channels=1; leave use_sigmoid out otherwise'
             )
-        logits = two_class_logits(logits)
+        logits = two_class_logits(logits).float()  # sums over pixels leave half precision's range
         losses = F.cross_entropy(
             logits, label, self.class_weight, ignore_index=ignore_index, reduction='none'
         )
