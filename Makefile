@@ -33,9 +33,10 @@ test: setup  ## The fast tests
 test-long: setup  ## The slow tests too
 	$(BIN)/python -m pytest -m 'long or not long'
 
-lint: setup  ## Style and errors, as CI and pre-commit see them
+lint: setup  ## Style, errors and the direction of imports, as CI and pre-commit see them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: setup  ## Let ruff rewrite the files
 	$(BIN)/ruff check --fix .

@@ -22,8 +22,8 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['dnas_mmseg', 'dnas_mmseg.*']),
     package_data={
-        'dnas_mmseg.architectures': ['published/*.json'],
-        'dnas_mmseg.datasets': ['naip_rgbn_split.csv'],
+        'dnas_mmseg.spaces': ['*/published/*.json'],
+        'dnas_mmseg.preparation': ['naip_rgbn_split.csv'],
     },
     python_requires='>=3.10',  # dataclasses with kw_only, zip with strict
     install_requires=[
@@ -57,6 +57,7 @@ setup(
             'pytest>=8',
             'pytest-xdist>=3.2',  # worksteal
             'ruff>=0.9',
+            'import-linter>=2',  # layers of the package, in pyproject.toml
             'pre-commit>=3',
             'tensorboard>=2.14',
         ],

@@ -8,11 +8,20 @@ the onedl stack; it has no other effect.
 from .stacks import inherit_from_mmseg, without_onedl_note
 
 with without_onedl_note():
-    from . import datasets, engine, evaluation, models, visualization
+    from . import datasets, engine, evaluation, models, search, spaces, visualization
 
 __version__ = '0.1.0'
 
 engine.allow_checkpoint_globals()
 inherit_from_mmseg()
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+__all__ = [
+    '__version__',
+    'datasets',
+    'engine',
+    'evaluation',
+    'models',
+    'search',
+    'spaces',
+    'visualization',
+]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dnas_mmseg.errors import UserError
+from .errors import UserError
 
 RGB = ('red', 'green', 'blue')
 ALPHA = 'alpha'

@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
 
 import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.datasets import DatasetDescription
@@ -121,3 +124,50 @@ def _run_tool(command: list[str], output: Handle) -> None:
     sys.argv = command
     warnings.simplefilter('ignore')
     runpy.run_path(command[0], run_name='__main__')
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Path, Path]:
+    """Path of a config, and of a checkpoint with its data's facts."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
+        'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
+    )
+    model = MODELS.build(Config.fromfile(str(config)).model)
+    meta = dict(classes=list(CLASSES), palette=[list(c) for c in PALETTE], bands=BANDS)
+    checkpoint = tmp_path / 'best.pth'
+    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
+    save_checkpoint(content, str(checkpoint))
+    return config, checkpoint
+
+
+@pytest.fixture
+def build_segmentor():
+    """Builds a small DNAS segmentor; keyword arguments change its config."""
+
+    def build(backbone=None, head=None, **kwargs):
+        config = dict(
+            type='SearchedEncoderDecoder',
+            data_preprocessor=dict(
+                type='MultiBandDataPreProcessor', mean=[100.0] * 4, std=[50.0] * 4
+            ),
+            backbone=dict(type='DNAS', architecture='dnas_l12_gid5', base_channels=4),
+            decode_head=dict(
+                type='DNASHead',
+                num_classes=5,
+                channels=16,
+                loss_decode=dict(type='LabelledCrossEntropyLoss'),
+            ),
+            train_cfg=dict(),
+            test_cfg=dict(mode='whole'),
+        )
+        config['backbone'].update(backbone or {})
+        if config['backbone']['architecture'] is None:
+            del config['backbone']['architecture']
+        if head is not None:
+            config['decode_head'] = head
+        config.update(kwargs)
+        return MODELS.build(ConfigDict(config))
+
+    return build

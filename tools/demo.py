@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.errors import UserError
 
 TOOLS = Path(__file__).resolve().parent
@@ -131,7 +131,7 @@ def main() -> None:
     scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
     with user_errors():
         clear(work_dir)
-        from dnas_mmseg.datasets.synthetic import write_scenes
+        from dnas_mmseg.preparation.synthetic import write_scenes
 
         print(f'six synthetic scenes in the format of GID-5: {scenes}')
         write_scenes(scenes, count=6, size=512)

@@ -11,9 +11,10 @@ exporter is used: mmdeploy stands still, and reads images by OpenCV. Needs onnx 
 
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import config_parser, load_config, user_errors
-from dnas_mmseg.apis.onnx_model import export_onnx
-from dnas_mmseg.apis.prediction import load_segmentor
+from dnas_mmseg.cli.command_line import config_parser, user_errors
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.mapping.onnx_model import export_onnx
+from dnas_mmseg.mapping.scenes import load_segmentor
 
 
 def main() -> None:

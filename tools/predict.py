@@ -20,12 +20,13 @@ from typing import get_args
 
 import torch
 
-from dnas_mmseg.apis.command_line import config_parser, load_config, progress_bars, user_errors
-from dnas_mmseg.apis.onnx_model import OnnxModel
-from dnas_mmseg.apis.prediction import load_segmentor, predict_scenes
-from dnas_mmseg.apis.scene_prediction import Tiling
-from dnas_mmseg.apis.window_models import Precision
+from dnas_mmseg.cli.command_line import config_parser, progress_bars, user_errors
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.onnx_model import OnnxModel
+from dnas_mmseg.mapping.scene import Tiling
+from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.windows import Precision
 
 
 def parse_args() -> argparse.Namespace:

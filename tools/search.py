@@ -22,9 +22,9 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from dnas_mmseg.apis import SearchPlan, search
-from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
-from dnas_mmseg.apis.search_plan import SPACES
-from dnas_mmseg.search.cost import METRICS
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
+from dnas_mmseg.cost.table import METRICS
+from dnas_mmseg.search.plan import SPACES
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,13 +5,9 @@
 """
 
 from dnas_mmseg.apis import test
-from dnas_mmseg.apis.command_line import (
-    config_parser,
-    load_config,
-    parse_run_args,
-    set_launcher,
-    user_errors,
-)
+from dnas_mmseg.cli.command_line import config_parser, parse_run_args, user_errors
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.distributed import set_launcher
 
 
 def main() -> None:

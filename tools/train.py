@@ -14,14 +14,10 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 
 from dnas_mmseg.apis import train, train_seeds, weight_classes
-from dnas_mmseg.apis.command_line import (
-    config_parser,
-    load_config,
-    parse_run_args,
-    set_launcher,
-    user_errors,
-)
-from dnas_mmseg.apis.config_checks import check_mixed_precision
+from dnas_mmseg.cli.command_line import config_parser, parse_run_args, user_errors
+from dnas_mmseg.engine.config_checks import check_mixed_precision
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.distributed import set_launcher
 from dnas_mmseg.errors import UserError
 
 

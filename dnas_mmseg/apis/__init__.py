@@ -1,20 +1,20 @@
-"""What the tools do, as functions."""
+"""The public functions: what the tools do."""
 
-from .checkpoint_conversion import (
-    CheckpointError,
+from dnas_mmseg.engine.checkpoints import CheckpointError
+from dnas_mmseg.engine.running import test, train, weight_classes
+from dnas_mmseg.engine.seeds import SeedScores, train_seeds
+from dnas_mmseg.mapping.inferencer import MultiBandInferencer
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
+from dnas_mmseg.mapping.scene import Tiling, predict_scene
+from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.search.pipeline import search
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.spaces.dnas.authors_checkpoint import (
     Conversion,
     from_authors,
     supernet_from_authors,
     to_authors,
 )
-from .inferencer import MultiBandInferencer
-from .onnx_model import OnnxModel, export_onnx
-from .prediction import load_segmentor, predict_scenes
-from .running import test, train, weight_classes
-from .scene_prediction import Tiling, predict_scene
-from .search_pipeline import search
-from .search_plan import SearchPlan
-from .seeds import SeedScores, train_seeds
 
 __all__ = [
     'CheckpointError',

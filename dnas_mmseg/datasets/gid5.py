@@ -19,7 +19,7 @@ BANDS = ('nir', 'red', 'green', 'blue')
 
 
 class Release(NamedTuple):
-    """How a release lays out its files, as :func:`dnas_mmseg.datasets.scenes.find_scenes` reads."""
+    """How a release lays out its files, as ``preparation.scenes.find_scenes`` reads them."""
 
     images: str
     labels: str

@@ -14,14 +14,14 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
+from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.raster import Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
 from .description import FILE_NAME, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding, default_palette
-from .scenes import read_lines
-from .tiling import MANIFEST, tile_place
-from .transforms.loading import selected_bands
+from .list_files import read_lines
+from .tiles import MANIFEST, tile_place
 
 _SHOWN = 8
 

@@ -1,11 +1,9 @@
 """What a run needs besides a model and data: hooks, schedules, initialisation, safe loading."""
 
 from .hooks import (
-    ArchitectureSearchHook,
     AtomicCheckpointHook,
     EpochSeedHook,
     FiniteLossHook,
-    ScheduledDropPathHook,
     UnseenClassesHook,
     ValidateOnResumeHook,
 )
@@ -15,14 +13,12 @@ from .sampling import HalfSampler, seed_worker
 from .schedulers import ClampedCosineLR
 
 __all__ = [
-    'ArchitectureSearchHook',
     'AtomicCheckpointHook',
     'ClampedCosineLR',
     'EpochSeedHook',
     'FiniteLossHook',
     'HalfSampler',
     'MultiBandPretrained',
-    'ScheduledDropPathHook',
     'UnseenClassesHook',
     'ValidateOnResumeHook',
     'allow_checkpoint_globals',

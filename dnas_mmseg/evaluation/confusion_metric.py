@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-from dnas_mmseg.datasets.tiling import tile_place
+from dnas_mmseg.datasets.tiles import tile_place
 
 from .scores import confusion_matrix, scores
 

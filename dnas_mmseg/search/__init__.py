@@ -1,16 +1,5 @@
-"""From architecture parameters to an architecture, and what it costs. No mmseg."""
+"""Searches: the hook that trains architecture parameters, and the pipeline of stages around it."""
 
-from .cost import CostError, CostTable, meet_target
-from .decisions import Decision
-from .history import Epoch, SearchHistory
-from .viterbi import best_path
+from .hook import ArchitectureSearchHook
 
-__all__ = [
-    'CostError',
-    'CostTable',
-    'Decision',
-    'Epoch',
-    'SearchHistory',
-    'best_path',
-    'meet_target',
-]
+__all__ = ['ArchitectureSearchHook']

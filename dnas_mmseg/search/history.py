@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnas_mmseg.architectures import Architecture, load_architecture
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
-
-from .decisions import Decision
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.decisions import Decision
+from dnas_mmseg.spaces.registry import load_architecture
 
 FILE_NAME = 'history.json'
 _STILL = 1e-3

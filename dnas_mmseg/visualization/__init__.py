@@ -2,12 +2,10 @@
 
 from .comparison import Row, save_comparison, save_pictures
 from .confusion import save_confusion
-from .cost_report import save_cost_report
 from .false_colour import class_colours, display_bands, false_colour
 from .learning_curves import read_curve, save_learning_curves, training_folders
 from .quick_look import save_quick_look
 from .samples import save_samples
-from .search_report import save_search_report
 from .visualizer import MultiBandLocalVisualizer
 
 __all__ = [
@@ -19,11 +17,9 @@ __all__ = [
     'read_curve',
     'save_comparison',
     'save_confusion',
-    'save_cost_report',
     'save_learning_curves',
     'save_pictures',
     'save_quick_look',
     'save_samples',
-    'save_search_report',
     'training_folders',
 ]

@@ -13,10 +13,10 @@ from dnas_mmseg.datasets import (
     multi_band_parts,
     summarise,
 )
-from dnas_mmseg.datasets.conversion import convert_scenes
 from dnas_mmseg.datasets.labels import default_palette, read_label
-from dnas_mmseg.datasets.scenes import Scene
-from dnas_mmseg.datasets.tiling import Cut
+from dnas_mmseg.preparation.conversion import convert_scenes
+from dnas_mmseg.preparation.scenes import Scene
+from dnas_mmseg.preparation.tiling import Cut
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 from ..conftest import make_data_root

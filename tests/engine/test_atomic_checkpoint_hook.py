@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from dnas_mmseg import files
-from dnas_mmseg.apis.checkpoint_conversion import load_weights
+from dnas_mmseg.engine.checkpoints import load_weights
 
 from ..conftest import ROOT
 

@@ -5,7 +5,7 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.engine.initialization import adapt_input_conv
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.models import DNAS
+from dnas_mmseg.spaces.dnas.network import DNAS
 
 BANDS = ('nir', 'red', 'green', 'blue')
 

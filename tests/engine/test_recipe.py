@@ -5,10 +5,10 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 
-from dnas_mmseg.apis.prediction import load_segmentor
+from dnas_mmseg.mapping.scenes import load_segmentor
 
 from ..conftest import ROOT, make_data_root
 
@@ -161,3 +161,15 @@ def test_mixed_precision_trains_alike(training, tmp_path, kind):
     assert {v.dtype for v in saved['state_dict'].values() if v.is_floating_point()} == {
         torch.float32
     }
+
+
+def test_the_average_forgets_how_the_training_began(training):
+    # A batch norm begins with variances of 1; those of activations may be a thousandth of that.
+    hook = dict(training('run').custom_hooks[0])
+    assert hook.pop('type') == 'EMAHook'
+    norm = torch.nn.BatchNorm2d(1)
+    average = MODELS.build(dict(type=hook.pop('ema_type'), **hook), default_args=dict(model=norm))
+    norm.running_var.fill_(1e-3)
+    for _ in range(100):
+        average.update_parameters(norm)
+    assert average.module.running_var.item() == pytest.approx(1e-3, rel=1e-3)

@@ -11,8 +11,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from dnas_mmseg.apis import train
-from dnas_mmseg.apis.command_line import load_config
 from dnas_mmseg.engine import UnseenClassesHook
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT

@@ -10,9 +10,9 @@ from mmengine.runner import Runner
 from torch.nn import functional as F
 
 from dnas_mmseg.apis import OnnxModel, export_onnx
-from dnas_mmseg.apis.prediction import load_segmentor, predict_scenes
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.models import LabelledCrossEntropyLoss, LabelledDiceLoss
 from dnas_mmseg.raster import read_raster, write_raster
 

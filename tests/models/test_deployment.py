@@ -13,8 +13,8 @@ from torch import nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.models.backbones.dnas_deployed import max_pool
-from dnas_mmseg.search.dnas import random_architecture
+from dnas_mmseg.spaces.dnas.decoding import random_architecture
+from dnas_mmseg.spaces.dnas.deployed import max_pool
 
 from ..conftest import ROOT
 

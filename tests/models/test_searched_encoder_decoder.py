@@ -1,6 +1,3 @@
-import copy
-import pickle
-
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -86,72 +83,3 @@ def test_a_backbone_that_does_not_tell_needs_explicit_channels():
 def test_a_heads_own_mistakes_are_reported_as_such(build_segmentor):
     with pytest.raises(TypeError, match='no_such_argument'):
         build_segmentor(head=head('UPerHead', no_such_argument=1))
-
-
-METAS = [dict(img_shape=(64, 64), pad_shape=(64, 64), ori_shape=(64, 64))]
-
-
-@torch.no_grad()
-def logits(model, image):
-    return model.encode_decode(image, METAS)
-
-
-def relative_error(got, expected):
-    return ((got - expected).abs().max() / expected.abs().max()).item()
-
-
-def test_predictions_are_those_of_the_trained_form(build_segmentor):
-    """Computed by another form where no gradients are wanted, of the weights as they are now."""
-    model = build_segmentor().eval()
-    names = set(model.state_dict())
-    image = torch.randn(1, 4, 64, 64)
-    for change in (
-        lambda: None,
-        lambda: model.load_state_dict(build_segmentor().state_dict()),
-        lambda: torch.optim.SGD(model.parameters(), lr=1.0).step(),
-        lambda: (model.decode_head.conv_seg.weight.data.normal_(), model.eval()),
-    ):
-        model.requires_grad_(True)
-        for p in model.parameters():
-            p.grad = torch.randn_like(p)
-        change()
-        expected = model.encode_decode(image, METAS)
-        assert expected.requires_grad
-        got = logits(model, image)
-        assert 0 < relative_error(got, expected.detach()) < 1e-5
-        assert torch.equal(logits(copy.deepcopy(model), image), got)
-    assert set(model.state_dict()) == names
-
-
-def test_what_is_watched_or_half_in_training_predicts_as_it_is(build_segmentor):
-    """Hooks see what they wait for; dropout drops where somebody turned it on."""
-    model = build_segmentor().eval()
-    image = torch.randn(1, 4, 64, 64)
-    logits(model, image)
-    seen = []
-    handle = model.backbone.register_forward_hook(lambda *_: seen.append(1))
-    logits(model, image)
-    assert seen == [1]
-    handle.remove()
-    model.decode_head.dropout.train()
-    assert not torch.equal(logits(model, image), logits(model, image))
-
-
-def test_a_stored_model_holds_its_weights_once(build_segmentor):
-    model = build_segmentor().eval()
-    before = len(pickle.dumps(model))
-    logits(model, torch.randn(1, 4, 64, 64))
-    assert len(pickle.dumps(model)) == before
-
-
-def test_a_model_of_inference_mode_predicts(build_segmentor):
-    with torch.inference_mode():
-        model = build_segmentor().eval()
-        assert logits(model, torch.randn(1, 4, 64, 64)).shape == (1, 5, 64, 64)
-
-
-def test_supernets_predict_as_they_are(build_segmentor):
-    backbone = dict(type='DNASPathSupernet', architecture=None, layers=4)
-    model = build_segmentor(backbone=backbone).eval()
-    image = torch.randn(1, 4, 64, 64)
-    assert torch.equal(logits(model, image), model.encode_decode(image, METAS).detach())

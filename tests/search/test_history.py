@@ -2,9 +2,10 @@ import math
 
 import pytest
 
-from dnas_mmseg.architectures import DNASArchitecture
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search import Decision, Epoch, SearchHistory
+from dnas_mmseg.search.history import Epoch, SearchHistory
+from dnas_mmseg.spaces.decisions import Decision
+from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 
 DECISIONS = (
     *(Decision('operation', (layer, 0), ('conv', 'pool')) for layer in range(3)),

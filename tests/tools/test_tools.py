@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from dnas_mmseg.datasets.synthetic import write_scenes
+from dnas_mmseg.preparation.synthetic import write_scenes
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, TWO_PROCESSES, run

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 
-from dnas_mmseg.apis.command_line import ArgumentParser, load_config, progress_bars, user_errors
-from dnas_mmseg.apis.comparison import Entry, Measurement, compare
-from dnas_mmseg.visualization import save_cost_report
+from dnas_mmseg.cli.command_line import ArgumentParser, progress_bars, user_errors
+from dnas_mmseg.comparison.measuring import Entry, Measurement, compare
+from dnas_mmseg.comparison.report import save_cost_report
+from dnas_mmseg.engine.configs import load_config
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,12 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import (
-    config_parser,
-    leaf_datasets,
-    load_config,
-    user_errors,
-)
+from dnas_mmseg.cli.command_line import config_parser, user_errors
 from dnas_mmseg.datasets import (
     MultiBandSegDataset,
     class_weights,
@@ -32,6 +27,7 @@ from dnas_mmseg.datasets import (
     multi_band_parts,
     summarise,
 )
+from dnas_mmseg.engine.configs import leaf_datasets, load_config
 from dnas_mmseg.visualization import save_samples
 
 

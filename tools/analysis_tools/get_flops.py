@@ -16,8 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import ArgumentParser, load_config, user_errors
-from dnas_mmseg.apis.comparison import complexity
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
+from dnas_mmseg.comparison.measuring import complexity
+from dnas_mmseg.engine.configs import load_config
 
 
 def main() -> None:

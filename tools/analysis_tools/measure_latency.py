@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-from dnas_mmseg.apis.command_line import (
+from dnas_mmseg.cli.command_line import (
     ArgumentParser,
     add_supernet_options,
     progress_bars,
     user_errors,
 )
-from dnas_mmseg.apis.latency import measure_space
-from dnas_mmseg.apis.search_plan import SPACES, SearchPlan
+from dnas_mmseg.search.latency import measure_space
+from dnas_mmseg.search.plan import SPACES, SearchPlan
 
 
 def main() -> None:

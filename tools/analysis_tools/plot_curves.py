@@ -11,7 +11,7 @@ compare.
 
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import measure_noise
 from dnas_mmseg.visualization import read_curve, save_learning_curves, training_folders

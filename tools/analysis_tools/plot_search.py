@@ -9,8 +9,8 @@ probability went, what is decoded, and the alarms.
 
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
-from dnas_mmseg.visualization import save_search_report
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
+from dnas_mmseg.search.report import save_search_report
 
 
 def main() -> None:

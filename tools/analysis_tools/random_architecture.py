@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 
-from dnas_mmseg.apis.command_line import ArgumentParser, add_supernet_options, user_errors
-from dnas_mmseg.apis.search_plan import SPACES, SearchPlan, space_supernet
+from dnas_mmseg.cli.command_line import ArgumentParser, add_supernet_options, user_errors
+from dnas_mmseg.search.plan import SPACES, SearchPlan, space_supernet
 
 
 def main() -> None:

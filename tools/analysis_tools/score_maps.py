@@ -16,12 +16,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dnas_mmseg.apis.command_line import ArgumentParser, load_config, progress_bars, user_errors
-from dnas_mmseg.apis.map_scoring import OVERALL, score_maps
-from dnas_mmseg.apis.prediction import dataset_facts
+from dnas_mmseg.cli.command_line import ArgumentParser, progress_bars, user_errors
 from dnas_mmseg.datasets.labels import LabelEncoding
-from dnas_mmseg.datasets.scenes import pair_scenes
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.scenes import dataset_facts
+from dnas_mmseg.mapping.scoring import OVERALL, score_maps
+from dnas_mmseg.preparation.scenes import pair_scenes
 
 TOTALS = ('mIoU', 'OA', 'FWIoU', 'kappa')
 

@@ -21,13 +21,13 @@ import argparse
 import os
 from pathlib import Path
 
-from dnas_mmseg.apis.command_line import ArgumentParser, progress_bars, user_errors
+from dnas_mmseg.cli.command_line import ArgumentParser, progress_bars, user_errors
 from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.datasets.conversion import convert_scenes
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE, find_release
-from dnas_mmseg.datasets.scenes import find_scenes, split_by_lists, split_by_share
-from dnas_mmseg.datasets.tiling import Cut
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.preparation.conversion import convert_scenes
+from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
+from dnas_mmseg.preparation.tiling import Cut
 
 
 def parse_args() -> argparse.Namespace:

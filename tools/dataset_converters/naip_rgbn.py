@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
-from dnas_mmseg.datasets.naip import convert_naip
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
+from dnas_mmseg.preparation.naip import convert_naip
 
 
 def main() -> None:

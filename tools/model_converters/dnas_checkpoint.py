@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from dnas_mmseg.apis import from_authors, to_authors
-from dnas_mmseg.apis.checkpoint_conversion import load_weights
-from dnas_mmseg.apis.command_line import ArgumentParser, user_errors
-from dnas_mmseg.architectures import load_architecture
+from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
+from dnas_mmseg.engine.checkpoints import load_weights
 from dnas_mmseg.files import atomic_path
+from dnas_mmseg.spaces.registry import load_architecture
 
 
 def parse_args() -> argparse.Namespace:

@@ -14,7 +14,18 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-custom_hooks = [dict(type='EMAHook', momentum=0.01, update_buffers=True)]
+# An average over the last tenth of the steps so far, at most 100 steps. With a constant momentum a
+# short training keeps a share of its start: of 1 in batch norms' variances, beside which those of
+# activations vanish (DeepLabV3+ after 350 steps: 12 % mIoU instead of 70).
+custom_hooks = [
+    dict(
+        type='EMAHook',
+        ema_type='MomentumAnnealingEMA',
+        momentum=0.01,
+        gamma=10,
+        update_buffers=True,
+    )
+]
 # A leaf config takes them: model = dict(decode_head=dict(loss_decode={{_base_.losses}})).
 losses = [dict(type='LabelledCrossEntropyLoss'), dict(type='LabelledDiceLoss')]
 

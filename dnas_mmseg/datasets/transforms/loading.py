@@ -11,11 +11,10 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.bands import band_names, choose_bands
+from dnas_mmseg.datasets.labels import IGNORE, LabelError, read_label
+from dnas_mmseg.datasets.tiles import counted_here
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterInfo, Samples
-
-from ..labels import IGNORE, LabelError, read_label
-from ..tiling import counted_here
 
 
 @TRANSFORMS.register_module()

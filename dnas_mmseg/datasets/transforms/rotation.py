@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ..labels import IGNORE
+from dnas_mmseg.datasets.labels import IGNORE
 
 
 @TRANSFORMS.register_module()

@@ -18,7 +18,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import IterableDataset
 
-from ..sampling import derive_seed, sampler_of, seeded_loader
+from dnas_mmseg.engine.sampling import derive_seed, sampler_of, seeded_loader
 
 
 @HOOKS.register_module()

@@ -1,21 +1,26 @@
-"""An encoder-decoder whose head follows the backbone's outputs, and that predicts fast."""
+"""An encoder-decoder whose head follows the backbone's outputs."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from itertools import chain
 
-import torch
 from mmseg.models import EncoderDecoder
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
-from torch import Tensor
 
 from dnas_mmseg.errors import UserError
 
-from ..deployment import switch_to_deploy
-from ..supernet import Supernet
+_SEVERAL_INPUTS = {
+    'ANNHead',
+    'EncHead',
+    'FPNHead',
+    'LightHamHead',
+    'PointHead',
+    'SETRMLAHead',
+    'SegformerHead',
+    'UPerHead',
+}
+"""mmseg's heads that select several feature maps; this package's say ``takes_several_inputs``."""
 
 
 @MODELS.register_module()
@@ -28,53 +33,9 @@ class SearchedEncoderDecoder(EncoderDecoder):
     UPerHead, FPNHead), else the one at ``in_index`` (default -1, the coarsest). What the config
     says always wins.
 
-    Predictions without gradients, in validation, tests and mmseg's inference API, are computed by a
-    copy in the form that :func:`dnas_mmseg.models.switch_to_deploy` makes. It is made when it is
-    first needed, and again after ``train()``, ``eval()`` or a change of a weight. Changes by
-    ``weight.data`` are not seen: call ``eval()`` after them, as mmengine's loops do after its EMA
-    has exchanged the weights. The model itself predicts where a module has forward hooks or is in
-    training mode, and where it is a supernet.
-
     Args:
         See :class:`mmseg.models.EncoderDecoder`.
     """
-
-    _deployed: tuple[list, EncoderDecoder] | None = None
-    """The weights that the copy is of, and the copy; in a tuple, so that it is no submodule."""
-
-    _is_deployed = False
-
-    def train(self, mode: bool = True) -> SearchedEncoderDecoder:
-        self._deployed = None
-        return super().train(mode)
-
-    def become_deployed(self) -> None:
-        """This model is what predicts fastest; :func:`switch_to_deploy` says so."""
-        self._is_deployed = True
-
-    def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name != '_deployed'}
-
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Map images (N, in_channels, H, W) to logits (N, num_classes, H, W)."""
-        as_it_is = (
-            self._is_deployed
-            or torch.is_grad_enabled()
-            or isinstance(self.backbone, Supernet)
-            or any(m.training or m._forward_hooks or m._forward_pre_hooks for m in self.modules())
-        )
-        model = self if as_it_is else self._predicting()
-        return super(SearchedEncoderDecoder, model).encode_decode(inputs, batch_img_metas)
-
-    def _predicting(self) -> SearchedEncoderDecoder:
-        """The deployed copy of the weights as they are now."""
-        weights = [
-            (t.data_ptr(), None if t.is_inference() else t._version)
-            for t in chain(self.parameters(), self.buffers())
-        ]
-        if self._deployed is None or self._deployed[0] != weights:
-            self._deployed = weights, switch_to_deploy(copy.deepcopy(self))
-        return self._deployed[1]
 
     def _init_decode_head(self, decode_head: dict) -> None:
         super()._init_decode_head(self._with_inputs(decode_head))
@@ -130,29 +91,11 @@ class SearchedEncoderDecoder(EncoderDecoder):
         return tuple(channels)
 
 
-class _Declared(Exception):
-    """Carries a head's ``input_transform`` out of its constructor."""
-
-
 def _takes_several(head_class: type, head: dict) -> bool:
-    """Whether the head reads several feature maps.
+    """Return whether a head reads several feature maps.
 
-    Heads decide this in their constructors, which hand ``input_transform`` to the base class. The
-    constructor is run up to there.
+    mmseg's heads decide it inside their constructors, and only the config of some says it.
     """
-    if not issubclass(head_class, BaseDecodeHead):
-        return False
-
-    def declare(self, in_channels, in_index, input_transform):
-        raise _Declared(input_transform)
-
-    probe = type(head_class.__name__, (head_class,), {'_init_inputs': declare})
-    arguments = {key: value for key, value in head.items() if key != 'type'}
-    try:
-        probe(**{**arguments, 'in_channels': [1]})
-    except _Declared as declared:
-        return declared.args[0] is not None
-    except Exception:
-        # Its own arguments are wrong; building it for real will say how.
-        return False
-    return False
+    if getattr(head_class, 'takes_several_inputs', False) or head.get('input_transform'):
+        return True
+    return not _SEVERAL_INPUTS.isdisjoint(base.__name__ for base in head_class.__mro__)

@@ -1,0 +1,114 @@
+"""What the search hook adds to the steps of a search in two processes.
+
+    python -m benchmarks.hook_overhead
+
+The cell stage of DNAS L=12 on generated tiles, by the pipeline of tools/search.py; gloo, one thread
+a process. An iteration is a step of the weights and one of the architecture parameters. The hook's
+own time is what it takes beside the forward and backward passes: drawing, waiting for a batch of
+half B, averaging gradients over the processes, the optimizer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.runner import EpochBasedTrainLoop
+
+from dnas_mmseg.apis import SearchPlan, search
+from dnas_mmseg.models import SearchedEncoderDecoder
+from dnas_mmseg.search.hook import ArchitectureSearchHook
+
+from .inference import CONFIGS
+from .loading import write_tiles
+from .side_by_side import machine, table
+
+
+class Stopwatch:
+    """Seconds that calls of a function take, where they are made within another one."""
+
+    def __init__(self, owner: object, name: str, within: Stopwatch | None = None) -> None:
+        self.seconds, self.calls, self.running = 0.0, 0, False
+        function = getattr(owner, name)
+
+        def timed(*args, **kwargs):
+            if within is not None and not within.running:
+                return function(*args, **kwargs)
+            began, self.running = time.perf_counter(), True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.running = False
+                self.seconds += time.perf_counter() - began
+                self.calls += 1
+
+        setattr(owner, name, timed)
+
+
+def search_timed(folder: Path) -> None:
+    """One of the processes; the first one leaves a table."""
+    torch.set_num_threads(1)
+    iterations = Stopwatch(EpochBasedTrainLoop, 'run_iter')
+    before = Stopwatch(ArchitectureSearchHook, 'before_train_iter')
+    after = Stopwatch(ArchitectureSearchHook, 'after_train_iter')
+    forward = Stopwatch(SearchedEncoderDecoder, 'loss', within=after)
+    backward = Stopwatch(torch.autograd, 'grad', within=after)
+    plan = SearchPlan(
+        config=str(CONFIGS / 'dnas/dnas_l12_gid5.py'),
+        layers=12,
+        levels=('cell',),
+        architecture='dnas_l12_gid5@connection',
+        epochs=1,
+        arch_start=0,
+        crop=256,
+        batch=2,
+        options={
+            f'{split}_dataloader.dataset.data_root': str(folder) for split in ('train', 'val')
+        },
+    )
+    search(plan, folder / 'search', launcher='pytorch')
+    if get_rank() == 0:
+        hook = before.seconds + after.seconds
+        own = hook - forward.seconds - backward.seconds
+        seconds = (iterations.seconds, hook, own)
+        names = ('whole', 'in the hook', "the hook's own")
+        rows = [
+            [
+                name,
+                'iteration',
+                f'{value / iterations.calls:.3f}',
+                f'{100 * value / seconds[0]:.2f}',
+            ]
+            for name, value in zip(names, seconds, strict=True)
+        ]
+        (folder / 'table.md').write_text(
+            f'{iterations.calls} iterations of 2 x 2 x 4 x 256 x 256; two processes, {machine()}'
+            f'\n\n{table(["Part", "of an", "s", "%"], rows)}'
+        )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
+    folder = options.parse_args().folder
+    if folder is not None:
+        search_timed(folder)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        write_tiles(Path(name))
+        twice = ['torch.distributed.run', '--nproc_per_node=2', '--standalone']
+        command = [sys.executable, '-m', *twice, '-m', __spec__.name, '--folder', name]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        print((Path(name) / 'table.md').read_text())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,100 @@
+"""Predictions: the plain networks, ours, and ours deployed, beside common models.
+
+    python -m benchmarks.inference --threads 2
+
+One image, random weights. Plain: the released formulation (nothing pruned, every edge resizes its
+input, one head on the concatenation). Others have their batch norm folded, too. Errors are those of
+the deployed form's logits against the plain one's, relative to the largest.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+import dnas_mmseg  # noqa: F401  registers everything
+from dnas_mmseg.models import switch_to_deploy
+
+from .plain import plain_logits
+from .side_by_side import machine, measure, parser, table
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+OWN = {'DNAS L=12': 'dnas/dnas_l12_gid5.py', 'DNAS L=14': 'dnas/dnas_l14_gid5.py'}
+NONLINEAR = 'DNAS L=14, ReLU in the head'
+OTHERS = {
+    'PSPNet R-50': 'pspnet/pspnet_r50-d8_gid5.py',
+    'DeepLabV3+ R-50': 'deeplabv3plus/deeplabv3plus_r50-d8_gid5.py',
+    'HRNet-W18': 'hrnet/fcn_hr18_gid5.py',
+    'HRNet-W48': 'hrnet/fcn_hr48_gid5.py',
+}
+
+
+def build(config: str, head: dict | None = None, **backbone) -> nn.Module:
+    model = Config.fromfile(str(CONFIGS / config)).model
+    model.pop('auxiliary_head', None)
+    model.backbone.update(backbone)
+    model.decode_head.update(head or {})
+    torch.manual_seed(0)
+    return MODELS.build(model).eval()
+
+
+@torch.no_grad()
+def logits(model: nn.Module, x: Tensor) -> Tensor:
+    return F.interpolate(model(x), x.shape[2:], mode='bilinear', align_corners=True)
+
+
+@torch.no_grad()
+def in_bfloat16(call: Callable[[], Tensor]) -> Tensor:
+    with torch.autocast('cpu', torch.bfloat16):
+        return call()
+
+
+def main() -> None:
+    options = parser(__doc__, repeat=9)
+    options.add_argument('--size', type=int, default=512)
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    init_default_scope('mmseg')
+    x = torch.randn(1, 4, args.size, args.size)
+    calls, errors = {}, {}
+    variants = {name: (config, {}) for name, config in OWN.items()}
+    variants[NONLINEAR] = OWN['DNAS L=14'], dict(act_cfg=dict(type='ReLU'))
+    for name, (config, head) in variants.items():
+        plain, ours = build(config, head, prune=False), build(config, head)
+        ours.load_state_dict(plain.state_dict(), strict=False)
+        deployed = switch_to_deploy(copy.deepcopy(ours))
+        calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
+        calls[name, 'as trained'] = partial(logits, ours, x)
+        calls[name, 'deployed'] = partial(logits, deployed, x)
+        calls[name, 'deployed, bfloat16'] = partial(in_bfloat16, calls[name, 'deployed'])
+        expected = calls[name, 'plain']()
+        for form in ('deployed', 'deployed, bfloat16'):
+            error = (calls[name, form]() - expected).abs().max() / expected.abs().max()
+            errors[name, form] = f'{error.item():.0e}'
+    for name, config in OTHERS.items():
+        calls[name, 'norms folded'] = partial(logits, switch_to_deploy(build(config)), x)
+    results = measure(calls, args.repeat)
+    rows = []
+    for (name, form), (seconds, memory) in results.items():
+        row = [name, form, f'{1e3 * seconds:.0f}', f'{memory:.0f}']
+        other = name in OTHERS
+        row.append('' if other else f'{results[name, "plain"].seconds / seconds:.2f}')
+        for own in OWN:
+            row.append(f'{seconds / results[own, "deployed"].seconds:.2f}' if other else '')
+        rows.append([*row, errors.get((name, form), '')])
+    head = ['Model', 'Form', 'ms', 'peak MiB', 'plain / this', *(f'this / {n}' for n in OWN)]
+    print(f'One image of 4 x {args.size} x {args.size}, float32 where nothing is said; {machine()}')
+    print(f'\n{table([*head, "error"], rows)}')
+
+
+if __name__ == '__main__':
+    main()

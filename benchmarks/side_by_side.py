@@ -1,0 +1,61 @@
+"""Calls measured in turns, in one process: what slows the machine slows all of them."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from rich.progress import track
+
+from dnas_mmseg.cost.measuring import peak_memory, seconds_of
+from dnas_mmseg.cost.parts import processor_name
+
+Key = TypeVar('Key', bound=Hashable)
+
+
+class Measured(NamedTuple):
+    """Of a call: the median of its seconds, and its peak MiB above the start."""
+
+    seconds: float
+    memory: float
+
+
+def measure(
+    calls: Mapping[Key, Callable[[], Any]], repeat: int, device: str = 'cpu'
+) -> dict[Key, Measured]:
+    """Measure calls in turns: one that warms up, one for the memory, and those that count."""
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
+    memory = {}
+    for turn in track(range(repeat + 2), 'turns', transient=True):
+        for key, call in calls.items():
+            if turn == 1:
+                memory[key] = (peak_memory(call, device) or 0) / 2**20
+            else:
+                seconds[key].append(seconds_of(call, device))
+    return {key: Measured(statistics.median(seconds[key][1:]), memory[key]) for key in calls}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """In Markdown; the first two columns to the left, numbers to the right."""
+    rule = ['---', '---', *['---:'] * (len(head) - 2)]
+    return '\n'.join('| ' + ' | '.join(map(str, row)) + ' |' for row in (head, rule, *rows))
+
+
+def machine() -> str:
+    """What was measured on."""
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
+    return f'{torch.get_num_threads()} threads, {where}, torch {torch.__version__}'
+
+
+def parser(description: str, repeat: int | None = None) -> argparse.ArgumentParser:
+    """Of a benchmark: what all of them take."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument('--threads', type=int, default=torch.get_num_threads())
+    if repeat is not None:
+        options.add_argument('--repeat', type=int, default=repeat, help='runs that count')
+    return options

@@ -1,0 +1,125 @@
+"""What the tools share: errors a user can act on, and configs from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from mmengine.config import DictAction
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from dnas_mmseg.engine.config_checks import config_errors, single_value_errors
+from dnas_mmseg.errors import UserError
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show errors about files and settings as one message, without a traceback."""
+    # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
+    warnings.filterwarnings('ignore', message='When align_corners=True')
+    try:
+        with config_errors(), single_value_errors():
+            yield
+    except (UserError, OSError) as error:
+        # From a loader's worker it arrives with the worker's traceback before the message.
+        message = str(error)
+        if 'Original Traceback' in message:
+            message = message.rsplit(f'{type(error).__name__}: ', 1)[-1].strip()
+        sys.exit(f'error: {message}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted')
+
+
+@contextmanager
+def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Show progress with the time that is left.
+
+    Args:
+        show: One process of several is enough.
+
+    Yields:
+        ``track(name)``: a new bar, as a function of how much is done and how much there is.
+    """
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, disable=not show) as progress:
+
+        def track(name: str) -> Callable[[int, int], None]:
+            task = progress.add_task(name, total=None)
+            return lambda done, total: progress.update(task, completed=done, total=total)
+
+        yield track
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser that shows its description as it stands, and a mistake in one line.
+
+    argparse puts the whole usage before the mistake.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: {message} (see --help)\n')
+
+
+def config_parser(description: str, data: bool = True) -> ArgumentParser:
+    """Return a parser with what every program that reads a config takes.
+
+    Args:
+        description: The program's docstring, with examples; shown as it stands.
+        data: Whether the program reads the config's data.
+    """
+    parser = ArgumentParser(description=description)
+    parser.add_argument('config', help='a config of this project, or any mmseg config')
+    if data:
+        parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
+    )
+    return parser
+
+
+def add_supernet_options(parser: argparse.ArgumentParser) -> None:
+    """What chooses the supernet of a space, as in the search that it is for."""
+    parser.add_argument(
+        '--layers', type=int, help='of the networks, where the space leaves it open'
+    )
+    parser.add_argument(
+        '--search-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
+    )
+
+
+def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse, with what programs take that run a model, in one process or several."""
+    parser.add_argument('--work-dir', help='logs and results (default: work_dirs/<config>)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args

@@ -1,0 +1,265 @@
+"""Models side by side: what they cost, how fast they are, how well they do."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from dnas_mmseg.cost.counting import Complexity, count, count_by_modules
+from dnas_mmseg.cost.measuring import peak_memory, seconds_of
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.engine.running import test
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import switch_to_deploy
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model to be compared.
+
+    Attributes:
+        name: What it is called.
+        config: Its config.
+        checkpoint: Its weights, where scores are wanted.
+    """
+
+    name: str
+    config: Config
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A model that was compared; None where something was not measured.
+
+    Attributes:
+        name: What it is called.
+        cost: Parameters, multiply-adds and activations, without auxiliary heads.
+        latency: Seconds of each run of inference, from normalised images to logits; every model in
+            the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`).
+        memory: Peak bytes of inference above what the model takes.
+        step: Seconds of each training step (forward, loss with auxiliary heads, backward).
+        step_memory: Peak bytes of a training step, in the same way.
+        scores: Of the test set, in percent.
+        notes: What went wrong.
+    """
+
+    name: str
+    cost: Complexity | None = None
+    latency: tuple[float, ...] = ()
+    memory: int | None = None
+    step: tuple[float, ...] = ()
+    step_memory: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module, int]:
+    """A segmentor on the CPU, in evaluation mode, and how many bands it takes.
+
+    Args:
+        config: Of any model of mmseg.
+        bands: Build it for so many instead.
+
+    Raises:
+        UserError: It cannot be built.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    model_config = copy.deepcopy(config.model)
+    if bands is not None:
+        model_config.backbone.in_channels = bands
+    try:
+        model = revert_sync_batchnorm(MODELS.build(model_config))
+    except Exception as error:
+        kind = model_config.backbone.get('type')
+        raise UserError(f'a model on {kind} cannot be built ({_reason(error)})') from None
+    first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
+    if bands is not None and first.in_channels != bands:
+        raise UserError(
+            f'{type(model.backbone).__name__} takes no in_channels: set its bands in the config'
+        )
+    return model.eval(), first.in_channels
+
+
+def complexity(
+    config: Config, size: tuple[int, int], bands: int | None = None, paper: bool = False
+) -> Complexity:
+    """Count a config's model on one image.
+
+    Args:
+        config: Of any model of mmseg.
+        size: Height and width.
+        bands: See :func:`build_segmentor`.
+        paper: By the rules behind the DNAS paper's table: leaf modules that are executed, and of
+            DNAS networks everything that the architecture lists.
+
+    Raises:
+        UserError: The model cannot be built, or not run at this size.
+    """
+    config = copy.deepcopy(config)
+    config.model.pop('auxiliary_head', None)
+    if paper and config.model.backbone.type == 'DNAS':
+        config.model.backbone.prune = False
+    model, bands = build_segmentor(config, bands)
+    counting = count_by_modules if paper else count
+    try:
+        return counting(model, model, (1, bands, *size))
+    except Exception as error:
+        raise UserError(
+            f'{type(model.backbone).__name__} cannot run on images of {size[0]} x {size[1]} '
+            f'({_reason(error)})'
+        ) from None
+
+
+def compare(
+    entries: Sequence[Entry],
+    *,
+    size: tuple[int, int] = (512, 512),
+    batch: int = 1,
+    repeat: int = 10,
+    training: bool = True,
+    device: str = 'cpu',
+    out_dir: str = 'comparison',
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measurement]:
+    """Measure models side by side, in turns, so that what slows the machine slows all of them.
+
+    Args:
+        entries: The models.
+        size: Height and width of the images.
+        batch: Images at once; a training step takes two at least, which stock heads need.
+        repeat: Runs that count, after one or two that warm up.
+        training: Whether training steps are measured.
+        device: Where.
+        out_dir: Where test runs put their logs.
+        advance: Called with the turns done and all there are.
+
+    Returns:
+        A measurement an entry; what failed is in its notes.
+
+    Raises:
+        UserError: Two entries have one name, or a checkpoint is not of its config's model.
+    """
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        raise UserError(f'models need names of their own, these are {", ".join(names)}')
+    rivals = [_Rival(entry, size, batch, device) for entry in entries]
+    total = 3 + repeat + (2 + max(1, repeat // 3) if training else 0) + 1
+    done = 0
+
+    def turn(kinds: Iterable[str]) -> None:
+        nonlocal done
+        for kind in kinds:
+            for rival in rivals:
+                rival.run(kind, training='step' in kind)
+            done += 1
+            advance(done, total)
+
+    turn(['warm', 'memory', 'warm', *['infer'] * repeat])
+    if training:
+        turn(['step memory', 'warm step', *['step'] * max(1, repeat // 3)])
+    for rival in rivals:
+        rival.close()
+    results = [_score(rival, out_dir) for rival in rivals]
+    advance(total, total)
+    return results
+
+
+class _Rival:
+    """A model that takes its turns."""
+
+    def __init__(self, entry: Entry, size: tuple[int, int], batch: int, device: str) -> None:
+        self.entry, self.device, self.size = entry, device, size
+        self.result = Measurement(entry.name)
+        self.failed = False
+        try:
+            self.model, bands = build_segmentor(entry.config)
+        except UserError as error:
+            self.fail(str(error))
+            return
+        try:
+            self.result = replace(self.result, cost=complexity(entry.config, size))
+        except UserError as error:
+            self.note(f'not counted: {error}')
+        if entry.checkpoint is not None:
+            load_exactly(self.model, load_weights(entry.checkpoint), entry.checkpoint)
+        self.model.to(device)
+        self.deployed = switch_to_deploy(copy.deepcopy(self.model))
+        self.images = torch.randn(batch, bands, *size, device=device)
+        self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
+
+    def run(self, kind: str, training: bool) -> None:
+        """One turn; after a failure there are no more."""
+        if self.failed:
+            return
+        call = self._step if training else self._infer
+        try:
+            if 'memory' in kind:
+                key = 'step_memory' if training else 'memory'
+                measured: Any = peak_memory(call, self.device)
+            else:
+                key = 'step' if training else 'latency'
+                measured = (*getattr(self.result, key), seconds_of(call, self.device))
+        except Exception as error:
+            self.fail(f'{kind}: {_reason(error)}')
+            return
+        if 'warm' not in kind:
+            self.result = replace(self.result, **{key: measured})
+
+    def fail(self, text: str) -> None:
+        """Note why there will be no more turns."""
+        self.failed = True
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        self.result = replace(self.result, notes=(*self.result.notes, text))
+
+    def close(self) -> None:
+        """Make room for what comes."""
+        self.model = self.deployed = self.images = self.several = None
+
+    @torch.no_grad()
+    def _infer(self) -> Tensor:
+        shape = dict(img_shape=self.size, ori_shape=self.size, pad_shape=self.size)
+        return self.deployed.encode_decode(self.images, [shape] * len(self.images))
+
+    def _step(self) -> None:
+        self.model.train()
+        label = torch.zeros(1, *self.size, dtype=torch.long, device=self.device)
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in self.several]
+        loss, _ = self.model.parse_losses(self.model.loss(self.several, samples))
+        loss.backward()
+        self.model.zero_grad(set_to_none=True)
+
+
+def _score(rival: _Rival, out_dir: str) -> Measurement:
+    """Test a checkpoint, where there is one and a test set."""
+    entry = rival.entry
+    if entry.checkpoint is None:
+        return rival.result
+    config = copy.deepcopy(entry.config)
+    config.work_dir = str(Path(out_dir) / 'test' / entry.name)
+    config.experiment_name = config.visualizer.name = f'{entry.name}_{time.time_ns()}'
+    try:
+        rival.result = replace(rival.result, scores=test(config, entry.checkpoint))
+    except Exception as error:  # what was measured is not to be lost
+        rival.note(f'not tested: {error if isinstance(error, UserError) else _reason(error)}')
+    return rival.result
+
+
+def _reason(error: Exception) -> str:
+    """An exception in one line."""
+    return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])

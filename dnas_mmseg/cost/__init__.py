@@ -1,0 +1,1 @@
+"""What networks and their parts cost: multiply-adds, parameters, memory and time."""

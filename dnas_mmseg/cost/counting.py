@@ -1,0 +1,134 @@
+"""Parameters, multiply-adds and activation memory of any model, counted the same way.
+
+Two ways of counting. By operators: torch's own ``FlopCounterMode`` sees every convolution and
+matrix product that is executed, whatever module or function calls it, and works on tensors without
+data, so that any size counts in seconds. By modules: the rules of torchstat 0.0.7, by which the
+figures of the DNAS paper were made; they see what leaf modules do, and nothing between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a forward pass costs.
+
+    Attributes:
+        parameters: All of the model's, those included that the pass does not use.
+        macs: Multiply-adds.
+        activations: Bytes of activations; see the functions.
+    """
+
+    parameters: int
+    macs: int
+    activations: int
+
+
+def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) -> Complexity:
+    """Count a call by operators.
+
+    Multiply-adds are those of convolutions and matrix products. Activations are all tensors that
+    operators make, views and results in place left out.
+
+    Args:
+        model: In evaluation mode; its modules are counted as published (:func:`as_published`).
+        call: What is called, ``model`` itself for instance.
+        *shapes: Of the float32 tensors it takes.
+    """
+    device = next(model.parameters(), torch.zeros(0)).device
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(as_published(model))
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        inputs = [torch.empty(shape, device=device) for shape in shapes]
+        flops = stack.enter_context(FlopCounterMode(display=False))
+        made = stack.enter_context(_Made())
+        call(*inputs)
+    return Complexity(_parameters(model), flops.get_total_flops() // 2, made.bytes)
+
+
+def count_by_modules(
+    model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]
+) -> Complexity:
+    """Count a call as torchstat 0.0.7 does.
+
+    Convolutions count ``k^2 * C_in / groups * C_out * H * W`` and their bias, batch norms twice
+    their elements, ReLU and pooling their elements, everything else nothing; activations are the
+    outputs of all leaf modules, dropout's included.
+
+    Args:
+        model, call, *shapes: See :func:`count`.
+    """
+    macs = activations = 0
+
+    def see(module: nn.Module, inputs: tuple, output: Any) -> None:
+        nonlocal macs, activations
+        if isinstance(output, Tensor):
+            macs += _torchstat_macs(module, inputs[0], output)
+            activations += output.numel() * output.element_size()
+
+    leaves = [module for module in model.modules() if not list(module.children())]
+    handles = [module.register_forward_hook(see) for module in leaves]
+    try:
+        with torch.no_grad(), as_published(model), FakeTensorMode(allow_non_fake_inputs=True):
+            call(*(torch.empty(shape) for shape in shapes))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Complexity(_parameters(model), macs, activations)
+
+
+@contextmanager
+def as_published(model: nn.Module) -> Iterator[None]:
+    """Compute everything as it is published: no shortcut of this package saves work."""
+    heads = {m: m.commute for m in model.modules() if hasattr(m, 'commute')}  # a DNASHead
+    for head in heads:
+        head.commute = False
+    try:
+        yield
+    finally:
+        for head, before in heads.items():
+            head.commute = before
+
+
+class _Made(TorchDispatchMode):
+    """Sums the bytes of new tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        returns = func._schema.returns
+        if not any(r.alias_info for r in returns):
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, Tensor):
+                    self.bytes += tensor.numel() * tensor.element_size()
+        return result
+
+
+def _torchstat_macs(module: nn.Module, x: Tensor, output: Tensor) -> int:
+    if isinstance(module, nn.Conv2d):
+        per_value = x.shape[1] // module.groups * module.kernel_size[0] * module.kernel_size[1]
+        return output.numel() * (per_value + (module.bias is not None))
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return 2 * x.numel()
+    pools = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.ReLU)
+    return x.numel() if isinstance(module, pools) else 0
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,72 @@
+"""Where the tiles of a scene lie: their windows, their names, and which of their pixels count."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.raster import Window
+
+_TILE_NAME = re.compile(r'(.+)_(\d+)_(\d+)')
+MANIFEST = 'manifest'
+"""Folder of what a data root's tiles were cut from, a file a scene."""
+
+
+def tile_windows(height: int, width: int, size: int, stride: int) -> list[Window]:
+    """Windows that cover a scene; the last row and column are moved inwards to fit.
+
+    A scene smaller than ``size`` has one window that is larger than it in that direction.
+    """
+    return [
+        Window(row, column, size, size)
+        for row in _starts(height, size, stride)
+        for column in _starts(width, size, stride)
+    ]
+
+
+def tile_paths(scene: str, row: int, column: int) -> tuple[str, str]:
+    """Where a tile's image and label are, relative to the data root."""
+    name = f'{scene}_{row}_{column}'
+    return f'images/{name}.tif', f'labels/{name}.png'
+
+
+def tile_place(path: str | os.PathLike) -> tuple[str, int, int] | None:
+    """Scene, row and column that a tile's name tells; None where it tells none."""
+    match = _TILE_NAME.fullmatch(Path(path).stem)
+    return None if match is None else (match[1], int(match[2]), int(match[3]))
+
+
+def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Which pixels of a tile count where tiles of a scene overlap, so that each counts once.
+
+    A pixel counts in the tile whose centre is nearest, where a network sees most around it; in the
+    upper left one of two as near.
+
+    Args:
+        shape: Height and width of the tiles.
+        neighbours: Rows and columns from this tile to each one that overlaps it.
+
+    Returns:
+        Boolean (height, width).
+    """
+    rows, columns = (np.arange(length) - (length - 1) / 2 for length in shape)
+    result = np.ones(shape, bool)
+    for down, across in neighbours:
+        # The difference of the squared distances to the two centres; linear in the position.
+        nearer = (2 * down * rows - down**2)[:, None] + (2 * across * columns - across**2)
+        inside = (np.abs(rows - down) <= shape[0] / 2)[:, None] & (
+            np.abs(columns - across) <= shape[1] / 2
+        )
+        first = (down, across) < (0, 0)
+        result &= ~(inside & ((nearer >= 0) if first else (nearer > 0)))
+    return result
+
+
+def _starts(length: int, size: int, stride: int) -> list[int]:
+    if length <= size:
+        return [0]
+    return [*range(0, length - size, stride), length - size]

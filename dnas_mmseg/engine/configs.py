@@ -1,0 +1,87 @@
+"""Configs as the command line gives them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from dnas_mmseg.datasets import DatasetError
+from dnas_mmseg.engine.config_checks import warn_unknown_keys
+from dnas_mmseg.errors import UserError
+
+
+def load_config(
+    path: str | os.PathLike,
+    *,
+    data_root: str | os.PathLike | None = None,
+    work_dir: str | os.PathLike | None = None,
+    options: dict | None = None,
+) -> Config:
+    """Read a config for a tool.
+
+    Args:
+        path: The config.
+        data_root: Replaces ``data_root`` of every data set in it.
+        work_dir: Replaces the config's; by default ``work_dirs/<name of the config>``.
+        options: Merged last, as ``--cfg-options`` gives them.
+
+    Raises:
+        UserError: There is no such config, ``data_root`` is no folder, or an option does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{path}: no such config')
+    config = Config.fromfile(str(path))
+    _keep_import(config)
+    if data_root is not None:
+        if not os.path.isdir(data_root):
+            raise DatasetError(f'--data-root {data_root}: no such folder')
+        for split in ('train', 'val', 'test'):
+            for dataset in leaf_datasets(config.get(f'{split}_dataloader')):
+                dataset['data_root'] = str(data_root)
+    if work_dir is not None or config.get('work_dir') is None:
+        config.work_dir = str(work_dir or Path('work_dirs') / path.stem)
+    if options:
+        warn_unknown_keys(options, config)
+        try:
+            config.merge_from_dict(options)
+        except (KeyError, TypeError) as error:
+            raise UserError(f'--cfg-options: {error.args[0]}') from error
+    return config
+
+
+def _keep_import(config: Config) -> None:
+    """Put this package back where a config's own ``custom_imports`` replaced ours.
+
+    It is registered already, but the config is saved with the run, and other programs read it.
+    """
+    if config.get('custom_imports') is None:
+        config.custom_imports = dict(imports=['dnas_mmseg'], allow_failed_imports=False)
+        return
+    imports = config.custom_imports
+    if isinstance(imports.imports, str):
+        imports.imports = [imports.imports]
+    if 'dnas_mmseg' not in imports.imports:
+        print_log(
+            "custom_imports of the config replaces the inherited one, without 'dnas_mmseg', and "
+            'stock mmseg programs would find none of its classes ("... is not in the mmseg::model '
+            "registry\"). Added here; write custom_imports = dict(imports=['dnas_mmseg', ...]).",
+            level=30,
+        )
+        imports.imports = ['dnas_mmseg', *imports.imports]
+
+
+def leaf_datasets(loader: dict | None) -> Iterator[dict]:
+    """The configs of a loader's data sets, behind all wrappers (Concat, Repeat, ...)."""
+    if loader is None:
+        return
+    children = loader.get('datasets') or loader.get('dataset')
+    if children is None:
+        yield loader
+        return
+    for child in children if isinstance(children, (list, tuple)) else (children,):
+        yield from leaf_datasets(child)

@@ -1,0 +1,222 @@
+"""Training and testing a config, as the tools do."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import math
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS, MODELS
+from torch import nn
+
+from dnas_mmseg.datasets import (
+    DatasetError,
+    MultiBandSegDataset,
+    class_weights,
+    inspect_pairs,
+    multi_band_parts,
+    summarise,
+)
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.models import switch_to_deploy
+
+from .checkpoints import load_exactly, load_weights
+from .config_checks import (
+    check_classes,
+    check_labels,
+    check_mixed_precision,
+    check_test_labels,
+    config_errors,
+    single_value_errors,
+)
+
+_FOR_THE_FILE = re.compile(r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in )')
+
+
+class ConsoleRunner(Runner):
+    """A Runner that leaves the console to the training, and says in one line what is set wrong.
+
+    Its environment, config and hooks, hundreds of lines, are written to the log file alone.
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> ConsoleRunner:
+        """Build a runner from a config.
+
+        Raises:
+            UserError: The config names a class or an argument that does not exist.
+        """
+        with config_errors():
+            return super().from_cfg(cfg)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build mmengine's logger, with a filter on what goes to the console."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_console)
+        logger.info(f'environment, config and hooks are in {logger.log_file}')
+        return logger
+
+    def train(self) -> nn.Module:
+        """Train.
+
+        Raises:
+            UserError: The config names a class or an argument that does not exist, or a batch norm
+                gets one value to train on.
+        """
+        with config_errors(), single_value_errors():
+            return super().train()
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without a wrapper for several processes."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+
+def _is_for_console(record: logging.LogRecord) -> bool:
+    return not _FOR_THE_FILE.match(record.getMessage())
+
+
+def train(config: Config) -> Runner:
+    """Train as the config says.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        UserError: Another run is in the work dir, or the config cannot work.
+    """
+    with exclusive(config.work_dir) if is_main_process() else nullcontext():
+        runner = build_runner(config)
+        last = Path(config.work_dir) / 'last_checkpoint'
+        if config.get('resume') and config.get('load_from') is None and not last.is_file():
+            runner.logger.warning(
+                f'resume: {config.work_dir} holds no checkpoint to go on from; training starts at '
+                'the beginning'
+            )
+        runner.train()
+    return runner
+
+
+def build_runner(config: Config) -> ConsoleRunner:
+    """Build a runner that can train.
+
+    Raises:
+        UserError: The config cannot work, or the training set does not fill a batch.
+    """
+    check_mixed_precision(config)
+    runner = ConsoleRunner.from_cfg(config)
+    with config_errors():
+        loader = runner.train_dataloader
+        datasets = {'training': loader.dataset}
+        if runner.val_loop is not None:
+            datasets['validation'] = runner.val_dataloader.dataset
+    if len(loader) == 0:
+        raise UserError(
+            f'{len(loader.sampler)} tiles to train on (in each process) do not fill a batch of '
+            f'{config.train_dataloader.batch_size}: lower the batch size or give more tiles'
+        )
+    check_labels(datasets, 'training and validation need labels')
+    check_classes(runner.bare_model, datasets)
+    return runner
+
+
+def test(config: Config, checkpoint: str) -> dict[str, float]:
+    """Test a checkpoint on the config's test set.
+
+    The model is turned into the form that predicts fastest
+    (:func:`dnas_mmseg.models.switch_to_deploy`); validation in a training has it as it is trained.
+    The scores are also written to ``test_scores.json`` in the work dir.
+
+    Args:
+        config: The config.
+        checkpoint: A checkpoint of exactly this model.
+
+    Returns:
+        The evaluator's scores.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or of another network.
+        UserError: The config cannot work, or there are no labels to score by.
+    """
+    weights = load_weights(checkpoint)
+    runner = ConsoleRunner.from_cfg(config)
+    load_exactly(runner.bare_model, weights, checkpoint)
+    with config_errors():
+        loop = runner.test_loop
+    if loop is None:
+        raise UserError('the config has no test_dataloader, test_cfg and test_evaluator')
+    check_test_labels(loop.dataloader.dataset, loop.evaluator)
+    switch_to_deploy(runner.bare_model)
+    scores = runner.test()
+    if is_main_process():
+        # JSON has no NaN; a class that does not occur has no score.
+        valid = {name: None if math.isnan(v) else float(v) for name, v in scores.items()}
+        write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(valid, indent=2) + '\n')
+    return scores
+
+
+def weight_classes(config: Config) -> list[float]:
+    """Weigh the classes in the config's loss by their shares in the training set.
+
+    The shares come from ``dataset.json`` where it has them, else from counting all labels; those of
+    several data sets (``ConcatDataset``) are counted and summed up.
+
+    Args:
+        config: Changed in place: ``class_weight`` of those of the decode head's losses that have
+            it.
+
+    Returns:
+        The weights; see :func:`dnas_mmseg.datasets.class_weights`.
+
+    Raises:
+        UserError: The config has no such data set or loss, or the labels have problems.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    head = config.model.decode_head
+    losses = head.get('loss_decode') if isinstance(head, dict) else None
+    if not losses:
+        raise UserError('class weights need a decode_head with loss_decode in the config')
+    losses = losses if isinstance(losses, (list, tuple)) else [losses]
+    weighted = [loss for loss in losses if _takes_class_weight(loss['type'])]
+    if not weighted:
+        names = ', '.join(str(loss['type']) for loss in losses)
+        raise UserError(f'class weights: {names} has no class_weight; leave them out')
+    with config_errors():
+        dataset = DATASETS.build(config.train_dataloader.dataset)
+    parts = multi_band_parts(dataset)
+    if len(parts) == 1:
+        shares = parts[0].description.class_shares or _class_pixels(parts[0])
+    else:
+        shares = np.sum([_class_pixels(part) for part in parts], axis=0)
+    weights = class_weights(parts[0].select_classes(shares))
+    for loss in weighted:
+        loss.class_weight = weights
+    return weights
+
+
+def _takes_class_weight(kind: str | type) -> bool:
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    return found is not None and 'class_weight' in inspect.signature(found).parameters
+
+
+def _class_pixels(dataset: MultiBandSegDataset) -> Sequence[int]:
+    """Count the labelled pixels of each class of the files."""
+    summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
+    if summary.problems:
+        raise DatasetError('\n'.join(['the labels cannot be counted:', *summary.problems[:8]]))
+    return summary.class_pixels

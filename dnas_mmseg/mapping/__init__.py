@@ -1,0 +1,1 @@
+"""From trained models to georeferenced class maps, and their scores."""

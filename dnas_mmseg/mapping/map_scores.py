@@ -1,0 +1,82 @@
+"""Scores of whole maps against label scenes: every labelled pixel once."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError
+from dnas_mmseg.evaluation.scores import confusion_matrix
+from dnas_mmseg.raster import Raster, Window
+
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class MapCount:
+    """What a map says of labelled pixels.
+
+    Attributes:
+        matrix: int64 (classes, classes), rows are true classes.
+        unmapped: Labelled pixels to which the map gives no class; they are in no score.
+        unknown: Unknown label values, with their pixels; they are in no score.
+    """
+
+    matrix: np.ndarray
+    unmapped: int
+    unknown: Counter[str]
+
+
+def count_map(
+    prediction: str | os.PathLike,
+    label: str | os.PathLike,
+    labels: LabelEncoding,
+    max_unknown: float = 0.001,
+) -> MapCount:
+    """Compare a map with its label scene, a strip at a time.
+
+    Args:
+        prediction: Class map of train ids, 255 where there is no class.
+        label: Label scene of the same size.
+        labels: How the label scene is to be read.
+        max_unknown: Share of the pixels that may have unknown label values.
+
+    Raises:
+        DatasetError: Sizes or places differ, a value of the map is no class, or more label values
+            are unknown.
+    """
+    n = labels.num_classes
+    matrix, unmapped, unknown = np.zeros((n, n), np.int64), 0, Counter()
+    with Raster(prediction) as predicted, Raster(label) as truth:
+        shape = predicted.info.shape
+        if truth.info.shape != shape:
+            raise DatasetError(f'{label}: label of {truth.info.shape} for a map of {shape}')
+        apart = predicted.info.georeference.differs_from(truth.info.georeference)
+        if apart:
+            raise DatasetError(
+                f'{label}: by its georeference {apart} from the map {prediction}. Cut it to the '
+                'map, or correct its georeference'
+            )
+        for row in range(0, shape[0], _ROWS):
+            window = Window(row, 0, min(_ROWS, shape[0] - row), shape[1])
+            classes = predicted.read(window)[0]
+            try:
+                ids, odd_labels = labels.encode_known(truth.samples(window))
+            except LabelError as error:
+                raise DatasetError(f'{label}: {error}') from None
+            unknown.update(odd_labels)
+            if unknown.total() > max_unknown * shape[0] * shape[1]:
+                raise DatasetError(f'{label} up to {window}: {labels.complaint(unknown)}')
+            odd = (classes >= n) & (classes != IGNORE)
+            if odd.any():
+                raise DatasetError(
+                    f'{prediction} at {window}: class {classes[odd].max()}, but there are {n}'
+                )
+            missing = (classes == IGNORE) & (ids != IGNORE)
+            unmapped += int(missing.sum())
+            matrix += confusion_matrix(np.where(missing, IGNORE, ids), classes, n)
+    return MapCount(matrix, unmapped, unknown)

@@ -1,0 +1,342 @@
+"""From a scene of any size to a georeferenced class map, a strip at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dnas_mmseg.datasets.tiles import tile_windows
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Window, block_cache, write_strips
+
+from .windows import Precision, SegmentorWindows, WindowModel, logits_of_flips
+
+NODATA = 255
+_AHEAD = 3
+_CACHE = 256 * 2**20
+"""Bytes of blocks that GDAL may keep: the rows that two rows of windows share."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a scene is cut into windows for the network.
+
+    Attributes:
+        window: Side of the windows, in pixels.
+        overlap: Pixels that neighbouring windows share, where their logits are blended; a quarter
+            of the window by default.
+        batch: Windows a forward pass.
+    """
+
+    window: int = 512
+    overlap: int | None = None
+    batch: int = 4
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or self.batch < 1:
+            raise UserError(f'window = {self.window}, batch = {self.batch}: at least 1 is needed')
+        if self.overlap is None:
+            object.__setattr__(self, 'overlap', self.window // 4)
+        if not 0 <= self.overlap < self.window:
+            raise UserError(
+                f'overlap = {self.overlap}: it must be less than the window ({self.window})'
+            )
+
+
+def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.ndarray:
+    """Weights along a window's side, for its logits where windows overlap.
+
+    Towards a neighbour they fall smoothly from 1 to 0, and are 0 in the outermost quarter of the
+    overlap: what a network says at its window's edge, where it sees nothing beyond, does not count.
+    At the scene's own border there is no neighbour, and they stay 1.
+
+    Args:
+        size: Pixels of the side.
+        overlap: Pixels shared with a neighbour.
+        first, last: Whether the side begins, ends at the scene's border.
+
+    Returns:
+        float32 (size,).
+    """
+    margin = overlap // 4
+    distance = np.arange(size) + 0.5
+    weights = np.ones(size)
+    for at_border, inwards in ((first, distance), (last, distance[::-1])):
+        if overlap and not at_border:
+            ramp = np.clip((inwards - margin) / (overlap - 2 * margin), 0, 1)
+            weights = np.minimum(weights, np.sin(0.5 * np.pi * ramp) ** 2)
+    return weights.astype(np.float32)
+
+
+def predict_scene(
+    model: nn.Module | WindowModel,
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    bands: Sequence[int] | None = None,
+    nodata: float | None = None,
+    tiling: Tiling = Tiling(),
+    precision: Precision = 'float32',
+    flips: bool = False,
+    confidence: bool = False,
+    probabilities: bool = False,
+    skip_bad_blocks: bool = False,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Predict a class map.
+
+    Windows overlap, and their logits are blended with weights that fall towards their borders, so
+    that no seam shows. Reading ahead, the network and writing work at the same time; a strip of one
+    window's height is held in memory, whatever the scene's.
+
+    Args:
+        model: A segmentor in evaluation mode, of any kind that mmseg has; or an exported one.
+        source: The scene.
+        target: The map: uint8, Cloud-Optimised GeoTIFF, with the scene's reference system.
+        classes, palette: Names and colours, in train-id order.
+        bands: Which of the scene's bands the model takes, from 0, in its order; by default all but
+            alpha.
+        nodata: A value that is nodata beside what the scene declares.
+        tiling: Windows.
+        precision: See :class:`SegmentorWindows`; an exported model has its own.
+        flips: Average over the four flips of every window.
+        confidence: Also write ``confidence/<name>``: the chosen class's probability, 0-100.
+        probabilities: Also write ``probabilities/<name>``: every class's, 0-100.
+        skip_bad_blocks: Leave blocks that cannot be read without a class, instead of failing.
+        advance: Called with the windows done and all there are.
+
+    Returns:
+        What was passed over, a line each: unreadable windows, no reference system.
+
+    Raises:
+        RasterError: The scene cannot be read, or a map cannot be written; nothing is left then.
+        UserError: The scene has fewer bands than the model takes.
+    """
+    target = Path(target)
+    with Raster(source) as raster:
+        info = raster.info
+    place = info.georeference
+    notes = [] if place.known else [f'{source}: no reference system, so the map has none']
+    windows = SegmentorWindows(model, precision) if isinstance(model, nn.Module) else model
+    wanted = windows.num_bands
+    chosen = list(info.data_bands if bands is None else bands)
+    if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):
+        raise UserError(
+            f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '
+            f'{chosen} (from 0)'
+        )
+    grid = dict(height=info.height, width=info.width, georeference=place)
+    metadata = {f'class_{i}': name for i, name in enumerate(classes)}
+    with ExitStack() as stack:
+        stack.enter_context(block_cache(_CACHE))
+        writers = [
+            stack.enter_context(
+                write_strips(
+                    target,
+                    **grid,
+                    nodata=NODATA,
+                    palette=palette,
+                    metadata=metadata,
+                    resampling='MODE',
+                )
+            )
+        ]
+        for wanted_too, kind, names in (
+            (confidence, 'confidence', ('confidence, percent',)),
+            (probabilities, 'probabilities', tuple(f'{name}, percent' for name in classes)),
+        ):
+            if wanted_too:
+                path = target.parent / kind / target.name
+                writer = write_strips(
+                    path, **grid, names=names, nodata=NODATA, resampling='AVERAGE'
+                )
+                writers.append(stack.enter_context(writer))
+        strips = _Strips(len(classes), info, tiling, windows.threshold)
+        reader = _Reader(Raster(source, nodata), info, chosen, tiling, skip_bad_blocks, notes)
+        disk = stack.enter_context(ThreadPoolExecutor(1))
+        pending: list[Future] = []
+        done, total = 0, len(reader.windows)
+        for batch in reader.batches():
+            images = batch.images
+            logits = logits_of_flips(windows, images) if flips else windows.logits(images)
+            for ready in strips.add(batch, logits):
+                pending.append(disk.submit(_write, writers, ready, confidence, probabilities))
+                while len(pending) > 1:
+                    pending.pop(0).result()
+            done += len(batch.windows)
+            advance(done, total)
+        for future in pending:
+            future.result()
+    return notes
+
+
+class _Batch(NamedTuple):
+    """Windows of one row of windows, their samples and where these are missing."""
+
+    windows: list[Window]
+    images: list[Tensor]
+    missing: list[np.ndarray | None]
+
+
+class _Ready(NamedTuple):
+    """Rows of the scene that no further window touches."""
+
+    row: int
+    classes: np.ndarray  # uint8 (rows, width)
+    probabilities: np.ndarray  # (classes, rows, width)
+    missing: np.ndarray  # (rows, width)
+
+
+class _Reader:
+    """Reads windows ahead, in a thread of its own: a GDAL handle is not for several."""
+
+    def __init__(
+        self,
+        raster: Raster,
+        info: RasterInfo,
+        bands: list[int],
+        tiling: Tiling,
+        skip_bad_blocks: bool,
+        notes: list[str],
+    ) -> None:
+        self.raster, self.info, self.bands = raster, info, bands
+        self.tiling, self.skip, self.notes = tiling, skip_bad_blocks, notes
+        self.windows = [
+            window._replace(
+                height=min(window.height, info.height), width=min(window.width, info.width)
+            )
+            for window in tile_windows(
+                info.height, info.width, tiling.window, tiling.window - tiling.overlap
+            )
+        ]
+
+    def batches(self) -> Iterator[_Batch]:
+        """Batches from top to bottom; each lies in one row of windows."""
+        groups: list[list[Window]] = []
+        for window in self.windows:
+            group = groups[-1] if groups else []
+            if not group or len(group) == self.tiling.batch or group[0].row != window.row:
+                groups.append([])
+            groups[-1].append(window)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = [pool.submit(self._read, group) for group in groups[:_AHEAD]]
+            for i in range(len(groups)):
+                batch = waiting.pop(0).result()
+                if i + _AHEAD < len(groups):
+                    waiting.append(pool.submit(self._read, groups[i + _AHEAD]))
+                yield batch
+
+    def _read(self, windows: list[Window]) -> _Batch:
+        images, missing = [], []
+        for window in windows:
+            try:
+                samples = self.raster.samples(window, self.bands)
+                # As in training: the preprocessor makes the means of what is invalid.
+                values, gone = samples.without_invalid(), samples.invalid
+            except RasterError as error:
+                if not self.skip:
+                    raise RasterError(
+                        f'{error}; skip_bad_blocks leaves it without a class'
+                    ) from None
+                self.notes.append(str(error))
+                values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
+                gone = np.ones((window.height, window.width), bool)
+            images.append(_tensor(values))
+            missing.append(gone)
+        return _Batch(windows, images, missing)
+
+
+class _Strips:
+    """Sums weighted logits of a row of windows; hands out rows that are complete."""
+
+    def __init__(
+        self, classes: int, info: RasterInfo, tiling: Tiling, threshold: float | None
+    ) -> None:
+        self.height, self.width, self.threshold = info.height, info.width, threshold
+        rows = min(tiling.window, self.height)
+        channels = classes if threshold is None else 1
+        self.logits = np.zeros((channels, rows, self.width), np.float32)
+        self.weights = np.zeros((rows, self.width), np.float32)
+        self.missing = np.zeros((rows, self.width), bool)
+        self.top, self.overlap = 0, tiling.overlap
+
+    def add(self, batch: _Batch, logits: np.ndarray) -> Iterator[_Ready]:
+        """Add a batch; yields what is complete before it, and at the end what is left."""
+        if batch.windows[0].row > self.top:
+            yield self._take(batch.windows[0].row - self.top)
+        for window, values, missing in zip(batch.windows, logits, batch.missing, strict=True):
+            columns = slice(window.column, window.column + window.width)
+            down, across = (
+                blending_weights(size, self.overlap, start == 0, start + size == whole)
+                for start, size, whole in (
+                    (window.row, window.height, self.height),
+                    (window.column, window.width, self.width),
+                )
+            )
+            weight = down[:, None] * across
+            self.logits[:, :, columns] += weight * values
+            self.weights[:, columns] += weight
+            if missing is not None:
+                self.missing[:, columns] |= missing
+        last = batch.windows[-1]
+        if last.row + last.height == self.height and last.column + last.width == self.width:
+            yield self._take(self.height - self.top)
+
+    def _take(self, rows: int) -> _Ready:
+        """The uppermost rows; the others move up."""
+        blended = self.logits[:, :rows] / self.weights[:rows]
+        if self.threshold is None:
+            blended -= blended.max(0)
+            np.exp(blended, out=blended)
+            blended /= blended.sum(0)
+            classes = blended.argmax(0)
+        else:  # a binary head: the logit of the second class
+            positive = 1 / (1 + np.exp(-blended[0].clip(-80, 80)))
+            classes = positive > self.threshold
+            blended = np.stack([1 - positive, positive])
+        missing = self.missing[:rows].copy()
+        ready = _Ready(self.top, classes.astype(np.uint8), blended, missing)
+        for array in (self.logits, self.weights, self.missing):
+            left = array.shape[-2] - rows
+            array[..., :left, :] = array[..., rows:, :]
+            array[..., left:, :] = 0
+        self.top += rows
+        return ready
+
+
+def _write(writers: list, ready: _Ready, confidence: bool, probabilities: bool) -> None:
+    """Class, confidence and probabilities of some rows."""
+    classes = np.where(ready.missing, np.uint8(NODATA), ready.classes)
+    writers[0](ready.row, classes[None])
+    others = iter(writers[1:])
+    if not (confidence or probabilities):
+        return
+    percent = np.rint(100 * ready.probabilities).astype(np.uint8)
+    percent[:, ready.missing] = NODATA
+    if confidence:
+        chosen = np.take_along_axis(percent, ready.classes[None].astype(np.intp), 0)
+        next(others)(ready.row, chosen)
+    if probabilities:
+        next(others)(ready.row, percent)
+
+
+def _tensor(samples: np.ndarray) -> Tensor:
+    """A tensor of the samples; of types that torch hardly calculates with, as float32."""
+    if samples.dtype.kind == 'u' and samples.dtype != np.uint8:
+        samples = samples.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(samples))
+
+
+def _named(info: RasterInfo) -> str:
+    return f' ({", ".join(info.told)})' if all(info.told) else ''

@@ -1,0 +1,262 @@
+"""From a config and a checkpoint to maps of many scenes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from torch import nn
+
+from dnas_mmseg.bands import BandChoice, band_names, choose_bands
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.labels import default_palette
+from dnas_mmseg.datasets.transforms.loading import selected_bands
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.raster import (
+    Raster,
+    RasterError,
+    RasterInfo,
+    is_virtual,
+    raster_stem,
+    write_polygons,
+)
+from dnas_mmseg.visualization import save_quick_look
+
+from .scene import predict_scene
+from .windows import WindowModel
+
+
+def load_segmentor(
+    config: Config, checkpoint: str | os.PathLike, device: str | None = None
+) -> nn.Module:
+    """A trained segmentor, ready to predict.
+
+    Args:
+        config: Its config.
+        checkpoint: A checkpoint of exactly this model.
+        device: Where it goes; a GPU where there is one.
+
+    Returns:
+        The model in the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`);
+        ``model.dataset_meta`` has ``classes``, ``palette`` and
+        ``bands`` (those it takes, in its order; empty where they are not known), from the
+        checkpoint, else from the config.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or of another network.
+        UserError: Neither tells the classes, or there is no such device.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    device = check_device(device)
+    weights, meta = load_weights_and_meta(checkpoint)
+    model = MODELS.build(config.model)
+    load_exactly(model, weights, str(checkpoint))
+    model = switch_to_deploy(model)
+    model.dataset_meta = model_facts(config, meta)
+    return model.to(device)
+
+
+def check_device(device: str | None) -> str:
+    """Return where a model goes: the device that is named, or a GPU where there is one.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    if device is None:
+        return get_device()
+    gpus = torch.cuda.device_count()
+    here = ['cpu', *(f'cuda:{i}' for i in range(gpus))]
+    here += ['mps'] if torch.backends.mps.is_available() else []
+    known = device in here or (device == 'cuda' and gpus > 0)
+    if not known:
+        raise UserError(f"device '{device}': there are {', '.join(here)} on this machine")
+    return device
+
+
+def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes and palette of a trained model, and the bands it takes, in its order.
+
+    Args:
+        config: Its config.
+        checkpoint_meta: ``dataset_meta`` of its checkpoint, as far as there is one; it counts more
+            than the config.
+
+    Raises:
+        UserError: Neither tells the classes.
+    """
+    meta = {**dataset_facts(config), **checkpoint_meta}
+    if not meta.get('classes'):
+        raise UserError(
+            'neither the checkpoint nor the config tells the classes: give the config '
+            'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
+        )
+    pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
+    bands = selected_bands(pipeline) or band_names(meta.get('bands'))
+    palette = meta.get('palette') or default_palette(len(meta['classes']))
+    return {**meta, 'palette': palette, 'bands': bands}
+
+
+def dataset_facts(config: Config) -> dict:
+    """Classes, palette and bands of a config's test set, as far as the config tells them."""
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+    known = DATASETS.get(dataset['type']) if dataset else None
+    described = DatasetDescription.load(dataset.get('data_root')).metainfo
+    facts = {**getattr(known, 'METAINFO', {}), **described, **dataset.get('metainfo', {})}
+    if facts.get('classes') and not facts.get('palette'):
+        facts['palette'] = default_palette(len(facts['classes']))
+    return facts
+
+
+def predict_scenes(
+    model: nn.Module | WindowModel,
+    scenes: Sequence[str | os.PathLike],
+    out_dir: str | os.PathLike,
+    *,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+    resume: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    confidence: bool = False,
+    probabilities: bool = False,
+    quick_look: bool = False,
+    polygons: bool = False,
+    skip_bad_blocks: bool = False,
+    track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
+    **options: Any,
+) -> dict[Path, list[str]]:
+    """Map scenes, one after another.
+
+    Args:
+        model: As :func:`load_segmentor` returns it; or an exported one.
+        scenes: Anything that GDAL reads.
+        out_dir: Where the maps go, under the scenes' names; scenes of one name get that of their
+            folder before it (:func:`map_names`).
+        bands: The scenes' bands by name, in file order; they win over what the files say.
+        nodata: A value that is nodata beside what the scenes declare.
+        resume: Make only what is not there yet.
+        shard: ``(i, n)``: only the i-th of n parts of the scenes, counted from 1.
+        confidence, probabilities, skip_bad_blocks: See :func:`predict_scene`.
+        quick_look: Also draw ``quick_look/<name>.png``.
+        polygons: Also write ``polygons/<name>.gpkg``.
+        track: Called with each scene's name; returns what is told the progress.
+        **options: See :func:`predict_scene`.
+
+    Returns:
+        The maps written now, with what was assumed or passed over in each.
+
+    Raises:
+        UserError: A scene is given twice or lacks a band, or the shard makes no sense.
+    """
+    part, parts = shard
+    if not 1 <= part <= parts:
+        raise UserError(f'shard {part}/{parts}: the first is 1/{parts}')
+    out_dir = Path(out_dir)
+    targets: dict[Path, str] = {}
+    for scene, name in map_names(scenes).items():
+        target = out_dir / f'{name}.tif'
+        if not is_virtual(scene) and target.resolve() == Path(scene).resolve():
+            raise UserError(f'{scene}: its map would overwrite it; choose another --out-dir')
+        targets[target] = scene
+    given = band_names(bands)
+    facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
+    wanted = band_names(model.dataset_meta.get('bands'))
+    todo: list[_Work] = []
+    for target, scene in list(targets.items())[part - 1 :: parts]:
+        beside = {
+            kind: out_dir / kind / f'{target.stem}.{suffix}'
+            for kind, suffix, yes in (
+                ('confidence', 'tif', confidence),
+                ('probabilities', 'tif', probabilities),
+                ('quick_look', 'png', quick_look),
+                ('polygons', 'gpkg', polygons),
+            )
+            if yes
+        }
+        rasters = [target, *(p for p in beside.values() if p.suffix == '.tif')]
+        mapped = resume and all(path.is_file() for path in rasters)
+        missing = {k: p for k, p in beside.items() if not (mapped and p.is_file())}
+        if not mapped or missing:
+            with Raster(scene) as raster:  # all are looked at before the first is mapped
+                info = raster.info
+                choice = choose_bands(info.path, info.told, wanted, given)
+                todo.append(_Work(info, target, choice, mapped, missing))
+    notes: dict[Path, list[str]] = {}
+    for work in todo:
+        info, target = work.info, work.target
+        notes[target] = list(work.bands.notes)
+        if not work.mapped:
+            notes[target] += predict_scene(
+                model,
+                info.path,
+                target,
+                **facts,
+                bands=work.bands.index,
+                nodata=nodata,
+                confidence=confidence,
+                probabilities=probabilities,
+                skip_bad_blocks=skip_bad_blocks,
+                advance=track(target.stem),
+                **options,
+            )
+        if 'quick_look' in work.missing:
+            path = work.missing['quick_look']
+            index, names, _ = work.bands
+            try:
+                save_quick_look(
+                    path, info.path, target, bands=names, index=index, nodata=nodata, **facts
+                )
+            except RasterError as error:
+                if not skip_bad_blocks:
+                    raise
+                notes[target].append(f'no quick look: {error}')
+        if 'polygons' in work.missing:
+            write_polygons(target, work.missing['polygons'], facts['classes'])
+    return notes
+
+
+class _Work(NamedTuple):
+    """What is to be done for a scene."""
+
+    info: RasterInfo
+    target: Path
+    bands: BandChoice
+    mapped: bool
+    missing: dict[str, Path]
+
+
+def map_names(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
+    """Return what the map of each scene is called, without a suffix.
+
+    That is the scene's name; where several have one, as in the folders of Sentinel-2 or Planet, the
+    name of as many folders above as make a difference stands before it.
+
+    Raises:
+        UserError: A scene is given twice.
+    """
+    paths = [os.fspath(scene) for scene in scenes]
+    twice = [path for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise UserError(f'{twice[0]} is given twice')
+    names = {path: raster_stem(path) for path in paths}
+    parents = {path: [part for part in Path(path).parts[:-1] if part.strip('/.')] for path in paths}
+    while True:
+        count = Counter(names.values())
+        clashing = [path for path in paths if count[names[path]] > 1]
+        if not clashing:
+            return names
+        if not any(parents[path] for path in clashing):
+            raise UserError(f'{clashing[0]} and {clashing[1]} would have the same map')
+        for path in clashing:
+            if parents[path]:
+                names[path] = f'{parents[path].pop()}_{names[path]}'

@@ -1,0 +1,80 @@
+"""Maps of many scenes against their labels."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.evaluation import scores
+from dnas_mmseg.files import write_text
+from dnas_mmseg.preparation.scenes import Scene
+from dnas_mmseg.visualization import save_confusion
+
+from .map_scores import count_map
+
+OVERALL = 'all scenes'
+
+
+def score_maps(
+    maps: Sequence[Scene],
+    classes: Sequence[str],
+    labels: LabelEncoding,
+    out_dir: str | os.PathLike,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Score every labelled pixel once, per scene and over all.
+
+    Writes ``scores.json`` and the confusion matrix as ``confusion.png``.
+
+    Args:
+        maps: Class maps with the label scenes they are compared with.
+        classes: Names, in train-id order.
+        labels: How the label scenes are to be read.
+        out_dir: Where the two files go.
+        advance: Called with the maps scored and all there are.
+
+    Returns:
+        :func:`dnas_mmseg.evaluation.scores` of each scene, and under :data:`OVERALL`; and what is
+        in no score, a line each.
+
+    Raises:
+        DatasetError: A map and its label do not fit.
+    """
+    counts = {}
+    for pair in maps:
+        counts[pair.name] = count_map(pair.image, pair.label, labels)
+        advance(len(counts), len(maps))
+    total = sum(count.matrix for count in counts.values())
+    results = {name: scores(count.matrix) for name, count in counts.items()}
+    results[OVERALL] = scores(total)
+    unmapped = sum(count.unmapped for count in counts.values())
+    document = {
+        name: {key: _plain(value) for key, value in result.items()}
+        for name, result in results.items()
+    }
+    document[OVERALL].update(confusion=total.tolist(), classes=list(classes), unmapped=unmapped)
+    write_text(Path(out_dir) / 'scores.json', json.dumps(document, indent=2) + '\n')
+    title = f'{len(counts)} scenes, mIoU {100 * results[OVERALL]["mIoU"]:.1f} %'
+    save_confusion(Path(out_dir) / 'confusion.png', total, classes, title)
+    notes = [
+        f'{name}: unknown label values count as unlabelled: {labels.complaint(count.unknown)}'
+        for name, count in counts.items()
+        if count.unknown
+    ]
+    if unmapped:
+        notes.append(f'{unmapped} labelled pixels have no class in the maps and are in no score')
+    return results, notes
+
+
+def _plain(value: float | np.ndarray) -> Any:
+    """JSON has no NaN and no arrays."""
+    if isinstance(value, np.ndarray):
+        return [_plain(float(item)) for item in value]
+    return None if math.isnan(value) else round(value, 6)

@@ -1,0 +1,1 @@
+"""From scenes and releases to data roots of tiles."""

@@ -1,0 +1,359 @@
+"""From labelled scenes to a data root: tiles, lists, a manifest and ``dataset.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from itertools import groupby, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnas_mmseg.datasets.checks import PairReport, first_of_each, summarise
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
+from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.raster import RasterInfo
+
+from .scenes import Scene, split_by_share
+from .tiling import Cut, Tile, check_scene, cut_windows
+
+
+@dataclass(frozen=True)
+class SceneTiles:
+    """A scene's tiles, as ``manifest/<scene>.json`` has them.
+
+    Attributes:
+        windows: How many there could be; those with too few labelled pixels are left out.
+        unknown: Unknown label values, with their pixels.
+        tiles: From the upper left to the lower right.
+    """
+
+    windows: int
+    unknown: Counter[str]
+    tiles: list[Tile]
+
+    def save(self, out: Path, scene: Scene, cut: Cut) -> None:
+        """Write the manifest: where the scene is, how it was cut, and every tile."""
+        document = {
+            **_origin(scene, cut),
+            'windows': self.windows,
+            'unknown': self.unknown,
+            'tiles': [asdict(tile) for tile in self.tiles],
+        }
+        write_text(_manifest(out, scene), json.dumps(document) + '\n')
+
+    @classmethod
+    def load(cls, out: Path, scene: Scene, cut: Cut) -> SceneTiles | None:
+        """What an earlier run left of a scene.
+
+        None where it left nothing, where tiles of it are gone, or where the scene's files are not
+        those that were cut (by size and time).
+
+        Raises:
+            DatasetError: It was cut in another way.
+        """
+        # As it is after a way through JSON, where tuples are lists.
+        origin = json.loads(json.dumps(_origin(scene, cut)))
+        try:
+            document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))
+            then = document['cut']
+            tiles = [Tile(**tile) for tile in document['tiles']]
+            result = cls(document['windows'], Counter(document['unknown']), tiles)
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+            return None
+        if not all((out / path).is_file() for tile in tiles for path in tile.paths):
+            return None
+        differing = [key for key, value in origin['cut'].items() if then.get(key) != value]
+        if differing:
+            raise DatasetError(
+                f'{out} has tiles that were cut with another {", ".join(differing)}: choose '
+                'another folder, or remove this one'
+            )
+        same = all(document.get(key) == origin[key] for key in ('bytes', 'modified'))
+        return result if same else None
+
+
+def convert_scenes(
+    splits: Mapping[str, Sequence[Scene]],
+    out: str | os.PathLike,
+    cut: Cut,
+    *,
+    max_unknown: float = 0.001,
+    mix_tiles: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[DatasetDescription, list[str]]:
+    """Make a data root: tiles, a manifest a scene, ``train.txt`` ..., and ``dataset.json``.
+
+    What an earlier run into the same folder has finished is not done again.
+
+    Args:
+        splits: The scenes of each split.
+        out: The data root to write.
+        cut: What the tiles are to be.
+        max_unknown: Share of a scene's pixels that may have unknown label values, which then
+            count as unlabelled.
+        mix_tiles: A seed: the tiles of all scenes are dealt out at random, as many to each split as
+            it has scenes. Neighbouring tiles are in different splits then; not for scores.
+        provenance: Put into ``dataset.json``.
+        workers: Processes; with 1, all is done in this one.
+        advance: Called with the tiles done and all there are to do.
+
+    Returns:
+        What ``dataset.json`` says, with the statistics of the training tiles; and what a user
+        should know, a line each.
+
+    Raises:
+        DatasetError: A scene cannot be used, or too many of its label values are unknown.
+    """
+    out = Path(out)
+    if not splits.get('train'):
+        raise DatasetError('no scenes are for training, whose statistics describe the data set')
+    if workers < 1:
+        raise DatasetError(f'workers = {workers}: at least 1 is needed')
+    if not 0 <= max_unknown <= 1:
+        raise DatasetError(f'max_unknown = {max_unknown}: a share of 0 to 1 is needed')
+    scenes = [scene for part in splits.values() for scene in part]
+    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out):
+        checked = {scene: check_scene(scene, cut) for scene in scenes}  # before the first is cut
+        infos = {scene: info for scene, (info, _) in checked.items()}
+        results = _cut_scenes(infos, out, cut, max_unknown, workers, advance)
+        tiles = {
+            split: [tile for scene in part for tile in results[scene].tiles]
+            for split, part in splits.items()
+        }
+        if not tiles['train']:
+            raise DatasetError(
+                f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
+            )
+        notes = first_of_each([note for _, notes in checked.values() for note in notes])
+        notes += _notes(results)
+        origin = {split: [scene.name for scene in part] for split, part in splits.items()}
+        if mix_tiles is not None:
+            everything = [tile for part in tiles.values() for tile in part]
+            shares = [len(splits.get(split, ())) for split in ('train', 'val', 'test')]
+            tiles = split_by_share(everything, shares, mix_tiles)
+            notes.append(
+                'the split is by tile: tiles that touch are in different splits, so scores on val '
+                'and test will be too high'
+            )
+        description = describe_data_root(
+            out,
+            {split: [tile.paths for tile in part] for split, part in tiles.items()},
+            map(_report, tiles['train']),
+            classes=cut.classes,
+            palette=cut.palette,
+            bands=cut.bands,
+            label_convention='train_id',
+            provenance={
+                **(provenance or {}),
+                **({} if cut.scale is None else {'scaled_to_8_bit_from': cut.scale}),
+                'split': 'by scene' if mix_tiles is None else f'by tile, seed {mix_tiles}',
+                'scenes': origin if mix_tiles is None else [scene.name for scene in scenes],
+            },
+        )
+    return description, notes
+
+
+def describe_data_root(
+    root: Path,
+    pairs: Mapping[str, Sequence[tuple[str, str]]],
+    training: Iterable[PairReport],
+    *,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    bands: Sequence[str],
+    label_convention: str,
+    provenance: Mapping[str, Any],
+) -> DatasetDescription:
+    """Write the lists and ``dataset.json`` of tiles that are there.
+
+    Args:
+        root: The data root.
+        pairs: Image and label of every tile of each split, relative to ``root``.
+        training: What the training tiles hold.
+        classes, palette, bands, label_convention: Of the tiles.
+        provenance: Where they come from.
+
+    Returns:
+        What ``dataset.json`` says, with the statistics of the training tiles.
+
+    Raises:
+        DatasetError: Something is wrong with the training tiles.
+    """
+    summary = summarise(training, LabelEncoding(label_convention, len(classes)))
+    if summary.problems:
+        raise DatasetError('\n'.join(summary.problems[:8]))
+    for split, tiles in pairs.items():
+        write_text(root / f'{split}.txt', ''.join(f'{a}\t{b}\n' for a, b in tiles))
+    shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
+    description = DatasetDescription(
+        bands=tuple(bands),
+        classes=tuple(classes),
+        palette=tuple(tuple(int(c) for c in colour) for colour in palette),
+        label_convention=label_convention,
+        dtype=next(iter(summary.dtypes)),
+        tile_size=next(iter(summary.sizes)),
+        mean=tuple(round(float(value), 4) for value in summary.mean),
+        std=tuple(round(float(value), 4) for value in summary.std),
+        class_shares=tuple(round(float(share), 6) for share in shares),
+        provenance=dict(provenance),
+    )
+    description.save(root)
+    return description
+
+
+def _cut_scenes(
+    infos: Mapping[Scene, RasterInfo],
+    out: Path,
+    cut: Cut,
+    max_unknown: float,
+    workers: int,
+    advance: Callable[[int, int], None],
+) -> dict[Scene, SceneTiles]:
+    """The tiles of each scene; its manifest is written when it has all of them."""
+    types = sorted({info.dtype for info in infos.values()})
+    if len(types) > 1 and cut.scale is None:
+        raise DatasetError(f'scenes of different types: {", ".join(types)}')
+    results = {scene: SceneTiles.load(out, scene, cut) for scene in infos}
+    for scene, result in results.items():
+        if result is not None:
+            _check_unknown(scene, result, cut, max_unknown)
+    todo = {
+        scene: tile_windows(*infos[scene].shape, cut.size, cut.stride)
+        for scene in infos
+        if results[scene] is None
+    }
+    done, total = 0, sum(map(len, todo.values()))
+    cutting = {scene: SceneTiles(len(windows), Counter(), []) for scene, windows in todo.items()}
+    missing = {scene: len(windows) for scene, windows in todo.items()}
+    rows = (
+        (scene, list(row), cut, out)
+        for scene, windows in todo.items()
+        for _, row in groupby(windows, key=lambda window: window.row)
+    )
+    for (scene, row, *_), (tiles, unknown) in _spread(cut_windows, rows, workers):
+        parts = cutting[scene]
+        parts.tiles.extend(tiles)
+        parts.unknown.update(unknown)
+        _check_unknown(scene, parts, cut, max_unknown)
+        missing[scene] -= len(row)
+        if not missing[scene]:
+            parts.tiles.sort(key=lambda tile: (tile.row, tile.column))
+            parts.save(out, scene, cut)
+            results[scene] = parts
+        done += len(row)
+        advance(done, total)
+    return results
+
+
+def _spread(
+    function: Callable, calls: Iterable[tuple], workers: int
+) -> Iterator[tuple[tuple, Any]]:
+    """Arguments and result of each call, as they come; a few calls a process are waiting."""
+    if workers == 1:
+        yield from ((arguments, function(*arguments)) for arguments in calls)
+        return
+    calls = iter(calls)
+    # Not forked from here: a thread that draws progress may hold a lock.
+    context = get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),))
+    try:
+        running = {pool.submit(function, *a): a for a in islice(calls, 4 * workers)}
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), future.result()
+            running.update({pool.submit(function, *a): a for a in islice(calls, len(finished))})
+    except BrokenProcessPool:
+        raise DatasetError(
+            'a process was ended from outside, perhaps for want of memory: run the same command '
+            'again, with fewer --workers'
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(parent: int) -> None:
+    """^C is for the main process, which ends the others; without it, they end themselves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while True:
+            time.sleep(1)
+            try:
+                os.kill(parent, 0)
+            except ProcessLookupError:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _check_unknown(scene: Scene, result: SceneTiles, cut: Cut, max_unknown: float) -> None:
+    """Refuse label values that are unknown in more than a share of the pixels that were cut."""
+    total = result.windows * cut.size**2
+    if result.unknown.total() > max_unknown * total:
+        raise DatasetError(
+            f'{scene.label}: {cut.labels.complaint(result.unknown)}. That is more than '
+            f'max_unknown = {max_unknown} of its pixels'
+        )
+
+
+def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
+    notes = []
+    for scene, result in results.items():
+        if result.unknown:
+            values = ', '.join(f'{v} ({n} pixels)' for v, n in result.unknown.most_common(3))
+            notes.append(
+                f'{scene.label}: {len(result.unknown)} unknown label values count as unlabelled: '
+                f'{values}{", ..." if len(result.unknown) > 3 else ""}'
+            )
+    left_out = sum(result.windows - len(result.tiles) for result in results.values())
+    if left_out:
+        notes.append(f'{left_out} tiles are left out: too few of their pixels are labelled')
+    return notes
+
+
+def _report(tile: Tile) -> PairReport:
+    """A training tile's part of the statistics."""
+    size = tile.size
+    return PairReport(
+        shape=(size, size),
+        bands=len(tile.totals),
+        dtype=tile.dtype,
+        pixels=tile.pixels,
+        totals=np.array(tile.totals),
+        squares=np.array(tile.squares),
+        class_pixels=np.array(tile.class_pixels),
+    )
+
+
+def _manifest(out: Path, scene: Scene) -> Path:
+    return out / MANIFEST / f'{scene.name}.json'
+
+
+def _origin(scene: Scene, cut: Cut) -> dict[str, Any]:
+    """What the tiles of a scene are made from."""
+    files = (scene.image.resolve(), scene.label.resolve())
+    return {
+        'image': str(files[0]),
+        'label': str(files[1]),
+        'bytes': [path.stat().st_size for path in files],
+        'modified': [path.stat().st_mtime_ns for path in files],
+        'cut': asdict(cut),
+    }

@@ -1,0 +1,85 @@
+"""215 labelled NAIP tiles (R, G, B, NIR, 0.6 m) in the classes of GID-5.
+
+Source: the folder ``dataset_split`` of the GitHub repository
+yinx111/U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery. Its split is random:
+most test tiles touch a training tile. The list that ships here is geographic (24 clusters of
+touching tiles, 129/43/43 tiles, no test tile within 600 m of the others).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.datasets.checks import Expectation, inspect_pairs
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
+from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.raster import Raster, read_raster, write_raster
+
+from .conversion import describe_data_root
+from .scenes import SPLITS
+
+BANDS = ('red', 'green', 'blue', 'nir')
+SPLIT_LIST = Path(__file__).with_name('naip_rgbn_split.csv')
+
+# background, building, road, bare land, forest, water as index labels of GID-5. An approximation:
+# background is mostly grass and lawn (meadow), bare land mostly ploughed fields (farmland).
+_INDEX = np.array([4, 1, 1, 2, 3, 5], np.uint8)
+
+
+def convert_naip(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    track: Callable[[Iterable], Iterable] = iter,
+) -> DatasetDescription:
+    """Sort the tiles into a data root.
+
+    Args:
+        source: The folder ``dataset_split``.
+        out: The data root to write.
+        track: Wraps the tiles, to show progress.
+
+    Raises:
+        DatasetError: A file is missing, or a mask holds unknown values.
+    """
+    source, out = Path(source), Path(out)
+    with SPLIT_LIST.open(encoding='utf-8') as file:
+        tiles = list(csv.DictReader(file))
+    pairs: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    for tile in track(tiles):
+        folder = source / tile['source_split']
+        image, mask = (
+            folder / 'img' / f'tile_{tile["tile"]}.tif',
+            folder / 'mask' / f'mask_{tile["tile"]}.tif',
+        )
+        for path in (image, mask):
+            if not path.is_file():
+                raise DatasetError(
+                    f'{path}: no such file; {source} is not the dataset_split folder'
+                )
+        classes = read_raster(mask)[0]
+        if classes.max() >= len(_INDEX):
+            raise DatasetError(f'{mask}: value {classes.max()}, known are 0 to {len(_INDEX) - 1}')
+        with Raster(image) as raster:
+            info, samples = raster.info, raster.read()
+        pair = (f'images/naip_{tile["tile"]}.tif', f'labels/naip_{tile["tile"]}.png')
+        write_raster(out / pair[0], samples, names=BANDS, georeference=info.georeference)
+        write_raster(out / pair[1], _INDEX[classes], palette=((0, 0, 0), *PALETTE))
+        pairs[tile['split']].append(pair)
+    expected = Expectation(BANDS, None, LabelEncoding('index', len(CLASSES)))
+    training = [tuple(str(out / path) for path in pair) for pair in pairs['train']]
+    return describe_data_root(
+        out,
+        pairs,
+        inspect_pairs(training, expected, statistics=True),
+        classes=CLASSES,
+        palette=PALETTE,
+        bands=BANDS,
+        label_convention='index',
+        provenance={'imagery': 'USDA NAIP', 'labels': 'yinx111 (2025), mapped to GID-5 classes'},
+    )

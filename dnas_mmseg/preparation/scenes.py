@@ -1,0 +1,152 @@
+"""Labelled scenes: finding them, and dividing them among train, val and test."""
+
+from __future__ import annotations
+
+import glob
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.list_files import read_lines
+
+SPLITS = ('train', 'val', 'test')
+RASTERS = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
+_Item = TypeVar('_Item')
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image with its label, both whole."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
+    """Pair images and labels by name.
+
+    Args:
+        root: Folder that the patterns are relative to.
+        images: A pattern, ``scenes/*.tif`` or ``scenes/{name}_rgb.tif`` for instance; a scene's
+            name is its file's without the suffix, or what stands for ``{name}``.
+        labels: A pattern with ``{name}`` for that name, ``labels/{name}_label.*`` for instance.
+            Files that are no rasters (``.aux.xml``) are passed over.
+
+    Raises:
+        DatasetError: There are no files, an image lacks its label, or two files have one name.
+    """
+    pairs, missing = pair_scenes(root, images, labels)
+    if missing:
+        label = Path(root, labels.replace('{name}', _name_of(missing[0], images)))
+        more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
+        raise DatasetError(f'{label}: no such label, for {missing[0]}{more}')
+    return pairs
+
+
+def pair_scenes(
+    root: str | os.PathLike, images: str, labels: str
+) -> tuple[list[Scene], list[Path]]:
+    """Pair images and labels by name, as far as there are labels.
+
+    Args:
+        See :func:`find_scenes`.
+
+    Returns:
+        The pairs, and the images that have no label.
+
+    Raises:
+        DatasetError: There are no files, or two files have one name.
+    """
+    if '{name}' not in Path(labels).stem:
+        raise DatasetError(f"{labels}: '{{name}}' must stand in the file's name, for the image's")
+    names, found = _by_name(root, images), _by_name(root, labels)
+    pairs = [Scene(name, image, found[name]) for name, image in names.items() if name in found]
+    return pairs, [image for name, image in names.items() if name not in found]
+
+
+def split_by_share(
+    items: Sequence[_Item], shares: Sequence[float], seed: int = 0
+) -> dict[str, list[_Item]]:
+    """Divide at random; of whole scenes, no pixel's neighbourhood is in two splits.
+
+    Args:
+        items: At least one for every split with a share above 0; in their order in each split.
+        shares: Of train, val and test.
+        seed: Of the shuffle.
+    """
+    if min(shares) < 0 or shares[0] <= 0:
+        raise DatasetError(f'shares {tuple(shares)}: none may be negative, train needs one above 0')
+    wanted = sum(share > 0 for share in shares)
+    if len(items) < wanted:
+        raise DatasetError(f'{len(items)} scenes cannot be divided into {wanted} splits')
+    order = list(range(len(items)))
+    random.Random(seed).shuffle(order)
+    total = sum(shares)
+    # Every split with a share gets a scene before the rest is divided.
+    counts = [int(share > 0) for share in shares]
+    while sum(counts) < len(order):
+        lacking = [s / total * len(order) - c for s, c in zip(shares, counts, strict=True)]
+        counts[lacking.index(max(lacking))] += 1
+    result, start = {}, 0
+    for split, count in zip(SPLITS, counts, strict=True):
+        result[split] = [items[i] for i in sorted(order[start : start + count])]
+        start += count
+    return result
+
+
+def split_by_lists(
+    scenes: Sequence[Scene], lists: Mapping[str, str | os.PathLike]
+) -> dict[str, list[Scene]]:
+    """Divide scenes by list files with a scene's name, or its file's, a line.
+
+    Args:
+        scenes: All there are.
+        lists: A file for each split.
+
+    Raises:
+        DatasetError: A list is missing, names an unknown scene, or one that is in another.
+    """
+    known = {scene.name: scene for scene in scenes}
+    result: dict[str, list[Scene]] = {split: [] for split in SPLITS}
+    where: dict[str, str] = {}
+    for split, path in lists.items():
+        for number, line in enumerate(read_lines(path), 1):
+            line = line.strip()
+            name = line if line in known else Path(line).stem
+            if not line:
+                continue
+            if name not in known:
+                raise DatasetError(f"{path}:{number}: there is no scene '{name}'")
+            if name in where:
+                raise DatasetError(f"{path}:{number}: scene '{name}' is in {where[name]} already")
+            where[name] = str(path)
+            result[split].append(known[name])
+    return result
+
+
+def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
+    """Rasters that fit a pattern, by what stands for ``{name}`` in it, or else by their stems."""
+    result: dict[str, Path] = {}
+    found = glob.glob(pattern.replace('{name}', '*'), root_dir=root, recursive=True)
+    for path in sorted(Path(root, name) for name in found):
+        if path.suffix.lower() in RASTERS:
+            name = _name_of(path, pattern)
+            if name in result:
+                raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
+            result[name] = path
+    if not result:
+        raise DatasetError(f'{Path(root, pattern)}: no such rasters ({", ".join(RASTERS)})')
+    return result
+
+
+def _name_of(path: Path, pattern: str) -> str:
+    """Return what stands for ``{name}`` in a file's name, or else its stem."""
+    before, braces, after = Path(pattern).stem.partition('{name}')
+    if braces and glob.has_magic(before + after):
+        raise DatasetError(f"{pattern}: beside '{{name}}' the file's name needs plain letters")
+    return path.stem.removeprefix(before).removesuffix(after) if braces else path.stem

@@ -1,0 +1,228 @@
+"""Windows that cover a scene, and one window made a tile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.datasets.checks import band_sums, check_bands
+from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError
+from dnas_mmseg.datasets.tiles import tile_paths
+from dnas_mmseg.raster import GDAL_TYPES, Raster, RasterInfo, Samples, Window, write_raster
+
+from .scenes import Scene
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How scenes become tiles: all that decides what is in a tile, and which there are.
+
+    Attributes:
+        classes, palette: In train-id order.
+        bands: Of the scenes, in file order.
+        label_convention: Of the scenes' labels; the tiles' are train ids.
+        size: Side of a tile, in pixels.
+        stride: From a tile to the next; they touch where it equals ``size``.
+        min_labelled: Tiles with a smaller share of labelled pixels are left out; of the part in the
+            scene, where the image has data. With 0, wholly unlabelled tiles stay.
+        scale: Samples between these two become 0 to 255, as uint8; None leaves all as they are.
+        nodata: A value that is nodata beside what the scenes declare.
+    """
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    bands: tuple[str, ...]
+    label_convention: str
+    size: int = 512
+    stride: int = 512
+    min_labelled: float = 0.0
+    scale: tuple[float, float] | None = None
+    nodata: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ('classes', 'bands', 'label_convention'):
+            if not getattr(self, name):
+                raise DatasetError(f'the {name} of the scenes are not told')
+        if not 0 < self.stride <= self.size:
+            raise DatasetError(
+                f'tiles of {self.size} pixels every {self.stride}: 0 < stride <= size is needed'
+            )
+        if not 0 <= self.min_labelled <= 1:
+            raise DatasetError(f'min_labelled = {self.min_labelled}: a share of 0 to 1 is needed')
+        if self.scale is not None and self.scale[0] >= self.scale[1]:
+            raise DatasetError(f'scale = {self.scale}: the first must be below the second')
+        self.labels  # noqa: B018  a palette that does not fit is refused here, not in a scene
+
+    @property
+    def labels(self) -> LabelEncoding:
+        """How the scenes' labels are to be read."""
+        return LabelEncoding(self.label_convention, len(self.classes), self.palette)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile that was cut.
+
+    Attributes:
+        scene: Its name.
+        row, column: Of the tile's upper left corner in the scene.
+        height, width: Of the part that lies in the scene; the rest is padding.
+        size: Side of the tile.
+        image_sha256, label_sha256: Checksums of the two files.
+        dtype: numpy name of the image's samples.
+        pixels: Valid pixels of the image.
+        totals, squares: Sum and sum of squares of each band over them.
+        class_pixels: Labelled pixels of each class.
+    """
+
+    scene: str
+    row: int
+    column: int
+    height: int
+    width: int
+    size: int
+    image_sha256: str
+    label_sha256: str
+    dtype: str
+    pixels: int
+    totals: list[float]
+    squares: list[float]
+    class_pixels: list[int]
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        """Image and label, relative to the data root."""
+        return tile_paths(self.scene, self.row, self.column)
+
+
+def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
+    """Look at a scene before it is cut.
+
+    Returns:
+        What its image is, and what a user should know, a line each.
+
+    Raises:
+        DatasetError: It has other bands or a type that tiles cannot have, or its label another
+            size or place.
+    """
+    with Raster(scene.image) as image, Raster(scene.label) as label:
+        info, labelled = image.info, label.info
+    index, problems, doubts, notes = check_bands(info, cut.bands)
+    if problems:
+        raise DatasetError(problems[0])
+    dtype = info.dtype_of(index)
+    if cut.scale is None and dtype not in GDAL_TYPES:
+        raise DatasetError(
+            f'{scene.image}: samples are {dtype}, tiles can be {", ".join(GDAL_TYPES)}'
+        )
+    if labelled.shape != info.shape:
+        raise DatasetError(f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}')
+    apart = info.georeference.differs_from(labelled.georeference)
+    if apart:
+        raise DatasetError(f"{scene.label}: by its georeference {apart} from its scene's")
+    return info, doubts + notes
+
+
+def cut_windows(
+    scene: Scene, windows: Sequence[Window], cut: Cut, out: Path
+) -> tuple[list[Tile], Counter[str]]:
+    """Cut tiles out of a scene, reading a window at a time.
+
+    Tiles keep their place in the scene's reference system. Labels become train ids with 255 for
+    unlabelled and where the image is invalid. Which pixels are invalid goes along: by the nodata
+    value where that says it all, else by a mask in the tile. Where the scene ends inside a tile,
+    the image is 0 and the label 255.
+
+    Args:
+        scene: The scene.
+        windows: Of :func:`tile_windows`.
+        cut: What the tiles are to be.
+        out: The data root to write.
+
+    Returns:
+        The tiles that have enough labelled pixels; and the label values that are unknown, with
+        their pixels.
+
+    Raises:
+        DatasetError: The label has the wrong number of bands.
+    """
+    tiles, unknown = [], Counter()
+    with Raster(scene.image, cut.nodata) as image, Raster(scene.label) as label:
+        info = image.info
+        bands = check_bands(info, cut.bands)[0]
+        for window in windows:
+            inside = window._replace(
+                height=min(window.height, info.height - window.row),
+                width=min(window.width, info.width - window.column),
+            )
+            try:
+                ids, odd = cut.labels.encode_known(label.samples(inside))
+            except LabelError as error:
+                raise DatasetError(f'{scene.label}: {error}') from None
+            unknown.update(odd)
+            stored = image.samples(inside, bands)
+            samples, missing = stored.values, stored.invalid
+            labelled = ids if missing is None else np.where(missing, IGNORE, ids)
+            if (labelled != IGNORE).mean() < cut.min_labelled:
+                continue
+            nodata = next((value for value in stored.nodata if value is not None), cut.nodata)
+            if cut.scale is not None:
+                has_gaps = info.may_have_gaps or cut.nodata is not None
+                samples = _scaled(samples, cut.scale, missing, has_gaps)
+                nodata = 0 if has_gaps else None
+            pixels, totals, squares = band_sums(samples, missing)
+            counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(cut.classes)]
+            paths = [out / path for path in tile_paths(scene.name, window.row, window.column)]
+            samples, ids = _padded(samples, cut.size, 0), _padded(labelled[None], cut.size, IGNORE)
+            valid = None
+            if not _told_by_nodata(samples, nodata, missing):
+                valid = _padded(~missing[None], cut.size, 0)[0]
+            write_raster(
+                paths[0],
+                samples,
+                names=cut.bands,
+                nodata=nodata,
+                valid=valid,
+                georeference=info.georeference.moved(window.row, window.column),
+            )
+            write_raster(paths[1], ids, palette=cut.palette)
+            sums = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+            tiles.append(
+                Tile(
+                    scene.name, *inside, cut.size, *sums, samples.dtype.name, pixels,
+                    totals.tolist(), squares.tolist(), counts.tolist(),
+                )
+            )  # fmt: skip
+    return tiles, unknown
+
+
+def _scaled(
+    samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None, has_gaps: bool
+) -> np.ndarray:
+    """As uint8; where the scene may have gaps, 0 is in them and nowhere else."""
+    low, high = scale
+    scaled = np.rint((np.nan_to_num(samples.astype(np.float32)) - low) * (255 / (high - low)))
+    scaled = scaled.clip(1 if has_gaps else 0, 255)
+    if missing is not None:
+        scaled[:, missing] = 0
+    return scaled.astype(np.uint8)
+
+
+def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray | None) -> bool:
+    """Return whether a tile's nodata value alone says which pixels are invalid."""
+    if invalid is None:
+        return True
+    rows, columns = invalid.shape
+    told = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
+    return told is not None and bool((told == invalid).all())
+
+
+def _padded(samples: np.ndarray, size: int, value: int) -> np.ndarray:
+    rows, columns = size - samples.shape[1], size - samples.shape[2]
+    return np.pad(samples, ((0, 0), (0, rows), (0, columns)), constant_values=value)

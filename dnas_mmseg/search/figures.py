@@ -1,0 +1,233 @@
+"""A search in pictures: what is open as a graph, what is chosen, how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.decisions import Decision
+
+from .history import SearchHistory
+
+Point = tuple[int, ...]
+
+_OPEN, _CHOSEN = '#9aa7b4', '#c2410c'
+_EDGES = ('incoming', 'outgoing', 'gate')
+
+
+def graph_figure(history: SearchHistory) -> Figure | None:
+    """The edges that are open, as wide as they are probable, and those of the decoded network.
+
+    Layers go from left to right, scales from fine (top) to coarse.
+
+    Returns:
+        None where the search decides no edges.
+    """
+    epoch = history.epochs[-1]
+    edges = {
+        edge: p
+        for decision, ps in zip(history.decisions, epoch.probabilities, strict=True)
+        for edge, p in zip(_edges(decision), ps, strict=False)
+    }
+    if not edges:
+        return None
+    chosen = epoch.architecture.graph
+    nodes = {node for edge in (*edges, *chosen) for node in edge}
+    columns = {first: x for x, first in enumerate(sorted({node[0] for node in nodes}))}
+    figure = Figure(figsize=(1.0 + 0.85 * len(columns), 4.2), layout='constrained')
+
+    def curve(source: Point, target: Point) -> np.ndarray:
+        return _curve(*((columns[node[0]], node[1]) for node in (source, target)))
+
+    axes = figure.add_subplot()
+    # Long edges bow, so that those over the same nodes can be told apart.
+    open_ = [edge for edge in edges if edge not in chosen]
+    axes.add_collection(
+        LineCollection(
+            [curve(*edge) for edge in open_],
+            linewidths=[0.3 + 3 * edges[edge] for edge in open_],
+            colors=_OPEN,
+            alpha=0.6,
+        )
+    )
+    axes.add_collection(
+        LineCollection(
+            [curve(*edge) for edge in chosen],
+            linewidths=[0.6 + 3 * edges.get(edge, 1.0) for edge in chosen],
+            colors=_CHOSEN,
+        )
+    )
+    used = {node for edge in chosen for node in edge}
+    for group, colour in ((nodes - used, 'white'), (used, _CHOSEN)):
+        if group:
+            x, y = zip(*((columns[node[0]], node[1]) for node in group), strict=True)
+            axes.scatter(x, y, s=90, c=colour, edgecolors='#334155', zorder=3)
+    axes.set_xticks(range(len(columns)), ['stem' if first < 0 else first for first in columns])
+    scales = sorted({node[1] for node in nodes})
+    axes.set_yticks(scales, [f'1/{4 * 2**scale:g}' for scale in scales])
+    axes.set_ylim(max(scales) + 0.6, min(scales) - 1.1)
+    axes.set_xlim(-0.4, len(columns) - 0.6)
+    axes.set_xlabel(epoch.architecture.axes[0])
+    axes.set_ylabel('scale')
+    axes.spines[['top', 'right', 'left', 'bottom']].set_visible(False)
+    axes.legend(
+        handles=[
+            Line2D([], [], color=_CHOSEN, linewidth=2.5, label='decoded'),
+            Line2D([], [], color=_OPEN, linewidth=2.5, label='open, as wide as probable'),
+        ],
+        loc='upper left',
+        ncols=2,
+        frameon=False,
+    )
+    return figure
+
+
+def operations_figure(history: SearchHistory) -> Figure | None:
+    """The probability of every operation of every node; the decoded ones are marked.
+
+    Returns:
+        None where the search decides no operations.
+    """
+    epoch = history.epochs[-1]
+    rows = [
+        (decision, ps)
+        for decision, ps in zip(history.decisions, epoch.probabilities, strict=True)
+        if decision.kind == 'operation'
+    ]
+    if not rows:
+        return None
+    names = list(dict.fromkeys(name for decision, _ in rows for name in decision.options))
+    chosen = epoch.architecture.chosen
+    figure = Figure(figsize=(1.5 + 0.42 * len(rows), 1.2 + 0.34 * len(names)), layout='constrained')
+    axes = figure.add_subplot()
+    values = np.full((len(names), len(rows)), np.nan)  # what is no option stays white
+    for x, (decision, ps) in enumerate(rows):
+        values[[names.index(name) for name in decision.options], x] = ps
+    image = axes.imshow(values, cmap='Blues', aspect='auto', vmin=0)
+    for x, (decision, _) in enumerate(rows):
+        for y, name in enumerate(names):
+            if name in chosen.get(decision.node, ()):
+                axes.plot(x, y, marker='s', markersize=7, markerfacecolor='none', color=_CHOSEN)
+    axes.set_xticks(range(len(rows)), [_name(d.node) for d, _ in rows], rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel(f'{epoch.architecture.axes[1]}; squares: decoded')
+    figure.colorbar(image, ax=axes, label='probability')
+    return figure
+
+
+def course_figure(history: SearchHistory) -> Figure:
+    """Entropy, the loss on half B, and what changed in the decoded network, over the epochs."""
+    epochs = [epoch.epoch for epoch in history.epochs]
+    figure = Figure(figsize=(11, 3.2), layout='constrained')
+    entropy, loss, changes = figure.subplots(1, 3)
+    kinds = history.entropies()
+    for kind in kinds:
+        entropy.plot(
+            epochs, [history.entropies(i)[kind] for i in range(len(epochs))], '.-', label=kind
+        )
+    entropy.set_title('entropy of the decisions (1: undecided)', fontsize=10)
+    entropy.legend(frameon=False)
+    loss.plot(epochs, [np.nan if e.loss is None else e.loss for e in history.epochs], '.-')
+    loss.set_title('loss on half B', fontsize=10)
+    made = [
+        len(_traits(a.architecture) ^ _traits(b.architecture))
+        for a, b in zip(history.epochs, history.epochs[1:], strict=False)
+    ]
+    changes.bar(epochs[1:], made, color=_OPEN)
+    changes.set_title('changes of the decoded network', fontsize=10)
+    start = next((epoch.epoch for epoch in history.epochs if epoch.searching), None)
+    for axes in (entropy, loss, changes):
+        axes.set_xlabel('epoch')
+        axes.grid(alpha=0.3)
+        axes.set_xlim(0.5, epochs[-1] + 0.5)
+        if start is not None:
+            axes.axvline(start - 0.5, color='#334155', linestyle=':', linewidth=1)
+    return figure
+
+
+def probabilities_figure(history: SearchHistory) -> Figure:
+    """The probability of every option over the epochs: a line of pixels each, by node."""
+    kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
+    figure = Figure(figsize=(11, 4.6 * len(kinds)), layout='constrained')
+    for axes, kind in zip(figure.subplots(len(kinds), squeeze=False)[:, 0], kinds, strict=True):
+        labels, rows, borders = [], [], []
+        for i, decision in enumerate(history.decisions):
+            if decision.kind != kind:
+                continue
+            borders.append(len(rows))
+            for j, option in enumerate(decision.options):
+                rows.append([epoch.probabilities[i][j] for epoch in history.epochs])
+                name = option if isinstance(option, str) else _name(option)
+                labels.append(f'{_name(decision.node)} {name}')
+        values = np.array(rows)
+        image = axes.imshow(
+            values,
+            aspect='auto',
+            interpolation='nearest',
+            cmap='viridis',
+            extent=(0.5, len(history.epochs) + 0.5, len(rows) - 0.5, -0.5),
+        )
+        if len(rows) <= 64:
+            axes.set_yticks(range(len(rows)), labels, fontsize=5)
+        else:
+            axes.set_yticks(borders, [labels[b].split()[0] for b in borders], fontsize=5)
+        axes.set_xlabel('epoch')
+        axes.set_title(f'probability of every option, {kind} decisions', fontsize=10)
+        figure.colorbar(image, ax=axes)
+    return figure
+
+
+def shares_figure(history: SearchHistory) -> Figure | None:
+    """The share of every operation over all nodes, over the epochs.
+
+    Returns:
+        None where the search decides no operations.
+    """
+    shares = [history.operation_shares(i) for i in range(len(history.epochs))]
+    if not shares[-1]:
+        return None
+    figure = Figure(figsize=(7, 3.4), layout='constrained')
+    axes = figure.add_subplot()
+    for i, name in enumerate(shares[-1]):
+        style = '-' if i < 10 else '--'
+        axes.plot(
+            [epoch.epoch for epoch in history.epochs], [s[name] for s in shares], style, label=name
+        )
+    axes.set_xlabel('epoch')
+    axes.set_title('mean probability of each operation', fontsize=10)
+    axes.legend(frameon=False, fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
+    """The edges a decision is about, source first."""
+    if decision.kind in _EDGES:
+        for option in decision.options:
+            if isinstance(option, str):
+                continue  # the last one: the path ends
+            ends = (tuple(option), tuple(decision.node))
+            yield ends[::-1] if decision.kind == 'outgoing' else ends
+
+
+def _traits(architecture: Architecture) -> set:
+    """Edges and operations of a network: what can change from epoch to epoch."""
+    chosen = architecture.chosen.items()
+    return {*architecture.graph, *((place, name) for place, names in chosen for name in names)}
+
+
+def _curve(source: Point, target: Point) -> np.ndarray:
+    """A line between neighbouring layers, an arc above the nodes between distant ones."""
+    (x0, y0), (x1, y1) = source[:2], target[:2]
+    t = np.linspace(0, 1, 24)
+    height = 0.12 * max(0, x1 - x0 - 1) ** 0.8
+    return np.stack([x0 + (x1 - x0) * t, y0 + (y1 - y0) * t - height * np.sin(np.pi * t)], 1)
+
+
+def _name(node: Point) -> str:
+    return 'stem' if node[0] < 0 else f'({",".join(map(str, node))})'

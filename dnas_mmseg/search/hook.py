@@ -1,0 +1,339 @@
+"""Bilevel architecture search on top of an ordinary training run."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS, OPTIMIZERS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.engine.hooks.finite_loss_hook import require_finite, worst
+from dnas_mmseg.engine.sampling import HalfSampler, StreamSampler
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_text
+from dnas_mmseg.models.layers.recompute import untracked_statistics
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.supernet import Supernet, architecture_gradients
+
+from .history import Epoch, SearchHistory
+from .target import CostTarget
+
+STATE = 'architecture_search'
+"""Where the search's state stands in a checkpoint."""
+
+
+ARCH_START = 1 / 3
+"""The share of the epochs that is over when architecture steps begin, if nothing else is said."""
+
+
+def architecture_start(arch_start: float, epochs: int) -> int:
+    """The first epoch with architecture steps, where it may be given as a share of all."""
+    return int(arch_start * epochs + 1e-9) if 0 < arch_start < 1 else int(arch_start)
+
+
+@HOOKS.register_module()
+class ArchitectureSearchHook(Hook):
+    """Makes the training of any supernet a search (first-order bilevel optimisation).
+
+    The run trains the weights on half A. From ``arch_start`` on, each iteration is followed by an
+    architecture step on a batch of half B: gradients for the architecture parameters only, by an
+    optimizer of their own. In that step batch norms normalise by the batch, as in training, and
+    leave their running statistics alone: those belong to half A. In several processes the
+    gradients are averaged, and the architecture parameters stay equal to the bit.
+
+    After every epoch the decoded architecture is written to ``architecture.json`` and
+    ``architectures/epoch_<n>.json``, the course of the search to ``history.json``.
+
+    Args:
+        arch_start: First epoch with architecture steps, counted from 0; below 1, the share of the
+            epochs before them.
+        optimizer: Of the architecture parameters.
+        half_b: Changes to the training set's config that make it half B, ``dict(ann_file='b.txt')``
+            for instance; the training set is then half A. By default the train loader's
+            ``HalfSampler`` splits the training set.
+        patience: Stop when the decoded architecture has not changed for so many epochs, at least 1.
+        cost: What networks are to cost: ``dict(metric='macs', target=5e8)``; see
+            :class:`dnas_mmseg.search.target.CostTarget`.
+
+    Raises:
+        UserError: Before training: no supernet, no half B, half B smaller than a batch or in part
+            the same as half A, an ``arch_start`` that is never reached, or a cost that cannot be.
+            In training: a loss or a gradient that is no number.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before the timer, so that an iteration's time has both steps
+
+    def __init__(
+        self,
+        arch_start: float = ARCH_START,
+        optimizer: dict = dict(type='Adam', lr=3e-3, betas=(0.9, 0.999), weight_decay=1e-3),  # noqa: B006
+        half_b: dict | None = None,
+        patience: int | None = None,
+        cost: dict | None = None,
+    ) -> None:
+        if patience is not None and patience < 1:
+            raise UserError(f'patience = {patience}: at least 1 epoch is needed')
+        self.arch_start = arch_start
+        self.optimizer_cfg = optimizer
+        self.half_b = half_b
+        self.patience = patience
+        self.cost = None if cost is None else CostTarget(**cost)
+        self._resumed: dict | None = None
+        self._batches: Iterator | None = None
+        self._losses: list[float] = []
+
+    def before_run(self, runner) -> None:
+        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.supernet = getattr(self.model, 'backbone', None)
+        if not isinstance(self.supernet, Supernet):
+            raise UserError(
+                f'ArchitectureSearchHook searches supernets; {type(self.supernet).__name__} is none'
+            )
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise UserError(
+                "a search goes by epochs: train_cfg = dict(type='EpochBasedTrainLoop', "
+                'max_epochs=...), and by_epoch=True in param_scheduler and log_processor'
+            )
+        self.arch_start = architecture_start(self.arch_start, runner.max_epochs)
+        if not 0 <= self.arch_start < runner.max_epochs:
+            raise UserError(
+                f'architecture steps would begin in epoch {self.arch_start} (counted from 0), but '
+                f'there are {runner.max_epochs} epochs: raise the epochs or lower arch_start'
+            )
+        if self.cost is not None:
+            self.cost.prepare(self.supernet, runner.cfg.model)
+        self.parameters = list(self.supernet.architecture_parameters().values())
+        self.optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.parameters))
+        self.history = SearchHistory(type(self.supernet).__name__, self.supernet.decisions)
+        self.loader = self._build_loader(runner)
+        self.halves = self._halves(runner)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        # Also called for load_from, which starts a new search: used only if the run is resumed.
+        self._resumed = checkpoint.get(STATE, {})
+
+    def before_train(self, runner) -> None:
+        if runner.epoch > 0:
+            self._restore(runner)
+            self._stop_if_settled(runner)
+        self.loader.sampler.seed = runner.seed
+
+    def before_train_epoch(self, runner) -> None:
+        self._losses.clear()
+        self._batches = None
+        if runner.epoch >= self.arch_start:
+            self.loader.sampler.set_epoch(runner.epoch - self.arch_start)
+            self._batches = iter(self.loader)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self._sample(runner, 'weights')
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self._batches is not None:
+            self._sample(runner, 'architecture')
+            self._step(runner, next(self._batches))
+
+    def after_train_epoch(self, runner) -> None:
+        self._batches = None
+        architecture = self.decode()
+        self.history.epochs.append(
+            Epoch(
+                epoch=runner.epoch + 1,
+                searching=runner.epoch >= self.arch_start,
+                probabilities=tuple(
+                    tuple(round(float(p), 6) for p in ps) for ps in self.supernet.probabilities()
+                ),
+                architecture=architecture,
+                loss=sum(self._losses) / len(self._losses) if self._losses else None,
+                cost=None if self.cost is None else self.cost.cost(architecture),
+            )
+        )
+        if is_main_process():
+            self._write(runner)
+        self._report(runner)
+        self._stop_if_settled(runner)
+
+    def decode(self) -> Architecture:
+        """What the search has found so far, at the cost it is to have."""
+        return self.supernet.decode() if self.cost is None else self.cost.decode()
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint[STATE] = dict(
+            cost=None if self.cost is None else self.cost.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            history=self.history.to_json(),
+            arch_start=self.arch_start,
+            halves=self.halves,
+        )
+
+    def _build_loader(self, runner) -> torch.utils.data.DataLoader:
+        """Half B, as many batches an epoch as half A has."""
+        config = copy.deepcopy(runner.cfg.train_dataloader)
+        dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)
+        train = runner.train_dataloader
+        if self.half_b is not None:
+            if isinstance(train.sampler, HalfSampler):
+                raise UserError(
+                    'half_b names half B, so the training set is half A: give the train loader '
+                    "sampler=dict(type='DefaultSampler', shuffle=True)"
+                )
+            dataset = DATASETS.build({**dataset_config, **self.half_b})
+            indices = range(len(dataset))
+        elif isinstance(train.sampler, HalfSampler):
+            dataset, indices = train.dataset, train.sampler.other_half
+        else:
+            raise UserError(
+                "there is no half B: give the train loader sampler=dict(type='HalfSampler', "
+                'shuffle=True), or ArchitectureSearchHook half_b=dict(ann_file=...)'
+            )
+        batch = config.batch_size * runner.world_size
+        if len(indices) < batch:
+            raise UserError(
+                f'half B has {len(indices)} tiles; a batch in all processes takes {batch}: lower '
+                'the batch size or give more tiles'
+            )
+        sampler = StreamSampler(indices, len(train) * config.batch_size, runner.seed)
+        return Runner.build_dataloader(
+            dict(config, dataset=dataset, sampler=sampler), seed=runner.seed
+        )
+
+    def _sample(self, runner, step: str) -> None:
+        """Let the supernet draw what it runs, by the iteration: resumed runs draw the same."""
+        rng = np.random.default_rng((runner.seed, runner.iter, step == 'architecture'))
+        self.supernet.sample(step, runner.epoch >= self.arch_start, rng)
+
+    def _step(self, runner, data_batch: dict) -> None:
+        """One step of the architecture parameters."""
+        wrapper = runner.optim_wrapper
+        scaler = getattr(wrapper, 'loss_scaler', None)  # of mixed precision in float16
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        with (
+            architecture_gradients(self.model, self.parameters),
+            untracked_statistics(self.model),
+        ):
+            with wrapper.optim_context(self.model):
+                data = self.model.data_preprocessor(data_batch, training=True)
+                loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
+            value = loss.item()
+            require_finite(value, data_batch, runner)
+            if self.cost is not None:
+                loss = loss + self.cost.loss().to(loss)
+            gradients = torch.autograd.grad(
+                scale * loss, self.parameters, allow_unused=True, materialize_grads=True
+            )
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            all_reduce(gradient, op='mean')
+            parameter.grad = gradient / scale
+        if all(p.grad.isfinite().all() for p in self.parameters):
+            self.optimizer.step()
+            self.supernet.stepped()
+            if self.cost is not None:
+                self.cost.stepped()
+        elif scaler is None:
+            value = worst(*(p.grad for p in self.parameters))
+            require_finite(value, data_batch, runner, 'the gradient of the architecture')
+        # Else the scale of float16 was too large; the weight steps will lower it.
+        self.optimizer.zero_grad(set_to_none=True)
+        self._losses.append(value)
+        runner.message_hub.update_scalar('train/arch_loss', value)
+
+    def _write(self, runner) -> None:
+        folder, epoch = Path(runner.work_dir), self.history.epochs[-1]
+        epoch.architecture.save(folder / 'architectures' / f'epoch_{epoch.epoch}.json')
+        epoch.architecture.save(folder / 'architecture.json')
+        self.history.save(folder)
+        if epoch.epoch == 1:
+            for name, lines in self.halves.items():
+                write_text(folder / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
+
+    def _report(self, runner) -> None:
+        """One line in the log, the figures to the visualizer's backends, the alarms."""
+        entropies, (kept, gates) = self.history.entropies(), self.history.gates()
+        figures = {f'search/entropy_{kind}': value for kind, value in entropies.items()}
+        line = ', '.join(f'entropy of {kind} {value:.3f}' for kind, value in entropies.items())
+        if gates:
+            figures['search/edges_kept'] = kept
+            line += f', {kept} of {gates} gated edges kept'
+        for name, share in self.history.operation_shares().items():
+            figures[f'search/share_{name}'] = share
+        epoch = self.history.epochs[-1]
+        if epoch.loss is not None:
+            figures['search/loss_half_b'] = epoch.loss
+        line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
+        path = getattr(epoch.architecture, 'path', ())
+        figures |= {f'search/path_{i:02d}': scale for i, scale in enumerate(path)}
+        if self.cost is not None:
+            figures['search/cost'] = epoch.cost
+            line += f', {self.cost.describe(epoch.architecture)}'
+        since = f'; unchanged for {self.history.unchanged} epochs' if epoch.searching else ''
+        runner.logger.info(f'search, epoch {epoch.epoch}: {line}{since}')
+        runner.visualizer.add_scalars(figures, step=runner.iter)
+        for alarm in self.history.alarms():
+            runner.logger.warning(f'search, epoch {epoch.epoch}: {alarm}')
+
+    def _stop_if_settled(self, runner) -> None:
+        if self.patience is not None and self.history.unchanged >= self.patience:
+            runner.logger.info(
+                f'search: the architecture has not changed for {self.history.unchanged} epochs; '
+                'this stage is done'
+            )
+            runner.train_loop.stop_training = True
+
+    def _restore(self, runner) -> None:
+        if not self._resumed:
+            raise UserError(
+                'the checkpoint to resume from holds no state of a search; to start one from its '
+                'weights, use load_from'
+            )
+        for name, lines in self.halves.items():
+            if self._resumed['halves'][name] != lines:
+                raise UserError(
+                    f'{name} is not what it was when the checkpoint was written: the training '
+                    'list, the split seed or the lists of the halves have changed'
+                )
+        self.history = SearchHistory.from_json(self._resumed['history'])
+        self.arch_start = self._resumed['arch_start']
+        self.optimizer.load_state_dict(self._resumed['optimizer'])
+        if self.cost is not None:
+            self.cost.load_state_dict(self._resumed['cost'])
+        self._resumed = None
+
+    def _halves(self, runner) -> dict[str, list[str]]:
+        """Both halves as lists that a data set reads, relative to its root.
+
+        Raises:
+            UserError: They have a tile in common.
+        """
+        train = runner.train_dataloader
+        sampler, names = train.sampler, {}
+        half = sampler.half if isinstance(sampler, HalfSampler) else range(len(train.dataset))
+        for name, dataset, indices in (
+            ('half_a', train.dataset, half),
+            ('half_b', self.loader.dataset, self.loader.sampler.indices),
+        ):
+            infos = [dataset.get_data_info(i) for i in indices]
+            root = os.path.abspath(getattr(dataset, 'data_root', None) or '.')
+            names[name] = [
+                '\t'.join(
+                    os.path.relpath(info[key], root)
+                    for key in ('img_path', 'seg_map_path')
+                    if key in info
+                )
+                for info in infos
+            ]
+        common = set(names['half_a']) & set(names['half_b'])
+        if common:
+            raise UserError(
+                f'{len(common)} tiles are in both halves (first {min(common)}); the architecture '
+                'must be chosen on tiles that did not train the weights'
+            )
+        return names

@@ -1,0 +1,424 @@
+"""The search as a whole: stage after stage, from tiles to an architecture and a config for it.
+
+What is in a work dir:
+
+    search.json                  the plan; --resume goes by it
+    <level>.py, <level>/         a stage's config, an ordinary one, and its run
+    path.json, connection.json   what a stage decided, the next one's input
+    architecture.json            what the last one decided
+    retrain.py                   a config that trains it; retrain/ and test/ with --retrain
+    targets/<target>/            with several targets: what each network is, and its retrain.py
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import gc
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from rich.console import Console
+from rich.table import Table
+
+from dnas_mmseg.cost.parts import segmentor_cost
+from dnas_mmseg.cost.table import quantity
+from dnas_mmseg.engine.distributed import join_processes, set_launcher
+from dnas_mmseg.engine.running import build_runner, test, train
+from dnas_mmseg.engine.seeds import result_checkpoint
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
+from dnas_mmseg.spaces.registry import load_architecture
+
+from .hook import ArchitectureSearchHook
+from .plan import FILE_NAME, SPACES, SearchPlan, retrain_config, search_hook, stage_config
+from .target import CostTarget
+from .time import ProgressHook, StageTime, duration, stage_time
+
+_WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
+"""The first line of every config that a search writes."""
+
+
+def search(
+    plan: SearchPlan,
+    work_dir: str | os.PathLike,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    retrain: bool = False,
+    tensorboard: bool = False,
+    launcher: str = 'none',
+) -> Architecture | None:
+    """Run a search.
+
+    Args:
+        plan: What to search, on what.
+        work_dir: Where everything goes.
+        resume: Go on where a run in ``work_dir`` stopped.
+        dry_run: Only say what would be done and how long it would take.
+        retrain: Train and test what is found.
+        tensorboard: Also write the figures for TensorBoard.
+        launcher: How the processes were started, as mmengine calls it.
+
+    Returns:
+        The architecture of the last stage.
+
+    Raises:
+        UserError: The work dir is in use, holds another search, or the plan cannot work.
+    """
+    return _Search(plan, Path(work_dir), tensorboard, launcher).run(resume, dry_run, retrain)
+
+
+class _Search:
+    """A plan at work in a folder."""
+
+    def __init__(self, plan: SearchPlan, work_dir: Path, tensorboard: bool, launcher: str) -> None:
+        self.plan, self.work_dir = plan, work_dir
+        self.tensorboard, self.launcher = tensorboard, launcher
+        self.space = SPACES[plan.space]
+        self.seconds: dict[str, float] = {}
+        init_default_scope('mmseg')
+        join_processes(launcher)
+
+    def run(self, resume: bool, dry_run: bool, retrain: bool) -> Architecture | None:
+        if dry_run:
+            start = self._start()
+            self._check_targets(start)
+            self._plan_times(start, self.plan.levels, retrain)
+            return None
+        with self._alone(self.work_dir):
+            self._claim(resume)
+            start = self._start()
+            done = [level for level in self.plan.levels if self._result(level).is_file()]
+            todo = [level for level in self.plan.levels if level not in done]
+            times = self._plan_times(start, todo, retrain) if todo else {}
+            if is_main_process():
+                write_text(self.work_dir / FILE_NAME, self.plan.to_json())
+            barrier()
+            current = load_architecture(self._result(done[-1])) if done else start
+            for level in todo:
+                current = self._stage(level, current, times)
+            if current.level == 'cell':
+                self._config_file('retrain.py', retrain_config(self.plan, _beside('architecture')))
+                if retrain:
+                    self._retrain()
+        if is_main_process():
+            self._show_summary(current)
+            if self.plan.targets and current.level == 'cell':
+                self._show_targets()
+        return current
+
+    def _stage(
+        self, level: str, start: Architecture | None, times: dict[str, StageTime]
+    ) -> Architecture:
+        """Run a stage from its config file, decode it, and keep the result."""
+        began, folder = time.monotonic(), self.work_dir / level
+        given: str | dict | None = None
+        if start is not None:
+            before = self.space.before(level)
+            named = self.plan.architecture is not None and level == self.plan.levels[0]
+            given = start.to_document() if named else _beside(before)
+        path = self._config_file(f'{level}.py', stage_config(self.plan, level, given))
+        with self._alone(folder):
+            runner = build_runner(self._load(path, folder))
+            later = list(times)[list(times).index(level) + 1 :]
+            remaining = sum(times[other].seconds() for other in later)
+            runner.register_hook(ProgressHook(level, times[level], remaining))
+            runner.train()
+        hook = next(h for h in runner.hooks if isinstance(h, ArchitectureSearchHook))
+        named = dict(
+            name=self.work_dir.resolve().name,
+            provenance={
+                **(start.provenance if start else {}),
+                'searched_with': 'dnas_mmseg',
+                level: {
+                    'config': Path(self.plan.config or self.space.config).name,
+                    'epochs': runner.epoch,
+                    'seed': self.plan.seed,
+                },
+            },
+        )
+        named['provenance'].pop('cost', None)
+        if len(self.plan.targets) > 1 and level != 'path':
+            members = self._family(level, hook.cost, named)
+            # The next stage has all of their connections; at the end, the dearest stands for all.
+            decoded = members[-1]
+            if level == 'connection':
+                decoded = replace(functools.reduce(lambda a, b: a.united(b), members), **named)
+        else:
+            decoded = hook.decode()
+            if hook.cost is not None:
+                named['provenance']['cost'] = hook.cost.provenance(decoded, hook.cost.target)
+            decoded = replace(decoded, **named)
+        del runner, hook
+        gc.collect()
+        if is_main_process():
+            decoded.save(self._result(level))
+        barrier()
+        self.seconds[level] = time.monotonic() - began
+        return decoded
+
+    def _family(self, level: str, cost: CostTarget, named: Mapping[str, Any]) -> list[Architecture]:
+        """A network for each target, of one stage's weights, each in a folder of its own."""
+        members = []
+        for target, folder in self._folders():
+            options = {}
+            start = folder / 'connection.json'
+            if level == 'cell' and start.is_file():
+                options['within'] = load_architecture(start)
+            found = cost.supernet.decode_to(cost.table, target, **options)
+            provenance = {**named['provenance'], 'cost': cost.provenance(found, target)}
+            found = replace(found, name=f'{named["name"]}_{folder.name}', provenance=provenance)
+            members.append(found)
+            if is_main_process():
+                found.save(folder / ('architecture.json' if level == 'cell' else f'{level}.json'))
+            if level == 'cell':
+                config = retrain_config(self.plan, _beside('architecture'))
+                self._config_file(f'targets/{folder.name}/retrain.py', config)
+        return members
+
+    def _folders(self) -> list[tuple[float, Path]]:
+        """Where the network of each target is."""
+        if len(self.plan.targets) == 1:
+            return [(self.plan.targets[0], self.work_dir)]
+        names = self.plan.target_names
+        folders = [self.work_dir / 'targets' / name for name in names]
+        return list(zip(self.plan.targets, folders, strict=True))
+
+    def _retrain(self) -> None:
+        """Train what was found, every network of it, and test it."""
+        folders = [folder for _, folder in self._folders()] if self.plan.targets else []
+        for folder in folders or [self.work_dir]:
+            config = self._load(folder / 'retrain.py', folder / 'retrain')
+            train(config)
+            barrier()  # the main process may still be writing the best checkpoint
+            test(self._load(folder / 'retrain.py', folder / 'test'), result_checkpoint(config))
+
+    def _load(self, path: Path, folder: Path) -> Config:
+        """A config of this work dir, ready to run or to go on."""
+        config = Config.fromfile(str(path))
+        config.work_dir = str(folder)
+        config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
+        config.visualizer.name = str(folder)  # there is one of each name in a process
+        if self.tensorboard:
+            config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
+        if (folder / 'last_checkpoint').is_file():
+            config.resume, config.load_from = True, None
+        for leftover in folder.glob('.*.pth') if is_main_process() else ():
+            leftover.unlink()  # of a checkpoint that a kill cut off
+        set_launcher(config, self.launcher)
+        return config
+
+    def _start(self) -> Architecture | None:
+        """What the first stage starts from.
+
+        Raises:
+            ArchitectureError: It is missing, or of another space, level or number of layers.
+        """
+        first = self.plan.levels[0]
+        needed = self.space.before(first)
+        source = self.plan.architecture
+        if needed is None:
+            if source is not None:
+                raise ArchitectureError(
+                    f'stage {first} starts from nothing; leave out --architecture'
+                )
+            return None
+        if source is None:
+            source = self._result(needed)
+            if not source.is_file():
+                raise ArchitectureError(
+                    f"stage {first} starts from an architecture of level '{needed}': name one by "
+                    f'--architecture, or run stage {needed} first'
+                )
+        architecture = load_architecture(source)
+        architecture.require(self.plan.space, needed, by=f'stage {first}')
+        if self.plan.layers not in (None, architecture.layers):
+            raise ArchitectureError(
+                f"architecture '{architecture.name}' has {architecture.layers} layers, the search "
+                f'is for {self.plan.layers} (--layers)'
+            )
+        return architecture
+
+    def _remove_stale(self, stages: Sequence[str]) -> None:
+        """Remove the stages' configs of a search that could not begin, and no file of others.
+
+        Raises:
+            UserError: There are such files, and no search has written them.
+        """
+        found = [self.work_dir / f'{level}.py' for level in (*stages, 'retrain')]
+        found = [path for path in found if path.is_file()]
+        for path in found:
+            if not path.read_text(encoding='utf-8', errors='replace').startswith(_WRITTEN_HERE):
+                raise UserError(
+                    f'{path} is there, and no search has written it: choose another work dir'
+                )
+        if is_main_process():
+            for path in found:
+                path.unlink()
+
+    def _result(self, level: str) -> Path:
+        return self.work_dir / ('architecture.json' if level == 'cell' else f'{level}.json')
+
+    def _alone(self, folder: Path):
+        """The main process keeps other runs out of a folder."""
+        return exclusive(folder) if is_main_process() else nullcontext()
+
+    def _claim(self, resume: bool) -> None:
+        """Take the work dir, or compare with the search that is in it.
+
+        Raises:
+            UserError: It holds another search, or one that was not asked to be resumed.
+        """
+        stages = list(self.space.stages)
+        begun = [
+            level
+            for level in stages
+            if self._result(level).is_file()
+            or (self.work_dir / level / 'last_checkpoint').is_file()
+        ]
+        if not begun:
+            if (self.work_dir / FILE_NAME).is_file():
+                SearchPlan.load(self.work_dir)  # refuses a file that no search has written
+            self._remove_stale(stages)
+            return
+        if not resume:
+            raise UserError(
+                f'{self.work_dir} holds a search already: --resume goes on with it; choose another '
+                'work dir for a new one'
+            )
+        before = SearchPlan.load(self.work_dir)
+        differences = self.plan.differences(before)
+        if differences:
+            raise UserError(
+                f'{self.work_dir} holds another search. What differs:\n'
+                + '\n'.join(f'  - {line}' for line in differences)
+            )
+        levels = tuple(s for s in stages if s in self.plan.levels or s in before.levels)
+        self.plan = replace(self.plan, levels=levels)
+        done = [self._result(level).is_file() for level in levels]
+        if done != sorted(done, reverse=True):
+            raise UserError(
+                f'{self.work_dir} has the result of stage {levels[done.index(True)]}, which comes '
+                f'after the one to run ({levels[done.index(False)]}): choose another work dir'
+            )
+
+    def _config_file(self, name: str, config: Config) -> Path:
+        """Write a config, or check that it is what it was when this search began."""
+        path = self.work_dir / name
+        if is_main_process():
+            text = f'{_WRITTEN_HERE}\n{config.pretty_text}'
+            before = path.read_text(encoding='utf-8') if path.is_file() else text
+            if before != text:
+                changes = difflib.unified_diff(
+                    before.splitlines(), text.splitlines(), 'as it is', 'as it would be', n=0
+                )
+                raise UserError(
+                    f'{path} is not what the plan leads to now: it was edited, or the config it '
+                    'comes from has changed since. Change that back, or choose another work dir:\n'
+                    + '\n'.join(f'  {line.rstrip()}' for line in list(changes)[:12])
+                )
+            write_text(path, text)
+        barrier()
+        return path
+
+    def _plan_times(
+        self, start: Architecture | None, levels: list[str] | tuple[str, ...], retrain: bool
+    ) -> dict[str, StageTime]:
+        """Estimate the stages and show the plan."""
+        times = {level: stage_time(self.plan, level) for level in levels}
+        if is_main_process():
+            self._show_plan(start, times, retrain)
+        return times
+
+    def _check_targets(self, start: Architecture | None) -> None:
+        """See that the first stage can reach the targets.
+
+        Raises:
+            CostError: It cannot, or the table of latencies does not hold here.
+        """
+        if self.plan.targets:
+            config = stage_config(self.plan, self.plan.levels[0], start)
+            cost = CostTarget(**search_hook(config).cost)
+            cost.prepare(MODELS.build(config.model.backbone).to(get_device()), config.model)
+
+    def _show_plan(
+        self, start: Architecture | None, times: dict[str, StageTime], retrain: bool
+    ) -> None:
+        table = Table(title=f'search in space {self.plan.space}: {self.work_dir}')
+        for heading in ('stage', 'epochs', 'from epoch', 'iterations', 's a step', 'time, about'):
+            table.add_column(heading, justify='left' if heading == 'stage' else 'right')
+        for level, stage in times.items():
+            table.add_row(
+                level,
+                str(stage.epochs),
+                f'{stage.arch_start + 1}',
+                f'{stage.epochs * stage.iterations:,}',
+                f'{stage.plain:.2f} / {stage.searching:.2f}',
+                duration(stage.seconds()),
+            )
+        table.add_section()
+        total = sum(stage.seconds() for stage in times.values())
+        table.add_row('all', '', '', '', '', duration(total))
+        table.caption = (
+            f'from {start.name if start else "nothing"}; "from epoch": of architecture steps; '
+            f's a step: without / with one{"; retraining and testing follow" if retrain else ""}'
+        )
+        Console().print(table)
+
+    def _show_summary(self, found: Architecture) -> None:
+        work_dir = self.work_dir
+        lines = [f'{level}: {duration(s)}' for level, s in self.seconds.items()]
+        print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
+        for key, value in found.summary.items():
+            print(f'  {key}: {value}')
+        print(f'  {self._result(found.level)}')
+        if found.level == 'cell':
+            print(f'  train it:    python tools/train.py {work_dir / "retrain.py"}')
+        print(f'  look at it:  python tools/analysis_tools/plot_search.py {work_dir}')
+
+    def _show_targets(self) -> None:
+        """What was asked for beside what the found networks cost, counted or measured on them."""
+        metric, size = self.plan.cost, (self.plan.cost_size,) * 2
+        table = Table(title=f'cost on images of {size[0]} x {size[1]}')
+        measured = 'measured' if metric == 'latency' else 'counted'
+        for heading in ('target', 'predicted', f'{measured} on it', 'off target', 'config'):
+            table.add_column(heading, justify='left' if heading == 'config' else 'right')
+        far: list[str] = []
+        for target, folder in self._folders():
+            found = load_architecture(folder / 'architecture.json')
+            config = Config.fromfile(str(folder / 'retrain.py'))
+            config.model.pop('auxiliary_head', None)
+            real = segmentor_cost(config.model, metric, size)
+            table.add_row(
+                quantity(target, metric),
+                quantity(found.provenance['cost']['predicted'], metric),
+                quantity(real, metric),
+                f'{100 * (real / target - 1):+.1f} %',
+                str(folder / 'retrain.py'),
+            )
+            if abs(math.log(real / target)) > 0.1:
+                far.append(quantity(target, metric))
+        Console().print(table)
+        if far:
+            print(
+                f'note: {", ".join(far)}: nothing nearer is left of this search, whose path and '
+                'connections come in steps; a search for this target alone may'
+            )
+
+
+def _beside(level: str) -> str:
+    """A result of the work dir, as a config in it names it: both can be moved."""
+    return f'{{{{ fileDirname }}}}/{level}.json'

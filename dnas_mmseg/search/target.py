@@ -1,0 +1,170 @@
+"""A cost that searched networks are to have."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor
+
+from dnas_mmseg.cost.parts import cost_table, latency_facts
+from dnas_mmseg.cost.table import METRICS, CostError, CostTable, quantity, require_reachable
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.supernet import Supernet
+
+_RATE = 0.01
+
+
+class CostTarget:
+    """The term that a target adds to the architecture's loss, and decoding that meets it.
+
+    With r = log(expected cost / aim) the term is ``m r + weight r^2 / 2``. The multiplier m
+    grows by ``weight r / 100`` with every architecture step: while the supernet is too dear it is
+    pushed harder, until it is not (the method of multipliers). It is bounded by the weight: the
+    mean over all that a stage leaves open need not reach a target that single networks meet. What
+    is decoded is the most probable network that costs about the target: a price on cost in
+    decoding takes up what is left.
+
+    Args:
+        metric: ``'macs'``, ``'params'`` or ``'latency'``.
+        target: Multiply-adds, parameters or seconds. Of several, path and connections aim at the
+            middle (the geometric mean), and the operations are pushed to no one of them.
+        weight: How hard to push.
+        size: Height and width of the images that the cost is about.
+        table: File of measured parts, which latency needs (``measure_latency.py``).
+        network: Config of the segmentor that the found network will be in, whose width and head
+            count; the search's own by default.
+
+    Attributes:
+        targets: All of them.
+        multiplier: See above.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        target: float | Sequence[float],
+        weight: float = 1.0,
+        size: tuple[int, int] = (512, 512),
+        table: str | os.PathLike | None = None,
+        network: dict | None = None,
+    ) -> None:
+        if metric not in METRICS:
+            raise UserError(f"cost metric '{metric}' is unknown: there are {', '.join(METRICS)}")
+        self.targets = tuple(target) if isinstance(target, Sequence) else (target,)
+        if not self.targets or min(self.targets) <= 0 or weight < 0:
+            raise UserError(f'cost target = {target}, weight = {weight}: these must be positive')
+        if (metric == 'latency') != (table is not None):
+            raise UserError(
+                'a measured table (measure_latency.py writes it) is needed for latency, and only '
+                'for that'
+            )
+        self.metric, self.weight = metric, weight
+        self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
+        self.size, self.path, self.network = tuple(size), table, network
+        self.multiplier = 0.0
+
+    def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
+        """Get the table, and see that the target can be reached.
+
+        Args:
+            supernet: What is searched.
+            model: Config of the segmentor it is searched in.
+
+        Raises:
+            CostError: It cannot, or the table does not hold here.
+        """
+        self.supernet = supernet
+        model = model if self.network is None else self.network
+        if self.metric == 'latency':
+            device = str(next(supernet.parameters()).device)
+            facts = latency_facts(supernet.cost_facts(model, self.size), device)
+            self.table = CostTable.load(self.path, facts)
+        else:
+            self.table = cost_table(supernet, model, self.metric, self.size)
+        # Of several networks of one search, each has connections of its own when operations are
+        # chosen: what it costs is not what all connections together do.
+        self.apart = len(self.targets) > 1 and supernet.of_families
+        if not self.apart:
+            for target in self.targets:
+                require_reachable(target, *supernet.cost_range(self.table), self.metric)
+            self.decode()  # says it now if no path leads to all of them
+            self.aim = supernet.aim(self.table, self.target)
+
+    def loss(self) -> Tensor:
+        """The term, differentiable in the architecture parameters."""
+        if self.apart:
+            self._ratio = 0.0
+            return torch.zeros(())
+        ratio = torch.log(self.supernet.expected_cost(self.table) / self.aim)
+        self._ratio = ratio.item()
+        return self.multiplier * ratio + self.weight / 2 * ratio**2
+
+    def stepped(self) -> None:
+        """An architecture step was made."""
+        moved = self.multiplier + _RATE * self.weight * self._ratio
+        self.multiplier = min(max(moved, -self.weight), self.weight)
+
+    def decode(self) -> Architecture:
+        """The most probable network of about this cost; a path from which all can be reached."""
+        middle = self.supernet.decode_to(self.table, self.target)
+        if middle.level != 'path' or len(self.targets) == 1:
+            return middle
+        others = (self.supernet.decode_to(self.table, t) for t in sorted(self.targets)[::-1])
+        for found in (middle, *others):
+            least, most = self.supernet.cost_range(self.table, found)
+            if all(least <= target <= most for target in self.targets):
+                return found
+        raise CostError(
+            'no path leads to all of the targets '
+            + ', '.join(quantity(target, self.metric) for target in self.targets)
+            + ': search them in two runs, or nearer to each other'
+        )
+
+    def cost(self, architecture: Architecture) -> float:
+        """Of a decoded network; what is open in it at its mean."""
+        return self.supernet.cost(architecture, self.table)
+
+    def provenance(self, architecture: Architecture, target: float) -> dict[str, Any]:
+        """What an architecture's file says of its cost."""
+        return {
+            'metric': self.metric,
+            'target': target,
+            'predicted': self.cost(architecture),
+            'size': list(self.size),
+        }
+
+    def describe(self, architecture: Architecture) -> str:
+        """What a decoded network costs, beside the target, and what is expected."""
+        with torch.no_grad():
+            expected = float(self.supernet.expected_cost(self.table))
+        return (
+            f'{quantity(self.cost(architecture), self.metric)} for a target of '
+            f'{quantity(self.target, self.metric)} (expected of the supernet '
+            f'{quantity(expected, self.metric)})'
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        facts = {'metric': self.metric, 'targets': list(self.targets), 'weight': self.weight}
+        return {'multiplier': self.multiplier, **facts}
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Of a checkpoint.
+
+        Raises:
+            UserError: It is of a search for another cost.
+        """
+        mine = self.state_dict()
+        before = {key: (state or {}).get(key) for key in mine}
+        if any(before[key] != mine[key] for key in mine if key != 'multiplier'):
+            raise UserError(
+                f'the checkpoint is of a search for another cost ({before}, now {mine}); start '
+                'anew in another work dir'
+            )
+        self.multiplier = before['multiplier']

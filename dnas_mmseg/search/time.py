@@ -1,0 +1,126 @@
+"""How long a search takes: from a few timed steps before it, and from its pace while it runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from time import monotonic
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.device import get_device
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from dnas_mmseg.cost.measuring import seconds_of
+from dnas_mmseg.engine.config_checks import check_classes
+from dnas_mmseg.spaces.supernet import architecture_gradients
+
+from .hook import ARCH_START, architecture_start
+from .plan import SPACES, SearchPlan, search_hook, space_supernet, stage_config
+
+
+class StageTime(NamedTuple):
+    """Seconds of an iteration of a stage, without and with an architecture step, and how many."""
+
+    plain: float
+    searching: float
+    iterations: int
+    epochs: int
+    arch_start: int
+
+    def seconds(self, epochs_done: int = 0) -> float:
+        """For the epochs that are left."""
+        left = range(epochs_done, self.epochs)
+        searching = sum(epoch >= self.arch_start for epoch in left)
+        return self.iterations * (searching * self.searching + (len(left) - searching) * self.plain)
+
+
+def stage_time(plan: SearchPlan, level: str) -> StageTime:
+    """Time an iteration of a stage on noise, on a random network where none is known yet."""
+    before = SPACES[plan.space].before(level)
+    start = None
+    if before:
+        drawn = space_supernet(plan).random_architecture(np.random.default_rng(0), 'drawn')
+        start = drawn.at_level(before)
+    config = stage_config(plan, level, start)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    tiles = (len(dataset) + 1) // 2 if plan.halves is None else len(dataset)
+    batch = config.train_dataloader.batch_size
+    epochs = config.train_cfg.max_epochs
+    arch_start = search_hook(config).get('arch_start', ARCH_START)
+    size = tuple(dataset[0]['inputs'].shape[-2:])
+    model = MODELS.build(config.model)
+    check_classes(model, {'training': dataset})
+    plain, searching = _probe(model, batch, size, len(dataset.metainfo['classes']))
+    return StageTime(
+        plain,
+        searching,
+        tiles // (batch * get_world_size()),
+        epochs,
+        architecture_start(arch_start, epochs),
+    )
+
+
+class ProgressHook(Hook):
+    """Says after every epoch how long the stage and the whole search will take."""
+
+    def __init__(self, level: str, time: StageTime, later: float) -> None:
+        self.level, self.time, self.later = level, time, later
+
+    def before_train(self, runner) -> None:
+        self.began, self.first = monotonic(), runner.epoch
+
+    def after_train_epoch(self, runner) -> None:
+        if not is_main_process():
+            return
+        expected = self.time.seconds(self.first) - self.time.seconds(runner.epoch + 1)
+        pace = (monotonic() - self.began) / max(expected, 1e-9)
+        stage = pace * self.time.seconds(runner.epoch + 1)
+        runner.logger.info(
+            f'stage {self.level}, epoch {runner.epoch + 1} of {self.time.epochs}: '
+            f'{duration(stage)} left in it, {duration(stage + pace * self.later)} in all stages'
+        )
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _probe(
+    model: nn.Module, batch: int, size: tuple[int, int], classes: int
+) -> tuple[float, float]:
+    """Seconds of a weight step, and of one with an architecture step behind it."""
+    model = model.to(get_device()).train()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    architecture = list(model.backbone.architecture_parameters().values())
+    bands = model.backbone.in_channels
+    data = dict(
+        inputs=[torch.randint(0, 255, (bands, *size), dtype=torch.uint8) for _ in range(batch)],
+        data_samples=[
+            SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *size))))
+            for _ in range(batch)
+        ],
+    )
+
+    def step(parameters: list) -> None:
+        kind = 'weights' if parameters is weights else 'architecture'
+        model.backbone.sample(kind, True, np.random.default_rng(0))
+        loss, _ = model.parse_losses(
+            model(**model.data_preprocessor(data, training=True), mode='loss')
+        )
+        torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    def seconds(parameters: list) -> float:
+        return seconds_of(partial(step, parameters), get_device())
+
+    seconds(weights)  # the first one also sets up
+    plain = seconds(weights)
+    with architecture_gradients(model, architecture):
+        return plain, plain + seconds(architecture)

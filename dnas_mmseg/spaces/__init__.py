@@ -1,0 +1,27 @@
+"""Search spaces, a folder each; importing the package registers their networks with mmseg."""
+
+from .autodeeplab.drop_path_hook import ScheduledDropPathHook
+from .autodeeplab.head import AutoDeepLabHead
+from .autodeeplab.network import AutoDeepLab
+from .autodeeplab.search_head import AutoDeepLabSearchHead
+from .autodeeplab.supernet import AutoDeepLabSupernet
+from .densenas.network import DenseNAS
+from .densenas.supernet import DenseNASSupernet
+from .dnas.head import DNASHead
+from .dnas.network import DNAS
+from .dnas.supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
+
+__all__ = [
+    'DNAS',
+    'AutoDeepLab',
+    'AutoDeepLabHead',
+    'AutoDeepLabSearchHead',
+    'AutoDeepLabSupernet',
+    'DNASCellSupernet',
+    'DNASConnectionSupernet',
+    'DNASHead',
+    'DNASPathSupernet',
+    'DenseNAS',
+    'DenseNASSupernet',
+    'ScheduledDropPathHook',
+]

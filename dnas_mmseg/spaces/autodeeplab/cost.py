@@ -1,0 +1,126 @@
+"""What networks of Auto-DeepLab's space cost, and what they are expected to."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnas_mmseg.cost.table import CostTable, drawn_probabilities, expected_path_cost
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+
+from .architecture import (
+    ONE_BEFORE,
+    OPERATIONS,
+    TWO_BEFORE,
+    AutoDeepLabArchitecture,
+)
+from .graph import START, Step, next_step, stride_to, trellis, walks
+
+
+def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
+    """Cost of a network."""
+    total, step = table['stem'], START
+    for scale in architecture.path:
+        node = Node(step.node.layer + 1, scale)
+        total += fixed_cost(step, node, architecture.layers, table)
+        outer, inner = branch_costs(step, node, table)
+        total += sum(
+            (outer if source in (TWO_BEFORE, ONE_BEFORE) else inner)[OPERATIONS.index(operation)]
+            for block in architecture.cell
+            for source, operation in block
+        )
+        step = next_step(step, node)
+    return float(total)
+
+
+def expected_cost(
+    layers: int, blocks: int, edge_weights: Tensor, cell_weights: Tensor, table: CostTable
+) -> Tensor:
+    """Mean cost of the networks that the weights stand for, differentiable.
+
+    A path is as probable as the product of its edges' weights. Apart from it, each block draws two
+    of its inputs, one after another, by the weight of their best operation (what decoding goes
+    by), and for each an operation by its weight among those that do something.
+
+    Args:
+        layers: Number of layers.
+        blocks: Of the cell.
+        edge_weights: (edges,) Of ``trellis(layers)``, summing to 1 over each node's outgoing ones.
+        cell_weights: (pairs, options) Each row summing to 1.
+        table: The parts.
+    """
+    chances = _branch_chances(blocks, cell_weights)
+    moves = walks(layers)
+    weight = dict(zip(trellis(layers), edge_weights.unbind(), strict=True))
+    cells: dict[tuple, Tensor] = {}
+    costs = []
+    for before, after in moves:
+        kind = (after.node.scale, stride_to(before, after.node))
+        if kind not in cells:
+            both = edge_weights.new_tensor(np.stack(branch_costs(before, after.node, table)))
+            cells[kind] = (chances * both).sum()
+        costs.append(fixed_cost(before, after.node, layers, table) + cells[kind])
+    weights = [weight[before.node, after.node] for before, after in moves]
+    ends = [step for step in dict.fromkeys(b for _, b in moves) if step.node.layer == layers - 1]
+    return table['stem'] + expected_path_cost(moves, weights, costs, ends)
+
+
+def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
+    """How many branches do what, on average: (2, operations), from cells before and from blocks."""
+    useful = cell_weights[:, : len(OPERATIONS)]
+    totals, row = [], 0
+    for block in range(blocks):
+        options = useful[row : row + block + 2]
+        best = options.amax(1)
+        drawn = drawn_probabilities(best / best.sum(), 2)
+        share = drawn[:, None] * options / options.sum(1, keepdim=True)
+        totals.append(torch.stack((share[:2].sum(0), share[2:].sum(0))))
+        row += block + 2
+    return torch.stack(totals).sum(0)
+
+
+def enter_part(two_before: int | str, one_before: int | str, scale: int, stride: int) -> str:
+    """Name of what a cell does first."""
+    return f'enter/{two_before}/{one_before}/{scale}/{stride}'
+
+
+def branch_part(scale: int, stride: int, operation: str) -> str:
+    """Name of a branch."""
+    return f'branch/{scale}/{stride}/{operation}'
+
+
+def head_part(low: int, last: int) -> str:
+    """Name of the head."""
+    return f'head/{low}/{last}'
+
+
+def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
+    """All (two before, one before, scale, stride) that there are."""
+    moves = walks(NUM_SCALES + 2)
+    return tuple(
+        dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in moves)
+    )
+
+
+def _sources(step: Step) -> tuple[int | str, int | str]:
+    """What the cell behind a step reads."""
+    if step.node == STEM:
+        return 'half', 'stem'
+    return ('stem' if step.node.layer == 0 else step.before), step.node.scale
+
+
+def fixed_cost(step: Step, node: Node, layers: int, table: CostTable) -> float:
+    """What a layer costs besides its branches; the last one with the head."""
+    cost = table[enter_part(*_sources(step), node.scale, stride_to(step, node))]
+    if node.layer == layers - 1:
+        cost += table[head_part(next_step(step, node).low, node.scale)]
+    return cost
+
+
+def branch_costs(step: Step, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
+    """Of every operation, in branches that read cells before, and in those that read blocks."""
+    return tuple(
+        np.array([table[branch_part(node.scale, stride, name)] for name in OPERATIONS])
+        for stride in (stride_to(step, node), 1)
+    )

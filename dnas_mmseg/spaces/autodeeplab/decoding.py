@@ -1,0 +1,177 @@
+"""What Auto-DeepLab searches over, what its weights decode to, and what its networks cost.
+
+Source: Liu et al., CVPR 2019, sections 3 and 4.3.
+
+A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, what a cell does first to the two
+outputs before it, where ``a`` and ``b`` are their scales (``half`` and ``stem``: of the stem);
+``branch/<scale>/<stride>/<operation>``, which is stride 1 where a branch reads a block; and
+``head/<low>/<last>``, the head on the third and the last layer's output at these scales.
+
+What a layer costs depends on the two layers before it, and the head on the third and the last, so
+a path is taken as a walk over :class:`Step`, which remembers them: forward means and Viterbi over
+steps are exact.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.trellis import best_path
+
+from .architecture import (
+    ONE_BEFORE,
+    OPERATIONS,
+    TWO_BEFORE,
+    AutoDeepLabArchitecture,
+    Block,
+    Branch,
+)
+from .cost import branch_costs, fixed_cost
+from .graph import START, next_step, pairs, trellis, walks
+
+ZERO = 'zero'
+"""The option not to be connected; it has a weight in the search, and no place in a network."""
+
+OPTIONS = (*OPERATIONS, ZERO)
+"""The order of the cell parameters' last axis."""
+
+
+_ROUNDS = 8
+
+
+def decode(
+    layers: int,
+    blocks: int,
+    edge_scores: Sequence[float],
+    cell_scores: np.ndarray,
+    name: str,
+    price: float = 0.0,
+    table: CostTable | None = None,
+) -> AutoDeepLabArchitecture:
+    """The network of the largest score, its cost at a price taken off.
+
+    The path is the best one (Viterbi); a block takes the two inputs whose best operation scores
+    most, with that operation. What a cell costs depends on the path and the other way round: with a
+    price, each is chosen on the other in turn until both stay.
+
+    Args:
+        layers: Number of layers.
+        blocks: Of the cell.
+        edge_scores: Logarithms of the weights of ``trellis(layers)``.
+        cell_scores: (pairs, options) Logarithms of the operations' weights, see :func:`pairs`.
+        name: Of the result.
+        price: What a unit of cost is worth.
+        table: Needed where there is a price.
+    """
+    cell = _best_cell(blocks, cell_scores)
+    path = _best_walk(layers, edge_scores)
+    for _ in range(_ROUNDS if table is not None else 0):
+        before = path, cell
+        path = _best_walk(layers, edge_scores, cell, price, table)
+        cell = _best_cell(blocks, cell_scores, path, price, table)
+        if (path, cell) == before:
+            break
+    return AutoDeepLabArchitecture(name=name, level='cell', path=path, cell=cell)
+
+
+def score(
+    network: AutoDeepLabArchitecture, edge_scores: Sequence[float], cell_scores: np.ndarray
+) -> float:
+    """The sum of what its edges and branches score."""
+    edge_score = dict(zip(trellis(network.layers), edge_scores, strict=True))
+    rows = {pair: i for i, pair in enumerate(pairs(len(network.cell)))}
+    return sum(edge_score[edge] for edge in network.graph) + sum(
+        cell_scores[rows[place], OPERATIONS.index(operation)]
+        for place, (operation,) in network.chosen.items()
+    )
+
+
+def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitecture]:
+    """All networks that differ in the scale of one layer or the operation of one branch."""
+    for layer in range(network.layers):
+        for scale in range(NUM_SCALES):
+            path = (*network.path[:layer], scale, *network.path[layer + 1 :])
+            steps = itertools.pairwise((0, *path))
+            if scale != network.path[layer] and all(abs(a - b) <= 1 for a, b in steps):
+                yield replace(network, path=path)
+    for i, block in enumerate(network.cell):
+        for j, branch in enumerate(block):
+            for operation in OPERATIONS:
+                if operation != branch.operation:
+                    other = (*block[:j], branch._replace(operation=operation), *block[j + 1 :])
+                    yield replace(network, cell=(*network.cell[:i], other, *network.cell[i + 1 :]))
+
+
+def random_architecture(
+    layers: int, blocks: int, rng: np.random.Generator, name: str
+) -> AutoDeepLabArchitecture:
+    """A network drawn from the space: at every node an edge, at every block two branches."""
+    path, node = [], STEM
+    for _ in range(layers):
+        following = [b for a, b in trellis(layers) if a == node]
+        node = following[rng.integers(len(following))]
+        path.append(node.scale)
+    cell = tuple(
+        tuple(
+            Branch(int(source), OPERATIONS[rng.integers(len(OPERATIONS))])
+            for source in rng.choice(block + 2, 2, replace=False)
+        )
+        for block in range(blocks)
+    )
+    return AutoDeepLabArchitecture(name=name, level='cell', path=tuple(path), cell=cell)
+
+
+def _best_walk(
+    layers: int,
+    edge_scores: Sequence[float],
+    cell: tuple[Block, ...] | None = None,
+    price: float = 0.0,
+    table: CostTable | None = None,
+) -> tuple[int, ...]:
+    """The path of the largest score; ties stay at the finer scale."""
+    score = dict(zip(trellis(layers), map(float, edge_scores), strict=True))
+    if table is None:
+        ends = [b for _, b in trellis(layers) if b.layer == layers - 1]
+        edges = [(a, b, gain) for (a, b), gain in score.items()]
+        return tuple(node.scale for node in best_path(edges, STEM, ends)[1:])
+    branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]
+    edges = []
+    for before, after in walks(layers):
+        outer, inner = branch_costs(before, after.node, table)
+        cost = fixed_cost(before, after.node, layers, table)
+        cost += sum((outer if first else inner)[index] for first, index in branches)
+        edges.append((before, after, score[before.node, after.node] - price * cost))
+    ends = sorted({b for _, b, _ in edges if b.node.layer == layers - 1})
+    return tuple(step.node.scale for step in best_path(edges, START, ends)[1:])
+
+
+def _best_cell(
+    blocks: int,
+    cell_scores: np.ndarray,
+    path: tuple[int, ...] = (),
+    price: float = 0.0,
+    table: CostTable | None = None,
+) -> tuple[Block, ...]:
+    """For each block the two inputs whose best operation scores most; ties go to earlier ones."""
+    costs = np.zeros((2, len(OPERATIONS)))
+    step = START
+    for scale in path:
+        node = Node(step.node.layer + 1, scale)
+        costs += np.stack(branch_costs(step, node, table))
+        step = next_step(step, node)
+    cell, row = [], 0
+    for block in range(blocks):
+        scores = np.array(cell_scores[row : row + block + 2, : len(OPERATIONS)], float)
+        scores[:2] -= price * costs[0]
+        scores[2:] -= price * costs[1]
+        best = scores.max(1)
+        inputs = np.sort(np.argsort(-best, kind='stable')[:2])
+        cell.append(tuple(Branch(int(i), OPERATIONS[scores[i].argmax()]) for i in inputs))
+        row += block + 2
+    return tuple(cell)

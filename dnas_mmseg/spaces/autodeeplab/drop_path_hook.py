@@ -1,0 +1,34 @@
+"""Branches that are dropped more and more often over a training."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.supernet import Supernet
+
+
+@HOOKS.register_module()
+class ScheduledDropPathHook(Hook):
+    """Lets a backbone's drop path grow from 0 to its full rate, in proportion to the iterations.
+
+    Supernets, which drop nothing, are left alone.
+
+    Raises:
+        UserError: Before training: the backbone has no drop path that could grow.
+    """
+
+    def before_train(self, runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.backbone = None if isinstance(model.backbone, Supernet) else model.backbone
+        if self.backbone is not None and not hasattr(self.backbone, 'set_drop_path'):
+            raise UserError(
+                f'ScheduledDropPathHook: {type(model.backbone).__name__} drops no paths; leave the '
+                'hook out of custom_hooks'
+            )
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if self.backbone is not None:
+            self.backbone.set_drop_path(runner.iter / runner.max_iters)

@@ -1,0 +1,303 @@
+"""Auto-DeepLab's searched networks as a backbone (Liu et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.drop import drop_path
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import require_bands
+from dnas_mmseg.models.layers.operation import Operation, conv_norm
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.registry import load_architecture
+
+from .architecture import ONE_BEFORE, TWO_BEFORE, Block
+
+STEM_CHANNELS = (64, 64, 128)
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, corners on corners, as all resizing in this network is."""
+    if x.shape[2:] == size:
+        return x
+    return F.interpolate(x, size, mode='bilinear', align_corners=True)
+
+
+def reduced(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The size behind a convolution of this stride."""
+    return tuple(-(-side // stride) for side in size)
+
+
+class AutoDeepLabStem(nn.ModuleList):
+    """Three 3x3 convolutions, ReLU between them; the first and the last one have stride 2."""
+
+    def __init__(self, in_channels: int, channels: Sequence[int], norm_cfg: dict) -> None:
+        first, second, third = channels
+        super().__init__(
+            nn.Sequential(*layers)
+            for layers in (
+                conv_norm(in_channels, first, 3, norm_cfg, stride=2),
+                [nn.ReLU(), *conv_norm(first, second, 3, norm_cfg)],
+                [nn.ReLU(), *conv_norm(second, third, 3, norm_cfg, stride=2)],
+            )
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (N, in_channels, H, W) to what the first cell reads, at strides 2 and 4."""
+        half = self[1](self[0](x))
+        return half, self[2](half)
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise, pointwise, normalisation, ReLU, and once more; the first has the stride.
+
+    Args:
+        channels: Of the input.
+        kernel_size: Of the depthwise convolutions.
+        stride: Of the first one.
+        norm_cfg: Normalisation layer.
+        copies: How many of this operation to do on the input, each with weights of its own.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int, stride: int, norm_cfg: dict, copies: int = 1
+    ) -> None:
+        width = copies * channels
+
+        def half(stride: int) -> list[nn.Module]:
+            padding = kernel_size // 2
+            return [
+                nn.Conv2d(width, width, kernel_size, stride, padding, groups=width, bias=False),
+                *conv_norm(width, width, 1, norm_cfg, groups=copies),
+            ]
+
+        super().__init__(
+            Operation(*half(stride), nn.ReLU(inplace=True), norm=2), Operation(*half(1), norm=2)
+        )
+        self.copies = copies
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Map a rectified (N, channels, H, W) to (N, copies * channels, H, W) at the stride.
+
+        Args:
+            x: The input.
+            weight: What to multiply the output by: a scalar or one for each channel, >= 0.
+        """
+        return self[1](self[0](x.repeat(1, self.copies, 1, 1) if self.copies > 1 else x), weight)
+
+
+class AtrousConv(Operation):
+    """A full convolution at rate 2, normalisation; at stride 2 half the size, at rate 1.
+
+    Args:
+        channels, kernel_size, stride, norm_cfg, copies: See :class:`SeparableConv`.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int, stride: int, norm_cfg: dict, copies: int = 1
+    ) -> None:
+        rate = 2 if stride == 1 else 1
+        super().__init__(
+            *conv_norm(channels, copies * channels, kernel_size, norm_cfg, dilation=rate), norm=1
+        )
+        self.stride = stride
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """See :class:`SeparableConv`."""
+        return super().forward(resize(x, reduced(x.shape[2:], self.stride)), weight)
+
+
+CONVOLUTIONS = {
+    'sep3': partial(SeparableConv, kernel_size=3),
+    'sep5': partial(SeparableConv, kernel_size=5),
+    'atrous3': partial(AtrousConv, kernel_size=3),
+    'atrous5': partial(AtrousConv, kernel_size=5),
+}
+"""Operations that begin with a ReLU, which is left to the cell: what reads a map shares it."""
+
+PLAIN = {
+    'avg3': lambda stride: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
+    'max3': lambda stride: nn.MaxPool2d(3, stride, 1),
+    'skip': lambda stride: nn.Identity() if stride == 1 else nn.AvgPool2d(1, stride),
+}
+"""Operations without parameters."""
+
+
+def build_operation(name: str, channels: int, stride: int, norm_cfg: dict) -> nn.Module:
+    """An operation of a branch, (N, channels, H, W) to the same channels at the stride."""
+    if name in PLAIN:
+        return PLAIN[name](stride)
+    return CONVOLUTIONS[name](channels, stride=stride, norm_cfg=norm_cfg)
+
+
+class CellEntry(nn.ModuleList):
+    """What a cell does to the outputs of the two cells before: size, ReLU, 1x1, normalisation.
+
+    Args:
+        before: Their channels, the earlier one first.
+        channels: Of the cell's blocks.
+        norm_cfg: Normalisation layer.
+    """
+
+    def __init__(self, before: Sequence[int], channels: int, norm_cfg: dict) -> None:
+        super().__init__(
+            Operation(nn.ReLU(), *conv_norm(width, channels, 1, norm_cfg), norm=2)
+            for width in before
+        )
+
+    def forward(
+        self, two_before: Tensor, one_before: Tensor, size: tuple[int, int]
+    ) -> list[Tensor]:
+        """Both as the branches read them, (N, channels, *size)."""
+        maps = (two_before, one_before)
+        return [enter(resize(x, size)) for enter, x in zip(self, maps, strict=True)]
+
+
+class AutoDeepLabCell(nn.Module):
+    """The blocks of a layer.
+
+    Args:
+        blocks: The cell.
+        before: Channels of the outputs of the two cells before, the earlier one first.
+        channels: Of each block.
+        stride: 2 where the layer is coarser than the one before; operations on the cells before
+            have it.
+        norm_cfg: Normalisation layer.
+
+    Attributes:
+        drop: With which probability a branch is left out of a sample, in training.
+    """
+
+    def __init__(
+        self,
+        blocks: tuple[Block, ...],
+        before: Sequence[int],
+        channels: int,
+        stride: int,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        self.blocks, self.drop = blocks, 0.0
+        self.enter = CellEntry(before, channels, norm_cfg)
+        self.branches = nn.ModuleList(
+            nn.ModuleList(
+                build_operation(
+                    operation,
+                    channels,
+                    stride if source in (TWO_BEFORE, ONE_BEFORE) else 1,
+                    norm_cfg,
+                )
+                for source, operation in block
+            )
+            for block in blocks
+        )
+
+    def forward(self, two_before: Tensor, one_before: Tensor, size: tuple[int, int]) -> Tensor:
+        """Map the outputs of the two cells before to the blocks, concatenated.
+
+        Args:
+            two_before, one_before: Of any size.
+            size: That the branches start from.
+        """
+        states = self.enter(two_before, one_before, size)
+        rectified: dict[int, Tensor] = {}
+        for block, branches in zip(self.blocks, self.branches, strict=True):
+            terms = []
+            for (source, name), branch in zip(block, branches, strict=True):
+                if name in CONVOLUTIONS:
+                    if source not in rectified:
+                        rectified[source] = states[source].relu()
+                    term = branch(rectified[source])
+                else:
+                    term = branch(states[source])
+                terms.append(drop_path(term, self.drop, self.training))
+            states.append(terms[0] + terms[1])
+        return torch.cat(states[2:], 1)
+
+
+@MODELS.register_module()
+class AutoDeepLab(BaseModule):
+    """A network of the Auto-DeepLab space.
+
+    Layer l at scale s has ``filters * 2**s`` channels a block, all blocks concatenated, at stride
+    ``4 * 2**s``; sizes are ``ceil(input / stride)``, so any input size works.
+
+    Args:
+        architecture: Published name, JSON path, document or value.
+        filters: 20, 32 and 48 are the published S, M and L.
+        in_channels: Bands of the input.
+        stem_channels: Of the stem's three convolutions.
+        drop_path: Probability with which a branch of the last layer is left out of a sample in
+            training; less in earlier layers, in proportion. ``ScheduledDropPathHook`` lets it grow
+            from 0 over the training.
+        norm_cfg: Normalisation layer.
+        init_cfg: Initialisation on top of torch's.
+
+    Attributes:
+        out_channels: Of the outputs: the third cell (the low-level feature of the published
+            decoder) and the last one.
+        strides: Of the outputs.
+
+    Raises:
+        ArchitectureError: The architecture is of another space.
+    """
+
+    def __init__(
+        self,
+        architecture: str | os.PathLike | Mapping | Architecture = 'autodeeplab',
+        filters: int = 20,
+        in_channels: int = 4,
+        stem_channels: Sequence[int] = STEM_CHANNELS,
+        drop_path: float = 0.0,
+        norm_cfg: dict = dict(type='BN', eps=1e-3),  # noqa: B006
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        architecture = load_architecture(architecture)
+        architecture.require('autodeeplab', 'cell', by='backbone AutoDeepLab')
+        if filters < 1:
+            raise UserError(f'filters = {filters}: at least 1 is needed')
+        if not 0 <= drop_path < 1:
+            raise UserError(f'drop_path = {drop_path}: a probability below 1 is needed')
+        self.architecture, self.in_channels = architecture, in_channels
+        self.drop_path = drop_path
+        self.stem = AutoDeepLabStem(in_channels, stem_channels, norm_cfg)
+        widths, scales = list(stem_channels[1:]), (0, *architecture.path)
+        self.cells = nn.ModuleList()
+        for before, scale in itertools.pairwise(scales):
+            channels, stride = filters * 2**scale, 2 if scale > before else 1
+            self.cells.append(
+                AutoDeepLabCell(architecture.cell, widths[-2:], channels, stride, norm_cfg)
+            )
+            widths.append(channels * len(architecture.cell))
+        layers = (architecture.low_level, architecture.layers - 1)
+        self.out_channels = tuple(widths[2 + layer] for layer in layers)
+        self.strides = tuple(4 * 2 ** architecture.path[layer] for layer in layers)
+        self.set_drop_path(1.0)
+
+    def set_drop_path(self, progress: float) -> None:
+        """Drop as at this share of the training."""
+        for layer, cell in enumerate(self.cells, 1):
+            cell.drop = self.drop_path * progress * layer / len(self.cells)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (N, in_channels, H, W) to the low-level and the last feature."""
+        require_bands(self, x)
+        size = x.shape[2:]
+        earlier, current = self.stem(x)
+        scales = itertools.pairwise((0, *self.architecture.path))
+        for layer, (cell, (before, scale)) in enumerate(zip(self.cells, scales, strict=True)):
+            start = reduced(size, 4 * 2 ** min(before, scale))
+            earlier, current = current, cell(earlier, current, start)
+            if layer == self.architecture.low_level:
+                low_level = current
+        return low_level, current

@@ -1,0 +1,88 @@
+"""What Auto-DeepLab predicts with while it searches: an atrous pyramid at every stride."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.models.layers.operation import GlobalAveragePool, conv_norm, sum_tensors
+
+
+@MODELS.register_module()
+class AutoDeepLabSearchHead(BaseDecodeHead):
+    """A pyramid at each stride, projected to common channels, upsampled and summed (section 4.3).
+
+    A pyramid has three branches, as wide as its input: 1x1, one 3x3 at a rate that reaches 96
+    pixels of the image, and image pooling.
+
+    Args:
+        in_channels: Of the inputs, finest first.
+        channels: Of the sum.
+        rates: Of the 3x3 convolutions, 96 / stride.
+        in_index: Which of the backbone's outputs to read; all by default.
+        norm_cfg: Normalisation layer.
+        align_corners: Of every resizing.
+        **kwargs: See :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
+    """
+
+    takes_several_inputs = True
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int = 40,
+        *,
+        rates: Sequence[int] = (24, 12, 6, 3),
+        in_index: Sequence[int] | None = None,
+        norm_cfg: dict = dict(type='BN', eps=1e-3),  # noqa: B006
+        align_corners: bool = True,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            channels,
+            in_index=list(range(len(in_channels))) if in_index is None else in_index,
+            input_transform='multiple_select',
+            norm_cfg=norm_cfg,
+            align_corners=align_corners,
+            **kwargs,
+        )
+
+        def layer(width: int, out: int, kernel_size: int, rate: int = 1) -> nn.Sequential:
+            convolution = conv_norm(width, out, kernel_size, norm_cfg, dilation=rate)
+            return nn.Sequential(*convolution, nn.ReLU(inplace=True))
+
+        self.pyramids = nn.ModuleList(
+            nn.ModuleList(
+                [
+                    layer(width, width, 1),
+                    layer(width, width, 3, rate),
+                    GlobalAveragePool(width, width, norm_cfg),
+                ]
+            )
+            for width, rate in zip(self.in_channels, rates, strict=True)
+        )
+        self.projections = nn.ModuleList(
+            nn.Sequential(*conv_norm(3 * width, channels, 1, norm_cfg))
+            for width in self.in_channels
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Map feature maps (N, C_i, H_i, W_i) to logits (N, num_classes, H_0, W_0)."""
+        inputs = self._transform_inputs(inputs)
+        size = inputs[0].shape[2:]
+        projected = [
+            project(torch.cat([branch(x) for branch in pyramid], 1))
+            for x, pyramid, project in zip(inputs, self.pyramids, self.projections, strict=True)
+        ]
+        return self.cls_seg(
+            sum_tensors(
+                resize(x, size, mode='bilinear', align_corners=self.align_corners)
+                for x in projected
+            )
+        )

@@ -1,0 +1,381 @@
+"""The supernet of Auto-DeepLab (Liu et al., CVPR 2019, sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.cost.parts import AddedTo, head_on, head_settings
+from dnas_mmseg.cost.table import CostTable, nearer
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import require_bands
+from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
+from dnas_mmseg.models.layers.recompute import recompute
+from dnas_mmseg.spaces.decisions import Decision
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.supernet import (
+    Supernet,
+    architecture_parameter,
+    norm_fact,
+    norm_on_one_device,
+    softmax_over,
+)
+
+from .architecture import ONE_BEFORE, TWO_BEFORE, AutoDeepLabArchitecture
+from .cost import branch_part, enter_part, entries, expected_cost, head_part, network_cost
+from .decoding import OPTIONS, decode, neighbours, random_architecture, score
+from .graph import pairs, trellis
+from .network import (
+    CONVOLUTIONS,
+    PLAIN,
+    STEM_CHANNELS,
+    AutoDeepLabStem,
+    CellEntry,
+    build_operation,
+    reduced,
+    resize,
+)
+
+
+class StateReader(nn.Module):
+    """All operations on a state of a cell, for every block that can read it.
+
+    What the blocks do to the one map is done at once, their channels side by side: maps are small,
+    and a few large convolutions take a third of the time of many small ones.
+
+    Args:
+        rows: Of the cell's parameters: the branches that read the state.
+        channels: Of the state, and of each block.
+        norm_cfg: Normalisation layer.
+    """
+
+    def __init__(self, rows: Sequence[int], channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.rows, self.channels = list(rows), channels
+        self.convolutions = nn.ModuleDict(
+            {
+                name: build(channels, stride=1, norm_cfg=norm_cfg, copies=len(self.rows))
+                for name, build in CONVOLUTIONS.items()
+            }
+        )
+        self.plain = nn.ModuleDict({name: build(1) for name, build in PLAIN.items()})
+
+    def forward(self, x: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+        """Map a state (N, channels, H, W) to what each block reads of it, the same shape.
+
+        Args:
+            x: The state.
+            weights: (pairs, options) Of the operations.
+        """
+        weights = weights[self.rows]
+        wide = weights.repeat_interleave(self.channels, 0)
+        rectified = x.relu()
+        total = sum_tensors(
+            operation(rectified, wide[:, OPTIONS.index(name)])
+            for name, operation in self.convolutions.items()
+        ).unflatten(1, (len(self.rows), self.channels))
+        for name, operation in self.plain.items():
+            weight = weights[:, OPTIONS.index(name)].reshape(-1, 1, 1, 1)
+            total = total.addcmul_(operation(x).unsqueeze(1), weight)
+        return total.unbind(1)
+
+
+class SearchCell(nn.Module):
+    """The cell of a node with all branches, for what comes from each scale (equation 6).
+
+    It is one cell, whatever scale its input comes from, as the network that is found has one a
+    layer; its inputs go through it as one batch. What is read of the layer before the last is the
+    same for all of them, and computed once.
+
+    Args:
+        blocks: Their number.
+        two_before: Channels of the output of the layer before the last.
+        one_before: Channels of each output of the last layer that the node reads, with the stride
+            that leads from it: 2 from a finer one.
+        channels: Of each block.
+        norm_cfg: Normalisation layer.
+    """
+
+    def __init__(
+        self,
+        blocks: int,
+        two_before: int,
+        one_before: Sequence[tuple[int, int]],
+        channels: int,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        self.enter_two = Operation(nn.ReLU(), *conv_norm(two_before, channels, 1, norm_cfg), norm=2)
+        self.enter_one = nn.ModuleList(
+            Operation(
+                nn.ReLU(),
+                *conv_norm(width, channels, 3 if stride == 2 else 1, norm_cfg, stride=stride),
+                norm=2,
+            )
+            for width, stride in one_before
+        )
+        self.reads = nn.ModuleList(
+            StateReader(
+                [i for i, (_, s) in enumerate(pairs(blocks)) if s == state], channels, norm_cfg
+            )
+            for state in range(blocks + 1)
+        )
+
+    def forward(
+        self, weights: Tensor, edges: Tensor, two_before: Tensor, *one_before: Tensor
+    ) -> Tensor:
+        """Map the maps that the node reads to (N, blocks * channels, H, W).
+
+        Args:
+            weights: (pairs, options) Of the operations, each row summing to 1.
+            edges: (inputs,) Of the node's incoming edges.
+            two_before: Already at the node's size.
+            one_before: At the node's size, or twice that where the stride is 2.
+        """
+        count = len(one_before)
+        state = torch.cat([enter(x) for enter, x in zip(self.enter_one, one_before, strict=True)])
+        once = self.reads[TWO_BEFORE](self.enter_two(two_before), weights)
+        terms: list[list[Tensor]] = [[] for _ in once]
+        outputs = []
+        for read, shared in zip(self.reads[ONE_BEFORE:], once, strict=True):
+            # The readers of a state are the blocks behind it.
+            found = read(state, weights)
+            for block, term in zip(terms[-len(found) :], found, strict=True):
+                block.append(term)
+            state = sum_tensors([shared.repeat(count, 1, 1, 1), *terms[len(outputs)]])
+            parts = zip(edges, state.chunk(count), strict=True)
+            outputs.append(sum_tensors(weight * part for weight, part in parts))
+        return torch.cat(outputs, 1)
+
+
+@MODELS.register_module()
+class AutoDeepLabSupernet(BaseModule, Supernet):
+    """All networks of the Auto-DeepLab space: all paths, and all branches in every cell.
+
+    ``betas`` (edges,) weigh the edges of the trellis, by a softmax over the outgoing ones of each
+    node; ``alphas`` (pairs, options), shared by all cells, the operations of every possible
+    branch, one of which is not to be connected. Layer l at scale s has ``filters * 2**s`` channels
+    a block. Where there is no output two layers back at a node's scale, the nearest one is resized.
+
+    Args:
+        layers: Number of layers, at least 3.
+        filters: Of the supernet; the network that is found can have more.
+        blocks: Of the cell.
+        in_channels: Bands of the input.
+        stem_channels: Of the stem's three convolutions.
+        norm_cfg: Normalisation layer.
+        with_cp: Recompute the nodes' activations in backward to save memory.
+        init_cfg: Initialisation on top of torch's.
+
+    Attributes:
+        out_channels: Of the outputs, the nodes of the last layer, finest first.
+        strides: Of the outputs.
+    """
+
+    def __init__(
+        self,
+        layers: int = 12,
+        filters: int = 8,
+        blocks: int = 5,
+        in_channels: int = 4,
+        stem_channels: Sequence[int] = STEM_CHANNELS,
+        norm_cfg: dict = dict(type='BN', eps=1e-3),  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if filters < 1 or blocks < 1:
+            raise UserError(f'filters = {filters}, blocks = {blocks}: at least 1 each is needed')
+        self.edges = trellis(layers)
+        self.layers, self.blocks, self.filters = layers, blocks, filters
+        self.in_channels, self.stem_channels = in_channels, tuple(stem_channels)
+        self.norm_cfg, self.with_cp = norm_cfg, with_cp
+        self.betas = architecture_parameter(len(self.edges))
+        self.alphas = architecture_parameter(len(pairs(blocks)), len(OPTIONS))
+        self.stem = AutoDeepLabStem(in_channels, stem_channels, norm_cfg)
+        self._incoming: dict[Node, list[int]] = {}
+        self._outgoing: dict[Node, list[int]] = {}
+        for i, (source, target) in enumerate(self.edges):
+            self._incoming.setdefault(target, []).append(i)
+            self._outgoing.setdefault(source, []).append(i)
+        self.nodes = nn.ModuleDict()
+        for node in self._incoming:
+            sources = [self.edges[i][0] for i in self._incoming[node]]
+            two_before = self._nearest(node)
+            self.nodes[_key(node)] = SearchCell(
+                blocks,
+                stem_channels[1] if two_before is None else self._width(two_before),
+                [(self._width(source), 1 + (source.scale < node.scale)) for source in sources],
+                filters * 2**node.scale,
+                norm_cfg,
+            )
+        last = [node for node in self._incoming if node.layer == layers - 1]
+        self.out_channels = tuple(map(self._width, last))
+        self.strides = tuple(4 * 2**node.scale for node in last)
+        self.decisions = (
+            *(
+                Decision('outgoing', node, tuple(self.edges[i][1] for i in indices))
+                for node, indices in self._outgoing.items()
+            ),
+            *(Decision('operation', pair, OPTIONS) for pair in pairs(blocks)),
+        )
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        return {'betas': self.betas, 'alphas': self.alphas}
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the nodes of the last layer, finest first."""
+        require_bands(self, x)
+        size = x.shape[2:]
+        edges, weights = softmax_over(self._outgoing.values(), self.betas), self.alphas.softmax(1)
+        half, quarter = self.stem(x)
+        earlier, before = {None: half}, {STEM: quarter}
+        for layer in range(self.layers):
+            current = {}
+            for scale in range(min(layer + 2, NUM_SCALES)):
+                node = Node(layer, scale)
+                own = reduced(size, 4 * 2**scale)
+                maps = [resize(earlier[self._nearest(node)], own)]
+                for i in self._incoming[node]:
+                    source = self.edges[i][0]
+                    finer = source.scale < scale
+                    maps.append(before[source] if finer else resize(before[source], own))
+                arguments = (weights, edges[self._incoming[node]], *maps)
+                cell = self.nodes[_key(node)]
+                if self.with_cp and self.training:
+                    current[node] = recompute(cell, *arguments)
+                else:
+                    current[node] = cell(*arguments)
+            earlier, before = before, current
+        return tuple(before.values())
+
+    def probabilities(self) -> list[Tensor]:
+        betas = self.betas.detach()
+        edges = [betas[indices].softmax(0) for indices in self._outgoing.values()]
+        return [*edges, *self.alphas.detach().softmax(1)]
+
+    def decode(self, price: float = 0.0, table: CostTable | None = None) -> AutoDeepLabArchitecture:
+        name = f'autodeeplab_l{self.layers}'
+        return decode(self.layers, self.blocks, *self._scores(), name, price, table)
+
+    def decode_to(self, table: CostTable, target: float) -> AutoDeepLabArchitecture:
+        # All layers share the cell, so what prices lead to has wide gaps.
+        return nearer(
+            super().decode_to(table, target),
+            neighbours,
+            lambda network: score(network, *self._scores()),
+            lambda network: network_cost(network, table),
+            target,
+        )
+
+    def _scores(self) -> tuple[list[float], np.ndarray]:
+        """Logarithms of the weights of edges and of operations."""
+        edges = softmax_over(self._outgoing.values(), self.betas.detach().double()).log()
+        return edges.tolist(), self.alphas.detach().double().log_softmax(1).cpu().numpy()
+
+    def random_architecture(self, rng: np.random.Generator, name: str) -> AutoDeepLabArchitecture:
+        return random_architecture(self.layers, self.blocks, rng, name)
+
+    def expected_cost(self, table: CostTable) -> Tensor:
+        """See :func:`dnas_mmseg.spaces.autodeeplab.decoding.expected_cost`."""
+        edges = softmax_over(self._outgoing.values(), self.betas.double())
+        cells = self.alphas.double().softmax(1)
+        return expected_cost(self.layers, self.blocks, edges, cells, table)
+
+    def cost(self, architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
+        return network_cost(architecture, table)
+
+    def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+        return {
+            'space': 'autodeeplab',
+            'filters': self._network_filters(model),
+            'blocks': self.blocks,
+            'stem_channels': list(self._network_stem(model)),
+            'bands': self.in_channels,
+            'size': list(size),
+            'norm': norm_fact(self.norm_cfg),
+            'head': head_settings(model),
+        }
+
+    def cost_parts(
+        self, model: Mapping[str, Any], size: tuple[int, int]
+    ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
+        norm = norm_on_one_device(self.norm_cfg)
+        filters = self._network_filters(model)
+        widths = [filters * 2**scale for scale in range(NUM_SCALES)]
+        sizes = [reduced(size, 4 * 2**scale) for scale in range(NUM_SCALES)]
+        outputs: dict[int | str, tuple[int, ...]] = {
+            scale: (1, self.blocks * widths[scale], *sizes[scale]) for scale in range(NUM_SCALES)
+        }
+        stem = self._network_stem(model)
+        outputs['half'] = (1, stem[1], *reduced(size, 2))
+        outputs['stem'] = (1, stem[2], *sizes[0])
+        image = (1, self.in_channels, *size)
+        yield 'stem', AutoDeepLabStem(self.in_channels, stem, norm), (image,)
+        for two, one, scale, stride in entries():
+            given = (outputs[two], outputs[one])
+            start = sizes[scale - stride + 1]
+            entry = _At(CellEntry([shape[1] for shape in given], widths[scale], norm), start)
+            yield enter_part(two, one, scale, stride), entry, given
+        for scale, width in enumerate(widths):
+            for stride in (1, 2) if scale else (1,):
+                given = (1, width, *sizes[scale - stride + 1])
+                for name in (*CONVOLUTIONS, *PLAIN):
+                    branch = AddedTo(build_operation(name, width, stride, norm))
+                    yield (
+                        branch_part(scale, stride, name),
+                        branch,
+                        (given, (1, width, *sizes[scale])),
+                    )
+        for low in range(NUM_SCALES):
+            for last in range(NUM_SCALES):
+                given = (outputs[low], outputs[last])
+                head = head_on(model, [shape[1] for shape in given])
+                yield head_part(low, last), head, given
+
+    def _network_filters(self, model: Mapping[str, Any]) -> int:
+        """Of the network that is found: its config says it, else it is as wide as this."""
+        backbone = model['backbone']
+        return backbone.get('filters', 20) if backbone['type'] == 'AutoDeepLab' else self.filters
+
+    def _network_stem(self, model: Mapping[str, Any]) -> Sequence[int]:
+        """As :meth:`_network_filters`, of the stem."""
+        backbone = model['backbone']
+        is_network = backbone['type'] == 'AutoDeepLab'
+        return backbone.get('stem_channels', STEM_CHANNELS) if is_network else self.stem_channels
+
+    def _nearest(self, node: Node) -> Node | None:
+        """What is read of the layer before the last one; None: of the stem, at stride 2."""
+        if node.layer == 0:
+            return None
+        if node.layer == 1:
+            return STEM
+        return Node(node.layer - 2, min(node.scale, node.layer - 1))
+
+    def _width(self, node: Node) -> int:
+        """Channels of a node's output."""
+        if node == STEM:
+            return self.stem_channels[2]
+        return self.blocks * self.filters * 2**node.scale
+
+
+class _At(nn.Module):
+    """A cell's entry, with the size it leads to."""
+
+    def __init__(self, entry: CellEntry, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.entry, self.size = entry, size
+
+    def forward(self, two_before: Tensor, one_before: Tensor) -> list[Tensor]:
+        return self.entry(two_before, one_before, self.size)
+
+
+def _key(node: Node) -> str:
+    """A node's name among the modules."""
+    return f'l{node.layer}_s{node.scale}'

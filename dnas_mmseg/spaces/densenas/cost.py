@@ -1,0 +1,138 @@
+"""What networks of DenseNAS's space cost, and what they are expected to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnas_mmseg.cost.table import CostTable, expected_path_cost
+
+from .architecture import SKIP, DenseNASArchitecture
+from .graph import FAMILIES, FIRST, DenseSpace, walks
+
+
+def head_part(source: int, target: int, operation: str) -> str:
+    """Name of a head layer."""
+    return f'head/{source}/{target}/{operation}'
+
+
+def layer_part(block: int, operation: str) -> str:
+    """Name of a layer of a stack."""
+    return f'layer/{block}/{operation}'
+
+
+def decoder_part(left: Collection[int]) -> str:
+    """Name of the segmentor's head."""
+    return 'decoder/' + ','.join(map(str, left))
+
+
+def network_cost(
+    space: DenseSpace,
+    architecture: DenseNASArchitecture,
+    scales: tuple[int, ...],
+    table: CostTable,
+) -> float:
+    """Cost of a network."""
+    path = space.walk_of(architecture)
+    total, left = table['stem'], []
+    specs = architecture.blocks[len(FIRST[space.family]) :]
+    for i, (source, target, spec) in enumerate(zip(path, path[1:], specs, strict=False)):
+        total += table[head_part(source, target, spec.head)]
+        total += sum(table[layer_part(target, name)] for name in spec.stack if name != SKIP)
+        scale = space.blocks[source].scale
+        if scale in scales and space.blocks[target].scale > scale:
+            left.append(source)
+        if i == len(specs) - 1 and space.blocks[target].scale in scales:
+            left.append(target)
+    return float(total + table[decoder_part(left)])
+
+
+def expected_cost(
+    space: DenseSpace,
+    edge_weights: Tensor,
+    head_weights: Tensor,
+    layer_weights: Tensor,
+    scales: tuple[int, ...],
+    table: CostTable,
+) -> Tensor:
+    """Mean cost of the networks that the weights stand for, differentiable (section 3.4).
+
+    A path is as probable as the product of its edges' weights, each layer has one operation, drawn
+    by its weights.
+
+    Args:
+        space: The blocks.
+        edge_weights: (edges,) Summing to 1 over each block's outgoing ones.
+        head_weights: (inner edges, operations) Each row summing to 1.
+        layer_weights: (layers, operations) Each row summing to 1.
+        scales: Which the decoder reads.
+        table: The parts.
+    """
+    head_costs, layer_costs = (
+        torch.from_numpy(costs).to(edge_weights) for costs in costs_of_operations(space, table)
+    )
+    means = dict(zip(space.inner, (head_weights * head_costs).sum(1).unbind(), strict=True))
+    stacks = edge_weights.new_zeros(len(space.blocks)).index_add(
+        0,
+        torch.tensor(
+            [block for block, _ in space.layers], dtype=torch.long, device=edge_weights.device
+        ),
+        (layer_weights * layer_costs).sum(1),
+    )
+    weight = dict(zip(space.edges, edge_weights.unbind(), strict=True))
+    steps = walks(space, scales)
+    costs, weights = [], []
+    for before, after in steps:
+        edge = (before.block, after.block)
+        weights.append(weight[edge])
+        if after.block == space.end:
+            costs.append(table[decoder_part(after.left)])
+        else:
+            costs.append(means[edge] + stacks[after.block])
+    ends = list(dict.fromkeys(after for _, after in steps if after.block == space.end))
+    return table['stem'] + expected_path_cost(steps, weights, costs, ends)
+
+
+def costs_of_operations(
+    space: DenseSpace, table: CostTable | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of head layers, (inner edges, operations), and of stacks, (layers, operations)."""
+    heads, layers = FAMILIES[space.family]
+
+    def cost(part: str) -> float:
+        return 0.0 if table is None or part.endswith(SKIP) else table[part]
+
+    return (
+        np.array([[cost(head_part(*edge, name)) for name in heads] for edge in space.inner]),
+        np.array(
+            [[cost(layer_part(block, name)) for name in layers] for block, _ in space.layers]
+        ).reshape(-1, len(layers)),
+    )
+
+
+def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int, Tensor]]:
+    """With which probability paths leave each scale from each block, by scale and block.
+
+    Every path leaves every scale that it enters once, or ends there: each scale's sum to 1 where
+    all paths enter it.
+
+    Args:
+        space: The blocks.
+        edge_weights: (edges,) Summing to 1 over each block's outgoing ones.
+    """
+    weight = dict(zip(space.edges, edge_weights.unbind(), strict=True))
+    visits = {0: edge_weights.new_ones(())}
+    leaves: dict[int, dict[int, Tensor]] = {}
+    for block, spec in enumerate(space.blocks):
+        for index in space.outgoing[block]:
+            target = space.edges[index][1]
+            passing = visits[block] * weight[block, target]
+            if target == space.end or space.blocks[target].scale > spec.scale:
+                row = leaves.setdefault(spec.scale, {})
+                row[block] = row[block] + passing if block in row else passing
+            if target != space.end:
+                visits[target] = visits[target] + passing if target in visits else passing
+    return leaves

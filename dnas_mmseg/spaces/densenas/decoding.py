@@ -1,0 +1,158 @@
+"""What DenseNAS searches over, what its weights decode to, and what its networks cost.
+
+Source: Fang et al., CVPR 2020, section 3.
+
+A space is a row of routing blocks of growing widths. Each has a head layer for every block that can
+lead to it and a stack of layers; a path through the blocks is a network. A table's parts are
+``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``; and
+``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
+named by their index in the row.
+
+A decoder reads of each scale the block from which the path leaves it, so what it costs depends on
+several blocks of the path: a path is taken as a walk over :class:`Step`, which remembers them, and
+means and Viterbi over steps are exact. Without that memory it is the chained estimation of section
+3.4.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.spaces.trellis import best_path
+
+from .architecture import BlockSpec, DenseNASArchitecture
+from .cost import costs_of_operations, decoder_part
+from .graph import FAMILIES, FIRST, DenseSpace, Step, walks
+
+
+def decode(
+    space: DenseSpace,
+    edge_scores: Sequence[float],
+    head_scores: np.ndarray,
+    layer_scores: np.ndarray,
+    name: str,
+    final: int = 0,
+    scales: tuple[int, ...] = (),
+    price: float = 0.0,
+    table: CostTable | None = None,
+) -> DenseNASArchitecture:
+    """The network of the largest score, its cost at a price taken off.
+
+    Every layer takes its best operation; the path is the best one by the scores of its edges
+    (Viterbi), less what it costs with these.
+
+    Args:
+        space: The blocks.
+        edge_scores: Logarithms of the weights of ``space.edges``.
+        head_scores: (inner edges, operations) Logarithms of the head operations' weights.
+        layer_scores: (layers, operations) Of ``space.layers``.
+        name: Of the result.
+        final: Of the result: channels of the closing convolution.
+        scales: Which the decoder reads; counts only with a price.
+        price: What a unit of cost is worth.
+        table: Needed where there is a price.
+    """
+    head_costs, layer_costs = costs_of_operations(space, table)
+    heads = (np.asarray(head_scores) - price * head_costs).argmax(1)
+    layers = (np.asarray(layer_scores) - price * layer_costs).argmax(1)
+    score = dict(zip(space.edges, map(float, edge_scores), strict=True))
+    head_of = {edge: i for i, edge in enumerate(space.inner)}
+    rows: dict[int, list[int]] = {}
+    for row, (block, _) in enumerate(space.layers):
+        rows.setdefault(block, []).append(row)
+
+    def cost(after: Step, edge: tuple[int, int]) -> float:
+        if table is None:
+            return 0.0
+        if after.block == space.end:
+            return table[decoder_part(after.left)]
+        i = head_of[edge]
+        stack = rows.get(after.block, [])
+        return head_costs[i, heads[i]] + sum(layer_costs[row, layers[row]] for row in stack)
+
+    edges = []
+    for before, after in walks(space, scales if table is not None else ()):
+        edge = (before.block, after.block)
+        edges.append((before, after, score[edge] - price * cost(after, edge)))
+    ends = list(dict.fromkeys(after for _, after, _ in edges if after.block == space.end))
+    path = [step.block for step in best_path(edges, Step(0), ends)][:-1]
+    head_names, layer_names = FAMILIES[space.family]
+    return build(
+        space,
+        path,
+        [head_names[heads[head_of[edge]]] for edge in itertools.pairwise(path)],
+        [[layer_names[layers[row]] for row in rows.get(block, [])] for block in path[1:]],
+        name,
+        final,
+    )
+
+
+def build(
+    space: DenseSpace,
+    path: Sequence[int],
+    heads: Sequence[str],
+    stacks: Sequence[Sequence[str]],
+    name: str,
+    final: int = 0,
+) -> DenseNASArchitecture:
+    """The network of a path, with a head and a stack for each of its blocks but the first."""
+    first = space.blocks[path[0]].width
+    blocks = [BlockSpec(first, operation, (), 1) for operation in FIRST[space.family]]
+    for before, block, head, stack in zip(path, path[1:], heads, stacks, strict=False):
+        stride = 2 if space.blocks[block].scale > space.blocks[before].scale else 1
+        blocks.append(BlockSpec(space.blocks[block].width, head, tuple(stack), stride))
+    return DenseNASArchitecture(
+        name=name, level='cell', stem=first, blocks=tuple(blocks), final=final
+    )
+
+
+def score(
+    space: DenseSpace,
+    network: DenseNASArchitecture,
+    edge_scores: Sequence[float],
+    head_scores: np.ndarray,
+    layer_scores: np.ndarray,
+) -> float:
+    """The sum of what its edges and operations score."""
+    path = space.walk_of(network)
+    head_names, layer_names = FAMILIES[space.family]
+    total = sum(edge_scores[space.edges.index(e)] for e in itertools.pairwise((*path, space.end)))
+    specs = network.blocks[len(FIRST[space.family]) :]
+    for edge, spec in zip(itertools.pairwise(path), specs, strict=True):
+        total += head_scores[space.inner.index(edge), head_names.index(spec.head)]
+        for layer, name in enumerate(spec.stack):
+            total += layer_scores[space.layers.index((edge[1], layer)), layer_names.index(name)]
+    return total
+
+
+def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[DenseNASArchitecture]:
+    """All networks that differ in the operation of one layer."""
+    head_names, layer_names = FAMILIES[space.family]
+    for i in range(len(FIRST[space.family]), len(network.blocks)):
+        block = network.blocks[i]
+        others = [block._replace(head=name) for name in head_names if name != block.head]
+        for layer, old in enumerate(block.stack):
+            stacks = ((*block.stack[:layer], n, *block.stack[layer + 1 :]) for n in layer_names)
+            others += [block._replace(stack=stack) for stack in stacks if stack[layer] != old]
+        for other in others:
+            yield replace(network, blocks=(*network.blocks[:i], other, *network.blocks[i + 1 :]))
+
+
+def random_architecture(
+    space: DenseSpace, rng: np.random.Generator, name: str, final: int = 0
+) -> DenseNASArchitecture:
+    """A network drawn from the space: at every block an edge, in every layer an operation."""
+    path = [0]
+    while path[-1] != space.end:
+        following = space.outgoing[path[-1]]
+        path.append(space.edges[following[rng.integers(len(following))]][1])
+    path.pop()
+    head_names, layer_names = FAMILIES[space.family]
+    heads = rng.choice(head_names, len(path) - 1).tolist()
+    stacks = [rng.choice(layer_names, space.blocks[block].depth).tolist() for block in path[1:]]
+    return build(space, path, heads, stacks, name, final)

@@ -1,0 +1,196 @@
+"""What DenseNAS searches over: blocks in a row, each left for one of those behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from dnas_mmseg.spaces.architecture import ArchitectureError, Point
+
+from .architecture import BASIC, SKIP, DenseNASArchitecture
+
+_BOTTLENECKS = tuple(f'k{kernel}t{expansion}' for kernel in (3, 5, 7) for expansion in (3, 6))
+
+
+FAMILIES = {
+    'mbconv': (_BOTTLENECKS, (*_BOTTLENECKS, SKIP)),
+    'basic': ((BASIC,), (BASIC, SKIP)),
+}
+"""Of a type of blocks, the operations of head layers, and those of stacks."""
+
+
+FIRST = {'mbconv': ('k3t1',), 'basic': ()}
+"""What the first block, which is not searched, does behind the stem."""
+
+
+class Block(NamedTuple):
+    """A routing block: its channels, stage and scale (stride ``4 * 2**scale``), and stack."""
+
+    width: int
+    stage: int
+    scale: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class DenseSpace:
+    """The routing blocks and which can follow each other.
+
+    Attributes:
+        family: One of :data:`FAMILIES`.
+        blocks: In a row; the first one is the stem's.
+        edges: Indices of blocks, each block's incoming edges before its outgoing ones. Those that
+            end a path, from every block of the last stage, come last and lead to ``len(blocks)``.
+    """
+
+    family: str
+    blocks: tuple[Block, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    @property
+    def end(self) -> int:
+        """The target of edges that end a path."""
+        return len(self.blocks)
+
+    @cached_property
+    def inner(self) -> tuple[tuple[int, int], ...]:
+        """The edges between blocks, which have head layers."""
+        return tuple(edge for edge in self.edges if edge[1] != self.end)
+
+    @cached_property
+    def outgoing(self) -> dict[int, list[int]]:
+        """Indices of each block's outgoing edges."""
+        outgoing: dict[int, list[int]] = {}
+        for index, (source, _) in enumerate(self.edges):
+            outgoing.setdefault(source, []).append(index)
+        return outgoing
+
+    @cached_property
+    def layers(self) -> tuple[tuple[int, int], ...]:
+        """(block, index from 0) of every layer of the stacks."""
+        return tuple((i, layer) for i, b in enumerate(self.blocks) for layer in range(b.depth))
+
+    def place(self, block: int) -> Point:
+        """(width, scale) of a block, as architectures name it."""
+        return self.blocks[block].width, self.blocks[block].scale
+
+    def walk_of(self, architecture: DenseNASArchitecture) -> list[int]:
+        """The blocks of a network, from the first on.
+
+        Raises:
+            ArchitectureError: It is not of this space.
+        """
+        index = {self.place(i): i for i in range(len(self.blocks))}
+        places = [self.place(0), *(target for _, target in architecture.graph)]
+        unknown = [place for place in places if place not in index]
+        if unknown:
+            raise ArchitectureError(
+                f"architecture '{architecture.name}': block of width {unknown[0][0]} at stride "
+                f'{4 * 2 ** unknown[0][1]:g} is not in this space'
+            )
+        return [index[place] for place in places]
+
+
+def dense_space(
+    family: str,
+    widths: Sequence[Sequence[int]],
+    strides: Sequence[int],
+    depths: Sequence[int],
+    window: int,
+) -> DenseSpace:
+    """Lay out a space.
+
+    A block can lead to those within the next ``window`` blocks that are of its stage or the next
+    one, at its stride or twice that.
+
+    Args:
+        family: One of :data:`FAMILIES`.
+        widths: Of the blocks, by stage; the first stage is the stem's single block.
+        strides: Of each stage; the first one has 2.
+        depths: Layers in the stack of each stage's blocks.
+        window: See above.
+
+    Raises:
+        ArchitectureError: Says which entry cannot be.
+    """
+
+    def fail(message: str) -> None:
+        raise ArchitectureError(f'search space: {message}')
+
+    if family not in FAMILIES:
+        fail(f"block '{family}' is unknown; there are {', '.join(FAMILIES)}")
+    if not len(widths) == len(strides) == len(depths) or len(widths) < 2:
+        fail(
+            f'widths, strides and depths are given for {len(widths)}, {len(strides)} and '
+            f'{len(depths)} stages; at least 2 are needed, and each needs all three'
+        )
+    if len(widths[0]) != 1 or strides[0] != 2 or depths[0] != 0:
+        fail(
+            f'the first stage is the stem: widths[0] = {list(widths[0])}, strides[0] = '
+            f'{strides[0]}, depths[0] = {depths[0]}; one width, stride 2 and depth 0 are needed'
+        )
+    for stage, (row, stride, depth) in enumerate(zip(widths, strides, depths, strict=True)):
+        if not row or min(row) < 1 or list(row) != sorted(set(row)):
+            fail(f'widths[{stage}] = {list(row)}: one or more growing numbers are needed')
+        if stage and stride / strides[stage - 1] not in (1, 2):
+            fail(
+                f'strides[{stage}] = {stride} after {strides[stage - 1]}: the same or twice that '
+                'is needed'
+            )
+        if depth < 0:
+            fail(f'depths[{stage}] = {depth}: at least 0 is needed')
+    if window < 1:
+        fail(f'window = {window}: at least 1 is needed')
+    blocks = tuple(
+        Block(width, stage, int(stride).bit_length() - 3, depth)
+        for stage, (row, stride, depth) in enumerate(zip(widths, strides, depths, strict=True))
+        for width in row
+    )
+    places = [(block.width, block.scale) for block in blocks]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            fail(
+                f'widths[{blocks[i].stage}] has {place[0]}, which an earlier stage at stride '
+                f'{4 * 2 ** place[1]:g} has, too; blocks are told apart by width and stride'
+            )
+    edges = [
+        (i, j)
+        for j in range(1, len(blocks))
+        for i in range(max(0, j - window), j)
+        if blocks[j].stage - blocks[i].stage <= 1
+    ]
+    ends = [(i, len(blocks)) for i, b in enumerate(blocks) if b.stage == len(widths) - 1]
+    return DenseSpace(family, blocks, (*edges, *ends))
+
+
+class Step(NamedTuple):
+    """Where a path is, and from which blocks it has left the scales that the decoder reads."""
+
+    block: int
+    left: tuple[int, ...] = ()
+
+
+@lru_cache(maxsize=16)
+def walks(space: DenseSpace, scales: tuple[int, ...]) -> tuple[tuple[Step, Step], ...]:
+    """The edges with steps for blocks; the last ones lead to steps at ``space.end``.
+
+    Args:
+        space: The blocks.
+        scales: Which the decoder reads.
+    """
+    found: list[tuple[Step, Step]] = []
+    at: dict[int, list[Step]] = {0: [Step(0)]}
+    for block in range(len(space.blocks)):
+        for step in at[block]:
+            for index in space.outgoing[block]:
+                target = space.edges[index][1]
+                scale = space.blocks[block].scale
+                leaves = target == space.end or space.blocks[target].scale > scale
+                left = (*step.left, block) if leaves and scale in scales else step.left
+                after = Step(target, left)
+                found.append((step, after))
+                if after not in at.setdefault(target, []):
+                    at[target].append(after)
+    return tuple(found)

@@ -1,0 +1,198 @@
+"""DenseNAS's searched networks as a backbone (Fang et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import require_bands
+from dnas_mmseg.models.layers.operation import Operation, conv_norm
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.registry import load_architecture
+
+from .architecture import BASIC, SKIP, kernel_and_expansion
+
+
+class InvertedBottleneck(nn.Module):
+    """Expand by 1x1, depthwise convolution, project by 1x1; added to the input where shapes agree.
+
+    Args:
+        in_channels, out_channels: Of the block.
+        operation: ``k5t6``: kernel 5, 6 times the channels inside; ``t1`` expands nothing.
+        stride: Of the depthwise convolution.
+        dilation: The same.
+        norm_cfg: Normalisation layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        operation: str,
+        stride: int,
+        dilation: int,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        kernel_size, expansion = kernel_and_expansion(operation)
+        inside = expansion * in_channels
+        layers = []
+        if expansion > 1:
+            layers.append(Operation(*conv_norm(in_channels, inside, 1, norm_cfg), _relu(), norm=1))
+        padding = dilation * (kernel_size // 2)
+        depthwise = nn.Conv2d(
+            inside, inside, kernel_size, stride, padding, dilation, groups=inside, bias=False
+        )
+        _, norm = conv_norm(1, inside, 1, norm_cfg)
+        layers.append(Operation(depthwise, norm, _relu(), norm=1))
+        layers.append(Operation(*conv_norm(inside, out_channels, 1, norm_cfg), norm=1))
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layers(x)
+        return x + out if self.residual else out
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, added to the input, which a 1x1 fits where shapes differ; ReLU.
+
+    Args:
+        in_channels, out_channels: Of the block.
+        stride: Of the first convolution.
+        dilation: Of both.
+        norm_cfg: Normalisation layer.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, dilation: int, norm_cfg: dict
+    ) -> None:
+        super().__init__()
+        first = conv_norm(in_channels, out_channels, 3, norm_cfg, stride=stride, dilation=dilation)
+        second = conv_norm(out_channels, out_channels, 3, norm_cfg, dilation=dilation)
+        self.layers = nn.Sequential(
+            Operation(*first, nn.ReLU(inplace=True), norm=1), Operation(*second, norm=1)
+        )
+        self.fit = None
+        if stride != 1 or in_channels != out_channels:
+            fit = conv_norm(in_channels, out_channels, 1, norm_cfg, stride=stride)
+            self.fit = Operation(*fit, norm=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.layers(x) + (x if self.fit is None else self.fit(x)))
+
+
+def build_layer(
+    operation: str,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    dilation: int,
+    norm_cfg: dict,
+) -> nn.Module:
+    """A layer of a block by its name."""
+    if operation == SKIP:
+        return nn.Identity()
+    if operation == BASIC:
+        return BasicBlock(in_channels, out_channels, stride, dilation, norm_cfg)
+    return InvertedBottleneck(in_channels, out_channels, operation, stride, dilation, norm_cfg)
+
+
+def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+    """A 3x3 convolution to stride 2."""
+    return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg, stride=2), _relu())
+
+
+@MODELS.register_module()
+class DenseNAS(BaseModule):
+    """A network of the DenseNAS space, of MobileNetV2-type or ResNet-type blocks.
+
+    Args:
+        architecture: Published name (``densenas_a``, ``_b``, ``_c``), JSON path, document or value.
+        in_channels: Bands of the input.
+        output_stride: 8, 16 or 32; strides beyond it become dilation.
+        out_indices: Which stages to give, of those at strides 2, 4, 8, 16, 32 (before dilation),
+            counted from 0; each ends before the next finer-to-coarser step.
+        with_final: Append the closing 1x1 convolution that classifiers have to the last stage.
+        norm_cfg: Normalisation layer.
+        init_cfg: Initialisation on top of torch's.
+
+    Attributes:
+        out_channels: Of the outputs, finest first.
+        strides: Of the outputs, finest first.
+
+    Raises:
+        ArchitectureError: The architecture is of another space.
+        UserError: An output stride or a stage that there is not.
+    """
+
+    def __init__(
+        self,
+        architecture: str | os.PathLike | Mapping | Architecture,
+        in_channels: int = 4,
+        output_stride: int = 32,
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        with_final: bool = False,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        architecture = load_architecture(architecture)
+        architecture.require('densenas', 'cell', by='backbone DenseNAS')
+        if output_stride not in (8, 16, 32):
+            raise UserError(f'output_stride = {output_stride}: 8, 16 or 32 are possible')
+        self.architecture, self.in_channels = architecture, in_channels
+        width, stride, dilation = architecture.stem, 2, 1
+        stages: list[list[nn.Module]] = [[build_stem(in_channels, width, norm_cfg)]]
+        widths, strides = [width], [stride]
+        for block in architecture.pruned().blocks:
+            step = block.stride
+            if step == 2:
+                stages.append([])
+                widths.append(block.width)
+                if stride == output_stride:  # the resolution stays, what follows looks further
+                    step, dilation = 1, 2 * dilation
+                else:
+                    stride *= 2
+                strides.append(stride)
+            for i, operation in enumerate((block.head, *block.stack)):
+                stages[-1].append(
+                    build_layer(operation, width, block.width, 1 if i else step, dilation, norm_cfg)
+                )
+                width = block.width
+            widths[-1] = width
+        if with_final:
+            if not architecture.final:
+                raise UserError(f'with_final: {architecture.name} has no closing convolution')
+            final = conv_norm(width, architecture.final, 1, norm_cfg)
+            stages[-1].append(Operation(*final, _relu(), norm=1))
+            widths[-1] = architecture.final
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+        if not all(0 <= i < len(stages) for i in out_indices) or not out_indices:
+            raise UserError(
+                f'out_indices = {tuple(out_indices)}: {architecture.name} has stages 0 to '
+                f'{len(stages) - 1}'
+            )
+        self.out_indices = tuple(sorted(out_indices))
+        self.out_channels = tuple(widths[i] for i in self.out_indices)
+        self.strides = tuple(strides[i] for i in self.out_indices)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the stages asked for, finest first."""
+        require_bands(self, x)
+        outputs = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)
+
+
+def _relu() -> nn.Module:
+    return nn.ReLU6(inplace=True)

@@ -1,0 +1,381 @@
+"""The supernet of DenseNAS (Fang et al., CVPR 2020, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.cost.parts import head_on, head_settings
+from dnas_mmseg.cost.table import CostTable, nearer
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import require_bands
+from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
+from dnas_mmseg.models.layers.recompute import recompute
+from dnas_mmseg.spaces.decisions import Decision
+from dnas_mmseg.spaces.supernet import (
+    Supernet,
+    architecture_parameter,
+    norm_fact,
+    norm_on_one_device,
+    softmax_over,
+)
+
+from .architecture import SKIP, DenseNASArchitecture
+from .cost import decoder_part, expected_cost, head_part, layer_part, leave_weights, network_cost
+from .decoding import decode, neighbours, random_architecture, score
+from .graph import FAMILIES, FIRST, dense_space, walks
+from .network import build_layer, build_stem
+
+
+class MixedLayer(nn.ModuleDict):
+    """A layer with all its operations, of which a few take part in a step.
+
+    Args:
+        operations: By name.
+
+    Attributes:
+        active: Which take part; with one its output counts as it is, several are weighted by a
+            softmax over them alone.
+    """
+
+    def __init__(self, operations: Mapping[str, nn.Module]) -> None:
+        super().__init__(operations)
+        self.active: tuple[int, ...] = (0,)
+
+    def forward(self, x: Tensor, scores: Tensor) -> Tensor:
+        """Map (N, C, H, W) by the active operations; ``scores`` (operations,) are their logits."""
+        operations = list(self.values())
+        if len(self.active) == 1:
+            return operations[self.active[0]](x)
+        weights = scores[list(self.active)].softmax(0)
+        return sum_tensors(
+            weight * operations[i](x) for weight, i in zip(weights, self.active, strict=True)
+        )
+
+
+@MODELS.register_module()
+class DenseNASSupernet(BaseModule, Supernet):
+    """All networks of a DenseNAS space: every block reads all blocks that can lead to it.
+
+    ``betas`` (edges,) weigh the edges by a softmax over the outgoing ones of each block,
+    ``head_alphas`` (inner edges, operations) and ``layer_alphas`` (layers, operations) the
+    operations. All blocks are always there; of each layer's operations one takes part in a weight
+    step, two in an architecture step (:meth:`sample`). Normalisations have no affine part, so that
+    scales cannot stand in for the weights.
+
+    A classifier's space ends in a closing 1x1 convolution that reads the blocks of the last stage,
+    each by the probability that the path ends there. For segmentation it ends in a feature pyramid
+    in the same way: at every stride, 1x1 convolutions read the blocks from which the path can leave
+    that stride, each by the probability that it does, which sum to 1. So what a decoder gets is the
+    mean of what the networks would give it, and gradients tell the paths at all strides apart. The
+    network that is found gives the blocks themselves; their widths are what decoders adapt to.
+
+    Args:
+        block: ``'mbconv'`` (inverted bottlenecks) or ``'basic'`` (residual blocks).
+        widths: Of the blocks, by stage; the first stage is the stem's.
+        strides: Of each stage.
+        depths: Layers behind the head layer, of each stage's blocks.
+        window: A block leads to at most so many following ones.
+        temperature: Of every softmax.
+        final: Channels of a closing 1x1 convolution, for classifiers: the only output then.
+        in_channels: Bands of the input.
+        out_indices: Which strides to give, of 2, 4, 8, 16, 32 counted from 0, without ``final``.
+        norm_cfg: Normalisation layer.
+        with_cp: Recompute the layers' activations in backward to save memory.
+        init_cfg: Initialisation on top of torch's.
+
+    Attributes:
+        space: The blocks and edges.
+        out_channels: Of the outputs, finest first: the widest block that leaves each stride.
+        strides: Of the outputs.
+
+    Raises:
+        ArchitectureError: The space cannot be; the message says which entry is wrong.
+    """
+
+    def __init__(
+        self,
+        block: Literal['mbconv', 'basic'] = 'mbconv',
+        widths: Sequence[Sequence[int]] = (
+            (16,), (24,), (32, 40, 48), (56, 64, 72), (96, 112, 128), (160, 176, 192),
+            (320, 352, 384),
+        ),
+        strides: Sequence[int] = (2, 4, 8, 16, 16, 32, 32),
+        depths: Sequence[int] = (0, 3, 3, 3, 3, 3, 0),
+        window: int = 4,
+        temperature: float = 1.0,
+        final: int | None = None,
+        in_channels: int = 4,
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(init_cfg)
+        self.space = space = dense_space(block, widths, strides, depths, window)
+        if temperature <= 0:
+            raise UserError(f'temperature = {temperature}: a positive one is needed')
+        self.temperature, self.final, self.in_channels = temperature, final, in_channels
+        self.norm_cfg, self.with_cp = norm_cfg, with_cp
+        norm = {**norm_cfg, 'affine': False}
+        blocks = space.blocks
+        self.stem = nn.Sequential(build_stem(in_channels, blocks[0].width, norm))
+        for operation in FIRST[block]:
+            width = blocks[0].width
+            self.stem.append(build_layer(operation, width, width, 1, 1, norm))
+        head_names, layer_names = FAMILIES[block]
+        self.heads = nn.ModuleList(
+            MixedLayer(
+                {
+                    name: build_layer(
+                        name, blocks[i].width, blocks[j].width,
+                        2 ** (blocks[j].scale - blocks[i].scale), 1, norm,
+                    )
+                    for name in head_names
+                }
+            )
+            for i, j in space.inner
+        )  # fmt: skip
+        self.layers = nn.ModuleList(
+            MixedLayer(
+                {
+                    name: build_layer(name, blocks[i].width, blocks[i].width, 1, 1, norm)
+                    for name in layer_names
+                }
+            )
+            for i, _ in space.layers
+        )
+        self.betas = architecture_parameter(len(space.edges))
+        self.head_alphas = architecture_parameter(len(space.inner), len(head_names))
+        self.layer_alphas = architecture_parameter(len(space.layers), len(layer_names))
+
+        scales = sorted({b.scale for b in blocks})
+        last = blocks[-1].scale
+        self.scales = (last,) if final else tuple(sorted({index - 1 for index in out_indices}))
+        if not self.scales or not set(self.scales) <= set(scales):
+            raise UserError(
+                f'out_indices = {tuple(out_indices)}: this space has {len(scales)} strides, '
+                f'0 to {len(scales) - 1}'
+            )
+        leaves = leave_weights(space, self.betas)
+        self.laterals = nn.ModuleDict()
+        widest = {scale: max(blocks[i].width for i in leaves[scale]) for scale in self.scales}
+        self.out_channels = (final,) if final else tuple(widest[scale] for scale in self.scales)
+        self.strides = tuple(4 * 2**scale for scale in self.scales)
+        for scale, channels in zip(self.scales, self.out_channels, strict=True):
+            for i in leaves[scale]:
+                convolution = conv_norm(blocks[i].width, channels, 1, norm)
+                self.laterals[f'{scale}_{i}'] = Operation(*convolution, nn.ReLU6(), norm=1)
+        self._heads_into: dict[int, list[int]] = {}
+        for index, (_, target) in enumerate(space.inner):
+            self._heads_into.setdefault(target, []).append(index)
+        self._layers_of: dict[int, list[int]] = {}
+        for index, (owner, _) in enumerate(space.layers):
+            self._layers_of.setdefault(owner, []).append(index)
+        self.decisions = tuple(decision for decision, _ in self._decided())
+        self._before: list[Tensor] = []
+        self._choose(*(p.argmax(1, keepdim=True).numpy() for p in self._operation_weights()))
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        return {
+            'betas': self.betas,
+            'head_alphas': self.head_alphas,
+            'layer_alphas': self.layer_alphas,
+        }
+
+    def sample(
+        self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
+    ) -> None:
+        """Draw the operations of the next step: one a layer for weights, two for the architecture.
+
+        Evenly until architecture steps have begun, then by their probabilities; two are drawn one
+        after another.
+        """
+        count = 1 if step == 'weights' else 2
+        chosen = []
+        for weights in self._operation_weights():
+            p = weights.cpu().numpy() if searching else np.ones(weights.shape)
+            # The largest of perturbed logarithms are a draw without replacement (Gumbel).
+            keys = np.log(p) + rng.gumbel(size=p.shape)
+            chosen.append(np.sort(np.argsort(-keys, axis=1, kind='stable')[:, :count], axis=1))
+        self._choose(*chosen)
+        self._before = [a.detach().clone() for a in (self.head_alphas, self.layer_alphas)]
+
+    @torch.no_grad()
+    def stepped(self) -> None:
+        """Keep the probability of what did not take part in the architecture step as it was.
+
+        Operations that were not drawn keep their parameters, which momentum and weight decay would
+        have moved; those that were are shifted together, so that the sum of their exponentials is
+        what it was.
+        """
+        for layers, alphas, before in zip(
+            (self.heads, self.layers), (self.head_alphas, self.layer_alphas), self._before,
+            strict=True,
+        ):  # fmt: skip
+            drawn = torch.zeros_like(alphas, dtype=torch.bool)
+            for row, layer in enumerate(layers):
+                drawn[row, list(layer.active)] = True
+            scaled, scaled_before = alphas / self.temperature, before / self.temperature
+            new = scaled.masked_fill(~drawn, -torch.inf).logsumexp(1, keepdim=True)
+            old = scaled_before.masked_fill(~drawn, -torch.inf).logsumexp(1, keepdim=True)
+            alphas.copy_(torch.where(drawn, alphas + self.temperature * (old - new), before))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the pyramid, finest first, or the closing map."""
+        require_bands(self, x)
+        weights = self._edge_weights(self.betas)
+        weight = dict(zip(self.space.edges, weights.unbind(), strict=True))
+        maps = {0: self.stem(x.contiguous(memory_format=torch.channels_last))}
+        for block in range(1, len(self.space.blocks)):
+            maps[block] = sum_tensors(
+                weight[self.space.inner[i]]
+                * self._run(self.heads[i], maps[self.space.inner[i][0]], self.head_alphas[i])
+                for i in self._heads_into[block]
+            )
+            for i in self._layers_of.get(block, ()):
+                maps[block] = self._run(self.layers[i], maps[block], self.layer_alphas[i])
+        leaves = leave_weights(self.space, weights)
+        return tuple(
+            sum_tensors(
+                share * self.laterals[f'{scale}_{i}'](maps[i]) for i, share in leaves[scale].items()
+            )
+            for scale in self.scales
+        )
+
+    def probabilities(self) -> list[Tensor]:
+        return [p.detach() for _, p in self._decided()]
+
+    def decode(self, price: float = 0.0, table: CostTable | None = None) -> DenseNASArchitecture:
+        final = self.final or 0
+        return decode(self.space, *self._scores(), 'densenas', final, self.scales, price, table)
+
+    def decode_to(self, table: CostTable, target: float) -> DenseNASArchitecture:
+        return nearer(
+            super().decode_to(table, target),
+            partial(neighbours, self.space),
+            lambda network: score(self.space, network, *self._scores()),
+            lambda network: self.cost(network, table),
+            target,
+        )
+
+    def _scores(self) -> tuple[list[float], np.ndarray, np.ndarray]:
+        """Logarithms of the weights of edges, of head layers and of stacks."""
+        edges = self._edge_weights(self.betas.detach().double()).log()
+        heads, layers = (p.double().log().cpu().numpy() for p in self._operation_weights())
+        return edges.tolist(), heads, layers
+
+    def random_architecture(self, rng: np.random.Generator, name: str) -> DenseNASArchitecture:
+        return random_architecture(self.space, rng, name, self.final or 0)
+
+    def expected_cost(self, table: CostTable) -> Tensor:
+        """See :func:`dnas_mmseg.spaces.densenas.decoding.expected_cost`."""
+        heads, layers = (
+            (alphas.double() / self.temperature).softmax(1)
+            for alphas in (self.head_alphas, self.layer_alphas)
+        )
+        edges = self._edge_weights(self.betas.double())
+        return expected_cost(self.space, edges, heads, layers, self.scales, table)
+
+    def cost(self, architecture: DenseNASArchitecture, table: CostTable) -> float:
+        return network_cost(self.space, architecture, self.scales, table)
+
+    def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+        return {
+            'space': 'densenas',
+            'block': self.space.family,
+            'blocks': [list(block) for block in self.space.blocks],
+            'output_stride': self._output_stride(model),
+            'bands': self.in_channels,
+            'size': list(size),
+            'norm': norm_fact(self.norm_cfg),
+            'head': head_settings(model),
+        }
+
+    def cost_parts(
+        self, model: Mapping[str, Any], size: tuple[int, int]
+    ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
+        norm = norm_on_one_device(self.norm_cfg)
+        output_stride = self._output_stride(model)
+        blocks = self.space.blocks
+
+        def stride_of(block: int) -> int:
+            return min(round(4 * 2 ** blocks[block].scale), output_stride)
+
+        def shape(block: int) -> tuple[int, ...]:
+            sides = (-(-side // stride_of(block)) for side in size)
+            return (1, blocks[block].width, *sides)
+
+        def layer(operation: str, source: int, target: int) -> nn.Module:
+            widths = blocks[source].width, blocks[target].width
+            stride = stride_of(target) // stride_of(source)
+            dilation = max(1, round(4 * 2 ** blocks[target].scale) // output_stride)
+            return build_layer(operation, *widths, stride, dilation, norm)
+
+        width = blocks[0].width
+        stem = nn.Sequential(
+            build_stem(self.in_channels, width, norm),
+            *(layer(operation, 0, 0) for operation in FIRST[self.space.family]),
+        )
+        yield 'stem', stem, ((1, self.in_channels, *size),)
+        head_names, layer_names = FAMILIES[self.space.family]
+        for i, j in self.space.inner:
+            for name in head_names:
+                yield head_part(i, j, name), layer(name, i, j), (shape(i),)
+        for block in dict.fromkeys(owner for owner, _ in self.space.layers):
+            for name in layer_names:
+                if name != SKIP:
+                    yield layer_part(block, name), layer(name, block, block), (shape(block),)
+        steps = walks(self.space, self.scales)
+        for left in dict.fromkeys(b.left for _, b in steps if b.block == self.space.end):
+            shapes = tuple(shape(block) for block in left)
+            yield decoder_part(left), head_on(model, [s[1] for s in shapes]), shapes
+
+    @staticmethod
+    def _output_stride(model: Mapping[str, Any]) -> int:
+        return model['backbone'].get('output_stride', 32)
+
+    def _run(self, layer: MixedLayer, x: Tensor, scores: Tensor) -> Tensor:
+        if self.with_cp and self.training:
+            return recompute(layer, x, scores / self.temperature)
+        return layer(x, scores / self.temperature)
+
+    def _choose(self, heads: np.ndarray, layers: np.ndarray) -> None:
+        for modules, rows in ((self.heads, heads), (self.layers, layers)):
+            for module, row in zip(modules, rows.tolist(), strict=True):
+                module.active = tuple(row)
+
+    def _edge_weights(self, betas: Tensor) -> Tensor:
+        """Of every edge, (edges,), summing to 1 over each block's outgoing ones."""
+        return softmax_over(self.space.outgoing.values(), betas / self.temperature)
+
+    def _operation_weights(self) -> tuple[Tensor, Tensor]:
+        return tuple(
+            (alphas.detach() / self.temperature).softmax(1)
+            for alphas in (self.head_alphas, self.layer_alphas)
+        )
+
+    def _decided(self) -> Iterator[tuple[Decision, Tensor]]:
+        """What is open, with the probabilities; what has one option only is not."""
+        space = self.space
+        edges = self._edge_weights(self.betas.detach())
+        heads, layers = self._operation_weights()
+        head_names, layer_names = FAMILIES[space.family]
+        for block, indices in space.outgoing.items():
+            if len(indices) > 1:
+                targets = (space.edges[i][1] for i in indices)
+                options = (space.place(j) if j != space.end else 'end' for j in targets)
+                yield Decision('outgoing', space.place(block), tuple(options)), edges[indices]
+        if len(head_names) > 1:
+            for (i, j), p in zip(space.inner, heads, strict=True):
+                place = (*space.place(i), *space.place(j))
+                yield Decision('operation', place, head_names), p
+        for (block, layer), p in zip(space.layers, layers, strict=True):
+            yield Decision('operation', (*space.place(block), layer + 1), layer_names), p

@@ -1,0 +1,272 @@
+"""Architectures of the DNAS space: a lattice of layers and scales (paper, section 3)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, ClassVar, NamedTuple
+
+from dnas_mmseg.spaces.architecture import LEVELS, Architecture, Edge, Point
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+
+OPERATIONS = (
+    'conv1x1',
+    'conv3x3',
+    'conv3x3_dil3',
+    'conv3x3_dil12',
+    'sep_conv_3x3',
+    'sep_conv_5x5',
+    'sep_conv_7x7',
+    'avg_pool_3x3',
+    'max_pool_3x3',
+    'global_average_pool',
+)
+"""The operations a cell chooses from, in the order of the architecture parameters' last axis."""
+
+
+class NodeSpec(NamedTuple):
+    """A node with what feeds it: every input passes through a cell of its own.
+
+    ``operations`` are shared by all of the node's cells; their weights are not.
+    """
+
+    node: Node
+    inputs: tuple[Node, ...] = ()
+    operations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DNASArchitecture(Architecture):
+    """A network of the DNAS space.
+
+    Attributes:
+        layers: Number of layers.
+        path: The core path, one scale per layer; needed at level ``'path'``, may be empty later.
+        nodes: The nodes in order of execution; empty at level ``'path'``.
+    """
+
+    space: ClassVar[str] = 'dnas'
+
+    layers: int
+    path: tuple[int, ...] = ()
+    nodes: tuple[NodeSpec, ...] = ()
+
+    @property
+    def edges(self) -> tuple[tuple[Node, Node], ...]:
+        """All (source, target) pairs in order of execution."""
+        return tuple((source, spec.node) for spec in self.nodes for source in spec.inputs)
+
+    @property
+    def graph(self) -> tuple[Edge, ...]:
+        if self.level == 'path':
+            return tuple(itertools.pairwise([STEM, *map(Node, range(self.layers), self.path)]))
+        return self.edges
+
+    @property
+    def chosen(self) -> dict[Point, tuple[str, ...]]:
+        return {spec.node: spec.operations for spec in self.nodes}
+
+    @property
+    def summary(self) -> dict[str, str]:
+        counts = {'nodes': len(self.nodes), 'edges': len(self.edges)}
+        path = {'path': '-'.join(map(str, self.path))} if self.path else {}
+        return {**path, **{key: str(count) for key, count in counts.items() if count}}
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        return ('node', 'inputs', 'operations'), [
+            (str(node), ', '.join(map(str, inputs)), ', '.join(operations))
+            for node, inputs, operations in self.nodes
+        ]
+
+    @property
+    def fed(self) -> frozenset[Node]:
+        """Nodes that data from the stem reaches, the stem included."""
+        return _closure([STEM], self.edges)
+
+    @property
+    def used(self) -> frozenset[Node]:
+        """Nodes from which the last layer is reached, its own nodes included."""
+        last = [spec.node for spec in self.nodes if spec.node.layer == self.layers - 1]
+        return _closure(last, [(target, source) for source, target in self.edges])
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """Live nodes of the last layer, finest first."""
+        fed = self.fed
+        return tuple(
+            sorted(
+                spec.node
+                for spec in self.nodes
+                if spec.node.layer == self.layers - 1 and spec.node in fed
+            )
+        )
+
+    def pruned(self) -> DNASArchitecture:
+        """Only nodes and edges that lie on a way from the stem to the last layer."""
+        fed, live = self.fed, self.fed & self.used
+        nodes = tuple(
+            spec._replace(inputs=tuple(s for s in spec.inputs if s in fed))
+            for spec in self.nodes
+            if spec.node in live
+        )
+        return replace(self, nodes=nodes)
+
+    def united(self, other: DNASArchitecture) -> DNASArchitecture:
+        """All nodes and edges of two networks of level ``'connection'`` with one core path."""
+        inputs = {spec.node: set(spec.inputs) for spec in self.nodes}
+        for spec in other.nodes:
+            inputs.setdefault(spec.node, set()).update(spec.inputs)
+        nodes = tuple(NodeSpec(node, tuple(sorted(inputs[node]))) for node in sorted(inputs))
+        return replace(self, nodes=nodes)
+
+    def at_level(self, level: str) -> DNASArchitecture:
+        if level not in LEVELS or LEVELS.index(level) > LEVELS.index(self.level):
+            self._fail(f"is of level '{self.level}'; '{level}' is not decided in it")
+        if level == 'path' and not self.path:
+            self._fail('tells no core path')
+        nodes = {
+            'path': (),
+            'connection': tuple(spec._replace(operations=()) for spec in self.nodes),
+            'cell': self.nodes,
+        }
+        return replace(self, level=level, nodes=nodes[level])
+
+    @classmethod
+    def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            'layers': int(document['layers']),
+            'path': tuple(int(scale) for scale in document.get('path', ())),
+            'nodes': tuple(
+                NodeSpec(
+                    _node(row['node']),
+                    tuple(_node(source) for source in row['inputs']),
+                    tuple(row.get('operations', ())),
+                )
+                for row in document.get('nodes', ())
+            ),
+        }
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            'layers': self.layers,
+            'path': list(self.path),
+            'nodes': [
+                {'node': list(node), 'inputs': [list(s) for s in inputs], 'operations': list(ops)}
+                for node, inputs, ops in self.nodes
+            ],
+        }
+
+    def _validate(self) -> None:
+        self._validate_path()
+        if self.level == 'path':
+            if self.nodes:
+                self._fail("level 'path' has decided no nodes yet, but some are listed")
+            return
+        self._validate_nodes()
+        self._validate_order()
+        self._validate_flow()
+        self._validate_operations()
+
+    def _validate_path(self) -> None:
+        if self.layers < 1:
+            self._fail(f'layers = {self.layers}, at least 1 is needed')
+        if not self.path and self.level != 'path':
+            return
+        if len(self.path) != self.layers:
+            self._fail(f'path has {len(self.path)} entries for {self.layers} layers')
+        previous = 0
+        for layer, scale in enumerate(self.path):
+            if not 0 <= scale < NUM_SCALES:
+                self._fail(f'path: scale {scale} of layer {layer} is not in 0..{NUM_SCALES - 1}')
+            if layer == 0 and scale != 0:
+                self._fail(f'path begins at scale {scale}; layer 0 has scale 0 only')
+            if abs(scale - previous) > 1:
+                self._fail(f'path jumps from scale {previous} to {scale} at layer {layer}')
+            previous = scale
+
+    def _validate_nodes(self) -> None:
+        if not self.nodes:
+            self._fail('no nodes are listed')
+        known = {STEM}
+        for node, inputs, _ in self.nodes:
+            if not (0 <= node.layer < self.layers and 0 <= node.scale < NUM_SCALES):
+                self._fail(
+                    f'node {node} lies outside the lattice of {self.layers} layers '
+                    f'and {NUM_SCALES} scales'
+                )
+            if node in known:
+                self._fail(f'node {node} is listed twice')
+            if len(set(inputs)) != len(inputs):
+                self._fail(f'node {node} lists an input twice')
+            known.add(node)
+        for source, target in self.edges:
+            if source not in known:
+                self._fail(f'edge {source} -> {target} starts at a node that is not listed')
+        for layer, (a, b) in enumerate(zip((0, *self.path), self.path, strict=False)):
+            source = Node(layer - 1, a) if layer else STEM
+            if (source, Node(layer, b)) not in self.edges:
+                self._fail(f'edge {source} -> {Node(layer, b)} of the core path is not listed')
+
+    def _validate_order(self) -> None:
+        """Cycles first: each contains an edge backwards, but the cycle says more."""
+        try:
+            TopologicalSorter({node: inputs for node, inputs, _ in self.nodes}).prepare()
+        except CycleError as error:
+            self._fail('cycle ' + ' -> '.join(str(Node(*node)) for node in error.args[1]))
+        for source, target in self.edges:
+            if source.layer >= target.layer:
+                self._fail(f'edge {source} -> {target} goes backwards or sideways in the layers')
+        if list(self.nodes) != sorted(self.nodes, key=lambda spec: spec.node):
+            object.__setattr__(self, 'nodes', tuple(sorted(self.nodes, key=lambda s: s.node)))
+
+    def _validate_flow(self) -> None:
+        if not self.outputs:
+            self._fail(
+                f'no path leads from the stem to a node of the last layer ({self.layers - 1})'
+            )
+        both_ways = [*self.edges, *((target, source) for source, target in self.edges)]
+        whole = _closure([STEM], both_ways)
+        apart = [str(spec.node) for spec in self.nodes if spec.node not in whole]
+        if apart:
+            self._fail(
+                'more than one network: nothing connects ' + ', '.join(apart) + ' with the stem; '
+                'a file holds one network'
+            )
+
+    def _validate_operations(self) -> None:
+        for node, inputs, operations in self.nodes:
+            for operation in operations:
+                if operation not in OPERATIONS:
+                    self._fail(
+                        f"operation '{operation}' of node {node} is unknown; "
+                        f'there are {", ".join(OPERATIONS)}'
+                    )
+            if len(set(operations)) != len(operations):
+                self._fail(f'node {node} lists an operation twice')
+            if self.level == 'cell' and inputs and not operations:
+                self._fail(f"node {node} has inputs but no operations; level 'cell' decides them")
+            if self.level == 'connection' and operations:
+                self._fail(f"node {node} has operations, which level 'connection' has not decided")
+
+
+def _node(pair: Any) -> Node:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise ValueError(f'a node is [layer, scale], not {pair!r}')
+    return Node(int(pair[0]), int(pair[1]))
+
+
+def _closure(start: Iterable[Node], edges: Iterable[tuple[Node, Node]]) -> frozenset[Node]:
+    """Everything that can be reached from ``start`` along ``edges``."""
+    following: dict[Node, list[Node]] = {}
+    for source, target in edges:
+        following.setdefault(source, []).append(target)
+    reached, frontier = set(start), list(start)
+    while frontier:
+        for node in following.get(frontier.pop(), ()):
+            if node not in reached:
+                reached.add(node)
+                frontier.append(node)
+    return frozenset(reached)

@@ -1,0 +1,201 @@
+"""What networks of the DNAS space cost, and what they are expected to while they are undecided.
+
+A table's parts are ``stem``, ``cell/<source scale>><target scale>/<operation>`` (one operation on
+one edge, added to its node's other terms), ``resize/<source scale>><target scale>`` and
+``head/<scales>`` (the head on outputs at these scales). A resizing counts for every edge, though
+edges between the same source and scale share it; it takes time, and no multiply-adds are counted.
+
+What a stage has not decided yet is counted at its mean: an edge is kept with probability 1/2, a
+node draws three of its operations evenly. So every stage aims at the cost of the final network, and
+leaves to the next ones a network from which the target lies about in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.spaces.scales import STEM, Node
+
+from .architecture import OPERATIONS, DNASArchitecture
+from .decoding import OPERATIONS_PER_NODE, connection_lattice, core_edges, decode_path, path_lattice
+
+Completion = Literal['mean', 'least', 'most']
+
+
+def cell_part(source: Node, target: Node, operation: str) -> str:
+    """Name of an operation on an edge in a table."""
+    return f'cell/{source.scale}>{target.scale}/{operation}'
+
+
+def resize_part(source: Node, target: Node) -> str:
+    """Name of the resizing of an edge's input in a table."""
+    return f'resize/{source.scale}>{target.scale}'
+
+
+def head_part(scales: Iterable[int]) -> str:
+    """Name of the head on outputs at some scales in a table."""
+    return 'head/' + ','.join(map(str, sorted(scales)))
+
+
+@lru_cache(maxsize=4096)
+def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> np.ndarray:
+    """Cost of each operation in a node, over all of its inputs, (operations,).
+
+    Each of the operations that a node draws takes its part of the resizings.
+    """
+    resizing = sum(
+        table[resize_part(source, node)] for source in inputs if source.scale != node.scale
+    )
+    cells = [sum(table[cell_part(source, node, op)] for source in inputs) for op in OPERATIONS]
+    costs = np.array(cells) + resizing / OPERATIONS_PER_NODE
+    costs.setflags(write=False)  # it is kept
+    return costs
+
+
+def network_cost(
+    architecture: DNASArchitecture, table: CostTable, completion: Completion = 'mean'
+) -> float:
+    """Cost of a network; of an undecided one, of its completions.
+
+    Args:
+        architecture: Of any level; it counts as pruned.
+        table: The parts.
+        completion: ``'mean'``: the mean over completions, connections before liveness;
+            ``'least'``, ``'most'``: the cheapest, the dearest completion.
+    """
+    if architecture.level == 'path':
+        lattice = connection_lattice(architecture)
+        core = core_edges(architecture.path)
+        chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[completion]
+        kept = {edge: 1.0 if edge in core else chance for edge in lattice.edges}
+    else:
+        lattice = architecture = architecture.pruned()
+        kept = dict.fromkeys(lattice.edges, 1.0)
+    total = table['stem']
+    for node, inputs, operations in lattice.nodes:
+        costs = np.sum(
+            [kept[source, node] * operation_costs((source,), node, table) for source in inputs], 0
+        )
+        if operations:
+            total += sum(costs[OPERATIONS.index(operation)] for operation in operations)
+        else:
+            total += _three(costs, completion)
+    last = [spec for spec in lattice.nodes if spec.node.layer == lattice.layers - 1]
+    present = [
+        (node.scale, 1 - float(np.prod([1 - kept[source, node] for source in inputs])))
+        for node, inputs, _ in last
+    ]
+    return float(total + expected_head_cost(present, table))
+
+
+def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: CostTable):
+    """Mean cost of the head.
+
+    Args:
+        present: Scales of the last layer, each with the probability that its node is there,
+            independently of the others.
+        table: The parts.
+
+    Returns:
+        A number, or a tensor where the probabilities are.
+    """
+    total = 0.0
+    for chosen in product((False, True), repeat=len(present)):
+        scales = [scale for (scale, _), there in zip(present, chosen, strict=True) if there]
+        if not scales:
+            continue  # the core path's node is always there
+        chance = 1.0
+        for (_, p), there in zip(present, chosen, strict=True):
+            chance = chance * (p if there else 1 - p)
+        total = total + chance * table[head_part(scales)]
+    return total
+
+
+@lru_cache(maxsize=16)
+def path_edge_costs(
+    lattice: DNASArchitecture, table: CostTable, completion: Completion = 'mean'
+) -> tuple[float, ...]:
+    """What each edge brings into a network whose core path it is in.
+
+    Its cell; half of the connections its node may have, from the layer before as the edge says,
+    from earlier ones as on average over the paths that lead to it; the other nodes of its layer;
+    in the last layer the head. With ``'least'`` the cell and the head alone. Over all paths the
+    sums have the mean of :func:`network_cost`.
+
+    Args:
+        lattice: :func:`dnas_mmseg.spaces.dnas.decoding.path_lattice`.
+        table: The parts.
+        completion: See :func:`network_cost`.
+
+    Returns:
+        For each of ``lattice.edges``.
+    """
+    chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[completion]
+    visits = _visits(lattice)
+    costs = []
+    for source, target in lattice.edges:
+        layer, scale = target
+        # What may feed the node besides, with the probability that it exists.
+        earlier: dict[Node, float] = {STEM: 1.0} if layer else {}
+        for node, share in visits[source].items():
+            for s in range(node.scale + (node != source)):
+                below = Node(node.layer, s)
+                earlier[below] = earlier.get(below, 0.0) + share
+        inputs = operation_costs((source,), target, table)
+        for other, share in earlier.items():
+            inputs = inputs + chance * share * operation_costs((other,), target, table)
+        total = _three(inputs, completion)
+        present = [(scale, 1.0)]
+        for s in range(scale):
+            node = Node(layer, s)
+            fed = tuple(Node(layer - 1, a) for a in range(source.scale + 1) if abs(a - s) <= 1)
+            total += _three(chance * operation_costs(fed, node, table), completion)
+            present.append((s, 1 - (1 - chance) ** len(fed)))
+        if layer == 0:
+            total += table['stem']
+        if layer == lattice.layers - 1:
+            total += expected_head_cost(present, table)
+        costs.append(float(total))
+    return tuple(costs)
+
+
+def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
+    """The cheapest network of the space, and about the dearest."""
+    lattice = path_lattice(layers)
+    result = []
+    for completion, sign in (('least', -1), ('most', 1)):
+        costs = np.array(path_edge_costs(lattice, table, completion))
+        path = decode_path(lattice, sign * costs, name=completion)
+        result.append(network_cost(path, table, completion))
+    return result[0], result[1]
+
+
+def _three(costs: np.ndarray, completion: Completion) -> float:
+    """Of the operations' costs, those of the ones that are drawn."""
+    if completion == 'mean':
+        return OPERATIONS_PER_NODE * float(costs.mean())
+    ordered = np.sort(costs)
+    chosen = (
+        ordered[:OPERATIONS_PER_NODE] if completion == 'least' else ordered[-OPERATIONS_PER_NODE:]
+    )
+    return float(chosen.sum())
+
+
+def _visits(lattice: DNASArchitecture) -> dict[Node, dict[Node, float]]:
+    """For each node, which share of the paths that lead to it goes through which other."""
+    ways, visits = {STEM: 1.0}, {STEM: {}}
+    for node, inputs, _ in lattice.nodes:
+        ways[node] = sum(ways[source] for source in inputs)
+        visits[node] = {node: 1.0}
+        for source in inputs:
+            for other, share in visits[source].items():
+                part = share * ways[source] / ways[node]
+                visits[node][other] = visits[node].get(other, 0.0) + part
+    return visits

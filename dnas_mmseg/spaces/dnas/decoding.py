@@ -1,0 +1,178 @@
+"""What the three stages of DNAS search over, and what their weights decode to (paper, section 3).
+
+A stage's choices are a lattice: a :class:`DNASArchitecture` that contains all of them. Weights of
+edges are given in the order of its ``edges``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dnas_mmseg.spaces.architecture import ArchitectureError
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.trellis import best_path
+
+from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
+
+MIN_LAYERS = NUM_SCALES
+"""With fewer, the coarsest scale is never reached."""
+
+OPERATIONS_PER_NODE = 3
+"""How many operations a decoded node keeps; their outputs are summed."""
+
+Edge = tuple[Node, Node]
+
+
+def path_lattice(layers: int) -> DNASArchitecture:
+    """Stage 1's choices: a node feeds the scales -1, 0, +1 of the next layer.
+
+    Scale s first exists at layer s; layer 0 is fed by the stem.
+    """
+    if layers < MIN_LAYERS:
+        raise ArchitectureError(
+            f'layers = {layers}: at least {MIN_LAYERS} are needed to reach all scales'
+        )
+    specs = [NodeSpec(Node(0, 0), (STEM,))]
+    for layer in range(1, layers):
+        before = {spec.node for spec in specs if spec.node.layer == layer - 1}
+        for scale in range(min(layer + 1, NUM_SCALES)):
+            node = Node(layer, scale)
+            specs.append(NodeSpec(node, _neighbours(node, before)))
+    return DNASArchitecture(
+        name=f'paths_l{layers}', level='connection', layers=layers, nodes=tuple(specs)
+    )
+
+
+def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
+    """Stage 2's choices around a core path: nodes (l, s) with s <= path[l].
+
+    The core node of a layer takes the stem and every node of every earlier layer, any other node
+    the nodes of the layer before at scales s-1, s, s+1.
+
+    Args:
+        architecture: Level ``'path'``.
+    """
+    specs: list[NodeSpec] = []
+    for layer, core in enumerate(architecture.path):
+        earlier = [spec.node for spec in specs]
+        before = {node for node in earlier if node.layer == layer - 1} or {STEM}
+        for scale in range(core):
+            node = Node(layer, scale)
+            specs.append(NodeSpec(node, _neighbours(node, before)))
+        specs.append(NodeSpec(Node(layer, core), (STEM, *earlier)))
+    return replace(architecture, level='connection', nodes=tuple(specs))
+
+
+def core_edges(path: Sequence[int]) -> frozenset[Edge]:
+    """The edges of a core path, from the stem on."""
+    nodes = [STEM, *(Node(layer, scale) for layer, scale in enumerate(path))]
+    return frozenset(itertools.pairwise(nodes))
+
+
+def decode_path(lattice: DNASArchitecture, scores: Sequence[float], name: str) -> DNASArchitecture:
+    """The core path of the largest sum of scores; ties stay at the finer scale.
+
+    Args:
+        lattice: :func:`path_lattice`.
+        scores: For each of ``lattice.edges``: the logarithm of its weight in the forward pass.
+        name: Of the result.
+
+    Returns:
+        Level ``'path'``.
+    """
+    edges = [(*edge, float(score)) for edge, score in zip(lattice.edges, scores, strict=True)]
+    nodes = best_path(edges, STEM, lattice.outputs)
+    return DNASArchitecture(
+        name=name, level='path', layers=lattice.layers, path=tuple(n.scale for n in nodes[1:])
+    )
+
+
+def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASArchitecture:
+    """Keep the core path and what is asked for, less what then lies on no way to the head.
+
+    Args:
+        lattice: :func:`connection_lattice`.
+        keep: For each of ``lattice.edges``; the core path's entries do not matter.
+
+    Returns:
+        Level ``'connection'``, pruned: no dead node, no unused edge.
+    """
+    kept = {edge for edge, wanted in zip(lattice.edges, keep, strict=True) if wanted}
+    kept |= core_edges(lattice.path)
+    specs, fed = [], {STEM}
+    for node, inputs, _ in lattice.nodes:
+        inputs = tuple(source for source in inputs if (source, node) in kept and source in fed)
+        if inputs:
+            specs.append(NodeSpec(node, inputs))
+            fed.add(node)
+    return replace(lattice, nodes=tuple(specs)).pruned()
+
+
+def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArchitecture:
+    """Every node's three operations of the largest score.
+
+    Args:
+        architecture: Level ``'connection'``.
+        scores: (nodes, operations), rows in the order of ``architecture.nodes``.
+
+    Returns:
+        Level ``'cell'``, pruned.
+    """
+    chosen = top_operations(scores)
+    nodes = tuple(
+        spec._replace(operations=tuple(np.array(OPERATIONS)[row].tolist()) if spec.inputs else ())
+        for spec, row in zip(architecture.nodes, chosen, strict=True)
+    )
+    return replace(architecture, level='cell', nodes=nodes).pruned()
+
+
+def top_operations(scores: np.ndarray) -> np.ndarray:
+    """Which operations have the largest scores, as a mask; ties go to the earlier ones.
+
+    Args:
+        scores: (..., operations).
+
+    Returns:
+        Boolean, of the same shape, three True a row.
+    """
+    order = np.argsort(-np.asarray(scores), axis=-1, kind='stable')
+    mask = np.zeros(order.shape, bool)
+    np.put_along_axis(mask, order[..., :OPERATIONS_PER_NODE], True, axis=-1)
+    return mask
+
+
+def random_architecture(layers: int, rng: np.random.Generator, name: str) -> DNASArchitecture:
+    """A network drawn from the space: what a search must beat.
+
+    The core path is uniform over all paths, each other edge is kept with probability 1/2, each
+    node's operations are a uniform draw of three.
+
+    Returns:
+        Level ``'cell'``.
+    """
+    trellis = path_lattice(layers)
+    # Walking backwards, proportionally to the number of paths that arrive, makes paths uniform.
+    arriving = {STEM: 1.0}
+    for node, inputs, _ in trellis.nodes:
+        arriving[node] = sum(arriving[source] for source in inputs)
+    inputs_of = {node: inputs for node, inputs, _ in trellis.nodes}
+    path, candidates = [], trellis.outputs
+    while candidates != (STEM,):
+        weights = np.array([arriving[node] for node in candidates])
+        path.append(candidates[rng.choice(len(candidates), p=weights / weights.sum())])
+        candidates = inputs_of[path[-1]]
+    core = DNASArchitecture(
+        name=name, level='path', layers=layers, path=tuple(n.scale for n in path[::-1])
+    )
+    lattice = connection_lattice(core)
+    connected = decode_connections(lattice, rng.random(len(lattice.edges)) < 0.5)
+    return decode_cells(connected, rng.random((len(connected.nodes), len(OPERATIONS))))
+
+
+def _neighbours(node: Node, before: set[Node]) -> tuple[Node, ...]:
+    """The nodes of the layer before at most one scale away, finest first."""
+    return tuple(sorted(source for source in before if abs(source.scale - node.scale) <= 1))

@@ -1,0 +1,225 @@
+"""What searched DNAS networks and their supernets share: cells on the edges of a lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import require_bands
+from dnas_mmseg.models.layers.operation import conv_norm, sum_tensors
+from dnas_mmseg.models.layers.recompute import recompute
+from dnas_mmseg.spaces.architecture import ArchitectureError
+from dnas_mmseg.spaces.scales import STEM, Node
+
+from .architecture import DNASArchitecture, NodeSpec
+
+
+class Stem(nn.Sequential):
+    """Three 3x3 convolutions to stride 4: s2 to half the channels, s1, s2 to all of them."""
+
+    def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
+        def layer(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+            layers = conv_norm(in_channels, out_channels, 3, norm_cfg, stride=stride, bias=True)
+            return nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+        half = channels // 2
+        super().__init__(
+            layer(in_channels, half, 2), layer(half, half, 1), layer(half, channels, 2)
+        )
+
+
+class _Step(NamedTuple):
+    """Executing one node: its live inputs, and the tensors nobody needs afterwards."""
+
+    node: Node
+    inputs: tuple[Node, ...]
+    release: tuple[tuple[Node, int | None], ...]
+
+
+class Lattice(BaseModule):
+    """Nodes at layers and scales, a cell on every edge between them.
+
+    Node (l, s) has ``base_channels * 2**s`` channels at stride ``4 * 2**s``; its size is
+    ``ceil(input / stride)``, so any input size works. Each edge's input is resized bilinearly to
+    its target; this is done once for each (source, target scale), however many cells read it.
+
+    Args:
+        architecture: Nodes and edges.
+        in_channels: Bands of the input.
+        base_channels: Channels at stride 4; an even number. The paper's networks have 40.
+        prune: Leave out what cannot influence the output. With False everything the architecture
+            lists is built, as the authors' checkpoints have it; the output is the same.
+        norm_cfg: Normalisation layer.
+        with_cp: Recompute the cells' activations in backward to save memory.
+        init_cfg: Initialisation on top of the paper's: kaiming-normal cells.
+
+    Attributes:
+        listed: The architecture as given.
+        architecture: What is built, after pruning.
+        outputs: Live nodes of the last layer, finest first.
+        out_channels: Channels of the outputs, finest first.
+        strides: Strides of the outputs, finest first.
+    """
+
+    def __init__(
+        self,
+        architecture: DNASArchitecture,
+        in_channels: int = 4,
+        base_channels: int = 40,
+        prune: bool = True,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if base_channels < 2 or base_channels % 2:
+            raise UserError(f'base_channels = {base_channels}: an even number is needed')
+        self.listed = architecture
+        self.architecture = architecture.pruned() if prune else architecture
+        self.in_channels, self.base_channels = in_channels, base_channels
+        self.norm_cfg, self.with_cp = norm_cfg, with_cp
+        self.outputs = self.architecture.outputs
+        self.out_channels = tuple(base_channels * 2**node.scale for node in self.outputs)
+        self.strides = tuple(4 * 2**node.scale for node in self.outputs)
+
+        self.stem = Stem(in_channels, base_channels, norm_cfg)
+        self.nodes = nn.ModuleDict(
+            {
+                node_key(spec.node): nn.ModuleDict(
+                    {
+                        node_key(source): self.build_cell(
+                            spec,
+                            base_channels * 2**source.scale,
+                            base_channels * 2**spec.node.scale,
+                            norm_cfg,
+                        )
+                        for source in spec.inputs
+                    }
+                )
+                for spec in self.architecture.nodes
+                if spec.inputs
+            }
+        )
+        self._steps = self._schedule()
+        self.register_load_state_dict_pre_hook(_refuse_other_architecture)
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> nn.Module:
+        """What an edge into a node does to its input: a subclass says it."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Cells kaiming-normal, the stem as torch does; then what ``init_cfg`` says."""
+        for module in self.nodes.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+        super().init_weights()
+
+    def run(
+        self, x: Tensor, weights: Mapping[Node, Sequence[Any]] | None = None
+    ) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the live nodes of the last layer, finest first.
+
+        Args:
+            x: The images.
+            weights: For each node, what the cell of each of its inputs takes as second argument.
+        """
+        require_bands(self, x)
+        height, width = x.shape[2:]
+        # A node's map stands under (node, None), what cells at a scale read of it beside it.
+        tensors = {(STEM, None): self.stem(x.contiguous(memory_format=torch.channels_last))}
+        for node, inputs, release in self._steps:
+            stride = 4 * 2**node.scale
+            size = (-(-height // stride), -(-width // stride))
+            cells = self.nodes[node_key(node)]
+            terms = []
+            for i, source in enumerate(inputs):
+                cell = cells[node_key(source)]
+                arguments = () if weights is None else (weights[node][i],)
+                if self.with_cp and self.training:
+                    # What a cell reads is computed anew, too: only the nodes' own maps are kept.
+                    read = partial(self._read, cell, size)
+                    terms.append(recompute(read, tensors[source, None], *arguments, norms_of=cell))
+                    continue
+                key = (source, node.scale)
+                if key not in tensors:
+                    tensors[key] = self.enter(tensors[source, None], size)
+                terms.append(cell(tensors[key], *arguments))
+            tensors[node, None] = sum_tensors(terms)
+            for key in release:
+                tensors.pop(key, None)
+        return tuple(tensors[node, None] for node in self.outputs)
+
+    def enter(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """A node's map as the cells of another scale's nodes read it."""
+        if x.shape[2:] == size:
+            return x
+        return F.interpolate(x, size, mode='bilinear', align_corners=True)
+
+    def _read(self, cell: nn.Module, size: tuple[int, int], x: Tensor, *arguments: Any) -> Tensor:
+        return cell(self.enter(x, size), *arguments)
+
+    def _schedule(self) -> tuple[_Step, ...]:
+        """Nodes that receive data, in order, with the last use of every tensor."""
+        fed = self.architecture.fed
+        live = [
+            (node, tuple(source for source in inputs if source in fed))
+            for node, inputs, _ in self.architecture.nodes
+            if node in fed
+        ]
+        last_use: dict[tuple[Node, int | None], Node] = {}
+        for node, inputs in live:
+            last_use[node, None] = node
+            for source in inputs:
+                last_use[source, None] = last_use[source, node.scale] = node
+        for node in self.outputs:
+            del last_use[node, None]
+        return tuple(
+            _Step(node, inputs, tuple(key for key, last in last_use.items() if last == node))
+            for node, inputs in live
+        )
+
+
+def _refuse_other_architecture(lattice: Lattice, state_dict: dict, prefix: str, *_) -> None:
+    """Refuse weights of another architecture, which mmengine would load as far as names agree.
+
+    Weights of cells that are pruned here are passed over.
+    """
+    start = f'{prefix}nodes.'
+    given = {tuple(key.split('.')[:2]) for key in _below(state_dict, start)}
+    if not given:
+        return
+    built = {(node_key(target), node_key(source)) for source, target in lattice.architecture.edges}
+    listed = {(node_key(target), node_key(source)) for source, target in lattice.listed.edges}
+    foreign, missing = given - listed, built - given
+    if foreign or missing:
+        raise ArchitectureError(
+            f"these weights are of another architecture than '{lattice.listed.name}': "
+            f'{len(foreign)} of their {len(given)} edges are not in it{_some(foreign)}, '
+            f'{len(missing)} of its {len(built)} edges have no weights{_some(missing)}'
+        )
+    for key in _below(state_dict, start):
+        if tuple(key.split('.')[:2]) not in built:
+            del state_dict[start + key]
+
+
+def _below(state_dict: dict, prefix: str) -> list[str]:
+    return [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+
+
+def _some(edges: set[tuple[str, str]]) -> str:
+    names = [f'{source} -> {target}' for target, source in sorted(edges)]
+    return f' ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})' if names else ''
+
+
+def node_key(node: Node) -> str:
+    """A node's name among the modules, and so in a state dict."""
+    return 'stem' if node == STEM else f'l{node.layer}_s{node.scale}'

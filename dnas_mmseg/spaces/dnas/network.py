@@ -1,0 +1,70 @@
+"""The searched DNAS network as a backbone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.models.layers.input_bands import require_bands
+from dnas_mmseg.models.layers.operation import Operation
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.registry import load_architecture
+
+from .architecture import NodeSpec
+from .deployed import DeployedDNAS
+from .lattice import Lattice
+from .operations import Cell
+
+
+@MODELS.register_module()
+class DNAS(Lattice):
+    """A searched network of the DNAS space (Remote Sensing 2022, 14(16), 3864).
+
+    Args:
+        architecture: Published name, JSON path, document or value of level ``'cell'``.
+        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
+
+    Attributes:
+        architecture: What is built, after pruning.
+
+    Raises:
+        ArchitectureError: The architecture is no complete DNAS network.
+    """
+
+    def __init__(
+        self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs
+    ) -> None:
+        architecture = load_architecture(architecture)
+        architecture.require('dnas', 'cell', by='backbone DNAS')
+        super().__init__(architecture, *args, **kwargs)
+        self._deployed: DeployedDNAS | None = None
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> Cell:
+        return Cell(spec.operations, in_channels, out_channels, norm_cfg)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, in_channels, H, W) to the live nodes of the last layer, finest first.
+
+        Returns:
+            One tensor (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i])) a node.
+        """
+        if self._deployed is None:
+            return self.run(x)
+        require_bands(self, x)
+        return self._deployed(x)
+
+    def become_deployed(self) -> None:
+        """Keep only what predictions need, in the form in which it runs fastest.
+
+        :func:`dnas_mmseg.models.switch_to_deploy` calls it, when it has folded batch norms; with
+        other normalisations nothing changes.
+        """
+        operations = [m for m in self.nodes.modules() if isinstance(m, Operation)]
+        if self._deployed is None and all(operation.folded for operation in operations):
+            self._deployed = DeployedDNAS(self)
+            self.nodes, self.stem = nn.ModuleDict(), nn.Identity()

@@ -1,0 +1,85 @@
+"""From a published name, a JSON file or a dict to an architecture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dnas_mmseg.spaces.autodeeplab.architecture import AutoDeepLabArchitecture
+from dnas_mmseg.spaces.densenas.architecture import DenseNASArchitecture
+from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
+
+from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
+
+SPACES: dict[str, type[Architecture]] = {
+    space.space: space
+    for space in (DNASArchitecture, AutoDeepLabArchitecture, DenseNASArchitecture)
+}
+"""Every search space by name. A new space adds its line here."""
+
+_PUBLISHED = {path.stem: path for path in sorted(Path(__file__).parent.glob('*/published/*.json'))}
+
+
+def published_architectures() -> tuple[str, ...]:
+    """Names of the architectures that ship with the package."""
+    return tuple(sorted(_PUBLISHED))
+
+
+def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architecture) -> Architecture:
+    """Load an architecture.
+
+    Args:
+        source: A published name (:func:`published_architectures`), the path of a JSON file, a
+            parsed JSON document, or an architecture, which is returned as it is. A name or path
+            may end in ``@path`` or ``@connection``: what was known of it at that level.
+
+    Raises:
+        ArchitectureError: The file is missing, cut off, or describes no network; the message
+            names the file and what is wrong in it.
+    """
+    if isinstance(source, Architecture):
+        return source
+    if isinstance(source, Mapping):
+        return _from_document(source)
+    name, _, level = str(source).rpartition('@')
+    if name and level in LEVELS:
+        return load_architecture(name).at_level(level)
+    path = _PUBLISHED.get(str(source), Path(source))
+    try:
+        text = path.read_text(encoding='utf-8')
+    except FileNotFoundError:
+        raise ArchitectureError(
+            f"'{source}' is neither a file nor a published architecture "
+            f'({", ".join(published_architectures())})'
+        ) from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise ArchitectureError(f'{path} is not a JSON text file') from None
+    try:
+        return _from_document(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ArchitectureError(
+            f'{path} is not complete JSON (line {error.lineno}: {error.msg}). If it was cut off, '
+            'copy it again or let the search write it again.'
+        ) from None
+    except ArchitectureError as error:
+        raise ArchitectureError(f'{path}: {error}') from None
+
+
+def _from_document(document: Any) -> Architecture:
+    if isinstance(document, list):
+        raise ArchitectureError(
+            f'more than one network: a list of {len(document)}; a file holds one network'
+        )
+    if not isinstance(document, Mapping):
+        raise ArchitectureError(f'an architecture is a JSON object, not {type(document).__name__}')
+    if document.get('format') != FORMAT:
+        raise ArchitectureError(
+            f"'format' is {document.get('format')!r}; this version reads format {FORMAT}"
+        )
+    space = document.get('space')
+    if not isinstance(space, str) or space not in SPACES:
+        raise ArchitectureError(f"space '{space}' is unknown; there are {', '.join(SPACES)}")
+    return SPACES[space].from_document(document)

@@ -1,0 +1,88 @@
+"""Counts, and the paper's figures."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from torch import nn
+
+from dnas_mmseg.comparison.measuring import complexity
+from dnas_mmseg.cost.counting import count, count_by_modules
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.registry import load_architecture
+
+from ..conftest import ROOT
+
+
+def config(name):
+    return Config.fromfile(str(ROOT / f'configs/{name}.py'))
+
+
+@pytest.mark.parametrize(
+    ('layers', 'parameters', 'macs', 'mebibytes'),
+    [(12, 6_156_653, 16.996, 772.997), (14, 7_359_053, 54.0575, 1195.376)],
+)
+def test_the_papers_rules_give_the_papers_figures(layers, parameters, macs, mebibytes):
+    cost = complexity(config(f'dnas/dnas_l{layers}_gid5'), (512, 512), paper=True)
+    assert cost.parameters == parameters
+    assert cost.macs / 1e9 == pytest.approx(macs, abs=6e-4)
+    assert cost.activations / 2**20 == pytest.approx(mebibytes, abs=6e-4)
+
+
+def test_l12_without_the_edge_that_stage_2_cannot_make_is_the_published_row(tmp_path):
+    document = json.loads(json.dumps(load_architecture('dnas_l12_gid5').to_document()))
+    # The only input of a node that leads nowhere.
+    document['nodes'] = [node for node in document['nodes'] if node['node'] != [8, 0]]
+    load_architecture(document).save(tmp_path / 'l12.json')
+    published = config('dnas/dnas_l12_gid5')
+    published.model.backbone.architecture = str(tmp_path / 'l12.json')
+    cost = complexity(published, (512, 512), paper=True)
+    assert cost.parameters == 6_148_653
+    assert round(cost.macs / 1e9, 2) == 16.89
+    assert round(cost.activations / 2**20, 1) == 753.0
+
+
+def test_convolutions_of_the_executed_network():
+    for layers, macs in ((12, 16.80), (14, 53.76)):
+        listed = config(f'dnas/dnas_l{layers}_gid5')
+        listed.model.backbone.prune = False
+        assert round(complexity(listed, (512, 512)).macs / 1e9, 2) == macs
+
+
+def test_operators_and_modules_by_hand():
+    net = nn.Sequential(
+        nn.Conv2d(4, 6, 3, padding=1, bias=True), nn.BatchNorm2d(6), nn.ReLU(inplace=True),
+        nn.Conv2d(6, 6, 5, padding=2, groups=3, bias=False), nn.Dropout(),
+    ).eval()  # fmt: skip
+    pixels = 10 * 12
+    convolutions = pixels * (6 * 9 * 4 + 6 * 25 * 2)
+    by_operators = count(net, net, (1, 4, 10, 12))
+    assert by_operators.macs == convolutions
+    assert by_operators.activations == 4 * 3 * 6 * pixels  # conv, norm, conv; ReLU is in place
+    by_modules = count_by_modules(net, net, (1, 4, 10, 12))
+    assert by_modules.macs == convolutions + pixels * (6 + 2 * 6 + 6)
+    assert by_modules.activations == 4 * 5 * 6 * pixels
+    assert by_modules.parameters == sum(p.numel() for p in net.parameters())
+
+
+def test_shortcuts_are_not_counted_and_come_back():
+    narrow = config('dnas/dnas_l14_gid5')
+    plain = complexity(narrow, (64, 64))
+    narrow.model.decode_head.align_corners = False
+    assert complexity(narrow, (64, 64)) == plain
+    model = MODELS.build(narrow.model).eval()
+    x = torch.randn(1, 4, 64, 64)
+    before = model(x)
+    count(model, model, x.shape)
+    assert model.decode_head.commute
+    assert torch.equal(model(x), before)
+
+
+def test_other_bands_and_sizes_that_cannot_be():
+    eight = complexity(config('pspnet/pspnet_r18-d8_gid5'), (64, 64), bands=8)
+    four = complexity(config('pspnet/pspnet_r18-d8_gid5'), (64, 64))
+    assert eight.parameters - four.parameters == 4 * 32 * 9
+    with pytest.raises(UserError, match='HRNet cannot run on images of 0 x 0'):
+        complexity(config('hrnet/fcn_hr18s_gid5'), (0, 0))

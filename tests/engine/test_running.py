@@ -1,0 +1,242 @@
+"""Training and testing: what is refused before they start, and what they show."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from dnas_mmseg import apis
+from dnas_mmseg.apis import train, weight_classes
+from dnas_mmseg.datasets import class_weights
+from dnas_mmseg.engine.configs import leaf_datasets, load_config
+from dnas_mmseg.engine.running import build_runner
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import read_raster
+
+from ..conftest import ROOT, TWO_PROCESSES, make_data_root, run
+
+DNAS = 'configs/dnas/dnas_l12_gid5.py'
+PSPNET = 'configs/pspnet/pspnet_r18-d8_gid5.py'
+NARROW = {'model.backbone.base_channels': 2, 'model.decode_head.channels': 8}
+
+
+def short(data_root, work_dir, path=DNAS, **options) -> Config:
+    """A training of one epoch on six small tiles."""
+    options = {
+        **(NARROW if path == DNAS else {'model.backbone.init_cfg': None}),
+        'train_cfg.max_epochs': 1,
+        'param_scheduler.T_max': 1,
+        'experiment_name': str(work_dir),
+        'visualizer.name': str(work_dir),
+        **{f'{split}_dataloader.num_workers': 0 for split in ('train', 'val', 'test')},
+        **options,
+    }
+    return load_config(ROOT / path, data_root=data_root, work_dir=str(work_dir), options=options)
+
+
+@pytest.fixture
+def config(data_root, tmp_path):
+    return short(data_root, tmp_path / 'run')
+
+
+def test_the_console_shows_the_training_and_the_log_file_all(config, tmp_path, capsys):
+    train(config)
+    console = capsys.readouterr().out
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert f'environment, config and hooks are in {log}' in console
+    for heading in ('System environment:', 'Config:\n', 'Hooks will be executed'):
+        assert heading not in console
+        assert heading in log.read_text()
+    assert 'Epoch(train) [1][2/2]' in console
+    assert len(console.splitlines()) < 40
+
+
+def test_resuming_nothing_is_said(config, data_root, tmp_path, capsys):
+    config.resume = True
+    train(config)
+    assert 'holds no checkpoint to go on from; training starts at' in capsys.readouterr().out
+    again = short(data_root, tmp_path / 'run', **{'train_cfg.max_epochs': 2, 'resume': True})
+    again.experiment_name = again.visualizer.name = f'{tmp_path} again'
+    assert train(again).epoch == 2
+    assert 'holds no checkpoint' not in capsys.readouterr().out
+
+
+def test_mixed_precision_needs_a_gpu(config, tmp_path, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.engine.config_checks.get_device', lambda: 'cpu')
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    with pytest.raises(UserError, match=r'mixed precision .* needs a GPU'):
+        build_runner(config)
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_the_tool_refuses_mixed_precision_without_a_gpu(data_root, tmp_path):
+    code, output = run(
+        ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--amp',
+        '--work-dir', tmp_path / 'run',
+    )  # fmt: skip
+    assert code == 1
+    assert output.strip().splitlines()[-1].startswith('error: mixed precision')
+    assert 'Traceback' not in output
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model.backbone.base_chanels', r"^DNAS has no argument 'base_chanels' .*base_channels\?"),
+        ('train_cfg.max_epoch', r"^EpochBasedTrainLoop has no argument 'max_epoch' .*max_epochs\?"),
+        ('val_cfg.fp61', r"^ValLoop has no argument 'fp61'"),
+        ('optim_wrapper.optimizer.lrr', r"^SGD has no argument 'lrr' \(did you mean lr\?\)"),
+        ('default_hooks.loger.interval', 'without its type'),
+    ],
+)
+def test_a_misspelt_setting_is_one_line(data_root, tmp_path, option, message):
+    with pytest.raises(UserError, match=message) as caught:
+        train(short(data_root, tmp_path / 'run', **{option: 3}))
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            {'model.decode_head.num_classes': 4},
+            r'^model\.decode_head\.num_classes=4, but the training data set has 5 classes '
+            r'\(built-up, farmland, forest, meadow, water\)',
+        ),
+        ({'model.decode_head.num_classes': 1}, r'num_classes=1 learns nothing.*out_channels=1'),
+    ],
+)
+def test_heads_and_data_have_the_same_classes(data_root, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        build_runner(short(data_root, tmp_path / 'run', **options))
+
+
+def test_auxiliary_heads_have_them_too(data_root, tmp_path):
+    config = short(data_root, tmp_path / 'run', PSPNET)
+    second = {**config.model.auxiliary_head, 'num_classes': 6}
+    config.model.auxiliary_head = [config.model.auxiliary_head, second]
+    with pytest.raises(UserError, match=r'model\.auxiliary_head\[1\]\.num_classes=6, but'):
+        build_runner(config)
+
+
+def test_data_sets_behind_wrappers_have_them_too(data_root, tmp_path):
+    config = short(data_root, tmp_path / 'run', **{'model.decode_head.num_classes': 4})
+    for split in ('train', 'val'):
+        loader = config[f'{split}_dataloader']
+        merged = {**loader.dataset, 'type': 'MultiBandSegDataset'}
+        merged['metainfo'] = dict(classes=('built-up', 'farmland', 'forest', 'water'))
+        whole = merged if split == 'train' else loader.dataset
+        repeated = dict(type='RepeatDataset', times=2, dataset=whole)
+        loader.dataset = dict(type='ConcatDataset', datasets=[repeated])
+    with pytest.raises(UserError, match=r'num_classes=4, but the validation data set has 5'):
+        build_runner(config)
+
+
+def test_a_binary_head_is_fine(data_root, tmp_path):
+    config = short(data_root, tmp_path / 'run')
+    config.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.5)
+    for split in ('train', 'val'):
+        for leaf in leaf_datasets(config[f'{split}_dataloader']):
+            leaf.update(type='MultiBandSegDataset', metainfo=dict(classes=('forest', 'water')))
+    assert build_runner(config).bare_model.decode_head.out_channels == 1
+
+
+def test_one_image_and_a_head_that_pools_it(data_root, tmp_path):
+    options = {'train_dataloader.batch_size': 1, 'val_cfg': None, 'val_dataloader': None}
+    config = short(data_root, tmp_path / 'run', PSPNET, **options, val_evaluator=None)
+    with pytest.raises(UserError, match=r'batch_size to at least 2 .* --sync-bn, .*GN') as caught:
+        train(config)
+    assert 'Expected more than 1 value per channel' in str(caught.value.__cause__)
+
+
+class TestUnlabelledData:
+    @pytest.fixture
+    def images_only(self, config, data_root):
+        (data_root / 'images.txt').write_text('images/t_0_0.tif\nimages/t_1_0.tif\n')
+        nothing = dict(ann_file='images.txt', data_prefix=dict(seg_map_path=None))
+        for split in ('train', 'test'):
+            config[f'{split}_dataloader'].dataset.update(nothing)
+        return config
+
+    @pytest.fixture
+    def checkpoint(self, config, tmp_path):
+        build = {**config, 'work_dir': str(tmp_path / 'first'), 'experiment_name': 'first'}
+        runner = build_runner(Config(build))
+        torch.save({'state_dict': runner.model.state_dict()}, tmp_path / 'c.pth')
+        return str(tmp_path / 'c.pth')
+
+    def test_testing_says_what_to_do(self, checkpoint, images_only):
+        with pytest.raises(UserError, match=r'remove LoadRasterAnnotations .*tools/predict\.py'):
+            apis.test(images_only, checkpoint)
+
+    def test_testing_without_the_step_too(self, checkpoint, images_only):
+        del images_only.test_dataloader.dataset.pipeline[1]
+        with pytest.raises(UserError, match=r'nothing to score: use tools/predict\.py'):
+            apis.test(images_only, checkpoint)
+
+    def test_labelled_data_need_the_step(self, checkpoint, config):
+        del config.test_dataloader.dataset.pipeline[1]
+        with pytest.raises(UserError, match=r"put dict.type='LoadRasterAnnotations'. behind"):
+            apis.test(config, checkpoint)
+
+    def test_training_needs_labels(self, images_only):
+        with pytest.raises(UserError, match=r'the training data have no labels .* need labels'):
+            build_runner(images_only)
+
+
+class TestClassWeights:
+    def test_counts_of_parts_are_summed(self, config, tmp_path):
+        other = make_data_root(tmp_path / 'other', count=3, size=40)
+        part = config.train_dataloader.dataset
+        parts = [part, {**part, 'data_root': str(other)}]
+        config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
+        paths = [f'{part.data_root}/labels/t_{i}_0.png' for i in range(4)]
+        paths.append(other / 'labels/t_0_0.png')
+        labels = np.concatenate([read_raster(path).ravel() for path in paths])
+        expected = class_weights(np.bincount(labels, minlength=256)[:5])
+        assert weight_classes(config) == expected
+        assert config.model.decode_head.loss_decode.class_weight == expected
+
+    def test_only_losses_that_take_them_get_them(self, config):
+        losses = [dict(type='LabelledDiceLoss'), dict(type='LabelledCrossEntropyLoss')]
+        config.model.decode_head.loss_decode = losses
+        weights = weight_classes(config)
+        first, second = config.model.decode_head.loss_decode
+        assert 'class_weight' not in first
+        assert second.class_weight == weights
+        build_runner(config)
+
+    def test_without_such_a_loss_they_are_refused(self, config):
+        config.model.decode_head.loss_decode = dict(type='LabelledDiceLoss')
+        with pytest.raises(UserError, match='LabelledDiceLoss has no class_weight'):
+            weight_classes(config)
+
+
+def test_two_processes_share_one_quiet_console(data_root, tmp_path):
+    code, output = run(
+        *TWO_PROCESSES,
+        ROOT / 'tools/train.py', ROOT / DNAS, '--launcher', 'pytorch', '--resume',
+        '--data-root', data_root, '--work-dir', tmp_path / 'run',
+        '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=2',
+        'model.decode_head.channels=8', 'train_dataloader.batch_size=1', 'trian_cfg.x=1',
+    )  # fmt: skip
+    assert code == 0, output
+    assert output.count('did you mean train_cfg?') == 1
+    assert output.count('holds no checkpoint to go on from') == 1
+    assert 'System environment' not in output
+
+
+def test_a_test_computes_by_the_deployed_form_and_validation_does_not(
+    config, data_root, tmp_path, monkeypatch
+):
+    deployed = []
+    monkeypatch.setattr('dnas_mmseg.engine.running.switch_to_deploy', deployed.append)
+    train(config)
+    assert not deployed
+    checkpoint = str(tmp_path / 'run/epoch_1.pth')
+    plain = apis.test(short(data_root, tmp_path / 'plain'), checkpoint)
+    assert len(deployed) == 1
+    monkeypatch.undo()
+    assert apis.test(short(data_root, tmp_path / 'deployed'), checkpoint) == plain

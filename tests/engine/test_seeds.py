@@ -1,0 +1,89 @@
+"""One config trained with several seeds."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from dnas_mmseg.apis import SeedScores, train_seeds
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.seeds import result_checkpoint
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.visualization import training_folders
+
+from ..conftest import ROOT, run
+
+CONFIG = f"""_base_ = [
+    '{ROOT}/configs/_base_/models/fcn_unet_s5.py',
+    '{ROOT}/configs/_base_/datasets/gid5.py',
+    '{ROOT}/configs/_base_/schedules/adamw_ema.py',
+    '{ROOT}/configs/_base_/default_runtime.py',
+]
+model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
+train_cfg = dict(max_epochs=1, val_interval=1)
+no_workers = dict(num_workers=0)
+train_dataloader, val_dataloader, test_dataloader = no_workers, no_workers, no_workers
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / 'unet.py').write_text(CONFIG)
+    return tmp_path / 'unet.py'
+
+
+@pytest.fixture
+def config(path, data_root, tmp_path):
+    return load_config(path, data_root=data_root, work_dir=tmp_path / 'run')
+
+
+def test_a_table_of_seeds_that_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
+    work_dir = tmp_path / 'run'
+    config.randomness = dict(seed=3)
+    first = train_seeds(config, 1)
+    with pytest.raises(UserError, match='--resume goes on with them'):
+        train_seeds(config, 2)
+    kept = (work_dir / 'seed_3/epoch_1.pth').stat().st_mtime_ns
+    both = train_seeds(config, 2, resume=True)
+    assert list(both.scores) == [3, 4]
+    assert both.scores[3] == first.scores[3] != both.scores[4]
+    assert (work_dir / 'seed_3/epoch_1.pth').stat().st_mtime_ns == kept
+    with open(work_dir / 'scores.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row['mIoU']) for row in rows] == list(both.values('mIoU'))
+    assert training_folders(work_dir) == [work_dir / 'seed_3', work_dir / 'seed_4']
+    config.train_cfg.max_epochs = 2
+    with pytest.raises(UserError, match='are of another config'):
+        train_seeds(config, 2, resume=True)
+
+
+def test_mean_deviation_and_what_a_difference_must_be():
+    values = (70.0, 71.0, 72.0, 75.0)
+    result = SeedScores({i: {'mIoU': v, 'IoU.water': None} for i, v in enumerate(values)})
+    assert result.names == ['mIoU']
+    assert result.mean('mIoU') == 72.0
+    assert result.deviation('mIoU') == pytest.approx(np.sqrt(14 / 3))
+    # Student's t with 3 degrees of freedom is 3.182 at 97.5 %.
+    assert f'from {3.182 * np.sqrt(14 / 3 * 2 / 4):.1f} on' in result.verdict()
+    assert 'at least two' in SeedScores({0: {'mIoU': 70.0}}).verdict()
+
+
+def test_the_result_of_a_training_is_its_average_or_else_its_best(config, tmp_path):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    (folder / 'best_mIoU_epoch_1.pth').touch()
+    (folder / 'last_checkpoint').write_text('epoch_2.pth')
+    assert result_checkpoint(config) == 'epoch_2.pth'
+    config.custom_hooks = []
+    assert result_checkpoint(config) == str(folder / 'best_mIoU_epoch_1.pth')
+
+
+def test_the_tool_shows_the_table(path, data_root, tmp_path):
+    command = (ROOT / 'tools/train.py', path, '--data-root', data_root)
+    code, output = run(*command, '--work-dir', tmp_path / 'run', '--seeds', 1)
+    assert code == 0, output
+    for text in ('seed 0', 'mIoU', 'mean', 'train at least two', 'scores.csv'):
+        assert text in output
+    code, output = run(*command, '--seeds', 0)
+    assert code == 1
+    assert '--seeds 0: at least 1 is needed' in output

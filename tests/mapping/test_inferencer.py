@@ -1,0 +1,55 @@
+"""mmseg's inference interface on images that OpenCV cannot read."""
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from dnas_mmseg.apis import MultiBandInferencer, load_segmentor
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
+from dnas_mmseg.engine.checkpoints import CheckpointError
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.windows import SegmentorWindows
+from dnas_mmseg.raster import write_raster
+
+
+def test_paths_folders_and_arrays_in_maps_and_pictures_out(trained, tmp_path, rng):
+    config, checkpoint = trained
+    samples = [rng.integers(1, 255, (4, 40, 50), np.uint8) for _ in range(2)]
+    write_raster(tmp_path / 'in/a.tif', samples[0])
+    write_raster(tmp_path / 'in/b.tif', samples[1][::-1], names=BANDS[::-1])
+    (tmp_path / 'in/b.tif.aux.xml').write_text('<PAMDataset/>')
+    windows = SegmentorWindows(load_segmentor(Config.fromfile(str(config)), checkpoint, 'cpu'))
+    expected = windows.logits([torch.from_numpy(s) for s in samples]).argmax(1)
+    inferencer = MultiBandInferencer(config, checkpoint, device='cpu')
+    assert tuple(inferencer.model.dataset_meta['classes']) == CLASSES
+    result = inferencer(
+        str(tmp_path / 'in'), batch_size=2, out_dir=str(tmp_path / 'out'), return_vis=True
+    )
+    np.testing.assert_array_equal(np.stack(result['predictions']), expected)
+    assert sorted(p.name for p in (tmp_path / 'out/vis').iterdir()) == ['a.png', 'b.png']
+    assert len(list((tmp_path / 'out/pred').iterdir())) == 2
+    drawn = mmcv.imread(str(tmp_path / 'out/vis/a.png'), channel_order='rgb')
+    np.testing.assert_array_equal(drawn, result['visualization'][0])
+    assert drawn.shape[0] > 40  # with a legend
+    # An array, and a path after an array.
+    array = np.ascontiguousarray(samples[0].transpose(1, 2, 0))
+    for given in (array, tmp_path / 'in/a.tif'):
+        np.testing.assert_array_equal(inferencer(given)['predictions'], expected[0])
+    (sample,) = (inferencer([array], return_datasamples=True),)
+    assert sample.pred_sem_seg.data.shape == (1, 40, 50)
+
+
+def test_what_does_not_fit(trained, tmp_path):
+    config, checkpoint = trained
+    inferencer = MultiBandInferencer(str(config), str(checkpoint), device='cpu')
+    with pytest.raises(UserError, match=r'the model takes \(H, W, 4\), bands nir, red'):
+        inferencer(np.zeros((8, 8, 3), np.uint8))
+    write_raster(tmp_path / 'three.tif', np.zeros((3, 8, 8), np.uint8))
+    with pytest.raises(UserError, match='3 bands without names'):
+        inferencer(str(tmp_path / 'three.tif'))
+    other = Config.fromfile(str(config))
+    other.model.decode_head.num_classes = 7
+    with pytest.raises(CheckpointError, match='does not fit the model'):
+        MultiBandInferencer(other, str(checkpoint), device='cpu')

@@ -1,0 +1,259 @@
+"""Maps of many scenes, as `tools/predict.py` makes them."""
+
+import errno
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner, save_checkpoint
+from mmseg.registry import MODELS
+from osgeo import ogr
+
+from dnas_mmseg.bands import choose_bands
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
+from dnas_mmseg.engine.checkpoints import CheckpointError
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.scene import Tiling
+from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.raster import Raster, read_raster, write_raster
+
+from ..conftest import ROOT, TWO_PROCESSES, run
+
+
+def scenes(folder, rng, *names, size=(60, 70), **kwargs):
+    paths = [folder / f'{name}.tif' for name in names]
+    for path in paths:
+        samples = rng.integers(1, 255, (4, *size)).astype(np.uint8)
+        write_raster(path, samples, **kwargs)
+    return paths
+
+
+def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
+    out = tmp_path / 'out'
+    command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', out, '--window', 64)
+    code, output = run(*command, '--shard', '2/3')
+    assert code == 0, output
+    assert [p.name for p in out.iterdir()] == ['b.tif']
+    written = (out / 'b.tif').stat().st_mtime_ns
+    code, output = run(*command, '--resume', '--confidence', '--quick-look')
+    assert code == 0, output
+    assert '3 maps' in output  # of b, the confidence was missing
+    for folder, suffix in (('.', 'tif'), ('confidence', 'tif'), ('quick_look', 'png')):
+        names = [p.name for p in sorted((out / folder).iterdir()) if p.is_file()]
+        assert names == [f'{name}.{suffix}' for name in 'abc']
+    assert (out / 'b.tif').stat().st_mtime_ns > written
+    (out / 'quick_look/b.png').unlink()
+    written = (out / 'b.tif').stat().st_mtime_ns
+    code, output = run(*command, '--resume', '--confidence', '--quick-look')
+    assert code == 0, output
+    assert '1 maps; 2 left out' in output
+    assert (out / 'quick_look/b.png').is_file()
+    assert (out / 'b.tif').stat().st_mtime_ns == written  # the map was there
+    assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
+
+
+def test_bands_are_taken_by_name(trained, tmp_path, rng):
+    config = Config.fromfile(str(trained[0]))
+    model = load_segmentor(config, trained[1], 'cpu')
+    assert model.dataset_meta['classes'] == list(CLASSES)
+    assert model.dataset_meta['bands'] == BANDS
+    (straight,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS)
+    samples = read_raster(straight)
+    turned = tmp_path / 'in/turned.tif'
+    write_raster(turned, samples[[3, 2, 0, 1]], names=('blue', 'green', 'nir', 'red'))
+    nameless = tmp_path / 'in/nameless.tif'
+    write_raster(nameless, samples[[3, 2, 0, 1]])
+    predict_scenes(model, [straight, turned], tmp_path / 'out', tiling=Tiling(64, 16))
+    predict_scenes(
+        model, [nameless], tmp_path / 'out', tiling=Tiling(64, 16),
+        bands=('blue', 'green', 'nir', 'red'),
+    )  # fmt: skip
+    maps = [read_raster(tmp_path / f'out/{name}.tif') for name in ('a', 'turned', 'nameless')]
+    assert (maps[0] == maps[1]).all()
+    assert (maps[0] == maps[2]).all()
+
+
+def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path, rng):
+    config = Config.fromfile(str(trained[0]))
+    model = load_segmentor(config, trained[1], 'cpu')
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    predict_scenes(model, [scene], tmp_path / 'out')
+    data = {'inputs': [torch.from_numpy(read_raster(scene))]}
+    with torch.no_grad():
+        expected = model.test_step({**data, 'data_samples': None})[0].pred_sem_seg.data[0]
+    assert (read_raster(tmp_path / 'out/a.tif')[0] == expected.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ('names', 'count', 'given', 'message'),
+    [
+        (('red', 'green', 'blue', 'swir'), 4, None, 'the model takes nir, red, green, blue; the'),
+        ((), 3, None, '3 bands without names'),
+        ((), 4, ('red', 'green'), 'has 4 bands, but 2 are named'),
+        (BANDS, 4, ('a', 'x', 'c', 'd'), 'the bands are given as a, x, c, d, without nir'),
+    ],
+)
+def test_bands_that_do_not_fit(tmp_path, names, count, given, message):
+    write_raster(tmp_path / 's.tif', np.zeros((count, 8, 8), np.uint8), names=names)
+    with Raster(tmp_path / 's.tif') as raster, pytest.raises(UserError, match=message):
+        choose_bands('s.tif', raster.info.told, BANDS, given or ())
+
+
+def test_names_that_tell_nothing_are_passed_over(tmp_path):
+    names = [f'Band {i}' for i in range(1, 5)]
+    write_raster(tmp_path / 's.tif', np.zeros((4, 8, 8), np.uint8), names=names)
+    with Raster(tmp_path / 's.tif') as raster:
+        told = raster.info.told
+    choice = choose_bands('s.tif', told, BANDS)
+    assert choice.index == (0, 1, 2, 3)
+    assert choice.notes == (
+        's.tif does not say which band is which: taken as nir, red, green, blue, in this order',
+    )
+    assert choose_bands('s.tif', told) == ((0, 1, 2, 3), (), ())
+
+
+def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):
+    config = Config.fromfile(str(trained[0]))
+    model = load_segmentor(config, trained[1], 'cpu')
+    (a,) = scenes(tmp_path / 'in', rng, 'a')
+    with pytest.raises(UserError, match='is given twice'):
+        predict_scenes(model, [a, a], tmp_path / 'out')
+    with pytest.raises(UserError, match='its map would overwrite it'):
+        predict_scenes(model, [a], tmp_path / 'in')
+    with pytest.raises(UserError, match='shard 3/2'):
+        predict_scenes(model, [a], tmp_path / 'out', shard=(3, 2))
+    write_raster(tmp_path / 'in/three.tif', np.zeros((3, 9, 9), np.uint8))
+    with pytest.raises(UserError, match='3 bands without names'):
+        predict_scenes(model, [a, tmp_path / 'in/three.tif'], tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    with pytest.raises(CheckpointError, match='does not fit the model'):
+        config.model.decode_head.num_classes = 7
+        load_segmentor(config, trained[1], 'cpu')
+
+
+@pytest.mark.parametrize(
+    'name', ['pspnet/pspnet_r18-d8_gid5.py', 'deeplabv3plus/deeplabv3plus_r18-d8_gid5.py']
+)
+def test_other_models_map_as_well(name, tmp_path, rng):
+    config = Config.fromfile(str(ROOT / 'configs' / name))
+    model = MODELS.build(config.model)
+    save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'm.pth'))
+    model = load_segmentor(config, tmp_path / 'm.pth', 'cpu')
+    assert model.dataset_meta['classes'][0] == 'built-up'
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(40, 100))
+    (target,) = predict_scenes(model, [scene], tmp_path / 'out', tiling=Tiling(64, 16))
+    assert read_raster(target).shape == (1, 40, 100)
+
+
+def test_a_runs_checkpoint_brings_its_classes(data_root, tmp_path):
+    """What the Runner writes has the data's facts in it, whatever the config says later."""
+    config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
+    config.merge_from_dict(
+        dict(
+            work_dir=str(tmp_path / 'run'),
+            model=dict(backbone=dict(base_channels=2), decode_head=dict(channels=8)),
+            train_cfg=dict(max_epochs=1),
+            log_level='ERROR',
+            experiment_name=tmp_path.name,
+        )
+    )
+    config.visualizer.name = tmp_path.name
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].dataset.data_root = str(data_root)
+        config[f'{split}_dataloader'].num_workers = 0
+    Runner.from_cfg(config).train()
+    config.test_dataloader = None
+    model = load_segmentor(config, tmp_path / 'run/epoch_1.pth', 'cpu')
+    assert tuple(model.dataset_meta['bands']) == BANDS
+    assert len(model.dataset_meta['classes']) == len(model.dataset_meta['palette']) == 5
+
+
+def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c', size=(20, 20))
+    code, output = run(
+        *TWO_PROCESSES, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 0, output
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.tif', 'b.tif', 'c.tif']
+    assert ': 2 maps; 1 left out' in output
+    assert ': 1 maps; 2 left out' in output
+
+
+def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
+    model = load_segmentor(Config.fromfile(str(trained[0])), trained[1], 'cpu')
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', nodata=0)
+    out = tmp_path / 'out'
+    (target,) = predict_scenes(model, [scene], out, polygons=True, quick_look=True)
+    classes = read_raster(target)[0]
+    package = ogr.Open(str(out / 'polygons/a.gpkg'))  # its layers go with it
+    areas = np.zeros(5)
+    for feature in package.GetLayer('classes'):
+        areas[feature['class_id']] += feature.geometry().GetArea()
+        assert feature['class'] == CLASSES[feature['class_id']]
+    np.testing.assert_array_equal(areas, np.bincount(classes.ravel(), minlength=5))
+    picture = mmcv.imread(str(out / 'quick_look/a.png'))
+    assert picture.shape[1] > 1.5 * picture.shape[0]
+
+
+def test_a_folder_that_cannot_be_written_stops_before_the_first_window(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a')
+    (tmp_path / 'file').touch()
+    code, output = run(
+        ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'file/maps'
+    )
+    assert code == 1
+    assert 'file/maps/a.tif: cannot be written' in output
+    assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize('product', ['probabilities', 'polygons'])
+def test_a_full_disk_leaves_nothing_under_a_final_name(
+    trained, tmp_path, rng, monkeypatch, product
+):
+    model = load_segmentor(Config.fromfile(str(trained[0])), trained[1], 'cpu')
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    out = tmp_path / 'out'
+
+    def full(path):
+        if path.parent.name == product:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('dnas_mmseg.files._sync', full)
+    with pytest.raises(UserError, match=f'{product}/a.*: cannot be written .*No space left'):
+        predict_scenes(model, [scene], out, **{product: True})
+    monkeypatch.undo()
+    assert not list((out / product).iterdir())
+    (target,) = predict_scenes(model, [scene], out, resume=True, **{product: True})
+    assert target.is_file()
+    assert len(list((out / product).iterdir())) == 1
+
+
+def test_what_the_command_line_understands(trained, tmp_path, rng):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS[::-1])
+    samples = read_raster(scene)
+    samples[:, :, :30] = 0
+    write_raster(scene, samples)
+    command = (ROOT / 'tools/predict.py', *trained, '--out-dir')
+    maps = []
+    for i, words in enumerate(
+        [
+            (scene, '--bands', 'blue,green,red,nir', '--nodata', '0'),
+            ('--nodata', '0', '--bands', *BANDS[::-1], scene),  # the scene is no band
+        ]
+    ):
+        code, output = run(*command, tmp_path / str(i), *words)
+        assert code == 0, output
+        maps.append(read_raster(tmp_path / f'{i}/a.tif')[0])
+    assert (maps[0] == maps[1]).all()
+    np.testing.assert_array_equal(maps[0] == 255, np.tile(np.arange(70) < 30, (60, 1)))
+    for words, message in (
+        ((scene, '--device', 'gpu'), "error: device 'gpu': there are cpu"),
+        (('--bands', 'nir,red'), 'no SCENE is given'),
+    ):
+        code, output = run(*command, tmp_path / 'no', *words)
+        assert code != 0
+        assert message in output
+        assert 'Traceback' not in output

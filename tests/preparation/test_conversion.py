@@ -1,0 +1,189 @@
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+
+from dnas_mmseg.datasets import DatasetError, GID5Dataset
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+from dnas_mmseg.preparation.conversion import convert_scenes
+from dnas_mmseg.preparation.scenes import find_scenes, split_by_share
+from dnas_mmseg.preparation.synthetic import write_scenes
+from dnas_mmseg.preparation.tiling import Cut
+from dnas_mmseg.raster import read_raster, write_raster
+
+FACTS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
+CUT = Cut(**FACTS, size=40, stride=40)
+
+
+@pytest.fixture
+def splits(tmp_path):
+    write_scenes(tmp_path / 'scenes', count=5, size=96)
+    found = find_scenes(tmp_path / 'scenes', 'image_NirRGB/*', 'label_5classes/{name}_label.*')
+    return split_by_share(found, (0.6, 0.2, 0.2))
+
+
+def content(root):
+    """Every file below a folder with its bytes, but not which process was in it."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob('*'))
+        if path.is_file() and path.name != '.lock'
+    }
+
+
+def test_a_data_root_says_what_its_tiles_are(splits, tmp_path):
+    description, notes = convert_scenes(splits, tmp_path / 'out', CUT)
+    assert len(notes) == 1
+    assert 'does not name its bands: they are nir, red, green, blue' in notes[0]
+    dataset = GID5Dataset(data_root=str(tmp_path / 'out'), ann_file='train.txt', check_files=27)
+    assert len(dataset) == 3 * 9
+    images = np.stack([read_raster(image) for image, _ in dataset.pairs])
+    labels = np.stack([read_raster(label) for _, label in dataset.pairs])
+    np.testing.assert_allclose(description.mean, images.mean((0, 2, 3)), atol=1e-4)
+    np.testing.assert_allclose(description.std, images.std((0, 2, 3)), atol=1e-4)
+    counts = np.bincount(labels.ravel(), minlength=256)[:5]
+    np.testing.assert_allclose(description.class_shares, counts / counts.sum(), atol=1e-6)
+    scene = splits['val'][0]
+    assert description.provenance['scenes']['val'] == [scene.name]
+    manifest = json.loads((tmp_path / f'out/manifest/{scene.name}.json').read_text())
+    assert (manifest['image'], manifest['label']) == (str(scene.image), str(scene.label))
+    for tile in manifest['tiles']:
+        name = f'{scene.name}_{tile["row"]}_{tile["column"]}'
+        stored = (tmp_path / f'out/images/{name}.tif').read_bytes()
+        assert tile['image_sha256'] == hashlib.sha256(stored).hexdigest()
+    assert len(manifest['tiles']) == 9
+
+
+def test_several_processes_make_the_same_files(splits, tmp_path):
+    steps = []
+    convert_scenes(splits, tmp_path / 'one', CUT)
+    convert_scenes(splits, tmp_path / 'two', CUT, workers=2, advance=lambda *s: steps.append(s))
+    assert content(tmp_path / 'one') == content(tmp_path / 'two')
+    assert steps[-1] == (45, 45)
+
+
+def test_an_interrupted_run_goes_on(splits, tmp_path):
+    convert_scenes(splits, tmp_path / 'whole', CUT)
+
+    def stop(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / 'out'
+    with pytest.raises(KeyboardInterrupt):
+        convert_scenes(splits, out, CUT, advance=stop)
+    assert not (out / 'train.txt').exists()
+    finished = {p: p.stat().st_mtime_ns for p in (out / 'manifest').iterdir()}
+    assert len(finished) == 2
+    steps = []
+    convert_scenes(splits, out, CUT, advance=lambda *step: steps.append(step))
+    assert steps[-1] == (27, 27)
+    assert content(out) == content(tmp_path / 'whole')
+    assert all(p.stat().st_mtime_ns == time for p, time in finished.items())
+    # A scene that is another file now is cut again, and only that one.
+    os.utime(splits['test'][0].image, ns=(1, 1))
+    steps.clear()
+    convert_scenes(splits, out, CUT, advance=lambda *step: steps.append(step))
+    assert steps[-1] == (9, 9)
+    with pytest.raises(DatasetError, match='were cut with another stride: choose another folder'):
+        convert_scenes(splits, out, Cut(**FACTS, size=40, stride=20))
+
+
+def test_unknown_colours_above_a_share_stop_it(splits, tmp_path):
+    label = splits['train'][0].label
+    colours = read_raster(label)
+    colours[:, 50, 3:11] = np.array([[1], [2], [3]], np.uint8)  # 8 of 9216 pixels
+    write_raster(label, colours)
+    _, notes = convert_scenes(splits, tmp_path / 'a', CUT)
+    assert len(notes) == 2
+    assert '1 unknown label values count as unlabelled: (1, 2, 3) (' in notes[1]
+    with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(.*pixels\).*max_unknown = 0.0005'):
+        convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.0005)
+    assert not (tmp_path / 'b/train.txt').exists()
+    # It cuts no other tiles, so the run goes on with what the message suggests.
+    convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.01)
+    with pytest.raises(DatasetError, match='max_unknown = 0 of its pixels'):
+        convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0)
+
+
+def test_statistics_do_not_depend_on_the_size_of_tiles(splits, tmp_path):
+    """Where tiles are larger than scenes, the padding is no data."""
+    small, _ = convert_scenes(splits, tmp_path / 'a', Cut(**FACTS, size=32, stride=32))
+    large, _ = convert_scenes(splits, tmp_path / 'b', Cut(**FACTS, size=128, stride=128))
+    np.testing.assert_allclose(small.mean, large.mean, atol=1e-4)
+    np.testing.assert_allclose(small.std, large.std, atol=1e-4)
+
+
+def test_tiles_that_are_gone_are_cut_again(splits, tmp_path):
+    convert_scenes(splits, tmp_path, CUT)
+    before = content(tmp_path)
+    next((tmp_path / 'images').iterdir()).unlink()
+    steps = []
+    convert_scenes(splits, tmp_path, CUT, advance=lambda *step: steps.append(step))
+    assert steps[-1] == (9, 9)
+    assert content(tmp_path) == before
+
+
+def test_a_split_by_tile_comes_with_a_warning(splits, tmp_path):
+    description, notes = convert_scenes(splits, tmp_path, CUT, mix_tiles=1)
+    assert any('scores on val and test will be too high' in note for note in notes)
+    assert description.provenance['split'] == 'by tile, seed 1'
+    lists = {s: (tmp_path / f'{s}.txt').read_text().splitlines() for s in splits}
+    assert {split: len(lines) for split, lines in lists.items()} == dict(train=27, val=9, test=9)
+    assert len({line for lines in lists.values() for line in lines}) == 45
+    scenes = {split: {line.split('_')[2] for line in lines} for split, lines in lists.items()}
+    assert scenes['train'] & scenes['test']
+
+
+def test_what_is_refused_before_cutting(splits, tmp_path):
+    with pytest.raises(DatasetError, match='no scenes are for training'):
+        convert_scenes({**splits, 'train': []}, tmp_path / 'out', CUT)
+    with pytest.raises(DatasetError, match='4 bands, expected 3'):
+        convert_scenes(splits, tmp_path / 'out', Cut(**{**FACTS, 'bands': BANDS[:3]}))
+    assert not content(tmp_path / 'out')
+    for scene in splits['train']:
+        write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
+    with pytest.raises(DatasetError, match=r'no training tile has min_labelled = 0.5'):
+        convert_scenes(splits, tmp_path / 'out', Cut(**FACTS, size=40, stride=40, min_labelled=0.5))
+
+
+def test_every_labelled_pixel_of_a_scene_counts_once(splits, tmp_path):
+    """Though its tiles overlap, and whichever of them are there."""
+    convert_scenes(splits, tmp_path, CUT)
+    (scene,) = splits['test']
+    truth = read_raster(scene.label)
+    labelled = (truth != 0).any(0)
+
+    def counted(**options):
+        data = GID5Dataset(
+            data_root=str(tmp_path), ann_file='test.txt',
+            pipeline=[dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations')],
+            **options,
+        )  # fmt: skip
+        times = np.zeros((96, 96), int)
+        for i in range(len(data)):
+            results = data[i]
+            _, row, column = results['img_path'].removesuffix('.tif').rsplit('_', 2)
+            inside = np.s_[int(row) : int(row) + 40, int(column) : int(column) + 40]
+            times[inside] += results['gt_seg_map'] != 255
+        return times
+
+    assert (counted(test_mode=True) == labelled).all()
+    assert counted(test_mode=True, count_once=False).max() == 4
+    assert counted().max() == 4  # in training, a tile is a tile
+    # Without the middle tile, its neighbours count what they cover of it.
+    lines = (tmp_path / 'test.txt').read_text().splitlines(keepends=True)
+    (tmp_path / 'test.txt').write_text(''.join(line for line in lines if '_40_40' not in line))
+    hole = np.zeros((96, 96), bool)
+    hole[40:56, 40:56] = True  # covered by the middle one alone
+    assert (counted(test_mode=True) == (labelled & ~hole)).all()
+
+
+def test_counting_once_needs_tiles_that_say_their_place(data_root):
+    (data_root / 'images/t_3_0.tif').rename(data_root / 'images/t.tif')
+    lines = (data_root / 'train.txt').read_text().replace('images/t_3_0', 'images/t')
+    (data_root / 'train.txt').write_text(lines)
+    with pytest.raises(DatasetError, match=r'needs tiles named <scene>_<row>_<column>, .*t\.tif'):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt', count_once=True)

@@ -1,0 +1,100 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dnas_mmseg.datasets import DatasetError
+from dnas_mmseg.preparation.scenes import Scene, find_scenes, split_by_lists, split_by_share
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for i in range(5):
+        for path in (f'images/s{i}.v1.tif', f'labels/gt_s{i}.v1_5label.png'):
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).touch()
+    return tmp_path
+
+
+def test_images_and_labels_are_paired_by_name(folders):
+    found = find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')
+    assert [scene.name for scene in found] == [f's{i}.v1' for i in range(5)]
+    assert found[2].label == folders / 'labels/gt_s2.v1_5label.png'
+
+
+def test_what_other_programs_leave_beside_scenes_is_no_scene(folders):
+    (folders / 'images/s0.v1.tif.aux.xml').write_text('<PAMDataset/>')
+    (folders / 'labels/gt_s0.v1_5label.png.aux.xml').write_text('<PAMDataset/>')
+    (folders / 'images/s1.v1.tif').rename(folders / 'images/s1.v1.TIF')
+    assert len(find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')) == 5
+
+
+def test_both_names_may_have_parts_of_their_own_and_folders_any_letters(tmp_path):
+    folder = tmp_path / 'scenes [5]'
+    folder.mkdir()
+    for name in ('x_rgb.tif', 'x_gt.tif', 'y_rgb.tif', 'y_gt.tif'):
+        (folder / name).touch()
+    found = find_scenes(folder, '{name}_rgb.tif', '{name}_gt.tif')
+    assert [(s.name, s.image.name, s.label.name) for s in found] == [
+        ('x', 'x_rgb.tif', 'x_gt.tif'),
+        ('y', 'y_rgb.tif', 'y_gt.tif'),
+    ]
+    with pytest.raises(DatasetError, match='needs plain letters'):
+        find_scenes(folder, '{name}_rgb.tif', '{name}*.tif')
+
+
+def test_scenes_that_cannot_be_paired(folders):
+    with pytest.raises(DatasetError, match=r"'\{name\}' must stand in the file's name"):
+        find_scenes(folders, 'images/*', 'labels/*')
+    with pytest.raises(DatasetError, match=r'images/\*\.jp2: no such rasters'):
+        find_scenes(folders, 'images/*.jp2', 'labels/gt_{name}_5label.*')
+    with pytest.raises(DatasetError, match=r'nowhere/.name.\.png: no such rasters'):
+        find_scenes(folders, 'images/*', 'nowhere/{name}.png')
+    with pytest.raises(DatasetError, match=r'labels/s0\.v1\.png: no such label.*and 4 more'):
+        find_scenes(folders, 'images/*', 'labels/{name}.png')
+    shutil.copy(folders / 'images/s0.v1.tif', folders / 'images/s0.v1.png')
+    with pytest.raises(DatasetError, match=r"are both named 's0\.v1'"):
+        find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')
+
+
+def many(count):
+    return [Scene(f's{i:03}', Path(f'{i}.tif'), Path(f'{i}.png')) for i in range(count)]
+
+
+def test_shares_are_of_scenes_and_repeatable():
+    splits = split_by_share(many(150), (0.6, 0.2, 0.2), seed=3)
+    assert [len(splits[s]) for s in ('train', 'val', 'test')] == [90, 30, 30]
+    assert len({scene.name for part in splits.values() for scene in part}) == 150
+    assert splits['train'] == sorted(splits['train'], key=lambda scene: scene.name)
+    assert splits == split_by_share(many(150), (0.6, 0.2, 0.2), seed=3)
+    assert splits != split_by_share(many(150), (0.6, 0.2, 0.2), seed=4)
+    assert [len(s) for s in split_by_share(many(3), (0.9, 0.05, 0.05)).values()] == [1, 1, 1]
+    assert [len(s) for s in split_by_share(many(150), (0.8, 0, 0.2)).values()] == [120, 0, 30]
+    with pytest.raises(DatasetError, match='2 scenes cannot be divided into 3 splits'):
+        split_by_share(many(2), (0.6, 0.2, 0.2))
+    for shares in ((0, 0.5, 0.5), (0.9, -0.1, 0.2)):
+        with pytest.raises(DatasetError, match='train needs one above 0'):
+            split_by_share(many(9), shares)
+
+
+def test_lists_of_scenes(tmp_path):
+    (tmp_path / 'train.txt').write_text('s000\ns001.tif\n')
+    (tmp_path / 'test.txt').write_text('s002\n')
+    lists = {split: tmp_path / f'{split}.txt' for split in ('train', 'test')}
+    splits = split_by_lists(many(3), lists)
+    assert {s: [x.name for x in part] for s, part in splits.items()} == {
+        'train': ['s000', 's001'],
+        'val': [],
+        'test': ['s002'],
+    }
+    (tmp_path / 'test.txt').write_text('s000\n')
+    with pytest.raises(DatasetError, match=r"test\.txt:1: scene 's000' is in .*train\.txt already"):
+        split_by_lists(many(3), lists)
+    (tmp_path / 'test.txt').write_text('z\n')
+    with pytest.raises(DatasetError, match="there is no scene 'z'"):
+        split_by_lists(many(3), lists)
+    known = [Scene(name, Path('i'), Path('l')) for name in ('s', 's.v1')]
+    (tmp_path / 'bom.txt').write_text('s.v1\n', encoding='utf-8-sig')
+    assert split_by_lists(known, {'train': tmp_path / 'bom.txt'})['train'] == known[1:]
+    with pytest.raises(DatasetError, match=r'none\.txt: no such list file'):
+        split_by_lists(many(3), {'train': tmp_path / 'none.txt'})

@@ -1,0 +1,103 @@
+"""What a search is asked to do, as options say it."""
+
+import pytest
+
+from dnas_mmseg.apis import SearchPlan
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.plan import retrain_config, stage_config
+
+from ..conftest import ROOT, run
+
+
+def plan_of(tmp_path, *targets, resume=False, **options):
+    options = {'space': 'dnas', **options}
+    if targets:
+        options['targets'] = list(targets)
+    return SearchPlan.from_options(options, tmp_path, resume)
+
+
+@pytest.mark.parametrize(
+    ('targets', 'options', 'expected'),
+    [
+        (['40ms'], {}, ('latency', (0.04,))),
+        (['0.1s', '40 ms'], {}, ('latency', (0.04, 0.1))),
+        (['40ms'], {'cost': 'latency'}, ('latency', (0.04,))),
+        (['0.04'], {'cost': 'latency'}, ('latency', (0.04,))),
+        (['1.5G', '300M'], {}, ('macs', (3e8, 1.5e9))),
+        (['3K', '4500'], {'cost': 'params'}, ('params', (3e3, 4.5e3))),
+        ([1e5], {}, ('macs', (1e5,))),
+    ],
+)
+def test_a_unit_implies_what_it_is_of(tmp_path, targets, options, expected):
+    plan = plan_of(tmp_path, *targets, **options)
+    assert (plan.cost, plan.targets) == (expected[0], pytest.approx(expected[1]))
+
+
+@pytest.mark.parametrize(
+    ('targets', 'options', 'message'),
+    [
+        (['40ms'], {'cost': 'macs'}, "target '40ms' is no amount of multiply-adds: ms and s go"),
+        (['40ms'], {'cost': 'params'}, "target '40ms' is no amount of parameters"),
+        (['2G'], {'cost': 'latency'}, "target '2G' is no amount of time"),
+        (['2G', '40ms'], {}, "target '2G' is no amount of time"),
+        (['fast'], {}, "target 'fast' is no amount: write e.g. 10G, 2.5M or 40ms"),
+        (['0'], {}, 'positive'),
+    ],
+)
+def test_units_that_contradict_are_refused(tmp_path, targets, options, message):
+    with pytest.raises(UserError, match=message):
+        plan_of(tmp_path, *targets, **options)
+
+
+def test_resuming_keeps_what_targets_are_of(tmp_path):
+    first = plan_of(tmp_path, '3K', cost='params')
+    (tmp_path / 'search.json').write_text(first.to_json())
+    assert plan_of(tmp_path, resume=True) == first
+    assert plan_of(tmp_path, '3K', resume=True) == first
+    with pytest.raises(UserError, match='no amount of parameters'):
+        plan_of(tmp_path, '40ms', resume=True)
+
+
+def test_a_time_needs_a_table_as_before(tmp_path):
+    code, output = run(
+        ROOT / 'tools/search.py', 'dnas', '--layers', 4, '--work-dir', tmp_path / 'run',
+        '--targets', '40ms', '--dry-run',
+    )  # fmt: skip
+    assert code == 1
+    assert 'measure_latency.py' in output
+    assert 'Traceback' not in output
+
+
+def test_overrides_that_nothing_reads_are_named(tmp_path, capsys):
+    plan_of(
+        tmp_path,
+        options={'trian_dataloader.batch_size': 2, 'model.decode_head.channels': 8},
+        search_options={'optim_wraper.type': 'AmpOptimWrapper', 'train_cfg.max_epochs': 2},
+    )
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith('warning: --cfg-options trian_dataloader.batch_size')
+    assert '(did you mean train_dataloader?)' in first
+    assert second.startswith('warning: --search-options optim_wraper.type')
+    assert '(did you mean optim_wrapper?)' in second
+
+
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
+    code, output = run(ROOT / 'tools/search.py', 'dnas')
+    assert code == 2
+    assert output == 'error: the following arguments are required: --work-dir (see --help)\n'
+
+
+@pytest.mark.parametrize('space', ['dnas', 'autodeeplab', 'densenas'])
+def test_the_recipe_is_of_retraining_alone(space):
+    plan = SearchPlan(space)
+    (level, *_) = plan.levels
+    stage, retraining = stage_config(plan, level, None), retrain_config(plan, 'found.json')
+    assert stage.optim_wrapper.optimizer.type == 'SGD'
+    assert [hook['type'] for hook in stage.custom_hooks].count('EMAHook') == 0
+    assert retraining.optim_wrapper.optimizer.type == 'AdamW'
+    assert [hook['type'] for hook in retraining.custom_hooks] == ['EMAHook']
+    # What is searched and what is trained learn from the same losses.
+    assert [loss.type for loss in stage.model.decode_head.loss_decode] == [
+        'LabelledCrossEntropyLoss',
+        'LabelledDiceLoss',
+    ]

@@ -1,0 +1,52 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.autodeeplab.drop_path_hook import ScheduledDropPathHook
+from dnas_mmseg.spaces.autodeeplab.network import AutoDeepLab
+from dnas_mmseg.spaces.autodeeplab.supernet import AutoDeepLabSupernet
+
+
+def runner(backbone, iteration=0):
+    model = nn.Module()
+    model.backbone = backbone
+    return SimpleNamespace(model=model, iter=iteration, max_iters=10)
+
+
+def test_dropping_grows_with_the_training_and_with_the_depth():
+    net = AutoDeepLab(filters=2, drop_path=0.4)
+    assert [cell.drop for cell in net.cells] == pytest.approx([0.4 * i / 12 for i in range(1, 13)])
+    hook = ScheduledDropPathHook()
+    hook.before_train(runner(net))
+    for iteration, share in ((0, 0.0), (5, 0.5)):
+        hook.before_train_iter(runner(net, iteration), iteration)
+        assert [cell.drop for cell in net.cells] == pytest.approx(
+            [share * 0.4 * i / 12 for i in range(1, 13)]
+        )
+
+
+def test_branches_are_dropped_in_training_only_and_keep_their_mean():
+    net = AutoDeepLab(filters=2, drop_path=0.5)
+    x = torch.randn(4, 4, 32, 32)
+    plain = AutoDeepLab(filters=2)
+    plain.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        assert all(map(torch.equal, net.eval()(x), plain.eval()(x)))
+        cell = net.cells[-1].train()
+        cell.branches.eval(), cell.enter.eval()
+        widths = [entry[1].in_channels for entry in cell.enter]
+        inputs = (*(torch.randn(1, w, 2, 2).expand(4000, -1, -1, -1) for w in widths), (2, 2))
+        dropped, whole = cell(*inputs)[:, :4], cell.eval()(*inputs)[:, :4]
+        assert not torch.equal(dropped[0], dropped[1])
+        torch.testing.assert_close(dropped.mean(0), whole.mean(0), rtol=0.1, atol=0.05)
+
+
+def test_supernets_are_left_alone_and_others_refused():
+    hook = ScheduledDropPathHook()
+    hook.before_train(runner(AutoDeepLabSupernet(3, 1, 1)))
+    hook.before_train_iter(runner(None), 0)
+    with pytest.raises(UserError, match='Conv2d drops no paths; leave the hook out'):
+        hook.before_train(runner(nn.Conv2d(1, 1, 1)))

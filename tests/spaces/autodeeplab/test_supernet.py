@@ -1,0 +1,208 @@
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from dnas_mmseg.cost.counting import count
+from dnas_mmseg.cost.parts import cost_table
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.architecture import ArchitectureError
+from dnas_mmseg.spaces.autodeeplab.architecture import OPERATIONS
+from dnas_mmseg.spaces.autodeeplab.cost import network_cost
+from dnas_mmseg.spaces.autodeeplab.decoding import OPTIONS, random_architecture
+from dnas_mmseg.spaces.autodeeplab.graph import pairs
+from dnas_mmseg.spaces.autodeeplab.network import CONVOLUTIONS, build_operation
+from dnas_mmseg.spaces.autodeeplab.supernet import AutoDeepLabSupernet, StateReader
+from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.scales import STEM, Node
+from dnas_mmseg.spaces.supernet import softmax_over
+
+SIZE = (96, 80)
+STEM_CHANNELS = (4, 4, 8)
+LOSS = dict(type='LabelledCrossEntropyLoss')
+NORM = dict(type='BN', eps=1e-3)
+
+
+def supernet(**options):
+    return AutoDeepLabSupernet(
+        **{**dict(layers=4, filters=2, blocks=2, stem_channels=STEM_CHANNELS), **options}
+    )
+
+
+def network(architecture):
+    """Config of the segmentor that a search leads to."""
+    return dict(
+        type='SearchedEncoderDecoder',
+        backbone=dict(
+            type='AutoDeepLab', architecture=architecture, filters=3, stem_channels=STEM_CHANNELS
+        ),
+        decode_head=dict(
+            type='AutoDeepLabHead', channels=8, low_level_channels=4, num_classes=5,
+            loss_decode=LOSS,
+        ),
+        train_cfg=dict(), test_cfg=dict(mode='whole'),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize('size', [(64, 96), (65, 33)])
+def test_outputs_at_all_strides_for_any_size(size):
+    net = supernet()
+    outputs = net(torch.randn(2, 4, *size))
+    assert net.out_channels == (4, 8, 16, 32)
+    assert net.strides == (4, 8, 16, 32)
+    for x, channels, stride in zip(outputs, net.out_channels, net.strides, strict=True):
+        assert x.shape == (2, channels, *(-(-side // stride) for side in size))
+
+
+def test_the_published_space():
+    """12 layers, 20 pairs of 8 options, strides 4 and 8 in layer 1; the rest by the defaults."""
+    net = AutoDeepLabSupernet()
+    assert (net.alphas.shape, net.betas.shape) == ((20, 8), (105,))
+    assert [node.scale for node in net._incoming if node.layer == 0] == [0, 1]
+    assert net.out_channels == (40, 80, 160, 320)
+    assert sum(d.kind == 'outgoing' for d in net.decisions) == 1 + 2 + 3 + 9 * 4
+    for parameter in net.architecture_parameters().values():
+        assert parameter.std() < 2e-3
+        assert not parameter.requires_grad
+
+
+def test_edges_are_weighed_over_the_outgoing_ones():
+    net = supernet()
+    net.betas.data.normal_()
+    weights = softmax_over(net._outgoing.values(), net.betas)
+    outgoing = {}
+    for (source, _), weight in zip(net.edges, weights, strict=True):
+        outgoing.setdefault(source, []).append(weight)
+    assert all(torch.stack(w).sum().item() == pytest.approx(1) for w in outgoing.values())
+    for decision, p in zip(net.decisions, net.probabilities(), strict=True):
+        if decision.kind == 'outgoing':
+            assert p.tolist() == pytest.approx([w.item() for w in outgoing[decision.node]])
+
+
+def test_where_there_is_no_output_two_layers_back_the_nearest_is_read():
+    net = supernet()
+    assert net._nearest(Node(0, 1)) is None  # the stem at stride 2, resized by 4
+    assert net._nearest(Node(1, 2)) == STEM  # by 4
+    assert net._nearest(Node(2, 3)) == Node(0, 1)  # by 4
+    assert net._nearest(Node(3, 3)) == Node(1, 2)  # by 2
+    assert net._nearest(Node(3, 1)) == Node(1, 1)
+
+
+def test_what_is_done_at_once_equals_the_operations_one_by_one():
+    """Also in training, gradients included; the plain form is a sum of weighted operations."""
+    rows, channels = [1, 3, 6], 4
+    reader = StateReader(rows, channels, NORM).train()
+    for name, parameter in reader.named_parameters():
+        if '.weight' in name and parameter.dim() == 1:
+            parameter.data.uniform_(0.5, 1.5)
+    weights = torch.rand(9, len(OPTIONS)).softmax(1).requires_grad_()
+    x = torch.randn(3, channels, 7, 6, requires_grad=True)
+    got = reader(x, weights)
+    for i, (row, term) in enumerate(zip(rows, got, strict=True)):
+        own = slice(i * channels, (i + 1) * channels)
+        expected = 0
+        for name, weight in zip(OPERATIONS, weights[row, :-1], strict=True):
+            operation = build_operation(name, channels, 1, NORM).train()
+            if name in CONVOLUTIONS:
+                merged = reader.convolutions[name].state_dict()
+                operation.load_state_dict({k: v[own] if v.dim() else v for k, v in merged.items()})
+            expected = expected + weight * operation(x.relu() if name in CONVOLUTIONS else x)
+        torch.testing.assert_close(term, expected)
+        gradients = [
+            torch.autograd.grad((y**2).sum(), (x, weights), retain_graph=True)
+            for y in (term, expected)
+        ]
+        for mine, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_recomputation_changes_nothing_but_memory():
+    net = supernet().train()
+    again = supernet(with_cp=True).train()
+    again.load_state_dict(net.state_dict())
+    x = torch.randn(2, 4, 32, 32)
+    gradients = []
+    for model in (net, again):
+        for parameter in model.architecture_parameters().values():
+            parameter.requires_grad_(True)
+        sum((y**2).mean() for y in model(x)).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    assert all(grad is not None for grad in gradients[0].values())
+    for name, grad in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], grad, msg=name)
+    for name, buffer in net.named_buffers():
+        assert torch.equal(dict(again.named_buffers())[name], buffer), name
+
+
+def test_the_published_network_is_a_fixed_point():
+    """Architecture parameters set to it decode to it."""
+    net = AutoDeepLabSupernet(filters=1)
+    published = load_architecture('autodeeplab')
+    net.betas.data.fill_(-30)
+    net.alphas.data.fill_(-30)
+    for edge in published.graph:
+        net.betas.data[net.edges.index(edge)] = 30
+    for place, (operation,) in published.chosen.items():
+        net.alphas.data[pairs(5).index(place), OPTIONS.index(operation)] = 30
+    found = net.decode()
+    assert (found.path, found.cell) == (published.path, published.cell)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_a_network_costs_what_its_parts_do(seed):
+    """Exactly; the filters are those of the network, not of the supernet."""
+    drawn = random_architecture(4, 2, np.random.default_rng(seed), 'drawn')
+    model = network(drawn)
+    whole = MODELS.build(model).eval()
+    counted = count(whole, whole, (1, 4, *SIZE))
+    for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
+        table = cost_table(supernet(), model, metric, SIZE)
+        assert network_cost(drawn, table) == value
+
+
+@pytest.mark.parametrize('metric', ['macs', 'params'])
+def test_it_decodes_to_a_target(metric):
+    net = supernet(layers=6, blocks=3)
+    model = network(net.decode())
+    table = cost_table(net, model, metric, SIZE)
+    least, most = net.cost_range(table)
+    drawn = [
+        net.cost(net.random_architecture(np.random.default_rng(i), 'x'), table) for i in range(50)
+    ]
+    assert least <= min(drawn)
+    assert max(drawn) <= most
+    for target in np.geomspace(1.5 * least, most / 1.5, 4):
+        assert net.cost(net.decode_to(table, target), table) == pytest.approx(target, rel=0.1)
+
+
+def test_what_is_refused():
+    with pytest.raises(ArchitectureError, match='layers = 2: at least 3'):
+        supernet(layers=2)
+    with pytest.raises(UserError, match='filters = 0, blocks = 2: at least 1 each'):
+        supernet(filters=0)
+    with pytest.raises(UserError, match='has 3 bands, but this AutoDeepLabSupernet was built for'):
+        supernet()(torch.zeros(1, 3, 32, 32))
+
+
+def test_the_head_of_the_search_reads_every_stride():
+    model = MODELS.build(
+        dict(
+            type='SearchedEncoderDecoder',
+            backbone=dict(
+                type='AutoDeepLabSupernet', layers=3, filters=2, blocks=1,
+                stem_channels=STEM_CHANNELS,
+            ),
+            decode_head=dict(
+                type='AutoDeepLabSearchHead', channels=6, num_classes=5, loss_decode=LOSS
+            ),
+            train_cfg=dict(), test_cfg=dict(mode='whole'),
+        )
+    ).train()  # fmt: skip
+    head = model.decode_head
+    assert [pyramid[1][0].dilation for pyramid in head.pyramids] == [(r, r) for r in (24, 12, 6, 3)]
+    assert [pyramid[0][0].out_channels for pyramid in head.pyramids] == [2, 4, 8, 16]
+    logits = model(torch.randn(1, 4, 32, 48))  # a batch of one with 1 x 1 maps
+    assert logits.shape == (1, 5, 8, 12)
+    logits.sum().backward()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in weights)

@@ -1,0 +1,115 @@
+import pickle
+
+import pytest
+import torch
+
+from dnas_mmseg.apis import CheckpointError, from_authors, to_authors
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.spaces.dnas.network import DNAS
+from dnas_mmseg.spaces.registry import load_architecture
+
+
+@pytest.mark.parametrize('layers', [12, 14])
+def test_round_trip(shared, layers):
+    architecture = load_architecture(f'dnas_l{layers}_gid5')
+    authors = load_weights(shared / f'reference/retrain_l{layers}_b8.pth.tar')
+    ours = from_authors(authors, architecture, prune=False)
+    assert ours.dropped == ()
+    back = to_authors(ours.state_dict, architecture)
+    assert back.keys() == authors.keys()
+    assert all(torch.equal(back[key], authors[key]) for key in authors)
+
+
+def test_dead_cells_are_dropped_and_reported(shared):
+    architecture = load_architecture('dnas_l12_gid5')
+    authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
+    conversion = from_authors(authors, architecture)
+    assert conversion.dropped == ('stem -> (8,0)', '(8,1) -> (9,1)')
+    dead = [k for k in authors if k.startswith(('cells.8.0.[-1  0]', 'cells.9.1.[8 1]'))]
+    assert len(conversion.state_dict) == len(authors) - len(dead)
+
+
+def test_another_architecture_is_refused_with_what_differs(shared):
+    authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
+    with pytest.raises(
+        CheckpointError, match=r'than dnas_l14_gid5: it has 12 layers and 64 edges; only in the ch'
+    ):
+        from_authors(authors, load_architecture('dnas_l14_gid5'))
+    with pytest.raises(CheckpointError, match=r"no cells under .*first key is 'conv1\.weight'"):
+        from_authors({'conv1.weight': torch.ones(1)}, load_architecture('dnas_l12_gid5'))
+
+
+def replaced(architecture, old, new):
+    """The architecture with an operation replaced wherever the new one is not there yet."""
+    document = architecture.to_document()
+    for row in document['nodes']:
+        if new not in row['operations']:
+            row['operations'] = [new if name == old else name for name in row['operations']]
+    return load_architecture(document)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('conv3x3', 'conv1x1'),
+        ('sep_conv_3x3', 'sep_conv_5x5'),
+        ('sep_conv_5x5', 'conv3x3'),
+        ('max_pool_3x3', 'conv1x1'),
+    ],
+)
+def test_other_operations_on_the_same_edges_are_refused(shared, old, new):
+    authors = load_weights(shared / 'reference/retrain_l14_b8.pth.tar')
+    other = replaced(load_architecture('dnas_l14_gid5'), old, new)
+    assert other != load_architecture('dnas_l14_gid5')
+    with pytest.raises(CheckpointError, match=r'operations differ on \d+'):
+        from_authors(authors, other)
+
+
+def test_incomplete_checkpoints_are_refused(shared):
+    architecture = load_architecture('dnas_l12_gid5')
+    authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
+    headless = {key: value for key, value in authors.items() if 'last_conv' not in key}
+    with pytest.raises(CheckpointError, match='stem or head differ; 12 tensors are missing'):
+        from_authors(headless, architecture)
+    part = {key: value for key, value in authors.items() if '._ops.1.' not in key}
+    with pytest.raises(CheckpointError, match=r'operations differ on 64'):
+        from_authors(part, architecture)
+    with pytest.raises(CheckpointError, match='no checkpoint of dnas_l12_gid5 with DNASHead'):
+        to_authors({'backbone.conv1.weight': torch.ones(1)}, architecture)
+
+
+def test_files_that_are_no_weights(tmp_path):
+    with pytest.raises(CheckpointError, match=r'no\.pth: no such file'):
+        load_weights(tmp_path / 'no.pth')
+    (tmp_path / 'text.pth').write_text('weights')
+    with pytest.raises(CheckpointError, match=r'text\.pth is no checkpoint, or a damaged one'):
+        load_weights(tmp_path / 'text.pth')
+    torch.save({'state_dict': {'a': torch.ones(3)}}, tmp_path / 'whole.pth')
+    whole = (tmp_path / 'whole.pth').read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r'cut\.pth is no checkpoint'):
+        load_weights(tmp_path / 'cut.pth')
+    torch.save({'state_dict': print}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match=r'evil\.pth is refused: it holds print'):
+        load_weights(tmp_path / 'evil.pth')
+    (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_round_trip))
+    with pytest.raises(CheckpointError, match=r'plain\.pkl is'):
+        load_weights(tmp_path / 'plain.pkl')
+    for content in ([1, 2], torch.ones(2), {'state_dict': [1]}, {'state_dict': {}}, {'a': 1}):
+        torch.save(content, tmp_path / 'other.pth')
+        with pytest.raises(CheckpointError, match='holds no state_dict'):
+            load_weights(tmp_path / 'other.pth')
+
+
+def test_loading_exactly():
+    model, other = (DNAS('dnas_l12_gid5', base_channels=b) for b in (2, 4))
+    load_exactly(model, model.state_dict(), 'itself')
+    load_exactly(model, DNAS('dnas_l12_gid5', base_channels=2, prune=False).state_dict(), 'whole')
+    with pytest.raises(CheckpointError, match='wide does not fit the model'):
+        load_exactly(model, other.state_dict(), 'wide')
+    weights = model.state_dict()
+    weights['head.weight'] = weights.pop('stem.0.0.weight')
+    with pytest.raises(
+        CheckpointError, match=r'1 tensors are missing \(stem\.0\.0\.weight\), 1 ten'
+    ):
+        load_exactly(model, weights, 'odd')

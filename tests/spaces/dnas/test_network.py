@@ -1,0 +1,209 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.spaces.architecture import ArchitectureError
+from dnas_mmseg.spaces.dnas import lattice as module
+from dnas_mmseg.spaces.dnas.authors_checkpoint import from_authors
+from dnas_mmseg.spaces.dnas.network import DNAS
+from dnas_mmseg.spaces.registry import load_architecture
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def randomise_statistics(model: nn.Module) -> None:
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.normal_(std=0.1)
+            m.running_var.uniform_(0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ('layers', 'prune', 'count'),
+    [
+        (12, False, 6_156_653),
+        (12, True, 6_077_773),
+        (14, False, 7_359_053),
+        (14, True, 7_061_893),
+    ],
+)
+def test_parameter_counts_of_the_whole_network(build_segmentor, layers, prune, count):
+    model = build_segmentor(
+        backbone=dict(architecture=f'dnas_l{layers}_gid5', base_channels=40, prune=prune),
+        head=dict(type='DNASHead', num_classes=5),
+    )
+    assert parameters(model) == count
+
+
+@pytest.mark.parametrize('layers', [12, 14])
+@pytest.mark.parametrize('prune', [True, False])
+def test_agrees_with_the_released_code(shared, build_segmentor, layers, prune):
+    recorded = np.load(shared / f'reference/retrain_l{layers}_b8.npz', allow_pickle=False)
+    name = f'dnas_l{layers}_gid5'
+    model = build_segmentor(
+        backbone=dict(architecture=name, base_channels=8, prune=prune),
+        head=dict(type='DNASHead', num_classes=5),
+    ).eval()
+    weights = load_weights(shared / f'reference/retrain_l{layers}_b8.pth.tar')
+    load_exactly(model, from_authors(weights, load_architecture(name), prune).state_dict, name)
+    image = torch.from_numpy(recorded['input'])
+    with torch.no_grad():
+        logits = F.interpolate(model(image), image.shape[2:], mode='bilinear', align_corners=True)
+    difference = np.linalg.norm(logits.numpy() - recorded['output'])
+    assert difference / np.linalg.norm(recorded['output']) < 1e-5
+
+
+@pytest.mark.parametrize('layers', [12, 14])
+def test_pruning_leaves_the_output_bit_identical(layers):
+    name = f'dnas_l{layers}_gid5'
+    whole = DNAS(name, base_channels=4, prune=False)
+    randomise_statistics(whole)
+    pruned = DNAS(name, base_channels=4)
+    pruned.load_state_dict(whole.state_dict())
+    image = torch.randn(1, 4, 70, 90)
+    with torch.no_grad():
+        for a, b in zip(whole.eval()(image), pruned.eval()(image), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('size', [(33, 33), (34, 61), (63, 65), (97, 130), (100, 37)])
+@pytest.mark.parametrize('layers', [12, 14])
+def test_any_size_gives_maps_of_ceil_size_over_stride(layers, size):
+    backbone = DNAS(f'dnas_l{layers}_gid5', base_channels=2, in_channels=3)
+    features = backbone.train()(torch.randn(1, 3, *size))  # batch 1 in training, too
+    assert len(features) == len(backbone.out_channels) == len(backbone.strides)
+    for feature, channels, stride in zip(
+        features, backbone.out_channels, backbone.strides, strict=True
+    ):
+        assert feature.shape == (1, channels, -(-size[0] // stride), -(-size[1] // stride))
+        assert feature.isfinite().all()
+    assert list(backbone.strides) == sorted(backbone.strides)
+    sum(f.sum() for f in features).backward()
+
+
+@pytest.mark.parametrize('layers', [12, 14])
+def test_each_source_is_resized_once_for_each_scale(monkeypatch, layers):
+    backbone = DNAS(f'dnas_l{layers}_gid5', base_channels=2)
+    calls = []
+
+    def counting(x, size, **kwargs):
+        calls.append(size)
+        return original(x, size, **kwargs)
+
+    original = F.interpolate
+    monkeypatch.setattr(module.F, 'interpolate', counting)
+    backbone(torch.randn(2, 4, 64, 64))
+    needed = {
+        (source, target.scale)
+        for source, target in backbone.architecture.edges
+        if source.scale != target.scale
+    }
+    assert len(calls) == len(needed)
+
+
+def test_no_tensor_is_kept_longer_than_needed():
+    backbone = DNAS('dnas_l14_gid5', base_channels=2)
+    released = [key for step in backbone._steps for key in step.release]
+    assert len(released) == len(set(released))
+    edges = backbone.architecture.edges
+    made = {(source, target.scale) for source, target in edges}
+    made |= {(node, None) for edge in edges for node in edge}
+    assert made - set(released) == {(node, None) for node in backbone.outputs}
+
+
+def test_recomputation_gives_the_same_gradients_and_statistics():
+    plain, saving = (
+        DNAS('dnas_l12_gid5', base_channels=4, with_cp=cp).double() for cp in (False, True)
+    )
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 4, 64, 64, dtype=torch.double)
+    for backbone in (plain, saving):
+        sum(feature.square().mean() for feature in backbone(image)).backward()
+    for (name, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12, msg=name)
+    for (name, a), b in zip(plain.named_buffers(), saving.buffers(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_batch_of_one_leaves_the_statistics_of_pooled_maps():
+    """One value a channel has no variance; more than one has."""
+    backbone = DNAS('dnas_l14_gid5', base_channels=2)
+    pooled = [m for m in backbone.modules() if type(m).__name__ == 'GlobalAveragePool']
+    assert pooled
+    before = [m[1].running_mean.clone() for m in pooled]
+    backbone.train()(torch.randn(1, 4, 64, 64))
+    assert all(torch.equal(m[1].running_mean, b) for m, b in zip(pooled, before, strict=True))
+    backbone.train()(torch.randn(2, 4, 64, 64))
+    assert not any(torch.equal(m[1].running_mean, b) for m, b in zip(pooled, before, strict=True))
+
+
+def test_cells_start_kaiming_normal_and_the_stem_as_torch_does():
+    backbone = DNAS('dnas_l12_gid5', base_channels=40)
+    backbone.init_weights()
+    cells = [m for m in backbone.nodes.modules() if isinstance(m, nn.Conv2d)]
+    conv = max(cells, key=lambda m: m.weight.numel())
+    fan_in = conv.weight[0].numel()
+    assert conv.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
+    stem = backbone.stem[2][0].weight
+    bound = (1 / stem[0].numel()) ** 0.5  # torch: uniform, kaiming with a = sqrt(5)
+    assert stem.abs().max().item() <= bound
+
+
+def test_the_wrong_number_of_bands_is_refused():
+    with pytest.raises(ValueError, match='3 bands, but this DNAS was built for in_channels=4'):
+        DNAS('dnas_l12_gid5', base_channels=2)(torch.randn(1, 3, 64, 64))
+
+
+def test_the_wrong_level_and_width_are_refused():
+    path = dict(format=1, space='dnas', level='path', name='p', layers=2, path=[0, 1])
+    with pytest.raises(ArchitectureError, match="is of level 'path', but backbone DNAS needs"):
+        DNAS(path)
+    with pytest.raises(ValueError, match='an even number'):
+        DNAS('dnas_l12_gid5', base_channels=5)
+
+
+def test_weights_of_another_architecture_are_refused():
+    l12, l14 = DNAS('dnas_l12_gid5', base_channels=2), DNAS('dnas_l14_gid5', base_channels=2)
+    with pytest.raises(ArchitectureError, match="another architecture than 'dnas_l14_gid5': 47 of"):
+        l14.load_state_dict(l12.state_dict(), strict=False)
+
+
+def test_a_model_can_be_copied():
+    """Averaging of weights (EMA) copies it."""
+    backbone = DNAS('dnas_l12_gid5', base_channels=2).eval()
+    image = torch.randn(1, 4, 64, 64)
+    again = copy.deepcopy(backbone)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(backbone(image), again(image), strict=True))
+
+
+@pytest.mark.parametrize('layers', [12, 14])
+def test_the_smallest_image_alone_trains(build_segmentor, layers):
+    model = build_segmentor(backbone=dict(architecture=f'dnas_l{layers}_gid5'))
+    label = torch.randint(0, 5, (1, 33, 33))
+    sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+    loss = model.loss(torch.randn(1, 4, 33, 33), [sample])['decode.loss_ce']
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_an_all_ignored_batch_has_zero_loss(build_segmentor):
+    model = build_segmentor()
+    samples = []
+    for _ in range(2):
+        sample = SegDataSample(gt_sem_seg=PixelData(data=torch.full((1, 64, 64), 255)))
+        samples.append(sample)
+    losses = model.loss(torch.randn(2, 4, 64, 64), samples)
+    assert losses['decode.loss_ce'].item() == 0
+    losses['decode.loss_ce'].backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import nn
+
+from dnas_mmseg.spaces.dnas.architecture import OPERATIONS as NAMES
+from dnas_mmseg.spaces.dnas.operations import OPERATIONS
+
+NORM = dict(type='BN')
+
+
+def test_names_and_order_are_the_architectures():
+    assert tuple(OPERATIONS) == NAMES
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('size', [(9, 14), (2, 2), (1, 1)])
+def test_operations_keep_the_size_and_have_no_bias(name, size):
+    operation = OPERATIONS[name](6, 10, NORM).eval()
+    assert operation(torch.randn(2, 6, *size)).shape == (2, 10, *size)
+    assert all(m.bias is None for m in operation.modules() if isinstance(m, nn.Conv2d))
+
+
+@pytest.mark.parametrize(
+    ('name', 'reach'),
+    [
+        ('conv1x1', 0),
+        ('conv3x3', 1),
+        ('conv3x3_dil3', 3),
+        ('conv3x3_dil12', 12),
+        ('sep_conv_3x3', 1),
+        ('sep_conv_5x5', 2),
+        ('sep_conv_7x7', 3),
+        ('avg_pool_3x3', 1),
+        ('max_pool_3x3', 1),
+        ('global_average_pool', 15),
+    ],
+)
+def test_reach(name, reach):
+    """How far a pixel's influence goes tells kernel and dilation."""
+    operation = OPERATIONS[name](1, 1, NORM).eval()
+    for parameter in operation.parameters():
+        nn.init.constant_(parameter, 1.0)
+    flat = torch.zeros(1, 1, 31, 31)
+    spot = flat.clone()
+    spot[0, 0, 15, 15] = 1
+    changed = (operation(spot) != operation(flat))[0, 0].nonzero()
+    assert (changed - 15).abs().max().item() == reach
+
+
+def test_average_pooling_does_not_count_padding():
+    operation = OPERATIONS['avg_pool_3x3'](1, 1, NORM).eval()
+    nn.init.constant_(operation[0].weight, 1.0)
+    pooled = operation(torch.ones(1, 1, 4, 4))
+    torch.testing.assert_close(pooled, pooled[..., 1:2, 1:2].expand_as(pooled))
+
+
+@pytest.mark.parametrize('norm', [dict(type='GN', num_groups=4), dict(type='BN')])
+def test_a_weight_gets_its_gradient_where_nothing_else_does(norm):
+    """As in an architecture step; torch's own group norm crashes the process there."""
+    operation = OPERATIONS['conv3x3'](4, 8, norm).requires_grad_(False)
+    operation[1].weight.data.normal_()
+    operation[1].bias.data.normal_()
+    x = torch.randn(2, 4, 9, 7).contiguous(memory_format=torch.channels_last)
+    weight = torch.tensor(0.3, requires_grad=True)
+    out = operation(x, weight)
+    plain = operation(x)
+    torch.testing.assert_close(out, weight * plain)
+    (gradient,) = torch.autograd.grad(out.sum(), weight)
+    torch.testing.assert_close(gradient, plain.sum())
