@@ -24,7 +24,7 @@ from mmengine.config import DictAction
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.cost.table import METRICS
-from dnas_mmseg.search.plan import SPACES
+from dnas_mmseg.spaces.registry import SPACES
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
 
 from dnas_mmseg.cost.parts import latency_table, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 
-from .plan import SearchPlan, retrain_config, space_supernet
+from .plan import SearchPlan, random_architecture, retrain_config, supernet_config
 
 _NETWORKS = 5
 
@@ -40,10 +41,8 @@ def measure_space(
     """
     init_default_scope('mmseg')
     device = get_device()
-    supernet = space_supernet(plan)
-    draws = [
-        supernet.random_architecture(np.random.default_rng(i), 'drawn') for i in range(_NETWORKS)
-    ]
+    supernet = MODELS.build(supernet_config(plan))
+    draws = [random_architecture(plan, np.random.default_rng(i), 'drawn') for i in range(_NETWORKS)]
     configs = [retrain_config(plan, drawn) for drawn in draws]
     table = latency_table(supernet, configs[0].model, size, device, repeat, advance)
     ratios = []

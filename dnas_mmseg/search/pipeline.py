@@ -40,10 +40,10 @@ from dnas_mmseg.engine.seeds import result_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import exclusive, write_text
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
-from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.registry import SPACES, load_architecture
 
 from .hook import ArchitectureSearchHook
-from .plan import FILE_NAME, SPACES, SearchPlan, retrain_config, search_hook, stage_config
+from .plan import FILE_NAME, SearchPlan, retrain_config, search_hook, stage_config
 from .target import CostTarget
 from .time import ProgressHook, StageTime, duration, stage_time
 
@@ -282,7 +282,7 @@ class _Search:
         Raises:
             UserError: It holds another search, or one that was not asked to be resumed.
         """
-        stages = list(self.space.stages)
+        stages = self.space.levels
         begun = [
             level
             for level in stages

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 
 from dnas_mmseg.cost.table import METRICS, quantity
 from dnas_mmseg.datasets import multi_band_parts
@@ -21,7 +21,7 @@ from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.engine.configs import leaf_datasets, load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.spaces.supernet import Supernet
+from dnas_mmseg.spaces.registry import SPACES
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FILE_NAME = 'search.json'
@@ -40,62 +40,6 @@ _TASK = (
 _UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
 _TIMES = {'ms', 's'}
 _AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
-
-
-class Space(NamedTuple):
-    """What the pipeline knows of a search space.
-
-    Attributes:
-        network: Registered name of the searched network.
-        config: Config that searches start from, unless the user names one.
-        stages: By level, in order: the config whose supernet and search settings a stage takes.
-        width: The network's argument for its width, if it has one.
-        shared: What supernets take over from the network's config.
-        own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
-            classes and the loss.
-    """
-
-    network: str
-    config: str
-    stages: Mapping[str, str]
-    width: str | None
-    shared: tuple[str, ...]
-    own_head: bool = False
-
-    def before(self, level: str) -> str | None:
-        """The stage whose result a stage starts from."""
-        levels = list(self.stages)
-        return levels[levels.index(level) - 1] if levels.index(level) else None
-
-
-SPACES = {
-    'dnas': Space(
-        network='DNAS',
-        config='dnas/dnas_l14_adamw-ema_gid5.py',
-        stages={
-            level: f'dnas/dnas_l14_{level}-search_gid5.py'
-            for level in ('path', 'connection', 'cell')
-        },
-        width='base_channels',
-        shared=('in_channels', 'base_channels', 'norm_cfg'),
-    ),
-    'autodeeplab': Space(
-        network='AutoDeepLab',
-        config='autodeeplab/autodeeplab_s_adamw-ema_gid5.py',
-        stages={'cell': 'autodeeplab/autodeeplab_search_gid5.py'},
-        width='filters',
-        shared=('in_channels', 'stem_channels', 'norm_cfg'),
-        own_head=True,
-    ),
-    'densenas': Space(
-        network='DenseNAS',
-        config='densenas/densenas_a_adamw-ema_gid5.py',
-        stages={'cell': 'densenas/densenas_search_gid5.py'},
-        width=None,
-        shared=('in_channels', 'out_indices', 'norm_cfg'),
-    ),
-}
-"""Every search space by name. A new space adds its line here."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +102,7 @@ class SearchPlan:
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise UserError(f"space '{self.space}' is unknown; there are {', '.join(SPACES)}")
-        known = list(SPACES[self.space].stages)
+        known = SPACES[self.space].levels
         object.__setattr__(self, 'levels', self.levels or tuple(known))
         first = known.index(self.levels[0]) if self.levels[0] in known else 0
         if list(self.levels) != known[first : first + len(self.levels)]:
@@ -259,7 +203,7 @@ class SearchPlan:
             config = load_config(self.config or CONFIGS / SPACES[self.space].config)
             warn_unknown_keys(self.options, config)
         if self.search_options:
-            stage = Config.fromfile(str(CONFIGS / SPACES[self.space].stages[self.levels[0]]))
+            stage = Config.fromfile(str(CONFIGS / SPACES[self.space].stage(self.levels[0]).config))
             warn_unknown_keys(self.search_options, stage, '--search-options')
 
 
@@ -307,7 +251,7 @@ def stage_config(
         architecture: What the stage before decided; None for a space's first.
     """
     space = SPACES[plan.space]
-    settings = Config.fromfile(str(CONFIGS / space.stages[level]))
+    settings = Config.fromfile(str(CONFIGS / space.stage(level).config))
     config = _user_config(plan)
     network = copy.deepcopy(config.model)
     backbone = settings.model.backbone
@@ -378,10 +322,15 @@ def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture)
     return config
 
 
-def space_supernet(plan: SearchPlan) -> Supernet:
-    """The supernet of the space's first stage, which contains all networks of the space."""
-    first = next(iter(SPACES[plan.space].stages))
-    return MODELS.build(stage_config(plan, first, None).model.backbone)
+def supernet_config(plan: SearchPlan) -> dict:
+    """Return the config of the first stage's supernet, which contains all networks of the space."""
+    first, *_ = SPACES[plan.space].levels
+    return stage_config(plan, first, None).model.backbone
+
+
+def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
+    """Draw a network from the space of a plan: what a search must beat."""
+    return SPACES[plan.space].random(supernet_config(plan), rng, name)
 
 
 def search_hook(config: Config) -> dict:

@@ -19,10 +19,11 @@ from torch import nn
 
 from dnas_mmseg.cost.measuring import seconds_of
 from dnas_mmseg.engine.config_checks import check_classes
+from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.supernet import architecture_gradients
 
 from .hook import ARCH_START, architecture_start
-from .plan import SPACES, SearchPlan, search_hook, space_supernet, stage_config
+from .plan import SearchPlan, random_architecture, search_hook, stage_config
 
 
 class StageTime(NamedTuple):
@@ -46,7 +47,7 @@ def stage_time(plan: SearchPlan, level: str) -> StageTime:
     before = SPACES[plan.space].before(level)
     start = None
     if before:
-        drawn = space_supernet(plan).random_architecture(np.random.default_rng(0), 'drawn')
+        drawn = random_architecture(plan, np.random.default_rng(0), 'drawn')
         start = drawn.at_level(before)
     config = stage_config(plan, level, start)
     dataset = DATASETS.build(config.train_dataloader.dataset)

@@ -1,4 +1,4 @@
-"""From a published name, a JSON file or a dict to an architecture."""
+"""The search spaces, and architectures of any of them from a name, a JSON file or a dict."""
 
 from __future__ import annotations
 
@@ -13,12 +13,57 @@ from dnas_mmseg.spaces.densenas.architecture import DenseNASArchitecture
 from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 
 from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
+from .autodeeplab import decoding as autodeeplab
+from .densenas import decoding as densenas
+from .densenas.graph import dense_space
+from .dnas import decoding as dnas
+from .space import SearchSpace, Stage
 
-SPACES: dict[str, type[Architecture]] = {
-    space.space: space
-    for space in (DNASArchitecture, AutoDeepLabArchitecture, DenseNASArchitecture)
-}
-"""Every search space by name. A new space adds its line here."""
+_DENSE_SPACE = ('block', 'widths', 'strides', 'depths', 'window')
+
+SPACES = {
+    space.name: space
+    for space in (
+        SearchSpace(
+            architecture=DNASArchitecture,
+            network='DNAS',
+            config='dnas/dnas_l14_adamw-ema_gid5.py',
+            stages=tuple(
+                Stage(level, f'dnas/dnas_l14_{level}-search_gid5.py')
+                for level in ('path', 'connection', 'cell')
+            ),
+            shared=('in_channels', 'base_channels', 'norm_cfg'),
+            draw=lambda supernet, rng, name: dnas.random_architecture(
+                supernet['layers'], rng, name
+            ),
+            width='base_channels',
+        ),
+        SearchSpace(
+            architecture=AutoDeepLabArchitecture,
+            network='AutoDeepLab',
+            config='autodeeplab/autodeeplab_s_adamw-ema_gid5.py',
+            stages=(Stage('cell', 'autodeeplab/autodeeplab_search_gid5.py'),),
+            shared=('in_channels', 'stem_channels', 'norm_cfg'),
+            draw=lambda supernet, rng, name: autodeeplab.random_architecture(
+                supernet['layers'], supernet['blocks'], rng, name
+            ),
+            width='filters',
+            own_head=True,
+        ),
+        SearchSpace(
+            architecture=DenseNASArchitecture,
+            network='DenseNAS',
+            config='densenas/densenas_a_adamw-ema_gid5.py',
+            stages=(Stage('cell', 'densenas/densenas_search_gid5.py'),),
+            shared=('in_channels', 'out_indices', 'norm_cfg'),
+            draw=lambda supernet, rng, name: densenas.random_architecture(
+                dense_space(*(supernet[key] for key in _DENSE_SPACE)), rng, name,
+                supernet['final'] or 0,
+            ),
+        ),
+    )
+}  # fmt: skip
+"""Every search space by name. A new space adds its entry here."""
 
 _PUBLISHED = {path.stem: path for path in sorted(Path(__file__).parent.glob('*/published/*.json'))}
 
@@ -82,4 +127,4 @@ def _from_document(document: Any) -> Architecture:
     space = document.get('space')
     if not isinstance(space, str) or space not in SPACES:
         raise ArchitectureError(f"space '{space}' is unknown; there are {', '.join(SPACES)}")
-    return SPACES[space].from_document(document)
+    return SPACES[space].architecture.from_document(document)

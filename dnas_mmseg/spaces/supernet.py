@@ -67,10 +67,6 @@ class Supernet(ABC):
         """
 
     @abstractmethod
-    def random_architecture(self, rng: np.random.Generator, name: str) -> Architecture:
-        """A whole network drawn from the space: what a search must beat."""
-
-    @abstractmethod
     def expected_cost(self, table: CostTable) -> Tensor:
         """Mean cost of the networks that the architecture parameters stand for, differentiable.
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmseg.registry import MODELS
 
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.comparison.measuring import complexity
@@ -12,7 +13,7 @@ from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.search import pipeline as module
 from dnas_mmseg.search.history import SearchHistory
-from dnas_mmseg.search.plan import retrain_config, space_supernet, stage_config
+from dnas_mmseg.search.plan import retrain_config, stage_config, supernet_config
 from dnas_mmseg.search.report import save_search_report
 from dnas_mmseg.spaces.registry import load_architecture
 
@@ -174,7 +175,7 @@ def test_latencies_are_measured_and_used(plan, tmp_path):
         '--size', 32, '--repeat', 1, '--threads', 1,
     )  # fmt: skip
     assert code == 0, output
-    supernet = space_supernet(plan)
+    supernet = MODELS.build(supernet_config(plan))
     model = retrain_config(plan, supernet.decode()).model
     torch.manual_seed(0)
     held = CostTable.load(table, supernet.cost_facts(model, (32, 32)))

@@ -22,7 +22,8 @@ from dnas_mmseg.cli.command_line import (
     user_errors,
 )
 from dnas_mmseg.search.latency import measure_space
-from dnas_mmseg.search.plan import SPACES, SearchPlan
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.spaces.registry import SPACES
 
 
 def main() -> None:

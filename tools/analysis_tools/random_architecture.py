@@ -11,7 +11,8 @@ import numpy as np
 from mmengine.registry import init_default_scope
 
 from dnas_mmseg.cli.command_line import ArgumentParser, add_supernet_options, user_errors
-from dnas_mmseg.search.plan import SPACES, SearchPlan, space_supernet
+from dnas_mmseg.search.plan import SearchPlan, random_architecture
+from dnas_mmseg.spaces.registry import SPACES
 
 
 def main() -> None:
@@ -25,8 +26,7 @@ def main() -> None:
     with user_errors():
         rng = np.random.default_rng(args.seed)
         plan = SearchPlan(args.space, layers=args.layers, search_options=args.search_options)
-        supernet = space_supernet(plan)
-        drawn = supernet.random_architecture(rng, args.out.stem)
+        drawn = random_architecture(plan, rng, args.out.stem)
         drawn.save(args.out)
     print(f'{args.out}: ' + ', '.join(f'{key} {value}' for key, value in drawn.summary.items()))
 

@@ -29,7 +29,7 @@ from dnas_mmseg.spaces.supernet import (
 
 from .architecture import ONE_BEFORE, TWO_BEFORE, AutoDeepLabArchitecture
 from .cost import branch_part, enter_part, entries, expected_cost, head_part, network_cost
-from .decoding import OPTIONS, decode, neighbours, random_architecture, score
+from .decoding import OPTIONS, decode, neighbours, score
 from .graph import pairs, trellis
 from .network import (
     CONVOLUTIONS,
@@ -278,9 +278,6 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         """Logarithms of the weights of edges and of operations."""
         edges = softmax_over(self._outgoing.values(), self.betas.detach().double()).log()
         return edges.tolist(), self.alphas.detach().double().log_softmax(1).cpu().numpy()
-
-    def random_architecture(self, rng: np.random.Generator, name: str) -> AutoDeepLabArchitecture:
-        return random_architecture(self.layers, self.blocks, rng, name)
 
     def expected_cost(self, table: CostTable) -> Tensor:
         """See :func:`dnas_mmseg.spaces.autodeeplab.decoding.expected_cost`."""

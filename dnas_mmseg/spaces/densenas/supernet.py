@@ -29,7 +29,7 @@ from dnas_mmseg.spaces.supernet import (
 
 from .architecture import SKIP, DenseNASArchitecture
 from .cost import decoder_part, expected_cost, head_part, layer_part, leave_weights, network_cost
-from .decoding import decode, neighbours, random_architecture, score
+from .decoding import decode, neighbours, score
 from .graph import FAMILIES, FIRST, dense_space, walks
 from .network import build_layer, build_stem
 
@@ -271,9 +271,6 @@ class DenseNASSupernet(BaseModule, Supernet):
         edges = self._edge_weights(self.betas.detach().double()).log()
         heads, layers = (p.double().log().cpu().numpy() for p in self._operation_weights())
         return edges.tolist(), heads, layers
-
-    def random_architecture(self, rng: np.random.Generator, name: str) -> DenseNASArchitecture:
-        return random_architecture(self.space, rng, name, self.final or 0)
 
     def expected_cost(self, table: CostTable) -> Tensor:
         """See :func:`dnas_mmseg.spaces.densenas.decoding.expected_cost`."""

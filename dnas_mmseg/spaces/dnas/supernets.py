@@ -53,7 +53,6 @@ from .decoding import (
     decode_connections,
     decode_path,
     path_lattice,
-    random_architecture,
 )
 from .lattice import Lattice, Stem
 from .operations import OPERATIONS as BUILDERS
@@ -62,9 +61,6 @@ from .operations import Cell, LightCell
 
 class _DNASSupernet(Lattice, Supernet):
     """What the networks of all three stages cost."""
-
-    def random_architecture(self, rng: np.random.Generator, name: str) -> DNASArchitecture:
-        return random_architecture(self.architecture.layers, rng, name)
 
     def cost(self, architecture: DNASArchitecture, table: CostTable) -> float:
         return network_cost(architecture, table)

@@ -167,7 +167,7 @@ def test_it_decodes_to_a_target(metric):
     table = cost_table(net, model, metric, SIZE)
     least, most = net.cost_range(table)
     drawn = [
-        net.cost(net.random_architecture(np.random.default_rng(i), 'x'), table) for i in range(50)
+        net.cost(random_architecture(6, 3, np.random.default_rng(i), 'x'), table) for i in range(50)
     ]
     assert least <= min(drawn)
     assert max(drawn) <= most

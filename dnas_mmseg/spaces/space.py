@@ -1,0 +1,94 @@
+"""What the search pipeline needs to know of a search space."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmseg.registry import MODELS
+
+from .architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a search.
+
+    Attributes:
+        level: What the stage decides, the level of the architecture it decodes.
+        config: Config, relative to ``configs/``, whose supernet and search settings it takes.
+    """
+
+    level: str
+    config: str
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search space: a family of networks, and how it is searched.
+
+    Attributes:
+        architecture: Type of the space's architectures.
+        network: Registered name of the searched network.
+        config: Config, relative to ``configs/``, that searches start from unless the user names
+            one.
+        stages: Stages of the search, in order.
+        shared: Arguments that supernets take over from the network's config.
+        draw: Draws a whole network from the space that a supernet's arguments describe.
+        width: The network's argument for its width, if it has one.
+        own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
+            classes and the loss.
+    """
+
+    architecture: type[Architecture]
+    network: str
+    config: str
+    stages: tuple[Stage, ...]
+    shared: tuple[str, ...]
+    draw: Callable[[Mapping[str, Any], np.random.Generator, str], Architecture]
+    width: str | None = None
+    own_head: bool = False
+
+    @property
+    def name(self) -> str:
+        """The space's name, as files and users write it."""
+        return self.architecture.space
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the stages, in order."""
+        return [stage.level for stage in self.stages]
+
+    def stage(self, level: str) -> Stage:
+        """Return the stage that decides a level."""
+        return self.stages[self.levels.index(level)]
+
+    def before(self, level: str) -> str | None:
+        """Return the level that a stage starts from; None for the first stage."""
+        place = self.levels.index(level)
+        return self.levels[place - 1] if place else None
+
+    def random(
+        self, supernet: Mapping[str, Any], rng: np.random.Generator, name: str
+    ) -> Architecture:
+        """Draw a whole network from the space: what a search must beat.
+
+        No supernet is built.
+
+        Args:
+            supernet: Config of the first stage's supernet; its constructor's defaults fill the
+                gaps.
+            rng: Source of chance.
+            name: Name of the architecture.
+
+        Returns:
+            Architecture of level ``'cell'``.
+        """
+        settings = dict(supernet)
+        constructor = inspect.signature(MODELS.get(settings.pop('type')))
+        arguments = constructor.bind_partial(**settings)
+        arguments.apply_defaults()
+        return self.draw(arguments.arguments, rng, name)
