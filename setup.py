@@ -30,6 +30,7 @@ setup(
         'torch>=2.6',  # add_safe_globals takes names: checkpoints of numpy 1 and of numpy 2
         'numpy>=1.26',  # numpy.core is still importable under its old name in pickles
         'scipy>=1.10',  # quantiles of Student's t; mmseg brings it too
+        'filelock>=3.12',  # one run a work dir; torch brings it too
         'rich>=13',  # progress with an ETA; mmengine brings it too
     ],
     extras_require={

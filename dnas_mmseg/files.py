@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from .errors import UserError
+
+_WORKERS_END = 8.0
+"""Seconds in which torch's loader workers notice that their process was killed."""
 
 
 @contextmanager
@@ -55,29 +59,31 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 @contextmanager
-def exclusive(folder: str | os.PathLike) -> Iterator[None]:
-    """Nobody else who asks gets into ``folder`` (made if need be) while the block runs.
+def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes that ask for ``folder`` (made if need be) out while the block runs.
 
-    The lock goes with the process, however that ends; children that outlive it do not hold it.
+    The lock goes with the process, however that ends. Loaders' workers share it and notice within
+    seconds that the process is gone, so a locked folder is waited for that long.
 
     Raises:
         UserError: Another process is in it.
     """
-    path = Path(folder) / '.lock'
+    path, owner = Path(folder) / '.lock', Path(folder) / '.lock_owner'
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('a+') as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.seek(0)
-            raise UserError(
-                f'{folder} is in use by another run (process {file.read().strip() or "unknown"}): '
-                'wait for it, stop it, or choose another work dir'
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    lock = FileLock(path, timeout=_WORKERS_END)
+    try:
+        lock.acquire()
+    except Timeout:
+        process = owner.read_text(encoding='utf-8') if owner.is_file() else 'unknown'
+        raise UserError(
+            f'{folder} is in use by another run (process {process}): wait for it, stop it, or '
+            'choose another work dir'
+        ) from None
+    try:
+        write_text(owner, str(os.getpid()))
         yield
+    finally:
+        lock.release()
 
 
 def _sync(path: Path) -> None:

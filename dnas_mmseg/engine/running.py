@@ -30,7 +30,7 @@ from dnas_mmseg.datasets import (
     summarise,
 )
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.models import switch_to_deploy
 
 from .checkpoints import load_exactly, load_weights
@@ -100,7 +100,7 @@ def train(config: Config) -> Runner:
     Raises:
         UserError: Another run is in the work dir, or the config cannot work.
     """
-    with exclusive(config.work_dir) if is_main_process() else nullcontext():
+    with lock_folder(config.work_dir) if is_main_process() else nullcontext():
         runner = build_runner(config)
         last = Path(config.work_dir) / 'last_checkpoint'
         if config.get('resume') and config.get('load_from') is None and not last.is_file():

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import least_difference
-from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.files import lock_folder, write_text
 
 from .running import test, train
 
@@ -125,7 +125,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
     work_dir = Path(config.work_dir)
     first = (config.get('randomness') or {}).get('seed') or 0
     numbers = range(first, first + seeds)
-    with exclusive(work_dir) if is_main_process() else nullcontext():
+    with lock_folder(work_dir) if is_main_process() else nullcontext():
         _check_folder(work_dir, config, resume)
         barrier()
         for number in numbers:

@@ -23,7 +23,7 @@ from dnas_mmseg.datasets.checks import PairReport, first_of_each, summarise
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
-from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.raster import RasterInfo
 
 from .scenes import Scene, split_by_share
@@ -128,7 +128,7 @@ def convert_scenes(
         raise DatasetError(f'max_unknown = {max_unknown}: a share of 0 to 1 is needed')
     scenes = [scene for part in splits.values() for scene in part]
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
+    with lock_folder(out):
         checked = {scene: check_scene(scene, cut) for scene in scenes}  # before the first is cut
         infos = {scene: info for scene, (info, _) in checked.items()}
         results = _cut_scenes(infos, out, cut, max_unknown, workers, advance)

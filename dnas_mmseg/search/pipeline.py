@@ -38,7 +38,7 @@ from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
 from dnas_mmseg.engine.seeds import result_checkpoint
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import exclusive, write_text
+from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 
@@ -274,7 +274,7 @@ class _Search:
 
     def _alone(self, folder: Path):
         """The main process keeps other runs out of a folder."""
-        return exclusive(folder) if is_main_process() else nullcontext()
+        return lock_folder(folder) if is_main_process() else nullcontext()
 
     def _claim(self, resume: bool) -> None:
         """Take the work dir, or compare with the search that is in it.

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mmengine.runner import Runner
 
 from dnas_mmseg.apis import train
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import exclusive
+from dnas_mmseg.files import lock_folder
 
 from ..conftest import ROOT, make_data_root
 
@@ -196,14 +197,14 @@ def test_epochs_differ_in_their_augmentations(training, tmp_path):
 
 
 def test_two_runs_in_a_work_dir_exclude_each_other(training, tmp_path, monkeypatch):
-    def locked(*_):
-        raise BlockingIOError
-
-    with exclusive(tmp_path / 'run'):
-        pass
-    monkeypatch.setattr('fcntl.lockf', locked)
-    with pytest.raises(UserError, match='in use by another run'):
+    monkeypatch.setattr('dnas_mmseg.files._WORKERS_END', 0)
+    with (
+        lock_folder(tmp_path / 'run'),
+        pytest.raises(UserError, match=f'in use by another run .process {os.getpid()}'),
+    ):
         train(training('run'))
+    with lock_folder(tmp_path / 'run'):
+        pass
 
 
 def test_a_set_smaller_than_a_batch_is_refused(training):

@@ -29,7 +29,7 @@ def content(root):
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob('*'))
-        if path.is_file() and path.name != '.lock'
+        if path.is_file() and not path.name.startswith('.lock')
     }
 
 

@@ -19,7 +19,7 @@ from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import exclusive
+from dnas_mmseg.files import lock_folder
 from dnas_mmseg.search.history import SearchHistory
 from dnas_mmseg.search.plan import retrain_config, search_hook, stage_config
 from dnas_mmseg.spaces.architecture import ArchitectureError
@@ -276,8 +276,8 @@ def test_resuming_says_what_changed_in_an_inherited_config(plan, tiny, tmp_path)
 def test_a_second_run_in_the_same_work_dir_is_refused(plan, tmp_path):
     holder = subprocess.Popen(
         [sys.executable, '-c',
-         'import sys, time; from dnas_mmseg.files import exclusive\n'
-         f'with exclusive("{tmp_path}/run"): print("in", flush=True); time.sleep(60)'],
+         'import sys, time; from dnas_mmseg.files import lock_folder\n'
+         f'with lock_folder("{tmp_path}/run"): print("in", flush=True); time.sleep(60)'],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert any('in' in line.split() for line in holder.stdout)
@@ -285,7 +285,7 @@ def test_a_second_run_in_the_same_work_dir_is_refused(plan, tmp_path):
         search(plan, tmp_path / 'run')
     holder.kill()
     holder.wait()
-    with exclusive(tmp_path / 'run'):
+    with lock_folder(tmp_path / 'run'):
         pass
 
 
