@@ -156,7 +156,7 @@ def compare(
     names = [entry.name for entry in entries]
     if len(set(names)) < len(names):
         raise UserError(f'models need names of their own, these are {", ".join(names)}')
-    rivals = [_Rival(entry, size, batch, device) for entry in entries]
+    rivals = [_MeasuredModel(entry, size, batch, device) for entry in entries]
     total = 3 + repeat + (2 + max(1, repeat // 3) if training else 0) + 1
     done = 0
 
@@ -178,7 +178,7 @@ def compare(
     return results
 
 
-class _Rival:
+class _MeasuredModel:
     """A model that takes its turns."""
 
     def __init__(self, entry: Entry, size: tuple[int, int], batch: int, device: str) -> None:
@@ -245,7 +245,7 @@ class _Rival:
         self.model.zero_grad(set_to_none=True)
 
 
-def _score(rival: _Rival, out_dir: str) -> Measurement:
+def _score(rival: _MeasuredModel, out_dir: str) -> Measurement:
     """Test a checkpoint, where there is one and a test set."""
     entry = rival.entry
     if entry.checkpoint is None:

@@ -54,7 +54,7 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         inputs = [torch.empty(shape, device=device) for shape in shapes]
         flops = stack.enter_context(FlopCounterMode(display=False))
-        made = stack.enter_context(_Made())
+        made = stack.enter_context(_AllocatedBytes())
         call(*inputs)
     return Complexity(_parameters(model), flops.get_total_flops() // 2, made.bytes)
 
@@ -103,7 +103,7 @@ def as_published(model: nn.Module) -> Iterator[None]:
             head.commute = before
 
 
-class _Made(TorchDispatchMode):
+class _AllocatedBytes(TorchDispatchMode):
     """Sums the bytes of new tensors."""
 
     def __init__(self) -> None:

@@ -198,7 +198,7 @@ def meet_target(
     return best
 
 
-def nearer(
+def improve_towards_target(
     found: Result,
     neighbours: Callable[[Result], Iterable[Result]],
     score: Callable[[Result], float],
@@ -240,12 +240,12 @@ def require_reachable(target: float, least: float, most: float, metric: str) -> 
     """
     if not least <= target <= most:
         raise CostError(
-            f'target {quantity(target, metric)}: what can be reached from here costs '
-            f'{quantity(least, metric)} to {quantity(most, metric)}'
+            f'target {format_cost(target, metric)}: what can be reached from here costs '
+            f'{format_cost(least, metric)} to {format_cost(most, metric)}'
         )
 
 
-def quantity(value: float, metric: str) -> str:
+def format_cost(value: float, metric: str) -> str:
     """A cost with its unit, for people."""
     if metric == 'latency':
         return f'{1e3 * value:.3g} ms'

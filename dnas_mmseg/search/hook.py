@@ -235,9 +235,9 @@ class ArchitectureSearchHook(Hook):
             parameter.grad = gradient / scale
         if all(p.grad.isfinite().all() for p in self.parameters):
             self.optimizer.step()
-            self.supernet.stepped()
+            self.supernet.after_architecture_step()
             if self.cost is not None:
-                self.cost.stepped()
+                self.cost.after_architecture_step()
         elif scaler is None:
             value = worst(*(p.grad for p in self.parameters))
             require_finite(value, data_batch, runner, 'the gradient of the architecture')

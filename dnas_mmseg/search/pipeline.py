@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dnas_mmseg.cost.parts import segmentor_cost
-from dnas_mmseg.cost.table import quantity
+from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
 from dnas_mmseg.engine.seeds import result_checkpoint
@@ -156,7 +156,7 @@ class _Search:
             # The next stage has all of their connections; at the end, the dearest stands for all.
             decoded = members[-1]
             if level == 'connection':
-                decoded = replace(functools.reduce(lambda a, b: a.united(b), members), **named)
+                decoded = replace(functools.reduce(lambda a, b: a.union(b), members), **named)
         else:
             decoded = hook.decode()
             if hook.cost is not None:
@@ -403,14 +403,14 @@ class _Search:
             config.model.pop('auxiliary_head', None)
             real = segmentor_cost(config.model, metric, size)
             table.add_row(
-                quantity(target, metric),
-                quantity(found.provenance['cost']['predicted'], metric),
-                quantity(real, metric),
+                format_cost(target, metric),
+                format_cost(found.provenance['cost']['predicted'], metric),
+                format_cost(real, metric),
                 f'{100 * (real / target - 1):+.1f} %',
                 str(folder / 'retrain.py'),
             )
             if abs(math.log(real / target)) > 0.1:
-                far.append(quantity(target, metric))
+                far.append(format_cost(target, metric))
         Console().print(table)
         if far:
             print(

@@ -15,7 +15,7 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.cost.table import METRICS, quantity
+from dnas_mmseg.cost.table import METRICS, format_cost
 from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.engine.configs import leaf_datasets, load_config
@@ -134,7 +134,7 @@ class SearchPlan:
     @property
     def target_names(self) -> tuple[str, ...]:
         """What the targets are called, in folders."""
-        names = (quantity(target, self.cost).split() for target in self.targets)
+        names = (format_cost(target, self.cost).split() for target in self.targets)
         return tuple(name[0] + name[1][: None if self.cost == 'latency' else 1] for name in names)
 
     def differences(self, other: SearchPlan) -> list[str]:

@@ -12,7 +12,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from dnas_mmseg.cost.parts import cost_table, latency_facts
-from dnas_mmseg.cost.table import METRICS, CostError, CostTable, quantity, require_reachable
+from dnas_mmseg.cost.table import METRICS, CostError, CostTable, format_cost, require_reachable
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.supernet import Supernet
@@ -23,8 +23,8 @@ _RATE = 0.01
 class CostTarget:
     """The term that a target adds to the architecture's loss, and decoding that meets it.
 
-    With r = log(expected cost / aim) the term is ``m r + weight r^2 / 2``. The multiplier m
-    grows by ``weight r / 100`` with every architecture step: while the supernet is too dear it is
+    With r = log(expected cost / expected target) the term is ``m r + weight r^2 / 2``. The
+    multiplier m grows by ``weight r / 100`` with every architecture step: while the supernet is too dear it is
     pushed harder, until it is not (the method of multipliers). It is bounded by the weight: the
     mean over all that a stage leaves open need not reach a target that single networks meet. What
     is decoded is the most probable network that costs about the target: a price on cost in
@@ -89,23 +89,23 @@ class CostTarget:
             self.table = cost_table(supernet, model, self.metric, self.size)
         # Of several networks of one search, each has connections of its own when operations are
         # chosen: what it costs is not what all connections together do.
-        self.apart = len(self.targets) > 1 and supernet.of_families
-        if not self.apart:
+        self.separately = len(self.targets) > 1 and supernet.holds_several_networks
+        if not self.separately:
             for target in self.targets:
                 require_reachable(target, *supernet.cost_range(self.table), self.metric)
             self.decode()  # says it now if no path leads to all of them
-            self.aim = supernet.aim(self.table, self.target)
+            self.expected_target = supernet.expected_cost_at(self.table, self.target)
 
     def loss(self) -> Tensor:
         """The term, differentiable in the architecture parameters."""
-        if self.apart:
+        if self.separately:
             self._ratio = 0.0
             return torch.zeros(())
-        ratio = torch.log(self.supernet.expected_cost(self.table) / self.aim)
+        ratio = torch.log(self.supernet.expected_cost(self.table) / self.expected_target)
         self._ratio = ratio.item()
         return self.multiplier * ratio + self.weight / 2 * ratio**2
 
-    def stepped(self) -> None:
+    def after_architecture_step(self) -> None:
         """An architecture step was made."""
         moved = self.multiplier + _RATE * self.weight * self._ratio
         self.multiplier = min(max(moved, -self.weight), self.weight)
@@ -122,7 +122,7 @@ class CostTarget:
                 return found
         raise CostError(
             'no path leads to all of the targets '
-            + ', '.join(quantity(target, self.metric) for target in self.targets)
+            + ', '.join(format_cost(target, self.metric) for target in self.targets)
             + ': search them in two runs, or nearer to each other'
         )
 
@@ -144,9 +144,9 @@ class CostTarget:
         with torch.no_grad():
             expected = float(self.supernet.expected_cost(self.table))
         return (
-            f'{quantity(self.cost(architecture), self.metric)} for a target of '
-            f'{quantity(self.target, self.metric)} (expected of the supernet '
-            f'{quantity(expected, self.metric)})'
+            f'{format_cost(self.cost(architecture), self.metric)} for a target of '
+            f'{format_cost(self.target, self.metric)} (expected of the supernet '
+            f'{format_cost(expected, self.metric)})'
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -28,12 +28,12 @@ class Supernet(ABC):
 
     Attributes:
         decisions: What is open, in the order of :meth:`probabilities`.
-        of_families: Whether networks for several targets come to this supernet with connections
-            of their own, of which it holds all.
+        holds_several_networks: Whether networks for several targets come to this supernet with
+            connections of their own, of which it holds all.
     """
 
     decisions: tuple[Decision, ...]
-    of_families: ClassVar[bool] = False
+    holds_several_networks: ClassVar[bool] = False
 
     @abstractmethod
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
@@ -54,7 +54,7 @@ class Supernet(ABC):
             rng: The same in every process, and for the step alone: resuming repeats it.
         """
 
-    def stepped(self) -> None:  # noqa: B027
+    def after_architecture_step(self) -> None:  # noqa: B027
         """The architecture parameters have made a step."""
 
     @abstractmethod
@@ -107,7 +107,7 @@ class Supernet(ABC):
     ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
         """The parts of the space's networks: name, module, shapes of the tensors it takes."""
 
-    def aim(self, table: CostTable, target: float) -> float:
+    def expected_cost_at(self, table: CostTable, target: float) -> float:
         """What the expected cost should be for a target: the target, where means get there."""
         return target
 

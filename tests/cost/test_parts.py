@@ -141,7 +141,7 @@ def test_a_family_is_decoded_from_one_stage(tables):
     lattice = connections.architecture
     small = decode_connections(lattice, [False] * len(lattice.edges))
     large = decode_connections(lattice, [True] * len(lattice.edges))
-    both = small.united(large)
+    both = small.union(large)
     assert set(both.edges) == set(small.edges) | set(large.edges)
     cells, _ = supernet(type='DNASCellSupernet', architecture=both)
     found = cells.decode(within=small)

@@ -10,8 +10,8 @@ from dnas_mmseg.cost.table import (
     CostTable,
     drawn_probabilities,
     expected_path_cost,
+    format_cost,
     meet_target,
-    quantity,
     require_reachable,
 )
 from dnas_mmseg.spaces.dnas.architecture import OPERATIONS
@@ -172,7 +172,7 @@ def test_a_target_out_of_reach_names_the_range():
         CostError, match=r'target 50 M multiply-adds: what can .* costs 100 M .* to 2 G'
     ):
         require_reachable(5e7, 1e8, 2e9, 'macs')
-    assert quantity(0.0123, 'latency') == '12.3 ms'
+    assert format_cost(0.0123, 'latency') == '12.3 ms'
 
 
 def test_dead_parts_of_a_network_cost_nothing(table):

@@ -55,7 +55,7 @@ def test_the_expected_cost_goes_to_the_target(stage, sign):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
-        cost.stepped()
+        cost.after_architecture_step()
         if first is None:
             first = cost.multiplier
             ratio = math.log(start / target)
@@ -71,11 +71,11 @@ def test_what_no_mean_reaches_neither_winds_the_term_up_nor_decides_the_path():
     net = supernet('Path')
     cost = CostTarget('macs', 4e5, weight=0.5, size=(64, 64))
     cost.prepare(net, MODEL)
-    assert cost.aim > cost.target  # the cheapest mean network
+    assert cost.expected_target > cost.target  # the cheapest mean network
     with torch.no_grad():
         for _ in range(600):
             cost.loss()
-            cost.stepped()
+            cost.after_architecture_step()
     assert cost.multiplier == 0.5
     # Of the paths that lead there, the preferred one.
     decoded = set()

@@ -124,7 +124,7 @@ CONVOLUTIONS = {
 }
 """Operations that begin with a ReLU, which is left to the cell: what reads a map shares it."""
 
-PLAIN = {
+POOLS_AND_SKIP = {
     'avg3': lambda stride: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
     'max3': lambda stride: nn.MaxPool2d(3, stride, 1),
     'skip': lambda stride: nn.Identity() if stride == 1 else nn.AvgPool2d(1, stride),
@@ -134,8 +134,8 @@ PLAIN = {
 
 def build_operation(name: str, channels: int, stride: int, norm_cfg: dict) -> nn.Module:
     """An operation of a branch, (N, channels, H, W) to the same channels at the stride."""
-    if name in PLAIN:
-        return PLAIN[name](stride)
+    if name in POOLS_AND_SKIP:
+        return POOLS_AND_SKIP[name](stride)
     return CONVOLUTIONS[name](channels, stride=stride, norm_cfg=norm_cfg)
 
 

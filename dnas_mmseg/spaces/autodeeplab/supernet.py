@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.cost.parts import AddedTo, head_on, head_settings
-from dnas_mmseg.cost.table import CostTable, nearer
+from dnas_mmseg.cost.table import CostTable, improve_towards_target
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
@@ -33,7 +33,7 @@ from .decoding import OPTIONS, decode, neighbours, score
 from .graph import pairs, trellis
 from .network import (
     CONVOLUTIONS,
-    PLAIN,
+    POOLS_AND_SKIP,
     STEM_CHANNELS,
     AutoDeepLabStem,
     CellEntry,
@@ -64,7 +64,7 @@ class StateReader(nn.Module):
                 for name, build in CONVOLUTIONS.items()
             }
         )
-        self.plain = nn.ModuleDict({name: build(1) for name, build in PLAIN.items()})
+        self.plain = nn.ModuleDict({name: build(1) for name, build in POOLS_AND_SKIP.items()})
 
     def forward(self, x: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
         """Map a state (N, channels, H, W) to what each block reads of it, the same shape.
@@ -266,7 +266,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
 
     def decode_to(self, table: CostTable, target: float) -> AutoDeepLabArchitecture:
         # All layers share the cell, so what prices lead to has wide gaps.
-        return nearer(
+        return improve_towards_target(
             super().decode_to(table, target),
             neighbours,
             lambda network: score(network, *self._scores()),
@@ -318,12 +318,14 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         for two, one, scale, stride in entries():
             given = (outputs[two], outputs[one])
             start = sizes[scale - stride + 1]
-            entry = _At(CellEntry([shape[1] for shape in given], widths[scale], norm), start)
+            entry = _EntryToSize(
+                CellEntry([shape[1] for shape in given], widths[scale], norm), start
+            )
             yield enter_part(two, one, scale, stride), entry, given
         for scale, width in enumerate(widths):
             for stride in (1, 2) if scale else (1,):
                 given = (1, width, *sizes[scale - stride + 1])
-                for name in (*CONVOLUTIONS, *PLAIN):
+                for name in (*CONVOLUTIONS, *POOLS_AND_SKIP):
                     branch = AddedTo(build_operation(name, width, stride, norm))
                     yield (
                         branch_part(scale, stride, name),
@@ -362,8 +364,8 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         return self.blocks * self.filters * 2**node.scale
 
 
-class _At(nn.Module):
-    """A cell's entry, with the size it leads to."""
+class _EntryToSize(nn.Module):
+    """A cell's entry with the size it leads to."""
 
     def __init__(self, entry: CellEntry, size: tuple[int, int]) -> None:
         super().__init__()

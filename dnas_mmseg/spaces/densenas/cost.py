@@ -11,7 +11,7 @@ from torch import Tensor
 from dnas_mmseg.cost.table import CostTable, expected_path_cost
 
 from .architecture import SKIP, DenseNASArchitecture
-from .graph import FAMILIES, FIRST, DenseSpace, walks
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, walks
 
 
 def head_part(source: int, target: int, operation: str) -> str:
@@ -38,7 +38,7 @@ def network_cost(
     """Cost of a network."""
     path = space.walk_of(architecture)
     total, left = table['stem'], []
-    specs = architecture.blocks[len(FIRST[space.family]) :]
+    specs = architecture.blocks[len(STEM_LAYERS[space.family]) :]
     for i, (source, target, spec) in enumerate(zip(path, path[1:], specs, strict=False)):
         total += table[head_part(source, target, spec.head)]
         total += sum(table[layer_part(target, name)] for name in spec.stack if name != SKIP)

@@ -27,7 +27,7 @@ from dnas_mmseg.spaces.trellis import best_path
 
 from .architecture import BlockSpec, DenseNASArchitecture
 from .cost import costs_of_operations, decoder_part
-from .graph import FAMILIES, FIRST, DenseSpace, Step, walks
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, Step, walks
 
 
 def decode(
@@ -102,7 +102,7 @@ def build(
 ) -> DenseNASArchitecture:
     """The network of a path, with a head and a stack for each of its blocks but the first."""
     first = space.blocks[path[0]].width
-    blocks = [BlockSpec(first, operation, (), 1) for operation in FIRST[space.family]]
+    blocks = [BlockSpec(first, operation, (), 1) for operation in STEM_LAYERS[space.family]]
     for before, block, head, stack in zip(path, path[1:], heads, stacks, strict=False):
         stride = 2 if space.blocks[block].scale > space.blocks[before].scale else 1
         blocks.append(BlockSpec(space.blocks[block].width, head, tuple(stack), stride))
@@ -122,7 +122,7 @@ def score(
     path = space.walk_of(network)
     head_names, layer_names = FAMILIES[space.family]
     total = sum(edge_scores[space.edges.index(e)] for e in itertools.pairwise((*path, space.end)))
-    specs = network.blocks[len(FIRST[space.family]) :]
+    specs = network.blocks[len(STEM_LAYERS[space.family]) :]
     for edge, spec in zip(itertools.pairwise(path), specs, strict=True):
         total += head_scores[space.inner.index(edge), head_names.index(spec.head)]
         for layer, name in enumerate(spec.stack):
@@ -133,7 +133,7 @@ def score(
 def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[DenseNASArchitecture]:
     """All networks that differ in the operation of one layer."""
     head_names, layer_names = FAMILIES[space.family]
-    for i in range(len(FIRST[space.family]), len(network.blocks)):
+    for i in range(len(STEM_LAYERS[space.family]), len(network.blocks)):
         block = network.blocks[i]
         others = [block._replace(head=name) for name in head_names if name != block.head]
         for layer, old in enumerate(block.stack):

@@ -20,8 +20,7 @@ FAMILIES = {
 }
 """Of a type of blocks, the operations of head layers, and those of stacks."""
 
-
-FIRST = {'mbconv': ('k3t1',), 'basic': ()}
+STEM_LAYERS = {'mbconv': ('k3t1',), 'basic': ()}
 """What the first block, which is not searched, does behind the stem."""
 
 

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.cost.parts import head_on, head_settings
-from dnas_mmseg.cost.table import CostTable, nearer
+from dnas_mmseg.cost.table import CostTable, improve_towards_target
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
@@ -30,7 +30,7 @@ from dnas_mmseg.spaces.supernet import (
 from .architecture import SKIP, DenseNASArchitecture
 from .cost import decoder_part, expected_cost, head_part, layer_part, leave_weights, network_cost
 from .decoding import decode, neighbours, score
-from .graph import FAMILIES, FIRST, dense_space, walks
+from .graph import FAMILIES, STEM_LAYERS, dense_space, walks
 from .network import build_layer, build_stem
 
 
@@ -127,7 +127,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         norm = {**norm_cfg, 'affine': False}
         blocks = space.blocks
         self.stem = nn.Sequential(build_stem(in_channels, blocks[0].width, norm))
-        for operation in FIRST[block]:
+        for operation in STEM_LAYERS[block]:
             width = blocks[0].width
             self.stem.append(build_layer(operation, width, width, 1, 1, norm))
         head_names, layer_names = FAMILIES[block]
@@ -209,7 +209,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         self._before = [a.detach().clone() for a in (self.head_alphas, self.layer_alphas)]
 
     @torch.no_grad()
-    def stepped(self) -> None:
+    def after_architecture_step(self) -> None:
         """Keep the probability of what did not take part in the architecture step as it was.
 
         Operations that were not drawn keep their parameters, which momentum and weight decay would
@@ -258,7 +258,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         return decode(self.space, *self._scores(), 'densenas', final, self.scales, price, table)
 
     def decode_to(self, table: CostTable, target: float) -> DenseNASArchitecture:
-        return nearer(
+        return improve_towards_target(
             super().decode_to(table, target),
             partial(neighbours, self.space),
             lambda network: score(self.space, network, *self._scores()),
@@ -319,7 +319,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         width = blocks[0].width
         stem = nn.Sequential(
             build_stem(self.in_channels, width, norm),
-            *(layer(operation, 0, 0) for operation in FIRST[self.space.family]),
+            *(layer(operation, 0, 0) for operation in STEM_LAYERS[self.space.family]),
         )
         yield 'stem', stem, ((1, self.in_channels, *size),)
         head_names, layer_names = FAMILIES[self.space.family]

@@ -114,7 +114,7 @@ class DNASArchitecture(Architecture):
         )
         return replace(self, nodes=nodes)
 
-    def united(self, other: DNASArchitecture) -> DNASArchitecture:
+    def union(self, other: DNASArchitecture) -> DNASArchitecture:
         """All nodes and edges of two networks of level ``'connection'`` with one core path."""
         inputs = {spec.node: set(spec.inputs) for spec in self.nodes}
         for spec in other.nodes:

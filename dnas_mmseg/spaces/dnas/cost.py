@@ -26,7 +26,7 @@ from dnas_mmseg.spaces.scales import STEM, Node
 from .architecture import OPERATIONS, DNASArchitecture
 from .decoding import OPERATIONS_PER_NODE, connection_lattice, core_edges, decode_path, path_lattice
 
-Completion = Literal['mean', 'least', 'most']
+Undecided = Literal['mean', 'least', 'most']
 
 
 def cell_part(source: Node, target: Node, operation: str) -> str:
@@ -60,20 +60,20 @@ def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> n
 
 
 def network_cost(
-    architecture: DNASArchitecture, table: CostTable, completion: Completion = 'mean'
+    architecture: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> float:
     """Cost of a network; of an undecided one, of its completions.
 
     Args:
         architecture: Of any level; it counts as pruned.
         table: The parts.
-        completion: ``'mean'``: the mean over completions, connections before liveness;
-            ``'least'``, ``'most'``: the cheapest, the dearest completion.
+        undecided: ``'mean'``: the mean over completions, connections before liveness;
+            ``'least'``, ``'most'``: the cheapest, the dearest of them.
     """
     if architecture.level == 'path':
         lattice = connection_lattice(architecture)
         core = core_edges(architecture.path)
-        chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[completion]
+        chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[undecided]
         kept = {edge: 1.0 if edge in core else chance for edge in lattice.edges}
     else:
         lattice = architecture = architecture.pruned()
@@ -86,7 +86,7 @@ def network_cost(
         if operations:
             total += sum(costs[OPERATIONS.index(operation)] for operation in operations)
         else:
-            total += _three(costs, completion)
+            total += _cost_of_three_operations(costs, undecided)
     last = [spec for spec in lattice.nodes if spec.node.layer == lattice.layers - 1]
     present = [
         (node.scale, 1 - float(np.prod([1 - kept[source, node] for source in inputs])))
@@ -120,7 +120,7 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
 
 @lru_cache(maxsize=16)
 def path_edge_costs(
-    lattice: DNASArchitecture, table: CostTable, completion: Completion = 'mean'
+    lattice: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> tuple[float, ...]:
     """What each edge brings into a network whose core path it is in.
 
@@ -132,12 +132,12 @@ def path_edge_costs(
     Args:
         lattice: :func:`dnas_mmseg.spaces.dnas.decoding.path_lattice`.
         table: The parts.
-        completion: See :func:`network_cost`.
+        undecided: See :func:`network_cost`.
 
     Returns:
         For each of ``lattice.edges``.
     """
-    chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[completion]
+    chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[undecided]
     visits = _visits(lattice)
     costs = []
     for source, target in lattice.edges:
@@ -151,12 +151,14 @@ def path_edge_costs(
         inputs = operation_costs((source,), target, table)
         for other, share in earlier.items():
             inputs = inputs + chance * share * operation_costs((other,), target, table)
-        total = _three(inputs, completion)
+        total = _cost_of_three_operations(inputs, undecided)
         present = [(scale, 1.0)]
         for s in range(scale):
             node = Node(layer, s)
             fed = tuple(Node(layer - 1, a) for a in range(source.scale + 1) if abs(a - s) <= 1)
-            total += _three(chance * operation_costs(fed, node, table), completion)
+            total += _cost_of_three_operations(
+                chance * operation_costs(fed, node, table), undecided
+            )
             present.append((s, 1 - (1 - chance) ** len(fed)))
         if layer == 0:
             total += table['stem']
@@ -170,20 +172,20 @@ def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
     """The cheapest network of the space, and about the dearest."""
     lattice = path_lattice(layers)
     result = []
-    for completion, sign in (('least', -1), ('most', 1)):
-        costs = np.array(path_edge_costs(lattice, table, completion))
-        path = decode_path(lattice, sign * costs, name=completion)
-        result.append(network_cost(path, table, completion))
+    for undecided, sign in (('least', -1), ('most', 1)):
+        costs = np.array(path_edge_costs(lattice, table, undecided))
+        path = decode_path(lattice, sign * costs, name=undecided)
+        result.append(network_cost(path, table, undecided))
     return result[0], result[1]
 
 
-def _three(costs: np.ndarray, completion: Completion) -> float:
+def _cost_of_three_operations(costs: np.ndarray, undecided: Undecided) -> float:
     """Of the operations' costs, those of the ones that are drawn."""
-    if completion == 'mean':
+    if undecided == 'mean':
         return OPERATIONS_PER_NODE * float(costs.mean())
     ordered = np.sort(costs)
     chosen = (
-        ordered[:OPERATIONS_PER_NODE] if completion == 'least' else ordered[-OPERATIONS_PER_NODE:]
+        ordered[:OPERATIONS_PER_NODE] if undecided == 'least' else ordered[-OPERATIONS_PER_NODE:]
     )
     return float(chosen.sum())
 

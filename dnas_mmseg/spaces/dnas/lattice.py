@@ -151,21 +151,21 @@ class Lattice(BaseModule):
                     continue
                 key = (source, node.scale)
                 if key not in tensors:
-                    tensors[key] = self.enter(tensors[source, None], size)
+                    tensors[key] = self.resized_input(tensors[source, None], size)
                 terms.append(cell(tensors[key], *arguments))
             tensors[node, None] = sum_tensors(terms)
             for key in release:
                 tensors.pop(key, None)
         return tuple(tensors[node, None] for node in self.outputs)
 
-    def enter(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """A node's map as the cells of another scale's nodes read it."""
         if x.shape[2:] == size:
             return x
         return F.interpolate(x, size, mode='bilinear', align_corners=True)
 
     def _read(self, cell: nn.Module, size: tuple[int, int], x: Tensor, *arguments: Any) -> Tensor:
-        return cell(self.enter(x, size), *arguments)
+        return cell(self.resized_input(x, size), *arguments)
 
     def _schedule(self) -> tuple[_Step, ...]:
         """Nodes that receive data, in order, with the last use of every tensor."""

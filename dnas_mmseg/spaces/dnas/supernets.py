@@ -19,8 +19,8 @@ from dnas_mmseg.cost.table import (
     CostTable,
     drawn_probabilities,
     expected_path_cost,
+    format_cost,
     meet_target,
-    quantity,
 )
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.decisions import Decision
@@ -132,9 +132,9 @@ class _LightSupernet(_DNASSupernet):
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
         return {'betas': self.betas}
 
-    def enter(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Resized, then the ReLU that all cells reading it begin with."""
-        return super().enter(x, size).relu()
+        return super().resized_input(x, size).relu()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, in_channels, H, W) to the nodes of the last layer, finest first."""
@@ -226,9 +226,9 @@ class DNASPathSupernet(_LightSupernet):
                 path = self.decode(price / target, table, completion)
                 if reaches(path, room):
                     return path
-        raise CostError(f'no path leads to networks of {quantity(target, table.metric)}')
+        raise CostError(f'no path leads to networks of {format_cost(target, table.metric)}')
 
-    def aim(self, table: CostTable, target: float) -> float:
+    def expected_cost_at(self, table: CostTable, target: float) -> float:
         """See :class:`Supernet`: within what mean networks of paths cost."""
         ends = [
             network_cost(self.decode(sign * EXTREME / target, table), table) for sign in (1, -1)
@@ -358,7 +358,7 @@ class DNASCellSupernet(_DNASSupernet):
         ArchitectureError: The architecture is of another space or level.
     """
 
-    of_families = True
+    holds_several_networks = True
 
     def __init__(
         self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs

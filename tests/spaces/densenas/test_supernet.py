@@ -112,7 +112,7 @@ def test_an_architecture_step_moves_only_what_was_drawn():
     with torch.no_grad():
         for p, gradient in zip(parameters.values(), gradients, strict=True):
             p -= 0.5 * gradient + 0.01  # as weight decay and momentum move everything
-    net.stepped()
+    net.after_architecture_step()
     for layers, name in ((net.heads, 'head_alphas'), (net.layers, 'layer_alphas')):
         old, new = before[name], parameters[name].detach()
         for row, layer in enumerate(layers):
