@@ -24,11 +24,11 @@ class CostTarget:
     """The term that a target adds to the architecture's loss, and decoding that meets it.
 
     With r = log(expected cost / expected target) the term is ``m r + weight r^2 / 2``. The
-    multiplier m grows by ``weight r / 100`` with every architecture step: while the supernet is
-    too dear it is pushed harder, until it is not (the method of multipliers). It is bounded by the
-    weight: the mean over all that a stage leaves open need not reach a target that single networks meet. What
-    is decoded is the most probable network that costs about the target: a price on cost in
-    decoding takes up what is left.
+    multiplier m grows by ``weight r / 100`` with every architecture step: while the supernet is too
+    dear it is pushed harder, until it is not (the method of multipliers). It is bounded by the
+    weight: the mean over all that a stage leaves open need not reach a target that single networks
+    meet. What is decoded is the most probable network that costs about the target: a price on cost
+    in decoding takes up what is left.
 
     Args:
         metric: ``'macs'``, ``'params'`` or ``'latency'``.
