@@ -133,7 +133,7 @@ from mmengine.dist import all_gather, all_gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 sys.path.insert(0, '{ROOT}')
-from dnas_mmseg.apis import search_pipeline as module
+from dnas_mmseg.search import pipeline as module
 
 class Compare(module.ProgressHook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -147,7 +147,7 @@ import sys
 import torch
 from mmengine.dist import all_gather
 sys.path.insert(0, '{ROOT}')
-from dnas_mmseg.apis import search_pipeline as module
+from dnas_mmseg.search import pipeline as module
 
 class Compare(module.ProgressHook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
