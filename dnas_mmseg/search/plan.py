@@ -274,7 +274,7 @@ def stage_config(
         own.pop('loss_decode')
         config.model.decode_head = {**own, **head}
         config.model.pop('auxiliary_head', None)
-    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'log_processor'):
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor'):
         config[key] = settings[key]
     # Where only a part of a supernet takes part in a step; a part of the user's model may, too.
     if settings.get('find_unused_parameters'):

@@ -96,6 +96,9 @@ def test_the_recipe_is_of_retraining_alone(space):
     assert [hook['type'] for hook in stage.custom_hooks].count('EMAHook') == 0
     assert retraining.optim_wrapper.optimizer.type == 'AdamW'
     assert [hook['type'] for hook in retraining.custom_hooks] == ['EMAHook']
+    # Each rate is meant for a batch of its own schedule.
+    assert stage.auto_scale_lr.base_batch_size == 2
+    assert retraining.auto_scale_lr.base_batch_size == 4
     # What is searched and what is trained learn from the same losses.
     assert [loss.type for loss in stage.model.decode_head.loss_decode] == [
         'LabelledCrossEntropyLoss',
