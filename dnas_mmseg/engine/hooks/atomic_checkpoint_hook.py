@@ -42,6 +42,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
 
+    # mmengine has no public place for either: the method below removes before it writes and opens
+    # `last_checkpoint` in place, and what it calls knows neither the order nor the old file. Only
+    # the writing itself goes through a file backend, which is ours.
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Write the checkpoint of a step, point to it, then delete what is too old."""
         known = getattr(self, 'keep_ckpt_ids', None)
