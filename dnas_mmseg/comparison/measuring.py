@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -160,22 +160,39 @@ def compare(
     total = 3 + repeat + (2 + max(1, repeat // 3) if training else 0) + 1
     done = 0
 
-    def turn(kinds: Iterable[str]) -> None:
+    def take(turns: Iterable[_Turn]) -> None:
         nonlocal done
-        for kind in kinds:
+        for turn in turns:
             for rival in rivals:
-                rival.run(kind, training='step' in kind)
+                rival.run(turn)
             done += 1
             advance(done, total)
 
-    turn(['warm', 'memory', 'warm', *['infer'] * repeat])
+    warm_up = _Turn(warm_up=True)
+    take([warm_up, _Turn(memory=True), warm_up, *[_Turn()] * repeat])
     if training:
-        turn(['step memory', 'warm step', *['step'] * max(1, repeat // 3)])
+        step = _Turn(training=True)
+        take([step._replace(memory=True), step._replace(warm_up=True)])
+        take([step] * max(1, repeat // 3))
     for rival in rivals:
         rival.close()
     results = [_score(rival, out_dir) for rival in rivals]
     advance(total, total)
     return results
+
+
+class _Turn(NamedTuple):
+    """What each model does before the next one does it.
+
+    Attributes:
+        training: A training step, else a prediction.
+        memory: Whether its memory is measured, else its time.
+        warm_up: Whether the measurement is thrown away.
+    """
+
+    training: bool = False
+    memory: bool = False
+    warm_up: bool = False
 
 
 class _MeasuredModel:
@@ -201,22 +218,22 @@ class _MeasuredModel:
         self.images = torch.randn(batch, bands, *size, device=device)
         self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
 
-    def run(self, kind: str, training: bool) -> None:
-        """One turn; after a failure there are no more."""
+    def run(self, turn: _Turn) -> None:
+        """Take a turn; after a failure there are no more."""
         if self.failed:
             return
-        call = self._step if training else self._infer
+        call = self._step if turn.training else self._infer
         try:
-            if 'memory' in kind:
-                key = 'step_memory' if training else 'memory'
+            if turn.memory:
+                key = 'step_memory' if turn.training else 'memory'
                 measured: Any = peak_memory(call, self.device)
             else:
-                key = 'step' if training else 'latency'
+                key = 'step' if turn.training else 'latency'
                 measured = (*getattr(self.result, key), seconds_of(call, self.device))
         except Exception as error:
-            self.fail(f'{kind}: {_reason(error)}')
+            self.fail(f'{"training" if turn.training else "prediction"}: {_reason(error)}')
             return
-        if 'warm' not in kind:
+        if not turn.warm_up:
             self.result = replace(self.result, **{key: measured})
 
     def fail(self, text: str) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -270,9 +269,9 @@ def _spread(
         return
     calls = iter(calls)
     # Not forked from here: a thread that draws progress may hold a lock.
-    context = get_context('forkserver')
+    context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),))
+    pool = ProcessPoolExecutor(workers, context, _begin_worker)
     try:
         running = {pool.submit(function, *a): a for a in islice(calls, 4 * workers)}
         while running:
@@ -289,19 +288,15 @@ def _spread(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker(parent: int) -> None:
-    """^C is for the main process, which ends the others; without it, they end themselves."""
+def _begin_worker() -> None:
+    """Leave ^C to the main process, which ends the others; without it, end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def watch() -> None:
-        while True:
-            time.sleep(1)
-            try:
-                os.kill(parent, 0)
-            except ProcessLookupError:
-                os._exit(1)
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _check_unknown(scene: Scene, result: SceneTiles, cut: Cut, max_unknown: float) -> None:

@@ -87,8 +87,12 @@ class SearchSpace:
         Returns:
             Architecture of level ``'cell'``.
         """
-        settings = dict(supernet)
-        constructor = inspect.signature(MODELS.get(settings.pop('type')))
-        arguments = constructor.bind_partial(**settings)
-        arguments.apply_defaults()
-        return self.draw(arguments.arguments, rng, name)
+        return self.draw(constructor_arguments(supernet), rng, name)
+
+
+def constructor_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments a model's config stands for, its constructor's defaults in the gaps."""
+    settings = dict(config)
+    arguments = inspect.signature(MODELS.get(settings.pop('type'))).bind_partial(**settings)
+    arguments.apply_defaults()
+    return arguments.arguments

@@ -53,7 +53,7 @@ def test_the_tool_writes_tables_pictures_and_a_page(configs, data_root, tmp_path
     assert 'IoU.water' in ours['scores']
     assert not stock['scores']
     assert 'not counted: HRNet cannot run on images of 64 x 64' in broken['notes'][0]
-    assert broken['notes'][1].startswith('warm: ')
+    assert broken['notes'][1].startswith('prediction: ')
     assert 'parameters' not in broken or broken['parameters'] is None
     with (out / 'comparison.csv').open() as file:
         lines = list(csv.reader(file))

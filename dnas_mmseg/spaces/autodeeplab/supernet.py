@@ -19,6 +19,7 @@ from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.decisions import Decision
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.space import constructor_arguments
 from dnas_mmseg.spaces.supernet import (
     Supernet,
     architecture_parameter,
@@ -291,9 +292,9 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
     def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         return {
             'space': 'autodeeplab',
-            'filters': self._network_filters(model),
+            'filters': self._network_argument(model, 'filters'),
             'blocks': self.blocks,
-            'stem_channels': list(self._network_stem(model)),
+            'stem_channels': list(self._network_argument(model, 'stem_channels')),
             'bands': self.in_channels,
             'size': list(size),
             'norm': norm_fact(self.norm_cfg),
@@ -304,13 +305,13 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         self, model: Mapping[str, Any], size: tuple[int, int]
     ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
         norm = norm_on_one_device(self.norm_cfg)
-        filters = self._network_filters(model)
+        filters = self._network_argument(model, 'filters')
         widths = [filters * 2**scale for scale in range(NUM_SCALES)]
         sizes = [reduced(size, 4 * 2**scale) for scale in range(NUM_SCALES)]
         outputs: dict[int | str, tuple[int, ...]] = {
             scale: (1, self.blocks * widths[scale], *sizes[scale]) for scale in range(NUM_SCALES)
         }
-        stem = self._network_stem(model)
+        stem = self._network_argument(model, 'stem_channels')
         outputs['half'] = (1, stem[1], *reduced(size, 2))
         outputs['stem'] = (1, stem[2], *sizes[0])
         image = (1, self.in_channels, *size)
@@ -338,16 +339,14 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
                 head = head_on(model, [shape[1] for shape in given])
                 yield head_part(low, last), head, given
 
-    def _network_filters(self, model: Mapping[str, Any]) -> int:
-        """Of the network that is found: its config says it, else it is as wide as this."""
-        backbone = model['backbone']
-        return backbone.get('filters', 20) if backbone['type'] == 'AutoDeepLab' else self.filters
+    def _network_argument(self, model: Mapping[str, Any], name: str) -> Any:
+        """Return an argument of the network that is found.
 
-    def _network_stem(self, model: Mapping[str, Any]) -> Sequence[int]:
-        """As :meth:`_network_filters`, of the stem."""
-        backbone = model['backbone']
-        is_network = backbone['type'] == 'AutoDeepLab'
-        return backbone.get('stem_channels', STEM_CHANNELS) if is_network else self.stem_channels
+        Its config says it; of a supernet's config, the network is as this supernet is.
+        """
+        if model['backbone']['type'] == 'AutoDeepLab':
+            return constructor_arguments(model['backbone'])[name]
+        return getattr(self, name)
 
     def _nearest(self, node: Node) -> Node | None:
         """What is read of the layer before the last one; None: of the stem, at stride 2."""
