@@ -86,7 +86,7 @@ def described_bands(descriptions: Sequence[str]) -> tuple[str, ...]:
 
 
 class BandChoice(NamedTuple):
-    """Which bands of a file are used, and what a user should know of it.
+    """The bands of a file that are used, and what a user should know of the choice.
 
     Attributes:
         index: Positions in the file, from 0, in the order they are used in.

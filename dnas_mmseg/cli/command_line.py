@@ -101,7 +101,7 @@ def config_parser(description: str, data: bool = True) -> ArgumentParser:
 
 
 def add_supernet_options(parser: argparse.ArgumentParser) -> None:
-    """What chooses the supernet of a space, as in the search that it is for."""
+    """Add the options that choose a space's supernet, as in the search that it is for."""
     parser.add_argument(
         '--layers', type=int, help='of the networks, where the space leaves it open'
     )

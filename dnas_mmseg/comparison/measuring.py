@@ -182,7 +182,7 @@ def compare(
 
 
 class _Turn(NamedTuple):
-    """What each model does before the next one does it.
+    """One turn of a model, before the next model takes it.
 
     Attributes:
         training: A training step, else a prediction.

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a forward pass costs.
+    """Cost of a forward pass.
 
     Attributes:
         parameters: All of the model's, those included that the pass does not use.

@@ -13,7 +13,7 @@ import torch
 
 
 def seconds_of(call: Callable[[], Any], device: str) -> float:
-    """How long a call takes; on GPUs by events."""
+    """Return how long a call takes, in seconds; on GPUs by events."""
     if device.startswith('cuda'):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()

@@ -64,7 +64,7 @@ def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
 
 
 def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a head's config its cost depends on, as it comes back from JSON."""
+    """Return what of a head's config its cost depends on, as it comes back from JSON."""
     head = {key: value for key, value in model['decode_head'].items() if 'loss' not in key}
     return json.loads(json.dumps(head, default=str))
 
@@ -118,7 +118,7 @@ def latency_table(
 
 
 def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """What a measured table holds for."""
+    """Return what a measured table holds for."""
     on_cpu = device.startswith('cpu')
     if device.startswith('cuda'):
         name = torch.cuda.get_device_name(device)
@@ -139,7 +139,7 @@ def processor_name() -> str:
 
 
 def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
-    """What a whole segmentor costs, on one image: counted, or measured as it predicts here.
+    """Return a segmentor's cost on one image: counted, or measured as it predicts here.
 
     Args:
         model: Its config.

@@ -30,7 +30,7 @@ class CostError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class CostTable:
-    """What the parts of a space's networks cost; a network's cost is the sum of its parts'.
+    """Costs of the parts of a space's networks; a network's cost is the sum of its parts'.
 
     Attributes:
         metric: One of :data:`METRICS`.
@@ -149,7 +149,7 @@ def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:
 def meet_target(
     decode: Callable[[float], Result], cost: Callable[[Result], float], target: float
 ) -> Result:
-    """What is preferred among what costs about as much as it should.
+    """Return what is preferred among what costs about as much as it should.
 
     Decoding with a price on cost gives the most probable choice at some cost (a Lagrangian); the
     price is found by bisection. At price 0 it is the plain decoding, which stays where it fits.

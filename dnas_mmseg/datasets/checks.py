@@ -18,7 +18,7 @@ from .labels import IGNORE, LabelEncoding, LabelError
 
 @dataclass(frozen=True)
 class Expectation:
-    """What every pair of a data set must be.
+    """Requirements on every pair of a data set.
 
     Attributes:
         bands: Band names in file order; empty where nothing is known.
@@ -189,7 +189,7 @@ def inspect_pairs(
 
 @dataclass
 class DatasetSummary:
-    """All pairs of a data set, summed up.
+    """Summary of all pairs of a data set.
 
     Attributes:
         files: Number of pairs.

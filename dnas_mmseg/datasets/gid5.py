@@ -19,7 +19,7 @@ BANDS = ('nir', 'red', 'green', 'blue')
 
 
 class Release(NamedTuple):
-    """How a release lays out its files, as ``preparation.scenes.find_scenes`` reads them."""
+    """Layout of a release's files, as ``preparation.scenes.find_scenes`` reads them."""
 
     images: str
     labels: str
@@ -44,7 +44,7 @@ RELEASES = {
 
 
 def find_release(root: Path, bits: int = 8) -> Release:
-    """Which release was unpacked into a folder.
+    """Return the release that was unpacked into a folder.
 
     Args:
         root: The folder.

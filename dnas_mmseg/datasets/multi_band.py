@@ -334,7 +334,7 @@ def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
 
 
 class _Listing:
-    """Which files there are, one listing a folder instead of one look a file."""
+    """Existing files: one listing per folder instead of one look per file."""
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}

@@ -29,7 +29,7 @@ def tile_windows(height: int, width: int, size: int, stride: int) -> list[Window
 
 
 def tile_paths(scene: str, row: int, column: int) -> tuple[str, str]:
-    """Where a tile's image and label are, relative to the data root."""
+    """Return the paths of a tile's image and label, relative to the data root."""
     name = f'{scene}_{row}_{column}'
     return f'images/{name}.tif', f'labels/{name}.png'
 
@@ -41,7 +41,7 @@ def tile_place(path: str | os.PathLike) -> tuple[str, int, int] | None:
 
 
 def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Which pixels of a tile count where tiles of a scene overlap, so that each counts once.
+    """Return which pixels of a tile count where tiles overlap, so that each counts once.
 
     A pixel counts in the tile whose centre is nearest, where a network sees most around it; in the
     upper left one of two as near.

@@ -18,7 +18,7 @@ _ROWS = 512
 
 @dataclass(frozen=True)
 class MapCount:
-    """What a map says of labelled pixels.
+    """Counts of what a map says of labelled pixels.
 
     Attributes:
         matrix: int64 (classes, classes), rows are true classes.

@@ -28,7 +28,7 @@ _CACHE = 256 * 2**20
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a scene is cut into windows for the network.
+    """Windows that a scene is cut into for the network.
 
     Attributes:
         window: Side of the windows, in pixels.

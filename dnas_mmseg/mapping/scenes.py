@@ -226,7 +226,7 @@ def predict_scenes(
 
 
 class _Work(NamedTuple):
-    """What is to be done for a scene."""
+    """Work to be done for a scene."""
 
     info: RasterInfo
     target: Path

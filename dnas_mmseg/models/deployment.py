@@ -40,7 +40,7 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
 
 
 def _is_settled(norm: nn.Module) -> bool:
-    """Whether it is a batch norm that normalises by running statistics, and not by the batch."""
+    """Return whether it is a batch norm that normalises by its running statistics."""
     batch_norm = isinstance(norm, nn.modules.batchnorm._BatchNorm)
     return batch_norm and norm.running_mean is not None
 

@@ -55,7 +55,7 @@ class SceneTiles:
 
     @classmethod
     def load(cls, out: Path, scene: Scene, cut: Cut) -> SceneTiles | None:
-        """What an earlier run left of a scene.
+        """Load what an earlier run left of a scene.
 
         None where it left nothing, where tiles of it are gone, or where the scene's files are not
         those that were cut (by size and time).
@@ -343,7 +343,7 @@ def _manifest(out: Path, scene: Scene) -> Path:
 
 
 def _origin(scene: Scene, cut: Cut) -> dict[str, Any]:
-    """What the tiles of a scene are made from."""
+    """Return what the tiles of a scene are made from."""
     files = (scene.image.resolve(), scene.label.resolve())
     return {
         'image': str(files[0]),

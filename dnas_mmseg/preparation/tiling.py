@@ -21,7 +21,7 @@ from .scenes import Scene
 
 @dataclass(frozen=True)
 class Cut:
-    """How scenes become tiles: all that decides what is in a tile, and which there are.
+    """The way scenes become tiles: all that decides what is in a tile, and which there are.
 
     Attributes:
         classes, palette: In train-id order.
@@ -61,7 +61,7 @@ class Cut:
 
     @property
     def labels(self) -> LabelEncoding:
-        """How the scenes' labels are to be read."""
+        """Encoding by which the scenes' labels are read."""
         return LabelEncoding(self.label_convention, len(self.classes), self.palette)
 
 
@@ -205,7 +205,7 @@ def cut_windows(
 def _scaled(
     samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None, has_gaps: bool
 ) -> np.ndarray:
-    """As uint8; where the scene may have gaps, 0 is in them and nowhere else."""
+    """Return samples as uint8; where the scene may have gaps, 0 is in them and nowhere else."""
     low, high = scale
     scaled = np.rint((np.nan_to_num(samples.astype(np.float32)) - low) * (255 / (high - low)))
     scaled = scaled.clip(1 if has_gaps else 0, 255)

@@ -31,7 +31,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What a raster is, without its samples.
+    """Facts of a raster, without its samples.
 
     Attributes:
         path: The file, or what GDAL opens.
@@ -82,7 +82,7 @@ class RasterInfo:
 
     @property
     def told(self) -> tuple[str, ...]:
-        """What the file says of each band, ``''`` where it says nothing.
+        """Descriptions of the bands in the file, ``''`` where it says nothing.
 
         A description counts more than a colour: GDAL tags four bands as red, green, blue and alpha
         whatever they are, unless it is told otherwise.

@@ -44,7 +44,7 @@ class Epoch:
 
 @dataclass
 class SearchHistory:
-    """What a supernet left open, and how the probabilities went.
+    """Decisions of a supernet, and how their probabilities went.
 
     Attributes:
         supernet: Class name of the supernet.
@@ -76,7 +76,7 @@ class SearchHistory:
         return {name: sum(values) / len(values) for name, values in shares.items()}
 
     def gates(self, index: int = -1) -> tuple[int, int]:
-        """How many gated edges are kept, and how many there are."""
+        """Return how many gated edges are kept, and how many there are."""
         open_ = [
             p[0] > 0.5
             for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True)
@@ -122,7 +122,7 @@ class SearchHistory:
         return found
 
     def to_json(self) -> str:
-        """As text; inverse of :meth:`from_json`."""
+        """Return the history as text; inverse of :meth:`from_json`."""
         document = {
             'supernet': self.supernet,
             'decisions': [

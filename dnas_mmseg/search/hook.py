@@ -163,7 +163,7 @@ class ArchitectureSearchHook(Hook):
         self._stop_if_settled(runner)
 
     def decode(self) -> Architecture:
-        """What the search has found so far, at the cost it is to have."""
+        """Decode what the search has found so far, at the cost it is to have."""
         return self.supernet.decode() if self.cost is None else self.cost.decode()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

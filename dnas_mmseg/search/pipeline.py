@@ -190,7 +190,7 @@ class _Search:
         return members
 
     def _folders(self) -> list[tuple[float, Path]]:
-        """Where the network of each target is."""
+        """Return the folder of each target's network."""
         if len(self.plan.targets) == 1:
             return [(self.plan.targets[0], self.work_dir)]
         names = self.plan.target_names
@@ -222,7 +222,7 @@ class _Search:
         return config
 
     def _start(self) -> Architecture | None:
-        """What the first stage starts from.
+        """Return what the first stage starts from.
 
         Raises:
             ArchitectureError: It is missing, or of another space, level or number of layers.
@@ -390,7 +390,7 @@ class _Search:
         print(f'  look at it:  python tools/analysis_tools/plot_search.py {work_dir}')
 
     def _show_targets(self) -> None:
-        """What was asked for beside what the found networks cost, counted or measured on them."""
+        """Show the targets beside what the found networks cost, counted or measured on them."""
         metric, size = self.plan.cost, (self.plan.cost_size,) * 2
         table = Table(title=f'cost on images of {size[0]} x {size[1]}')
         measured = 'measured' if metric == 'latency' else 'counted'

@@ -44,7 +44,7 @@ _AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search is asked to do. None leaves a setting to the configs.
+    """Settings of a search. None leaves a setting to the configs.
 
     Attributes:
         space: Name of the search space.
@@ -133,12 +133,12 @@ class SearchPlan:
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """What the targets are called, in folders."""
+        """Names of the targets, for folders."""
         names = (format_cost(target, self.cost).split() for target in self.targets)
         return tuple(name[0] + name[1][: None if self.cost == 'latency' else 1] for name in names)
 
     def differences(self, other: SearchPlan) -> list[str]:
-        """What differs from another plan, one line each; which stages to run now may differ."""
+        """Return what differs from another plan, a line each; the stages to run may differ."""
         mine, theirs = asdict(self), asdict(other)
         return [
             f'{k}: {theirs[k]!r}, now {mine[k]!r}'

@@ -127,11 +127,11 @@ class CostTarget:
         )
 
     def cost(self, architecture: Architecture) -> float:
-        """Of a decoded network; what is open in it at its mean."""
+        """Return the cost of a decoded network; what is open in it is counted at its mean."""
         return self.supernet.cost(architecture, self.table)
 
     def provenance(self, architecture: Architecture, target: float) -> dict[str, Any]:
-        """What an architecture's file says of its cost."""
+        """Return what an architecture's file says of its cost."""
         return {
             'metric': self.metric,
             'target': target,
@@ -140,7 +140,7 @@ class CostTarget:
         }
 
     def describe(self, architecture: Architecture) -> str:
-        """What a decoded network costs, beside the target, and what is expected."""
+        """Describe a decoded network's cost beside the target, and the expected one."""
         with torch.no_grad():
             expected = float(self.supernet.expected_cost(self.table))
         return (
@@ -155,7 +155,7 @@ class CostTarget:
         return {'multiplier': self.multiplier, **facts}
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
-        """Of a checkpoint.
+        """Load the state of a checkpoint.
 
         Raises:
             UserError: It is of a search for another cost.

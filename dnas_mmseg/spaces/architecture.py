@@ -102,7 +102,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def at_level(self, level: str) -> Architecture:
-        """What was known of this network when ``level`` had been decided.
+        """Return what was known of this network when ``level`` had been decided.
 
         Raises:
             ArchitectureError: The level has not been decided, or leaves nothing to name.
@@ -121,7 +121,7 @@ class Architecture(ABC):
     @property
     @abstractmethod
     def summary(self) -> dict[str, str]:
-        """What there is to say of it in a few words, by key."""
+        """Short facts by key, for tables and logs."""
 
     @property
     @abstractmethod

@@ -41,7 +41,7 @@ class Supernet(ABC):
 
     @abstractmethod
     def probabilities(self) -> list[Tensor]:
-        """Of every decision's options, as the architecture parameters stand, (options,) each."""
+        """Return the probabilities of every decision's options, (options,) each."""
 
     def sample(  # noqa: B027  most spaces have nothing to draw
         self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
@@ -75,7 +75,7 @@ class Supernet(ABC):
 
     @abstractmethod
     def cost(self, architecture: Architecture, table: CostTable) -> float:
-        """What a decoded network costs, pruned; what is open in it is counted at its mean."""
+        """Return a decoded network's cost, pruned; what is open in it is counted at its mean."""
 
     def cost_range(
         self, table: CostTable, architecture: Architecture | None = None
@@ -94,7 +94,7 @@ class Supernet(ABC):
 
     @abstractmethod
     def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-        """What a table must hold for, to be one of this supernet's networks.
+        """Return what a table must hold for, to be of this supernet's networks.
 
         Args:
             model: Config of the segmentor.
@@ -108,7 +108,7 @@ class Supernet(ABC):
         """The parts of the space's networks: name, module, shapes of the tensors it takes."""
 
     def expected_cost_at(self, table: CostTable, target: float) -> float:
-        """What the expected cost should be for a target: the target, where means get there."""
+        """Return what the expected cost should be for a target: the target, if means get there."""
         return target
 
     def decode_to(self, table: CostTable, target: float, **options: Any) -> Architecture:

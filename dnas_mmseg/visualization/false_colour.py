@@ -12,7 +12,7 @@ COLOUR_INFRARED = ('nir', 'red', 'green')
 
 
 def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
-    """Which bands to show as red, green and blue.
+    """Return the bands to show as red, green and blue.
 
     Colour infrared where the names allow it, else true colour, else the first three; a single band
     is shown in grey.

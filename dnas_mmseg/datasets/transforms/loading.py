@@ -56,7 +56,7 @@ class LoadRasterFromFile(BaseTransform):
 
 
 class _Loaded(NamedTuple):
-    """All bands of a file, and the image that was made of them."""
+    """A file's bands, and the image that was made of them."""
 
     samples: Samples
     info: RasterInfo

@@ -104,6 +104,6 @@ class GlobalAveragePool(Operation):
         super().__init__(*layers, nn.ReLU(inplace=True), norm=1)
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """As of every operation; the output is a view of one value a channel."""
+        """Map (N, C, H, W) as every operation does; the output is a view of one value a channel."""
         pooled = super().forward(x.mean((2, 3), keepdim=True), weight)
         return pooled.expand(-1, -1, *x.shape[2:])

@@ -67,7 +67,7 @@ def expected_cost(
 
 
 def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
-    """How many branches do what, on average: (2, operations), from cells before and from blocks."""
+    """Return mean numbers of branches by operation, (2, operations): of cells, of blocks."""
     useful = cell_weights[:, : len(OPERATIONS)]
     totals, row = [], 0
     for block in range(blocks):
@@ -96,7 +96,7 @@ def head_part(low: int, last: int) -> str:
 
 
 def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
-    """All (two before, one before, scale, stride) that there are."""
+    """Return all (two before, one before, scale, stride) that there are."""
     moves = walks(NUM_SCALES + 2)
     return tuple(
         dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in moves)
@@ -104,14 +104,14 @@ def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
 
 
 def _sources(step: Step) -> tuple[int | str, int | str]:
-    """What the cell behind a step reads."""
+    """Return what the cell behind a step reads."""
     if step.node == STEM:
         return 'half', 'stem'
     return ('stem' if step.node.layer == 0 else step.before), step.node.scale
 
 
 def fixed_cost(step: Step, node: Node, layers: int, table: CostTable) -> float:
-    """What a layer costs besides its branches; the last one with the head."""
+    """Return a layer's cost besides its branches; the last layer's with the head."""
     cost = table[enter_part(*_sources(step), node.scale, stride_to(step, node))]
     if node.layer == layers - 1:
         cost += table[head_part(next_step(step, node).low, node.scale)]
@@ -119,7 +119,7 @@ def fixed_cost(step: Step, node: Node, layers: int, table: CostTable) -> float:
 
 
 def branch_costs(step: Step, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
-    """Of every operation, in branches that read cells before, and in those that read blocks."""
+    """Return every operation's cost, in branches that read cells and in those of blocks."""
     return tuple(
         np.array([table[branch_part(node.scale, stride, name)] for name in OPERATIONS])
         for stride in (stride_to(step, node), 1)

@@ -93,7 +93,7 @@ def score(
 
 
 def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitecture]:
-    """All networks that differ in the scale of one layer or the operation of one branch."""
+    """Yield all networks that differ in one layer's scale or one branch's operation."""
     for layer in range(network.layers):
         for scale in range(NUM_SCALES):
             path = (*network.path[:layer], scale, *network.path[layer + 1 :])

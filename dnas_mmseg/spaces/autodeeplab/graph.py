@@ -17,7 +17,7 @@ MIN_LAYERS = NUM_SCALES - 1
 
 
 class Step(NamedTuple):
-    """Where a path is, and what of its past the cost still depends on."""
+    """Place of a path, and what of its past the cost still depends on."""
 
     node: Node
     before: int
@@ -29,7 +29,7 @@ START = Step(STEM, 0, 0)
 
 @lru_cache
 def trellis(layers: int) -> tuple[Edge, ...]:
-    """All edges that a path can take, each node's incoming ones before its outgoing ones.
+    """Return all edges of paths, each node's incoming ones before its outgoing ones.
 
     The first layer is at stride 4 or 8; then the stride changes by at most a factor of 2 a layer.
 

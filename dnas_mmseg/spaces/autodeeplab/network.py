@@ -140,7 +140,7 @@ def build_operation(name: str, channels: int, stride: int, norm_cfg: dict) -> nn
 
 
 class CellEntry(nn.ModuleList):
-    """What a cell does to the outputs of the two cells before: size, ReLU, 1x1, normalisation.
+    """Entry of a cell for the outputs of the two cells before: size, ReLU, 1x1, norm.
 
     Args:
         before: Their channels, the earlier one first.

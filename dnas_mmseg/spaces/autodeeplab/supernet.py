@@ -45,7 +45,7 @@ from .network import (
 
 
 class StateReader(nn.Module):
-    """All operations on a state of a cell, for every block that can read it.
+    """Operations on a state of a cell, for every block that can read it.
 
     What the blocks do to the one map is done at once, their channels side by side: maps are small,
     and a few large convolutions take a third of the time of many small ones.
@@ -157,7 +157,7 @@ class SearchCell(nn.Module):
 
 @MODELS.register_module()
 class AutoDeepLabSupernet(BaseModule, Supernet):
-    """All networks of the Auto-DeepLab space: all paths, and all branches in every cell.
+    """Supernet of the Auto-DeepLab space: every path, and every branch in every cell.
 
     ``betas`` (edges,) weigh the edges of the trellis, by a softmax over the outgoing ones of each
     node; ``alphas`` (pairs, options), shared by all cells, the operations of every possible
@@ -349,7 +349,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         return getattr(self, name)
 
     def _nearest(self, node: Node) -> Node | None:
-        """What is read of the layer before the last one; None: of the stem, at stride 2."""
+        """Return the node that is read two layers back; None: the stem, at stride 2."""
         if node.layer == 0:
             return None
         if node.layer == 1:

@@ -55,7 +55,7 @@ class DenseNASArchitecture(Architecture):
 
     @property
     def steps(self) -> tuple[tuple[Point, Point, BlockSpec], ...]:
-        """Where each block comes from, where it is, and itself.
+        """Triples of where each block comes from, where it is, and the block.
 
         A place is (width, scale); scale ``s`` has stride ``4 * 2**s``, that of the stem is -1.
         """
@@ -143,6 +143,6 @@ class DenseNASArchitecture(Architecture):
 
 
 def kernel_and_expansion(operation: str) -> tuple[int, int]:
-    """What the name of an inverted bottleneck says."""
+    """Return kernel size and expansion of an inverted bottleneck's name."""
     kernel, expansion = _BOTTLENECK.fullmatch(operation).groups()
     return int(kernel), int(expansion)

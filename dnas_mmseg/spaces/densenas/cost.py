@@ -99,7 +99,7 @@ def expected_cost(
 def costs_of_operations(
     space: DenseSpace, table: CostTable | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of head layers, (inner edges, operations), and of stacks, (layers, operations)."""
+    """Return costs of head layers, (inner edges, operations), and stacks, (layers, operations)."""
     heads, layers = FAMILIES[space.family]
 
     def cost(part: str) -> float:

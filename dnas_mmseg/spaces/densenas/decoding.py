@@ -131,7 +131,7 @@ def score(
 
 
 def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[DenseNASArchitecture]:
-    """All networks that differ in the operation of one layer."""
+    """Yield all networks that differ in the operation of one layer."""
     head_names, layer_names = FAMILIES[space.family]
     for i in range(len(STEM_LAYERS[space.family]), len(network.blocks)):
         block = network.blocks[i]

@@ -165,7 +165,7 @@ def dense_space(
 
 
 class Step(NamedTuple):
-    """Where a path is, and from which blocks it has left the scales that the decoder reads."""
+    """Place of a path, and the blocks from which it left the scales the decoder reads."""
 
     block: int
     left: tuple[int, ...] = ()

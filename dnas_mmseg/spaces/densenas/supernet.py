@@ -62,7 +62,7 @@ class MixedLayer(nn.ModuleDict):
 
 @MODELS.register_module()
 class DenseNASSupernet(BaseModule, Supernet):
-    """All networks of a DenseNAS space: every block reads all blocks that can lead to it.
+    """Supernet of a DenseNAS space: every block reads all blocks that can lead to it.
 
     ``betas`` (edges,) weigh the edges by a softmax over the outgoing ones of each block,
     ``head_alphas`` (inner edges, operations) and ``layer_alphas`` (layers, operations) the
@@ -350,7 +350,7 @@ class DenseNASSupernet(BaseModule, Supernet):
                 module.active = tuple(row)
 
     def _edge_weights(self, betas: Tensor) -> Tensor:
-        """Of every edge, (edges,), summing to 1 over each block's outgoing ones."""
+        """Return the edges' weights, (edges,), that sum to 1 over each block's outgoing ones."""
         return softmax_over(self.space.outgoing.values(), betas / self.temperature)
 
     def _operation_weights(self) -> tuple[Tensor, Tensor]:
@@ -360,7 +360,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         )
 
     def _decided(self) -> Iterator[tuple[Decision, Tensor]]:
-        """What is open, with the probabilities; what has one option only is not."""
+        """Yield what is open, with the probabilities; what has one option only is not."""
         space = self.space
         edges = self._edge_weights(self.betas.detach())
         heads, layers = self._operation_weights()

@@ -55,7 +55,7 @@ class DNASArchitecture(Architecture):
 
     @property
     def edges(self) -> tuple[tuple[Node, Node], ...]:
-        """All (source, target) pairs in order of execution."""
+        """Pairs (source, target) in order of execution."""
         return tuple((source, spec.node) for spec in self.nodes for source in spec.inputs)
 
     @property
@@ -115,7 +115,7 @@ class DNASArchitecture(Architecture):
         return replace(self, nodes=nodes)
 
     def union(self, other: DNASArchitecture) -> DNASArchitecture:
-        """All nodes and edges of two networks of level ``'connection'`` with one core path."""
+        """Return the union of two networks of level ``'connection'`` with one core path."""
         inputs = {spec.node: set(spec.inputs) for spec in self.nodes}
         for spec in other.nodes:
             inputs.setdefault(spec.node, set()).update(spec.inputs)

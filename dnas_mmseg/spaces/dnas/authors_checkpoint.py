@@ -180,7 +180,7 @@ def _tensor_names(modules: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[s
 
 
 def _inside(operation: str) -> tuple[str, int]:
-    """Where the authors put an operation's layers, and which of them is the normalisation."""
+    """Return where the authors put an operation's layers, and which is the normalisation."""
     if operation.startswith('sep_conv'):
         return 'op.sep_0.', 2
     return ('conv1x1.' if 'pool' in operation else ''), 1

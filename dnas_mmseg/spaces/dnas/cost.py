@@ -122,7 +122,7 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
 def path_edge_costs(
     lattice: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> tuple[float, ...]:
-    """What each edge brings into a network whose core path it is in.
+    """Return what each edge adds to the cost of a network whose core path it is in.
 
     Its cell; half of the connections its node may have, from the layer before as the edge says,
     from earlier ones as on average over the paths that lead to it; the other nodes of its layer;
@@ -180,7 +180,7 @@ def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
 
 
 def _cost_of_three_operations(costs: np.ndarray, undecided: Undecided) -> float:
-    """Of the operations' costs, those of the ones that are drawn."""
+    """Return the cost of a node's three operations out of all operations' costs."""
     if undecided == 'mean':
         return OPERATIONS_PER_NODE * float(costs.mean())
     ordered = np.sort(costs)

@@ -131,7 +131,7 @@ def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArch
 
 
 def top_operations(scores: np.ndarray) -> np.ndarray:
-    """Which operations have the largest scores, as a mask; ties go to the earlier ones.
+    """Return a mask of the operations with the largest scores; ties go to earlier ones.
 
     Args:
         scores: (..., operations).

@@ -111,7 +111,7 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class _Reader(nn.Module):
-    """All that reads a node's map at a scale.
+    """Readers of a node's map at a scale.
 
     Args:
         lattice: With normalisations folded.
@@ -140,7 +140,7 @@ class _Reader(nn.Module):
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """Of 3x3 windows at stride 1, without the indices that torch's own computes beside it."""
+    """Return the maximum of 3x3 windows at stride 1, without torch's indices."""
     if torch.compiler.is_compiling():  # an export has an operator for it
         return F.max_pool2d(x, 3, 1, 1)
     rows = x.clone(memory_format=torch.channels_last)
@@ -153,7 +153,7 @@ def max_pool(x: Tensor) -> Tensor:
 
 
 class DeployedDNAS(nn.Module):
-    """What :class:`DNAS` computes in evaluation mode.
+    """The computation of :class:`DNAS` in evaluation mode.
 
     Args:
         lattice: The network, with normalisations folded into convolutions.

@@ -113,7 +113,7 @@ class Lattice(BaseModule):
     def build_cell(
         self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
     ) -> nn.Module:
-        """What an edge into a node does to its input: a subclass says it."""
+        """Build what an edge into a node does to its input; a subclass says it."""
         raise NotImplementedError
 
     def init_weights(self) -> None:

@@ -14,14 +14,14 @@ from dnas_mmseg.models.layers.operation import GlobalAveragePool, Operation, con
 
 
 class LightCell(Operation):
-    """What an edge of the first two stages does to its input, behind a ReLU: conv3x3, norm."""
+    """Cell on an edge of the first two stages, behind a ReLU: conv3x3, norm."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
         super().__init__(*conv_norm(in_channels, out_channels, 3, norm_cfg), norm=1)
 
 
 class Cell(nn.ModuleDict):
-    """What an edge does to its input, already at the target's size: the sum of its operations."""
+    """Cell on an edge: the sum of its operations on an input of the target's size."""
 
     def __init__(
         self, operations: Iterable[str], in_channels: int, out_channels: int, norm_cfg: dict

@@ -60,7 +60,7 @@ from .operations import Cell, LightCell
 
 
 class _DNASSupernet(Lattice, Supernet):
-    """What the networks of all three stages cost."""
+    """Lattice whose networks' cost is that of all three stages."""
 
     def cost(self, architecture: DNASArchitecture, table: CostTable) -> float:
         return network_cost(architecture, table)
@@ -73,7 +73,7 @@ class _DNASSupernet(Lattice, Supernet):
 
     @property
     def undecided(self) -> DNASArchitecture:
-        """What this stage starts from."""
+        """Architecture this stage starts from."""
         return self.architecture
 
     def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class _LightSupernet(_DNASSupernet):
 
     @abstractmethod
     def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor | None]]:
-        """What a node multiplies the cells of its inputs by; None leaves a cell as it is."""
+        """Return what a node multiplies its inputs' cells by; None leaves a cell as it is."""
 
     def _by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
         """Values of the edges, cut into those of each node."""
@@ -250,7 +250,7 @@ class DNASPathSupernet(_LightSupernet):
         return super().cost_range(table, architecture)
 
     def _weights(self, betas: Tensor) -> Tensor:
-        """Of every edge, in the order of ``architecture.edges``."""
+        """Return every edge's weight, in the order of ``architecture.edges``."""
         weights = self.edge_weights(betas)
         return torch.stack([w for spec in self.architecture.nodes for w in weights[spec.node]])
 
@@ -334,7 +334,7 @@ class DNASConnectionSupernet(_LightSupernet):
         return self.architecture.at_level('path')
 
     def _edge_costs(self, table: CostTable) -> np.ndarray:
-        """What keeping an edge costs: three operations at their mean."""
+        """Return what keeping an edge costs: three operations at their mean."""
         return np.array(
             [
                 OPERATIONS_PER_NODE * operation_costs((source,), target, table).mean()
@@ -420,7 +420,7 @@ class DNASCellSupernet(_DNASSupernet):
 
     @staticmethod
     def _costs(architecture: DNASArchitecture, table: CostTable) -> np.ndarray:
-        """Of every operation in each node, (nodes, operations)."""
+        """Return the cost of every operation in each node, (nodes, operations)."""
         return np.stack(
             [operation_costs(spec.inputs, spec.node, table) for spec in architecture.nodes]
         )
