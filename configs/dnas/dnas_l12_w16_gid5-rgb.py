@@ -1,14 +1,8 @@
 # A network of a size for CPUs: L=12 at base 16, a narrow head with ReLU. For searches
 # (`tools/search.py dnas --layers 8 --config` this) and what is compared with them.
-_base_ = [
-    '../_base_/models/dnas.py',
-    '../_base_/datasets/gid5_rgb.py',
-    '../_base_/schedules/adamw_ema.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './dnas_l12_crop128_gid5-rgb.py'
 model = dict(
-    data_preprocessor=dict(mean={{_base_.band_mean}}, std={{_base_.band_std}}),
-    backbone=dict(in_channels=3, architecture='dnas_l12_gid5', base_channels=16),
-    decode_head=dict(channels=64, act_cfg=dict(type='ReLU'), loss_decode={{_base_.losses}}),
+    backbone=dict(base_channels=16),
+    decode_head=dict(channels=64, act_cfg=dict(type='ReLU')),
 )
 train_cfg = dict(max_epochs=13, val_interval=1)

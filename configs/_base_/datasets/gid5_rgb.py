@@ -1,20 +1,8 @@
 # Public crops of GID-5 with its labels: 1,029 of 224 x 224 at 4 m, red, green, blue, of GID-MTL5
 # (github.com/XiangtaoZheng/GID-MTL), as lists of images and labels in GID-5's classes by index.
-_base_ = './gid5.py'
-tiles = dict(
-    data_root='data/gid5_rgb',
-    metainfo=dict(bands=('red', 'green', 'blue')),
-    label_convention='index',
-)
-train_pipeline = [
-    dict(type='LoadRasterFromFile'),
-    dict(type='LoadRasterAnnotations'),
-    dict(type='RandomCrop', crop_size=(128, 128)),
-    dict(type='RandomRotFlip', rotate_prob=0.0, flip_prob=1.0),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
-]
-train_dataloader = dict(batch_size=4, dataset=dict(**tiles, pipeline=train_pipeline))
+_base_ = './naip_rgbn_crop128.py'
+tiles = dict(data_root='data/gid5_rgb', metainfo=dict(bands=('red', 'green', 'blue')))
+train_dataloader = dict(dataset=tiles)
 val_dataloader = dict(dataset=tiles)
 test_dataloader = dict(dataset=tiles)
 # Of the training crops, for a model's data_preprocessor.
