@@ -136,3 +136,27 @@ def test_only_what_follows_a_convolution_is_folded_into_it(order):
     """By the order of the computation, not of the children."""
     module = ConvModule(8, 8, 3, padding=1, norm_cfg=dict(type='BN'), order=order)
     assert_equal(trained(module), torch.randn(2, 8, 9, 9))
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='DNASPathSupernet', layers=4, base_channels=4),
+        dict(type='DNASConnectionSupernet', architecture='dnas_l12_gid5@path', base_channels=2),
+        dict(type='DNASCellSupernet', architecture='dnas_l12_gid5@connection', base_channels=2),
+        dict(type='AutoDeepLabSupernet', layers=4, filters=2, blocks=2),
+    ],
+    ids=lambda backbone: backbone['type'],
+)
+def test_a_supernet_is_tested_as_it_is_trained(backbone):
+    """Weights of edges and operations stay in force where norms are folded."""
+    net = MODELS.build(backbone)
+    for parameter in net.architecture_parameters().values():
+        parameter.data.normal_()
+    image = torch.randn(2, 4, 64, 64)
+    with torch.no_grad():
+        net.train()(image)  # running statistics of their own
+        expected = net.eval()(image)
+        got = switch_to_deploy(net)(image)
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
