@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.device import get_device
@@ -19,6 +20,33 @@ from dnas_mmseg.models.deployment import switch_to_deploy
 from .counting import count
 from .measuring import seconds_of
 from .table import CostTable
+
+
+class Part(NamedTuple):
+    """A part of a space's networks.
+
+    Attributes:
+        name: Its name in tables.
+        module: The part, alone.
+        shapes: Shapes of the tensors that it takes.
+    """
+
+    name: str
+    module: nn.Module
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All parts of a space's networks; a network's cost is the sum of its parts'.
+
+    Attributes:
+        facts: What a table of them holds for: space, width, bands, size of the images, head.
+        modules: The parts, built one after another as they are asked for, once.
+    """
+
+    facts: Mapping[str, Any]
+    modules: Iterator[Part]
 
 
 class _Outputs(nn.Module):
@@ -69,28 +97,37 @@ def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(head, default=str))
 
 
-def cost_table(
-    supernet: nn.Module, model: Mapping[str, Any], metric: str, size: tuple[int, int]
-) -> CostTable:
+def norm_on_one_device(norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the norm that a part is built with where it is measured, in one process.
+
+    What the searched network costs does not depend on how it is trained.
+    """
+    return {**norm_cfg, 'type': norm_cfg['type'].replace('SyncBN', 'BN')}
+
+
+def norm_fact(norm_cfg: Mapping[str, Any]) -> str:
+    """Return what a latency table says of a norm: its type, and groups where it has them."""
+    groups = norm_cfg.get('num_groups')
+    kind = norm_on_one_device(norm_cfg)['type']
+    return kind if groups is None else f'{kind} of {groups} groups'
+
+
+def cost_table(parts: Parts, metric: str) -> CostTable:
     """Count the parts of a space's networks.
 
     Args:
-        supernet: Of the space; its width and bands are those of the networks.
-        model: Config of the segmentor, for the head.
+        parts: Of the space, at some width, bands and size of images.
         metric: ``'macs'`` or ``'params'``.
-        size: Height and width of the images.
     """
     values = {}
-    for name, part, shapes in supernet.cost_parts(model, size):
+    for name, part, shapes in parts.modules:
         counted = count(part.eval(), part, *shapes)
         values[name] = counted.macs if metric == 'macs' else counted.parameters
-    return CostTable(metric, supernet.cost_facts(model, size), values)
+    return CostTable(metric, parts.facts, values)
 
 
 def latency_table(
-    supernet: nn.Module,
-    model: Mapping[str, Any],
-    size: tuple[int, int],
+    parts: Parts,
     device: str = 'cpu',
     repeat: int = 15,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -100,21 +137,21 @@ def latency_table(
     All are in the form in which they predict (:func:`switch_to_deploy`).
 
     Args:
-        supernet, model, size: See :func:`cost_table`.
-        device: Where.
-        repeat: Of these runs, the median counts.
-        advance: Called with the parts done and all there are.
+        parts: Of the space, at some width, bands and size of images.
+        device: Where they run.
+        repeat: Number of runs, of which the median counts.
+        advance: Called with the number of parts done and of all parts.
     """
-    parts = list(supernet.cost_parts(model, size))
+    modules = list(parts.modules)
     values = {}
-    for name, part, shapes in parts:
+    for name, part, shapes in modules:
         inputs = [
             torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
             for shape in shapes
         ]
         values[name] = latency(switch_to_deploy(part).to(device), inputs, repeat)
-        advance(len(values), len(parts))
-    return CostTable('latency', latency_facts(supernet.cost_facts(model, size), device), values)
+        advance(len(values), len(modules))
+    return CostTable('latency', latency_facts(parts.facts, device), values)
 
 
 def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,43 +78,6 @@ class CostTable:
                 'tools/analysis_tools/measure_latency.py'
             )
         return table
-
-
-def expected_path_cost(
-    edges: Iterable[tuple[Any, Any]], weights: Sequence[Tensor], costs: Sequence[float], ends: Any
-) -> Tensor:
-    """Mean cost of the paths of a graph, each as probable as its weights' product says.
-
-    The exact expectation, by one pass over the edges: a node carries the logarithm of its paths'
-    weights and their mean cost. Where the weights of a node's outgoing edges sum to 1, it is the
-    chained estimation of DenseNAS (section 3.4) from the other end.
-
-    Args:
-        edges: (source, target), every node's incoming edges before its outgoing ones; paths begin
-            at the first source.
-        weights: Of each edge, positive scalars.
-        costs: Of each edge.
-        ends: Where paths end.
-
-    Returns:
-        A scalar, differentiable in the weights.
-    """
-    incoming: dict[Any, list[tuple[Tensor, Tensor]]] = {}
-    nodes: dict[Any, tuple[Tensor, Tensor]] = {}
-
-    def arrive(node: Any) -> tuple[Tensor, Tensor]:
-        if node not in nodes:
-            logs, means = map(torch.stack, zip(*incoming[node], strict=True))
-            nodes[node] = logs.logsumexp(0), (logs.softmax(0) * means).sum()
-        return nodes[node]
-
-    for i, ((source, target), weight, cost) in enumerate(zip(edges, weights, costs, strict=True)):
-        if i == 0:
-            nodes[source] = weight.new_zeros(()), weight.new_zeros(())
-        log, mean = arrive(source)
-        incoming.setdefault(target, []).append((log + weight.log(), mean + cost))
-    logs, means = map(torch.stack, zip(*map(arrive, ends), strict=True))
-    return (logs.softmax(0) * means).sum()
 
 
 def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:

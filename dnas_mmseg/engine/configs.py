@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -52,6 +53,40 @@ def load_config(
         except (KeyError, TypeError) as error:
             raise UserError(f'--cfg-options: {error.args[0]}') from error
     return config
+
+
+def inheriting_text(base_path: str, base: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Return the text of a config that inherits another one and says only what differs.
+
+    Args:
+        base_path: The config it inherits, as it names it.
+        base: What that one says.
+        config: What it is to say. It has all keys of ``base``.
+    """
+    return f"_base_ = '{base_path}'\n{Config(_changes(base, config)).pretty_text}"
+
+
+def _changes(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for key, value in wanted.items():
+        if key in base and _same(base[key], value):
+            continue
+        if key not in base or not isinstance(value, Mapping):
+            changes[key] = value
+        elif (
+            isinstance(base[key], Mapping)
+            and base[key].get('type') == value.get('type')
+            and base[key].keys() <= value.keys()
+        ):
+            changes[key] = _changes(base[key], value)
+        else:
+            changes[key] = {'_delete_': True, **value}
+    return changes
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Return whether two values of configs are equal; 1 and True are not."""
+    return a == b and repr(a) == repr(b)
 
 
 def _keep_import(config: Config) -> None:

@@ -154,7 +154,7 @@ class ArchitectureSearchHook(Hook):
                 ),
                 architecture=architecture,
                 loss=sum(self._losses) / len(self._losses) if self._losses else None,
-                cost=None if self.cost is None else self.cost.cost(architecture),
+                cost=None if self.cost is None else self.cost.costs.cost(architecture),
             )
         )
         if is_main_process():

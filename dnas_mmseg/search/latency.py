@@ -14,7 +14,8 @@ from mmseg.registry import MODELS
 from dnas_mmseg.cost.parts import latency_table, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 
-from .plan import SearchPlan, random_architecture, retrain_config, supernet_config
+from .plan import SearchPlan
+from .stages import random_architecture, retrain_config, supernet_config
 
 _NETWORKS = 5
 
@@ -44,11 +45,12 @@ def measure_space(
     supernet = MODELS.build(supernet_config(plan))
     draws = [random_architecture(plan, np.random.default_rng(i), 'drawn') for i in range(_NETWORKS)]
     configs = [retrain_config(plan, drawn) for drawn in draws]
-    table = latency_table(supernet, configs[0].model, size, device, repeat, advance)
+    table = latency_table(supernet.parts(configs[0].model, size), device, repeat, advance)
+    costs = supernet.cost_model(table)
     ratios = []
     for drawn, config in zip(draws, configs, strict=True):
         config.model.pop('auxiliary_head', None)
-        ratios.append(segmentor_cost(config.model, 'latency', size) / supernet.cost(drawn, table))
+        ratios.append(segmentor_cost(config.model, 'latency', size) / costs.cost(drawn))
     factor = statistics.median(ratios)
     values = {name: factor * value for name, value in table.values.items()}
     return replace(table, values=values, facts={**table.facts, 'calibration': round(factor, 4)})

@@ -3,6 +3,7 @@
 What is in a work dir:
 
     search.json                  the plan; --resume goes by it
+    network.py                   the user's config as the search found it; the others inherit it
     <level>.py, <level>/         a stage's config, an ordinary one, and its run
     path.json, connection.json   what a stage decided, the next one's input
     architecture.json            what the last one decided
@@ -13,13 +14,11 @@ What is in a work dir:
 from __future__ import annotations
 
 import difflib
-import functools
 import gc
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,8 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from rich.console import Console
-from rich.table import Table
 
-from dnas_mmseg.cost.parts import segmentor_cost
-from dnas_mmseg.cost.table import format_cost
+from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
 from dnas_mmseg.engine.seeds import result_checkpoint
@@ -41,14 +37,22 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
+from dnas_mmseg.spaces.space import SeveralTargets
 
 from .hook import ArchitectureSearchHook
-from .plan import FILE_NAME, SearchPlan, retrain_config, search_hook, stage_config
+from .multi_target import decode_each, stand_for_all
+from .network_config import network_config
+from .plan import FILE_NAME, SearchPlan
+from .stages import retrain_config, search_hook, stage_config
+from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
-from .time import ProgressHook, StageTime, duration, stage_time
+from .time import ProgressHook, StageTime, stage_time
 
 _WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
 """The first line of every config that a search writes."""
+
+_NETWORK = 'network.py'
+"""The config that the others of a work dir inherit: the user's, as it was when the search began."""
 
 
 def search(
@@ -106,18 +110,18 @@ class _Search:
             times = self._plan_times(start, todo, retrain) if todo else {}
             if is_main_process():
                 write_text(self.work_dir / FILE_NAME, self.plan.to_json())
-            barrier()
+            self._config_file(self.work_dir / _NETWORK, network_config(self.plan).pretty_text)
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
                 current = self._stage(level, current, times)
             if current.level == 'cell':
-                self._config_file('retrain.py', retrain_config(self.plan, _beside('architecture')))
+                self._retrain_file(self.work_dir)
                 if retrain:
                     self._retrain()
         if is_main_process():
-            self._show_summary(current)
+            show_result(current, self._result(current.level), self.seconds)
             if self.plan.targets and current.level == 'cell':
-                self._show_targets()
+                show_targets(self.plan, self._folders())
         return current
 
     def _stage(
@@ -130,7 +134,8 @@ class _Search:
             before = self.space.before(level)
             named = self.plan.architecture is not None and level == self.plan.levels[0]
             given = start.to_document() if named else _beside(before)
-        path = self._config_file(f'{level}.py', stage_config(self.plan, level, given))
+        path = self.work_dir / f'{level}.py'
+        self._inheriting_file(path, stage_config(self.plan, level, given))
         with self._alone(folder):
             runner = build_runner(self._load(path, folder))
             later = list(times)[list(times).index(level) + 1 :]
@@ -151,12 +156,11 @@ class _Search:
             },
         )
         named['provenance'].pop('cost', None)
-        if len(self.plan.targets) > 1 and level != 'path':
-            members = self._family(level, hook.cost, named)
-            # The next stage has all of their connections; at the end, the dearest stands for all.
-            decoded = members[-1]
-            if level == 'connection':
-                decoded = replace(functools.reduce(lambda a, b: a.union(b), members), **named)
+        several = self.space.stage(level).several_targets
+        if len(self.plan.targets) > 1 and several is not SeveralTargets.SHARED:
+            decoded = stand_for_all(several, self._decode_each(level, hook.cost, named))
+            if several is SeveralTargets.JOINED:
+                decoded = replace(decoded, **named)
         else:
             decoded = hook.decode()
             if hook.cost is not None:
@@ -170,24 +174,26 @@ class _Search:
         self.seconds[level] = time.monotonic() - began
         return decoded
 
-    def _family(self, level: str, cost: CostTarget, named: Mapping[str, Any]) -> list[Architecture]:
-        """A network for each target, of one stage's weights, each in a folder of its own."""
-        members = []
-        for target, folder in self._folders():
-            options = {}
-            start = folder / 'connection.json'
-            if level == 'cell' and start.is_file():
-                options['within'] = load_architecture(start)
-            found = cost.supernet.decode_to(cost.table, target, **options)
+    def _decode_each(
+        self, level: str, cost: CostTarget, named: Mapping[str, Any]
+    ) -> list[Architecture]:
+        """Decode a network per target from one stage's weights, each into a folder of its own."""
+        before = self.space.before(level)
+        folders = self._folders()
+        starts = [folder / f'{before}.json' for _, folder in folders]
+        parts = [load_architecture(start) if start.is_file() else None for start in starts]
+        networks = []
+        for (target, folder), found in zip(
+            folders, decode_each(cost.costs, self.plan.targets, parts), strict=True
+        ):
             provenance = {**named['provenance'], 'cost': cost.provenance(found, target)}
             found = replace(found, name=f'{named["name"]}_{folder.name}', provenance=provenance)
-            members.append(found)
+            networks.append(found)
             if is_main_process():
-                found.save(folder / ('architecture.json' if level == 'cell' else f'{level}.json'))
+                found.save(folder / self._result(level).name)
             if level == 'cell':
-                config = retrain_config(self.plan, _beside('architecture'))
-                self._config_file(f'targets/{folder.name}/retrain.py', config)
-        return members
+                self._retrain_file(folder)
+        return networks
 
     def _folders(self) -> list[tuple[float, Path]]:
         """Return the folder of each target's network."""
@@ -258,7 +264,7 @@ class _Search:
         Raises:
             UserError: There are such files, and no search has written them.
         """
-        found = [self.work_dir / f'{level}.py' for level in (*stages, 'retrain')]
+        found = [self.work_dir / f'{name}.py' for name in ('network', *stages, 'retrain')]
         found = [path for path in found if path.is_file()]
         for path in found:
             if not path.read_text(encoding='utf-8', errors='replace').startswith(_WRITTEN_HERE):
@@ -272,8 +278,8 @@ class _Search:
     def _result(self, level: str) -> Path:
         return self.work_dir / ('architecture.json' if level == 'cell' else f'{level}.json')
 
-    def _alone(self, folder: Path):
-        """The main process keeps other runs out of a folder."""
+    def _alone(self, folder: Path) -> AbstractContextManager:
+        """Keep other runs out of a folder, by a lock of the main process."""
         return lock_folder(folder) if is_main_process() else nullcontext()
 
     def _claim(self, resume: bool) -> None:
@@ -315,11 +321,21 @@ class _Search:
                 f'after the one to run ({levels[done.index(False)]}): choose another work dir'
             )
 
-    def _config_file(self, name: str, config: Config) -> Path:
+    def _retrain_file(self, folder: Path) -> None:
+        """Write the config that trains the architecture in a folder."""
+        self._inheriting_file(
+            folder / 'retrain.py', retrain_config(self.plan, _beside('architecture'))
+        )
+
+    def _inheriting_file(self, path: Path, config: Config) -> None:
+        """Write a config as what it changes in the network's."""
+        base = os.path.relpath(self.work_dir / _NETWORK, path.parent)
+        self._config_file(path, inheriting_text(base, network_config(self.plan), config))
+
+    def _config_file(self, path: Path, text: str) -> None:
         """Write a config, or check that it is what it was when this search began."""
-        path = self.work_dir / name
         if is_main_process():
-            text = f'{_WRITTEN_HERE}\n{config.pretty_text}'
+            text = f'{_WRITTEN_HERE}\n{text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
             if before != text:
                 changes = difflib.unified_diff(
@@ -332,7 +348,6 @@ class _Search:
                 )
             write_text(path, text)
         barrier()
-        return path
 
     def _plan_times(
         self, start: Architecture | None, levels: list[str] | tuple[str, ...], retrain: bool
@@ -340,7 +355,8 @@ class _Search:
         """Estimate the stages and show the plan."""
         times = {level: stage_time(self.plan, level) for level in levels}
         if is_main_process():
-            self._show_plan(start, times, retrain)
+            title = f'search in space {self.plan.space}: {self.work_dir}'
+            show_plan(title, start, times, retrain)
         return times
 
     def _check_targets(self, start: Architecture | None) -> None:
@@ -354,71 +370,7 @@ class _Search:
             cost = CostTarget(**search_hook(config).cost)
             cost.prepare(MODELS.build(config.model.backbone).to(get_device()), config.model)
 
-    def _show_plan(
-        self, start: Architecture | None, times: dict[str, StageTime], retrain: bool
-    ) -> None:
-        table = Table(title=f'search in space {self.plan.space}: {self.work_dir}')
-        for heading in ('stage', 'epochs', 'from epoch', 'iterations', 's a step', 'time, about'):
-            table.add_column(heading, justify='left' if heading == 'stage' else 'right')
-        for level, stage in times.items():
-            table.add_row(
-                level,
-                str(stage.epochs),
-                f'{stage.arch_start + 1}',
-                f'{stage.epochs * stage.iterations:,}',
-                f'{stage.plain:.2f} / {stage.searching:.2f}',
-                duration(stage.seconds()),
-            )
-        table.add_section()
-        total = sum(stage.seconds() for stage in times.values())
-        table.add_row('all', '', '', '', '', duration(total))
-        table.caption = (
-            f'from {start.name if start else "nothing"}; "from epoch": of architecture steps; '
-            f's a step: without / with one{"; retraining and testing follow" if retrain else ""}'
-        )
-        Console().print(table)
-
-    def _show_summary(self, found: Architecture) -> None:
-        work_dir = self.work_dir
-        lines = [f'{level}: {duration(s)}' for level, s in self.seconds.items()]
-        print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
-        for key, value in found.summary.items():
-            print(f'  {key}: {value}')
-        print(f'  {self._result(found.level)}')
-        if found.level == 'cell':
-            print(f'  train it:    python tools/train.py {work_dir / "retrain.py"}')
-        print(f'  look at it:  python tools/analysis_tools/plot_search.py {work_dir}')
-
-    def _show_targets(self) -> None:
-        """Show the targets beside what the found networks cost, counted or measured on them."""
-        metric, size = self.plan.cost, (self.plan.cost_size,) * 2
-        table = Table(title=f'cost on images of {size[0]} x {size[1]}')
-        measured = 'measured' if metric == 'latency' else 'counted'
-        for heading in ('target', 'predicted', f'{measured} on it', 'off target', 'config'):
-            table.add_column(heading, justify='left' if heading == 'config' else 'right')
-        far: list[str] = []
-        for target, folder in self._folders():
-            found = load_architecture(folder / 'architecture.json')
-            config = Config.fromfile(str(folder / 'retrain.py'))
-            config.model.pop('auxiliary_head', None)
-            real = segmentor_cost(config.model, metric, size)
-            table.add_row(
-                format_cost(target, metric),
-                format_cost(found.provenance['cost']['predicted'], metric),
-                format_cost(real, metric),
-                f'{100 * (real / target - 1):+.1f} %',
-                str(folder / 'retrain.py'),
-            )
-            if abs(math.log(real / target)) > 0.1:
-                far.append(format_cost(target, metric))
-        Console().print(table)
-        if far:
-            print(
-                f'note: {", ".join(far)}: nothing nearer is left of this search, whose path and '
-                'connections come in steps; a search for this target alone may'
-            )
-
 
 def _beside(level: str) -> str:
-    """A result of the work dir, as a config in it names it: both can be moved."""
+    """Return a result of the work dir as a config in it names it: both can be moved."""
     return f'{{{{ fileDirname }}}}/{level}.json'

@@ -1,8 +1,7 @@
-"""What a search is asked to do, and the configs that follow from it."""
+"""What a search is asked to do."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
@@ -11,31 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
-from mmseg.registry import DATASETS
 
 from dnas_mmseg.cost.table import METRICS, format_cost
-from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.engine.config_checks import warn_unknown_keys
-from dnas_mmseg.engine.configs import leaf_datasets, load_config
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FILE_NAME = 'search.json'
-
-_TASK = (
-    'num_classes',
-    'out_channels',
-    'threshold',
-    'ignore_index',
-    'loss_decode',
-    'sampler',
-    'align_corners',
-)
-"""What a supernet's own head takes over from the network's: what is to be learned."""
 
 _UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
 _TIMES = {'ms', 's'}
@@ -238,201 +222,3 @@ def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[floa
             'go with --cost latency, K, M and G with --cost macs or params'
         )
     return tuple(amounts), cost
-
-
-def stage_config(
-    plan: SearchPlan, level: str, architecture: str | Mapping | Architecture | None
-) -> Config:
-    """A stage as an ordinary config: the user's data and head, the stage's supernet and schedule.
-
-    Args:
-        plan: The plan.
-        level: Which stage.
-        architecture: What the stage before decided; None for a space's first.
-    """
-    space = SPACES[plan.space]
-    settings = Config.fromfile(str(CONFIGS / space.stage(level).config))
-    config = _user_config(plan)
-    network = copy.deepcopy(config.model)
-    backbone = settings.model.backbone
-    backbone.update({key: network.backbone[key] for key in space.shared if key in network.backbone})
-    if 'architecture' in backbone:
-        backbone.architecture = architecture
-    elif 'layers' not in backbone and plan.layers is not None:
-        raise UserError(f'layers: space {plan.space} has none; its blocks are in its configs')
-    backbone.update(config.pop('supernet', {}))
-    if 'layers' in backbone and plan.layers is not None:
-        backbone.layers = plan.layers
-    if plan.recompute:
-        backbone.with_cp = True
-    config.model.backbone = backbone
-    if space.own_head:
-        if not isinstance(network.decode_head, dict):
-            raise UserError(f'space {plan.space}: one decode_head is needed, not a list')
-        head = {key: network.decode_head[key] for key in _TASK if key in network.decode_head}
-        own = settings.model.decode_head
-        own.pop('loss_decode')
-        config.model.decode_head = {**own, **head}
-        config.model.pop('auxiliary_head', None)
-    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor'):
-        config[key] = settings[key]
-    # Where only a part of a supernet takes part in a step; a part of the user's model may, too.
-    if settings.get('find_unused_parameters'):
-        config.find_unused_parameters = True
-        if config.get('model_wrapper_cfg'):
-            config.model_wrapper_cfg.find_unused_parameters = True
-    for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'load_from'):
-        config[key] = None
-    # Exact resuming hangs on these; the interval of the log is the user's.
-    own_hooks = config.get('default_hooks', {})
-    config.default_hooks = {
-        **own_hooks,
-        **{key: hook for key, hook in settings.default_hooks.items() if key != 'logger'},
-        'logger': own_hooks.get('logger', settings.default_hooks.logger),
-    }
-    # An average of weights is the retraining recipe's; a search decides by the weights themselves.
-    own = [hook for hook in config.get('custom_hooks', []) if hook['type'] != 'EMAHook']
-    config.custom_hooks = [*own, *settings.custom_hooks]
-    hook = search_hook(config)
-    if plan.epochs is not None:
-        config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs
-    for key in ('arch_start', 'patience'):
-        if getattr(plan, key) is not None:
-            hook[key] = getattr(plan, key)
-    if plan.targets:
-        hook.cost = dict(
-            metric=plan.cost,
-            target=list(plan.targets),
-            weight=plan.cost_weight,
-            size=(plan.cost_size, plan.cost_size),
-            table=plan.latency_table,
-            network=network,
-        )
-    _set_loader(plan, config, settings.train_dataloader, hook)
-    config.merge_from_dict(plan.search_options)
-    return config
-
-
-def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
-    """The user's config with the network that an architecture describes."""
-    config = _user_config(plan)
-    config.model.backbone.architecture = architecture
-    config.model.backbone.pop('init_cfg', None)  # of another network
-    config.pop('supernet', None)
-    return config
-
-
-def supernet_config(plan: SearchPlan) -> dict:
-    """Return the config of the first stage's supernet, which contains all networks of the space."""
-    first, *_ = SPACES[plan.space].levels
-    return stage_config(plan, first, None).model.backbone
-
-
-def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
-    """Draw a network from the space of a plan: what a search must beat."""
-    return SPACES[plan.space].random(supernet_config(plan), rng, name)
-
-
-def search_hook(config: Config) -> dict:
-    """The config of a stage's search hook."""
-    return next(h for h in config.custom_hooks if h['type'] == 'ArchitectureSearchHook')
-
-
-def _set_loader(plan: SearchPlan, config: Config, settings: dict, hook: dict) -> None:
-    """The user's loader, on half A, as exact resuming needs it."""
-    loader = config.train_dataloader
-    loader.worker_init_fn = settings.worker_init_fn
-    loader.persistent_workers = False
-    leaves = list(leaf_datasets(loader))
-    if plan.halves is None:
-        loader.sampler = {**settings.sampler, 'split_seed': plan.seed}
-    else:
-        if len(leaves) > 1 or leaves[0] is not loader.dataset:
-            raise UserError('halves as two lists need a plain training set, no wrapper around it')
-        half_a, half_b = map(os.path.abspath, plan.halves)
-        loader.dataset.ann_file, hook['half_b'] = half_a, dict(ann_file=half_b)
-        loader.sampler = dict(type='DefaultSampler', shuffle=True)
-    if plan.batch is not None:
-        loader.batch_size = plan.batch
-    if plan.crop is not None:
-        for leaf in leaves:
-            _set_crop(leaf, plan.crop)
-        if config.model.data_preprocessor.get('size') is not None:  # to which it fills up
-            config.model.data_preprocessor.size = (plan.crop, plan.crop)
-
-
-def _user_config(plan: SearchPlan) -> Config:
-    """The config to start from, with a model also where the user's tells of data alone."""
-    space = SPACES[plan.space]
-    default = CONFIGS / space.config
-    config = load_config(plan.config or default, data_root=plan.data_root)
-    if 'model' not in config:
-        data, config = config, Config.fromfile(str(default))
-        _merge_data(config, data)
-        _fit_to_data(config)
-    config.merge_from_dict(plan.options)
-    config.pop('work_dir', None)  # each run says its own
-    backbone = config.model.get('backbone', {}).get('type')
-    if backbone != space.network:
-        raise UserError(
-            f'{plan.config} is a config of {backbone}; a search in space {plan.space} takes data, '
-            f'bands and head from one of {space.network}, configs/{space.config} for instance'
-        )
-    if plan.base_channels is not None:
-        config.model.backbone[space.width] = plan.base_channels
-    return config
-
-
-def _merge_data(config: Config, data: Config) -> None:
-    """Put a config that tells of data alone over one that has a model.
-
-    A data set that names its type is whole, and takes the place of the default's; it gets the
-    default's pipeline where it has none. One without a type changes the default's.
-    """
-    own = copy.deepcopy(data.to_dict())
-    for split in ('train', 'val', 'test'):
-        loader = own.get(f'{split}_dataloader') or {}
-        if 'type' not in (loader.get('dataset') or {}):
-            continue
-        default = next(leaf_datasets(config[f'{split}_dataloader']))
-        for leaf in leaf_datasets(loader):
-            for key in ('pipeline', 'test_mode'):
-                if key in default:
-                    leaf.setdefault(key, copy.deepcopy(default[key]))
-        loader['dataset']['_delete_'] = True
-    config.merge_from_dict(own)
-
-
-def _fit_to_data(config: Config) -> None:
-    """Bands, classes and normalisation of the model, as the training set has them.
-
-    Raises:
-        UserError: The data do not say their statistics.
-    """
-    parts = multi_band_parts(DATASETS.build(config.train_dataloader.dataset))
-    if not all(part.description.mean for part in parts):
-        raise UserError(
-            'the config has no model, and the data no dataset.json with mean and std: add a model '
-            '(README, "Your own tiles"; `browse_dataset.py CONFIG --check` prints mean and std)'
-        )
-    shares = np.array([len(part) for part in parts], float)
-    means, stds = (np.array([getattr(p.description, k) for p in parts]) for k in ('mean', 'std'))
-    mean = np.average(means, axis=0, weights=shares)
-    # Of the parts together: the mean square, less the square of the mean.
-    std = np.sqrt(np.average(stds**2 + means**2, axis=0, weights=shares) - mean**2)
-    config.model.data_preprocessor.update(
-        mean=[round(float(value), 4) for value in mean], std=[round(float(s), 4) for s in std]
-    )
-    config.model.backbone.in_channels = len(parts[0].used_bands)
-    config.model.decode_head.num_classes = len(parts[0].metainfo['classes'])
-
-
-def _set_crop(dataset: dict, crop: int) -> None:
-    """Crop squares; where the pipeline does not crop yet, behind the loading of the labels."""
-    pipeline = dataset['pipeline']
-    step = next((step for step in pipeline if step['type'] == 'RandomCrop'), None)
-    if step is None:
-        after = [i for i, step in enumerate(pipeline) if 'Annotations' in step['type']]
-        step = dict(type='RandomCrop')
-        pipeline.insert(after[-1] + 1 if after else 1, step)
-    step['crop_size'] = (crop, crop)

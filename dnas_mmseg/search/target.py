@@ -12,10 +12,13 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from dnas_mmseg.cost.parts import cost_table, latency_facts
-from dnas_mmseg.cost.table import METRICS, CostError, CostTable, format_cost, require_reachable
+from dnas_mmseg.cost.table import METRICS, CostTable, format_cost, require_reachable
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.space import SeveralTargets
 from dnas_mmseg.spaces.supernet import Supernet
+
+from .multi_target import decode_for_all
 
 _RATE = 0.01
 
@@ -32,13 +35,14 @@ class CostTarget:
 
     Args:
         metric: ``'macs'``, ``'params'`` or ``'latency'``.
-        target: Multiply-adds, parameters or seconds. Of several, path and connections aim at the
-            middle (the geometric mean), and the operations are pushed to no one of them.
+        target: Multiply-adds, parameters or seconds. With several, the supernet is pushed to the
+            middle (the geometric mean), except where each network has its own part of it.
         weight: How hard to push.
         size: Height and width of the images that the cost is about.
         table: File of measured parts, which latency needs (``measure_latency.py``).
         network: Config of the segmentor that the found network will be in, whose width and head
             count; the search's own by default.
+        several: What the stage decodes for several targets, one of :class:`SeveralTargets`.
 
     Attributes:
         targets: All of them.
@@ -53,6 +57,7 @@ class CostTarget:
         size: tuple[int, int] = (512, 512),
         table: str | os.PathLike | None = None,
         network: dict | None = None,
+        several: str = SeveralTargets.SEPARATE.value,
     ) -> None:
         if metric not in METRICS:
             raise UserError(f"cost metric '{metric}' is unknown: there are {', '.join(METRICS)}")
@@ -67,6 +72,7 @@ class CostTarget:
         self.metric, self.weight = metric, weight
         self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
         self.size, self.path, self.network = tuple(size), table, network
+        self.several = SeveralTargets(several)
         self.multiplier = 0.0
 
     def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
@@ -79,78 +85,66 @@ class CostTarget:
         Raises:
             CostError: It cannot, or the table does not hold here.
         """
-        self.supernet = supernet
-        model = model if self.network is None else self.network
+        parts = supernet.parts(model if self.network is None else self.network, self.size)
         if self.metric == 'latency':
             device = str(next(supernet.parameters()).device)
-            facts = latency_facts(supernet.cost_facts(model, self.size), device)
-            self.table = CostTable.load(self.path, facts)
+            table = CostTable.load(self.path, latency_facts(parts.facts, device))
         else:
-            self.table = cost_table(supernet, model, self.metric, self.size)
-        # Of several networks of one search, each has connections of its own when operations are
-        # chosen: what it costs is not what all connections together do.
-        self.separately = len(self.targets) > 1 and supernet.holds_several_networks
-        if not self.separately:
+            table = cost_table(parts, self.metric)
+        self.costs = supernet.cost_model(table)
+        # What all parts together cost says nothing about the network of a part.
+        self.pushes = len(self.targets) == 1 or self.several is not SeveralTargets.WITHIN
+        if self.pushes:
             for target in self.targets:
-                require_reachable(target, *supernet.cost_range(self.table), self.metric)
-            self.decode()  # says it now if no path leads to all of them
-            self.expected_target = supernet.expected_cost_at(self.table, self.target)
+                require_reachable(target, *self.costs.range(), self.metric)
+            self.decode()  # says it now if no network leads to all of them
+            self.expected_target = self.costs.expected_at(self.target)
 
     def loss(self) -> Tensor:
-        """The term, differentiable in the architecture parameters."""
-        if self.separately:
+        """Return the term, a scalar that is differentiable in the architecture parameters."""
+        if not self.pushes:
             self._ratio = 0.0
             return torch.zeros(())
-        ratio = torch.log(self.supernet.expected_cost(self.table) / self.expected_target)
+        ratio = torch.log(self.costs.expected() / self.expected_target)
         self._ratio = ratio.item()
         return self.multiplier * ratio + self.weight / 2 * ratio**2
 
     def after_architecture_step(self) -> None:
-        """An architecture step was made."""
+        """Move the multiplier, after a step of the architecture parameters."""
         moved = self.multiplier + _RATE * self.weight * self._ratio
         self.multiplier = min(max(moved, -self.weight), self.weight)
 
     def decode(self) -> Architecture:
-        """The most probable network of about this cost; a path from which all can be reached."""
-        middle = self.supernet.decode_to(self.table, self.target)
-        if middle.level != 'path' or len(self.targets) == 1:
-            return middle
-        others = (self.supernet.decode_to(self.table, t) for t in sorted(self.targets)[::-1])
-        for found in (middle, *others):
-            least, most = self.supernet.cost_range(self.table, found)
-            if all(least <= target <= most for target in self.targets):
-                return found
-        raise CostError(
-            'no path leads to all of the targets '
-            + ', '.join(format_cost(target, self.metric) for target in self.targets)
-            + ': search them in two runs, or nearer to each other'
-        )
+        """Return the most probable network of about this cost.
 
-    def cost(self, architecture: Architecture) -> float:
-        """Return the cost of a decoded network; what is open in it is counted at its mean."""
-        return self.supernet.cost(architecture, self.table)
+        With several targets it is one of the middle cost, or one from which all can be reached
+        where the stage decides one thing for all.
+        """
+        if len(self.targets) > 1 and self.several is SeveralTargets.SHARED:
+            return decode_for_all(self.costs, self.targets, self.target)
+        return self.costs.decode_to(self.target)
 
     def provenance(self, architecture: Architecture, target: float) -> dict[str, Any]:
         """Return what an architecture's file says of its cost."""
         return {
             'metric': self.metric,
             'target': target,
-            'predicted': self.cost(architecture),
+            'predicted': self.costs.cost(architecture),
             'size': list(self.size),
         }
 
     def describe(self, architecture: Architecture) -> str:
         """Describe a decoded network's cost beside the target, and the expected one."""
         with torch.no_grad():
-            expected = float(self.supernet.expected_cost(self.table))
+            expected = float(self.costs.expected())
         return (
-            f'{format_cost(self.cost(architecture), self.metric)} for a target of '
+            f'{format_cost(self.costs.cost(architecture), self.metric)} for a target of '
             f'{format_cost(self.target, self.metric)} (expected of the supernet '
             f'{format_cost(expected, self.metric)})'
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         facts = {'metric': self.metric, 'targets': list(self.targets), 'weight': self.weight}
         return {'multiplier': self.multiplier, **facts}
 

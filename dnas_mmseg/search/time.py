@@ -23,7 +23,8 @@ from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.supernet import architecture_gradients
 
 from .hook import ARCH_START, architecture_start
-from .plan import SearchPlan, random_architecture, search_hook, stage_config
+from .plan import SearchPlan
+from .stages import random_architecture, search_hook, stage_config
 
 
 class StageTime(NamedTuple):

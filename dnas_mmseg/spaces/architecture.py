@@ -108,6 +108,10 @@ class Architecture(ABC):
             ArchitectureError: The level has not been decided, or leaves nothing to name.
         """
 
+    def union(self, other: Architecture) -> Architecture:
+        """Return the architecture with the parts of both, where a stage joins its results."""
+        raise NotImplementedError(f'networks of space {self.space} cannot be joined')
+
     @property
     @abstractmethod
     def graph(self) -> tuple[Edge, ...]:

@@ -17,7 +17,7 @@ from .autodeeplab import decoding as autodeeplab
 from .densenas import decoding as densenas
 from .densenas.graph import dense_space
 from .dnas import decoding as dnas
-from .space import SearchSpace, Stage
+from .space import SearchSpace, SeveralTargets, Stage
 
 _DENSE_SPACE = ('block', 'widths', 'strides', 'depths', 'window')
 
@@ -29,8 +29,12 @@ SPACES = {
             network='DNAS',
             config='dnas/dnas_l14_adamw-ema_gid5.py',
             stages=tuple(
-                Stage(level, f'dnas/dnas_l14_{level}-search_gid5.py')
-                for level in ('path', 'connection', 'cell')
+                Stage(level, f'dnas/dnas_l14_{level}-search_gid5.py', several)
+                for level, several in (
+                    ('path', SeveralTargets.SHARED),
+                    ('connection', SeveralTargets.JOINED),
+                    ('cell', SeveralTargets.WITHIN),
+                )
             ),
             shared=('in_channels', 'base_channels', 'norm_cfg'),
             draw=lambda supernet, rng, name: dnas.random_architecture(

@@ -5,12 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
 from mmseg.registry import MODELS
 
 from .architecture import Architecture
+
+
+class SeveralTargets(str, Enum):
+    """What a stage decodes where networks of several costs are found in one search."""
+
+    SHARED = 'shared'
+    """One architecture, from which all targets can be reached."""
+    JOINED = 'joined'
+    """An architecture per target; the next stage's supernet holds the union of them."""
+    WITHIN = 'within'
+    """An architecture per target, each within its own part of what the stage before joined."""
+    SEPARATE = 'separate'
+    """An architecture per target."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +34,12 @@ class Stage:
     Attributes:
         level: What the stage decides, the level of the architecture it decodes.
         config: Config, relative to ``configs/``, whose supernet and search settings it takes.
+        several_targets: What it decodes for several targets.
     """
 
     level: str
     config: str
+    several_targets: SeveralTargets = SeveralTargets.SEPARATE
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,151 @@
-"""The best path through a graph of nodes in order."""
+"""Graphs whose paths are networks: the best path, and the mean over all paths."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
 
 N = TypeVar('N', bound=Hashable)
+S = TypeVar('S', bound=Hashable)
 
 _TIE = 1e-9
 """Scores this close are equal: what is left of rounding in equal ones."""
 
 
-def best_path(
-    edges: Iterable[tuple[N, N, float]], start: N, ends: Collection[N] | Sequence[N]
-) -> list[N]:
-    """The path whose sum of edge scores is the largest (Viterbi; of logarithms, max-product).
+@dataclass(frozen=True)
+class Trellis(Generic[N]):
+    """A directed acyclic graph, whose paths from its start to its ends stand for networks.
 
-    Ties go to the earlier edge of a node, and to the earlier end: with sources and ends listed
-    finest first, a tie stays at the finer one.
-
-    Args:
-        edges: (source, target, score), every node's incoming edges before its outgoing ones; an
-            edge of score -inf cannot be taken.
-        start: Where paths begin.
+    Attributes:
+        edges: (source, target), every node's incoming edges before its outgoing ones.
+        start: Where paths begin, the source of the first edge.
         ends: Where they may end.
-
-    Returns:
-        The nodes of the path, ``start`` and the end included.
-
-    Raises:
-        ValueError: No path leads from ``start`` to an end.
     """
-    score: dict[N, float] = {start: 0.0}
-    came_from: dict[N, N] = {}
-    for source, target, gain in edges:
-        if source not in score or gain == -math.inf:
-            continue
-        candidate = score[source] + gain
-        if target not in score or candidate > score[target] + _TIE:
-            score[target], came_from[target] = candidate, source
-    best: N | None = None
-    for end in ends:
-        if end in score and (best is None or score[end] > score[best] + _TIE):
-            best = end
-    if best is None:
-        raise ValueError(f'no path leads from {start} to any of {list(ends)}')
-    path = [best]
-    while path[-1] != start:
-        path.append(came_from[path[-1]])
-    return path[::-1]
+
+    edges: tuple[tuple[N, N], ...]
+    start: N
+    ends: tuple[N, ...]
+
+    @cached_property
+    def incoming(self) -> dict[N, list[int]]:
+        """Indices of each node's incoming edges."""
+        return _grouped(target for _, target in self.edges)
+
+    @cached_property
+    def outgoing(self) -> dict[N, list[int]]:
+        """Indices of each node's outgoing edges."""
+        return _grouped(source for source, _ in self.edges)
+
+    def best_path(self, scores: Sequence[float]) -> list[N]:
+        """Return the path whose sum of edge scores is the largest (Viterbi).
+
+        With logarithms of weights for scores, it is the path of the largest product of weights.
+        Ties go to the earlier edge of a node, and to the earlier end: with sources and ends listed
+        finest first, a tie stays at the finer one.
+
+        Args:
+            scores: Of each edge; an edge of score -inf cannot be taken.
+
+        Returns:
+            The nodes of the path, the start and the end included.
+
+        Raises:
+            ValueError: No path leads from the start to an end.
+        """
+        score: dict[N, float] = {self.start: 0.0}
+        came_from: dict[N, N] = {}
+        for (source, target), gain in zip(self.edges, scores, strict=True):
+            if source not in score or gain == -math.inf:
+                continue
+            candidate = score[source] + gain
+            if target not in score or candidate > score[target] + _TIE:
+                score[target], came_from[target] = candidate, source
+        best: N | None = None
+        for end in self.ends:
+            if end in score and (best is None or score[end] > score[best] + _TIE):
+                best = end
+        if best is None:
+            raise ValueError(f'no path leads from {self.start} to any of {list(self.ends)}')
+        path = [best]
+        while path[-1] != self.start:
+            path.append(came_from[path[-1]])
+        return path[::-1]
+
+    def mean_over_paths(self, weights: Tensor, costs: Sequence[float | Tensor]) -> Tensor:
+        """Return the mean cost of the paths, each as probable as its weights' product says.
+
+        The expectation is exact, by one pass over the edges: a node carries the logarithm of its
+        paths' weights and their mean cost. Where the weights of a node's outgoing edges sum to 1,
+        it is the chained estimation of DenseNAS (section 3.4) from the other end.
+
+        Args:
+            weights: (edges,) Positive.
+            costs: Of each edge, numbers or scalar tensors.
+
+        Returns:
+            A scalar, differentiable in the weights and costs.
+        """
+        arriving: dict[N, list[tuple[Tensor, Tensor]]] = {}
+        zero = weights.new_zeros(())
+        means: dict[N, tuple[Tensor, Tensor]] = {self.start: (zero, zero)}
+
+        def mean_at(node: N) -> tuple[Tensor, Tensor]:
+            if node not in means:
+                means[node] = over(arriving[node])
+            return means[node]
+
+        def over(choices: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+            logs, values = map(torch.stack, zip(*choices, strict=True))
+            return logs.logsumexp(0), (logs.softmax(0) * values).sum()
+
+        logs = weights.log().unbind()
+        for (source, target), log, cost in zip(self.edges, logs, costs, strict=True):
+            log_before, before = mean_at(source)
+            arriving.setdefault(target, []).append((log_before + log, before + cost))
+        return over([mean_at(end) for end in self.ends])[1]
+
+    def unfolded(self, start: S, after: Callable[[S, N], S]) -> UnfoldedTrellis[S]:
+        """Return the trellis with states for nodes, which remember what of a path counts later.
+
+        Args:
+            start: The state at the start.
+            after: From a state and the next node to the state there. States of different nodes
+                must differ.
+        """
+        states: dict[N, list[S]] = {self.start: [start]}
+        edges, origins = [], []
+        for node, indices in self.outgoing.items():
+            for state in states.get(node, ()):
+                for index in indices:
+                    target = self.edges[index][1]
+                    found = after(state, target)
+                    edges.append((state, found))
+                    origins.append(index)
+                    if found not in states.setdefault(target, []):
+                        states[target].append(found)
+        ends = tuple(state for end in self.ends for state in states[end])
+        return UnfoldedTrellis(tuple(edges), start, ends, tuple(origins))
+
+
+@dataclass(frozen=True)
+class UnfoldedTrellis(Trellis[S]):
+    """A trellis of states, each of whose paths is a path of the trellis it was made from.
+
+    Attributes:
+        origins: For each edge the index of the edge it stands for.
+    """
+
+    origins: tuple[int, ...]
+
+
+def _grouped(nodes: Iterable[N]) -> dict[N, list[int]]:
+    groups: dict[N, list[int]] = {}
+    for index, node in enumerate(nodes):
+        groups.setdefault(node, []).append(index)
+    return groups

@@ -21,7 +21,7 @@ from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder
 from dnas_mmseg.search.history import SearchHistory
-from dnas_mmseg.search.plan import retrain_config, search_hook, stage_config
+from dnas_mmseg.search.stages import retrain_config, search_hook, stage_config
 from dnas_mmseg.spaces.architecture import ArchitectureError
 from dnas_mmseg.spaces.dnas.network import DNAS
 from dnas_mmseg.spaces.registry import load_architecture
@@ -268,7 +268,7 @@ def test_resuming_says_what_changed_in_an_inherited_config(plan, tiny, tmp_path)
     text = tiny[1].read_text()
     tiny[1].write_text(text.replace('decode_head=dict(channels=8)', 'decode_head=dict(channels=9)'))
     with pytest.raises(
-        UserError, match=r'cell\.py is not what the plan leads to now[^$]*channels=9'
+        UserError, match=r'network\.py is not what the plan leads to now[^$]*channels=9'
     ):
         search(plan, tmp_path / 'run', resume=True)
 

@@ -4,7 +4,7 @@ import pytest
 
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.plan import retrain_config, stage_config
+from dnas_mmseg.search.stages import retrain_config, stage_config
 
 from ..conftest import ROOT, run
 

@@ -13,8 +13,8 @@ from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.search import pipeline as module
 from dnas_mmseg.search.history import SearchHistory
-from dnas_mmseg.search.plan import retrain_config, stage_config, supernet_config
 from dnas_mmseg.search.report import save_search_report
+from dnas_mmseg.search.stages import retrain_config, stage_config, supernet_config
 from dnas_mmseg.spaces.registry import load_architecture
 
 from ..conftest import ROOT, TWO_PROCESSES, make_data_root, run
@@ -178,8 +178,8 @@ def test_latencies_are_measured_and_used(plan, tmp_path):
     supernet = MODELS.build(supernet_config(plan))
     model = retrain_config(plan, supernet.decode()).model
     torch.manual_seed(0)
-    held = CostTable.load(table, supernet.cost_facts(model, (32, 32)))
-    target = supernet.cost(supernet.decode(), held)
+    held = CostTable.load(table, supernet.parts(model, (32, 32)).facts)
+    target = supernet.cost_model(held).cost(supernet.decode())
     plan = SearchPlan(**{**plan.__dict__, 'targets': (1.1 * target,), 'cost': 'latency',
                          'cost_size': 32, 'latency_table': str(table)})  # fmt: skip
     search(plan, tmp_path / 'run')

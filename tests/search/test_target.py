@@ -39,8 +39,8 @@ def test_the_expected_cost_goes_to_the_target(stage, sign):
     with pytest.raises(CostError, match='what can be reached from here'):
         cost.prepare(net, MODEL)
     with torch.no_grad():
-        start = float(net.expected_cost(cost.table))
-        extreme = net.cost(net.decode(sign / 10, cost.table), cost.table)
+        start = float(cost.costs.expected())
+        extreme = cost.costs.cost(cost.costs.decode(sign / 10))
         # Paths share what their last nodes get, so their mean does not get to the extremes.
         target = start * (extreme / start) ** 0.3
     cost = CostTarget('macs', target, weight=2.0, size=(64, 64))
@@ -61,7 +61,7 @@ def test_the_expected_cost_goes_to_the_target(stage, sign):
             ratio = math.log(start / target)
             assert loss.item() == pytest.approx(2 / 2 * ratio**2, rel=1e-5)
             assert first == pytest.approx(0.01 * 2 * ratio, rel=1e-5)
-    assert float(net.expected_cost(cost.table)) == pytest.approx(target, rel=0.05)
+    assert float(cost.costs.expected()) == pytest.approx(target, rel=0.05)
     other = CostTarget('macs', target, weight=2.0)
     other.load_state_dict(cost.state_dict())
     assert other.multiplier == cost.multiplier != first
@@ -83,7 +83,7 @@ def test_what_no_mean_reaches_neither_winds_the_term_up_nor_decides_the_path():
         torch.manual_seed(seed)
         net.betas.data.normal_()
         path = cost.decode()
-        least, most = net.cost_range(cost.table, path)
+        least, most = cost.costs.range(path)
         assert least <= 4e5 <= most
         decoded.add(path.path)
     assert len(decoded) > 2
@@ -98,7 +98,7 @@ def test_a_search_for_another_cost_is_not_resumed():
 
 def test_a_latency_table_must_be_of_here(tmp_path):
     net = supernet('Cell')
-    table = latency_table(net, MODEL, (32, 32), repeat=1)
+    table = latency_table(net.parts(MODEL, (32, 32)), repeat=1)
     table.save(tmp_path / 'latency.json')
     target = float(net.expected_cost(table))
     here = dict(metric='latency', target=target, table=tmp_path / 'latency.json')

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dnas_mmseg.search.plan import SearchPlan, random_architecture
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.stages import random_architecture
 from dnas_mmseg.spaces.registry import SPACES
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from mmengine.registry import init_default_scope
 
 from dnas_mmseg.cli.command_line import ArgumentParser, add_supernet_options, user_errors
-from dnas_mmseg.search.plan import SearchPlan, random_architecture
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.stages import random_architecture
 from dnas_mmseg.spaces.registry import SPACES
 
 

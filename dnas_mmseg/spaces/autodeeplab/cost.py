@@ -1,4 +1,14 @@
-"""What networks of Auto-DeepLab's space cost, and what they are expected to."""
+"""What networks of Auto-DeepLab's space cost, and what they are expected to.
+
+A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, what a cell does first to the two
+outputs before it, where ``a`` and ``b`` are their scales (``half`` and ``stem``: of the stem);
+``branch/<scale>/<stride>/<operation>``, which is stride 1 where a branch reads a block; and
+``head/<low>/<last>``, the head on the third and the last layer's output at these scales.
+
+What a layer costs depends on the two layers before it, and the head on the third and the last, so
+a path is taken through :func:`step_trellis`, whose steps remember them: means and Viterbi over
+steps are exact.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnas_mmseg.cost.table import CostTable, drawn_probabilities, expected_path_cost
+from dnas_mmseg.cost.table import CostTable, drawn_probabilities
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
 from .architecture import (
@@ -15,7 +25,7 @@ from .architecture import (
     TWO_BEFORE,
     AutoDeepLabArchitecture,
 )
-from .graph import START, Step, next_step, stride_to, trellis, walks
+from .graph import START, Step, next_step, step_trellis, stride_to
 
 
 def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
@@ -46,24 +56,22 @@ def expected_cost(
     Args:
         layers: Number of layers.
         blocks: Of the cell.
-        edge_weights: (edges,) Of ``trellis(layers)``, summing to 1 over each node's outgoing ones.
+        edge_weights: (edges,) Of :func:`trellis`, summing to 1 over each node's outgoing ones.
         cell_weights: (pairs, options) Each row summing to 1.
         table: The parts.
     """
     chances = _branch_chances(blocks, cell_weights)
-    moves = walks(layers)
-    weight = dict(zip(trellis(layers), edge_weights.unbind(), strict=True))
+    steps = step_trellis(layers)
     cells: dict[tuple, Tensor] = {}
     costs = []
-    for before, after in moves:
+    for before, after in steps.edges:
         kind = (after.node.scale, stride_to(before, after.node))
         if kind not in cells:
             both = edge_weights.new_tensor(np.stack(branch_costs(before, after.node, table)))
             cells[kind] = (chances * both).sum()
         costs.append(fixed_cost(before, after.node, layers, table) + cells[kind])
-    weights = [weight[before.node, after.node] for before, after in moves]
-    ends = [step for step in dict.fromkeys(b for _, b in moves) if step.node.layer == layers - 1]
-    return table['stem'] + expected_path_cost(moves, weights, costs, ends)
+    weights = edge_weights[list(steps.origins)]
+    return table['stem'] + steps.mean_over_paths(weights, costs)
 
 
 def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
@@ -97,9 +105,9 @@ def head_part(low: int, last: int) -> str:
 
 def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
     """Return all (two before, one before, scale, stride) that there are."""
-    moves = walks(NUM_SCALES + 2)
+    edges = step_trellis(NUM_SCALES + 2).edges
     return tuple(
-        dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in moves)
+        dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in edges)
     )
 
 

@@ -1,16 +1,4 @@
-"""What Auto-DeepLab searches over, what its weights decode to, and what its networks cost.
-
-Source: Liu et al., CVPR 2019, sections 3 and 4.3.
-
-A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, what a cell does first to the two
-outputs before it, where ``a`` and ``b`` are their scales (``half`` and ``stem``: of the stem);
-``branch/<scale>/<stride>/<operation>``, which is stride 1 where a branch reads a block; and
-``head/<low>/<last>``, the head on the third and the last layer's output at these scales.
-
-What a layer costs depends on the two layers before it, and the head on the third and the last, so
-a path is taken as a walk over :class:`Step`, which remembers them: forward means and Viterbi over
-steps are exact.
-"""
+"""What Auto-DeepLab's weights decode to (Liu et al., CVPR 2019, sections 3 and 4.3)."""
 
 from __future__ import annotations
 
@@ -22,7 +10,6 @@ import numpy as np
 
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
-from dnas_mmseg.spaces.trellis import best_path
 
 from .architecture import (
     ONE_BEFORE,
@@ -33,7 +20,7 @@ from .architecture import (
     Branch,
 )
 from .cost import branch_costs, fixed_cost
-from .graph import START, next_step, pairs, trellis, walks
+from .graph import START, next_step, pairs, step_trellis, trellis
 
 ZERO = 'zero'
 """The option not to be connected; it has a weight in the search, and no place in a network."""
@@ -50,7 +37,6 @@ def decode(
     blocks: int,
     edge_scores: Sequence[float],
     cell_scores: np.ndarray,
-    name: str,
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> AutoDeepLabArchitecture:
@@ -63,9 +49,8 @@ def decode(
     Args:
         layers: Number of layers.
         blocks: Of the cell.
-        edge_scores: Logarithms of the weights of ``trellis(layers)``.
+        edge_scores: Logarithms of the edges' weights, see :func:`trellis`.
         cell_scores: (pairs, options) Logarithms of the operations' weights, see :func:`pairs`.
-        name: Of the result.
         price: What a unit of cost is worth.
         table: Needed where there is a price.
     """
@@ -77,6 +62,7 @@ def decode(
         cell = _best_cell(blocks, cell_scores, path, price, table)
         if (path, cell) == before:
             break
+    name = f'autodeeplab_l{layers}'
     return AutoDeepLabArchitecture(name=name, level='cell', path=path, cell=cell)
 
 
@@ -84,7 +70,7 @@ def score(
     network: AutoDeepLabArchitecture, edge_scores: Sequence[float], cell_scores: np.ndarray
 ) -> float:
     """The sum of what its edges and branches score."""
-    edge_score = dict(zip(trellis(network.layers), edge_scores, strict=True))
+    edge_score = dict(zip(trellis(network.layers).edges, edge_scores, strict=True))
     rows = {pair: i for i, pair in enumerate(pairs(len(network.cell)))}
     return sum(edge_score[edge] for edge in network.graph) + sum(
         cell_scores[rows[place], OPERATIONS.index(operation)]
@@ -112,10 +98,11 @@ def random_architecture(
     layers: int, blocks: int, rng: np.random.Generator, name: str
 ) -> AutoDeepLabArchitecture:
     """A network drawn from the space: at every node an edge, at every block two branches."""
+    graph = trellis(layers)
     path, node = [], STEM
     for _ in range(layers):
-        following = [b for a, b in trellis(layers) if a == node]
-        node = following[rng.integers(len(following))]
+        following = graph.outgoing[node]
+        _, node = graph.edges[following[rng.integers(len(following))]]
         path.append(node.scale)
     cell = tuple(
         tuple(
@@ -135,20 +122,17 @@ def _best_walk(
     table: CostTable | None = None,
 ) -> tuple[int, ...]:
     """The path of the largest score; ties stay at the finer scale."""
-    score = dict(zip(trellis(layers), map(float, edge_scores), strict=True))
     if table is None:
-        ends = [b for _, b in trellis(layers) if b.layer == layers - 1]
-        edges = [(a, b, gain) for (a, b), gain in score.items()]
-        return tuple(node.scale for node in best_path(edges, STEM, ends)[1:])
+        return tuple(node.scale for node in trellis(layers).best_path(edge_scores)[1:])
     branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]
-    edges = []
-    for before, after in walks(layers):
+    steps = step_trellis(layers)
+    scores = []
+    for (before, after), origin in zip(steps.edges, steps.origins, strict=True):
         outer, inner = branch_costs(before, after.node, table)
         cost = fixed_cost(before, after.node, layers, table)
         cost += sum((outer if first else inner)[index] for first, index in branches)
-        edges.append((before, after, score[before.node, after.node] - price * cost))
-    ends = sorted({b for _, b, _ in edges if b.node.layer == layers - 1})
-    return tuple(step.node.scale for step in best_path(edges, START, ends)[1:])
+        scores.append(edge_scores[origin] - price * cost)
+    return tuple(step.node.scale for step in steps.best_path(scores)[1:])
 
 
 def _best_cell(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from dnas_mmseg.spaces.architecture import ArchitectureError, Edge
+from dnas_mmseg.spaces.architecture import ArchitectureError
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.trellis import Trellis, UnfoldedTrellis
 
-from .architecture import (
-    LOW_LEVEL,
-)
+from .architecture import LOW_LEVEL
 
 MIN_LAYERS = NUM_SCALES - 1
 """With fewer, the coarsest scale is never reached."""
@@ -28,8 +27,8 @@ START = Step(STEM, 0, 0)
 
 
 @lru_cache
-def trellis(layers: int) -> tuple[Edge, ...]:
-    """Return all edges of paths, each node's incoming ones before its outgoing ones.
+def trellis(layers: int) -> Trellis[Node]:
+    """Return all paths through the scales, from the stem to a node of the last layer.
 
     The first layer is at stride 4 or 8; then the stride changes by at most a factor of 2 a layer.
 
@@ -45,7 +44,7 @@ def trellis(layers: int) -> tuple[Edge, ...]:
         nodes = [Node(layer, scale) for scale in range(min(layer + 2, NUM_SCALES))]
         edges += [(a, b) for b in nodes for a in before if abs(a.scale - b.scale) <= 1]
         before = nodes
-    return tuple(edges)
+    return Trellis(tuple(edges), STEM, tuple(before))
 
 
 def pairs(blocks: int) -> tuple[tuple[int, int], ...]:
@@ -54,23 +53,17 @@ def pairs(blocks: int) -> tuple[tuple[int, int], ...]:
 
 
 @lru_cache
-def walks(layers: int) -> tuple[tuple[Step, Step], ...]:
-    """The trellis with steps for nodes."""
-    following: dict[Node, list[Node]] = {}
-    for source, target in trellis(layers):
-        following.setdefault(source, []).append(target)
-    walks, steps = [], [START]
-    for _ in range(layers):
-        found = [(step, next_step(step, node)) for step in steps for node in following[step.node]]
-        walks += found
-        steps = list(dict.fromkeys(after for _, after in found))
-    return tuple(walks)
+def step_trellis(layers: int) -> UnfoldedTrellis[Step]:
+    """Return the trellis with steps for nodes, of which a layer's cost can be told."""
+    return trellis(layers).unfolded(START, next_step)
 
 
 def next_step(step: Step, node: Node) -> Step:
+    """Return the step to a node of the next layer."""
     low = node.scale if node.layer <= LOW_LEVEL else step.low
     return Step(node, step.node.scale, low)
 
 
 def stride_to(step: Step, node: Node) -> int:
+    """Return the stride of the cell that leads from a step to a node of the next layer."""
     return 2 if node.scale > step.node.scale else 1

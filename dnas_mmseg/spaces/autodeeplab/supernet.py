@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,34 +11,25 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from dnas_mmseg.cost.parts import AddedTo, head_on, head_settings
-from dnas_mmseg.cost.table import CostTable, improve_towards_target
+from dnas_mmseg.cost.parts import Parts
+from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.decisions import Decision
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
-from dnas_mmseg.spaces.space import constructor_arguments
-from dnas_mmseg.spaces.supernet import (
-    Supernet,
-    architecture_parameter,
-    norm_fact,
-    norm_on_one_device,
-    softmax_over,
-)
+from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter, softmax_over
 
 from .architecture import ONE_BEFORE, TWO_BEFORE, AutoDeepLabArchitecture
-from .cost import branch_part, enter_part, entries, expected_cost, head_part, network_cost
-from .decoding import OPTIONS, decode, neighbours, score
+from .cost_model import AutoDeepLabCosts, autodeeplab_parts
+from .decoding import OPTIONS, decode
 from .graph import pairs, trellis
 from .network import (
     CONVOLUTIONS,
     POOLS_AND_SKIP,
     STEM_CHANNELS,
     AutoDeepLabStem,
-    CellEntry,
-    build_operation,
     reduced,
     resize,
 )
@@ -193,21 +184,16 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         super().__init__(init_cfg)
         if filters < 1 or blocks < 1:
             raise UserError(f'filters = {filters}, blocks = {blocks}: at least 1 each is needed')
-        self.edges = trellis(layers)
+        self.trellis = trellis(layers)
         self.layers, self.blocks, self.filters = layers, blocks, filters
         self.in_channels, self.stem_channels = in_channels, tuple(stem_channels)
         self.norm_cfg, self.with_cp = norm_cfg, with_cp
-        self.betas = architecture_parameter(len(self.edges))
+        self.betas = architecture_parameter(len(self.trellis.edges))
         self.alphas = architecture_parameter(len(pairs(blocks)), len(OPTIONS))
         self.stem = AutoDeepLabStem(in_channels, stem_channels, norm_cfg)
-        self._incoming: dict[Node, list[int]] = {}
-        self._outgoing: dict[Node, list[int]] = {}
-        for i, (source, target) in enumerate(self.edges):
-            self._incoming.setdefault(target, []).append(i)
-            self._outgoing.setdefault(source, []).append(i)
         self.nodes = nn.ModuleDict()
-        for node in self._incoming:
-            sources = [self.edges[i][0] for i in self._incoming[node]]
+        for node, incoming in self.trellis.incoming.items():
+            sources = [self.trellis.edges[i][0] for i in incoming]
             two_before = self._nearest(node)
             self.nodes[_key(node)] = SearchCell(
                 blocks,
@@ -216,13 +202,12 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
                 filters * 2**node.scale,
                 norm_cfg,
             )
-        last = [node for node in self._incoming if node.layer == layers - 1]
-        self.out_channels = tuple(map(self._width, last))
-        self.strides = tuple(4 * 2**node.scale for node in last)
+        self.out_channels = tuple(map(self._width, self.trellis.ends))
+        self.strides = tuple(4 * 2**node.scale for node in self.trellis.ends)
         self.decisions = (
             *(
-                Decision('outgoing', node, tuple(self.edges[i][1] for i in indices))
-                for node, indices in self._outgoing.items()
+                Decision('outgoing', node, tuple(self.trellis.edges[i][1] for i in indices))
+                for node, indices in self.trellis.outgoing.items()
             ),
             *(Decision('operation', pair, OPTIONS) for pair in pairs(blocks)),
         )
@@ -234,7 +219,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         """Map images (N, in_channels, H, W) to the nodes of the last layer, finest first."""
         require_bands(self, x)
         size = x.shape[2:]
-        edges, weights = softmax_over(self._outgoing.values(), self.betas), self.alphas.softmax(1)
+        edges, weights = self.edge_weights(self.betas), self.alphas.softmax(1)
         half, quarter = self.stem(x)
         earlier, before = {None: half}, {STEM: quarter}
         for layer in range(self.layers):
@@ -243,11 +228,12 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
                 node = Node(layer, scale)
                 own = reduced(size, 4 * 2**scale)
                 maps = [resize(earlier[self._nearest(node)], own)]
-                for i in self._incoming[node]:
-                    source = self.edges[i][0]
+                incoming = self.trellis.incoming[node]
+                for i in incoming:
+                    source = self.trellis.edges[i][0]
                     finer = source.scale < scale
                     maps.append(before[source] if finer else resize(before[source], own))
-                arguments = (weights, edges[self._incoming[node]], *maps)
+                arguments = (weights, edges[incoming], *maps)
                 cell = self.nodes[_key(node)]
                 if self.with_cp and self.training:
                     current[node] = recompute(cell, *arguments)
@@ -258,95 +244,26 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
 
     def probabilities(self) -> list[Tensor]:
         betas = self.betas.detach()
-        edges = [betas[indices].softmax(0) for indices in self._outgoing.values()]
+        edges = [betas[indices].softmax(0) for indices in self.trellis.outgoing.values()]
         return [*edges, *self.alphas.detach().softmax(1)]
 
-    def decode(self, price: float = 0.0, table: CostTable | None = None) -> AutoDeepLabArchitecture:
-        name = f'autodeeplab_l{self.layers}'
-        return decode(self.layers, self.blocks, *self._scores(), name, price, table)
+    def edge_weights(self, betas: Tensor) -> Tensor:
+        """Return the edges' weights, (edges,), that sum to 1 over each node's outgoing ones."""
+        return softmax_over(self.trellis.outgoing.values(), betas)
 
-    def decode_to(self, table: CostTable, target: float) -> AutoDeepLabArchitecture:
-        # All layers share the cell, so what prices lead to has wide gaps.
-        return improve_towards_target(
-            super().decode_to(table, target),
-            neighbours,
-            lambda network: score(network, *self._scores()),
-            lambda network: network_cost(network, table),
-            target,
-        )
-
-    def _scores(self) -> tuple[list[float], np.ndarray]:
-        """Logarithms of the weights of edges and of operations."""
-        edges = softmax_over(self._outgoing.values(), self.betas.detach().double()).log()
+    def scores(self) -> tuple[list[float], np.ndarray]:
+        """Return logarithms of the weights of edges, (edges,), and of operations (see alphas)."""
+        edges = self.edge_weights(self.betas.detach().double()).log()
         return edges.tolist(), self.alphas.detach().double().log_softmax(1).cpu().numpy()
 
-    def expected_cost(self, table: CostTable) -> Tensor:
-        """See :func:`dnas_mmseg.spaces.autodeeplab.decoding.expected_cost`."""
-        edges = softmax_over(self._outgoing.values(), self.betas.double())
-        cells = self.alphas.double().softmax(1)
-        return expected_cost(self.layers, self.blocks, edges, cells, table)
+    def decode(self) -> AutoDeepLabArchitecture:
+        return decode(self.layers, self.blocks, *self.scores())
 
-    def cost(self, architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
-        return network_cost(architecture, table)
+    def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
+        return autodeeplab_parts(self, model, size)
 
-    def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-        return {
-            'space': 'autodeeplab',
-            'filters': self._network_argument(model, 'filters'),
-            'blocks': self.blocks,
-            'stem_channels': list(self._network_argument(model, 'stem_channels')),
-            'bands': self.in_channels,
-            'size': list(size),
-            'norm': norm_fact(self.norm_cfg),
-            'head': head_settings(model),
-        }
-
-    def cost_parts(
-        self, model: Mapping[str, Any], size: tuple[int, int]
-    ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
-        norm = norm_on_one_device(self.norm_cfg)
-        filters = self._network_argument(model, 'filters')
-        widths = [filters * 2**scale for scale in range(NUM_SCALES)]
-        sizes = [reduced(size, 4 * 2**scale) for scale in range(NUM_SCALES)]
-        outputs: dict[int | str, tuple[int, ...]] = {
-            scale: (1, self.blocks * widths[scale], *sizes[scale]) for scale in range(NUM_SCALES)
-        }
-        stem = self._network_argument(model, 'stem_channels')
-        outputs['half'] = (1, stem[1], *reduced(size, 2))
-        outputs['stem'] = (1, stem[2], *sizes[0])
-        image = (1, self.in_channels, *size)
-        yield 'stem', AutoDeepLabStem(self.in_channels, stem, norm), (image,)
-        for two, one, scale, stride in entries():
-            given = (outputs[two], outputs[one])
-            start = sizes[scale - stride + 1]
-            entry = _EntryToSize(
-                CellEntry([shape[1] for shape in given], widths[scale], norm), start
-            )
-            yield enter_part(two, one, scale, stride), entry, given
-        for scale, width in enumerate(widths):
-            for stride in (1, 2) if scale else (1,):
-                given = (1, width, *sizes[scale - stride + 1])
-                for name in (*CONVOLUTIONS, *POOLS_AND_SKIP):
-                    branch = AddedTo(build_operation(name, width, stride, norm))
-                    yield (
-                        branch_part(scale, stride, name),
-                        branch,
-                        (given, (1, width, *sizes[scale])),
-                    )
-        for low in range(NUM_SCALES):
-            for last in range(NUM_SCALES):
-                given = (outputs[low], outputs[last])
-                head = head_on(model, [shape[1] for shape in given])
-                yield head_part(low, last), head, given
-
-    def _network_argument(self, model: Mapping[str, Any], name: str) -> Any:
-        """Return an argument of the network that is found.
-
-        Its config says it; of a supernet's config, the network is as this supernet is.
-        """
-        if model['backbone']['type'] == 'AutoDeepLab':
-            return constructor_arguments(model['backbone'])[name]
-        return getattr(self, name)
+    def cost_model(self, table: CostTable) -> AutoDeepLabCosts:
+        return AutoDeepLabCosts(self, table)
 
     def _nearest(self, node: Node) -> Node | None:
         """Return the node that is read two layers back; None: the stem, at stride 2."""
@@ -361,17 +278,6 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         if node == STEM:
             return self.stem_channels[2]
         return self.blocks * self.filters * 2**node.scale
-
-
-class _EntryToSize(nn.Module):
-    """A cell's entry with the size it leads to."""
-
-    def __init__(self, entry: CellEntry, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.entry, self.size = entry, size
-
-    def forward(self, two_before: Tensor, one_before: Tensor) -> list[Tensor]:
-        return self.entry(two_before, one_before, self.size)
 
 
 def _key(node: Node) -> str:

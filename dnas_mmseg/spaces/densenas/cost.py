@@ -1,4 +1,14 @@
-"""What networks of DenseNAS's space cost, and what they are expected to."""
+"""What networks of DenseNAS's space cost, and what they are expected to.
+
+A table's parts are ``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``; and
+``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
+named by their index in the row.
+
+A decoder reads of each scale the block from which the path leaves it, so what it costs depends on
+several blocks of the path: a path is taken through :func:`step_trellis`, whose steps remember them,
+and means and Viterbi over steps are exact. Without that memory it is the chained estimation of
+section 3.4.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnas_mmseg.cost.table import CostTable, expected_path_cost
+from dnas_mmseg.cost.table import CostTable
 
 from .architecture import SKIP, DenseNASArchitecture
-from .graph import FAMILIES, STEM_LAYERS, DenseSpace, walks
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, step_trellis
 
 
 def head_part(source: int, target: int, operation: str) -> str:
@@ -82,18 +92,15 @@ def expected_cost(
         ),
         (layer_weights * layer_costs).sum(1),
     )
-    weight = dict(zip(space.edges, edge_weights.unbind(), strict=True))
-    steps = walks(space, scales)
-    costs, weights = [], []
-    for before, after in steps:
-        edge = (before.block, after.block)
-        weights.append(weight[edge])
-        if after.block == space.end:
-            costs.append(table[decoder_part(after.left)])
-        else:
-            costs.append(means[edge] + stacks[after.block])
-    ends = list(dict.fromkeys(after for _, after in steps if after.block == space.end))
-    return table['stem'] + expected_path_cost(steps, weights, costs, ends)
+    steps = step_trellis(space, scales)
+    costs = [
+        table[decoder_part(after.left)]
+        if after.block == space.end
+        else means[before.block, after.block] + stacks[after.block]
+        for before, after in steps.edges
+    ]
+    weights = edge_weights[list(steps.origins)]
+    return table['stem'] + steps.mean_over_paths(weights, costs)
 
 
 def costs_of_operations(
@@ -114,7 +121,7 @@ def costs_of_operations(
 
 
 def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int, Tensor]]:
-    """With which probability paths leave each scale from each block, by scale and block.
+    """Return the probability that paths leave a scale from a block, by scale and block.
 
     Every path leaves every scale that it enters once, or ends there: each scale's sum to 1 where
     all paths enter it.
@@ -123,13 +130,13 @@ def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int
         space: The blocks.
         edge_weights: (edges,) Summing to 1 over each block's outgoing ones.
     """
-    weight = dict(zip(space.edges, edge_weights.unbind(), strict=True))
+    weights = edge_weights.unbind()
     visits = {0: edge_weights.new_ones(())}
     leaves: dict[int, dict[int, Tensor]] = {}
     for block, spec in enumerate(space.blocks):
-        for index in space.outgoing[block]:
-            target = space.edges[index][1]
-            passing = visits[block] * weight[block, target]
+        for index in space.trellis.outgoing[block]:
+            target = space.trellis.edges[index][1]
+            passing = visits[block] * weights[index]
             if target == space.end or space.blocks[target].scale > spec.scale:
                 row = leaves.setdefault(spec.scale, {})
                 row[block] = row[block] + passing if block in row else passing

@@ -1,17 +1,7 @@
-"""What DenseNAS searches over, what its weights decode to, and what its networks cost.
-
-Source: Fang et al., CVPR 2020, section 3.
+"""What the weights of a DenseNAS supernet decode to (Fang et al., CVPR 2020, section 3).
 
 A space is a row of routing blocks of growing widths. Each has a head layer for every block that can
-lead to it and a stack of layers; a path through the blocks is a network. A table's parts are
-``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``; and
-``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
-named by their index in the row.
-
-A decoder reads of each scale the block from which the path leaves it, so what it costs depends on
-several blocks of the path: a path is taken as a walk over :class:`Step`, which remembers them, and
-means and Viterbi over steps are exact. Without that memory it is the chained estimation of section
-3.4.
+lead to it and a stack of layers; a path through the blocks is a network.
 """
 
 from __future__ import annotations
@@ -23,11 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from dnas_mmseg.cost.table import CostTable
-from dnas_mmseg.spaces.trellis import best_path
 
 from .architecture import BlockSpec, DenseNASArchitecture
 from .cost import costs_of_operations, decoder_part
-from .graph import FAMILIES, STEM_LAYERS, DenseSpace, Step, walks
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, Step, step_trellis
 
 
 def decode(
@@ -35,7 +24,6 @@ def decode(
     edge_scores: Sequence[float],
     head_scores: np.ndarray,
     layer_scores: np.ndarray,
-    name: str,
     final: int = 0,
     scales: tuple[int, ...] = (),
     price: float = 0.0,
@@ -48,10 +36,9 @@ def decode(
 
     Args:
         space: The blocks.
-        edge_scores: Logarithms of the weights of ``space.edges``.
+        edge_scores: Logarithms of the weights of ``space.trellis.edges``.
         head_scores: (inner edges, operations) Logarithms of the head operations' weights.
         layer_scores: (layers, operations) Of ``space.layers``.
-        name: Of the result.
         final: Of the result: channels of the closing convolution.
         scales: Which the decoder reads; counts only with a price.
         price: What a unit of cost is worth.
@@ -60,7 +47,6 @@ def decode(
     head_costs, layer_costs = costs_of_operations(space, table)
     heads = (np.asarray(head_scores) - price * head_costs).argmax(1)
     layers = (np.asarray(layer_scores) - price * layer_costs).argmax(1)
-    score = dict(zip(space.edges, map(float, edge_scores), strict=True))
     head_of = {edge: i for i, edge in enumerate(space.inner)}
     rows: dict[int, list[int]] = {}
     for row, (block, _) in enumerate(space.layers):
@@ -75,19 +61,19 @@ def decode(
         stack = rows.get(after.block, [])
         return head_costs[i, heads[i]] + sum(layer_costs[row, layers[row]] for row in stack)
 
-    edges = []
-    for before, after in walks(space, scales if table is not None else ()):
-        edge = (before.block, after.block)
-        edges.append((before, after, score[edge] - price * cost(after, edge)))
-    ends = list(dict.fromkeys(after for _, after, _ in edges if after.block == space.end))
-    path = [step.block for step in best_path(edges, Step(0), ends)][:-1]
+    steps = step_trellis(space, scales if table is not None else ())
+    scores = [
+        edge_scores[origin] - price * cost(after, (before.block, after.block))
+        for (before, after), origin in zip(steps.edges, steps.origins, strict=True)
+    ]
+    path = [step.block for step in steps.best_path(scores)][:-1]
     head_names, layer_names = FAMILIES[space.family]
     return build(
         space,
         path,
         [head_names[heads[head_of[edge]]] for edge in itertools.pairwise(path)],
         [[layer_names[layers[row]] for row in rows.get(block, [])] for block in path[1:]],
-        name,
+        'densenas',
         final,
     )
 
@@ -121,7 +107,8 @@ def score(
     """The sum of what its edges and operations score."""
     path = space.walk_of(network)
     head_names, layer_names = FAMILIES[space.family]
-    total = sum(edge_scores[space.edges.index(e)] for e in itertools.pairwise((*path, space.end)))
+    edges = itertools.pairwise((*path, space.end))
+    total = sum(edge_scores[space.trellis.edges.index(edge)] for edge in edges)
     specs = network.blocks[len(STEM_LAYERS[space.family]) :]
     for edge, spec in zip(itertools.pairwise(path), specs, strict=True):
         total += head_scores[space.inner.index(edge), head_names.index(spec.head)]
@@ -149,8 +136,8 @@ def random_architecture(
     """A network drawn from the space: at every block an edge, in every layer an operation."""
     path = [0]
     while path[-1] != space.end:
-        following = space.outgoing[path[-1]]
-        path.append(space.edges[following[rng.integers(len(following))]][1])
+        following = space.trellis.outgoing[path[-1]]
+        path.append(space.trellis.edges[following[rng.integers(len(following))]][1])
     path.pop()
     head_names, layer_names = FAMILIES[space.family]
     heads = rng.choice(head_names, len(path) - 1).tolist()

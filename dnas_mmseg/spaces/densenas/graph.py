@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from dnas_mmseg.spaces.architecture import ArchitectureError, Point
+from dnas_mmseg.spaces.trellis import Trellis, UnfoldedTrellis
 
 from .architecture import BASIC, SKIP, DenseNASArchitecture
 
@@ -40,13 +41,13 @@ class DenseSpace:
     Attributes:
         family: One of :data:`FAMILIES`.
         blocks: In a row; the first one is the stem's.
-        edges: Indices of blocks, each block's incoming edges before its outgoing ones. Those that
-            end a path, from every block of the last stage, come last and lead to ``len(blocks)``.
+        trellis: Indices of blocks, from 0 to ``len(blocks)``. The edges that end a path, from
+            every block of the last stage, come last.
     """
 
     family: str
     blocks: tuple[Block, ...]
-    edges: tuple[tuple[int, int], ...]
+    trellis: Trellis[int]
 
     @property
     def end(self) -> int:
@@ -56,15 +57,7 @@ class DenseSpace:
     @cached_property
     def inner(self) -> tuple[tuple[int, int], ...]:
         """The edges between blocks, which have head layers."""
-        return tuple(edge for edge in self.edges if edge[1] != self.end)
-
-    @cached_property
-    def outgoing(self) -> dict[int, list[int]]:
-        """Indices of each block's outgoing edges."""
-        outgoing: dict[int, list[int]] = {}
-        for index, (source, _) in enumerate(self.edges):
-            outgoing.setdefault(source, []).append(index)
-        return outgoing
+        return tuple(edge for edge in self.trellis.edges if edge[1] != self.end)
 
     @cached_property
     def layers(self) -> tuple[tuple[int, int], ...]:
@@ -161,7 +154,7 @@ def dense_space(
         if blocks[j].stage - blocks[i].stage <= 1
     ]
     ends = [(i, len(blocks)) for i, b in enumerate(blocks) if b.stage == len(widths) - 1]
-    return DenseSpace(family, blocks, (*edges, *ends))
+    return DenseSpace(family, blocks, Trellis((*edges, *ends), 0, (len(blocks),)))
 
 
 class Step(NamedTuple):
@@ -172,24 +165,17 @@ class Step(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def walks(space: DenseSpace, scales: tuple[int, ...]) -> tuple[tuple[Step, Step], ...]:
-    """The edges with steps for blocks; the last ones lead to steps at ``space.end``.
+def step_trellis(space: DenseSpace, scales: tuple[int, ...]) -> UnfoldedTrellis[Step]:
+    """Return the trellis with steps for blocks, of which the decoder's cost can be told.
 
     Args:
         space: The blocks.
         scales: Which the decoder reads.
     """
-    found: list[tuple[Step, Step]] = []
-    at: dict[int, list[Step]] = {0: [Step(0)]}
-    for block in range(len(space.blocks)):
-        for step in at[block]:
-            for index in space.outgoing[block]:
-                target = space.edges[index][1]
-                scale = space.blocks[block].scale
-                leaves = target == space.end or space.blocks[target].scale > scale
-                left = (*step.left, block) if leaves and scale in scales else step.left
-                after = Step(target, left)
-                found.append((step, after))
-                if after not in at.setdefault(target, []):
-                    at[target].append(after)
-    return tuple(found)
+
+    def after(step: Step, target: int) -> Step:
+        scale = space.blocks[step.block].scale
+        leaves = target == space.end or space.blocks[target].scale > scale
+        return Step(target, (*step.left, step.block) if leaves and scale in scales else step.left)
+
+    return space.trellis.unfolded(Step(0), after)

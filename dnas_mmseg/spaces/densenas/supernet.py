@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,25 +11,20 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from dnas_mmseg.cost.parts import head_on, head_settings
-from dnas_mmseg.cost.table import CostTable, improve_towards_target
+from dnas_mmseg.cost.parts import Parts
+from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.decisions import Decision
-from dnas_mmseg.spaces.supernet import (
-    Supernet,
-    architecture_parameter,
-    norm_fact,
-    norm_on_one_device,
-    softmax_over,
-)
+from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter, softmax_over
 
-from .architecture import SKIP, DenseNASArchitecture
-from .cost import decoder_part, expected_cost, head_part, layer_part, leave_weights, network_cost
-from .decoding import decode, neighbours, score
-from .graph import FAMILIES, STEM_LAYERS, dense_space, walks
+from .architecture import DenseNASArchitecture
+from .cost import leave_weights
+from .cost_model import DenseNASCosts, densenas_parts
+from .decoding import decode
+from .graph import FAMILIES, STEM_LAYERS, dense_space
 from .network import build_layer, build_stem
 
 
@@ -152,7 +146,7 @@ class DenseNASSupernet(BaseModule, Supernet):
             )
             for i, _ in space.layers
         )
-        self.betas = architecture_parameter(len(space.edges))
+        self.betas = architecture_parameter(len(space.trellis.edges))
         self.head_alphas = architecture_parameter(len(space.inner), len(head_names))
         self.layer_alphas = architecture_parameter(len(space.layers), len(layer_names))
 
@@ -231,8 +225,8 @@ class DenseNASSupernet(BaseModule, Supernet):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, in_channels, H, W) to the pyramid, finest first, or the closing map."""
         require_bands(self, x)
-        weights = self._edge_weights(self.betas)
-        weight = dict(zip(self.space.edges, weights.unbind(), strict=True))
+        weights = self.edge_weights(self.betas)
+        weight = dict(zip(self.space.trellis.edges, weights.unbind(), strict=True))
         maps = {0: self.stem(x.contiguous(memory_format=torch.channels_last))}
         for block in range(1, len(self.space.blocks)):
             maps[block] = sum_tensors(
@@ -253,91 +247,20 @@ class DenseNASSupernet(BaseModule, Supernet):
     def probabilities(self) -> list[Tensor]:
         return [p.detach() for _, p in self._decided()]
 
-    def decode(self, price: float = 0.0, table: CostTable | None = None) -> DenseNASArchitecture:
-        final = self.final or 0
-        return decode(self.space, *self._scores(), 'densenas', final, self.scales, price, table)
-
-    def decode_to(self, table: CostTable, target: float) -> DenseNASArchitecture:
-        return improve_towards_target(
-            super().decode_to(table, target),
-            partial(neighbours, self.space),
-            lambda network: score(self.space, network, *self._scores()),
-            lambda network: self.cost(network, table),
-            target,
-        )
-
-    def _scores(self) -> tuple[list[float], np.ndarray, np.ndarray]:
-        """Logarithms of the weights of edges, of head layers and of stacks."""
-        edges = self._edge_weights(self.betas.detach().double()).log()
+    def scores(self) -> tuple[list[float], np.ndarray, np.ndarray]:
+        """Return logarithms of the weights of edges, of head layers and of stacks."""
+        edges = self.edge_weights(self.betas.detach().double()).log()
         heads, layers = (p.double().log().cpu().numpy() for p in self._operation_weights())
         return edges.tolist(), heads, layers
 
-    def expected_cost(self, table: CostTable) -> Tensor:
-        """See :func:`dnas_mmseg.spaces.densenas.decoding.expected_cost`."""
-        heads, layers = (
-            (alphas.double() / self.temperature).softmax(1)
-            for alphas in (self.head_alphas, self.layer_alphas)
-        )
-        edges = self._edge_weights(self.betas.double())
-        return expected_cost(self.space, edges, heads, layers, self.scales, table)
+    def decode(self) -> DenseNASArchitecture:
+        return decode(self.space, *self.scores(), self.final or 0)
 
-    def cost(self, architecture: DenseNASArchitecture, table: CostTable) -> float:
-        return network_cost(self.space, architecture, self.scales, table)
+    def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
+        return densenas_parts(self, model, size)
 
-    def cost_facts(self, model: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-        return {
-            'space': 'densenas',
-            'block': self.space.family,
-            'blocks': [list(block) for block in self.space.blocks],
-            'output_stride': self._output_stride(model),
-            'bands': self.in_channels,
-            'size': list(size),
-            'norm': norm_fact(self.norm_cfg),
-            'head': head_settings(model),
-        }
-
-    def cost_parts(
-        self, model: Mapping[str, Any], size: tuple[int, int]
-    ) -> Iterator[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]]:
-        norm = norm_on_one_device(self.norm_cfg)
-        output_stride = self._output_stride(model)
-        blocks = self.space.blocks
-
-        def stride_of(block: int) -> int:
-            return min(round(4 * 2 ** blocks[block].scale), output_stride)
-
-        def shape(block: int) -> tuple[int, ...]:
-            sides = (-(-side // stride_of(block)) for side in size)
-            return (1, blocks[block].width, *sides)
-
-        def layer(operation: str, source: int, target: int) -> nn.Module:
-            widths = blocks[source].width, blocks[target].width
-            stride = stride_of(target) // stride_of(source)
-            dilation = max(1, round(4 * 2 ** blocks[target].scale) // output_stride)
-            return build_layer(operation, *widths, stride, dilation, norm)
-
-        width = blocks[0].width
-        stem = nn.Sequential(
-            build_stem(self.in_channels, width, norm),
-            *(layer(operation, 0, 0) for operation in STEM_LAYERS[self.space.family]),
-        )
-        yield 'stem', stem, ((1, self.in_channels, *size),)
-        head_names, layer_names = FAMILIES[self.space.family]
-        for i, j in self.space.inner:
-            for name in head_names:
-                yield head_part(i, j, name), layer(name, i, j), (shape(i),)
-        for block in dict.fromkeys(owner for owner, _ in self.space.layers):
-            for name in layer_names:
-                if name != SKIP:
-                    yield layer_part(block, name), layer(name, block, block), (shape(block),)
-        steps = walks(self.space, self.scales)
-        for left in dict.fromkeys(b.left for _, b in steps if b.block == self.space.end):
-            shapes = tuple(shape(block) for block in left)
-            yield decoder_part(left), head_on(model, [s[1] for s in shapes]), shapes
-
-    @staticmethod
-    def _output_stride(model: Mapping[str, Any]) -> int:
-        return model['backbone'].get('output_stride', 32)
+    def cost_model(self, table: CostTable) -> DenseNASCosts:
+        return DenseNASCosts(self, table)
 
     def _run(self, layer: MixedLayer, x: Tensor, scores: Tensor) -> Tensor:
         if self.with_cp and self.training:
@@ -349,9 +272,9 @@ class DenseNASSupernet(BaseModule, Supernet):
             for module, row in zip(modules, rows.tolist(), strict=True):
                 module.active = tuple(row)
 
-    def _edge_weights(self, betas: Tensor) -> Tensor:
+    def edge_weights(self, betas: Tensor) -> Tensor:
         """Return the edges' weights, (edges,), that sum to 1 over each block's outgoing ones."""
-        return softmax_over(self.space.outgoing.values(), betas / self.temperature)
+        return softmax_over(self.space.trellis.outgoing.values(), betas / self.temperature)
 
     def _operation_weights(self) -> tuple[Tensor, Tensor]:
         return tuple(
@@ -362,12 +285,12 @@ class DenseNASSupernet(BaseModule, Supernet):
     def _decided(self) -> Iterator[tuple[Decision, Tensor]]:
         """Yield what is open, with the probabilities; what has one option only is not."""
         space = self.space
-        edges = self._edge_weights(self.betas.detach())
+        edges = self.edge_weights(self.betas.detach())
         heads, layers = self._operation_weights()
         head_names, layer_names = FAMILIES[space.family]
-        for block, indices in space.outgoing.items():
+        for block, indices in space.trellis.outgoing.items():
             if len(indices) > 1:
-                targets = (space.edges[i][1] for i in indices)
+                targets = (space.trellis.edges[i][1] for i in indices)
                 options = (space.place(j) if j != space.end else 'end' for j in targets)
                 yield Decision('outgoing', space.place(block), tuple(options)), edges[indices]
         if len(head_names) > 1:

@@ -4,10 +4,6 @@ A table's parts are ``stem``, ``cell/<source scale>><target scale>/<operation>``
 one edge, added to its node's other terms), ``resize/<source scale>><target scale>`` and
 ``head/<scales>`` (the head on outputs at these scales). A resizing counts for every edge, though
 edges between the same source and scale share it; it takes time, and no multiply-adds are counted.
-
-What a stage has not decided yet is counted at its mean: an edge is kept with probability 1/2, a
-node draws three of its operations evenly. So every stage aims at the cost of the final network, and
-leaves to the next ones a network from which the target lies about in the middle.
 """
 
 from __future__ import annotations
@@ -174,7 +170,7 @@ def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
     result = []
     for undecided, sign in (('least', -1), ('most', 1)):
         costs = np.array(path_edge_costs(lattice, table, undecided))
-        path = decode_path(lattice, sign * costs, name=undecided)
+        path = decode_path(lattice, sign * costs)
         result.append(network_cost(path, table, undecided))
     return result[0], result[1]
 

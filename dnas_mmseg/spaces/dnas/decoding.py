@@ -14,7 +14,7 @@ import numpy as np
 
 from dnas_mmseg.spaces.architecture import ArchitectureError
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
-from dnas_mmseg.spaces.trellis import best_path
+from dnas_mmseg.spaces.trellis import Trellis
 
 from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
 
@@ -73,21 +73,27 @@ def core_edges(path: Sequence[int]) -> frozenset[Edge]:
     return frozenset(itertools.pairwise(nodes))
 
 
-def decode_path(lattice: DNASArchitecture, scores: Sequence[float], name: str) -> DNASArchitecture:
-    """The core path of the largest sum of scores; ties stay at the finer scale.
+def path_trellis(lattice: DNASArchitecture) -> Trellis[Node]:
+    """Return the core paths of :func:`path_lattice`, from the stem to a node of the last layer."""
+    return Trellis(lattice.edges, STEM, lattice.outputs)
+
+
+def decode_path(lattice: DNASArchitecture, scores: Sequence[float]) -> DNASArchitecture:
+    """Return the core path of the largest sum of scores; ties stay at the finer scale.
 
     Args:
         lattice: :func:`path_lattice`.
         scores: For each of ``lattice.edges``: the logarithm of its weight in the forward pass.
-        name: Of the result.
 
     Returns:
         Level ``'path'``.
     """
-    edges = [(*edge, float(score)) for edge, score in zip(lattice.edges, scores, strict=True)]
-    nodes = best_path(edges, STEM, lattice.outputs)
+    nodes = path_trellis(lattice).best_path(scores)
     return DNASArchitecture(
-        name=name, level='path', layers=lattice.layers, path=tuple(n.scale for n in nodes[1:])
+        name=f'dnas_l{lattice.layers}',
+        level='path',
+        layers=lattice.layers,
+        path=tuple(n.scale for n in nodes[1:]),
     )
 
 

@@ -26,7 +26,7 @@ NONE = -1e9
 def all_paths(layers):
     """Every path that the decoder can take, as scales."""
     following = {}
-    for source, target in trellis(layers):
+    for source, target in trellis(layers).edges:
         following.setdefault(source, []).append(target)
 
     def ways(node):
@@ -87,11 +87,11 @@ def test_too_few_layers_to_reach_all_strides():
 def test_decoding_agrees_with_brute_force(rng):
     """The most probable path, and of each block the two inputs of the largest non-zero weight."""
     for _ in range(20):
-        scores = rng.standard_normal(len(trellis(5)))
+        scores = rng.standard_normal(len(trellis(5).edges))
         cell_scores = rng.standard_normal((len(pairs(2)), len(OPTIONS)))
         cell_scores[:, -1] += 3  # zero is the largest almost everywhere, and never taken
-        found = decode(5, 2, scores, cell_scores, 'found')
-        by_edge = dict(zip(trellis(5), scores, strict=True))
+        found = decode(5, 2, scores, cell_scores)
+        by_edge = dict(zip(trellis(5).edges, scores, strict=True))
         best = max(all_paths(5), key=lambda path: sum(by_edge[e] for e in edges_of(path)))
         assert found.path == best
         row = {pair: i for i, pair in enumerate(pairs(2))}
@@ -110,22 +110,22 @@ def test_decoding_agrees_with_brute_force(rng):
 def test_the_published_network_is_a_fixed_point():
     published = load_architecture('autodeeplab')
     chosen = set(edges_of(published.path))
-    scores = [0.0 if edge in chosen else NONE for edge in trellis(12)]
+    scores = [0.0 if edge in chosen else NONE for edge in trellis(12).edges]
     cell_scores = np.full((len(pairs(5)), len(OPTIONS)), NONE)
     for i, block in enumerate(published.cell):
         for source, operation in block:
             cell_scores[pairs(5).index((i, source)), OPTIONS.index(operation)] = 0
-    assert decode(12, 5, scores, cell_scores, 'again') == load_architecture(
-        {**published.to_document(), 'name': 'again'}
+    assert decode(12, 5, scores, cell_scores) == load_architecture(
+        {**published.to_document(), 'name': 'autodeeplab_l12'}
     )
 
 
 def test_with_a_price_neither_another_path_nor_another_cell_is_better(rng, table):
-    edge_scores = rng.standard_normal(len(trellis(4)))
+    edge_scores = rng.standard_normal(len(trellis(4).edges))
     cell_scores = rng.standard_normal((len(pairs(1)), len(OPTIONS)))
-    by_edge = dict(zip(trellis(4), edge_scores, strict=True))
+    by_edge = dict(zip(trellis(4).edges, edge_scores, strict=True))
     for price in (-1.0, 0.1, 1.0, 10.0):
-        found = decode(4, 1, edge_scores, cell_scores, 'found', price, table)
+        found = decode(4, 1, edge_scores, cell_scores, price, table)
 
         def value(path, cell, price=price):
             architecture = AutoDeepLabArchitecture(name='it', level='cell', path=path, cell=cell)
@@ -140,15 +140,15 @@ def test_with_a_price_neither_another_path_nor_another_cell_is_better(rng, table
 
 def test_the_expected_cost_is_that_of_enumeration(rng, table):
     layers, blocks = 4, 2
-    betas = torch.from_numpy(rng.standard_normal(len(trellis(layers)))).requires_grad_()
+    betas = torch.from_numpy(rng.standard_normal(len(trellis(layers).edges))).requires_grad_()
     weights = {}
-    for node in {source for source, _ in trellis(layers)}:
-        edges = [i for i, (source, _) in enumerate(trellis(layers)) if source == node]
+    for node in {source for source, _ in trellis(layers).edges}:
+        edges = [i for i, (source, _) in enumerate(trellis(layers).edges) if source == node]
         for i, p in zip(edges, betas[edges].softmax(0), strict=True):
-            weights[trellis(layers)[i]] = p
+            weights[trellis(layers).edges[i]] = p
     cells = torch.from_numpy(rng.random((len(pairs(blocks)), len(OPTIONS))))
     cells = (cells / cells.sum(1, keepdim=True)).requires_grad_()
-    in_order = torch.stack([weights[edge] for edge in trellis(layers)])
+    in_order = torch.stack([weights[edge] for edge in trellis(layers).edges])
     got = expected_cost(layers, blocks, in_order, cells, table)
 
     row = {pair: i for i, pair in enumerate(pairs(blocks))}

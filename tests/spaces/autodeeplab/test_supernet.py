@@ -58,7 +58,7 @@ def test_the_published_space():
     """12 layers, 20 pairs of 8 options, strides 4 and 8 in layer 1; the rest by the defaults."""
     net = AutoDeepLabSupernet()
     assert (net.alphas.shape, net.betas.shape) == ((20, 8), (105,))
-    assert [node.scale for node in net._incoming if node.layer == 0] == [0, 1]
+    assert [node.scale for node in net.trellis.incoming if node.layer == 0] == [0, 1]
     assert net.out_channels == (40, 80, 160, 320)
     assert sum(d.kind == 'outgoing' for d in net.decisions) == 1 + 2 + 3 + 9 * 4
     for parameter in net.architecture_parameters().values():
@@ -69,9 +69,9 @@ def test_the_published_space():
 def test_edges_are_weighed_over_the_outgoing_ones():
     net = supernet()
     net.betas.data.normal_()
-    weights = softmax_over(net._outgoing.values(), net.betas)
+    weights = softmax_over(net.trellis.outgoing.values(), net.betas)
     outgoing = {}
-    for (source, _), weight in zip(net.edges, weights, strict=True):
+    for (source, _), weight in zip(net.trellis.edges, weights, strict=True):
         outgoing.setdefault(source, []).append(weight)
     assert all(torch.stack(w).sum().item() == pytest.approx(1) for w in outgoing.values())
     for decision, p in zip(net.decisions, net.probabilities(), strict=True):
@@ -141,7 +141,7 @@ def test_the_published_network_is_a_fixed_point():
     net.betas.data.fill_(-30)
     net.alphas.data.fill_(-30)
     for edge in published.graph:
-        net.betas.data[net.edges.index(edge)] = 30
+        net.betas.data[net.trellis.edges.index(edge)] = 30
     for place, (operation,) in published.chosen.items():
         net.alphas.data[pairs(5).index(place), OPTIONS.index(operation)] = 30
     found = net.decode()
@@ -156,7 +156,7 @@ def test_a_network_costs_what_its_parts_do(seed):
     whole = MODELS.build(model).eval()
     counted = count(whole, whole, (1, 4, *SIZE))
     for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
-        table = cost_table(supernet(), model, metric, SIZE)
+        table = cost_table(supernet().parts(model, SIZE), metric)
         assert network_cost(drawn, table) == value
 
 
@@ -164,15 +164,15 @@ def test_a_network_costs_what_its_parts_do(seed):
 def test_it_decodes_to_a_target(metric):
     net = supernet(layers=6, blocks=3)
     model = network(net.decode())
-    table = cost_table(net, model, metric, SIZE)
-    least, most = net.cost_range(table)
+    costs = net.cost_model(cost_table(net.parts(model, SIZE), metric))
+    least, most = costs.range()
     drawn = [
-        net.cost(random_architecture(6, 3, np.random.default_rng(i), 'x'), table) for i in range(50)
+        costs.cost(random_architecture(6, 3, np.random.default_rng(i), 'x')) for i in range(50)
     ]
     assert least <= min(drawn)
     assert max(drawn) <= most
     for target in np.geomspace(1.5 * least, most / 1.5, 4):
-        assert net.cost(net.decode_to(table, target), table) == pytest.approx(target, rel=0.1)
+        assert costs.cost(costs.decode_to(target)) == pytest.approx(target, rel=0.1)
 
 
 def test_what_is_refused():

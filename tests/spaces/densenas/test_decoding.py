@@ -14,7 +14,7 @@ from dnas_mmseg.spaces.densenas.cost import (
     network_cost,
 )
 from dnas_mmseg.spaces.densenas.decoding import build, decode, random_architecture
-from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, walks
+from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, step_trellis
 from dnas_mmseg.spaces.registry import load_architecture
 
 MBCONV = dict(
@@ -40,7 +40,7 @@ def all_paths(space):
     """Every path of blocks, by walking the edges."""
 
     def ways(block):
-        for source, target in space.edges:
+        for source, target in space.trellis.edges:
             if source == block:
                 for rest in [()] if target == space.end else ways(target):
                     yield (block, *rest)
@@ -50,8 +50,8 @@ def all_paths(space):
 
 def weights_of(space, rng):
     """Random weights of edges, head and stack operations."""
-    edges = torch.zeros(len(space.edges)).double()
-    for indices in space.outgoing.values():
+    edges = torch.zeros(len(space.trellis.edges)).double()
+    for indices in space.trellis.outgoing.values():
         edges[indices] = torch.from_numpy(rng.standard_normal(len(indices))).softmax(0)
     heads, layers = FAMILIES[space.family]
     rows = (
@@ -74,7 +74,7 @@ def table(space, rng):
     values |= {
         layer_part(block, name): rng.random() for block, _ in space.layers for name in layers[:-1]
     }
-    for _, after in walks(space, SCALES):
+    for _, after in step_trellis(space, SCALES).edges:
         values[decoder_part(after.left)] = 5 * rng.random()
     return CostTable('macs', {'space': 'densenas'}, values)
 
@@ -89,7 +89,7 @@ def test_the_published_spaces(arguments, blocks, paths, scalars):
     assert len(space.blocks) == blocks
     assert len(all_paths(space)) == paths
     heads, layers = FAMILIES[space.family]
-    own = len(space.edges) + len(space.inner) * len(heads) + len(space.layers) * len(layers)
+    own = len(space.trellis.edges) + len(space.inner) * len(heads) + len(space.layers) * len(layers)
     assert own == scalars
 
 
@@ -98,8 +98,8 @@ def test_decoding_agrees_with_brute_force(space, rng):
     for _ in range(20):
         edges, head_weights, layer_weights = (w.detach() for w in weights_of(space, rng))
         scores = [w.log().numpy() for w in (edges, head_weights, layer_weights)]
-        found = decode(space, *scores, 'found')
-        score = dict(zip(space.edges, scores[0], strict=True))
+        found = decode(space, *scores)
+        score = dict(zip(space.trellis.edges, scores[0], strict=True))
         best = max(
             all_paths(space),
             key=lambda path: sum(score[e] for e in itertools.pairwise((*path, space.end))),
@@ -127,7 +127,7 @@ def test_the_chained_estimation_is_the_mean_over_all_paths(space, table, rng):
     for (block, _), row in zip(space.layers, layers, strict=True):
         for p, name in zip(row[:-1], layer_names[:-1], strict=True):  # a skip costs nothing
             stack_means[block] = stack_means[block] + p * table[layer_part(block, name)]
-    weight = dict(zip(space.edges, edges, strict=True))
+    weight = dict(zip(space.trellis.edges, edges, strict=True))
     total, chances, decoders = table['stem'], 0.0, 0.0
     visits = dict.fromkeys(range(len(space.blocks)), 0.0)
     for path in all_paths(space):
@@ -158,7 +158,7 @@ def test_a_certain_network_costs_what_the_expectation_says(space, table, rng):
         path = space.walk_of(drawn)
         chosen = set(itertools.pairwise((*path, space.end)))
         heads, layers = FAMILIES[space.family]
-        edges = torch.tensor([1.0 if e in chosen else 1e-300 for e in space.edges]).double()
+        edges = torch.tensor([1.0 if e in chosen else 1e-300 for e in space.trellis.edges]).double()
         head_weights = torch.zeros(len(space.inner), len(heads)).double()
         layer_weights = torch.zeros(len(space.layers), len(layers)).double()
         for block, source in zip(drawn.blocks[1:], path, strict=False):
@@ -174,10 +174,10 @@ def test_a_certain_network_costs_what_the_expectation_says(space, table, rng):
 def test_with_a_price_no_other_path_is_better(space, table, rng):
     weights = weights_of(space, rng)
     scores = [w.detach().log().numpy() for w in weights]
-    score = dict(zip(space.edges, scores[0], strict=True))
+    score = dict(zip(space.trellis.edges, scores[0], strict=True))
     costs = []
     for price in (-2.0, 0.0, 0.5, 5.0, 100.0):
-        found = decode(space, *scores, 'found', 0, SCALES, price, table)
+        found = decode(space, *scores, 0, SCALES, price, table)
         walk = itertools.pairwise(space.walk_of(found))
         specs = dict(zip(walk, found.blocks[1:], strict=True))
         value = sum(score[e] for e in itertools.pairwise((*space.walk_of(found), space.end)))
@@ -239,7 +239,7 @@ def test_the_published_networks_are_in_the_published_space():
 def test_a_space_without_stacks(rng):
     space = dense_space('basic', ((4,), (6, 8), (10,)), (2, 4, 8), (0, 0, 0), 3)
     values = {head_part(*edge, 'basic'): rng.random() for edge in space.inner} | {'stem': 1.0}
-    values |= {decoder_part(after.left): 2.0 for _, after in walks(space, SCALES)}
+    values |= {decoder_part(after.left): 2.0 for _, after in step_trellis(space, SCALES).edges}
     table = CostTable('macs', {}, values)
     expected = expected_cost(space, *weights_of(space, rng), SCALES, table)
     drawn = [network_cost(space, random_architecture(space, rng, 'x'), SCALES, table)

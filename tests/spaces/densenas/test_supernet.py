@@ -132,7 +132,7 @@ def test_with_one_certain_network_it_computes_that_network():
     net.betas.data.fill_(-60)
     path = net.space.walk_of(drawn)
     for edge in pairwise((*path, net.space.end)):
-        net.betas.data[net.space.edges.index(edge)] = 60
+        net.betas.data[net.space.trellis.edges.index(edge)] = 60
     for block, (source, target) in zip(drawn.blocks[1:], pairwise(path), strict=True):
         index = net.space.inner.index((source, target))
         net.head_alphas.data[index, list(net.heads[index]).index(block.head)] = 60
@@ -182,23 +182,24 @@ def test_a_network_costs_what_its_parts_do(block, output_stride):
     """Exactly, at the output stride of the network."""
     net = DenseNASSupernet(block, **{**SMALL, 'window': 1})
     model = network(net.decode(), output_stride=output_stride)
-    tables = {metric: cost_table(net, model, metric, SIZE) for metric in ('macs', 'params')}
+    metrics = ('macs', 'params')
+    tables = {metric: cost_table(net.parts(model, SIZE), metric) for metric in metrics}
     for seed in range(3):
         drawn = random_architecture(net.space, np.random.default_rng(seed), 'drawn')
         model = network(drawn, output_stride=output_stride)
         whole = MODELS.build(model).eval()
         counted = count(whole, whole, (1, 4, *SIZE))
         for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
-            assert net.cost(drawn, tables[metric]) == value
+            assert net.cost_model(tables[metric]).cost(drawn) == value
 
 
 @pytest.mark.parametrize('metric', ['macs', 'params'])
 def test_it_decodes_to_a_target(metric):
     net = DenseNASSupernet(**SMALL)
-    table = cost_table(net, network(net.decode()), metric, SIZE)
-    least, most = net.cost_range(table)
+    costs = net.cost_model(cost_table(net.parts(network(net.decode()), SIZE), metric))
+    least, most = costs.range()
     for target in np.geomspace(1.2 * least, most / 1.2, 4):
-        assert net.cost(net.decode_to(table, target), table) == pytest.approx(target, rel=0.1)
+        assert costs.cost(costs.decode_to(target)) == pytest.approx(target, rel=0.1)
 
 
 def test_what_is_refused():

@@ -62,7 +62,7 @@ def test_paths_agree_with_the_released_decoder(shared, layers):
     lattice = path_lattice(layers)
     for transition, path in zip(recorded['transition'], recorded['path'], strict=True):
         weights = [transition[b.layer, a.scale, b.scale - a.scale + 1] for a, b in lattice.edges]
-        assert decode_path(lattice, np.log(weights), 'p').path == tuple(path)
+        assert decode_path(lattice, np.log(weights)).path == tuple(path)
 
 
 def test_paths_agree_with_brute_force(rng):
@@ -70,12 +70,12 @@ def test_paths_agree_with_brute_force(rng):
     for _ in range(30):
         weights = dict(zip(lattice.edges, rng.random(len(lattice.edges)), strict=True))
         best = max(all_paths(6), key=lambda p: np.prod([weights[e] for e in core_edges(p)]))
-        assert decode_path(lattice, np.log(list(weights.values())), 'p').path == best
+        assert decode_path(lattice, np.log(list(weights.values()))).path == best
 
 
 def test_undecided_weights_stay_at_the_finest_scale():
     lattice = path_lattice(8)
-    assert decode_path(lattice, [-1.0] * len(lattice.edges), 'p').path == (0,) * 8
+    assert decode_path(lattice, [-1.0] * len(lattice.edges)).path == (0,) * 8
 
 
 def test_decoded_connections_are_alive_whatever_is_kept(rng):

@@ -154,7 +154,7 @@ def test_every_gate_gets_a_gradient_and_a_lone_edge_none_in_the_reference(build_
         )
     edges = model.backbone.architecture.edges
     lone = [spec.node for spec in model.backbone.architecture.nodes if len(spec.inputs) == 1]
-    core = [edge for edge, is_core in zip(edges, model.backbone._is_core, strict=True) if is_core]
+    core = [edge for edge, is_core in zip(edges, model.backbone.is_core, strict=True) if is_core]
     for kind, without in (
         ('gate', set(core)),
         ('reference', {edge for edge in edges if edge[1] in lone}),

@@ -1,0 +1,60 @@
+"""Networks of several costs from the weights of one search."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from dnas_mmseg.cost.table import CostError, format_cost
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.cost_model import CostModel
+from dnas_mmseg.spaces.space import SeveralTargets
+
+
+def decode_for_all(costs: CostModel, targets: Sequence[float], middle: float) -> Architecture:
+    """Return an architecture from which the later stages can reach all targets.
+
+    Args:
+        costs: Of the stage's supernet.
+        targets: All targets.
+        middle: The cost to begin with; then the targets are tried, the dearest first.
+
+    Raises:
+        CostError: There is none.
+    """
+    for start in (middle, *sorted(targets, reverse=True)):
+        found = costs.decode_to(start)
+        least, most = costs.range(found)
+        if all(least <= target <= most for target in targets):
+            return found
+    raise CostError(
+        'no path leads to all of the targets '
+        + ', '.join(format_cost(target, costs.table.metric) for target in targets)
+        + ': search them in two runs, or nearer to each other'
+    )
+
+
+def decode_each(
+    costs: CostModel, targets: Sequence[float], parts: Sequence[Architecture | None]
+) -> list[Architecture]:
+    """Return an architecture per target.
+
+    Args:
+        costs: Of the stage's supernet.
+        targets: All targets.
+        parts: For each target the part of the supernet that its network keeps to; None for all.
+    """
+    return [
+        (costs if part is None else costs.within(part)).decode_to(target)
+        for target, part in zip(targets, parts, strict=True)
+    ]
+
+
+def stand_for_all(several: SeveralTargets, found: Sequence[Architecture]) -> Architecture:
+    """Return what a stage hands on of the architectures it has decoded, the cheapest first.
+
+    That is their union where the next stage needs the parts of all, else the dearest.
+    """
+    if several is SeveralTargets.JOINED:
+        return functools.reduce(lambda a, b: a.union(b), found)
+    return found[-1]

@@ -1,0 +1,188 @@
+"""The stages of a search, and the retraining of what it finds, as ordinary configs."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.registry import SPACES
+from dnas_mmseg.spaces.space import SearchSpace
+
+from .network_config import network_config
+from .plan import CONFIGS, SearchPlan
+
+_SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor')
+"""What a stage takes over from its own config as it is there."""
+
+_VALIDATION = ('val_cfg', 'val_dataloader', 'val_evaluator')
+"""What a stage leaves out: a supernet's own score says little."""
+
+_TASK = (
+    'num_classes',
+    'out_channels',
+    'threshold',
+    'ignore_index',
+    'loss_decode',
+    'sampler',
+    'align_corners',
+)
+"""What a supernet's own head takes over from the network's: what is to be learned."""
+
+
+def stage_config(
+    plan: SearchPlan, level: str, start: str | Mapping | Architecture | None
+) -> Config:
+    """Return the config of a stage: the network's data and head, the stage's supernet and schedule.
+
+    Args:
+        plan: The plan.
+        level: Which stage.
+        start: What the stage before decided; None for a space's first.
+    """
+    space = SPACES[plan.space]
+    settings = Config.fromfile(str(CONFIGS / space.stage(level).config))
+    config = network_config(plan)
+    hook = _search_hook(plan, level, settings, config)
+    train_dataloader = _half_a(plan, settings.train_dataloader, config)
+    config.model = _supernet_model(plan, space, settings, config, start)
+    config.train_dataloader = train_dataloader
+    for key in _SCHEDULE:
+        config[key] = settings[key]
+    if plan.epochs is not None:
+        config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs
+    for key in (*_VALIDATION, 'load_from'):
+        config[key] = None
+    # Exact resuming needs the stage's hooks; the interval of the log is the user's.
+    hooks = config.get('default_hooks', {})
+    logger = hooks.get('logger', settings.default_hooks.logger)
+    config.default_hooks = {**hooks, **settings.default_hooks, 'logger': logger}
+    # An average of weights is the retraining recipe's; a search decides by the weights themselves.
+    own = [other for other in config.get('custom_hooks', []) if other['type'] != 'EMAHook']
+    config.custom_hooks = [*own, hook]
+    # Where only a part of a supernet takes part in a step; a part of the user's model may, too.
+    if settings.get('find_unused_parameters'):
+        config.find_unused_parameters = True
+        if config.get('model_wrapper_cfg'):
+            config.model_wrapper_cfg.find_unused_parameters = True
+    config.merge_from_dict(plan.search_options)
+    return config
+
+
+def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
+    """Return the network's config with the network that an architecture describes."""
+    config = network_config(plan)
+    config.model.backbone.architecture = architecture
+    if config.model.backbone.get('init_cfg') is not None:
+        config.model.backbone.init_cfg = None  # of another network
+    return config
+
+
+def supernet_config(plan: SearchPlan) -> dict:
+    """Return the config of the first stage's supernet, which contains all networks of the space."""
+    first, *_ = SPACES[plan.space].levels
+    return stage_config(plan, first, None).model.backbone
+
+
+def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
+    """Draw a network from the space of a plan: what a search must beat."""
+    return SPACES[plan.space].random(supernet_config(plan), rng, name)
+
+
+def search_hook(config: Config) -> dict:
+    """Return the config of a stage's search hook."""
+    return next(h for h in config.custom_hooks if h['type'] == 'ArchitectureSearchHook')
+
+
+def _supernet_model(
+    plan: SearchPlan,
+    space: SearchSpace,
+    settings: Config,
+    config: Config,
+    start: str | Mapping | Architecture | None,
+) -> dict[str, Any]:
+    """Return the model with the stage's supernet, and its own head where the space has one."""
+    model = config.model
+    backbone = settings.model.backbone
+    backbone.update({key: model.backbone[key] for key in space.shared if key in model.backbone})
+    if 'architecture' in backbone:
+        backbone.architecture = start
+    elif 'layers' not in backbone and plan.layers is not None:
+        raise UserError(f'layers: space {plan.space} has none; its blocks are in its configs')
+    backbone.update(config.get('supernet', {}))
+    if 'layers' in backbone and plan.layers is not None:
+        backbone.layers = plan.layers
+    if plan.recompute:
+        backbone.with_cp = True
+    model = {**model, 'backbone': backbone}
+    if space.own_head:
+        if not isinstance(model['decode_head'], dict):
+            raise UserError(f'space {plan.space}: one decode_head is needed, not a list')
+        task = {key: model['decode_head'][key] for key in _TASK if key in model['decode_head']}
+        own = {k: v for k, v in settings.model.decode_head.items() if k != 'loss_decode'}
+        model = {**model, 'decode_head': {**own, **task}, 'auxiliary_head': None}
+    size = model['data_preprocessor'].get('size')
+    if plan.crop is not None and size is not None:  # to which it fills up
+        preprocessor = {**model['data_preprocessor'], 'size': (plan.crop, plan.crop)}
+        model = {**model, 'data_preprocessor': preprocessor}
+    return model
+
+
+def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config) -> dict[str, Any]:
+    """Return the stage's search hook with what the plan says of it."""
+    hook = search_hook(settings)
+    given = {'arch_start': plan.arch_start, 'patience': plan.patience}
+    hook.update({key: value for key, value in given.items() if value is not None})
+    if plan.halves is not None:
+        hook['half_b'] = dict(ann_file=os.path.abspath(plan.halves[1]))
+    if plan.targets:
+        hook['cost'] = dict(
+            metric=plan.cost,
+            target=list(plan.targets),
+            weight=plan.cost_weight,
+            size=(plan.cost_size, plan.cost_size),
+            table=plan.latency_table,
+            network=copy.deepcopy(config.model),
+        )
+        if len(plan.targets) > 1:
+            hook['cost']['several'] = SPACES[plan.space].stage(level).several_targets.value
+    return hook
+
+
+def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Return the network's train loader, on half A, as exact resuming needs it."""
+    loader = copy.deepcopy(config.train_dataloader)
+    loader.worker_init_fn = settings['worker_init_fn']
+    loader.persistent_workers = False
+    leaves = list(leaf_datasets(loader))
+    if plan.halves is None:
+        loader.sampler = {**settings['sampler'], 'split_seed': plan.seed}
+    else:
+        if len(leaves) > 1 or leaves[0] is not loader.dataset:
+            raise UserError('halves as two lists need a plain training set, no wrapper around it')
+        loader.dataset.ann_file = os.path.abspath(plan.halves[0])
+        loader.sampler = dict(type='DefaultSampler', shuffle=True)
+    if plan.batch is not None:
+        loader.batch_size = plan.batch
+    if plan.crop is not None:
+        for leaf in leaves:
+            _set_crop(leaf, plan.crop)
+    return loader
+
+
+def _set_crop(dataset: dict, crop: int) -> None:
+    """Crop squares; where the pipeline does not crop yet, behind the loading of the labels."""
+    pipeline = dataset['pipeline']
+    step = next((step for step in pipeline if step['type'] == 'RandomCrop'), None)
+    if step is None:
+        after = [i for i, step in enumerate(pipeline) if 'Annotations' in step['type']]
+        step = dict(type='RandomCrop')
+        pipeline.insert(after[-1] + 1 if after else 1, step)
+    step['crop_size'] = (crop, crop)

@@ -1,0 +1,108 @@
+"""What a search says on the console: its plan, its result, its networks beside their targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from dnas_mmseg.cost.parts import segmentor_cost
+from dnas_mmseg.cost.table import format_cost
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.registry import load_architecture
+
+from .plan import SearchPlan
+from .time import StageTime, duration
+
+_FAR = 0.1
+"""Relative distance from which a network counts as far from its target."""
+
+
+def show_plan(
+    title: str, start: Architecture | None, times: Mapping[str, StageTime], retrain: bool
+) -> None:
+    """Print the stages of a search with the time each takes.
+
+    Args:
+        title: Heading of the table.
+        start: What the first stage starts from.
+        times: Of each stage.
+        retrain: Whether retraining follows.
+    """
+    table = Table(title=title)
+    for heading in ('stage', 'epochs', 'from epoch', 'iterations', 's a step', 'time, about'):
+        table.add_column(heading, justify='left' if heading == 'stage' else 'right')
+    for level, stage in times.items():
+        table.add_row(
+            level,
+            str(stage.epochs),
+            f'{stage.arch_start + 1}',
+            f'{stage.epochs * stage.iterations:,}',
+            f'{stage.plain:.2f} / {stage.searching:.2f}',
+            duration(stage.seconds()),
+        )
+    table.add_section()
+    total = sum(stage.seconds() for stage in times.values())
+    table.add_row('all', '', '', '', '', duration(total))
+    table.caption = (
+        f'from {start.name if start else "nothing"}; "from epoch": of architecture steps; '
+        f's a step: without / with one{"; retraining and testing follow" if retrain else ""}'
+    )
+    Console().print(table)
+
+
+def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -> None:
+    """Print what a search has found, and what to do next.
+
+    Args:
+        found: The architecture of the last stage.
+        path: Its file, in the work dir.
+        seconds: Time that each stage of this run took.
+    """
+    lines = [f'{level}: {duration(s)}' for level, s in seconds.items()]
+    print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
+    for key, value in found.summary.items():
+        print(f'  {key}: {value}')
+    print(f'  {path}')
+    if found.level == 'cell':
+        print(f'  train it:    python tools/train.py {path.with_name("retrain.py")}')
+    print(f'  look at it:  python tools/analysis_tools/plot_search.py {path.parent}')
+
+
+def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> None:
+    """Print the targets beside what the found networks cost, counted or measured on them.
+
+    Args:
+        plan: The plan.
+        folders: Each target with the folder of its network.
+    """
+    metric, size = plan.cost, (plan.cost_size,) * 2
+    table = Table(title=f'cost on images of {size[0]} x {size[1]}')
+    measured = 'measured' if metric == 'latency' else 'counted'
+    for heading in ('target', 'predicted', f'{measured} on it', 'off target', 'config'):
+        table.add_column(heading, justify='left' if heading == 'config' else 'right')
+    far: list[str] = []
+    for target, folder in folders:
+        found = load_architecture(folder / 'architecture.json')
+        config = Config.fromfile(str(folder / 'retrain.py'))
+        config.model.pop('auxiliary_head', None)
+        real = segmentor_cost(config.model, metric, size)
+        table.add_row(
+            format_cost(target, metric),
+            format_cost(found.provenance['cost']['predicted'], metric),
+            format_cost(real, metric),
+            f'{100 * (real / target - 1):+.1f} %',
+            str(folder / 'retrain.py'),
+        )
+        if abs(math.log(real / target)) > _FAR:
+            far.append(format_cost(target, metric))
+    Console().print(table)
+    if far:
+        print(
+            f'note: {", ".join(far)}: nothing nearer is left of this search, whose path and '
+            'connections come in steps; a search for this target alone may'
+        )

@@ -1,0 +1,78 @@
+"""What the networks of a supernet cost: of one, expected of all, and which one meets a target."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from dnas_mmseg.cost.table import CostTable, meet_target
+
+from .architecture import Architecture
+
+EXTREME = 1e6
+"""A price, in units of one over a cost, at which only cost counts."""
+
+
+class CostModel(ABC):
+    """Costs of a supernet's networks, by a table of their parts.
+
+    A price is what a unit of cost is worth in the logarithms of probabilities: decoding at a price
+    gives the network of the largest log-probability less its cost times the price.
+
+    Args:
+        table: Costs of the parts of the supernet's networks.
+    """
+
+    def __init__(self, table: CostTable) -> None:
+        self.table = table
+
+    @abstractmethod
+    def cost(self, architecture: Architecture) -> float:
+        """Return the cost of a decoded network, pruned.
+
+        What is open in it is counted at its mean.
+        """
+
+    @abstractmethod
+    def expected(self) -> Tensor:
+        """Return the mean cost of the networks that the architecture parameters stand for.
+
+        What later stages decide is counted at its mean.
+
+        Returns:
+            A scalar, differentiable in the architecture parameters.
+        """
+
+    @abstractmethod
+    def decode(self, price: float = 0.0) -> Architecture:
+        """Return the architecture that the architecture parameters prefer at a price."""
+
+    def range(self, architecture: Architecture | None = None) -> tuple[float, float]:
+        """Return the cost of the cheapest and of the dearest network that can still be reached.
+
+        Args:
+            architecture: What this stage is decoded to; by default it is open.
+        """
+        if architecture is not None:
+            return (self.cost(architecture),) * 2
+        unit = self.cost(self.decode())
+        return tuple(self.cost(self.decode(sign * EXTREME / unit)) for sign in (1, -1))
+
+    def expected_at(self, target: float) -> float:
+        """Return what the expected cost should be for a target: the target, if means reach it."""
+        return target
+
+    def decode_to(self, target: float) -> Architecture:
+        """Return the architecture that is preferred among those that cost about a target."""
+        return meet_target(lambda price: self.decode(price / target), self.cost, target)
+
+    def within(self, architecture: Architecture) -> CostModel:
+        """Return the model of those networks alone that keep to a part of the supernet.
+
+        Supernets on a union of several results (``SeveralTargets.JOINED``) need it.
+
+        Args:
+            architecture: The part, an architecture of the level that the supernet starts from.
+        """
+        raise NotImplementedError(f'{type(self).__name__} has no parts')
