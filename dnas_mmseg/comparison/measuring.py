@@ -24,6 +24,7 @@ from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
 from dnas_mmseg.engine.running import test
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.spaces.registry import SPACES
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,18 @@ def complexity(
         config: Of any model of mmseg.
         size: Height and width.
         bands: See :func:`build_segmentor`.
-        paper: By the rules behind the DNAS paper's table: leaf modules that are executed, and of
-            DNAS networks everything that the architecture lists.
+        paper: By the rules behind the DNAS paper's table: leaf modules that are executed, and of a
+            searched network what its space's paper counted.
 
     Raises:
         UserError: The model cannot be built, or not run at this size.
     """
     config = copy.deepcopy(config)
     config.model.pop('auxiliary_head', None)
-    if paper and config.model.backbone.type == 'DNAS':
-        config.model.backbone.prune = False
+    if paper:
+        for space in SPACES.values():
+            if space.network == config.model.backbone.type:
+                config.model.backbone.update(space.counted_as)
     model, bands = build_segmentor(config, bands)
     counting = count_by_modules if paper else count
     try:

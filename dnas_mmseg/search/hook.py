@@ -269,8 +269,7 @@ class ArchitectureSearchHook(Hook):
         if epoch.loss is not None:
             figures['search/loss_half_b'] = epoch.loss
         line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
-        path = getattr(epoch.architecture, 'path', ())
-        figures |= {f'search/path_{i:02d}': scale for i, scale in enumerate(path)}
+        figures |= {f'search/{key}': value for key, value in epoch.architecture.figures.items()}
         if self.cost is not None:
             figures['search/cost'] = epoch.cost
             line += f', {self.cost.describe(epoch.architecture)}'

@@ -114,13 +114,13 @@ class _Search:
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
                 current = self._stage(level, current, times)
-            if current.level == 'cell':
+            if current.complete:
                 self._retrain_file(self.work_dir)
                 if retrain:
                     self._retrain()
         if is_main_process():
             show_result(current, self._result(current.level), self.seconds)
-            if self.plan.targets and current.level == 'cell':
+            if self.plan.targets and current.complete:
                 show_targets(self.plan, self._folders())
         return current
 
@@ -191,7 +191,7 @@ class _Search:
             networks.append(found)
             if is_main_process():
                 found.save(folder / self._result(level).name)
-            if level == 'cell':
+            if found.complete:
                 self._retrain_file(folder)
         return networks
 
@@ -276,7 +276,8 @@ class _Search:
                 path.unlink()
 
     def _result(self, level: str) -> Path:
-        return self.work_dir / ('architecture.json' if level == 'cell' else f'{level}.json')
+        last = level == self.space.levels[-1]
+        return self.work_dir / ('architecture.json' if last else f'{level}.json')
 
     def _alone(self, folder: Path) -> AbstractContextManager:
         """Keep other runs out of a folder, by a lock of the main process."""

@@ -68,7 +68,7 @@ def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -
     for key, value in found.summary.items():
         print(f'  {key}: {value}')
     print(f'  {path}')
-    if found.level == 'cell':
+    if found.complete:
         print(f'  train it:    python tools/train.py {path.with_name("retrain.py")}')
     print(f'  look at it:  python tools/analysis_tools/plot_search.py {path.parent}')
 

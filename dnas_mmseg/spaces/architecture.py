@@ -132,6 +132,16 @@ class Architecture(ABC):
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Headings and rows of a table that tells all of it."""
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """Numbers by name that a search logs after every epoch."""
+        return {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is decided, so that the network can be built."""
+        return self.level == LEVELS[-1]
+
     def _fail(self, message: str) -> None:
         raise ArchitectureError(f"architecture '{self.name}': {message}")
 

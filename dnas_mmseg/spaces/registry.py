@@ -41,6 +41,7 @@ SPACES = {
                 supernet['layers'], rng, name
             ),
             width='base_channels',
+            counted_as={'prune': False},
         ),
         SearchSpace(
             architecture=AutoDeepLabArchitecture,

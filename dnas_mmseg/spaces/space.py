@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -57,6 +57,7 @@ class SearchSpace:
         width: The network's argument for its width, if it has one.
         own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
             classes and the loss.
+        counted_as: Arguments with which the network is as its paper counted it.
     """
 
     architecture: type[Architecture]
@@ -67,6 +68,7 @@ class SearchSpace:
     draw: Callable[[Mapping[str, Any], np.random.Generator, str], Architecture]
     width: str | None = None
     own_head: bool = False
+    counted_as: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

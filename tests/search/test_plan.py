@@ -4,7 +4,6 @@ import pytest
 
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.stages import retrain_config, stage_config
 
 from ..conftest import ROOT, run
 
@@ -85,22 +84,3 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
     code, output = run(ROOT / 'tools/search.py', 'dnas')
     assert code == 2
     assert output == 'error: the following arguments are required: --work-dir (see --help)\n'
-
-
-@pytest.mark.parametrize('space', ['dnas', 'autodeeplab', 'densenas'])
-def test_the_recipe_is_of_retraining_alone(space):
-    plan = SearchPlan(space)
-    (level, *_) = plan.levels
-    stage, retraining = stage_config(plan, level, None), retrain_config(plan, 'found.json')
-    assert stage.optim_wrapper.optimizer.type == 'SGD'
-    assert [hook['type'] for hook in stage.custom_hooks].count('EMAHook') == 0
-    assert retraining.optim_wrapper.optimizer.type == 'AdamW'
-    assert [hook['type'] for hook in retraining.custom_hooks] == ['EMAHook']
-    # Each rate is meant for a batch of its own schedule.
-    assert stage.auto_scale_lr.base_batch_size == 2
-    assert retraining.auto_scale_lr.base_batch_size == 4
-    # What is searched and what is trained learn from the same losses.
-    assert [loss.type for loss in stage.model.decode_head.loss_decode] == [
-        'LabelledCrossEntropyLoss',
-        'LabelledDiceLoss',
-    ]

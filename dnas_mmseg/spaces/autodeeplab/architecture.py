@@ -75,6 +75,10 @@ class AutoDeepLabArchitecture(Architecture):
         }
 
     @property
+    def figures(self) -> dict[str, float]:
+        return {f'path_{layer:02d}': scale for layer, scale in enumerate(self.path)}
+
+    @property
     def summary(self) -> dict[str, str]:
         return {'path': '-'.join(map(str, self.path)), 'blocks': str(len(self.cell))}
 

@@ -69,6 +69,10 @@ class DNASArchitecture(Architecture):
         return {spec.node: spec.operations for spec in self.nodes}
 
     @property
+    def figures(self) -> dict[str, float]:
+        return {f'path_{layer:02d}': scale for layer, scale in enumerate(self.path)}
+
+    @property
     def summary(self) -> dict[str, str]:
         counts = {'nodes': len(self.nodes), 'edges': len(self.edges)}
         path = {'path': '-'.join(map(str, self.path))} if self.path else {}
