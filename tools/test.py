@@ -13,6 +13,12 @@ from dnas_mmseg.engine.distributed import set_launcher
 def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='a checkpoint of this model')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='average the predictions over each tile and its two mirror images: three times the '
+        'time, usually a little better',
+    )
     args = parse_run_args(parser)
     with user_errors():
         config = load_config(
@@ -22,7 +28,7 @@ def main() -> None:
             options=args.cfg_options,
         )
         set_launcher(config, args.launcher)
-        test(config, args.checkpoint)
+        test(config, args.checkpoint, flips=args.tta)
 
 
 if __name__ == '__main__':

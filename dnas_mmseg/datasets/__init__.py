@@ -10,6 +10,7 @@ from .transforms import (
     LoadRasterFromFile,
     MultiBandPhotoMetricDistortion,
     MultiBandRandomRotate,
+    RandomClassMix,
     SelectBands,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     'MultiBandPhotoMetricDistortion',
     'MultiBandRandomRotate',
     'MultiBandSegDataset',
+    'RandomClassMix',
     'SelectBands',
     'class_weights',
     'dataset_parts',

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
-from dnas_mmseg.datasets.transforms.loading import selected_bands
+from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, selected_bands
 from dnas_mmseg.raster import Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
@@ -153,6 +154,15 @@ class MultiBandSegDataset(BaseSegDataset):
             seg_fields=[],
         )
         return info
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the classes that occur in a tile's label, for mmengine's ``ClassBalancedDataset``.
+
+        Args:
+            idx: Index of the tile.
+        """
+        classes = np.unique(LoadRasterAnnotations()(self.get_data_info(idx))['gt_seg_map'])
+        return classes[classes != IGNORE].tolist()
 
     def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
         """From the files' train ids to those of the classes asked for; 255 for the others.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import logging
@@ -42,6 +43,7 @@ from .config_checks import (
     config_errors,
     single_value_errors,
 )
+from .configs import leaf_datasets
 
 _FOR_THE_FILE = re.compile(r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in )')
 
@@ -135,7 +137,9 @@ def build_runner(config: Config) -> ConsoleRunner:
     return runner
 
 
-def test(config: Config, checkpoint: str) -> dict[str, float]:
+def test(  # noqa: PT028  not a test
+    config: Config, checkpoint: str, flips: bool = False
+) -> dict[str, float]:
     """Test a checkpoint on the config's test set.
 
     The model is turned into the form that predicts fastest
@@ -145,6 +149,7 @@ def test(config: Config, checkpoint: str) -> dict[str, float]:
     Args:
         config: The config.
         checkpoint: A checkpoint of exactly this model.
+        flips: Whether to average the predictions over each tile and its two mirror images.
 
     Returns:
         The evaluator's scores.
@@ -154,20 +159,35 @@ def test(config: Config, checkpoint: str) -> dict[str, float]:
         UserError: The config cannot work, or there are no labels to score by.
     """
     weights = load_weights(checkpoint)
-    runner = ConsoleRunner.from_cfg(config)
-    load_exactly(runner.bare_model, weights, checkpoint)
+    runner = ConsoleRunner.from_cfg(_with_flips(config) if flips else config)
+    model = runner.bare_model.module if flips else runner.bare_model
+    load_exactly(model, weights, checkpoint)
     with config_errors():
         loop = runner.test_loop
     if loop is None:
         raise UserError('the config has no test_dataloader, test_cfg and test_evaluator')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)
-    switch_to_deploy(runner.bare_model)
+    switch_to_deploy(model)
     scores = runner.test()
     if is_main_process():
         # JSON has no NaN; a class that does not occur has no score.
         valid = {name: None if math.isnan(v) else float(v) for name, v in scores.items()}
         write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(valid, indent=2) + '\n')
     return scores
+
+
+def _with_flips(config: Config) -> Config:
+    """Return a config that tests on each tile and its mirror images, by mmseg's ``SegTTAModel``."""
+    config = copy.deepcopy(config)
+    config.model = dict(type='SegTTAModel', module=config.model)
+    flips = [
+        dict(type='RandomFlip', prob=0.0),
+        *(dict(type='RandomFlip', prob=1.0, direction=d) for d in ('horizontal', 'vertical')),
+    ]
+    for dataset in leaf_datasets(config.test_dataloader):
+        *steps, pack = dataset['pipeline']
+        dataset['pipeline'] = [*steps, dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    return config
 
 
 def weight_classes(config: Config) -> list[float]:

@@ -248,3 +248,16 @@ def test_band_names_of_any_case(data_root):
         GID5Dataset(
             data_root=str(data_root), ann_file='train.txt', metainfo=dict(bands=bands[::-1])
         )
+
+
+def test_rare_classes_can_be_repeated(data_root):
+    """By mmengine's wrapper, which asks each tile for its classes."""
+    rare = np.zeros((64, 64), np.uint8)
+    for i in range(1, 4):
+        write_raster(data_root / f'labels/t_{i}_0.png', rare)
+    tiles = dict(type='MultiBandSegDataset', data_root=str(data_root), ann_file='train.txt')
+    assert DATASETS.build(tiles).get_cat_ids(0) == [0, 1, 2, 3, 4]
+    assert DATASETS.build(tiles).get_cat_ids(1) == [0]
+    repeated = DATASETS.build(dict(type='ClassBalancedDataset', dataset=tiles, oversample_thr=0.9))
+    # A class in a quarter of the tiles: sqrt(0.9 / 0.25) = 1.9 times, rounded up.
+    assert len(repeated) == 2 + 3

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS
 
 from dnas_mmseg import apis
 from dnas_mmseg.apis import train, weight_classes
@@ -240,3 +242,25 @@ def test_a_test_computes_by_the_deployed_form_and_validation_does_not(
     assert len(deployed) == 1
     monkeypatch.undo()
     assert apis.test(short(data_root, tmp_path / 'deployed'), checkpoint) == plain
+
+
+def test_flips_are_averaged(config, data_root, tmp_path):
+    """Over each tile and its two mirror images: the share of right pixels is that by hand."""
+    runner = train(config)
+    model = runner.bare_model.eval()
+    sums, labels = {}, {}
+    for direction in (None, 'horizontal', 'vertical'):
+        tiles = short(data_root, tmp_path / 'run').test_dataloader.dataset
+        if direction is not None:
+            tiles.pipeline.insert(-1, dict(type='RandomFlip', prob=1.0, direction=direction))
+        for i, tile in enumerate(DATASETS.build(tiles)):
+            with torch.no_grad():
+                (found,) = model.test_step(pseudo_collate([tile]))
+            sums[i] = sums.get(i, 0) + found.seg_logits.data.softmax(0)
+            labels.setdefault(i, tile['data_samples'].gt_sem_seg.data[0])
+    known = torch.cat([labels[i][labels[i] != 255] for i in labels])
+    found = torch.cat([sums[i].argmax(0)[labels[i] != 255] for i in labels])
+    checkpoint = str(tmp_path / 'run/epoch_1.pth')
+    scores = apis.test(short(data_root, tmp_path / 'flips'), checkpoint, flips=True)
+    assert scores['OA'] == pytest.approx(100 * (found == known).float().mean().item(), abs=0.05)
+    assert scores != apis.test(short(data_root, tmp_path / 'plain'), checkpoint)

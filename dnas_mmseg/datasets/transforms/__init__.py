@@ -1,6 +1,7 @@
 """Transforms of multi-band images."""
 
 from .loading import LoadRasterAnnotations, LoadRasterFromFile, SelectBands
+from .mixing import RandomClassMix
 from .photometric import MultiBandPhotoMetricDistortion
 from .rotation import MultiBandRandomRotate
 
@@ -9,5 +10,6 @@ __all__ = [
     'LoadRasterFromFile',
     'MultiBandPhotoMetricDistortion',
     'MultiBandRandomRotate',
+    'RandomClassMix',
     'SelectBands',
 ]
