@@ -137,8 +137,10 @@ def build_runner(config: Config) -> ConsoleRunner:
     return runner
 
 
-def test(  # noqa: PT028  not a test
-    config: Config, checkpoint: str, flips: bool = False
+def test(
+    config: Config,
+    checkpoint: str,
+    flips: bool = False,  # noqa: PT028
 ) -> dict[str, float]:
     """Test a checkpoint on the config's test set.
 
