@@ -24,6 +24,7 @@ from dnas_mmseg.cli.command_line import config_parser, progress_bars, user_error
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel
+from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.mapping.windows import Precision
@@ -135,15 +136,12 @@ def main() -> None:
                 nodata=args.nodata,
                 resume=args.resume,
                 shard=(part, parts),
-                confidence=args.confidence,
-                probabilities=args.probabilities,
-                quick_look=args.quick_look,
-                polygons=args.polygons,
-                track=track,
-                tiling=Tiling(window, args.overlap, args.batch),
-                precision=args.precision,
-                flips=args.flips,
+                tiling=Tiling(window, args.overlap, args.batch, args.flips, args.precision),
+                products=MapProducts(
+                    args.confidence, args.probabilities, args.quick_look, args.polygons
+                ),
                 skip_bad_blocks=args.skip_bad_blocks,
+                track=track,
             )
     skipped = f'; {len(args.scenes) - len(maps)} left out' if len(maps) < len(args.scenes) else ''
     for note in (note for notes in maps.values() for note in notes):

@@ -5,6 +5,7 @@ from dnas_mmseg.engine.running import test, train, weight_classes
 from dnas_mmseg.engine.seeds import SeedScores, train_seeds
 from dnas_mmseg.mapping.inferencer import MultiBandInferencer
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
+from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling, predict_scene
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.search.pipeline import search
@@ -19,6 +20,7 @@ from dnas_mmseg.spaces.dnas.authors_checkpoint import (
 __all__ = [
     'CheckpointError',
     'Conversion',
+    'MapProducts',
     'MultiBandInferencer',
     'OnnxModel',
     'SearchPlan',

@@ -18,6 +18,7 @@ from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Window, block_cache, write_strips
 
+from .products import MapProducts
 from .windows import Precision, SegmentorWindows, WindowModel, logits_of_flips
 
 NODATA = 255
@@ -28,18 +29,25 @@ _CACHE = 256 * 2**20
 
 @dataclass(frozen=True)
 class Tiling:
-    """Windows that a scene is cut into for the network.
+    """How a scene goes through the network.
 
     Attributes:
-        window: Side of the windows, in pixels.
+        window: Side of the windows that it is cut into, in pixels.
         overlap: Pixels that neighbouring windows share, where their logits are blended; a quarter
             of the window by default.
-        batch: Windows a forward pass.
+        batch: Windows per forward pass.
+        flips: Whether to average over the four flips of every window.
+        precision: See :class:`SegmentorWindows`; an exported model has its own.
+
+    Raises:
+        UserError: A value makes no sense.
     """
 
     window: int = 512
     overlap: int | None = None
     batch: int = 4
+    flips: bool = False
+    precision: Precision = 'float32'
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.batch < 1:
@@ -87,10 +95,7 @@ def predict_scene(
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
     tiling: Tiling = Tiling(),
-    precision: Precision = 'float32',
-    flips: bool = False,
-    confidence: bool = False,
-    probabilities: bool = False,
+    products: MapProducts = MapProducts(),  # noqa: B008  immutable
     skip_bad_blocks: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
@@ -108,11 +113,9 @@ def predict_scene(
         bands: Which of the scene's bands the model takes, from 0, in its order; by default all but
             alpha.
         nodata: A value that is nodata beside what the scene declares.
-        tiling: Windows.
-        precision: See :class:`SegmentorWindows`; an exported model has its own.
-        flips: Average over the four flips of every window.
-        confidence: Also write ``confidence/<name>``: the chosen class's probability, 0-100.
-        probabilities: Also write ``probabilities/<name>``: every class's, 0-100.
+        tiling: Windows, flips and precision.
+        products: Rasters to write beside the map; what is drawn from the finished map,
+            :func:`predict_scenes` makes.
         skip_bad_blocks: Leave blocks that cannot be read without a class, instead of failing.
         advance: Called with the windows done and all there are.
 
@@ -128,7 +131,7 @@ def predict_scene(
         info = raster.info
     place = info.georeference
     notes = [] if place.known else [f'{source}: no reference system, so the map has none']
-    windows = SegmentorWindows(model, precision) if isinstance(model, nn.Module) else model
+    windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
     wanted = windows.num_bands
     chosen = list(info.data_bands if bands is None else bands)
     if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):
@@ -152,14 +155,14 @@ def predict_scene(
                 )
             )
         ]
-        for wanted_too, kind, names in (
-            (confidence, 'confidence', ('confidence, percent',)),
-            (probabilities, 'probabilities', tuple(f'{name}, percent' for name in classes)),
+        paths = products.paths(target)
+        for kind, names in (
+            ('confidence', ('confidence, percent',)),
+            ('probabilities', tuple(f'{name}, percent' for name in classes)),
         ):
-            if wanted_too:
-                path = target.parent / kind / target.name
+            if kind in paths:
                 writer = write_strips(
-                    path, **grid, names=names, nodata=NODATA, resampling='AVERAGE'
+                    paths[kind], **grid, names=names, nodata=NODATA, resampling='AVERAGE'
                 )
                 writers.append(stack.enter_context(writer))
         strips = _Strips(len(classes), info, tiling, windows.threshold)
@@ -169,9 +172,9 @@ def predict_scene(
         done, total = 0, len(reader.windows)
         for batch in reader.batches():
             images = batch.images
-            logits = logits_of_flips(windows, images) if flips else windows.logits(images)
+            logits = logits_of_flips(windows, images) if tiling.flips else windows.logits(images)
             for ready in strips.add(batch, logits):
-                pending.append(disk.submit(_write, writers, ready, confidence, probabilities))
+                pending.append(disk.submit(_write, writers, ready, products))
                 while len(pending) > 1:
                     pending.pop(0).result()
             done += len(batch.windows)
@@ -315,19 +318,19 @@ class _Strips:
         return ready
 
 
-def _write(writers: list, ready: _Ready, confidence: bool, probabilities: bool) -> None:
-    """Class, confidence and probabilities of some rows."""
+def _write(writers: list, ready: _Ready, products: MapProducts) -> None:
+    """Write class, confidence and probabilities of some rows."""
     classes = np.where(ready.missing, np.uint8(NODATA), ready.classes)
     writers[0](ready.row, classes[None])
     others = iter(writers[1:])
-    if not (confidence or probabilities):
+    if not (products.confidence or products.probabilities):
         return
     percent = np.rint(100 * ready.probabilities).astype(np.uint8)
     percent[:, ready.missing] = NODATA
-    if confidence:
+    if products.confidence:
         chosen = np.take_along_axis(percent, ready.classes[None].astype(np.intp), 0)
         next(others)(ready.row, chosen)
-    if probabilities:
+    if products.probabilities:
         next(others)(ready.row, percent)
 
 

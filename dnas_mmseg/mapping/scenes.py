@@ -32,7 +32,8 @@ from dnas_mmseg.raster import (
 )
 from dnas_mmseg.visualization import save_quick_look
 
-from .scene import predict_scene
+from .products import MapProducts
+from .scene import Tiling, predict_scene
 from .windows import WindowModel
 
 
@@ -127,13 +128,10 @@ def predict_scenes(
     nodata: float | None = None,
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
-    confidence: bool = False,
-    probabilities: bool = False,
-    quick_look: bool = False,
-    polygons: bool = False,
+    tiling: Tiling = Tiling(),  # noqa: B008  immutable
+    products: MapProducts = MapProducts(),  # noqa: B008  immutable
     skip_bad_blocks: bool = False,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
-    **options: Any,
 ) -> dict[Path, list[str]]:
     """Map scenes, one after another.
 
@@ -146,11 +144,10 @@ def predict_scenes(
         nodata: A value that is nodata beside what the scenes declare.
         resume: Make only what is not there yet.
         shard: ``(i, n)``: only the i-th of n parts of the scenes, counted from 1.
-        confidence, probabilities, skip_bad_blocks: See :func:`predict_scene`.
-        quick_look: Also draw ``quick_look/<name>.png``.
-        polygons: Also write ``polygons/<name>.gpkg``.
+        tiling: Windows, flips and precision.
+        products: What to make beside the maps.
+        skip_bad_blocks: Whether to leave blocks that cannot be read without a class.
         track: Called with each scene's name; returns what is told the progress.
-        **options: See :func:`predict_scene`.
 
     Returns:
         The maps written now, with what was assumed or passed over in each.
@@ -173,16 +170,7 @@ def predict_scenes(
     wanted = band_names(model.dataset_meta.get('bands'))
     todo: list[_Work] = []
     for target, scene in list(targets.items())[part - 1 :: parts]:
-        beside = {
-            kind: out_dir / kind / f'{target.stem}.{suffix}'
-            for kind, suffix, yes in (
-                ('confidence', 'tif', confidence),
-                ('probabilities', 'tif', probabilities),
-                ('quick_look', 'png', quick_look),
-                ('polygons', 'gpkg', polygons),
-            )
-            if yes
-        }
+        beside = products.paths(target)
         rasters = [target, *(p for p in beside.values() if p.suffix == '.tif')]
         mapped = resume and all(path.is_file() for path in rasters)
         missing = {k: p for k, p in beside.items() if not (mapped and p.is_file())}
@@ -203,11 +191,10 @@ def predict_scenes(
                 **facts,
                 bands=work.bands.index,
                 nodata=nodata,
-                confidence=confidence,
-                probabilities=probabilities,
+                tiling=tiling,
+                products=products,
                 skip_bad_blocks=skip_bad_blocks,
                 advance=track(target.stem),
-                **options,
             )
         if 'quick_look' in work.missing:
             path = work.missing['quick_look']

@@ -6,6 +6,7 @@ from torch import nn
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling, blending_weights, predict_scene
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
@@ -60,11 +61,11 @@ def test_blended_windows_equal_the_whole_image_away_from_borders(model, tmp_path
             weight = model.net.weight
             model.net.weight.copy_(sum(weight.flip(axes) for axes in ((), (2,), (3,), (2, 3))) / 4)
     samples = scene(tmp_path / 's.tif', *size, rng)
-    tiling = Tiling(window=64, overlap=32, batch=3)
+    tiling = Tiling(window=64, overlap=32, batch=3, flips=flips)
     # Zero padding reaches three pixels into a window; the weights are 0 for eight.
     notes = predict_scene(
-        model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling, flips=flips,
-        probabilities=True, **FACTS,
+        model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling,
+        products=MapProducts(probabilities=True), **FACTS,
     )  # fmt: skip
     assert notes == [f'{tmp_path / "s.tif"}: no reference system, so the map has none']
     logits = whole(model, samples)
@@ -94,7 +95,8 @@ def test_georeference_colours_names_overviews_and_nodata_go_along(model, tmp_pat
     write_raster(tmp_path / 's.tif', samples, georeference=place, nodata=0)
     steps = []
     notes = predict_scene(
-        model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(256, 64), confidence=True,
+        model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(256, 64),
+        products=MapProducts(confidence=True),
         advance=lambda done, total: steps.append((done, total)), **FACTS,
     )  # fmt: skip
     assert notes == []
@@ -158,12 +160,14 @@ def test_reduced_precision_changes_little(model, tmp_path, rng):
     maps = {}
     for precision in ('float32', 'bfloat16'):
         target = tmp_path / f'{precision}.tif'
-        predict_scene(model, tmp_path / 'scene.tif', target, precision=precision, **FACTS)
+        tiling = Tiling(precision=precision)
+        predict_scene(model, tmp_path / 'scene.tif', target, tiling=tiling, **FACTS)
         maps[precision] = read_raster(target)
     agreement = (maps['float32'] == maps['bfloat16']).mean()
     assert 0.97 < agreement < 1
     with pytest.raises(UserError, match="precision 'half': there are float32, bfloat16, float16"):
-        predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', precision='half', **FACTS)
+        tiling = Tiling(precision='half')
+        predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', tiling=tiling, **FACTS)
 
 
 def test_blending_weights():

@@ -15,6 +15,7 @@ from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.raster import Raster, read_raster, write_raster
@@ -186,7 +187,9 @@ def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
     model = load_segmentor(Config.fromfile(str(trained[0])), trained[1], 'cpu')
     (scene,) = scenes(tmp_path / 'in', rng, 'a', nodata=0)
     out = tmp_path / 'out'
-    (target,) = predict_scenes(model, [scene], out, polygons=True, quick_look=True)
+    (target,) = predict_scenes(
+        model, [scene], out, products=MapProducts(polygons=True, quick_look=True)
+    )
     classes = read_raster(target)[0]
     package = ogr.Open(str(out / 'polygons/a.gpkg'))  # its layers go with it
     areas = np.zeros(5)
@@ -223,10 +226,12 @@ def test_a_full_disk_leaves_nothing_under_a_final_name(
 
     monkeypatch.setattr('dnas_mmseg.files._sync', full)
     with pytest.raises(UserError, match=f'{product}/a.*: cannot be written .*No space left'):
-        predict_scenes(model, [scene], out, **{product: True})
+        predict_scenes(model, [scene], out, products=MapProducts(**{product: True}))
     monkeypatch.undo()
     assert not list((out / product).iterdir())
-    (target,) = predict_scenes(model, [scene], out, resume=True, **{product: True})
+    (target,) = predict_scenes(
+        model, [scene], out, resume=True, products=MapProducts(**{product: True})
+    )
     assert target.is_file()
     assert len(list((out / product).iterdir())) == 1
 

@@ -1,6 +1,7 @@
 """Maps by an oracle, whose class is the largest of its bands, so that the right map is known."""
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,7 +165,8 @@ def test_unsigned_samples_may_be_flipped(oracle, tmp_path, rng, dtype):
     dataset = gdal.GetDriverByName('GTiff').Create(path, 60, 50, 4, dtype)
     dataset.WriteArray(samples)
     dataset = None
-    predict_scene(oracle, path, tmp_path / 'm.tif', flips=True, tiling=TILING, **FACTS)
+    tiling = replace(TILING, flips=True)
+    predict_scene(oracle, path, tmp_path / 'm.tif', tiling=tiling, **FACTS)
     np.testing.assert_array_equal(read_raster(tmp_path / 'm.tif')[0], samples.argmax(0))
 
 

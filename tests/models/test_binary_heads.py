@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from dnas_mmseg.apis import OnnxModel, export_onnx
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.models import LabelledCrossEntropyLoss, LabelledDiceLoss
 from dnas_mmseg.raster import read_raster, write_raster
@@ -121,7 +122,9 @@ def test_maps_and_onnx_agree_with_the_head(binary_run, tmp_path):
     model.decode_head.threshold = float(np.median(logits.sigmoid()))
     right = (logits.sigmoid() > model.decode_head.threshold)[0, 0].numpy()
     assert 0.2 < right.mean() < 0.8
-    (target,) = predict_scenes(model, [image], tmp_path / 'torch', probabilities=True)
+    (target,) = predict_scenes(
+        model, [image], tmp_path / 'torch', products=MapProducts(probabilities=True)
+    )
     np.testing.assert_array_equal(read_raster(target)[0], right)
     percent = read_raster(tmp_path / 'torch/probabilities/0.tif').astype(int)
     expected = 100 * logits.sigmoid()[0, 0].numpy()
