@@ -1,35 +1,6 @@
-"""Test a checkpoint on the config's test set; scores by class go to the log and to a JSON file.
+"""Run :mod:`dnas_mmseg.cli.test`; ``--help`` explains it."""
 
-    python tools/test.py configs/dnas/dnas_l14_gid5.py \\
-        work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth --data-root data/gid5
-"""
-
-from dnas_mmseg.apis import test
-from dnas_mmseg.cli.command_line import config_parser, parse_run_args, user_errors
-from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.distributed import set_launcher
-
-
-def main() -> None:
-    parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='a checkpoint of this model')
-    parser.add_argument(
-        '--tta',
-        action='store_true',
-        help='average the predictions over each tile and its two mirror images: three times the '
-        'time, usually a little better',
-    )
-    args = parse_run_args(parser)
-    with user_errors():
-        config = load_config(
-            args.config,
-            data_root=args.data_root,
-            work_dir=args.work_dir,
-            options=args.cfg_options,
-        )
-        set_launcher(config, args.launcher)
-        test(config, args.checkpoint, flips=args.tta)
-
+from dnas_mmseg.cli.test import main
 
 if __name__ == '__main__':
     main()

@@ -1,26 +1,6 @@
-"""Show a search as pictures and one HTML page, also while it runs.
+"""Run :mod:`dnas_mmseg.cli.report`; ``--help`` explains it."""
 
-    python tools/analysis_tools/plot_search.py work_dirs/search
-    python tools/analysis_tools/plot_search.py work_dirs/search --out-dir /tmp/pictures
-
-The page needs no network: the edges that are open, the operations of every node, how each
-probability went, what is decoded, and the alarms.
-"""
-
-from pathlib import Path
-
-from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
-from dnas_mmseg.search.report import save_search_report
-
-
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument('work_dir', type=Path, help='of a search, or of one of its stages')
-    parser.add_argument('--out-dir', type=Path, help='default: WORK_DIR/report')
-    args = parser.parse_args()
-    with user_errors():
-        print(save_search_report(args.work_dir, args.out_dir or args.work_dir / 'report'))
-
+from dnas_mmseg.cli.report import main
 
 if __name__ == '__main__':
     main()

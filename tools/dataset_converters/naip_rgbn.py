@@ -1,30 +1,6 @@
-"""Sort 215 public NAIP tiles (R, G, B, NIR) into a data root, with a geographic split.
+"""Run :mod:`dnas_mmseg.cli.convert_naip`; ``--help`` explains it."""
 
-    git clone https://github.com/yinx111/U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery
-    python tools/dataset_converters/naip_rgbn.py \\
-        U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery/dataset_split \\
-        --out data/naip_rgbn
-"""
-
-from pathlib import Path
-
-from rich.progress import track
-
-from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
-from dnas_mmseg.preparation.naip import convert_naip
-
-
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument('source', type=Path, help='the folder dataset_split')
-    parser.add_argument('--out', type=Path, default=Path('data/naip_rgbn'))
-    args = parser.parse_args()
-    with user_errors():
-        description = convert_naip(
-            args.source, args.out, track=lambda tiles: track(tiles, description='tiles')
-        )
-    print(f'{args.out}: {dict(zip(description.classes, description.class_shares, strict=True))}')
-
+from dnas_mmseg.cli.convert_naip import main
 
 if __name__ == '__main__':
     main()

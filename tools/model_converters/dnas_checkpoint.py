@@ -1,58 +1,6 @@
-"""Convert a checkpoint of the authors' DNAS code for this package, or back.
+"""Run :mod:`dnas_mmseg.cli.convert_checkpoint`; ``--help`` explains it."""
 
-    python tools/model_converters/dnas_checkpoint.py model_best.pth.tar dnas_l14.pth \\
-        --architecture dnas_l14_gid5
-    python tools/model_converters/dnas_checkpoint.py dnas_l14.pth authors.pth.tar \\
-        --architecture dnas_l14_gid5 --reverse
-
-Files are read with weights_only=True: a pickle of anything but weights is refused. Cells that
-cannot influence the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False).
-"""
-
-import argparse
-from pathlib import Path
-
-import torch
-
-from dnas_mmseg.apis import from_authors, to_authors
-from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
-from dnas_mmseg.engine.checkpoints import load_weights
-from dnas_mmseg.files import atomic_path
-from dnas_mmseg.spaces.registry import load_architecture
-
-
-def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument('source', type=Path)
-    parser.add_argument('target', type=Path)
-    parser.add_argument(
-        '--architecture', default='dnas_l14_gid5', help='published name or JSON file'
-    )
-    parser.add_argument('--keep-dead', action='store_true', help='also cells without influence')
-    parser.add_argument('--reverse', action='store_true', help="to the authors' keys")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    with user_errors():
-        architecture = load_architecture(args.architecture)
-        architecture.require('dnas', 'cell', by=Path(__file__).name)
-        weights = load_weights(args.source)
-        if args.reverse:
-            content = {'state_dict': to_authors(weights, architecture)}
-        else:
-            conversion = from_authors(weights, architecture, prune=not args.keep_dead)
-            content = {
-                'state_dict': conversion.state_dict,
-                'meta': {'architecture': architecture.to_document()},
-            }
-            for edge in conversion.dropped:
-                print(f'dropped, without influence on the output: {edge}')
-        with atomic_path(args.target) as temporary:
-            torch.save(content, temporary)
-    print(f'{args.target}: {len(content["state_dict"])} tensors')
-
+from dnas_mmseg.cli.convert_checkpoint import main
 
 if __name__ == '__main__':
     main()

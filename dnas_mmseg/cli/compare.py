@@ -1,0 +1,84 @@
+"""Compare models: cost, latency, memory, training, and scores where there is a checkpoint.
+
+    python tools/analysis_tools/benchmark.py configs/dnas/dnas_l12_gid5.py \\
+        configs/pspnet/pspnet_r50-d8_gid5.py configs/hrnet/fcn_hr48_gid5.py --out comparison
+    python tools/analysis_tools/benchmark.py mine=a.py:best.pth b.py:other.pth --out comparison \\
+        --size 256 --batch 4 --threads 2 --data-root data/mine
+
+All in one process, in turns, so that what slows the machine slows all. Takes any mmseg config, also
+of models that are not ours. Latency is the median of runs from normalised images to logits of their
+size. Writes comparison.md, .csv, .json, pareto.png, .svg and index.html, one page with everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+
+from dnas_mmseg.comparison.measuring import Entry, Measurement, compare
+from dnas_mmseg.comparison.report import save_cost_report
+from dnas_mmseg.engine.configs import load_config
+
+from .command_line import ArgumentParser, progress_bars, user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'models', nargs='+', metavar='[NAME=]CONFIG[:CHECKPOINT]', help="default name: the config's"
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder of the report')
+    parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
+    parser.add_argument('--batch', type=int, default=1, help='images at once (default: 1)')
+    parser.add_argument('--repeat', type=int, default=10, help='runs that count (default: 10)')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--no-training', action='store_true', help='leave out training steps')
+    parser.add_argument('--data-root', help="replaces the configs' for tests of checkpoints")
+    return parser.parse_args()
+
+
+def row(measured: Measurement) -> dict:
+    """As the report takes it."""
+    values = asdict(measured)
+    return {**(values.pop('cost') or {}), **values}
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    device = get_device()
+    with user_errors():
+        entries = []
+        for model in args.models:
+            name, _, rest = model.rpartition('=')
+            config, _, checkpoint = rest.partition(':')
+            loaded = load_config(config, data_root=args.data_root)
+            entries.append(Entry(name or Path(config).stem, loaded, checkpoint or None))
+        with progress_bars() as track:
+            results = compare(
+                entries,
+                size=(args.size, args.size),
+                batch=args.batch,
+                repeat=args.repeat,
+                training=not args.no_training,
+                device=device,
+                out_dir=str(args.out),
+                advance=track('in turns'),
+            )
+        facts = {
+            'size': f'{args.size} x {args.size}',
+            'batch': args.batch,
+            'training batch': max(args.batch, 2),
+            'float32 on': torch.cuda.get_device_name() if 'cuda' in device else platform.machine(),
+            'threads': args.threads,
+            'torch': torch.__version__,
+            'runs': args.repeat,
+        }
+        page = save_cost_report([row(result) for result in results], facts, args.out)
+    print((args.out / 'comparison.md').read_text())
+    print(page)

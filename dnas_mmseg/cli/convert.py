@@ -1,0 +1,136 @@
+"""Cut GID-5's scenes, or any labelled scenes, into tiles.
+
+    python tools/dataset_converters/gid5.py 'Large-scale Classification_5classes' --out data/gid5
+    python tools/dataset_converters/gid5.py ROOT --out data/gid5 --workers 8 \\
+        --train-list train_scenes.txt --val-list val_scenes.txt --test-list test_scenes.txt
+    python tools/dataset_converters/gid5.py ROOT --bits 16 --scale-to-8-bit 0 1023 --out data/gid5
+    python tools/dataset_converters/gid5.py ROOT --out data/mine --facts mine.json \\
+        --images 'scenes/*.tif' --labels 'truth/{name}_gt.png'
+
+ROOT is the older release (image_NirRGB, label_5classes), the newer one (Image__8bit_NirRGB or
+Image_16bit_BGRNir, Annotation__index), or any folder with --images and --labels. --facts says in
+JSON what such scenes are, all of it: {"classes": [...], "palette": [[r, g, b], ...],
+"bands": [...], "label_convention": "rgb", "index" or "train_id"}; without, they are as GID-5's.
+
+Whole scenes go to train, val or test: tiles of one scene in two splits would let the test set see
+its neighbourhood. Writes images/, labels/, manifest/<scene>.json (where each tile is from, and its
+checksum), the lists and dataset.json. An interrupted run goes on where it was, by the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE, find_release
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.preparation.conversion import convert_scenes
+from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
+from dnas_mmseg.preparation.tiling import Cut
+
+from .command_line import ArgumentParser, progress_bars, user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('root', type=Path, help='the release as it was unpacked, or any folder')
+    parser.add_argument('--out', type=Path, default=Path('data/gid5'), help='data root to write')
+    parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='which images')
+    other = parser.add_argument_group('scenes of other folders, below ROOT')
+    other.add_argument('--images', metavar='PATTERN', help="e.g. 'scenes/*.tif'")
+    other.add_argument('--labels', metavar='PATTERN', help="e.g. 'truth/{name}_gt.png'")
+    other.add_argument('--facts', type=Path, metavar='JSON', help="what they are, if not GID-5's")
+    tiles = parser.add_argument_group('tiles')
+    tiles.add_argument('--tile-size', type=int, default=512, help='pixels (default: 512)')
+    tiles.add_argument('--stride', type=int, help='pixels (default: the tile size)')
+    tiles.add_argument(
+        '--min-labelled', type=float, default=0.0, metavar='SHARE',
+        help='leave out tiles with a smaller share of labelled pixels (default: 0)',
+    )  # fmt: skip
+    tiles.add_argument(
+        '--max-unknown', type=float, default=0.001, metavar='SHARE',
+        help="of a scene's pixels that may have unknown label values; these are reported and count "
+        'as unlabelled (default: 0.001)',
+    )  # fmt: skip
+    tiles.add_argument(
+        '--scale-to-8-bit', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+        help='make 0 .. 255 of these samples; without it samples stay as they are',
+    )  # fmt: skip
+    tiles.add_argument(
+        '--nodata', type=float, metavar='VALUE',
+        help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
+    )  # fmt: skip
+    split = parser.add_argument_group('split')
+    split.add_argument(
+        '--shares',
+        type=float,
+        nargs=3,
+        default=(0.6, 0.2, 0.2),
+        metavar=('TRAIN', 'VAL', 'TEST'),
+        help='of scenes, drawn at random (default: 0.6 0.2 0.2, which is 90/30/30 of 150)',
+    )
+    split.add_argument('--seed', type=int, default=0, help='of that draw (default: 0)')
+    for name in ('train', 'val', 'test'):
+        split.add_argument(f'--{name}-list', type=Path, help='a scene name a line, instead')
+    split.add_argument(
+        '--mix-tiles', action='store_true',
+        help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
+    )  # fmt: skip
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count() or 1, help='processes (default: one a core)'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        if (args.images is None) != (args.labels is None):
+            raise UserError('--images and --labels belong together: give both, or neither')
+        if args.images is not None:
+            images, labels, convention, bands = args.images, args.labels, 'rgb', BANDS
+        else:
+            images, labels, convention, bands = find_release(args.root, args.bits)
+        facts = DatasetDescription(bands, CLASSES, PALETTE, convention)
+        if args.facts is not None:
+            facts = DatasetDescription.load_file(args.facts)
+        cut = Cut(
+            facts.classes,
+            facts.palette,
+            facts.bands,
+            facts.label_convention,
+            args.tile_size,
+            args.tile_size if args.stride is None else args.stride,
+            args.min_labelled,
+            args.scale_to_8_bit and tuple(args.scale_to_8_bit),
+            args.nodata,
+        )
+        scenes = find_scenes(args.root, images, labels)
+        lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}
+        lists = {name: path for name, path in lists.items() if path is not None}
+        if lists:
+            splits = split_by_lists(scenes, lists)
+        else:
+            splits = split_by_share(scenes, args.shares, args.seed)
+        with progress_bars() as track:
+            description, notes = convert_scenes(
+                splits,
+                args.out,
+                cut,
+                max_unknown=args.max_unknown,
+                mix_tiles=args.seed if args.mix_tiles else None,
+                provenance={'source': images, 'seed': args.seed},
+                workers=args.workers,
+                advance=track('cutting tiles'),
+            )
+    for note in notes:
+        print(f'note: {note}')
+    listed = sum(map(len, splits.values()))
+    if listed < len(scenes):
+        print(f'note: {len(scenes) - listed} of {len(scenes)} scenes are in no list')
+    counts = ', '.join(f'{split} {len(part)}' for split, part in splits.items())
+    print(f'{args.out}: scenes {listed if args.mix_tiles else counts}')
+    print('mean ', description.mean, '\nstd  ', description.std)
+    print('share', dict(zip(description.classes, description.class_shares, strict=True)))

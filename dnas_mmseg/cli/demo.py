@@ -1,0 +1,164 @@
+"""The whole way in a few minutes on a CPU: scenes -> tiles -> training -> test -> a picture.
+
+    python tools/demo.py --work-dir work_dirs/demo
+    python tools/demo.py --work-dir work_dirs/demo-search --search     # searches the network first
+
+Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
+the real ones. The network is DNAS L=14 at a fifth of its width, or one of 6 layers that is searched
+here. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.errors import UserError
+
+from .command_line import ArgumentParser, user_errors
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+MARKER = '.made-by-demo'
+CONFIG = """# Written by tools/demo.py. DNAS L=14, narrow and for a short time.
+_base_ = '{base}'
+data_root = '{data_root}'
+model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
+# Tiles this small are loaded in no time; workers would only take the cores from the network.
+tiles = dict(dataset=dict(data_root=data_root), num_workers=0)
+train_dataloader = dict(**tiles, batch_size=4)
+val_dataloader = tiles
+test_dataloader = tiles
+train_cfg = dict(max_epochs={epochs}, val_interval=5)
+param_scheduler = dict(T_max={epochs})
+default_hooks = dict(logger=dict(interval=10))
+randomness = dict(seed=0)
+"""
+
+
+def run(*command: object) -> None:
+    """Show a command and run it."""
+    words = [os.path.relpath(w) if isinstance(w, Path) else str(w) for w in command]
+    print('\n$ python ' + ' '.join(words), flush=True)
+    finished = subprocess.run([sys.executable, '-W', 'ignore', *words])
+    if finished.returncode:
+        sys.exit(f'error: this command failed with exit code {finished.returncode}')
+
+
+def clear(work_dir: Path) -> None:
+    """Remove what an earlier demo left; a folder that no demo has made is refused."""
+    marker = work_dir / MARKER
+    if not marker.is_file() and work_dir.is_dir() and any(work_dir.iterdir()):
+        raise UserError(
+            f'{work_dir} is not empty, and no demo has made it: choose another --work-dir'
+        )
+    for name in ('scenes', 'data', 'train', 'test', 'search'):
+        shutil.rmtree(work_dir / name, ignore_errors=True)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    marker.write_text('tools/demo.py replaces what is here.\n')
+
+
+def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
+    """Per-class IoU beside what the most frequent class would score, and a picture."""
+    from mmseg.apis import inference_model, init_model
+    from rich.console import Console
+    from rich.table import Table
+
+    from dnas_mmseg.datasets import GID5Dataset
+    from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+    from dnas_mmseg.evaluation import confusion_matrix, scores
+    from dnas_mmseg.raster import read_raster
+    from dnas_mmseg.visualization import Row, save_comparison
+
+    measured = json.loads(scores_file.read_text())
+    dataset = GID5Dataset(data_root=str(work_dir / 'data'), ann_file='test.txt')
+    labels = [read_raster(label)[0] for _, label in dataset.pairs]
+    counts = np.bincount(np.concatenate(labels, axis=None), minlength=256)[: len(CLASSES)]
+    majority = np.argmax(counts)
+    baseline = scores(
+        sum(confusion_matrix(ids, np.full_like(ids, majority), len(CLASSES)) for ids in labels)
+    )
+    table = Table(title='IoU on the test scene, %')
+    for heading in ('', 'DNAS', f'all {CLASSES[majority]}'):
+        table.add_column(heading, justify='right' if heading else 'left')
+    for i, name in enumerate(CLASSES):
+        table.add_row(name, f'{measured[f"IoU.{name}"]:.1f}', f'{100 * baseline["IoU"][i]:.1f}')
+    table.add_section()
+    for name in ('mIoU', 'OA'):
+        table.add_row(name, f'{measured[name]:.1f}', f'{100 * baseline[name]:.1f}')
+    Console(width=60).print(table)
+
+    model = init_model(str(config), str(checkpoint), device='cpu')
+    rows = []
+    tiles = zip([image for image, _ in dataset.pairs], labels, strict=True)
+    most_classes_first = sorted(tiles, key=lambda tile: -len(np.unique(tile[1])))
+    for image, label in most_classes_first[:4]:
+        prediction = inference_model(model, image).pred_sem_seg.data[0].numpy()
+        rows.append(Row(read_raster(image).transpose(1, 2, 0), label, prediction))
+    save_comparison(
+        work_dir / 'prediction.png',
+        rows,
+        bands=BANDS,
+        classes=CLASSES,
+        palette=PALETTE,
+        title=f'test scene, mIoU {measured["mIoU"]:.1f} %',
+    )
+    print(f'picture: {work_dir / "prediction.png"}')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/demo'),
+        help='a new folder, or one that an earlier demo made, which is replaced',
+    )
+    parser.add_argument('--epochs', type=int, default=56)
+    parser.add_argument('--search', action='store_true', help='search a network, then train it')
+    parser.add_argument('--search-epochs', type=int, default=12, help='of each stage')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    started = time.monotonic()
+    work_dir = args.work_dir.resolve()
+    scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
+    with user_errors():
+        clear(work_dir)
+        from dnas_mmseg.preparation.synthetic import write_scenes
+
+        print(f'six synthetic scenes in the format of GID-5: {scenes}')
+        write_scenes(scenes, count=6, size=512)
+        config.write_text(
+            CONFIG.format(
+                base=TOOLS.parent / 'configs/dnas/dnas_l14_gid5.py',
+                data_root=data_root,
+                epochs=args.epochs,
+            )
+        )
+        run(TOOLS / 'dataset_converters/gid5.py', scenes, '--out', data_root, '--tile-size', 128)
+        if args.search:
+            trained, tested = work_dir / 'search/retrain', work_dir / 'search/test'
+            run(
+                TOOLS / 'search.py', 'dnas', '--layers', 6, '--config', config, '--crop', 64,
+                '--epochs', args.search_epochs, '--retrain', '--work-dir', work_dir / 'search',
+            )  # fmt: skip
+            run(TOOLS / 'analysis_tools/plot_search.py', work_dir / 'search')
+            config = work_dir / 'search/retrain.py'
+        else:
+            trained, tested = work_dir / 'train', work_dir / 'test'
+            run(TOOLS / 'train.py', config, '--work-dir', trained)
+        checkpoint = next(trained.glob('best_mIoU_epoch_*.pth'))
+        if not args.search:
+            run(TOOLS / 'test.py', config, checkpoint, '--work-dir', tested)
+        report(work_dir, config, checkpoint, tested / 'test_scores.json')
+    print(f'done in {time.monotonic() - started:.0f} s')

@@ -1,0 +1,44 @@
+"""Draw how the validation score grew in several trainings.
+
+    python tools/analysis_tools/plot_curves.py PSPNet=work_dirs/psp_0,work_dirs/psp_1 \\
+        DNAS=work_dirs/dnas_0,work_dirs/dnas_1 --out curves.png
+
+Runs (seeds) of a model are separated by commas, or in one work dir of `train.py --seeds`; their
+mean is drawn thick, and a line says what a difference of two models must be to mean something. The
+horizontal axis is the share of each training that is done, so that different numbers of epochs
+compare.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.evaluation import measure_noise
+from dnas_mmseg.visualization import read_curve, save_learning_curves, training_folders
+
+from .command_line import ArgumentParser, user_errors
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('models', nargs='+', metavar='NAME=WORK_DIR[,WORK_DIR...]')
+    parser.add_argument('--out', type=Path, required=True, help='the PNG')
+    parser.add_argument('--score', default='mIoU', help='OA, FWIoU, IoU.water, ... (default: mIoU)')
+    args = parser.parse_args()
+    with user_errors():
+        runs = {}
+        for model in args.models:
+            name, equals, folders = model.rpartition('=')
+            if not equals:
+                raise UserError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] is expected')
+            runs[name] = [
+                read_curve(training, args.score)
+                for folder in folders.split(',')
+                for training in training_folders(folder)
+            ]
+        save_learning_curves(args.out, runs, args.score)
+        if len(runs) > 1 and max(map(len, runs.values())) > 1:
+            last = {name: [curve[-1][1] for curve in curves] for name, curves in runs.items()}
+            print(f'{args.score} at the end: {measure_noise(last)}')
+    print(args.out)

@@ -1,0 +1,152 @@
+"""Map scenes of any size: georeferenced class maps as Cloud-Optimised GeoTIFFs.
+
+    python tools/predict.py configs/dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
+    python tools/predict.py CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
+    torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps
+    python tools/predict.py CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
+
+Bands are taken by name where the scene names its bands, or where --bands says what they are; else
+the scene must have the bands of the training tiles, in their order. Windows overlap and are
+blended; memory holds one row of windows. Any model that mmseg trains works. Several processes
+(torchrun, or --shard on several machines) each take a part of the scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.onnx_model import OnnxModel
+from dnas_mmseg.mapping.products import MapProducts
+from dnas_mmseg.mapping.scene import Tiling
+from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.windows import Precision
+
+from .command_line import config_parser, progress_bars, user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = config_parser(__doc__, data=False)
+    parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
+    parser.add_argument('scenes', nargs='*', metavar='SCENE', help='anything that GDAL reads')
+    parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
+    parser.add_argument(
+        '--bands', nargs='+', metavar='A,B,C',
+        help="the scenes' bands by name, in file order; they win over what the files say",
+    )  # fmt: skip
+    parser.add_argument(
+        '--nodata', type=float, metavar='VALUE',
+        help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
+    )  # fmt: skip
+    windows = parser.add_argument_group('windows')
+    windows.add_argument('--window', type=int, help='side, pixels (default: 512, or as exported)')
+    windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
+    windows.add_argument('--batch', type=int, default=4, help='windows at once (default: 4)')
+    windows.add_argument('--flips', action='store_true', help='average over four flips')
+    products = parser.add_argument_group('beside the maps, in folders of their own')
+    products.add_argument('--confidence', action='store_true', help="the class's probability, %%")
+    products.add_argument('--probabilities', action='store_true', help="every class's, %%")
+    products.add_argument('--quick-look', action='store_true', help='scene and map as a PNG')
+    products.add_argument('--polygons', action='store_true', help='classes as a GeoPackage')
+    parser.add_argument('--skip-bad-blocks', action='store_true', help='leave them without a class')
+    parser.add_argument('--resume', action='store_true', help='skip scenes that are finished')
+    parser.add_argument(
+        '--shard', metavar='I/N', help='only every N-th scene (default: as torchrun says)'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is)')
+    parser.add_argument(
+        '--precision',
+        choices=get_args(Precision),
+        default='float32',
+        help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs)',
+    )
+    parser.add_argument('--backend', choices=['torch', 'onnxruntime'], default='torch')
+    args = parser.parse_intermixed_args()  # scenes may stand before and behind options
+    split_bands(args)
+    if not args.scenes:
+        parser.error('no SCENE is given')
+    return args
+
+
+def split_bands(args: argparse.Namespace) -> None:
+    """Take names apart at commas, and give back scenes that stand behind names without commas."""
+    words = [word for text in args.bands or () for word in text.split(',') if word]
+    # No band is called like a file; a scene may be the last word of `--bands nir red a.tif`.
+    scenes = [word for word in words if '/' in word or '.' in word or os.path.exists(word)]
+    args.scenes += scenes
+    args.bands = [word for word in words if word not in scenes] or None
+
+
+@contextmanager
+def out_of_memory_explained() -> Iterator[None]:
+    """Say what needs less memory, where there was not enough."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # torch has a class of its own for GPUs; its allocator for CPUs raises RuntimeError.
+        if isinstance(error, RuntimeError) and 'memory' not in str(error):
+            raise
+        first = str(error).partition('\n')[0]
+        raise UserError(
+            f'out of memory ({first}): give a smaller --batch, or a smaller --window'
+        ) from error
+
+
+def shard(text: str | None) -> tuple[int, int]:
+    """Which part of how many, from 1; as the launcher's environment says, where nothing is given.
+
+    Raises:
+        UserError: It is not I/N.
+    """
+    if text is None:
+        return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))
+    part, _, parts = text.partition('/')
+    if not (part.isdigit() and parts.isdigit()):
+        raise UserError(f'--shard {text}: I/N is expected, 1/4 for instance')
+    return int(part), int(parts)
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        part, parts = shard(args.shard)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+        if args.backend == 'onnxruntime':
+            if args.precision != 'float32':
+                raise UserError('--precision: an exported model has the one it was exported with')
+            model = OnnxModel(args.checkpoint, args.device)
+            window = args.window or model.window
+        else:
+            config = load_config(args.config, options=args.cfg_options)
+            model = load_segmentor(config, args.checkpoint, args.device)
+            window = args.window or 512
+        show = 'RANK' not in os.environ or part == 1
+        with out_of_memory_explained(), progress_bars(show) as track:
+            maps = predict_scenes(
+                model,
+                args.scenes,
+                args.out_dir,
+                bands=args.bands,
+                nodata=args.nodata,
+                resume=args.resume,
+                shard=(part, parts),
+                tiling=Tiling(window, args.overlap, args.batch, args.flips, args.precision),
+                products=MapProducts(
+                    args.confidence, args.probabilities, args.quick_look, args.polygons
+                ),
+                skip_bad_blocks=args.skip_bad_blocks,
+                track=track,
+            )
+    skipped = f'; {len(args.scenes) - len(maps)} left out' if len(maps) < len(args.scenes) else ''
+    for note in (note for notes in maps.values() for note in notes):
+        print(f'note: {note}')
+    print(f'{args.out_dir}: {len(maps)} maps{skipped}')

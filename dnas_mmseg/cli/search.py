@@ -1,0 +1,141 @@
+"""Search a network: from tiles to an architecture and a config that trains it.
+
+    python tools/search.py dnas --layers 14 --data-root data/gid5 --work-dir work_dirs/search
+    python tools/search.py dnas --work-dir work_dirs/search --resume      # go on where it stopped
+    python tools/search.py dnas --layers 8 --config my_tiles.py --work-dir W --dry-run
+    python tools/search.py autodeeplab --data-root data/gid5 --work-dir W --epochs 40
+    python tools/search.py dnas --layers 12 --work-dir W --targets 8G 16G 32G   # three networks
+    python tools/train.py work_dirs/search/retrain.py                     # train what was found
+    tools/dist_search.sh 4 dnas --layers 14 --data-root data/gid5 --work-dir W    # several GPUs
+
+Each stage begins with fresh weights and trains a supernet on one half of the training set, and from
+some epoch on the architecture on the other half. DNAS has three: the scale of every layer (path),
+connections between layers (connection), operations (cell); Auto-DeepLab decides all at once (cell).
+Data, classes and head come from --config, a config of a network of the space on your tiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from dnas_mmseg.cost.table import METRICS
+from dnas_mmseg.search.pipeline import search
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.spaces.registry import SPACES
+
+from .command_line import ArgumentParser, user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
+    parser.add_argument('space', choices=SPACES, help='the search space')
+    parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
+    what = parser.add_argument_group('what to search')
+    what.add_argument('--layers', type=int, help="number of layers (default: the space's)")
+    what.add_argument(
+        '--base-channels',
+        type=int,
+        help="width of the network: base_channels, filters (default: the config's)",
+    )
+    what.add_argument(
+        '--stages',
+        dest='levels',
+        type=lambda text: tuple(text.split(',')),
+        metavar='A,B',
+        help='only these stages, e.g. connection,cell (default: all)',
+    )
+    what.add_argument(
+        '--architecture', help='what the first stage starts from, if it is not the first of all'
+    )
+    data = parser.add_argument_group('on what')
+    data.add_argument(
+        '--config',
+        help="config of a searched network on your data, or of the data (default: GID-5's)",
+    )
+    data.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    data.add_argument('--crop', type=int, metavar='PIXELS', help='side of the crops in the search')
+    data.add_argument(
+        '--halves',
+        nargs=2,
+        metavar=('A.txt', 'B.txt'),
+        help='lists for weights and architecture (default: a random split of the training list)',
+    )
+    how = parser.add_argument_group('how')
+    how.add_argument('--epochs', type=int, help="of each stage (default: its config's)")
+    how.add_argument(
+        '--arch-start',
+        type=int,
+        metavar='EPOCH',
+        help="first epoch with architecture steps, from 0 (default: its config's share of them)",
+    )
+    how.add_argument('--batch', type=int, help='images a batch and process, in the search')
+    how.add_argument(
+        '--patience',
+        type=int,
+        metavar='EPOCHS',
+        help='end a stage when its architecture has not changed for so long (default: never)',
+    )
+    how.add_argument(
+        '--recompute', action='store_true', help='less memory, more time (with_cp of the supernets)'
+    )
+    how.add_argument('--seed', type=int, help='of everything random (default: 0)')
+    how.add_argument(
+        '--cfg-options',
+        dest='options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config: data, head, hooks, schedule of retraining',
+    )
+    how.add_argument(
+        '--search-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the stages, e.g. optim_wrapper.optimizer.lr=0.01, or '
+        'optim_wrapper.type=AmpOptimWrapper for mixed precision',
+    )
+    cost = parser.add_argument_group('what the network is to cost')
+    cost.add_argument(
+        '--targets', nargs='+', metavar='X',
+        help='e.g. 10G, 2.5M or 40ms; several networks are found in one search',
+    )  # fmt: skip
+    cost.add_argument(
+        '--cost',
+        choices=METRICS,
+        help='multiply-adds, parameters or latency (default: latency of targets in ms, else macs)',
+    )
+    cost.add_argument(
+        '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
+    )
+    cost.add_argument('--cost-weight', type=float, help='how hard to push (default: 1)')
+    cost.add_argument('--latency-table', metavar='JSON', help='what measure_latency.py wrote')
+    run = parser.add_argument_group('this run')
+    run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
+    run.add_argument('--dry-run', action='store_true', help='only say what and how long')
+    run.add_argument('--retrain', action='store_true', help='then train and test what was found')
+    run.add_argument('--tensorboard', action='store_true', help='also log for TensorBoard')
+    run.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    run.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = vars(parse_args())
+    work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
+    with user_errors():
+        plan = SearchPlan.from_options(args, work_dir, run['resume'])
+        try:
+            search(plan, work_dir, launcher=launcher, **run)
+        except KeyboardInterrupt:
+            sys.exit(
+                f'interrupted; it goes on with: python tools/search.py {plan.space} '
+                f'--work-dir {work_dir} --resume'
+            )

@@ -1,0 +1,88 @@
+"""Train a model.
+
+python tools/train.py configs/dnas/dnas_l14_gid5.py --data-root data/gid5
+python tools/train.py configs/dnas/dnas_l14_gid5.py --resume          # go on where it stopped
+python tools/train.py configs/hrnet/fcn_hr18s_naip.py --seeds 4         # and what chance does
+tools/dist_train.sh configs/dnas/dnas_l14_gid5.py 4 --sync-bn --auto-scale-lr
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from rich.console import Console
+
+from dnas_mmseg.engine.config_checks import check_mixed_precision
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.distributed import set_launcher
+from dnas_mmseg.engine.running import train, weight_classes
+from dnas_mmseg.engine.seeds import train_seeds
+from dnas_mmseg.errors import UserError
+
+from .command_line import config_parser, parse_run_args, user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = config_parser(__doc__)
+    parser.add_argument(
+        '--resume', action='store_true', help='continue from the last checkpoint in the work dir'
+    )
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='train and test N times, with seeds from randomness.seed on: a table of the scores '
+        'with mean and deviation, and each training in seed_<n> of the work dir',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--class-weights',
+        action='store_true',
+        help='weigh the classes in the loss by their shares in the training set (median / share)',
+    )
+    parser.add_argument(
+        '--sync-bn', action='store_true', help='batch norm over all GPUs (small batches a GPU)'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='learning rate x (GPUs x batch) / auto_scale_lr.base_batch_size',
+    )
+    return parse_run_args(parser)
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        config = load_config(
+            args.config,
+            data_root=args.data_root,
+            work_dir=args.work_dir,
+            options=args.cfg_options,
+        )
+        set_launcher(config, args.launcher)
+        if args.seeds is not None and args.seeds < 1:
+            raise UserError(f'--seeds {args.seeds}: at least 1 is needed')
+        if args.amp:
+            config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+            check_mixed_precision(config)
+        if args.sync_bn:
+            config.sync_bn = 'torch'
+        if args.auto_scale_lr:
+            if 'auto_scale_lr' not in config:
+                raise UserError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')
+            config.auto_scale_lr.enable = True
+        if args.class_weights:
+            print('class weights:', weight_classes(config))
+        if args.seeds is None:
+            config.resume = args.resume or config.get('resume', False)
+            train(config)
+            return
+        result = train_seeds(config, args.seeds, args.resume)
+        if is_main_process():
+            Console(width=None if sys.stdout.isatty() else 200).print(result.table())
+            print(result.verdict())
+            print(Path(config.work_dir) / 'scores.csv')
