@@ -18,7 +18,7 @@ _WORKERS_END = 8.0
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary name beside ``path`` that becomes ``path`` when the block ends well.
+    """Yield a temporary name beside ``path`` that becomes ``path`` when the block ends well.
 
     The folder is made. If the block raises (disk full, ^C), the temporary file is removed and
     whatever stood under ``path`` before stays as it was.

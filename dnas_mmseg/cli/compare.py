@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def row(measured: Measurement) -> dict:
-    """As the report takes it."""
+    """Return it as the report takes it."""
     values = asdict(measured)
     return {**(values.pop('cost') or {}), **values}
 

@@ -66,7 +66,7 @@ def clear(work_dir: Path) -> None:
 
 
 def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
-    """Per-class IoU beside what the most frequent class would score, and a picture."""
+    """Print IoU by class beside what the most frequent class would score, and draw a picture."""
     from mmseg.apis import inference_model, init_model
     from rich.console import Console
     from rich.table import Table

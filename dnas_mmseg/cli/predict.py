@@ -101,7 +101,7 @@ def out_of_memory_explained() -> Iterator[None]:
 
 
 def shard(text: str | None) -> tuple[int, int]:
-    """Which part of how many, from 1; as the launcher's environment says, where nothing is given.
+    """Return which part of how many, from 1; by default as the launcher's environment says.
 
     Raises:
         UserError: It is not I/N.

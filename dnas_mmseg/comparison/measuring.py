@@ -69,7 +69,7 @@ class Measurement:
 
 
 def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module, int]:
-    """A segmentor on the CPU, in evaluation mode, and how many bands it takes.
+    """Return a segmentor on the CPU, in evaluation mode, and how many bands it takes.
 
     Args:
         config: Of any model of mmseg.
@@ -281,5 +281,5 @@ def _score(rival: _MeasuredModel, out_dir: str) -> Measurement:
 
 
 def _reason(error: Exception) -> str:
-    """An exception in one line."""
+    """Return an exception in one line."""
     return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])

@@ -80,7 +80,7 @@ class AddedTo(nn.Module):
 
 
 def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
-    """The head of a segmentor, on a backbone with other outputs.
+    """Return the head of a segmentor, on a backbone with other outputs.
 
     Args:
         model: Config of the segmentor; its head must leave out its input channels.
@@ -166,7 +166,7 @@ def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """The CPU's name."""
+    """Return the CPU's name."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
@@ -195,7 +195,7 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
 
 @torch.no_grad()
 def latency(module: Callable, inputs: Sequence[Tensor], repeat: int) -> float:
-    """Median seconds of a call, after two that warm up."""
+    """Return the median time of a call in seconds, after two that warm up."""
     device = str(inputs[0].device)
     times = [seconds_of(lambda: module(*inputs), device) for _ in range(repeat + 2)]
     return statistics.median(times[2:])

@@ -81,7 +81,7 @@ class CostTable:
 
 
 def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:
-    """Probability of each option to be among some drawn one after another, without replacement.
+    """Return how probable each option is among some drawn one by one without replacement.
 
     Args:
         probabilities: (..., options), each row summing to 1: of the first draw.
@@ -209,7 +209,7 @@ def require_reachable(target: float, least: float, most: float, metric: str) -> 
 
 
 def format_cost(value: float, metric: str) -> str:
-    """A cost with its unit, for people."""
+    """Return a cost with its unit, for people."""
     if metric == 'latency':
         return f'{1e3 * value:.3g} ms'
     for factor, letter in ((1e9, 'G'), (1e6, 'M'), (1e3, 'K')):

@@ -111,7 +111,7 @@ class LabelEncoding:
         return ids.astype(np.uint8), unknown
 
     def complaint(self, unknown: Counter[str]) -> str:
-        """A sentence on unknown values: which, how often, and what the convention has."""
+        """Return a sentence on unknown values: which, how often, and what the convention has."""
         shown = ', '.join(f'{value} ({count} pixels)' for value, count in unknown.most_common(5))
         more = ', ...' if len(unknown) > 5 else ''
         allowed = {
@@ -124,7 +124,7 @@ class LabelEncoding:
         )
 
     def looks_like(self, values: set[int]) -> str | None:
-        """The other integer convention, if the values seen in many files fit that one instead.
+        """Return the other integer convention, if the values of many files fit that one instead.
 
         Args:
             values: Label values as stored.
@@ -137,7 +137,7 @@ class LabelEncoding:
         return None
 
     def may_be(self, values: set[int]) -> str | None:
-        """The other integer convention, if the values fit both and rather suggest that one."""
+        """Return the other integer convention, if values fit both and rather suggest that one."""
         if self.convention == 'index' and 0 in values and self.num_classes not in values:
             return None if self.looks_like(values) else 'train_id'
         return None

@@ -9,7 +9,7 @@ from dnas_mmseg.datasets.description import DatasetError
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:
-    """The lines of a list file, with or without a byte-order mark.
+    """Return the lines of a list file, with or without a byte-order mark.
 
     Raises:
         DatasetError: It is missing, or not UTF-8.

@@ -143,7 +143,7 @@ class MultiBandSegDataset(BaseSegDataset):
         return [(info['img_path'], info.get('seg_map_path')) for info in infos]
 
     def get_data_info(self, idx: int) -> dict:
-        """A sample's paths, with what the loading transforms need to know."""
+        """Return a sample's paths, with what the loading transforms need to know."""
         info = super().get_data_info(idx)
         info.update(
             bands=self.bands,
@@ -165,7 +165,7 @@ class MultiBandSegDataset(BaseSegDataset):
         return classes[classes != IGNORE].tolist()
 
     def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """From the files' train ids to those of the classes asked for; 255 for the others.
+        """Map the files' train ids to those of the classes asked for; 255 for the others.
 
         None where the classes are the files'.
         """
@@ -229,7 +229,7 @@ class MultiBandSegDataset(BaseSegDataset):
     def _neighbours(
         self, pairs: Sequence[tuple[str, str | None]], size: tuple[int, int]
     ) -> Iterator[list[tuple[int, int]]]:
-        """Rows and columns from each tile to those that overlap it, in tiles of one size."""
+        """Yield rows and columns from each tile to those that overlap it, in tiles of one size."""
         places = [tile_place(image) for image, _ in pairs]
         unknown = [image for (image, _), place in zip(pairs, places, strict=True) if place is None]
         if unknown:

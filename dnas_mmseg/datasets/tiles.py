@@ -17,7 +17,7 @@ MANIFEST = 'manifest'
 
 
 def tile_windows(height: int, width: int, size: int, stride: int) -> list[Window]:
-    """Windows that cover a scene; the last row and column are moved inwards to fit.
+    """Return windows that cover a scene; the last row and column are moved inwards to fit.
 
     A scene smaller than ``size`` has one window that is larger than it in that direction.
     """
@@ -35,7 +35,7 @@ def tile_paths(scene: str, row: int, column: int) -> tuple[str, str]:
 
 
 def tile_place(path: str | os.PathLike) -> tuple[str, int, int] | None:
-    """Scene, row and column that a tile's name tells; None where it tells none."""
+    """Return scene, row and column that a tile's name tells; None where it tells none."""
     match = _TILE_NAME.fullmatch(Path(path).stem)
     return None if match is None else (match[1], int(match[2]), int(match[3]))
 

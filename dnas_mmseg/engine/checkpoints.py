@@ -17,7 +17,7 @@ class CheckpointError(UserError):
 
 
 def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
-    """The state dict in a checkpoint file, read with ``weights_only=True``.
+    """Return the state dict in a checkpoint file, read with ``weights_only=True``.
 
     Raises:
         CheckpointError: The file is damaged, or a pickle of something else than weights.
@@ -26,7 +26,7 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def load_weights_and_meta(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
-    """The state dict of a checkpoint, and what the training data were (``dataset_meta``).
+    """Return the state dict of a checkpoint, and what the training data were (``dataset_meta``).
 
     Raises:
         CheckpointError: The file is damaged, or a pickle of something else than weights.

@@ -111,7 +111,7 @@ def _keep_import(config: Config) -> None:
 
 
 def leaf_datasets(loader: dict | None) -> Iterator[dict]:
-    """The configs of a loader's data sets, behind all wrappers (Concat, Repeat, ...)."""
+    """Yield the configs of a loader's data sets, behind all wrappers (Concat, Repeat, ...)."""
     if loader is None:
         return
     children = loader.get('datasets') or loader.get('dataset')

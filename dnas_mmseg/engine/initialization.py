@@ -17,7 +17,7 @@ from dnas_mmseg.errors import UserError
 def adapt_input_conv(
     weight: torch.Tensor, source_bands: Sequence[str], bands: Sequence[str]
 ) -> torch.Tensor:
-    """A convolution's kernels for other input bands.
+    """Return a convolution's kernels for other input bands.
 
     A band that the checkpoint knows by name keeps its kernels, to the bit. Any other band gets the
     mean of the known ones: a new band starts by seeing structure, not noise.
@@ -116,7 +116,7 @@ class MultiBandPretrained:
         )
 
     def _adapted(self, key: str, weight: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """The first convolution for this model's bands."""
+        """Return the first convolution for this model's bands."""
         for what, tensor, bands in (
             (self.checkpoint, weight, self.source_bands),
             ('the model', own, self.bands),

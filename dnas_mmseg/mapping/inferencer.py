@@ -145,7 +145,7 @@ class MultiBandInferencer(MMSegInferencer):
         return Compose([self._load, *rest])
 
     def _load(self, given: str | np.ndarray) -> dict:
-        """The bands of the model, from a file or an array."""
+        """Return the bands of the model, from a file or an array."""
         bands = self.model.dataset_meta['bands']
         if isinstance(given, np.ndarray):
             if bands and given.shape[2:] != (len(bands),):

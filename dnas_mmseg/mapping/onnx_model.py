@@ -146,7 +146,7 @@ def _require(package: str):
 
 @contextmanager
 def _quiet():
-    """The exporter tells of every operator set and of packages it does without."""
+    """Silence the exporter, which tells of every operator set and of packages it does without."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

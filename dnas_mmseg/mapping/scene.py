@@ -61,7 +61,7 @@ class Tiling:
 
 
 def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.ndarray:
-    """Weights along a window's side, for its logits where windows overlap.
+    """Return the weights along a window's side, for its logits where windows overlap.
 
     Towards a neighbour they fall smoothly from 1 to 0, and are 0 in the outermost quarter of the
     overlap: what a network says at its window's edge, where it sees nothing beyond, does not count.
@@ -225,7 +225,7 @@ class _Reader:
         ]
 
     def batches(self) -> Iterator[_Batch]:
-        """Batches from top to bottom; each lies in one row of windows."""
+        """Yield batches from top to bottom; each lies in one row of windows."""
         groups: list[list[Window]] = []
         for window in self.windows:
             group = groups[-1] if groups else []
@@ -297,7 +297,7 @@ class _Strips:
             yield self._take(self.height - self.top)
 
     def _take(self, rows: int) -> _Ready:
-        """The uppermost rows; the others move up."""
+        """Take the uppermost rows; the others move up."""
         blended = self.logits[:, :rows] / self.weights[:rows]
         if self.threshold is None:
             blended -= blended.max(0)
@@ -335,7 +335,7 @@ def _write(writers: list, ready: _Ready, products: MapProducts) -> None:
 
 
 def _tensor(samples: np.ndarray) -> Tensor:
-    """A tensor of the samples; of types that torch hardly calculates with, as float32."""
+    """Return a tensor of the samples; of types that torch hardly calculates with, as float32."""
     if samples.dtype.kind == 'u' and samples.dtype != np.uint8:
         samples = samples.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(samples))

@@ -40,7 +40,7 @@ from .windows import WindowModel
 def load_segmentor(
     config: Config, checkpoint: str | os.PathLike, device: str | None = None
 ) -> nn.Module:
-    """A trained segmentor, ready to predict.
+    """Return a trained segmentor, ready to predict.
 
     Args:
         config: Its config.
@@ -85,7 +85,7 @@ def check_device(device: str | None) -> str:
 
 
 def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Classes and palette of a trained model, and the bands it takes, in its order.
+    """Return the classes and palette of a trained model, and the bands it takes, in its order.
 
     Args:
         config: Its config.
@@ -108,7 +108,7 @@ def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str,
 
 
 def dataset_facts(config: Config) -> dict:
-    """Classes, palette and bands of a config's test set, as far as the config tells them."""
+    """Return classes, palette and bands of a config's test set, as far as the config tells them."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
     known = DATASETS.get(dataset['type']) if dataset else None

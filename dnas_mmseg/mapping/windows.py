@@ -100,7 +100,7 @@ def binary_threshold(model: nn.Module) -> float | None:
 
 
 def logits_of_flips(model: WindowModel, images: list[Tensor]) -> np.ndarray:
-    """The mean logits of four flips of the windows; see :class:`WindowModel`."""
+    """Return the mean logits of four flips of the windows; see :class:`WindowModel`."""
     total = 0.0
     for axes in ((), (1,), (2,), (1, 2)):
         logits = model.logits([image.flip(axes) for image in images])

@@ -46,7 +46,7 @@ def _is_settled(norm: nn.Module) -> bool:
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of children of which the second one gets the output of the first, and nothing else."""
+    """Yield names of children of which the second gets the output of the first, nothing else."""
     if isinstance(module, nn.Sequential):
         yield from itertools.pairwise(module._modules)
     elif isinstance(module, ConvModule):

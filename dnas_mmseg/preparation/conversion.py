@@ -224,7 +224,7 @@ def _cut_scenes(
     workers: int,
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
-    """The tiles of each scene; its manifest is written when it has all of them."""
+    """Return the tiles of each scene; its manifest is written when it has all of them."""
     types = sorted({info.dtype for info in infos.values()})
     if len(types) > 1 and cut.scale is None:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
@@ -325,7 +325,7 @@ def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
 
 
 def _report(tile: Tile) -> PairReport:
-    """A training tile's part of the statistics."""
+    """Return a training tile's part of the statistics."""
     size = tile.size
     return PairReport(
         shape=(size, size),

@@ -39,7 +39,7 @@ _UTM = (
 
 
 def make_scene(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A landscape.
+    """Return a landscape.
 
     Args:
         size: Height and width in pixels.

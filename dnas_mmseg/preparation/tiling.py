@@ -205,7 +205,7 @@ def cut_windows(
 def _scaled(
     samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None, has_gaps: bool
 ) -> np.ndarray:
-    """Return samples as uint8; where the scene may have gaps, 0 is in them and nowhere else."""
+    """Return the samples as uint8; where the scene may have gaps, 0 is in them and nowhere else."""
     low, high = scale
     scaled = np.rint((np.nan_to_num(samples.astype(np.float32)) - low) * (255 / (high - low)))
     scaled = scaled.clip(1 if has_gaps else 0, 255)

@@ -32,7 +32,7 @@ def write_strips(
     metadata: Mapping[str, str] | None = None,
     resampling: str = 'NEAREST',
 ) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """A Cloud-Optimised GeoTIFF that is written in strips of full width.
+    """Write a Cloud-Optimised GeoTIFF in strips of full width.
 
     The strips go to a temporary tiled file; when the block ends well, that is rewritten with
     overviews and appears under its name. A failure (full disk, ^C) leaves nothing.
@@ -106,7 +106,7 @@ def _named(path: str | os.PathLike, error: Exception) -> RasterError:
 
 
 def _optimise(dataset, path: Path, resampling: str) -> None:
-    """The file is closed when this returns."""
+    """Write the file with its overviews, and close it."""
     options = [
         'COMPRESS=DEFLATE',
         'BLOCKSIZE=512',

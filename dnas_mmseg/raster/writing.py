@@ -72,7 +72,7 @@ def write_raster(
 def _write_tiff(
     path: Path, samples, nodata, palette, names, valid, georeference: GeoReference, options
 ) -> None:
-    """The file is closed when this returns."""
+    """Write the file, and close it."""
     dataset = _create('GTiff', str(path), samples, options)
     describe_bands(dataset, nodata, palette)
     for i, name in enumerate(names):

@@ -21,7 +21,7 @@ _EDGES = ('incoming', 'outgoing', 'gate')
 
 
 def graph_figure(history: SearchHistory) -> Figure | None:
-    """The edges that are open, as wide as they are probable, and those of the decoded network.
+    """Draw the edges that are open, as wide as they are probable, and the decoded ones.
 
     Layers go from left to right, scales from fine (top) to coarse.
 
@@ -88,7 +88,7 @@ def graph_figure(history: SearchHistory) -> Figure | None:
 
 
 def operations_figure(history: SearchHistory) -> Figure | None:
-    """The probability of every operation of every node; the decoded ones are marked.
+    """Return the probability of every operation of every node; the decoded ones are marked.
 
     Returns:
         None where the search decides no operations.
@@ -151,7 +151,7 @@ def course_figure(history: SearchHistory) -> Figure:
 
 
 def probabilities_figure(history: SearchHistory) -> Figure:
-    """The probability of every option over the epochs: a line of pixels each, by node."""
+    """Return the probability of every option over the epochs: a line of pixels each, by node."""
     kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
     figure = Figure(figsize=(11, 4.6 * len(kinds)), layout='constrained')
     for axes, kind in zip(figure.subplots(len(kinds), squeeze=False)[:, 0], kinds, strict=True):
@@ -183,7 +183,7 @@ def probabilities_figure(history: SearchHistory) -> Figure:
 
 
 def shares_figure(history: SearchHistory) -> Figure | None:
-    """The share of every operation over all nodes, over the epochs.
+    """Return the share of every operation over all nodes, over the epochs.
 
     Returns:
         None where the search decides no operations.
@@ -206,7 +206,7 @@ def shares_figure(history: SearchHistory) -> Figure | None:
 
 
 def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
-    """The edges a decision is about, source first."""
+    """Yield the edges a decision is about, source first."""
     if decision.kind in _EDGES:
         for option in decision.options:
             if isinstance(option, str):
@@ -216,13 +216,13 @@ def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
 
 
 def _traits(architecture: Architecture) -> set:
-    """Edges and operations of a network: what can change from epoch to epoch."""
+    """Return the edges and operations of a network: what can change from epoch to epoch."""
     chosen = architecture.chosen.items()
     return {*architecture.graph, *((place, name) for place, names in chosen for name in names)}
 
 
 def _curve(source: Point, target: Point) -> np.ndarray:
-    """A line between neighbouring layers, an arc above the nodes between distant ones."""
+    """Return a line between neighbouring layers, an arc above the nodes between distant ones."""
     (x0, y0), (x1, y1) = source[:2], target[:2]
     t = np.linspace(0, 1, 24)
     height = 0.12 * max(0, x1 - x0 - 1) ** 0.8

@@ -57,7 +57,7 @@ class SearchHistory:
     epochs: list[Epoch] = field(default_factory=list)
 
     def entropies(self, index: int = -1) -> dict[str, float]:
-        """Mean entropy of each kind of decision, 1 where all options are equally probable."""
+        """Return the mean entropy by kind of decision, 1 where all options are equally probable."""
         values: dict[str, list[float]] = {}
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             options = (p[0], 1 - p[0]) if decision.kind == 'gate' else p
@@ -67,7 +67,7 @@ class SearchHistory:
         return {kind: sum(v) / len(v) for kind, v in values.items()}
 
     def operation_shares(self, index: int = -1) -> dict[str, float]:
-        """Mean probability of each operation over the nodes that can have it."""
+        """Return the mean probability of each operation over the nodes that can have it."""
         shares: dict[str, list[float]] = {}
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             if decision.kind == 'operation':
@@ -144,7 +144,7 @@ class SearchHistory:
 
     @classmethod
     def from_json(cls, text: str) -> SearchHistory:
-        """From text.
+        """Read a history from text.
 
         Raises:
             UserError: It is no history of a search.

@@ -36,7 +36,7 @@ ARCH_START = 1 / 3
 
 
 def architecture_start(arch_start: float, epochs: int) -> int:
-    """The first epoch with architecture steps, where it may be given as a share of all."""
+    """Return the first epoch with architecture steps, where it may be given as a share of all."""
     return int(arch_start * epochs + 1e-9) if 0 < arch_start < 1 else int(arch_start)
 
 
@@ -176,7 +176,7 @@ class ArchitectureSearchHook(Hook):
         )
 
     def _build_loader(self, runner) -> torch.utils.data.DataLoader:
-        """Half B, as many batches an epoch as half A has."""
+        """Return half B, as many batches an epoch as half A has."""
         config = copy.deepcopy(runner.cfg.train_dataloader)
         dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)
         train = runner.train_dataloader
@@ -212,7 +212,7 @@ class ArchitectureSearchHook(Hook):
         self.supernet.sample(step, runner.epoch >= self.arch_start, rng)
 
     def _step(self, runner, data_batch: dict) -> None:
-        """One step of the architecture parameters."""
+        """Make a step of the architecture parameters."""
         wrapper = runner.optim_wrapper
         scaler = getattr(wrapper, 'loss_scaler', None)  # of mixed precision in float16
         scale = scaler.get_scale() if scaler is not None else 1.0
@@ -256,7 +256,7 @@ class ArchitectureSearchHook(Hook):
                 write_text(folder / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
 
     def _report(self, runner) -> None:
-        """One line in the log, the figures to the visualizer's backends, the alarms."""
+        """Write a line to the log, the figures to the visualizer's backends, and the alarms."""
         entropies, (kept, gates) = self.history.entropies(), self.history.gates()
         figures = {f'search/entropy_{kind}': value for kind, value in entropies.items()}
         line = ', '.join(f'entropy of {kind} {value:.3f}' for kind, value in entropies.items())
@@ -307,7 +307,7 @@ class ArchitectureSearchHook(Hook):
         self._resumed = None
 
     def _halves(self, runner) -> dict[str, list[str]]:
-        """Both halves as lists that a data set reads, relative to its root.
+        """Return both halves as lists that a data set reads, relative to its root.
 
         Raises:
             UserError: They have a tile in common.

@@ -213,7 +213,7 @@ class _Search:
             test(self._load(folder / 'retrain.py', folder / 'test'), result_checkpoint(config))
 
     def _load(self, path: Path, folder: Path) -> Config:
-        """A config of this work dir, ready to run or to go on."""
+        """Return a config of this work dir, ready to run or to go on."""
         config = Config.fromfile(str(path))
         config.work_dir = str(folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}

@@ -131,12 +131,12 @@ class SearchPlan:
         ]
 
     def to_json(self) -> str:
-        """The plan as ``search.json`` has it."""
+        """Return the plan as ``search.json`` has it."""
         return json.dumps(asdict(self), indent=2) + '\n'
 
     @classmethod
     def load(cls, work_dir: str | os.PathLike) -> SearchPlan:
-        """The plan of the search in a work dir.
+        """Return the plan of the search in a work dir.
 
         Raises:
             UserError: There is none.
@@ -154,7 +154,7 @@ class SearchPlan:
     def from_options(
         cls, options: Mapping[str, Any], work_dir: str | os.PathLike, resume: bool
     ) -> SearchPlan:
-        """The plan of options that a user gave; when resuming, the others are as they were.
+        """Return the plan of options that a user gave; when resuming, the others are as they were.
 
         Args:
             options: Values of the plan; ``targets`` may be texts with units, e.g. ``'40ms'``.

@@ -71,7 +71,7 @@ def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) 
 
 
 def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
-    """Every stage with at least one epoch, in the order they ran."""
+    """Return every stage with at least one epoch, in the order they ran."""
     if (work_dir / FILE_NAME).is_file():
         return [(work_dir.resolve().name, SearchHistory.load(work_dir))]
     found = [
@@ -112,7 +112,7 @@ def _summary(history: SearchHistory) -> str:
 
 
 def _architecture(architecture: Architecture) -> str:
-    """The decoded network as a table, folded up."""
+    """Return the decoded network as a table, folded up."""
     summary = ', '.join(f'{key} {value}' for key, value in architecture.summary.items())
     headings, rows = architecture.table
     if not rows:

@@ -91,14 +91,14 @@ class ProgressHook(Hook):
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """Return a time as hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))
 
 
 def _probe(
     model: nn.Module, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
-    """Seconds of a weight step, and of one with an architecture step behind it."""
+    """Return the time of a weight step, and of one with an architecture step behind it, in seconds."""
     model = model.to(get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())

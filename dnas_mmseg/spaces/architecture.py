@@ -65,7 +65,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def _body(self) -> dict[str, Any]:
-        """The space's own part of the JSON document."""
+        """Return the space's own part of the JSON document."""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -94,11 +94,11 @@ class Architecture(ABC):
     @classmethod
     @abstractmethod
     def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The space's own fields, from its part of the document; inverse of :meth:`_body`."""
+        """Parse the space's own fields from its part of the document; inverse of :meth:`_body`."""
 
     @abstractmethod
     def pruned(self) -> Architecture:
-        """Without what never receives input and what never reaches the output."""
+        """Return it without what never receives input and what never reaches the output."""
 
     @abstractmethod
     def at_level(self, level: str) -> Architecture:
@@ -162,7 +162,7 @@ class Architecture(ABC):
             self._fail(f"is of level '{self.level}', but {by} needs level '{level}' ({todo})")
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON document as a dict."""
+        """Return the JSON document as a dict."""
         return {
             'format': FORMAT,
             'space': self.space,

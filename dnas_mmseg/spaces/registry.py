@@ -74,7 +74,7 @@ _PUBLISHED = {path.stem: path for path in sorted(Path(__file__).parent.glob('*/p
 
 
 def published_architectures() -> tuple[str, ...]:
-    """Names of the architectures that ship with the package."""
+    """Return the names of the architectures that ship with the package."""
     return tuple(sorted(_PUBLISHED))
 
 

@@ -81,7 +81,7 @@ def architecture_parameter(*shape: int) -> nn.Parameter:
 
 
 def softmax_over(groups: Iterable[Sequence[int]], logits: Tensor) -> Tensor:
-    """A softmax over each group of some logits (n,), whose indices the groups share out."""
+    """Return a softmax over each group of some logits (n,), whose indices the groups share out."""
     groups = list(groups)
     order = torch.tensor([i for group in groups for i in group], device=logits.device)
     return torch.cat([logits[list(group)].softmax(0) for group in groups])[order.argsort()]

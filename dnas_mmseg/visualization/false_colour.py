@@ -27,7 +27,7 @@ def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
 def false_colour(
     image: np.ndarray, bands: Sequence[str] = (), percentiles: tuple[float, float] = (2, 98)
 ) -> np.ndarray:
-    """An RGB picture of an image of any bands and type.
+    """Return an RGB picture of an image of any bands and type.
 
     Args:
         image: (H, W, bands).

@@ -28,12 +28,12 @@ svg {{ max-width: 100%; height: auto }} .alarm {{ color: #b91c1c }} summary {{ c
 
 
 def html_page(title: str, body: str) -> str:
-    """A page that needs no other file."""
+    """Return a page that needs no other file."""
     return _PAGE.format(title=html.escape(title), body=body)
 
 
 def html_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table of text."""
+    """Return a table of text."""
     head = ''.join(f'<th>{html.escape(heading)}</th>' for heading in headings)
     body = ''.join(
         '<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>'
@@ -43,7 +43,7 @@ def html_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 
 
 def html_svg(figure: Figure) -> str:
-    """The picture as an element of the page, which needs no other file then."""
+    """Return the picture as an element of the page, which needs no other file then."""
     buffer = io.StringIO()
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'dnas_mmseg'}):
         # Without a date, the same picture is the same file.

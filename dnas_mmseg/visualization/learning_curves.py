@@ -16,7 +16,7 @@ from dnas_mmseg.files import atomic_path
 
 
 def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[float, float]]:
-    """A score over the course of a training, resumed runs included.
+    """Return a score over the course of a training, resumed runs included.
 
     Args:
         work_dir: Of the run.

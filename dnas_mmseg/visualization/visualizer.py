@@ -112,7 +112,7 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         return np.where(classed, blended, shown).round().astype(np.uint8)
 
     def _legend(self, width: int) -> np.ndarray:
-        """A strip of patches and names, as many lines as it takes."""
+        """Return a strip of patches and names, as many lines as it takes."""
         x, y, places = 4, 0, []
         for name in self.dataset_meta['classes']:
             needed = _PATCH + 12 + cv2.getTextSize(name, *_FONT, 1)[0][0]

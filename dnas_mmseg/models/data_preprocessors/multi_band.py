@@ -66,7 +66,7 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         return super().forward(data, training)
 
     def normalise(self, image: torch.Tensor) -> torch.Tensor:
-        """Samples (..., bands, H, W) minus mean, by std; those missing become 0."""
+        """Return the samples (..., bands, H, W) minus mean, by std; those missing become 0."""
         normalised = (image.float() - self.mean) / self.std
         if image.is_floating_point():
             return torch.nan_to_num(normalised, nan=0.0, posinf=0.0, neginf=0.0)

@@ -22,7 +22,7 @@ def conv_norm(
     groups: int = 1,
     bias: bool = False,
 ) -> list[nn.Module]:
-    """A convolution that keeps the size (at stride 1) and the normalisation behind it."""
+    """Return a convolution that keeps the size (at stride 1) and the normalisation behind it."""
     padding = dilation * (kernel_size - 1) // 2
     return [
         nn.Conv2d(
@@ -62,7 +62,7 @@ class Operation(nn.Sequential):
 
 
 def sum_tensors(terms: Iterable[Tensor]) -> Tensor:
-    """The sum of one or more tensors, from the first to the last."""
+    """Return the sum of one or more tensors, from the first to the last."""
     terms = iter(terms)
     total = next(terms)
     for i, term in enumerate(terms):
@@ -72,7 +72,7 @@ def sum_tensors(terms: Iterable[Tensor]) -> Tensor:
 
 
 def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
-    """The normalisation, times a factor.
+    """Return the normalisation, times a factor.
 
     One value a channel has no variance, and torch refuses to train on it. Such a batch, a single
     1x1 map, is normalised by the running statistics and leaves them as they are.

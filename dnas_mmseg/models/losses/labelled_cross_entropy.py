@@ -53,7 +53,7 @@ class LabelledCrossEntropyLoss(nn.Module):
         ignore_index: int = 255,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             logits: (N, classes, H, W); (N, 1, H, W) of a binary head.

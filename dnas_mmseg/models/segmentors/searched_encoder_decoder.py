@@ -48,7 +48,7 @@ class SearchedEncoderDecoder(EncoderDecoder):
         super()._init_auxiliary_head(auxiliary_head)
 
     def _with_inputs(self, head: dict) -> dict:
-        """The head's config with its inputs filled in where they are left out."""
+        """Return the head's config with its inputs filled in where they are left out."""
         head = copy.deepcopy(head)
         head_class = MODELS.get(head['type']) if isinstance(head['type'], str) else head['type']
         if head_class is None:

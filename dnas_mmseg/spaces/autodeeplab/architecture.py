@@ -92,7 +92,7 @@ class AutoDeepLabArchitecture(Architecture):
         ]
 
     def pruned(self) -> AutoDeepLabArchitecture:
-        """The same: every block is part of the output."""
+        """Return the same: every block is part of the output."""
         return self
 
     def at_level(self, level: str) -> AutoDeepLabArchitecture:

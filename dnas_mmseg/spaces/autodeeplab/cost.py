@@ -29,7 +29,7 @@ from .graph import START, Step, next_step, step_trellis, stride_to
 
 
 def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
-    """Cost of a network."""
+    """Return the cost of a network."""
     total, step = table['stem'], START
     for scale in architecture.path:
         node = Node(step.node.layer + 1, scale)
@@ -47,7 +47,7 @@ def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> flo
 def expected_cost(
     layers: int, blocks: int, edge_weights: Tensor, cell_weights: Tensor, table: CostTable
 ) -> Tensor:
-    """Mean cost of the networks that the weights stand for, differentiable.
+    """Return the mean cost of the networks that the weights stand for, differentiable.
 
     A path is as probable as the product of its edges' weights. Apart from it, each block draws two
     of its inputs, one after another, by the weight of their best operation (what decoding goes
@@ -75,7 +75,7 @@ def expected_cost(
 
 
 def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
-    """Return mean numbers of branches by operation, (2, operations): of cells, of blocks."""
+    """Return the mean numbers of branches by operation, (2, operations): of cells, of blocks."""
     useful = cell_weights[:, : len(OPERATIONS)]
     totals, row = [], 0
     for block in range(blocks):

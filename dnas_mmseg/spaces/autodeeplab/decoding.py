@@ -40,7 +40,7 @@ def decode(
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> AutoDeepLabArchitecture:
-    """The network of the largest score, its cost at a price taken off.
+    """Return the network of the largest score, its cost at a price taken off.
 
     The path is the best one (Viterbi); a block takes the two inputs whose best operation scores
     most, with that operation. What a cell costs depends on the path and the other way round: with a
@@ -69,7 +69,7 @@ def decode(
 def score(
     network: AutoDeepLabArchitecture, edge_scores: Sequence[float], cell_scores: np.ndarray
 ) -> float:
-    """The sum of what its edges and branches score."""
+    """Return the sum of what its edges and branches score."""
     edge_score = dict(zip(trellis(network.layers).edges, edge_scores, strict=True))
     rows = {pair: i for i, pair in enumerate(pairs(len(network.cell)))}
     return sum(edge_score[edge] for edge in network.graph) + sum(
@@ -97,7 +97,7 @@ def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitec
 def random_architecture(
     layers: int, blocks: int, rng: np.random.Generator, name: str
 ) -> AutoDeepLabArchitecture:
-    """A network drawn from the space: at every node an edge, at every block two branches."""
+    """Draw a network from the space: at every node an edge, at every block two branches."""
     graph = trellis(layers)
     path, node = [], STEM
     for _ in range(layers):
@@ -121,7 +121,7 @@ def _best_walk(
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> tuple[int, ...]:
-    """The path of the largest score; ties stay at the finer scale."""
+    """Return the path of the largest score; ties stay at the finer scale."""
     if table is None:
         return tuple(node.scale for node in trellis(layers).best_path(edge_scores)[1:])
     branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]

@@ -33,7 +33,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def reduced(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """The size behind a convolution of this stride."""
+    """Return the size behind a convolution of this stride."""
     return tuple(-(-side // stride) for side in size)
 
 
@@ -133,7 +133,7 @@ POOLS_AND_SKIP = {
 
 
 def build_operation(name: str, channels: int, stride: int, norm_cfg: dict) -> nn.Module:
-    """An operation of a branch, (N, channels, H, W) to the same channels at the stride."""
+    """Return an operation of a branch, (N, channels, H, W) to the same channels at the stride."""
     if name in POOLS_AND_SKIP:
         return POOLS_AND_SKIP[name](stride)
     return CONVOLUTIONS[name](channels, stride=stride, norm_cfg=norm_cfg)

@@ -281,5 +281,5 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
 
 
 def _key(node: Node) -> str:
-    """A node's name among the modules."""
+    """Return a node's name among the modules."""
     return f'l{node.layer}_s{node.scale}'

@@ -93,7 +93,7 @@ class DenseNASArchitecture(Architecture):
         ]
 
     def pruned(self) -> DenseNASArchitecture:
-        """Without skipped layers."""
+        """Return it without skipped layers."""
         return replace(
             self,
             blocks=tuple(

@@ -45,7 +45,7 @@ def network_cost(
     scales: tuple[int, ...],
     table: CostTable,
 ) -> float:
-    """Cost of a network."""
+    """Return the cost of a network."""
     path = space.walk_of(architecture)
     total, left = table['stem'], []
     specs = architecture.blocks[len(STEM_LAYERS[space.family]) :]
@@ -68,7 +68,7 @@ def expected_cost(
     scales: tuple[int, ...],
     table: CostTable,
 ) -> Tensor:
-    """Mean cost of the networks that the weights stand for, differentiable (section 3.4).
+    """Return the mean cost of the networks that the weights stand for (section 3.4).
 
     A path is as probable as the product of its edges' weights, each layer has one operation, drawn
     by its weights.

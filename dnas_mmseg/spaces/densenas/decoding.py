@@ -29,7 +29,7 @@ def decode(
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> DenseNASArchitecture:
-    """The network of the largest score, its cost at a price taken off.
+    """Return the network of the largest score, its cost at a price taken off.
 
     Every layer takes its best operation; the path is the best one by the scores of its edges
     (Viterbi), less what it costs with these.
@@ -86,7 +86,7 @@ def build(
     name: str,
     final: int = 0,
 ) -> DenseNASArchitecture:
-    """The network of a path, with a head and a stack for each of its blocks but the first."""
+    """Build the network of a path, with a head and a stack for each block but the first."""
     first = space.blocks[path[0]].width
     blocks = [BlockSpec(first, operation, (), 1) for operation in STEM_LAYERS[space.family]]
     for before, block, head, stack in zip(path, path[1:], heads, stacks, strict=False):
@@ -104,7 +104,7 @@ def score(
     head_scores: np.ndarray,
     layer_scores: np.ndarray,
 ) -> float:
-    """The sum of what its edges and operations score."""
+    """Return the sum of what its edges and operations score."""
     path = space.walk_of(network)
     head_names, layer_names = FAMILIES[space.family]
     edges = itertools.pairwise((*path, space.end))
@@ -133,7 +133,7 @@ def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[Den
 def random_architecture(
     space: DenseSpace, rng: np.random.Generator, name: str, final: int = 0
 ) -> DenseNASArchitecture:
-    """A network drawn from the space: at every block an edge, in every layer an operation."""
+    """Draw a network from the space: at every block an edge, in every layer an operation."""
     path = [0]
     while path[-1] != space.end:
         following = space.trellis.outgoing[path[-1]]

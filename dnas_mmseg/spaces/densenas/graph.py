@@ -69,7 +69,7 @@ class DenseSpace:
         return self.blocks[block].width, self.blocks[block].scale
 
     def walk_of(self, architecture: DenseNASArchitecture) -> list[int]:
-        """The blocks of a network, from the first on.
+        """Return the blocks of a network, from the first on.
 
         Raises:
             ArchitectureError: It is not of this space.

@@ -96,7 +96,7 @@ def build_layer(
     dilation: int,
     norm_cfg: dict,
 ) -> nn.Module:
-    """A layer of a block by its name."""
+    """Return a layer of a block by its name."""
     if operation == SKIP:
         return nn.Identity()
     if operation == BASIC:
@@ -105,7 +105,7 @@ def build_layer(
 
 
 def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
-    """A 3x3 convolution to stride 2."""
+    """Return a 3x3 convolution to stride 2."""
     return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg, stride=2), _relu())
 
 

@@ -109,7 +109,7 @@ class DNASArchitecture(Architecture):
         )
 
     def pruned(self) -> DNASArchitecture:
-        """Only nodes and edges that lie on a way from the stem to the last layer."""
+        """Return only nodes and edges that lie on a way from the stem to the last layer."""
         fed, live = self.fed, self.fed & self.used
         nodes = tuple(
             spec._replace(inputs=tuple(s for s in spec.inputs if s in fed))

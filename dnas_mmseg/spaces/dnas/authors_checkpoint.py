@@ -55,7 +55,7 @@ class Conversion:
 def from_authors(
     state_dict: Mapping[str, Tensor], architecture: DNASArchitecture, prune: bool = True
 ) -> Conversion:
-    """The authors' state dict of a retrained network as this package's.
+    """Return the authors' state dict of a retrained network as this package's.
 
     Args:
         state_dict: As :func:`load_weights` returns it.
@@ -84,7 +84,7 @@ def from_authors(
 def supernet_from_authors(
     state_dict: Mapping[str, Tensor], supernet: Supernet
 ) -> dict[str, Tensor]:
-    """The authors' state dict of a search stage as this package's.
+    """Return the authors' state dict of a search stage as this package's.
 
     Args:
         state_dict: As :func:`load_weights` returns it.
@@ -139,7 +139,7 @@ def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
 
 
 def _supernet_key_names(supernet: Supernet) -> dict[str, str]:
-    """The same for a supernet; its architecture parameters are left out."""
+    """Return the same for a supernet; its architecture parameters are left out."""
     modules = list(_OUTSIDE_CELLS)
     for theirs, source, spec in _cells(supernet.architecture):
         ours = _cell_prefix(source, spec.node)
@@ -155,7 +155,7 @@ def _supernet_key_names(supernet: Supernet) -> dict[str, str]:
 
 
 def _cells(architecture: DNASArchitecture) -> Iterator[tuple[str, Node, NodeSpec]]:
-    """The authors' name of every cell, with its source and its target's spec."""
+    """Yield the authors' name of every cell, with its source and its target's spec."""
     for spec in architecture.nodes:
         for source in spec.inputs:
             # numpy's way of printing the source is part of the authors' keys.
@@ -163,7 +163,7 @@ def _cells(architecture: DNASArchitecture) -> Iterator[tuple[str, Node, NodeSpec
 
 
 def _operation(theirs: str, cell: str, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The modules of an operation: the authors' name, ours, and their tensors."""
+    """Return the modules of an operation: the authors' name, ours, and their tensors."""
     inside, last = _inside(name)
     return [
         (f'{theirs}.{inside}{i}', f'{cell}{name}.{i}', _CONV if i < last else _NORM)
@@ -221,7 +221,7 @@ def _compare(state_dict: Mapping[str, Tensor], names: dict, architecture: DNASAr
 
 
 def _edges(keys: Iterable[str]) -> set[tuple[Node, Node]]:
-    """The edges whose cells the authors' keys name."""
+    """Return the edges whose cells the authors' keys name."""
     matches = (_EDGE.match(key) for key in keys)
     numbers = (map(int, match.groups()) for match in matches if match)
     return {(Node(c, d), Node(a, b)) for a, b, c, d in numbers}

@@ -42,7 +42,7 @@ def head_part(scales: Iterable[int]) -> str:
 
 @lru_cache(maxsize=4096)
 def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> np.ndarray:
-    """Cost of each operation in a node, over all of its inputs, (operations,).
+    """Return the cost of each operation in a node, over all of its inputs, (operations,).
 
     Each of the operations that a node draws takes its part of the resizings.
     """
@@ -58,7 +58,7 @@ def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> n
 def network_cost(
     architecture: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> float:
-    """Cost of a network; of an undecided one, of its completions.
+    """Return the cost of a network; of an undecided one, of its completions.
 
     Args:
         architecture: Of any level; it counts as pruned.
@@ -92,7 +92,7 @@ def network_cost(
 
 
 def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: CostTable):
-    """Mean cost of the head.
+    """Return the mean cost of the head.
 
     Args:
         present: Scales of the last layer, each with the probability that its node is there,
@@ -165,7 +165,7 @@ def path_edge_costs(
 
 
 def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
-    """The cheapest network of the space, and about the dearest."""
+    """Return the cheapest network of the space, and about the dearest."""
     lattice = path_lattice(layers)
     result = []
     for undecided, sign in (('least', -1), ('most', 1)):

@@ -132,7 +132,7 @@ class DNASPathCosts(_DNASCosts):
         return min(max(target, min(ends)), max(ends))
 
     def expected(self) -> Tensor:
-        """Over paths as probable as the product of their weights, whose best one is decoded."""
+        """Return the mean over paths, each as probable as the product of its weights."""
         lattice = self._supernet.architecture
         weights = self._supernet.path_weights(self._supernet.betas.double())
         return path_trellis(lattice).mean_over_paths(weights, path_edge_costs(lattice, self.table))
@@ -166,7 +166,7 @@ class DNASConnectionCosts(_DNASCosts):
         return decode_connections(self._supernet.architecture, (scores > 0).tolist())
 
     def expected(self) -> Tensor:
-        """Over independent gates, ``sigmoid(beta)``; the edges that are kept before liveness."""
+        """Return the mean over independent gates, ``sigmoid(beta)``, dead edges included."""
         supernet, lattice = self._supernet, self._supernet.architecture
         core = torch.tensor(supernet.is_core, device=supernet.betas.device)
         kept = torch.where(core, 1.0, supernet.betas.double().sigmoid())
@@ -207,7 +207,7 @@ class DNASCellCosts(_DNASCosts):
         return decode_cells(self._undecided, scores)
 
     def expected(self) -> Tensor:
-        """Over three operations a node, drawn one after another by ``softmax(alphas)``."""
+        """Return the mean over three operations a node, drawn one by one by ``softmax(alphas)``."""
         weights = self._supernet.alphas[self._rows].double().softmax(1)
         drawn = drawn_probabilities(weights, OPERATIONS_PER_NODE)
         cells = (drawn * torch.from_numpy(self._costs).to(drawn)).sum()

@@ -68,7 +68,7 @@ def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
 
 
 def core_edges(path: Sequence[int]) -> frozenset[Edge]:
-    """The edges of a core path, from the stem on."""
+    """Return the edges of a core path, from the stem on."""
     nodes = [STEM, *(Node(layer, scale) for layer, scale in enumerate(path))]
     return frozenset(itertools.pairwise(nodes))
 
@@ -119,7 +119,7 @@ def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASA
 
 
 def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArchitecture:
-    """Every node's three operations of the largest score.
+    """Return every node's three operations of the largest score.
 
     Args:
         architecture: Level ``'connection'``.
@@ -152,7 +152,7 @@ def top_operations(scores: np.ndarray) -> np.ndarray:
 
 
 def random_architecture(layers: int, rng: np.random.Generator, name: str) -> DNASArchitecture:
-    """A network drawn from the space: what a search must beat.
+    """Draw a network from the space: what a search must beat.
 
     The core path is uniform over all paths, each other edge is kept with probability 1/2, each
     node's operations are a uniform draw of three.
@@ -180,5 +180,5 @@ def random_architecture(layers: int, rng: np.random.Generator, name: str) -> DNA
 
 
 def _neighbours(node: Node, before: set[Node]) -> tuple[Node, ...]:
-    """The nodes of the layer before at most one scale away, finest first."""
+    """Return the nodes of the layer before at most one scale away, finest first."""
     return tuple(sorted(source for source in before if abs(source.scale - node.scale) <= 1))

@@ -159,7 +159,7 @@ class Lattice(BaseModule):
         return tuple(tensors[node, None] for node in self.outputs)
 
     def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """A node's map as the cells of another scale's nodes read it."""
+        """Return a node's map as the cells of another scale's nodes read it."""
         if x.shape[2:] == size:
             return x
         return F.interpolate(x, size, mode='bilinear', align_corners=True)
@@ -168,7 +168,7 @@ class Lattice(BaseModule):
         return cell(self.resized_input(x, size), *arguments)
 
     def _schedule(self) -> tuple[_Step, ...]:
-        """Nodes that receive data, in order, with the last use of every tensor."""
+        """Return the nodes that receive data, in order, with the last use of every tensor."""
         fed = self.architecture.fed
         live = [
             (node, tuple(source for source in inputs if source in fed))
@@ -221,5 +221,5 @@ def _some(edges: set[tuple[str, str]]) -> str:
 
 
 def node_key(node: Node) -> str:
-    """A node's name among the modules, and so in a state dict."""
+    """Return a node's name among the modules, and so in a state dict."""
     return 'stem' if node == STEM else f'l{node.layer}_s{node.scale}'

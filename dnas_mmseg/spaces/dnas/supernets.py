@@ -72,7 +72,7 @@ class _LightSupernet(_DNASSupernet):
         """Return what a node multiplies its inputs' cells by; None leaves a cell as it is."""
 
     def by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
-        """Return values of the edges, (edges,), cut into those of each node."""
+        """Return the values of the edges, (edges,), cut into those of each node."""
         specs = self.architecture.nodes
         return list(zip(specs, per_edge.split([len(s.inputs) for s in specs]), strict=True))
 
