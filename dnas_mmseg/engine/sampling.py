@@ -22,7 +22,7 @@ from dnas_mmseg.errors import UserError
 
 
 def derive_seed(*key: int) -> int:
-    """Return a seed of 32 bits from integers, as (seed, epoch, rank); near keys give unlike ones."""
+    """Return a seed of 32 bits from integers, as (seed, epoch, rank); near keys differ."""
     return int(np.random.SeedSequence([abs(k) for k in key]).generate_state(1)[0])
 
 

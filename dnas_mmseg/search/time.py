@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
 def _probe(
     model: nn.Module, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
-    """Return the time of a weight step, and of one with an architecture step behind it, in seconds."""
+    """Return the seconds of a weight step, and of one with an architecture step behind it."""
     model = model.to(get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())
