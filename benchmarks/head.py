@@ -1,0 +1,77 @@
+"""What two optimisations of the head bring to a training step: dropout, and coarse maps.
+
+    python -m benchmarks.head --threads 2
+
+Forward, loss and backward of DNAS in turns: as it is; with torch's dropout instead of
+``dnas_mmseg.models.layers.dropout``; and with every input of the head upsampled before its first
+convolution instead of ``dnas_mmseg.models.layers.upsampled_conv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from functools import partial
+
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from .side_by_side import machine, measure, parser, table
+from .training import build, own_step
+
+
+def with_torch_dropout(model: nn.Module) -> nn.Module:
+    """Return a copy of a DNAS segmentor whose head has torch's dropout."""
+    model = copy.deepcopy(model)
+    head = model.decode_head
+    head.convs[1], head.dropout = nn.Dropout(head.convs[1].p), nn.Dropout(head.dropout.p)
+    return model
+
+
+def without_commuting(model: nn.Module) -> nn.Module:
+    """Return a copy of a DNAS segmentor whose head upsamples before it convolves."""
+    model = copy.deepcopy(model)
+    model.decode_head.commute = False
+    return model
+
+
+def rows(layers: int, args: argparse.Namespace) -> list[list[str]]:
+    """Measure the three forms of a network."""
+    torch.manual_seed(0)
+    model = build('retraining', layers, args.base_channels)
+    image = torch.randn(args.batch, 4, args.size, args.size)
+    label = torch.randint(0, 5, (args.batch, args.size, args.size))
+    forms = {
+        'as it is': model,
+        "torch's dropout": with_torch_dropout(model),
+        'upsampled, then convolved': without_commuting(model),
+    }
+    calls = {name: partial(own_step, form, image, label, False) for name, form in forms.items()}
+    results = measure(calls, args.repeat)
+    first = results['as it is']
+    return [
+        [f'L={layers}', name, f'{seconds:.3f}', f'{seconds / first.seconds:.2f}', f'{memory:.0f}']
+        for name, (seconds, memory) in results.items()
+    ]
+
+
+def main() -> None:
+    options = parser(__doc__, repeat=9)
+    options.add_argument('--base-channels', type=int, default=40)
+    options.add_argument('--size', type=int, default=256)
+    options.add_argument('--batch', type=int, default=2)
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    init_default_scope('mmseg')
+    found = [row for layers in (12, 14) for row in rows(layers, args)]
+    print(
+        f'base {args.base_channels}, {args.batch} x 4 x {args.size} x {args.size}, float32; '
+        f'{machine()}'
+    )
+    head = ['Network', 'Head', 's a training step', 'of as it is', 'peak MiB']
+    print(f'\n{table(head, found)}')
+
+
+if __name__ == '__main__':
+    main()
