@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dnas_mmseg.apis import CheckpointError
-from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights, load_weights_and_meta
 from dnas_mmseg.spaces.dnas.network import DNAS
 
 
@@ -43,3 +43,17 @@ def test_loading_exactly():
         CheckpointError, match=r'1 tensors are missing \(stem\.0\.0\.weight\), 1 ten'
     ):
         load_exactly(model, weights, 'odd')
+
+
+def test_weights_come_with_what_they_were_trained_on(tmp_path):
+    """Also those that were saved inside the wrapper of several processes."""
+    weights, data = {'a': torch.ones(3), 'b.module.c': torch.zeros(2)}, {'classes': ['x', 'y']}
+    for prefix, content in (('', {}), ('module.', {'meta': {'dataset_meta': data}})):
+        state = {prefix + key: value for key, value in weights.items()}
+        torch.save({'state_dict': state, **content}, tmp_path / 'c.pth')
+        loaded, meta = load_weights_and_meta(tmp_path / 'c.pth')
+        assert list(loaded) == ['a', 'b.module.c']
+        assert all(torch.equal(loaded[key], value) for key, value in weights.items())
+        assert meta == (data if content else {})
+    torch.save(weights, tmp_path / 'bare.pth')
+    assert load_weights_and_meta(tmp_path / 'bare.pth')[0].keys() == weights.keys()

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.apis import SearchPlan, search
-from dnas_mmseg.engine.configs import inheriting_text, load_config
+from dnas_mmseg.engine.configs import inheriting_text, leaf_datasets, load_config
 from dnas_mmseg.errors import UserError
 
 from ..conftest import ROOT
@@ -42,6 +42,30 @@ def test_options_that_the_runner_reads_are_not(capsys):
     )  # fmt: skip
     load_config(CONFIG, options=dict.fromkeys(known, 1))
     assert capsys.readouterr().err == ''
+
+
+def test_the_data_root_is_that_of_every_data_set_behind_wrappers(data_root, tmp_path):
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{CONFIG}'\n"
+        "part = dict(type='GID5Dataset', data_root='elsewhere')\n"
+        "repeated = dict(type='RepeatDataset', times=2, dataset=part)\n"
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', "
+        'datasets=[part, repeated]))\n'
+    )
+    config = load_config(tmp_path / 'config.py', data_root=data_root)
+    for split, count in (('train', 2), ('val', 1), ('test', 1)):
+        leaves = list(leaf_datasets(config[f'{split}_dataloader']))
+        assert [leaf['data_root'] for leaf in leaves] == [str(data_root)] * count
+    assert list(leaf_datasets(None)) == []
+    with pytest.raises(UserError, match=r'--data-root .*nowhere: no such folder'):
+        load_config(CONFIG, data_root=tmp_path / 'nowhere')
+
+
+def test_results_go_where_the_user_says_else_to_a_folder_of_the_configs_name(tmp_path):
+    assert load_config(CONFIG).work_dir == 'work_dirs/dnas_l12_gid5'
+    assert load_config(CONFIG, work_dir=tmp_path).work_dir == str(tmp_path)
+    (tmp_path / 'own.py').write_text(f"_base_ = '{CONFIG}'\nwork_dir = 'mine'\n")
+    assert load_config(tmp_path / 'own.py').work_dir == 'mine'
 
 
 def test_an_option_that_does_not_fit_the_config_is_an_error():
