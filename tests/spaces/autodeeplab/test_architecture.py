@@ -1,0 +1,55 @@
+import pytest
+
+from dnas_mmseg.spaces.architecture import ArchitectureError
+from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.scales import STEM
+
+DOCUMENT = dict(
+    format=1, space='autodeeplab', level='cell', name='x', path=[1, 2, 3, 2],
+    cell=[[[0, 'skip'], [1, 'avg3']], [[2, 'max3'], [1, 'atrous3']]],
+)  # fmt: skip
+
+
+def test_what_it_tells_of_itself():
+    found = load_architecture(DOCUMENT)
+    assert (found.layers, found.low_level) == (4, 2)
+    assert load_architecture({**DOCUMENT, 'path': [0, 1]}).low_level == 1
+    assert found.graph == (
+        (STEM, (0, 1)), ((0, 1), (1, 2)), ((1, 2), (2, 3)), ((2, 3), (3, 2)),
+    )  # fmt: skip
+    assert found.chosen == {
+        (0, 0): ('skip',), (0, 1): ('avg3',), (1, 1): ('atrous3',), (1, 2): ('max3',),
+    }  # fmt: skip
+    assert found.summary == {'path': '1-2-3-2', 'blocks': '2'}
+    assert found.figures == {'path_00': 1, 'path_01': 2, 'path_02': 3, 'path_03': 2}
+    assert found.table[1] == [
+        ('0', 'skip of two cells before', 'avg3 of the cell before'),
+        ('1', 'atrous3 of the cell before', 'max3 of block 0'),
+    ]
+
+
+def test_a_block_is_a_sum_in_whatever_order():
+    turned = [block[::-1] for block in DOCUMENT['cell']]
+    assert load_architecture({**DOCUMENT, 'cell': turned}) == load_architecture(DOCUMENT)
+    other = [DOCUMENT['cell'][0], [[2, 'max3'], [1, 'atrous5']]]
+    assert load_architecture({**DOCUMENT, 'cell': other}) != load_architecture(DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(path=[]), 'path is empty'),
+        (dict(cell=[]), 'the cell has no blocks'),
+        (dict(cell=[[[0, 'sep3']]]), 'block 0 has 1 branches, 2 are needed'),
+    ],
+)
+def test_each_broken_network_has_its_own_message(change, message):
+    with pytest.raises(ArchitectureError, match=message):
+        load_architecture({**DOCUMENT, **change})
+
+
+def test_nothing_is_decided_before_the_cell():
+    found = load_architecture(DOCUMENT)
+    assert found.at_level('cell') is found.pruned() is found
+    with pytest.raises(ArchitectureError, match="has no level 'path'"):
+        found.at_level('path')
