@@ -1,12 +1,16 @@
-"""A search of seconds."""
+"""A search of seconds, and histories of searches that were not run."""
 
 import pytest
+import torch
 
 from dnas_mmseg.apis import SearchPlan
+from dnas_mmseg.search.history import Epoch, SearchHistory
+from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 
 from ..conftest import ROOT, make_data_root
 
 LEVELS = ('path', 'connection', 'cell')
+L4 = DNASArchitecture(name='l4', level='path', layers=4, path=(0, 1, 1, 2))
 
 
 @pytest.fixture
@@ -32,3 +36,21 @@ default_hooks = dict(logger=dict(interval=1))
 @pytest.fixture
 def plan(tiny):
     return SearchPlan(config=str(tiny[1]), layers=4, epochs=1, arch_start=0, crop=32, batch=2)
+
+
+def searched(supernet, epochs=3):
+    """A history whose architecture parameters went at random."""
+    history = SearchHistory(type(supernet).__name__, supernet.decisions)
+    for i in range(epochs):
+        for parameter in supernet.architecture_parameters().values():
+            parameter.data += torch.randn_like(parameter)
+        history.epochs.append(
+            Epoch(
+                i + 1,
+                i > 0,
+                tuple(tuple(p.tolist()) for p in supernet.probabilities()),
+                supernet.decode(),
+                0.5 if i else None,
+            )
+        )
+    return history

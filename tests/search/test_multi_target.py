@@ -1,9 +1,84 @@
 """Networks of several costs from one search."""
 
+import numpy as np
+import pytest
+
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.comparison.measuring import complexity
+from dnas_mmseg.cost.table import CostError, CostTable
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.search.multi_target import decode_each, decode_for_all, stand_for_all
+from dnas_mmseg.spaces.cost_model import CostModel
+from dnas_mmseg.spaces.dnas.decoding import connection_lattice, decode_connections
 from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.space import SeveralTargets
+
+
+class Paths(CostModel):
+    """Paths by what they cost; of each, what networks can be made of it costs."""
+
+    def __init__(self, ranges):
+        super().__init__(CostTable('macs', {}, {}))
+        self.ranges, self.asked, self.part = ranges, [], None
+
+    def cost(self, architecture):
+        raise NotImplementedError
+
+    def expected(self):
+        raise NotImplementedError
+
+    def decode(self, price=0.0):
+        raise NotImplementedError
+
+    def decode_to(self, target):
+        self.asked.append(target)
+        return (target, self.part)
+
+    def range(self, architecture=None):
+        return self.ranges[architecture[0]]
+
+    def within(self, architecture):
+        part = Paths(self.ranges)
+        part.part = architecture
+        return part
+
+
+TARGETS = (1e9, 2e9, 4e9)
+
+
+@pytest.mark.parametrize(
+    ('good', 'asked'),
+    [(3e9, [3e9]), (4e9, [3e9, 4e9]), (1e9, [3e9, 4e9, 2e9, 1e9])],
+    ids=['the middle', 'the dearest', 'the cheapest'],
+)
+def test_the_middle_is_tried_first_and_then_the_targets_from_the_dearest(good, asked):
+    narrow, wide = (2e9, 4e9), (1e9, 4e9)
+    costs = Paths({cost: wide if cost == good else narrow for cost in (3e9, *TARGETS)})
+    assert decode_for_all(costs, TARGETS, middle=3e9) == (good, None)
+    assert costs.asked == asked
+
+
+def test_targets_that_no_path_joins_are_named():
+    costs = Paths(dict.fromkeys((3e9, *TARGETS), (2e9, 3e9)))
+    with pytest.raises(CostError, match=r'all of the targets 1 G .*, 2 G .*, 4 G .* in two runs'):
+        decode_for_all(costs, TARGETS, middle=3e9)
+    assert costs.asked == [3e9, 4e9, 2e9, 1e9]
+
+
+def test_each_network_keeps_to_its_own_part():
+    found = decode_each(Paths({}), TARGETS, ['a', None, 'b'])
+    assert found == [(1e9, 'a'), (2e9, None), (4e9, 'b')]
+
+
+def test_what_a_stage_hands_on_of_several():
+    lattice = connection_lattice(load_architecture('dnas_l12_gid5@path'))
+    rng = np.random.default_rng(0)
+    found = [decode_connections(lattice, rng.random(len(lattice.edges)) < 0.2) for _ in range(3)]
+    joined = stand_for_all(SeveralTargets.JOINED, found)
+    assert set(joined.edges) == {edge for one in found for edge in one.edges}
+    assert len(joined.edges) > max(len(one.edges) for one in found)
+    for several in (SeveralTargets.WITHIN, SeveralTargets.SEPARATE):
+        assert stand_for_all(several, found) is found[-1]
 
 
 def test_networks_of_a_cost(tiny, tmp_path):

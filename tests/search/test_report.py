@@ -1,12 +1,9 @@
 import re
 
-import numpy as np
 import pytest
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.history import Epoch, SearchHistory
 from dnas_mmseg.search.report import save_search_report
-from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 from dnas_mmseg.spaces.dnas.supernets import (
     DNASCellSupernet,
     DNASConnectionSupernet,
@@ -14,24 +11,7 @@ from dnas_mmseg.spaces.dnas.supernets import (
 )
 from dnas_mmseg.spaces.registry import load_architecture
 
-L4 = DNASArchitecture(name='l4', level='path', layers=4, path=(0, 1, 1, 2))
-
-
-def searched(supernet, epochs=3):
-    history = SearchHistory(type(supernet).__name__, supernet.decisions)
-    for i in range(epochs):
-        for parameter in supernet.architecture_parameters().values():
-            parameter.data += 0.3 * np.random.randn()
-        history.epochs.append(
-            Epoch(
-                i + 1,
-                i > 0,
-                tuple(tuple(p.tolist()) for p in supernet.probabilities()),
-                supernet.decode(),
-                0.5 if i else None,
-            )
-        )
-    return history
+from .conftest import L4, searched
 
 
 @pytest.fixture

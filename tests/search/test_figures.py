@@ -1,0 +1,93 @@
+"""What the pictures of a search show."""
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+
+from dnas_mmseg.search.figures import (
+    course_figure,
+    graph_figure,
+    operations_figure,
+    probabilities_figure,
+    shares_figure,
+)
+from dnas_mmseg.spaces.dnas.supernets import (
+    DNASCellSupernet,
+    DNASConnectionSupernet,
+    DNASPathSupernet,
+)
+
+from .conftest import L4, searched
+
+
+@pytest.fixture
+def path():
+    return searched(DNASPathSupernet(layers=4, base_channels=2))
+
+
+@pytest.fixture
+def cell():
+    return searched(DNASCellSupernet('dnas_l12_gid5@connection', base_channels=2))
+
+
+def lines(figure):
+    """Widths of the open and of the decoded edges."""
+    collections = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
+    return [list(collection.get_linewidths()) for collection in collections]
+
+
+@pytest.mark.parametrize('stage', ['path', 'connection'])
+def test_edges_are_as_wide_as_they_are_probable(path, stage):
+    history = path
+    if stage == 'connection':
+        history = searched(DNASConnectionSupernet(L4, base_channels=2))
+    epoch = history.epochs[-1]
+    probable = sorted(p for ps in epoch.probabilities for p in ps)
+    open_, decoded = lines(graph_figure(history))
+    assert len(decoded) == len(epoch.architecture.graph)
+    widths = [(width - 0.3) / 3 for width in open_] + [(width - 0.6) / 3 for width in decoded]
+    known = [width for width in widths if width < 1 - 1e-9]  # a core edge is certain
+    np.testing.assert_allclose(sorted(known), [p for p in probable if p < 1 - 1e-9], atol=1e-6)
+
+
+def test_a_stage_has_the_pictures_of_what_it_decides(path, cell):
+    assert graph_figure(cell) is None
+    assert operations_figure(path) is shares_figure(path) is None
+
+
+def test_operations_are_shown_by_node_and_the_decoded_ones_marked(cell):
+    epoch = cell.epochs[-1]
+    axes = operations_figure(cell).axes[0]
+    (image,) = axes.images
+    shown = np.asarray(image.get_array())
+    np.testing.assert_allclose(shown.T, epoch.probabilities)
+    marked = {(int(line.get_xdata()[0]), int(line.get_ydata()[0])) for line in axes.lines}
+    best = {(x, y) for x, ps in enumerate(epoch.probabilities) for y in np.argsort(ps)[-3:]}
+    assert marked == best
+
+
+def test_the_course_has_a_point_an_epoch(cell):
+    entropy, loss, changes = course_figure(cell).axes
+    (line,) = [line for line in entropy.lines if line.get_label() == 'operation']
+    expected = [cell.entropies(i)['operation'] for i in range(3)]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), [np.nan, 0.5, 0.5])
+    made = []
+    for before, after in zip(cell.epochs, cell.epochs[1:], strict=False):
+        a, b = before.architecture.chosen, after.architecture.chosen
+        made.append(sum(len(set(a[place]) ^ set(b[place])) for place in a))
+    assert [bar.get_height() for bar in changes.patches] == made
+    assert min(made) > 0
+
+
+def test_shares_add_up_to_one_every_epoch(cell):
+    curves = [line.get_ydata() for line in shares_figure(cell).axes[0].lines]
+    assert len(curves) == 10
+    np.testing.assert_allclose(np.sum(curves, 0), [1, 1, 1])
+
+
+def test_every_option_is_a_line_of_pixels(path):
+    axes = probabilities_figure(path).axes[0]
+    shown = np.asarray(axes.images[0].get_array())
+    expected = [[p for ps in epoch.probabilities for p in ps] for epoch in path.epochs]
+    np.testing.assert_allclose(shown.T, expected)
