@@ -1,0 +1,24 @@
+"""The page of a search, as a user asks for it."""
+
+from dnas_mmseg.spaces.dnas.supernets import DNASPathSupernet
+
+from ..conftest import ROOT, run
+from ..search.conftest import searched
+
+TOOL = ROOT / 'tools/analysis_tools/plot_search.py'
+
+
+def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
+    work_dir = tmp_path / 'search'
+    searched(DNASPathSupernet(layers=4, base_channels=2)).save(work_dir / 'path')
+    for options, folder in (
+        ((), work_dir / 'report'),
+        (('--out-dir', tmp_path / 'o'), tmp_path / 'o'),
+    ):
+        code, output = run(TOOL, work_dir, *options)
+        assert code == 0, output
+        assert output.splitlines()[-1] == f'{folder}/search.html'
+        assert '<h2>path: DNASPathSupernet</h2>' in (folder / 'search.html').read_text()
+    code, output = run(TOOL, tmp_path / 'o')
+    assert code == 1
+    assert output.strip().endswith('a search writes it after its first epoch')
