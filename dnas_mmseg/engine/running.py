@@ -199,6 +199,7 @@ def weight_classes(config: Config) -> list[float]:
     with config_errors():
         dataset = DATASETS.build(config.train_dataloader.dataset)
     parts = multi_band_parts(dataset)
+    shares: Sequence[float] | np.ndarray
     if len(parts) == 1:
         shares = parts[0].description.class_shares or _class_pixels(parts[0])
     else:
@@ -214,7 +215,7 @@ def _takes_class_weight(kind: str | type) -> bool:
     return found is not None and 'class_weight' in inspect.signature(found).parameters
 
 
-def _class_pixels(dataset: MultiBandSegDataset) -> Sequence[int]:
+def _class_pixels(dataset: MultiBandSegDataset) -> np.ndarray:
     """Count the labelled pixels of each class of the files."""
     summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
     if summary.problems:
