@@ -22,6 +22,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['dnas_mmseg', 'dnas_mmseg.*']),
     package_data={
+        'dnas_mmseg': ['py.typed'],
         'dnas_mmseg.spaces': ['*/published/*.json'],
         'dnas_mmseg.preparation': ['naip_rgbn_split.csv'],
     },
@@ -59,6 +60,7 @@ setup(
             'pytest-xdist>=3.2',  # worksteal
             'ruff>=0.9',
             'import-linter>=2',  # layers of the package, in pyproject.toml
+            'mypy>=2.4.1',
             'pre-commit>=3',
             'tensorboard>=2.14',
         ],

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from dnas_mmseg.comparison.mistakes import save_mistakes
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.mapping.mistakes import save_mistakes
 
 from .command_line import config_parser, user_errors
 

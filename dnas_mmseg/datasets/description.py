@@ -39,7 +39,7 @@ class DatasetDescription:
     palette: tuple[tuple[int, ...], ...] = ()
     label_convention: str | None = None
     dtype: str | None = None
-    tile_size: tuple[int, ...] = ()
+    tile_size: tuple[int, int] | tuple[()] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_shares: tuple[float, ...] = ()

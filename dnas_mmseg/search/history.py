@@ -72,7 +72,7 @@ class SearchHistory:
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             if decision.kind == 'operation':
                 for name, q in zip(decision.options, p, strict=True):
-                    shares.setdefault(name, []).append(q)
+                    shares.setdefault(str(name), []).append(q)
         return {name: sum(values) / len(values) for name, values in shares.items()}
 
     def gates(self, index: int = -1) -> tuple[int, int]:

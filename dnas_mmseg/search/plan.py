@@ -144,7 +144,11 @@ class SearchPlan:
         path = Path(work_dir) / FILE_NAME
         try:
             document = json.loads(path.read_text(encoding='utf-8'))
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items()})
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in document.items()
+            }
+            return cls(**values)
         except FileNotFoundError:
             raise UserError(f'{work_dir} holds no search: nothing to resume') from None
         except (TypeError, json.JSONDecodeError) as error:

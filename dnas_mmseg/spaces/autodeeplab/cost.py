@@ -128,7 +128,8 @@ def fixed_cost(step: Step, node: Node, layers: int, table: CostTable) -> float:
 
 def branch_costs(step: Step, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
     """Return every operation's cost, in branches that read cells and in those of blocks."""
-    return tuple(
+    outer, inner = (
         np.array([table[branch_part(node.scale, stride, name)] for name in OPERATIONS])
         for stride in (stride_to(step, node), 1)
     )
+    return outer, inner

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .supernet import DenseNASSupernet
 
 
-class DenseNASCosts(CostModel):
+class DenseNASCosts(CostModel[DenseNASArchitecture]):
     """Costs of the supernet's networks.
 
     Args:

@@ -37,9 +37,9 @@ class Cell(nn.ModuleDict):
             x: The input.
             weights: A scalar >= 0 for each operation; without them, all count once.
         """
-        weights = weights if weights is not None else [None] * len(self)
+        factors: Sequence[Tensor | None] = [None] * len(self) if weights is None else weights
         return sum_tensors(
-            operation(x, weight) for operation, weight in zip(self.values(), weights, strict=True)
+            operation(x, factor) for operation, factor in zip(self.values(), factors, strict=True)
         )
 
 

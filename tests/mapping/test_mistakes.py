@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from dnas_mmseg.comparison.mistakes import TileMistakes, save_mistakes
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.mistakes import TileMistakes, save_mistakes
 
 from ..conftest import ROOT, run
 

@@ -20,10 +20,11 @@ from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
 from dnas_mmseg.files import write_text
-from dnas_mmseg.mapping.scenes import load_segmentor
 from dnas_mmseg.raster import read_raster
 from dnas_mmseg.visualization import Row, save_comparison
 from dnas_mmseg.visualization.confusion import save_confusion
+
+from .scenes import load_segmentor
 
 
 @dataclass(frozen=True)
