@@ -143,6 +143,22 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
+def configs(tmp_path: Path) -> dict[str, Path]:
+    """Ours, a stock one, and one that cannot run."""
+    narrow = 'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
+    broken = 'model = dict(decode_head=dict(in_channels=[1] * 4))\n'
+    paths = {}
+    for name, base, text in (
+        ('ours', 'dnas/dnas_l12_gid5', narrow),
+        ('stock', 'hrnet/fcn_hr18s_gid5', ''),
+        ('broken', 'hrnet/fcn_hr18s_gid5', broken),
+    ):
+        paths[name] = tmp_path / f'{name}.py'
+        paths[name].write_text(f"_base_ = '{ROOT}/configs/{base}.py'\n{text}")
+    return paths
+
+
+@pytest.fixture
 def build_segmentor():
     """Builds a small DNAS segmentor; keyword arguments change its config."""
 

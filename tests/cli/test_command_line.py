@@ -1,57 +1,19 @@
 """What the tools share."""
 
+import runpy
+import sys
+
 import pytest
 
-from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.errors import UserError
 
 from ..conftest import ROOT
-
-CONFIG = ROOT / 'configs/dnas/dnas_l12_gid5.py'
-
-
-def test_a_missing_config_is_an_error_that_callers_can_catch(tmp_path):
-    with pytest.raises(UserError, match=r'none\.py: no such config'):
-        load_config(tmp_path / 'none.py')
-    with pytest.raises(UserError, match=r'none\.py: no such config'):
-        search(SearchPlan(config=str(tmp_path / 'none.py')), tmp_path / 'run', dry_run=True)
 
 
 def test_tools_end_with_the_message(tmp_path):
     with pytest.raises(SystemExit, match=r'^error: .*none\.py: no such config$'), user_errors():
         load_config(tmp_path / 'none.py')
-
-
-def test_an_option_that_nothing_reads_is_named(capsys):
-    config = load_config(CONFIG, options={'trian_cfg.max_epochs': 1, 'frobnicate': 2})
-    assert config.trian_cfg.max_epochs == 1
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("warning: --cfg-options trian_cfg.max_epochs: the config has no 'trian")
-    assert '(did you mean train_cfg?)' in first
-    assert 'did you mean' not in second
-
-
-def test_variables_of_a_config_are_warned_of(capsys):
-    load_config(CONFIG, options={'data_root': 'elsewhere'})
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "'data_root' is a variable of the config file, so this has no effect" in line
-
-
-def test_options_that_the_runner_reads_are_not(capsys):
-    known = (
-        'randomness.seed', 'load_from', 'auto_scale_lr.enable', 'find_unused_parameters',
-        'work_dir', 'resume', 'supernet.blocks', 'model_wrapper_cfg.type', 'compile', 'sync_bn',
-        'experiment_name', 'model.backbone.with_cp', 'custom_hooks', 'env_cfg.cudnn_benchmark',
-    )  # fmt: skip
-    load_config(CONFIG, options=dict.fromkeys(known, 1))
-    assert capsys.readouterr().err == ''
-
-
-def test_an_option_that_does_not_fit_the_config_is_an_error():
-    with pytest.raises(UserError, match=r'--cfg-options: .*max_epochs'):
-        load_config(CONFIG, options={'train_cfg.max_epochs.x': 1})
 
 
 def test_a_mistake_on_the_command_line_is_one_line(capsys):
@@ -67,3 +29,15 @@ def test_a_mistake_on_the_command_line_is_one_line(capsys):
 def test_every_tool_has_that_parser():
     for path in (ROOT / 'tools').rglob('*.py'):
         assert 'argparse.ArgumentParser(' not in path.read_text(), path
+
+
+TOOLS = sorted(path.relative_to(ROOT / 'tools') for path in (ROOT / 'tools').rglob('*.py'))
+
+
+@pytest.mark.parametrize('tool', [t for t in TOOLS if t.name != 'env.py'], ids=str)
+def test_help_teaches(tool, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [tool.name, '--help'])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    assert end.value.code == 0
+    assert 'python tools/' in capsys.readouterr().out, 'an example is missing'

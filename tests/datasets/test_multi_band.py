@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 
@@ -149,22 +148,6 @@ def test_bad_files_show_before_training(data_root, kind, message):
 def test_labels_of_the_other_convention_are_recognised(data_root):
     with pytest.raises(DatasetError, match="looks like label_convention='train_id'"):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
-
-
-def test_gid5_refuses_a_root_of_other_classes(data_root):
-    content = json.loads((data_root / 'dataset.json').read_text())
-    content['classes'] = ['a', 'b', 'c', 'd', 'e']
-    (data_root / 'dataset.json').write_text(json.dumps(content))
-    with pytest.raises(
-        DatasetError, match='has the classes a, b, c, d, e; GID5Dataset has built-up'
-    ):
-        GID5Dataset(data_root=str(data_root), ann_file='train.txt')
-    assert MultiBandSegDataset(data_root=str(data_root), ann_file='train.txt').metainfo[
-        'classes'
-    ] == ('a', 'b', 'c', 'd', 'e')
-    (data_root / 'dataset.json').write_text('{"bands": ["nir",')
-    with pytest.raises(DatasetError, match=r'dataset\.json is not complete JSON'):
-        MultiBandSegDataset(data_root=str(data_root), ann_file='train.txt')
 
 
 def test_classes_can_be_left_out(data_root):

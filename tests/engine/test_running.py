@@ -1,5 +1,7 @@
 """Training and testing: what is refused before they start, and what they show."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,10 @@ from dnas_mmseg.datasets import class_weights
 from dnas_mmseg.engine.configs import leaf_datasets, load_config
 from dnas_mmseg.engine.running import build_runner
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import lock_folder
 from dnas_mmseg.raster import read_raster
 
-from ..conftest import ROOT, TWO_PROCESSES, make_data_root, run
+from ..conftest import ROOT, make_data_root
 
 DNAS = 'configs/dnas/dnas_l12_gid5.py'
 PSPNET = 'configs/pspnet/pspnet_r18-d8_gid5.py'
@@ -68,18 +71,6 @@ def test_mixed_precision_needs_a_gpu(config, tmp_path, monkeypatch):
     config.optim_wrapper.type = 'AmpOptimWrapper'
     with pytest.raises(UserError, match=r'mixed precision .* needs a GPU'):
         build_runner(config)
-    assert not (tmp_path / 'run').exists()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_the_tool_refuses_mixed_precision_without_a_gpu(data_root, tmp_path):
-    code, output = run(
-        ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--amp',
-        '--work-dir', tmp_path / 'run',
-    )  # fmt: skip
-    assert code == 1
-    assert output.strip().splitlines()[-1].startswith('error: mixed precision')
-    assert 'Traceback' not in output
     assert not (tmp_path / 'run').exists()
 
 
@@ -216,20 +207,6 @@ class TestClassWeights:
             weight_classes(config)
 
 
-def test_two_processes_share_one_quiet_console(data_root, tmp_path):
-    code, output = run(
-        *TWO_PROCESSES,
-        ROOT / 'tools/train.py', ROOT / DNAS, '--launcher', 'pytorch', '--resume',
-        '--data-root', data_root, '--work-dir', tmp_path / 'run',
-        '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=2',
-        'model.decode_head.channels=8', 'train_dataloader.batch_size=1', 'trian_cfg.x=1',
-    )  # fmt: skip
-    assert code == 0, output
-    assert output.count('did you mean train_cfg?') == 1
-    assert output.count('holds no checkpoint to go on from') == 1
-    assert 'System environment' not in output
-
-
 def test_a_test_computes_by_the_deployed_form_and_validation_does_not(
     config, data_root, tmp_path, monkeypatch
 ):
@@ -264,3 +241,20 @@ def test_flips_are_averaged(config, data_root, tmp_path):
     scores = apis.test(short(data_root, tmp_path / 'flips'), checkpoint, flips=True)
     assert scores['OA'] == pytest.approx(100 * (found == known).float().mean().item(), abs=0.05)
     assert scores != apis.test(short(data_root, tmp_path / 'plain'), checkpoint)
+
+
+def test_two_runs_in_a_work_dir_exclude_each_other(config, tmp_path, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.files._WORKERS_END', 0)
+    with (
+        lock_folder(tmp_path / 'run'),
+        pytest.raises(UserError, match=f'in use by another run .process {os.getpid()}'),
+    ):
+        train(config)
+    with lock_folder(tmp_path / 'run'):
+        pass
+
+
+def test_a_set_smaller_than_a_batch_is_refused(config):
+    config.train_dataloader.batch_size = 5
+    with pytest.raises(UserError, match=r'4 tiles to train on .* do not fill a batch of 5'):
+        train(config)

@@ -1,28 +1,15 @@
-import json
-
 import numpy as np
 import pytest
 
 from dnas_mmseg.datasets import DatasetError
-from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.datasets.labels import LabelEncoding
-from dnas_mmseg.evaluation import confusion_matrix, scores
+from dnas_mmseg.evaluation import confusion_matrix
 from dnas_mmseg.mapping.map_scores import count_map
-from dnas_mmseg.raster import GeoReference, read_raster, write_raster
+from dnas_mmseg.raster import write_raster
 
-from ..conftest import ROOT, run
+from .conftest import pair
 
 TRAIN_IDS = LabelEncoding('train_id', 5)
-
-
-def pair(folder, rng, name='s', height=1100, width=40):
-    """A map and its label, with unlabelled pixels, and labelled ones that have no class."""
-    truth = rng.integers(0, 5, (height, width)).astype(np.uint8)
-    classes = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 5, truth.shape))
-    truth[:100] = 255
-    classes[90:110] = 255
-    write_raster(folder / f'maps/{name}.tif', classes.astype(np.uint8))
-    return truth, classes
 
 
 def test_every_labelled_pixel_counts_once(tmp_path, rng):
@@ -56,54 +43,3 @@ def test_what_cannot_be_compared(tmp_path, rng):
     write_raster(tmp_path / 'label.png', np.zeros((20, 40), np.uint8))
     with pytest.raises(DatasetError, match=r'map\.tif at .*: class 9, but there are 5'):
         count_map(tmp_path / 'map.tif', tmp_path / 'label.png', TRAIN_IDS)
-
-
-def test_the_tool_scores_scenes_and_all(tmp_path, rng):
-    matrices = []
-    for name in ('a', 'b'):
-        truth, classes = pair(tmp_path, rng, name, height=200)
-        colours = np.zeros((3, *truth.shape), np.uint8)
-        for i, colour in enumerate(PALETTE):
-            colours[:, truth == i] = np.array(colour)[:, None]
-        write_raster(tmp_path / f'labels/{name}_label.tif', colours)
-        matrices.append(confusion_matrix(np.where(classes == 255, 255, truth), classes, 5))
-    code, output = run(
-        ROOT / 'tools/analysis_tools/score_maps.py', ROOT / 'configs/dnas/dnas_l12_gid5.py',
-        tmp_path / 'maps', tmp_path / 'labels', '--label-suffix', '_label',
-    )  # fmt: skip
-    assert code == 0, output
-    assert '800 labelled pixels have no class' in output
-    written = json.loads((tmp_path / 'maps/scores.json').read_text())
-    assert set(written) == {'a', 'b', 'all scenes'}
-    total = sum(matrices)
-    assert written['all scenes']['confusion'] == total.tolist()
-    assert written['all scenes']['classes'] == list(CLASSES)
-    for name, matrix in (('a', matrices[0]), ('b', matrices[1]), ('all scenes', total)):
-        assert written[name]['mIoU'] == pytest.approx(scores(matrix)['mIoU'], abs=1e-6)
-    assert (tmp_path / 'maps/confusion.png').stat().st_size > 5000
-
-
-def test_maps_without_a_label_are_counted_and_labels_elsewhere_refused(tmp_path, rng):
-    for name in ('a', 'b'):
-        truth, _ = pair(tmp_path, rng, name, height=150)
-    write_raster(tmp_path / 'labels/a.png', truth)
-    command = (
-        ROOT / 'tools/analysis_tools/score_maps.py', ROOT / 'configs/dnas/dnas_l14_gid5.py',
-        tmp_path / 'maps', tmp_path / 'labels', '--label-convention', 'train_id',
-    )  # fmt: skip
-    code, output = run(*command)
-    assert code == 0, output
-    assert 'note: 1 of 2 maps have no label' in output
-    classes = read_raster(tmp_path / 'maps/a.tif')
-    here = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (0.0, 2.0, 0.0, 0.0, 0.0, -2.0))
-    write_raster(tmp_path / 'maps/a.tif', classes, georeference=here)
-    (tmp_path / 'labels/a.png').unlink()
-    write_raster(tmp_path / 'labels/a.tif', truth, georeference=here.moved(64, 0))
-    code, output = run(*command)
-    assert code == 1
-    assert 'by its georeference it lies +64.0 rows and +0.0 columns apart' in output
-    (tmp_path / 'labels/a.tif').unlink()
-    write_raster(tmp_path / 'labels/z.tif', truth)
-    code, output = run(*command)
-    assert code == 1
-    assert 'none of the 2 maps has a label' in output

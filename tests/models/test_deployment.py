@@ -1,8 +1,5 @@
 """The form that predicts is the trained network, to rounding."""
 
-import copy
-
-import numpy as np
 import pytest
 import torch
 from mmcv.cnn import ConvModule
@@ -13,32 +10,9 @@ from torch import nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.spaces.dnas.decoding import random_architecture
-from dnas_mmseg.spaces.dnas.deployed import max_pool
 
 from ..conftest import ROOT
-
-
-def trained(model):
-    """With statistics and affine parts as after a training, so that folding them matters."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            if module.affine:
-                module.weight.data.uniform_(0.5, 1.5)
-                module.bias.data.normal_(0, 0.3)
-        elif isinstance(module, nn.Conv2d) and module.bias is not None:
-            module.bias.data.normal_(0, 0.3)
-    return model.eval()
-
-
-def assert_equal(model, image):
-    with torch.no_grad():
-        expected = model(image)
-        got = switch_to_deploy(copy.deepcopy(model))(image)
-    assert ((got - expected).abs().max() / expected.abs().max()).item() < 1e-5
-    return got
+from .conftest import assert_equal, trained
 
 
 @pytest.mark.parametrize(
@@ -62,22 +36,6 @@ def test_every_kind_of_model(name):
     assert not any(p.requires_grad for p in deployed.parameters())
 
 
-@pytest.mark.parametrize('size', [(64, 64), (65, 97), (33, 128)])
-@pytest.mark.parametrize('layers', [12, 14])
-def test_the_released_networks_at_any_size(build_segmentor, layers, size):
-    backbone = dict(type='DNAS', architecture=f'dnas_l{layers}_gid5', base_channels=8, prune=False)
-    model = trained(build_segmentor(backbone=backbone))
-    assert_equal(model, torch.randn(1, 4, *size))
-
-
-@pytest.mark.parametrize('seed', range(4))
-def test_random_networks(build_segmentor, seed):
-    """All operations, in nodes of all scales."""
-    drawn = random_architecture(6, np.random.default_rng(seed), 'drawn')
-    backbone = dict(type='DNAS', architecture=drawn, base_channels=4)
-    assert_equal(trained(build_segmentor(backbone=backbone)), torch.randn(2, 4, 70, 58))
-
-
 @pytest.mark.parametrize('classes', [2, 5, 40])
 @pytest.mark.parametrize('activation', [None, dict(type='ReLU')])
 def test_the_head_collapses_where_it_is_linear(build_segmentor, classes, activation):
@@ -87,12 +45,6 @@ def test_the_head_collapses_where_it_is_linear(build_segmentor, classes, activat
     model = trained(build_segmentor(backbone=backbone, head=head))
     logits = assert_equal(model, torch.randn(1, 4, 64, 80))
     assert logits.shape[1] == classes
-
-
-def test_pooling_without_indices():
-    x = torch.randn(2, 5, 7, 6).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(max_pool(x), nn.functional.max_pool2d(x, 3, 1, 1))
-    assert torch.equal(max_pool(x[:, 1:3, :1, :1]), x[:, 1:3, :1, :1])
 
 
 def test_a_second_call_changes_nothing(build_segmentor):

@@ -23,18 +23,6 @@ def a_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):
     return samples, ids, Scene('s', folder / 's.tif', folder / 's.png')
 
 
-def test_a_gid5_scene_has_210_tiles_that_cover_it():
-    windows = tile_windows(6800, 7200, 512, 512)
-    assert len(windows) == 14 * 15
-    covered = np.zeros((6800, 7200), bool)
-    for row, column, height, width in windows:
-        covered[row : row + height, column : column + width] = True
-    assert covered.all()
-    assert max(w.row for w in windows) == 6800 - 512
-    assert tile_windows(512, 512, 512, 512) == [(0, 0, 512, 512)]
-    assert len(tile_windows(512, 1024, 512, 256)) == 3
-
-
 def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
     place = GeoReference(transform=(5e5, 4.0, 0.0, 3e6, 0.0, -4.0))
     samples, ids, scene = a_scene(tmp_path, rng, georeference=place)

@@ -5,8 +5,6 @@ import pytest
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.errors import UserError
 
-from ..conftest import ROOT, run
-
 
 def plan_of(tmp_path, *targets, resume=False, **options):
     options = {'space': 'dnas', **options}
@@ -57,16 +55,6 @@ def test_resuming_keeps_what_targets_are_of(tmp_path):
         plan_of(tmp_path, '40ms', resume=True)
 
 
-def test_a_time_needs_a_table_as_before(tmp_path):
-    code, output = run(
-        ROOT / 'tools/search.py', 'dnas', '--layers', 4, '--work-dir', tmp_path / 'run',
-        '--targets', '40ms', '--dry-run',
-    )  # fmt: skip
-    assert code == 1
-    assert 'measure_latency.py' in output
-    assert 'Traceback' not in output
-
-
 def test_overrides_that_nothing_reads_are_named(tmp_path, capsys):
     plan_of(
         tmp_path,
@@ -80,7 +68,23 @@ def test_overrides_that_nothing_reads_are_named(tmp_path, capsys):
     assert '(did you mean optim_wrapper?)' in second
 
 
-def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
-    code, output = run(ROOT / 'tools/search.py', 'dnas')
-    assert code == 2
-    assert output == 'error: the following arguments are required: --work-dir (see --help)\n'
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(space='autodarts'), "space 'autodarts' is unknown; there are dnas"),
+        (dict(levels=('path', 'cell')), 'any number of them that follow each other'),
+        (dict(batch=0), 'batch = 0: at least 1'),
+        (dict(patience=0), 'patience = 0: at least 1'),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        SearchPlan(**changes)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(UserError, match='holds no search: nothing to resume'):
+        SearchPlan.from_options({'space': 'dnas'}, tmp_path, resume=True)
+    assert (
+        SearchPlan.from_options({'space': 'dnas', 'layers': 9}, tmp_path, resume=True).layers == 9
+    )

@@ -5,8 +5,9 @@ from mmengine.config import Config
 
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.engine.configs import inheriting_text
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.network_config import network_config
-from dnas_mmseg.search.stages import retrain_config, stage_config
+from dnas_mmseg.search.stages import retrain_config, search_hook, stage_config
 
 
 def plans():
@@ -46,28 +47,6 @@ def test_retraining_changes_the_architecture_alone(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ('base', 'wanted'),
-    [
-        ({'a': {'type': 'A', 'x': 1}}, {'a': {'type': 'A', 'x': 2, 'y': 3}}),
-        ({'a': {'type': 'A', 'x': 1}}, {'a': {'type': 'B', 'y': 3}}),
-        ({'a': {'x': 1, 'y': 2}}, {'a': {'x': 1}}),
-        ({'a': [1, 2]}, {'a': {'x': 1}}),
-        ({'a': {'x': 1}}, {'a': [dict(x=1)]}),
-        ({'a': {'x': 1}}, {'a': None}),
-        ({'a': None}, {'a': {'x': (1, 2)}, 'b': {'c': {'d': True}}}),
-        ({'a': {'b': {'c': {'d': 1, 'e': 2}}}}, {'a': {'b': {'c': {'d': True, 'e': 2}}}}),
-        ({'a': 1, 'b': [dict(x=1)]}, {'a': 1, 'b': [dict(x=1), dict(x=2)]}),
-    ],
-)
-def test_any_change_can_be_said(base, wanted, tmp_path):
-    (tmp_path / 'base.py').write_text(Config(base).pretty_text)
-    (tmp_path / 'config.py').write_text(inheriting_text('base.py', base, wanted))
-    read = Config.fromfile(str(tmp_path / 'config.py')).to_dict()
-    assert read == wanted
-    assert repr(sorted(read.items())) == repr(sorted(wanted.items()))
-
-
 @pytest.mark.parametrize('space', ['dnas', 'autodeeplab', 'densenas'])
 def test_the_recipe_is_of_retraining_alone(space):
     plan = SearchPlan(space)
@@ -85,3 +64,55 @@ def test_the_recipe_is_of_retraining_alone(space):
         'LabelledCrossEntropyLoss',
         'LabelledDiceLoss',
     ]
+
+
+def test_a_stage_is_a_config_of_its_own(plan, tmp_path):
+    changed = SearchPlan(**{**plan.__dict__, 'base_channels': 6, 'recompute': True})
+    config = stage_config(changed, 'cell', 'dnas_l12_gid5@connection')
+    assert config.model.backbone == dict(
+        type='DNASCellSupernet', architecture='dnas_l12_gid5@connection', in_channels=4,
+        base_channels=6, with_cp=True,
+    )  # fmt: skip
+    assert config.model.decode_head.channels == 8
+    assert config.val_dataloader is None
+    crops = [step for step in config.train_dataloader.dataset.pipeline if 'crop_size' in step]
+    assert [step.crop_size for step in crops] == [(32, 32)]
+
+
+def test_stages_take_over_what_they_need_and_no_more(plan, tiny, tmp_path):
+    with tiny[1].open('a') as file:
+        file.write("load_from = 'x.pth'\n")
+        file.write("default_hooks['sampler_seed'] = dict(type='DistSamplerSeedHook')\n")
+        file.write('optim_wrapper = dict(optimizer=dict(lr=7.0))\n')
+    changes = dict(seed=3, search_options={'optim_wrapper.optimizer.momentum': 0.5}, patience=4)
+    config = stage_config(SearchPlan(**{**plan.__dict__, **changes}), 'path', None)
+    assert config.load_from is None
+    assert config.default_hooks.sampler_seed.type == 'EpochSeedHook'
+    assert config.default_hooks.logger.interval == 1
+    assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.optimizer.momentum) == (
+        0.025,
+        0.5,
+    )
+    assert config.train_dataloader.sampler.split_seed == 3
+    assert search_hook(config)['patience'] == 4
+    retraining = retrain_config(plan, 'dnas_l12_gid5')
+    assert retraining.optim_wrapper.optimizer.lr == 7.0
+    assert retraining.load_from == 'x.pth'
+
+
+def test_crops_and_halves_of_wrapped_data_sets(plan, tiny):
+    with tiny[1].open('a') as file:
+        file.write(
+            "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', "
+            "datasets=[dict(type='GID5Dataset', data_root=data_root, ann_file=name, pipeline=["
+            "dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations'), "
+            "dict(type='PackSegInputs')]) for name in ('train.txt', 'val.txt')]))\n"
+        )
+    config = stage_config(plan, 'path', None)
+    for leaf in config.train_dataloader.dataset.datasets:
+        assert [step['type'] for step in leaf.pipeline][1:3] == [
+            'LoadRasterAnnotations',
+            'RandomCrop',
+        ]
+    with pytest.raises(UserError, match='need a plain training set'):
+        stage_config(SearchPlan(**{**plan.__dict__, 'halves': ('a.txt', 'b.txt')}), 'path', None)

@@ -1,15 +1,10 @@
-import numpy as np
 import pytest
 import torch
-from mmseg.registry import MODELS
 
-from dnas_mmseg.cost.counting import count
-from dnas_mmseg.cost.parts import cost_table
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import ArchitectureError
 from dnas_mmseg.spaces.autodeeplab.architecture import OPERATIONS
-from dnas_mmseg.spaces.autodeeplab.cost import network_cost
-from dnas_mmseg.spaces.autodeeplab.decoding import OPTIONS, random_architecture
+from dnas_mmseg.spaces.autodeeplab.decoding import OPTIONS
 from dnas_mmseg.spaces.autodeeplab.graph import pairs
 from dnas_mmseg.spaces.autodeeplab.network import CONVOLUTIONS, build_operation
 from dnas_mmseg.spaces.autodeeplab.supernet import AutoDeepLabSupernet, StateReader
@@ -17,31 +12,9 @@ from dnas_mmseg.spaces.registry import load_architecture
 from dnas_mmseg.spaces.scales import STEM, Node
 from dnas_mmseg.spaces.supernet import softmax_over
 
-SIZE = (96, 80)
-STEM_CHANNELS = (4, 4, 8)
-LOSS = dict(type='LabelledCrossEntropyLoss')
+from .conftest import supernet
+
 NORM = dict(type='BN', eps=1e-3)
-
-
-def supernet(**options):
-    return AutoDeepLabSupernet(
-        **{**dict(layers=4, filters=2, blocks=2, stem_channels=STEM_CHANNELS), **options}
-    )
-
-
-def network(architecture):
-    """Config of the segmentor that a search leads to."""
-    return dict(
-        type='SearchedEncoderDecoder',
-        backbone=dict(
-            type='AutoDeepLab', architecture=architecture, filters=3, stem_channels=STEM_CHANNELS
-        ),
-        decode_head=dict(
-            type='AutoDeepLabHead', channels=8, low_level_channels=4, num_classes=5,
-            loss_decode=LOSS,
-        ),
-        train_cfg=dict(), test_cfg=dict(mode='whole'),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize('size', [(64, 96), (65, 33)])
@@ -148,33 +121,6 @@ def test_the_published_network_is_a_fixed_point():
     assert (found.path, found.cell) == (published.path, published.cell)
 
 
-@pytest.mark.parametrize('seed', range(3))
-def test_a_network_costs_what_its_parts_do(seed):
-    """Exactly; the filters are those of the network, not of the supernet."""
-    drawn = random_architecture(4, 2, np.random.default_rng(seed), 'drawn')
-    model = network(drawn)
-    whole = MODELS.build(model).eval()
-    counted = count(whole, whole, (1, 4, *SIZE))
-    for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
-        table = cost_table(supernet().parts(model, SIZE), metric)
-        assert network_cost(drawn, table) == value
-
-
-@pytest.mark.parametrize('metric', ['macs', 'params'])
-def test_it_decodes_to_a_target(metric):
-    net = supernet(layers=6, blocks=3)
-    model = network(net.decode())
-    costs = net.cost_model(cost_table(net.parts(model, SIZE), metric))
-    least, most = costs.range()
-    drawn = [
-        costs.cost(random_architecture(6, 3, np.random.default_rng(i), 'x')) for i in range(50)
-    ]
-    assert least <= min(drawn)
-    assert max(drawn) <= most
-    for target in np.geomspace(1.5 * least, most / 1.5, 4):
-        assert costs.cost(costs.decode_to(target)) == pytest.approx(target, rel=0.1)
-
-
 def test_what_is_refused():
     with pytest.raises(ArchitectureError, match='layers = 2: at least 3'):
         supernet(layers=2)
@@ -182,27 +128,3 @@ def test_what_is_refused():
         supernet(filters=0)
     with pytest.raises(UserError, match='has 3 bands, but this AutoDeepLabSupernet was built for'):
         supernet()(torch.zeros(1, 3, 32, 32))
-
-
-def test_the_head_of_the_search_reads_every_stride():
-    model = MODELS.build(
-        dict(
-            type='SearchedEncoderDecoder',
-            backbone=dict(
-                type='AutoDeepLabSupernet', layers=3, filters=2, blocks=1,
-                stem_channels=STEM_CHANNELS,
-            ),
-            decode_head=dict(
-                type='AutoDeepLabSearchHead', channels=6, num_classes=5, loss_decode=LOSS
-            ),
-            train_cfg=dict(), test_cfg=dict(mode='whole'),
-        )
-    ).train()  # fmt: skip
-    head = model.decode_head
-    assert [pyramid[1][0].dilation for pyramid in head.pyramids] == [(r, r) for r in (24, 12, 6, 3)]
-    assert [pyramid[0][0].out_channels for pyramid in head.pyramids] == [2, 4, 8, 16]
-    logits = model(torch.randn(1, 4, 32, 48))  # a batch of one with 1 x 1 maps
-    assert logits.shape == (1, 5, 8, 12)
-    logits.sum().backward()
-    weights = [p for p in model.parameters() if p.requires_grad]
-    assert all(p.grad is not None for p in weights)

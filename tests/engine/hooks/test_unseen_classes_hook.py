@@ -15,7 +15,7 @@ from dnas_mmseg.engine import UnseenClassesHook
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.raster import read_raster, write_raster
 
-from ..conftest import ROOT
+from ...conftest import ROOT
 
 
 class Warnings(list):

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 
 import pytest
 import torch
@@ -11,11 +10,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from dnas_mmseg.apis import train
-from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import lock_folder
-
-from ..conftest import ROOT, make_data_root
+from ...conftest import ROOT, make_data_root
 
 
 class Stop(Exception):
@@ -194,21 +189,3 @@ def test_epochs_differ_in_their_augmentations(training, tmp_path):
     first, second = ({k: v for batch in seen[i : i + 3] for k, v in batch.items()} for i in (0, 3))
     assert first.keys() == second.keys()
     assert sum(first[k] != second[k] for k in first) >= len(first) - 1
-
-
-def test_two_runs_in_a_work_dir_exclude_each_other(training, tmp_path, monkeypatch):
-    monkeypatch.setattr('dnas_mmseg.files._WORKERS_END', 0)
-    with (
-        lock_folder(tmp_path / 'run'),
-        pytest.raises(UserError, match=f'in use by another run .process {os.getpid()}'),
-    ):
-        train(training('run'))
-    with lock_folder(tmp_path / 'run'):
-        pass
-
-
-def test_a_set_smaller_than_a_batch_is_refused(training):
-    config = training('run')
-    config.train_dataloader.batch_size = 7
-    with pytest.raises(UserError, match=r'6 tiles to train on .* do not fill a batch of 7'):
-        train(config)

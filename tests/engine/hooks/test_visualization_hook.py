@@ -1,7 +1,7 @@
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..conftest import ROOT, make_data_root
+from ...conftest import ROOT, make_data_root
 
 
 def test_some_tiles_are_drawn_while_validating(tmp_path):

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from dnas_mmseg import files
 from dnas_mmseg.engine.checkpoints import load_weights
 
-from ..conftest import ROOT
+from ...conftest import ROOT
 
 
 def config(data_root, work_dir, epochs=3, **checkpoint):

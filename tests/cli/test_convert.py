@@ -1,0 +1,51 @@
+"""Cutting scenes into tiles, as a user starts it."""
+
+import json
+
+import numpy as np
+
+from dnas_mmseg.preparation.synthetic import write_scenes
+from dnas_mmseg.raster import write_raster
+
+from ..conftest import ROOT, run
+
+
+def test_scenes_to_tiles(tmp_path):
+    write_scenes(tmp_path / 'release', count=3, size=64)
+    code, output = run(
+        ROOT / 'tools/dataset_converters/gid5.py', tmp_path / 'release',
+        '--out', tmp_path / 'data', '--tile-size', 32, '--workers', 1,
+    )  # fmt: skip
+    assert code == 0, output
+    assert json.loads((tmp_path / 'data/dataset.json').read_text())['tile_size'] == [32, 32]
+    assert len((tmp_path / 'data/train.txt').read_text().splitlines()) == 4
+    code, output = run(ROOT / 'tools/dataset_converters/gid5.py', tmp_path)
+    assert code == 1
+    assert 'no 8-bit release of GID-5 is there. Expected image_NirRGB and label_5' in output
+
+
+def test_scenes_of_any_folder_to_tiles(tmp_path, rng):
+    for name in ('a', 'b', 'c'):
+        samples = rng.integers(1, 3000, (3, 40, 40)).astype(np.uint16)
+        write_raster(tmp_path / f'in/scenes/{name}.tif', samples)
+        write_raster(tmp_path / f'in/truth/{name}_gt.png', np.ones((40, 40), np.uint8))
+    facts = dict(
+        classes=['roof', 'road'], palette=[[1, 2, 3], [4, 5, 6]], bands=['red', 'nir', 'swir'],
+        label_convention='index',
+    )  # fmt: skip
+    (tmp_path / 'facts.json').write_text(json.dumps(facts))
+    command = (
+        ROOT / 'tools/dataset_converters/gid5.py', tmp_path / 'in', '--out', tmp_path / 'out',
+        '--images', 'scenes/*.tif', '--labels', 'truth/{name}_gt.png',
+        '--facts', tmp_path / 'facts.json', '--tile-size', 20, '--scale-to-8-bit', 0, 3000,
+    )  # fmt: skip
+    code, output = run(*command, '--workers', 2)
+    assert code == 0, output
+    written = json.loads((tmp_path / 'out/dataset.json').read_text())
+    assert written['bands'] == ['red', 'nir', 'swir']
+    assert written['dtype'] == 'uint8'
+    assert written['provenance']['scaled_to_8_bit_from'] == [0, 3000]
+    assert written['class_shares'] == [1, 0]
+    code, output = run(*command[:-3])
+    assert code == 1
+    assert 'cut with another scale: choose another folder' in output

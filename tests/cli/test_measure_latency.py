@@ -1,0 +1,15 @@
+import json
+
+from ..conftest import ROOT, run
+
+
+def test_latency_of_parts_by_the_tool(configs, tmp_path):
+    code, output = run(
+        ROOT / 'tools/analysis_tools/measure_latency.py', 'dnas', configs['ours'],
+        tmp_path / 'latency.json', '--size', 32, '--threads', 1, '--repeat', 1, '--layers', 4,
+    )  # fmt: skip
+    assert code == 0, output
+    assert '188 parts' in output
+    facts = json.loads((tmp_path / 'latency.json').read_text())['facts']
+    assert 0 < facts['calibration'] < 100
+    assert (facts['base_channels'], facts['size'], facts['threads']) == (2, [32, 32], 1)

@@ -1,0 +1,84 @@
+"""Mapping scenes, as a user starts it."""
+
+import numpy as np
+
+from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.raster import read_raster, write_raster
+
+from ..conftest import ROOT, TWO_PROCESSES, run
+from ..mapping.conftest import scenes
+
+
+def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
+    out = tmp_path / 'out'
+    command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', out, '--window', 64)
+    code, output = run(*command, '--shard', '2/3')
+    assert code == 0, output
+    assert [p.name for p in out.iterdir()] == ['b.tif']
+    written = (out / 'b.tif').stat().st_mtime_ns
+    code, output = run(*command, '--resume', '--confidence', '--quick-look')
+    assert code == 0, output
+    assert '3 maps' in output  # of b, the confidence was missing
+    for folder, suffix in (('.', 'tif'), ('confidence', 'tif'), ('quick_look', 'png')):
+        names = [p.name for p in sorted((out / folder).iterdir()) if p.is_file()]
+        assert names == [f'{name}.{suffix}' for name in 'abc']
+    assert (out / 'b.tif').stat().st_mtime_ns > written
+    (out / 'quick_look/b.png').unlink()
+    written = (out / 'b.tif').stat().st_mtime_ns
+    code, output = run(*command, '--resume', '--confidence', '--quick-look')
+    assert code == 0, output
+    assert '1 maps; 2 left out' in output
+    assert (out / 'quick_look/b.png').is_file()
+    assert (out / 'b.tif').stat().st_mtime_ns == written  # the map was there
+    assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
+
+
+def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c', size=(20, 20))
+    code, output = run(
+        *TWO_PROCESSES, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 0, output
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.tif', 'b.tif', 'c.tif']
+    assert ': 2 maps; 1 left out' in output
+    assert ': 1 maps; 2 left out' in output
+
+
+def test_what_the_command_line_understands(trained, tmp_path, rng):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS[::-1])
+    samples = read_raster(scene)
+    samples[:, :, :30] = 0
+    write_raster(scene, samples)
+    command = (ROOT / 'tools/predict.py', *trained, '--out-dir')
+    maps = []
+    for i, words in enumerate(
+        [
+            (scene, '--bands', 'blue,green,red,nir', '--nodata', '0'),
+            ('--nodata', '0', '--bands', *BANDS[::-1], scene),  # the scene is no band
+        ]
+    ):
+        code, output = run(*command, tmp_path / str(i), *words)
+        assert code == 0, output
+        maps.append(read_raster(tmp_path / f'{i}/a.tif')[0])
+    assert (maps[0] == maps[1]).all()
+    np.testing.assert_array_equal(maps[0] == 255, np.tile(np.arange(70) < 30, (60, 1)))
+    for words, message in (
+        ((scene, '--device', 'gpu'), "error: device 'gpu': there are cpu"),
+        (('--bands', 'nir,red'), 'no SCENE is given'),
+    ):
+        code, output = run(*command, tmp_path / 'no', *words)
+        assert code != 0
+        assert message in output
+        assert 'Traceback' not in output
+
+
+def test_a_folder_that_cannot_be_written_stops_before_the_first_window(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a')
+    (tmp_path / 'file').touch()
+    code, output = run(
+        ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'file/maps'
+    )
+    assert code == 1
+    assert 'file/maps/a.tif: cannot be written' in output
+    assert 'Traceback' not in output

@@ -1,0 +1,19 @@
+"""Searching, as a user starts it."""
+
+from ..conftest import ROOT, run
+
+
+def test_a_time_needs_a_table_as_before(tmp_path):
+    code, output = run(
+        ROOT / 'tools/search.py', 'dnas', '--layers', 4, '--work-dir', tmp_path / 'run',
+        '--targets', '40ms', '--dry-run',
+    )  # fmt: skip
+    assert code == 1
+    assert 'measure_latency.py' in output
+    assert 'Traceback' not in output
+
+
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
+    code, output = run(ROOT / 'tools/search.py', 'dnas')
+    assert code == 2
+    assert output == 'error: the following arguments are required: --work-dir (see --help)\n'

@@ -1,0 +1,57 @@
+"""Reports of models side by side."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from dnas_mmseg.comparison.report import save_cost_report
+
+ROWS = [
+    dict(
+        name='a<b', parameters=2_500_000, macs=16e9, latency=[0.1, 0.5, 0.2], memory=None,
+        scores={'mIoU': 71.234, 'IoU.x': math.nan}, notes=['a & note'],
+    ),
+    dict(name='b', parameters=10_000_000, macs=2e9, latency=[], memory=None, scores={}),
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    page = save_cost_report(ROWS, {'size': '64 x 64', 'threads': 1}, tmp_path / 'out')
+    assert page == tmp_path / 'out/index.html'
+    return page.parent
+
+
+def test_units_medians_and_what_is_not_known(folder):
+    with (folder / 'comparison.csv').open() as file:
+        headings, first, second = csv.reader(file)
+    assert headings == [
+        'model', 'parameters, M', 'multiply-adds, G', 'latency, ms', 'mIoU', 'IoU.x',
+    ]  # fmt: skip
+    assert first == ['a<b', '2.50', '16.00', '200.0', '71.23', '–']
+    assert second == ['b', '10.00', '2.00', '–', '–', '–']
+
+
+def test_every_form_tells_the_same(folder):
+    lines = (folder / 'comparison.md').read_text().splitlines()
+    assert '| a<b | 2.50 | 16.00 | 200.0 | 71.23 | – |' in lines
+    assert '- a<b: a & note' in lines
+    assert lines[-1] == 'size 64 x 64, threads 1'
+    document = json.loads((folder / 'comparison.json').read_text())
+    assert document['facts'] == {'size': '64 x 64', 'threads': 1}
+    assert document['models'][0]['scores'] == {'mIoU': 71.234, 'IoU.x': None}
+    page = (folder / 'index.html').read_text()
+    assert '<td>a&lt;b</td><td>2.50</td><td>16.00</td><td>200.0</td><td>71.23</td>' in page
+    assert 'a &amp; note' in page
+    assert page.count('<svg') == 1
+    assert (folder / 'pareto.png').stat().st_size > 1000
+    assert (folder / 'pareto.svg').read_text().startswith('<svg')
+
+
+def test_without_scores_latency_stands_over_cost(tmp_path):
+    rows = [{**row, 'scores': {}} for row in ROWS]
+    text = save_cost_report(rows, {}, tmp_path).read_text()
+    assert 'mIoU, %' not in text
+    assert 'latency, ms' in text

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from mmseg.registry import TRANSFORMS
+
+BANDS = ('nir', 'red', 'green', 'blue')
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.uint16, np.float32])
+@pytest.mark.parametrize('bands', [BANDS, BANDS[:1], ('b1', 'b2', 'b3', 'b4', 'b5')])
+def test_photometric_distortion_keeps_bands_and_type(rng, dtype, bands):
+    distort = TRANSFORMS.build(dict(type='MultiBandPhotoMetricDistortion'))
+    top = 255 if dtype == np.uint8 else 6000
+    image = rng.integers(0, top, (16, 16, len(bands))).astype(dtype)
+    changed = 0
+    for _ in range(20):
+        out = distort(dict(img=image.copy(), bands=bands))['img']
+        assert (out.dtype, out.shape) == (image.dtype, image.shape)
+        assert out.astype(float).max() <= (255 if dtype == np.uint8 else 20000)
+        changed += not np.array_equal(out, image)
+    assert changed > 10
+
+
+def test_colour_changes_touch_red_green_and_blue_only(rng):
+    distort = TRANSFORMS.build(
+        dict(type='MultiBandPhotoMetricDistortion', brightness=0, contrast=(1, 1))
+    )
+    image = rng.integers(0, 255, (16, 16, 4)).astype(np.uint8)
+    seen = set()
+    for _ in range(20):
+        out = distort(dict(img=image.copy(), bands=BANDS))['img']
+        np.testing.assert_array_equal(out[..., 0], image[..., 0])
+        seen.add(np.array_equal(out[..., 1:], image[..., 1:]))
+    assert seen == {True, False}
+
+
+def test_distortion_without_a_draw_changes_nothing(rng, monkeypatch):
+    monkeypatch.setattr(np.random, 'randint', lambda *_: 0)
+    image = rng.integers(0, 60000, (8, 8, 4)).astype(np.uint16)
+    distort = TRANSFORMS.build(dict(type='MultiBandPhotoMetricDistortion'))
+    np.testing.assert_array_equal(distort(dict(img=image, bands=BANDS))['img'], image)

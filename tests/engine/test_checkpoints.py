@@ -1,0 +1,59 @@
+import pickle
+
+import pytest
+import torch
+
+from dnas_mmseg.apis import CheckpointError
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights, load_weights_and_meta
+from dnas_mmseg.spaces.dnas.network import DNAS
+
+
+def test_files_that_are_no_weights(tmp_path):
+    with pytest.raises(CheckpointError, match=r'no\.pth: no such file'):
+        load_weights(tmp_path / 'no.pth')
+    (tmp_path / 'text.pth').write_text('weights')
+    with pytest.raises(CheckpointError, match=r'text\.pth is no checkpoint, or a damaged one'):
+        load_weights(tmp_path / 'text.pth')
+    torch.save({'state_dict': {'a': torch.ones(3)}}, tmp_path / 'whole.pth')
+    whole = (tmp_path / 'whole.pth').read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r'cut\.pth is no checkpoint'):
+        load_weights(tmp_path / 'cut.pth')
+    torch.save({'state_dict': print}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match=r'evil\.pth is refused: it holds print'):
+        load_weights(tmp_path / 'evil.pth')
+    (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_loading_exactly))
+    with pytest.raises(CheckpointError, match=r'plain\.pkl is'):
+        load_weights(tmp_path / 'plain.pkl')
+    for content in ([1, 2], torch.ones(2), {'state_dict': [1]}, {'state_dict': {}}, {'a': 1}):
+        torch.save(content, tmp_path / 'other.pth')
+        with pytest.raises(CheckpointError, match='holds no state_dict'):
+            load_weights(tmp_path / 'other.pth')
+
+
+def test_loading_exactly():
+    model, other = (DNAS('dnas_l12_gid5', base_channels=b) for b in (2, 4))
+    load_exactly(model, model.state_dict(), 'itself')
+    load_exactly(model, DNAS('dnas_l12_gid5', base_channels=2, prune=False).state_dict(), 'whole')
+    with pytest.raises(CheckpointError, match='wide does not fit the model'):
+        load_exactly(model, other.state_dict(), 'wide')
+    weights = model.state_dict()
+    weights['head.weight'] = weights.pop('stem.0.0.weight')
+    with pytest.raises(
+        CheckpointError, match=r'1 tensors are missing \(stem\.0\.0\.weight\), 1 ten'
+    ):
+        load_exactly(model, weights, 'odd')
+
+
+def test_weights_come_with_what_they_were_trained_on(tmp_path):
+    """Also those that were saved inside the wrapper of several processes."""
+    weights, data = {'a': torch.ones(3), 'b.module.c': torch.zeros(2)}, {'classes': ['x', 'y']}
+    for prefix, content in (('', {}), ('module.', {'meta': {'dataset_meta': data}})):
+        state = {prefix + key: value for key, value in weights.items()}
+        torch.save({'state_dict': state, **content}, tmp_path / 'c.pth')
+        loaded, meta = load_weights_and_meta(tmp_path / 'c.pth')
+        assert list(loaded) == ['a', 'b.module.c']
+        assert all(torch.equal(loaded[key], value) for key, value in weights.items())
+        assert meta == (data if content else {})
+    torch.save(weights, tmp_path / 'bare.pth')
+    assert load_weights_and_meta(tmp_path / 'bare.pth')[0].keys() == weights.keys()

@@ -1,0 +1,95 @@
+"""Configs as the command line gives them."""
+
+import pytest
+from mmengine.config import Config
+
+from dnas_mmseg.apis import SearchPlan, search
+from dnas_mmseg.engine.configs import inheriting_text, leaf_datasets, load_config
+from dnas_mmseg.errors import UserError
+
+from ..conftest import ROOT
+
+CONFIG = ROOT / 'configs/dnas/dnas_l12_gid5.py'
+
+
+def test_a_missing_config_is_an_error_that_callers_can_catch(tmp_path):
+    with pytest.raises(UserError, match=r'none\.py: no such config'):
+        load_config(tmp_path / 'none.py')
+    with pytest.raises(UserError, match=r'none\.py: no such config'):
+        search(SearchPlan(config=str(tmp_path / 'none.py')), tmp_path / 'run', dry_run=True)
+
+
+def test_an_option_that_nothing_reads_is_named(capsys):
+    config = load_config(CONFIG, options={'trian_cfg.max_epochs': 1, 'frobnicate': 2})
+    assert config.trian_cfg.max_epochs == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("warning: --cfg-options trian_cfg.max_epochs: the config has no 'trian")
+    assert '(did you mean train_cfg?)' in first
+    assert 'did you mean' not in second
+
+
+def test_variables_of_a_config_are_warned_of(capsys):
+    load_config(CONFIG, options={'data_root': 'elsewhere'})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'data_root' is a variable of the config file, so this has no effect" in line
+
+
+def test_options_that_the_runner_reads_are_not(capsys):
+    known = (
+        'randomness.seed', 'load_from', 'auto_scale_lr.enable', 'find_unused_parameters',
+        'work_dir', 'resume', 'supernet.blocks', 'model_wrapper_cfg.type', 'compile', 'sync_bn',
+        'experiment_name', 'model.backbone.with_cp', 'custom_hooks', 'env_cfg.cudnn_benchmark',
+    )  # fmt: skip
+    load_config(CONFIG, options=dict.fromkeys(known, 1))
+    assert capsys.readouterr().err == ''
+
+
+def test_the_data_root_is_that_of_every_data_set_behind_wrappers(data_root, tmp_path):
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{CONFIG}'\n"
+        "part = dict(type='GID5Dataset', data_root='elsewhere')\n"
+        "repeated = dict(type='RepeatDataset', times=2, dataset=part)\n"
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', "
+        'datasets=[part, repeated]))\n'
+    )
+    config = load_config(tmp_path / 'config.py', data_root=data_root)
+    for split, count in (('train', 2), ('val', 1), ('test', 1)):
+        leaves = list(leaf_datasets(config[f'{split}_dataloader']))
+        assert [leaf['data_root'] for leaf in leaves] == [str(data_root)] * count
+    assert list(leaf_datasets(None)) == []
+    with pytest.raises(UserError, match=r'--data-root .*nowhere: no such folder'):
+        load_config(CONFIG, data_root=tmp_path / 'nowhere')
+
+
+def test_results_go_where_the_user_says_else_to_a_folder_of_the_configs_name(tmp_path):
+    assert load_config(CONFIG).work_dir == 'work_dirs/dnas_l12_gid5'
+    assert load_config(CONFIG, work_dir=tmp_path).work_dir == str(tmp_path)
+    (tmp_path / 'own.py').write_text(f"_base_ = '{CONFIG}'\nwork_dir = 'mine'\n")
+    assert load_config(tmp_path / 'own.py').work_dir == 'mine'
+
+
+def test_an_option_that_does_not_fit_the_config_is_an_error():
+    with pytest.raises(UserError, match=r'--cfg-options: .*max_epochs'):
+        load_config(CONFIG, options={'train_cfg.max_epochs.x': 1})
+
+
+@pytest.mark.parametrize(
+    ('base', 'wanted'),
+    [
+        ({'a': {'type': 'A', 'x': 1}}, {'a': {'type': 'A', 'x': 2, 'y': 3}}),
+        ({'a': {'type': 'A', 'x': 1}}, {'a': {'type': 'B', 'y': 3}}),
+        ({'a': {'x': 1, 'y': 2}}, {'a': {'x': 1}}),
+        ({'a': [1, 2]}, {'a': {'x': 1}}),
+        ({'a': {'x': 1}}, {'a': [dict(x=1)]}),
+        ({'a': {'x': 1}}, {'a': None}),
+        ({'a': None}, {'a': {'x': (1, 2)}, 'b': {'c': {'d': True}}}),
+        ({'a': {'b': {'c': {'d': 1, 'e': 2}}}}, {'a': {'b': {'c': {'d': True, 'e': 2}}}}),
+        ({'a': 1, 'b': [dict(x=1)]}, {'a': 1, 'b': [dict(x=1), dict(x=2)]}),
+    ],
+)
+def test_any_change_can_be_said(base, wanted, tmp_path):
+    (tmp_path / 'base.py').write_text(Config(base).pretty_text)
+    (tmp_path / 'config.py').write_text(inheriting_text('base.py', base, wanted))
+    read = Config.fromfile(str(tmp_path / 'config.py')).to_dict()
+    assert read == wanted
+    assert repr(sorted(read.items())) == repr(sorted(wanted.items()))

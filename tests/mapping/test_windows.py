@@ -1,0 +1,64 @@
+"""What maps a window."""
+
+import numpy as np
+import pytest
+import torch
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.windows import SegmentorWindows, binary_threshold, logits_of_flips
+
+
+@pytest.fixture
+def model(build_segmentor):
+    return build_segmentor().eval()
+
+
+def images(rng, count=2, size=(48, 40)):
+    return [torch.from_numpy(rng.integers(1, 255, (4, *size), np.uint8)) for _ in range(count)]
+
+
+def test_logits_are_the_segmentors(model, rng):
+    windows = SegmentorWindows(model)
+    given = images(rng)
+    assert (windows.num_bands, windows.threshold) == (4, None)
+    with torch.no_grad():
+        found = model.test_step({'inputs': given, 'data_samples': None})
+    got = windows.logits(given)
+    assert got.dtype == np.float32
+    expected = np.stack([sample.seg_logits.data.numpy() for sample in found])
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_missing_is_the_bands_mean(model, rng):
+    (given,) = (image.float() for image in images(rng, count=1))
+    means = given.clone()
+    given[:, 10:20] = float('nan')
+    means[:, 10:20] = model.data_preprocessor.mean.view(4, 1, 1)
+    windows = SegmentorWindows(model)
+    np.testing.assert_allclose(windows.logits([given]), windows.logits([means]), atol=1e-6)
+
+
+def test_flips_are_averaged_where_they_belong(model, rng):
+    """A window that is its own mirror image has logits that are theirs."""
+    (part,) = images(rng, count=1, size=(32, 32))
+    whole = torch.cat([part, part.flip(1)], 1)
+    whole = torch.cat([whole, whole.flip(2)], 2)
+    windows = SegmentorWindows(model)
+    got = logits_of_flips(windows, [whole])
+    np.testing.assert_allclose(got, got[:, :, ::-1, ::-1], rtol=1e-4, atol=1e-5)
+    single = windows.logits([whole])
+    mirrored = (single + single[:, :, ::-1]) / 2
+    expected = (mirrored + mirrored[..., ::-1]) / 2
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(single - expected).max() > 1e-3
+
+
+def test_a_binary_head_tells_its_threshold(build_segmentor):
+    head = dict(type='DNASHead', num_classes=2, out_channels=1, threshold=0.3, channels=8)
+    assert binary_threshold(build_segmentor(head=head)) == 0.3
+    assert binary_threshold(build_segmentor()) is None
+
+
+def test_a_precision_that_there_is_not_is_refused(model):
+    with pytest.raises(UserError, match="precision 'int8': there are float32, bfloat16, float16"):
+        SegmentorWindows(model, 'int8')

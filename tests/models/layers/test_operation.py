@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from dnas_mmseg.models.layers.operation import GlobalAveragePool, Operation, conv_norm, sum_tensors
+from dnas_mmseg.spaces.dnas.operations import OPERATIONS
+
+
+@pytest.mark.parametrize('norm', [dict(type='GN', num_groups=4), dict(type='BN')])
+def test_a_weight_gets_its_gradient_where_nothing_else_does(norm):
+    """As in an architecture step; torch's own group norm crashes the process there."""
+    operation = OPERATIONS['conv3x3'](4, 8, norm).requires_grad_(False)
+    operation[1].weight.data.normal_()
+    operation[1].bias.data.normal_()
+    x = torch.randn(2, 4, 9, 7).contiguous(memory_format=torch.channels_last)
+    weight = torch.tensor(0.3, requires_grad=True)
+    out = operation(x, weight)
+    plain = operation(x)
+    torch.testing.assert_close(out, weight * plain)
+    (gradient,) = torch.autograd.grad(out.sum(), weight)
+    torch.testing.assert_close(gradient, plain.sum())
+
+
+def test_a_sum_leaves_its_terms_as_they_are():
+    """The first sum is taken over and added to, the terms are not."""
+    terms = [torch.full((2, 3), float(i)) for i in range(1, 5)]
+    assert torch.equal(sum_tensors(terms), torch.full((2, 3), 10.0))
+    assert [term[0, 0].item() for term in terms] == [1, 2, 3, 4]
+    (only,) = terms[:1]
+    assert sum_tensors([only]) is only
+
+
+@pytest.mark.parametrize(('kernel', 'stride', 'dilation'), [(1, 1, 1), (3, 1, 5), (5, 2, 1)])
+def test_a_convolution_keeps_the_size_but_for_its_stride(kernel, stride, dilation):
+    layers = conv_norm(2, 4, kernel, dict(type='BN'), stride=stride, dilation=dilation, groups=2)
+    y = nn.Sequential(*layers)(torch.randn(2, 2, 11, 8))
+    assert y.shape == (2, 4, -(-11 // stride), -(-8 // stride))
+    assert layers[0].bias is None
+
+
+def test_a_weight_a_channel_scales_the_channels():
+    operation = Operation(*conv_norm(3, 4, 1, dict(type='BN')), nn.ReLU(), norm=1).eval()
+    operation[1].bias.data.normal_()
+    x, weights = torch.randn(2, 3, 5, 5), torch.tensor([0.0, 0.5, 1.0, 3.0])
+    torch.testing.assert_close(operation(x, weights), weights.view(4, 1, 1) * operation(x))
+    assert not operation.folded
+    operation[1] = nn.Identity()
+    assert operation.folded
+
+
+def test_a_pooled_map_is_one_value_a_channel():
+    pool = GlobalAveragePool(3, 4, dict(type='BN')).eval()
+    x = torch.randn(2, 3, 6, 5)
+    y = pool(x)
+    assert y.shape == (2, 4, 6, 5)
+    assert torch.equal(y, y[..., :1, :1].expand_as(y))
+    torch.testing.assert_close(y, pool(x.flip(2, 3)))
+    expected = pool[1](pool[0](x.mean((2, 3), keepdim=True))).relu()
+    torch.testing.assert_close(y[..., :1, :1], expected)

@@ -1,0 +1,144 @@
+"""A search goes on where it was ended, as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from dnas_mmseg.apis import SearchPlan, search
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.spaces.registry import load_architecture
+
+from ..conftest import ROOT, run
+from .conftest import LEVELS
+
+TOOL = ROOT / 'tools/search.py'
+
+
+def final_state(work_dir):
+    """Everything that must not depend on interruptions: results, weights, optimizers, histories."""
+    state = {}
+    for name in ('path', 'connection', 'architecture'):
+        document = load_architecture(work_dir / f'{name}.json').to_document()
+        state[name] = {key: document[key] for key in ('level', 'layers', 'path', 'nodes')}
+    for path in sorted((work_dir / 'targets').glob('*/*.json')):
+        found = load_architecture(path)
+        state[path.relative_to(work_dir)] = (found.nodes, found.provenance['cost'])
+    assert len(state) == 3 + 4
+    for level in LEVELS:
+        checkpoint = torch.load(work_dir / level / 'epoch_5.pth', weights_only=True)
+        history = json.loads(checkpoint['architecture_search']['history'])
+        for epoch in history['epochs']:
+            del epoch['architecture']['name'], epoch['architecture']['provenance']
+        state[level] = (
+            checkpoint['state_dict'],
+            checkpoint['optimizer'],
+            checkpoint['architecture_search']['optimizer'],
+            checkpoint['architecture_search']['cost'],
+            checkpoint['param_schedulers'],
+            history,
+        )
+    return state
+
+
+def equal(a, b) -> bool:
+    """Equal to the bit, through dicts and lists."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
+    command = [
+        sys.executable, '-W', 'ignore', TOOL, 'dnas', *tiny, '--epochs', '5',
+        '--cost', 'params', '--targets', '3K', '4500', '--cost-size', '32',
+    ]  # fmt: skip
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    code, output = run(*command[3:], '--work-dir', tmp_path / 'whole')
+    assert code == 0, output
+    seed = int(time.time())
+    print('moments of the kills from seed', seed)
+    rng = np.random.default_rng(seed)
+    kills = 0
+    while not (tmp_path / 'cut/retrain.py').exists():
+        process = subprocess.Popen(
+            [str(part) for part in (*command, '--work-dir', tmp_path / 'cut', '--resume')],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        if kills < 4:
+            # Some time after the second to fourth checkpoint of this attempt: in steps, in writing,
+            # in decoding, between stages.
+            lines = (line for line in iter(process.stdout.readline, '') if 'Saving' in line)
+            for _ in range(rng.integers(2, 5)):
+                next(lines, '')
+            time.sleep(rng.uniform(0, 0.5))
+            # Its loading workers too: one that has just been forked would wait for ever.
+            os.killpg(process.pid, signal.SIGKILL)
+        rest, _ = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), rest
+        kills += process.returncode != 0
+    assert kills >= 2  # a fast machine may be through before the fourth
+    assert equal(final_state(tmp_path / 'whole'), final_state(tmp_path / 'cut'))
+
+
+def test_resuming_needs_no_other_option_and_refuses_others(plan, tiny, tmp_path):
+    search(plan, tmp_path / 'run')
+    assert SearchPlan.load(tmp_path / 'run') == plan
+    code, output = run(TOOL, 'dnas', '--work-dir', tmp_path / 'run', '--resume')
+    assert code == 0, output
+    assert 'nothing was left to do' in output
+    code, output = run(
+        TOOL, 'dnas', '--work-dir', tmp_path / 'run', '--resume', '--layers', 5, '--seed', 3
+    )
+    assert code == 1
+    assert 'layers: 4, now 5' in output
+    assert 'seed: 0, now 3' in output
+    with pytest.raises(UserError, match='holds a search already: --resume'):
+        search(plan, tmp_path / 'run')
+
+
+def test_resuming_says_what_changed_in_an_inherited_config(plan, tiny, tmp_path):
+    search(plan, tmp_path / 'run')
+    (tmp_path / 'run/architecture.json').unlink()
+    text = tiny[1].read_text()
+    tiny[1].write_text(text.replace('decode_head=dict(channels=8)', 'decode_head=dict(channels=9)'))
+    with pytest.raises(
+        UserError, match=r'network\.py is not what the plan leads to now[^$]*channels=9'
+    ):
+        search(plan, tmp_path / 'run', resume=True)
+
+
+def test_stages_can_be_run_one_after_another(plan, tmp_path):
+    work_dir = tmp_path / 'run'
+    first = SearchPlan(**{**plan.__dict__, 'levels': ('path',)})
+    path = search(first, work_dir)
+    rest = SearchPlan(**{**plan.__dict__, 'levels': ('connection', 'cell')})
+    found = search(rest, work_dir, resume=True)
+    assert (found.level, found.path) == ('cell', path.path)
+    assert "fileDirname }}/path.json'" in (work_dir / 'connection.py').read_text()
+
+
+def test_an_earlier_stage_is_not_run_under_the_results_of_later_ones(plan, tmp_path):
+    search(plan, tmp_path / 'run')
+    (tmp_path / 'run/path.json').unlink()
+    with pytest.raises(UserError, match='has the result of stage connection, which comes after'):
+        search(plan, tmp_path / 'run', resume=True)
+
+
+def test_options_with_tuples_can_be_resumed(plan, tmp_path):
+    options = {'model.decode_head.dropout_ratios': (0.1, 0.1)}
+    plan = SearchPlan(**{**plan.__dict__, 'options': options, 'levels': ('path',)})
+    search(plan, tmp_path / 'run')
+    (tmp_path / 'run/path.json').unlink()
+    assert search(SearchPlan.load(tmp_path / 'run'), tmp_path / 'run', resume=True)

@@ -1,0 +1,99 @@
+"""What networks of the space cost, and are expected to."""
+
+import itertools
+
+import pytest
+import torch
+
+from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.spaces.densenas.cost import (
+    decoder_part,
+    expected_cost,
+    head_part,
+    layer_part,
+    leave_weights,
+    network_cost,
+)
+from dnas_mmseg.spaces.densenas.decoding import random_architecture
+from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, step_trellis
+
+from .conftest import MBCONV, SCALES, all_paths, weights_of
+
+
+def test_the_chained_estimation_is_the_mean_over_all_paths(space, table, rng):
+    """By enumeration and by visit probabilities, gradients too (section 3.4)."""
+    edges, heads, layers = weights = weights_of(space, rng)
+    got = expected_cost(space, *weights, SCALES, table)
+    head_names, layer_names = FAMILIES[space.family]
+    head_means = {
+        edge: sum(p * table[head_part(*edge, n)] for p, n in zip(row, head_names, strict=True))
+        for edge, row in zip(space.inner, heads, strict=True)
+    }
+    stack_means = dict.fromkeys(range(len(space.blocks)), 0.0)
+    for (block, _), row in zip(space.layers, layers, strict=True):
+        for p, name in zip(row[:-1], layer_names[:-1], strict=True):  # a skip costs nothing
+            stack_means[block] = stack_means[block] + p * table[layer_part(block, name)]
+    weight = dict(zip(space.trellis.edges, edges, strict=True))
+    total, chances, decoders = table['stem'], 0.0, 0.0
+    visits = dict.fromkeys(range(len(space.blocks)), 0.0)
+    for path in all_paths(space):
+        chance = torch.stack([weight[e] for e in itertools.pairwise((*path, space.end))]).prod()
+        cost = sum(head_means[e] + stack_means[e[1]] for e in itertools.pairwise(path))
+        left = [a for a, b in itertools.pairwise(path) if space.place(a)[1] < space.place(b)[1]]
+        left = [block for block in (*left, path[-1]) if space.place(block)[1] in SCALES]
+        total = total + chance * (cost + table[decoder_part(left)])
+        decoders = decoders + chance * table[decoder_part(left)]
+        chances = chances + chance
+        for block in path:
+            visits[block] = visits[block] + chance
+    assert chances.item() == pytest.approx(1)
+    torch.testing.assert_close(got, total)
+    by_visits = table['stem'] + decoders
+    for (source, target), mean in head_means.items():
+        by_visits = by_visits + visits[source] * weight[source, target] * mean
+    by_visits = by_visits + sum(visits[block] * stack_means[block] for block in stack_means)
+    torch.testing.assert_close(got, by_visits)
+    mine = torch.autograd.grad(got, (heads, layers), retain_graph=True)
+    for a, b in zip(mine, torch.autograd.grad(total, (heads, layers)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_certain_network_costs_what_the_expectation_says(space, table, rng):
+    for _ in range(10):
+        drawn = random_architecture(space, rng, 'drawn')
+        path = space.walk_of(drawn)
+        chosen = set(itertools.pairwise((*path, space.end)))
+        heads, layers = FAMILIES[space.family]
+        edges = torch.tensor([1.0 if e in chosen else 1e-300 for e in space.trellis.edges]).double()
+        head_weights = torch.zeros(len(space.inner), len(heads)).double()
+        layer_weights = torch.zeros(len(space.layers), len(layers)).double()
+        for block, source in zip(drawn.blocks[1:], path, strict=False):
+            target = path[path.index(source) + 1]
+            head_weights[space.inner.index((source, target)), heads.index(block.head)] = 1
+            for layer, name in enumerate(block.stack):
+                layer_weights[space.layers.index((target, layer)), layers.index(name)] = 1
+        edges = edges.clamp_min(1e-30)
+        expected = expected_cost(space, edges, head_weights, layer_weights, SCALES, table)
+        assert network_cost(space, drawn, SCALES, table) == pytest.approx(expected.item())
+
+
+def test_paths_leave_every_scale_once(rng):
+    space = dense_space(**MBCONV)
+    edges = weights_of(space, rng)[0]
+    leaves = leave_weights(space, edges)
+    assert {s: sorted(space.blocks[i].width for i in row) for s, row in leaves.items()} == {
+        -1: [16], 0: [24], 1: [32, 40, 48], 2: [96, 112, 128], 3: [320, 352, 384],
+    }  # fmt: skip
+    for row in leaves.values():
+        assert sum(row.values()).item() == pytest.approx(1)
+
+
+def test_a_space_without_stacks(rng):
+    space = dense_space('basic', ((4,), (6, 8), (10,)), (2, 4, 8), (0, 0, 0), 3)
+    values = {head_part(*edge, 'basic'): rng.random() for edge in space.inner} | {'stem': 1.0}
+    values |= {decoder_part(after.left): 2.0 for _, after in step_trellis(space, SCALES).edges}
+    table = CostTable('macs', {}, values)
+    expected = expected_cost(space, *weights_of(space, rng), SCALES, table)
+    drawn = [network_cost(space, random_architecture(space, rng, 'x'), SCALES, table)
+             for _ in range(20)]  # fmt: skip
+    assert min(drawn) <= expected.item() <= max(drawn)

@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnas_mmseg.visualization import save_confusion
+
+
+@pytest.fixture
+def picture(tmp_path):
+    def draw(matrix):
+        save_confusion(tmp_path / 'c.png', np.array(matrix), ['a', 'b'], 'title')
+        return np.array(Image.open(tmp_path / 'c.png').convert('RGB'))
+
+    return draw
+
+
+def test_it_shows_shares_of_each_true_class(picture):
+    """A class of few pixels counts as one of many."""
+    few = picture([[90, 10], [0, 100]])
+    np.testing.assert_array_equal(few, picture([[9000, 1000], [0, 10000]]))
+    assert (few != picture([[10, 90], [0, 100]])).any()
+
+
+def test_a_class_without_pixels_is_all_0(picture):
+    """It divides by nothing, and the row is as white as where nothing is called another class."""
+    empty, full = picture([[1, 0], [0, 0]]), picture([[1, 0], [0, 1]])
+    white = [(p == 255).all(2).mean() for p in (empty, full)]
+    assert white[0] > white[1]

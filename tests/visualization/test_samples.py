@@ -1,0 +1,26 @@
+import numpy as np
+from PIL import Image
+
+from dnas_mmseg.datasets import GID5Dataset
+from dnas_mmseg.visualization import (
+    save_samples,
+)
+
+
+def test_samples_show_the_bands_that_were_selected(data_root, tmp_path):
+    """Reordered by the pipeline: the names go with the samples."""
+    pictures = {}
+    for name, bands in (
+        ('kept', ('nir', 'red', 'green', 'blue')),
+        ('turned', ('blue', 'green', 'red', 'nir')),
+    ):
+        pipeline = [
+            dict(type='LoadRasterFromFile'),
+            dict(type='LoadRasterAnnotations'),
+            dict(type='SelectBands', bands=bands),
+            dict(type='PackSegInputs'),
+        ]
+        dataset = GID5Dataset(data_root=str(data_root), ann_file='train.txt', pipeline=pipeline)
+        (path,) = save_samples(dataset, tmp_path / name, 1)
+        pictures[name] = np.array(Image.open(path))
+    np.testing.assert_array_equal(pictures['kept'], pictures['turned'])
