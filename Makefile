@@ -18,7 +18,7 @@ help:  ## Show this list
 setup: $(READY)  ## System GDAL, a virtual environment, torch, the stack and this package
 	@$(BIN)/python tools/env.py
 
-$(READY): setup.py tools/setup_env.sh
+$(READY): pyproject.toml tools/setup_env.sh
 	STACK=$(STACK) VENV=$(VENV) PYTHON=$(PYTHON) bash tools/setup_env.sh
 
 demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (under 6 minutes)

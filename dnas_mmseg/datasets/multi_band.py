@@ -20,7 +20,7 @@ from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, select
 from dnas_mmseg.raster import Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
-from .description import FILE_NAME, DatasetDescription, DatasetError
+from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding, default_palette
 from .list_files import read_lines
 from .tiles import MANIFEST, tile_place
@@ -97,8 +97,8 @@ class MultiBandSegDataset(BaseSegDataset):
         self.file_palette = tuple(map(tuple, own.get('palette') or metainfo.get('palette') or ()))
         if not self.file_classes:
             raise DatasetError(
-                f'the classes are unknown: give metainfo=dict(classes=...), or a {FILE_NAME} in '
-                f'{data_root}'
+                f'the classes are unknown: give metainfo=dict(classes=...), or a '
+                f'{DESCRIPTION_FILE} in {data_root}'
             )
         if reduce_zero_label and label_convention not in (None, 'index'):
             raise DatasetError(
@@ -110,7 +110,7 @@ class MultiBandSegDataset(BaseSegDataset):
         if convention is None:
             raise DatasetError(
                 'label_convention is unknown: give it (train_id, index or rgb), or a '
-                f'{FILE_NAME} in {data_root}'
+                f'{DESCRIPTION_FILE} in {data_root}'
             )
         self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
         used = selected_bands(kwargs.get('pipeline', ()))
@@ -319,7 +319,7 @@ class MultiBandSegDataset(BaseSegDataset):
         own = tuple(self.METAINFO.get('classes', ()))
         if own and description.classes and description.classes != own:
             raise DatasetError(
-                f'{root}/{FILE_NAME} has the classes {", ".join(description.classes)}; '
+                f'{root}/{DESCRIPTION_FILE} has the classes {", ".join(description.classes)}; '
                 f'{type(self).__name__} has {", ".join(own)}. Use MultiBandSegDataset.'
             )
 

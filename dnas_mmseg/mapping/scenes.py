@@ -171,7 +171,7 @@ def predict_scenes(
     given = band_names(bands)
     facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
     wanted = band_names(model.dataset_meta.get('bands'))
-    todo: list[_Work] = []
+    todo: list[_SceneJob] = []
     for target, scene in list(targets.items())[part - 1 :: parts]:
         beside = products.paths(target)
         rasters = [target, *(p for p in beside.values() if p.suffix == '.tif')]
@@ -181,7 +181,7 @@ def predict_scenes(
             with Raster(scene) as raster:  # all are looked at before the first is mapped
                 info = raster.info
                 choice = choose_bands(info.path, info.told, wanted, given)
-                todo.append(_Work(info, target, choice, mapped, missing))
+                todo.append(_SceneJob(info, target, choice, mapped, missing))
     notes: dict[Path, list[str]] = {}
     for work in todo:
         info, target = work.info, work.target
@@ -215,7 +215,7 @@ def predict_scenes(
     return notes
 
 
-class _Work(NamedTuple):
+class _SceneJob(NamedTuple):
     """Work to be done for a scene."""
 
     info: RasterInfo

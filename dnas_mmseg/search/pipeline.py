@@ -42,7 +42,7 @@ from dnas_mmseg.spaces.space import SeveralTargets
 from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, stand_for_all
 from .network_config import network_config
-from .plan import FILE_NAME, SearchPlan
+from .plan import PLAN_FILE, SearchPlan
 from .stages import retrain_config, search_hook, stage_config
 from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
@@ -109,7 +109,7 @@ class _Search:
             todo = [level for level in self.plan.levels if level not in done]
             times = self._plan_times(start, todo, retrain) if todo else {}
             if is_main_process():
-                write_text(self.work_dir / FILE_NAME, self.plan.to_json())
+                write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
             self._config_file(self.work_dir / _NETWORK, network_config(self.plan).pretty_text)
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
@@ -301,7 +301,7 @@ class _Search:
             or (self.work_dir / level / 'last_checkpoint').is_file()
         ]
         if not begun:
-            if (self.work_dir / FILE_NAME).is_file():
+            if (self.work_dir / PLAN_FILE).is_file():
                 SearchPlan.load(self.work_dir)  # refuses a file that no search has written
             self._remove_stale(stages)
             return

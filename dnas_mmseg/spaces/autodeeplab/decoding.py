@@ -21,7 +21,7 @@ from .architecture import (
     Branch,
 )
 from .cost import branch_costs, fixed_cost
-from .graph import START, next_step, pairs, step_trellis, trellis
+from .graph import START, next_state, pairs, state_trellis, trellis
 
 ZERO = 'zero'
 """The option not to be connected; it has a weight in the search, and no place in a network."""
@@ -129,14 +129,14 @@ def _best_walk(
     if table is None:
         return tuple(node.scale for node in trellis(layers).best_path(edge_scores)[1:])
     branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]
-    steps = step_trellis(layers)
+    states = state_trellis(layers)
     scores = []
-    for (before, after), origin in zip(steps.edges, steps.origins, strict=True):
+    for (before, after), origin in zip(states.edges, states.origins, strict=True):
         outer, inner = branch_costs(before, after.node, table)
         cost = fixed_cost(before, after.node, layers, table)
         cost += sum((outer if first else inner)[index] for first, index in branches)
         scores.append(edge_scores[origin] - price * cost)
-    return tuple(step.node.scale for step in steps.best_path(scores)[1:])
+    return tuple(state.node.scale for state in states.best_path(scores)[1:])
 
 
 def _best_cell(
@@ -148,12 +148,12 @@ def _best_cell(
 ) -> tuple[Block, ...]:
     """For each block the two inputs whose best operation scores most; ties go to earlier ones."""
     costs = np.zeros((2, len(OPERATIONS)))
-    step = START
+    state = START
     if table is not None:
         for scale in path:
-            node = Node(step.node.layer + 1, scale)
-            costs += np.stack(branch_costs(step, node, table))
-            step = next_step(step, node)
+            node = Node(state.node.layer + 1, scale)
+            costs += np.stack(branch_costs(state, node, table))
+            state = next_state(state, node)
     cell, row = [], 0
     for block in range(blocks):
         scores = np.array(cell_scores[row : row + block + 2, : len(OPERATIONS)], float)

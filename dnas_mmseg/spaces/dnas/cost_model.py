@@ -54,7 +54,7 @@ from .decoding import (
     path_trellis,
 )
 from .lattice import Lattice, Stem
-from .operations import OPERATIONS as BUILDERS
+from .operations import BUILDERS
 
 if TYPE_CHECKING:
     from .supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet

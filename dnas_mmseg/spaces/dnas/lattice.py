@@ -35,7 +35,7 @@ class Stem(nn.Sequential):
         )
 
 
-class _Step(NamedTuple):
+class _ScheduledNode(NamedTuple):
     """Executing one node: its live inputs, and the tensors nobody needs afterwards."""
 
     node: Node
@@ -172,7 +172,7 @@ class Lattice(BaseModule):
     def _read(self, cell: nn.Module, size: tuple[int, int], x: Tensor, *arguments: Any) -> Tensor:
         return cell(self.resized_input(x, size), *arguments)
 
-    def _schedule(self) -> tuple[_Step, ...]:
+    def _schedule(self) -> tuple[_ScheduledNode, ...]:
         """Return the nodes that receive data, in order, with the last use of every tensor."""
         fed = self.architecture.fed
         live = [
@@ -188,7 +188,9 @@ class Lattice(BaseModule):
         for node in self.outputs:
             del last_use[node, None]
         return tuple(
-            _Step(node, inputs, tuple(key for key, last in last_use.items() if last == node))
+            _ScheduledNode(
+                node, inputs, tuple(key for key, last in last_use.items() if last == node)
+            )
             for node, inputs in live
         )
 
