@@ -18,7 +18,7 @@ help:  ## Show this list
 setup: $(READY)  ## System GDAL, a virtual environment, torch, the stack and this package
 	@$(BIN)/python tools/env.py
 
-$(READY): setup.py tools/setup_env.sh
+$(READY): pyproject.toml tools/setup_env.sh
 	STACK=$(STACK) VENV=$(VENV) PYTHON=$(PYTHON) bash tools/setup_env.sh
 
 demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (under 6 minutes)
@@ -33,14 +33,15 @@ test: setup  ## The fast tests
 test-long: setup  ## The slow tests too
 	$(BIN)/python -m pytest -m 'long or not long'
 
-lint: setup  ## Style, errors and the direction of imports, as CI and pre-commit see them
+lint: setup  ## Style, errors, the direction of imports, and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: setup  ## Let ruff rewrite the files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environments, the demo's results and caches
-	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -94,7 +94,7 @@ class BandChoice(NamedTuple):
         notes: What was assumed, a sentence each.
     """
 
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 

@@ -73,7 +73,7 @@ def check(parts: list[MultiBandSegDataset], workers: int) -> bool:
     Console().print(table)
     print(f'# paste into the config; bands: {", ".join(dataset.used_bands)}')
     print('model = dict(')
-    if summary.mean is not None:
+    if summary.mean is not None and summary.std is not None:
         print('    data_preprocessor=dict(')
         print(f'        mean={[round(float(value), 2) for value in summary.mean]},')
         print(f'        std={[round(float(value), 2) for value in summary.std]},')

@@ -24,7 +24,7 @@ import os
 from pathlib import Path
 
 from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE, find_release
+from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE, Release, find_release
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
@@ -90,24 +90,24 @@ def main() -> None:
         if (args.images is None) != (args.labels is None):
             raise UserError('--images and --labels belong together: give both, or neither')
         if args.images is not None:
-            images, labels, convention, bands = args.images, args.labels, 'rgb', BANDS
+            release = Release(args.images, args.labels, 'rgb')
         else:
-            images, labels, convention, bands = find_release(args.root, args.bits)
-        facts = DatasetDescription(bands, CLASSES, PALETTE, convention)
+            release = find_release(args.root, args.bits)
+        facts = DatasetDescription(release.bands, CLASSES, PALETTE, release.label_convention)
         if args.facts is not None:
             facts = DatasetDescription.load_file(args.facts)
         cut = Cut(
             facts.classes,
             facts.palette,
             facts.bands,
-            facts.label_convention,
+            facts.label_convention or '',
             args.tile_size,
             args.tile_size if args.stride is None else args.stride,
             args.min_labelled,
             args.scale_to_8_bit and tuple(args.scale_to_8_bit),
             args.nodata,
         )
-        scenes = find_scenes(args.root, images, labels)
+        scenes = find_scenes(args.root, release.images, release.labels)
         lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}
         lists = {name: path for name, path in lists.items() if path is not None}
         if lists:
@@ -121,7 +121,7 @@ def main() -> None:
                 cut,
                 max_unknown=args.max_unknown,
                 mix_tiles=args.seed if args.mix_tiles else None,
-                provenance={'source': images, 'seed': args.seed},
+                provenance={'source': release.images, 'seed': args.seed},
                 workers=args.workers,
                 advance=track('cutting tiles'),
             )

@@ -12,14 +12,17 @@ cannot influence the output are dropped and listed; --keep-dead keeps them, for 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dnas_mmseg.engine.checkpoints import load_weights
 from dnas_mmseg.files import atomic_path
+from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 from dnas_mmseg.spaces.dnas.authors_checkpoint import from_authors, to_authors
-from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.registry import load_for
 
 from .command_line import ArgumentParser, user_errors
 
@@ -39,11 +42,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with user_errors():
-        architecture = load_architecture(args.architecture)
-        architecture.require('dnas', 'cell', by=Path(__file__).name)
+        architecture = load_for(Path(sys.argv[0]).name, args.architecture, DNASArchitecture, 'cell')
         weights = load_weights(args.source)
         if args.reverse:
-            content = {'state_dict': to_authors(weights, architecture)}
+            content: dict[str, Any] = {'state_dict': to_authors(weights, architecture)}
         else:
             conversion = from_authors(weights, architecture, prune=not args.keep_dead)
             content = {

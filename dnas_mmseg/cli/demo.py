@@ -79,12 +79,11 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
 
     measured = json.loads(scores_file.read_text())
     dataset = GID5Dataset(data_root=str(work_dir / 'data'), ann_file='test.txt')
-    labels = [read_raster(label)[0] for _, label in dataset.pairs]
+    labels = [read_raster(label)[0] for _, label in dataset.pairs if label]
     counts = np.bincount(np.concatenate(labels, axis=None), minlength=256)[: len(CLASSES)]
     majority = np.argmax(counts)
-    baseline = scores(
-        sum(confusion_matrix(ids, np.full_like(ids, majority), len(CLASSES)) for ids in labels)
-    )
+    matrices = [confusion_matrix(ids, np.full_like(ids, majority), len(CLASSES)) for ids in labels]
+    baseline = scores(np.sum(matrices, axis=0))
     table = Table(title='IoU on the test scene, %')
     for heading in ('', 'DNAS', f'all {CLASSES[majority]}'):
         table.add_column(heading, justify='right' if heading else 'left')

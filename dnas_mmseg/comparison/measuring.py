@@ -201,6 +201,12 @@ class _Turn(NamedTuple):
 class _MeasuredModel:
     """A model that takes its turns."""
 
+    # None after close().
+    model: Any
+    deployed: Any
+    images: Any
+    several: Any
+
     def __init__(self, entry: Entry, size: tuple[int, int], batch: int, device: str) -> None:
         self.entry, self.device, self.size = entry, device, size
         self.result = Measurement(entry.name)

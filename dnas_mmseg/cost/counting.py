@@ -93,7 +93,8 @@ def count_by_modules(
 @contextmanager
 def as_published(model: nn.Module) -> Iterator[None]:
     """Compute everything as it is published: no shortcut of this package saves work."""
-    heads = {m: m.commute for m in model.modules() if hasattr(m, 'commute')}  # a DNASHead
+    # Of a DNASHead.
+    heads: dict[Any, Any] = {m: m.commute for m in model.modules() if hasattr(m, 'commute')}
     for head in heads:
         head.commute = False
     try:

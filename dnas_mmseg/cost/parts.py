@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from mmengine.device import get_device
@@ -20,6 +20,9 @@ from dnas_mmseg.models.deployment import switch_to_deploy
 from .counting import count
 from .measuring import seconds_of
 from .table import CostTable
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
 
 
 class Part(NamedTuple):
@@ -60,7 +63,7 @@ class _Outputs(nn.Module):
 class _Head(nn.Module):
     """A segmentor's head, on feature maps."""
 
-    def __init__(self, segmentor: nn.Module) -> None:
+    def __init__(self, segmentor: BaseSegmentor) -> None:
         super().__init__()
         self.head = segmentor.decode_head
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -192,19 +193,20 @@ class DatasetSummary:
     """Summary of all pairs of a data set.
 
     Attributes:
+        class_pixels: Labelled pixels of each class.
         files: Number of pairs.
         problems: Every problem, the labels' convention included.
         doubts: What may be meant so, or be a mistake.
         sizes: Pairs by (height, width).
         bands: Pairs by number of bands.
         dtypes: Pairs by sample type.
-        class_pixels: Labelled pixels of each class.
         notes: What was assumed, each kind once.
         invalid: Share of pixels where the image is invalid.
         unlabelled: Share of pixels without a class where it is valid.
         mean, std: Of each band; None without statistics.
     """
 
+    class_pixels: np.ndarray
     files: int = 0
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
@@ -213,7 +215,6 @@ class DatasetSummary:
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     bands: dict[int, int] = field(default_factory=dict)
     dtypes: dict[str, int] = field(default_factory=dict)
-    class_pixels: np.ndarray | None = None
     unlabelled: float = 0.0
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
@@ -223,8 +224,10 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     """Sum up the reports of a data set's pairs."""
     summary = DatasetSummary(class_pixels=np.zeros(labels.num_classes, np.int64))
     values: set[int] = set()
-    pixels, totals, squares, area, invalid = 0, 0.0, 0.0, 0, 0
-    doubts, notes = [], []
+    pixels, area, invalid = 0, 0, 0
+    totals = squares = np.zeros(())
+    doubts: list[str] = []
+    notes: list[str] = []
     for report in reports:
         summary.files += 1
         summary.problems += report.problems
@@ -233,16 +236,21 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         invalid += report.invalid
         values |= report.values
         if report.shape:
-            for counts, key in (
+            kinds: tuple[tuple[dict[Any, int], Any], ...] = (
                 (summary.sizes, report.shape),
                 (summary.bands, report.bands),
                 (summary.dtypes, report.dtype),
-            ):
+            )
+            for counts, key in kinds:
                 counts[key] = counts.get(key, 0) + 1
             area += report.shape[0] * report.shape[1]
         if report.class_pixels is not None:
             summary.class_pixels += report.class_pixels
-        if report.totals is not None and report.bands == next(iter(summary.bands)):
+        if (
+            report.totals is not None
+            and report.squares is not None
+            and report.bands == next(iter(summary.bands))
+        ):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
     summary.doubts += first_of_each(doubts)
@@ -280,8 +288,8 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         labelled = float(summary.class_pixels.sum())
         summary.unlabelled = 1 - labelled / (area - invalid) if area > invalid else 0.0
     if pixels:
-        summary.mean = totals / pixels
-        summary.std = np.sqrt(np.maximum(squares / pixels - summary.mean**2, 0))
+        summary.mean = mean = totals / pixels
+        summary.std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
     return summary
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 
-FILE_NAME = 'dataset.json'
+DESCRIPTION_FILE = 'dataset.json'
 
 
 class DatasetError(UserError):
@@ -39,7 +39,7 @@ class DatasetDescription:
     palette: tuple[tuple[int, ...], ...] = ()
     label_convention: str | None = None
     dtype: str | None = None
-    tile_size: tuple[int, ...] = ()
+    tile_size: tuple[int, int] | tuple[()] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_shares: tuple[float, ...] = ()
@@ -54,7 +54,7 @@ class DatasetDescription:
     def save(self, root: str | os.PathLike) -> None:
         """Write ``dataset.json`` into a folder."""
         content = {key: value for key, value in asdict(self).items() if value}
-        write_text(Path(root) / FILE_NAME, json.dumps(content, indent=2) + '\n')
+        write_text(Path(root) / DESCRIPTION_FILE, json.dumps(content, indent=2) + '\n')
 
     @classmethod
     def load(cls, root: str | os.PathLike | None) -> DatasetDescription:
@@ -63,7 +63,7 @@ class DatasetDescription:
         Raises:
             DatasetError: The file is there but is not what it should be.
         """
-        path = Path(root or '.') / FILE_NAME
+        path = Path(root or '.') / DESCRIPTION_FILE
         return cls() if root is None or not path.is_file() else cls.load_file(path)
 
     @classmethod

@@ -35,7 +35,7 @@ class LabelEncoding:
 
     convention: str
     num_classes: int
-    palette: tuple[tuple[int, int, int], ...] = ()
+    palette: tuple[tuple[int, ...], ...] = ()
     unlabelled_colour: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
@@ -102,7 +102,8 @@ class LabelEncoding:
             ids[known.outside] = IGNORE
         if known.invalid is not None:
             ids[known.invalid & (ids == _INVALID)] = IGNORE
-        odd, unknown = ids == _INVALID, Counter()
+        unknown: Counter[str] = Counter()
+        odd = ids == _INVALID
         if odd.any():
             values, counts = np.unique(samples[:3, odd].T, axis=0, return_counts=True)
             for value, count in zip(values.tolist(), counts.tolist(), strict=True):
@@ -194,11 +195,12 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     colours = []
     for i in range(num_classes):
         rgb = colorsys.hsv_to_rgb((i * golden) % 1, 0.75, (1.0, 0.75, 0.55)[i % 3])
-        colours.append(tuple(round(255 * part) for part in rgb))
+        red, green, blue = (round(255 * part) for part in rgb)
+        colours.append((red, green, blue))
     return tuple(colours)
 
 
-def class_weights(shares: Sequence[float]) -> list[float]:
+def class_weights(shares: Sequence[float] | np.ndarray) -> list[float]:
     """Loss weights from class shares: median frequency balancing (Eigen and Fergus, 2015).
 
     Args:
@@ -207,7 +209,7 @@ def class_weights(shares: Sequence[float]) -> list[float]:
     Returns:
         ``median / share``; the median of the classes that occur; 0 for a class that does not.
     """
-    shares = np.asarray(shares, float)
-    median = np.median(shares[shares > 0]) if (shares > 0).any() else 0.0
-    weights = np.divide(median, shares, out=np.zeros_like(shares), where=shares > 0)
+    given = np.asarray(shares, float)
+    median = np.median(given[given > 0]) if (given > 0).any() else 0.0
+    weights = np.divide(median, given, out=np.zeros_like(given), where=given > 0)
     return [round(float(weight), 4) for weight in weights]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -19,7 +20,7 @@ from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, select
 from dnas_mmseg.raster import Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
-from .description import FILE_NAME, DatasetDescription, DatasetError
+from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding, default_palette
 from .list_files import read_lines
 from .tiles import MANIFEST, tile_place
@@ -63,6 +64,9 @@ class MultiBandSegDataset(BaseSegDataset):
         DatasetError: Something is wrong; the message lists what, where and what to do.
     """
 
+    ann_file: str
+    data_prefix: dict[str, str | None]
+
     LABEL_CONVENTION: str | None = None
     """What labels are where neither the arguments nor ``dataset.json`` tell."""
 
@@ -93,8 +97,8 @@ class MultiBandSegDataset(BaseSegDataset):
         self.file_palette = tuple(map(tuple, own.get('palette') or metainfo.get('palette') or ()))
         if not self.file_classes:
             raise DatasetError(
-                f'the classes are unknown: give metainfo=dict(classes=...), or a {FILE_NAME} in '
-                f'{data_root}'
+                f'the classes are unknown: give metainfo=dict(classes=...), or a '
+                f'{DESCRIPTION_FILE} in {data_root}'
             )
         if reduce_zero_label and label_convention not in (None, 'index'):
             raise DatasetError(
@@ -106,7 +110,7 @@ class MultiBandSegDataset(BaseSegDataset):
         if convention is None:
             raise DatasetError(
                 'label_convention is unknown: give it (train_id, index or rgb), or a '
-                f'{FILE_NAME} in {data_root}'
+                f'{DESCRIPTION_FILE} in {data_root}'
             )
         self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
         used = selected_bands(kwargs.get('pipeline', ()))
@@ -183,7 +187,7 @@ class MultiBandSegDataset(BaseSegDataset):
             for i, name in enumerate(self.file_classes)
         }
 
-    def select_classes(self, counts: Sequence[float]) -> list[float]:
+    def select_classes(self, counts: Sequence[Any] | np.ndarray) -> list:
         """Counts a class of the files as counts a class asked for."""
         return [counts[self.file_classes.index(name)] for name in self.metainfo['classes']]
 
@@ -216,7 +220,7 @@ class MultiBandSegDataset(BaseSegDataset):
             'looks at all)',
             summary.problems,
         )
-        infos = [
+        infos: list[dict[str, Any]] = [
             {'img_path': image} if label is None else {'img_path': image, 'seg_map_path': label}
             for image, label in pairs
         ]
@@ -230,19 +234,21 @@ class MultiBandSegDataset(BaseSegDataset):
         self, pairs: Sequence[tuple[str, str | None]], size: tuple[int, int]
     ) -> Iterator[list[tuple[int, int]]]:
         """Yield rows and columns from each tile to those that overlap it, in tiles of one size."""
-        places = [tile_place(image) for image, _ in pairs]
-        unknown = [image for (image, _), place in zip(pairs, places, strict=True) if place is None]
-        if unknown:
-            raise DatasetError(
-                f'count_once needs tiles named <scene>_<row>_<column>, {unknown[0]} is not'
-            )
+        places = []
+        for image, _ in pairs:
+            place = tile_place(image)
+            if place is None:
+                raise DatasetError(
+                    f'count_once needs tiles named <scene>_<row>_<column>, {image} is not'
+                )
+            places.append(place)
         # Tiles in a grid of cells as large as they are: only those of the cells around overlap.
         cells = defaultdict(list)
         for scene, row, column in places:
             cells[scene, row // size[0], column // size[1]].append((row, column))
         for scene, row, column in places:
-            cell = (row // size[0], column // size[1])
-            around = product((scene,), *((i - 1, i, i + 1) for i in cell))
+            i, j = row // size[0], column // size[1]
+            around = product((scene,), (i - 1, i, i + 1), (j - 1, j, j + 1))
             yield [
                 (other[0] - row, other[1] - column)
                 for near in around
@@ -266,7 +272,8 @@ class MultiBandSegDataset(BaseSegDataset):
             raise DatasetError(
                 f'{self.ann_file} is empty: one "image<TAB>label" a line is expected'
             )
-        pairs, problems = [], []
+        pairs: list[tuple[str, str | None]] = []
+        problems = []
         labelled = self.data_prefix.get('seg_map_path') is not None
         listing = _Listing()
         for number, line in enumerate(lines, 1):
@@ -286,8 +293,8 @@ class MultiBandSegDataset(BaseSegDataset):
                 places = [os.path.join(base, name.strip()) for base in bases]
                 # Whether GDAL's own paths lead anywhere, it says when they are opened.
                 virtual = name.strip() if is_virtual(name.strip()) else None
-                found = virtual or next((place for place in places if place in listing), None)
-                if found is None:
+                found = virtual or next((place for place in places if place in listing), '')
+                if not found:
                     problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
                 pair.append(found)
             pairs.append((pair[0], pair[1] if labelled else None))
@@ -312,12 +319,12 @@ class MultiBandSegDataset(BaseSegDataset):
         own = tuple(self.METAINFO.get('classes', ()))
         if own and description.classes and description.classes != own:
             raise DatasetError(
-                f'{root}/{FILE_NAME} has the classes {", ".join(description.classes)}; '
+                f'{root}/{DESCRIPTION_FILE} has the classes {", ".join(description.classes)}; '
                 f'{type(self).__name__} has {", ".join(own)}. Use MultiBandSegDataset.'
             )
 
 
-def dataset_parts(dataset: object) -> Iterator[object]:
+def dataset_parts(dataset: Any) -> Iterator[Any]:
     """Yield the data sets behind all wrappers (Concat, Repeat, ...)."""
     inside = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
     if inside is None:
@@ -333,10 +340,11 @@ def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
     Raises:
         DatasetError: One is of another kind, or they have different classes.
     """
-    parts = list(dataset_parts(dataset))
-    for part in parts:
+    parts: list[MultiBandSegDataset] = []
+    for part in dataset_parts(dataset):
         if not isinstance(part, MultiBandSegDataset):
             raise DatasetError(f'{type(part).__name__}: a MultiBandSegDataset is needed')
+        parts.append(part)
     if len({part.file_classes for part in parts}) > 1:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)
         raise DatasetError(f'data sets of different classes cannot be summed up: {listed}')

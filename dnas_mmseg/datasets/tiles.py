@@ -57,12 +57,12 @@ def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) 
     result = np.ones(shape, bool)
     for down, across in neighbours:
         # The difference of the squared distances to the two centres; linear in the position.
-        nearer = (2 * down * rows - down**2)[:, None] + (2 * across * columns - across**2)
+        difference = (2 * down * rows - down**2)[:, None] + (2 * across * columns - across**2)
         inside = (np.abs(rows - down) <= shape[0] / 2)[:, None] & (
             np.abs(columns - across) <= shape[1] / 2
         )
         first = (down, across) < (0, 0)
-        result &= ~(inside & ((nearer >= 0) if first else (nearer > 0)))
+        result &= ~(inside & ((difference >= 0) if first else (difference > 0)))
     return result
 
 

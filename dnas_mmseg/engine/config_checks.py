@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from traceback import walk_tb
 from types import FrameType
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -115,7 +116,8 @@ def _builds(frame: FrameType) -> bool:
 
 def _explain(text: str, frames: list[FrameType]) -> str | None:
     if found := _UNEXPECTED.search(text):
-        return _explain_argument(*found.groups(), frames)
+        name, argument = found.groups()
+        return _explain_argument(name, argument, frames)
     # The call fails in its caller.
     if (found := _MISSING.search(text)) and _builds(frames[-1]):
         name, arguments = found.groups()
@@ -257,7 +259,7 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(model, DepthEstimator):
         return
     for name in ('decode_head', 'auxiliary_head'):
-        head = getattr(model, name, None)
+        head: Any = getattr(model, name, None)
         several = isinstance(head, nn.ModuleList)
         for i, one in enumerate(head if several else [head]):
             # STDC's learns boundaries.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -73,8 +74,10 @@ class MultiBandPretrained:
         """
         # mmengine initialises children after their parent, which would undo this; so they go first.
         for child in module.children():
-            if hasattr(child, 'init_weights'):
-                child.init_weights()
+            init_weights = getattr(child, 'init_weights', None)
+            if init_weights is not None:
+                init_weights()
+        part: Any
         for part in module.modules():
             if hasattr(part, 'init_weights'):
                 part.is_init = True

@@ -19,6 +19,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
@@ -162,7 +163,9 @@ def test(
     """
     weights = load_weights(checkpoint)
     runner = ConsoleRunner.from_cfg(_with_flips(config) if flips else config)
-    model = runner.bare_model.module if flips else runner.bare_model
+    model: nn.Module = runner.bare_model
+    if isinstance(model, SegTTAModel):
+        model = model.module
     load_exactly(model, weights, checkpoint)
     with config_errors():
         loop = runner.test_loop
@@ -221,6 +224,7 @@ def weight_classes(config: Config) -> list[float]:
     with config_errors():
         dataset = DATASETS.build(config.train_dataloader.dataset)
     parts = multi_band_parts(dataset)
+    shares: Sequence[float] | np.ndarray
     if len(parts) == 1:
         shares = parts[0].description.class_shares or _class_pixels(parts[0])
     else:
@@ -236,7 +240,7 @@ def _takes_class_weight(kind: str | type) -> bool:
     return found is not None and 'class_weight' in inspect.signature(found).parameters
 
 
-def _class_pixels(dataset: MultiBandSegDataset) -> Sequence[int]:
+def _class_pixels(dataset: MultiBandSegDataset) -> np.ndarray:
     """Count the labelled pixels of each class of the files."""
     summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
     if summary.problems:

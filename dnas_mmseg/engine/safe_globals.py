@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +20,15 @@ def allow_checkpoint_globals() -> None:
     scalar. Only plain data types are allowed here; a file with anything else is still refused.
     """
     try:
-        from numpy._core import multiarray
+        multiarray = import_module('numpy._core.multiarray')
     except ImportError:  # numpy 1
-        from numpy.core import multiarray
-    plain = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')]
+        multiarray = import_module('numpy.core.multiarray')
+    plain: list[type] = [
+        type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')
+    ]
     plain += [HistoryBuffer, np.dtype, np.ndarray]
     # All by name: mmengine may allow the bare classes while it loads, and forbid them afterwards.
-    named = [(kind, f'{kind.__module__}.{kind.__name__}') for kind in plain]
+    named: list[tuple[Any, str]] = [(kind, f'{kind.__module__}.{kind.__name__}') for kind in plain]
     named += [
         # Pickles name these by the module of the numpy that wrote them.
         (function, f'{module}.multiarray.{function.__name__}')

@@ -84,7 +84,7 @@ class StreamSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         total, n = self.epoch_size * self.world_size, len(self.indices)
         first = self.epoch * total
-        turn, order = -1, None
+        turn, order = -1, np.empty(0, np.int64)
         for position in range(first + self.rank, first + total, self.world_size):
             if position // n != turn:
                 turn = position // n
@@ -103,7 +103,7 @@ class SeededDataset(Dataset):
         dataset: Gives the samples.
     """
 
-    def __init__(self, dataset: Sequence) -> None:
+    def __init__(self, dataset: Dataset | Sequence) -> None:
         self.dataset = dataset
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
@@ -161,7 +161,8 @@ class SeededBatches:
 
 def sampler_of(loader: DataLoader) -> Sampler:
     """Return what chooses a loader's samples, also where a batch sampler is over it."""
-    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+    sampler: Any = loader.sampler
+    return getattr(loader.batch_sampler, 'sampler', sampler)
 
 
 def seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataLoader:
@@ -173,6 +174,7 @@ def seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataL
         rank: Of this process.
         start: The first iteration.
     """
+    assert loader.batch_sampler is not None
     return DataLoader(
         SeededDataset(loader.dataset),
         batch_sampler=SeededBatches(loader.batch_sampler, sampler_of(loader), seed, rank, start),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -21,7 +23,7 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def scores(matrix: np.ndarray) -> dict[str, float | np.ndarray]:
+def scores(matrix: np.ndarray) -> dict[str, Any]:
     """Scores from a confusion matrix, as shares of 1.
 
     Args:

@@ -6,13 +6,13 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmseg.apis import MMSegInferencer
 from mmseg.registry import TRANSFORMS
-from torch import nn
 
 from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.engine.checkpoints import load_exactly
@@ -23,6 +23,9 @@ from dnas_mmseg.raster import Raster, raster_stem
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
 from .scenes import model_facts
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
 
 _LOADING = ('LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations')
 
@@ -49,6 +52,8 @@ class MultiBandInferencer(MMSegInferencer):
         CheckpointError: The checkpoint is of another network.
         UserError: An image lacks a band.
     """
+
+    model: BaseSegmentor
 
     def __init__(
         self,
@@ -125,9 +130,9 @@ class MultiBandInferencer(MMSegInferencer):
         return [os.fspath(i) if isinstance(i, os.PathLike) else i for i in inputs]
 
     def _load_weights_to_model(
-        self, model: nn.Module, checkpoint: dict | None, cfg: Config | None
+        self, model: BaseSegmentor, checkpoint: dict | None, cfg: Config
     ) -> None:
-        meta = {}
+        meta: dict[str, Any] = {}
         if checkpoint is not None:
             weights = checkpoint.get('state_dict', checkpoint)
             load_exactly(model, weights, 'the checkpoint')

@@ -50,7 +50,8 @@ def count_map(
             are unknown.
     """
     n = labels.num_classes
-    matrix, unmapped, unknown = np.zeros((n, n), np.int64), 0, Counter()
+    matrix, unmapped = np.zeros((n, n), np.int64), 0
+    unknown: Counter[str] = Counter()
     with Raster(prediction) as predicted, Raster(label) as truth:
         shape = predicted.info.shape
         if truth.info.shape != shape:

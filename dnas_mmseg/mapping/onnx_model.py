@@ -7,6 +7,7 @@ import logging
 import os
 import warnings
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,11 +19,14 @@ from dnas_mmseg.models import MultiBandDataPreProcessor
 
 from .windows import binary_threshold
 
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
+
 _INPUT, _OUTPUT = 'samples', 'logits'
 _META = 'dnas_mmseg'
 
 
-def export_onnx(model: nn.Module, path: str | os.PathLike, window: int = 512) -> None:
+def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512) -> None:
     """Write a segmentor as ONNX: samples in, logits out, normalisation included.
 
     Height and width are fixed, as heads with pooling pyramids need; the number of windows is free.
@@ -55,6 +59,7 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, window: int = 512) ->
             dynamo=True,
             verbose=False,
         )
+    assert program is not None  # which it is only without dynamo
     meta = {key: model.dataset_meta.get(key) for key in ('classes', 'palette', 'bands')}
     meta['threshold'] = binary_threshold(model)
     program.model.metadata_props[_META] = json.dumps(meta)
@@ -88,7 +93,7 @@ class OnnxModel:
             raise UserError(f'device {device}: this onnxruntime runs on cpu{", cuda" * has_gpu}')
         providers: list = ['CPUExecutionProvider']
         if kind == 'cuda':
-            number = int(index or os.environ.get('LOCAL_RANK', 0))
+            number = int(index or os.environ.get('LOCAL_RANK', '0'))
             providers.insert(0, (gpu, {'device_id': number}))
         if not os.path.isfile(path):
             raise UserError(f'{path}: no such file')
@@ -124,9 +129,9 @@ class OnnxModel:
 
 
 class _WithNormalisation(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: BaseSegmentor) -> None:
         super().__init__()
-        self.model = model
+        self.model: BaseSegmentor = model
 
     def forward(self, samples: Tensor) -> Tensor:
         size = tuple(samples.shape[2:])

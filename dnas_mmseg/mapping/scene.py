@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Window, block_cac
 
 from .products import MapProducts
 from .windows import Precision, SegmentorWindows, WindowModel, logits_of_flips
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
 
 NODATA = 255
 _AHEAD = 3
@@ -54,10 +57,16 @@ class Tiling:
             raise UserError(f'window = {self.window}, batch = {self.batch}: at least 1 is needed')
         if self.overlap is None:
             object.__setattr__(self, 'overlap', self.window // 4)
-        if not 0 <= self.overlap < self.window:
+        if not 0 <= self.shared < self.window:
             raise UserError(
                 f'overlap = {self.overlap}: it must be less than the window ({self.window})'
             )
+
+    @property
+    def shared(self) -> int:
+        """The overlap in pixels, which is never None once there is a tiling."""
+        assert self.overlap is not None
+        return self.overlap
 
 
 def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.ndarray:
@@ -86,7 +95,7 @@ def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.nda
 
 
 def predict_scene(
-    model: nn.Module | WindowModel,
+    model: BaseSegmentor | WindowModel,
     source: str | os.PathLike,
     target: str | os.PathLike,
     *,
@@ -139,7 +148,7 @@ def predict_scene(
             f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '
             f'{chosen} (from 0)'
         )
-    grid = dict(height=info.height, width=info.width, georeference=place)
+    grid: dict[str, Any] = dict(height=info.height, width=info.width, georeference=place)
     metadata = {f'class_{i}': name for i, name in enumerate(classes)}
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
@@ -220,7 +229,7 @@ class _Reader:
                 height=min(window.height, info.height), width=min(window.width, info.width)
             )
             for window in tile_windows(
-                info.height, info.width, tiling.window, tiling.window - tiling.overlap
+                info.height, info.width, tiling.window, tiling.window - tiling.shared
             )
         ]
 
@@ -241,7 +250,8 @@ class _Reader:
                 yield batch
 
     def _read(self, windows: list[Window]) -> _Batch:
-        images, missing = [], []
+        images: list[Tensor] = []
+        missing: list[np.ndarray | None] = []
         for window in windows:
             try:
                 samples = self.raster.samples(window, self.bands)
@@ -272,7 +282,7 @@ class _Strips:
         self.logits = np.zeros((channels, rows, self.width), np.float32)
         self.weights = np.zeros((rows, self.width), np.float32)
         self.missing = np.zeros((rows, self.width), bool)
-        self.top, self.overlap = 0, tiling.overlap
+        self.top, self.overlap = 0, tiling.shared
 
     def add(self, batch: _Batch, logits: np.ndarray) -> Iterator[_Ready]:
         """Add a batch; yields what is complete before it, and at the end what is left."""

@@ -6,14 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
-from torch import nn
 
 from dnas_mmseg.bands import BandChoice, band_names, choose_bands
 from dnas_mmseg.datasets import DatasetDescription
@@ -34,12 +33,16 @@ from dnas_mmseg.visualization import save_quick_look
 
 from .products import MapProducts
 from .scene import Tiling, predict_scene
-from .windows import WindowModel
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
+
+    from .onnx_model import OnnxModel
 
 
 def load_segmentor(
     config: Config, checkpoint: str | os.PathLike, device: str | None = None
-) -> nn.Module:
+) -> BaseSegmentor:
     """Return a trained segmentor, ready to predict.
 
     Args:
@@ -120,7 +123,7 @@ def dataset_facts(config: Config) -> dict:
 
 
 def predict_scenes(
-    model: nn.Module | WindowModel,
+    model: BaseSegmentor | OnnxModel,
     scenes: Sequence[str | os.PathLike],
     out_dir: str | os.PathLike,
     *,
@@ -168,7 +171,7 @@ def predict_scenes(
     given = band_names(bands)
     facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
     wanted = band_names(model.dataset_meta.get('bands'))
-    todo: list[_Work] = []
+    todo: list[_SceneJob] = []
     for target, scene in list(targets.items())[part - 1 :: parts]:
         beside = products.paths(target)
         rasters = [target, *(p for p in beside.values() if p.suffix == '.tif')]
@@ -178,7 +181,7 @@ def predict_scenes(
             with Raster(scene) as raster:  # all are looked at before the first is mapped
                 info = raster.info
                 choice = choose_bands(info.path, info.told, wanted, given)
-                todo.append(_Work(info, target, choice, mapped, missing))
+                todo.append(_SceneJob(info, target, choice, mapped, missing))
     notes: dict[Path, list[str]] = {}
     for work in todo:
         info, target = work.info, work.target
@@ -212,7 +215,7 @@ def predict_scenes(
     return notes
 
 
-class _Work(NamedTuple):
+class _SceneJob(NamedTuple):
     """Work to be done for a scene."""
 
     info: RasterInfo

@@ -51,7 +51,8 @@ def score_maps(
     for pair in maps:
         counts[pair.name] = count_map(pair.image, pair.label, labels)
         advance(len(counts), len(maps))
-    total = sum(count.matrix for count in counts.values())
+    nothing = np.zeros((labels.num_classes,) * 2, np.int64)
+    total = sum((count.matrix for count in counts.values()), nothing)
     results = {name: scores(count.matrix) for name, count in counts.items()}
     results[OVERALL] = scores(total)
     unmapped = sum(count.unmapped for count in counts.values())

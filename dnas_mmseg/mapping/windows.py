@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from dnas_mmseg.errors import UserError
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
 
 Precision = Literal['float32', 'bfloat16', 'float16']
 _STRIDE = 32
@@ -51,7 +54,7 @@ class SegmentorWindows:
         UserError: There is no such precision.
     """
 
-    def __init__(self, model: nn.Module, precision: Precision = 'float32') -> None:
+    def __init__(self, model: BaseSegmentor, precision: Precision = 'float32') -> None:
         if precision not in get_args(Precision):
             raise UserError(f'precision {precision!r}: there are {", ".join(get_args(Precision))}')
         self._model, self._precision = model, getattr(torch, precision)
@@ -92,17 +95,17 @@ class SegmentorWindows:
         return logits[:, :, :height, :width].float().cpu().numpy()
 
 
-def binary_threshold(model: nn.Module) -> float | None:
+def binary_threshold(model: BaseSegmentor) -> float | None:
     """Return the threshold of a segmentor's binary head (mmseg: ``out_channels=1``), or None."""
-    head = getattr(model, 'decode_head', None)
+    head: Any = getattr(model, 'decode_head', None)
     head = head[-1] if isinstance(head, nn.ModuleList) else head
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
 def logits_of_flips(model: WindowModel, images: list[Tensor]) -> np.ndarray:
     """Return the mean logits of four flips of the windows; see :class:`WindowModel`."""
-    total = 0.0
+    total: Any = 0.0
     for axes in ((), (1,), (2,), (1, 2)):
         logits = model.logits([image.flip(axes) for image in images])
-        total = total + np.flip(logits, [axis + 1 for axis in axes])
+        total = total + np.flip(logits, tuple(axis + 1 for axis in axes))
     return total / 4

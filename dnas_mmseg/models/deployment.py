@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import TypeVar
 
 from mmcv.cnn import ConvModule
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+M = TypeVar('M', bound=nn.Module)
 
-def switch_to_deploy(model: nn.Module) -> nn.Module:
+
+def switch_to_deploy(model: M) -> M:
     """Turn a trained model into one that only predicts: the same outputs to rounding, faster.
 
     A batch norm is folded into the convolution before it wherever one is sure to follow the other:
@@ -34,8 +37,9 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
                 setattr(module, conv, fuse_conv_bn_eval(before, behind))
                 setattr(module, norm, nn.Identity())
     for module in list(model.modules()):
-        if hasattr(module, 'become_deployed'):  # this package's
-            module.become_deployed()
+        become_deployed = getattr(module, 'become_deployed', None)  # this package's
+        if become_deployed is not None:
+            become_deployed()
     return model.requires_grad_(False)
 
 

@@ -197,6 +197,8 @@ def describe_data_root(
     summary = summarise(training, LabelEncoding(label_convention, len(classes)))
     if summary.problems:
         raise DatasetError('\n'.join(summary.problems[:8]))
+    if summary.mean is None or summary.std is None:
+        raise DatasetError('no training tile has a valid pixel')
     for split, tiles in pairs.items():
         write_text(root / f'{split}.txt', ''.join(f'{a}\t{b}\n' for a, b in tiles))
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
@@ -257,7 +259,7 @@ def _cut_scenes(
             results[scene] = parts
         done += len(row)
         advance(done, total)
-    return results
+    return {scene: result for scene, result in results.items() if result is not None}
 
 
 def _spread(
@@ -293,7 +295,9 @@ def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        assert parent is not None  # this is a worker
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

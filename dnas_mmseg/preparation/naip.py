@@ -72,7 +72,7 @@ def convert_naip(
         write_raster(out / pair[1], _INDEX[classes], palette=((0, 0, 0), *PALETTE))
         pairs[tile['split']].append(pair)
     expected = Expectation(BANDS, None, LabelEncoding('index', len(CLASSES)))
-    training = [tuple(str(out / path) for path in pair) for pair in pairs['train']]
+    training = [(str(out / image), str(out / label)) for image, label in pairs['train']]
     return describe_data_root(
         out,
         pairs,

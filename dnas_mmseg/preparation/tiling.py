@@ -36,7 +36,7 @@ class Cut:
     """
 
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    palette: tuple[tuple[int, ...], ...]
     bands: tuple[str, ...]
     label_convention: str
     size: int = 512
@@ -152,7 +152,8 @@ def cut_windows(
     Raises:
         DatasetError: The label has the wrong number of bands.
     """
-    tiles, unknown = [], Counter()
+    tiles: list[Tile] = []
+    unknown: Counter[str] = Counter()
     with Raster(scene.image, cut.nodata) as image, Raster(scene.label) as label:
         info = image.info
         bands = check_bands(info, cut.bands)[0]
@@ -181,7 +182,7 @@ def cut_windows(
             paths = [out / path for path in tile_paths(scene.name, window.row, window.column)]
             samples, ids = _padded(samples, cut.size, 0), _padded(labelled[None], cut.size, IGNORE)
             valid = None
-            if not _told_by_nodata(samples, nodata, missing):
+            if missing is not None and not _told_by_nodata(samples, nodata, missing):
                 valid = _padded(~missing[None], cut.size, 0)[0]
             write_raster(
                 paths[0],
@@ -192,10 +193,10 @@ def cut_windows(
                 georeference=info.georeference.moved(window.row, window.column),
             )
             write_raster(paths[1], ids, palette=cut.palette)
-            sums = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+            image_sum, label_sum = (hashlib.sha256(p.read_bytes()).hexdigest() for p in paths)
             tiles.append(
                 Tile(
-                    scene.name, *inside, cut.size, *sums, samples.dtype.name, pixels,
+                    scene.name, *inside, cut.size, image_sum, label_sum, samples.dtype.name, pixels,
                     totals.tolist(), squares.tolist(), counts.tolist(),
                 )
             )  # fmt: skip
@@ -214,10 +215,8 @@ def _scaled(
     return scaled.astype(np.uint8)
 
 
-def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray | None) -> bool:
+def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
     """Return whether a tile's nodata value alone says which pixels are invalid."""
-    if invalid is None:
-        return True
     rows, columns = invalid.shape
     told = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
     return told is not None and bool((told == invalid).all())

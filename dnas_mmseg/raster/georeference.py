@@ -108,9 +108,9 @@ class GeoReference:
         Half a pixel is not a difference: label tools write the centre for the corner.
         """
         offset = self.offset_to(other)
-        if offset is None:
+        if offset is None or self.transform is None or other.transform is None:
             return ''
-        sizes = [abs(g.transform[1]) + abs(g.transform[2]) for g in (self, other)]
+        sizes = [abs(t[1]) + abs(t[2]) for t in (self.transform, other.transform)]
         if abs(sizes[0] - sizes[1]) > 1e-3 * max(sizes):
             return f'its pixels measure {sizes[1]:g}, not {sizes[0]:g}'
         if max(map(abs, offset)) > 0.75:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def write_strips(
     try:
         with atomic_path(path) as final:
             plain = final.with_name(f'{final.name}.strips')
-            dataset = None
+            dataset: Any = None
             try:
                 with gdal_exceptions():
                     dataset = gdal.GetDriverByName('GTiff').Create(

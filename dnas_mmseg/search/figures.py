@@ -67,7 +67,7 @@ def graph_figure(history: SearchHistory) -> Figure | None:
         if group:
             x, y = zip(*((columns[node[0]], node[1]) for node in group), strict=True)
             axes.scatter(x, y, s=90, c=colour, edgecolors='#334155', zorder=3)
-    axes.set_xticks(range(len(columns)), ['stem' if first < 0 else first for first in columns])
+    axes.set_xticks(range(len(columns)), ['stem' if first < 0 else str(first) for first in columns])
     scales = sorted({node[1] for node in nodes})
     axes.set_yticks(scales, [f'1/{4 * 2**scale:g}' for scale in scales])
     axes.set_ylim(max(scales) + 0.6, min(scales) - 1.1)
@@ -114,7 +114,7 @@ def operations_figure(history: SearchHistory) -> Figure | None:
             if name in chosen.get(decision.node, ()):
                 axes.plot(x, y, marker='s', markersize=7, markerfacecolor='none', color=_CHOSEN)
     axes.set_xticks(range(len(rows)), [_name(d.node) for d, _ in rows], rotation=90)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), list(map(str, names)))
     axes.set_xlabel(f'{epoch.architecture.axes[1]}; squares: decoded')
     figure.colorbar(image, ax=axes, label='probability')
     return figure
@@ -155,7 +155,9 @@ def probabilities_figure(history: SearchHistory) -> Figure:
     kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
     figure = Figure(figsize=(11, 4.6 * len(kinds)), layout='constrained')
     for axes, kind in zip(figure.subplots(len(kinds), squeeze=False)[:, 0], kinds, strict=True):
-        labels, rows, borders = [], [], []
+        labels: list[str] = []
+        rows: list[list[float]] = []
+        borders: list[int] = []
         for i, decision in enumerate(history.decisions):
             if decision.kind != kind:
                 continue

@@ -16,7 +16,7 @@ from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.decisions import Decision
 from dnas_mmseg.spaces.registry import load_architecture
 
-FILE_NAME = 'history.json'
+HISTORY_FILE = 'history.json'
 _STILL = 1e-3
 _PATIENCE = 5
 
@@ -72,7 +72,7 @@ class SearchHistory:
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             if decision.kind == 'operation':
                 for name, q in zip(decision.options, p, strict=True):
-                    shares.setdefault(name, []).append(q)
+                    shares.setdefault(str(name), []).append(q)
         return {name: sum(values) / len(values) for name, values in shares.items()}
 
     def gates(self, index: int = -1) -> tuple[int, int]:
@@ -164,7 +164,7 @@ class SearchHistory:
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write ``history.json`` into a folder."""
-        write_text(Path(folder) / FILE_NAME, self.to_json())
+        write_text(Path(folder) / HISTORY_FILE, self.to_json())
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> SearchHistory:
@@ -173,7 +173,7 @@ class SearchHistory:
         Raises:
             UserError: There is none, or it is damaged.
         """
-        path = Path(folder) / FILE_NAME
+        path = Path(folder) / HISTORY_FILE
         try:
             return cls.from_json(path.read_text(encoding='utf-8'))
         except FileNotFoundError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -93,11 +94,12 @@ class ArchitectureSearchHook(Hook):
 
     def before_run(self, runner) -> None:
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self.supernet = getattr(self.model, 'backbone', None)
-        if not isinstance(self.supernet, Supernet):
+        supernet = getattr(self.model, 'backbone', None)
+        if not isinstance(supernet, Supernet):
             raise UserError(
-                f'ArchitectureSearchHook searches supernets; {type(self.supernet).__name__} is none'
+                f'ArchitectureSearchHook searches supernets; {type(supernet).__name__} is none'
             )
+        self.supernet = supernet
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise UserError(
                 "a search goes by epochs: train_cfg = dict(type='EpochBasedTrainLoop', "
@@ -114,7 +116,7 @@ class ArchitectureSearchHook(Hook):
         self.parameters = list(self.supernet.architecture_parameters().values())
         self.optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.parameters))
         self.history = SearchHistory(type(self.supernet).__name__, self.supernet.decisions)
-        self.loader = self._build_loader(runner)
+        self.loader: Any = self._build_loader(runner)
         self.halves = self._halves(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -187,7 +189,7 @@ class ArchitectureSearchHook(Hook):
                     "sampler=dict(type='DefaultSampler', shuffle=True)"
                 )
             dataset = DATASETS.build({**dataset_config, **self.half_b})
-            indices = range(len(dataset))
+            indices: Sequence[int] = range(len(dataset))
         elif isinstance(train.sampler, HalfSampler):
             dataset, indices = train.dataset, train.sampler.other_half
         else:
@@ -206,7 +208,7 @@ class ArchitectureSearchHook(Hook):
             dict(config, dataset=dataset, sampler=sampler), seed=runner.seed
         )
 
-    def _sample(self, runner, step: str) -> None:
+    def _sample(self, runner, step: Literal['weights', 'architecture']) -> None:
         """Let the supernet draw what it runs, by the iteration: resumed runs draw the same."""
         rng = np.random.default_rng((runner.seed, runner.iter, step == 'architecture'))
         self.supernet.sample(step, runner.epoch >= self.arch_start, rng)
@@ -227,19 +229,20 @@ class ArchitectureSearchHook(Hook):
             require_finite(value, data_batch, runner)
             if self.cost is not None:
                 loss = loss + self.cost.loss().to(loss)
-            gradients = torch.autograd.grad(
+            scaled = torch.autograd.grad(
                 scale * loss, self.parameters, allow_unused=True, materialize_grads=True
             )
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+        for parameter, gradient in zip(self.parameters, scaled, strict=True):
             all_reduce(gradient, op='mean')
             parameter.grad = gradient / scale
-        if all(p.grad.isfinite().all() for p in self.parameters):
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if all(gradient.isfinite().all() for gradient in gradients):
             self.optimizer.step()
             self.supernet.after_architecture_step()
             if self.cost is not None:
                 self.cost.after_architecture_step()
         elif scaler is None:
-            value = worst(*(p.grad for p in self.parameters))
+            value = worst(*gradients)
             require_finite(value, data_batch, runner, 'the gradient of the architecture')
         # Else the scale of float16 was too large; the weight steps will lower it.
         self.optimizer.zero_grad(set_to_none=True)
@@ -270,7 +273,7 @@ class ArchitectureSearchHook(Hook):
             figures['search/loss_half_b'] = epoch.loss
         line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
         figures |= {f'search/{key}': value for key, value in epoch.architecture.figures.items()}
-        if self.cost is not None:
+        if self.cost is not None and epoch.cost is not None:
             figures['search/cost'] = epoch.cost
             line += f', {self.cost.describe(epoch.architecture)}'
         since = f'; unchanged for {self.history.unchanged} epochs' if epoch.searching else ''

@@ -42,7 +42,7 @@ from dnas_mmseg.spaces.space import SeveralTargets
 from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, stand_for_all
 from .network_config import network_config
-from .plan import FILE_NAME, SearchPlan
+from .plan import PLAN_FILE, SearchPlan
 from .stages import retrain_config, search_hook, stage_config
 from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
@@ -109,11 +109,12 @@ class _Search:
             todo = [level for level in self.plan.levels if level not in done]
             times = self._plan_times(start, todo, retrain) if todo else {}
             if is_main_process():
-                write_text(self.work_dir / FILE_NAME, self.plan.to_json())
+                write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
             self._config_file(self.work_dir / _NETWORK, network_config(self.plan).pretty_text)
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
                 current = self._stage(level, current, times)
+            assert current is not None  # a plan has a stage
             if current.complete:
                 self._retrain_file(self.work_dir)
                 if retrain:
@@ -132,8 +133,8 @@ class _Search:
         given: str | dict | None = None
         if start is not None:
             before = self.space.before(level)
-            named = self.plan.architecture is not None and level == self.plan.levels[0]
-            given = start.to_document() if named else _beside(before)
+            by_user = self.plan.architecture is not None and level == self.plan.levels[0]
+            given = start.to_document() if by_user or before is None else _beside(before)
         path = self.work_dir / f'{level}.py'
         self._inheriting_file(path, stage_config(self.plan, level, given))
         with self._alone(folder):
@@ -143,7 +144,7 @@ class _Search:
             runner.register_hook(ProgressHook(level, times[level], remaining))
             runner.train()
         hook = next(h for h in runner.hooks if isinstance(h, ArchitectureSearchHook))
-        named = dict(
+        named: dict[str, Any] = dict(
             name=self.work_dir.resolve().name,
             provenance={
                 **(start.provenance if start else {}),
@@ -158,6 +159,7 @@ class _Search:
         named['provenance'].pop('cost', None)
         several = self.space.stage(level).several_targets
         if len(self.plan.targets) > 1 and several is not SeveralTargets.SHARED:
+            assert hook.cost is not None
             decoded = stand_for_all(several, self._decode_each(level, hook.cost, named))
             if several is SeveralTargets.JOINED:
                 decoded = replace(decoded, **named)
@@ -235,7 +237,7 @@ class _Search:
         """
         first = self.plan.levels[0]
         needed = self.space.before(first)
-        source = self.plan.architecture
+        source: str | Path | None = self.plan.architecture
         if needed is None:
             if source is not None:
                 raise ArchitectureError(
@@ -243,18 +245,20 @@ class _Search:
                 )
             return None
         if source is None:
-            source = self._result(needed)
-            if not source.is_file():
+            result = self._result(needed)
+            if not result.is_file():
                 raise ArchitectureError(
                     f"stage {first} starts from an architecture of level '{needed}': name one by "
                     f'--architecture, or run stage {needed} first'
                 )
+            source = result
         architecture = load_architecture(source)
         architecture.require(self.plan.space, needed, by=f'stage {first}')
-        if self.plan.layers not in (None, architecture.layers):
+        layers = getattr(architecture, 'layers', None)
+        if self.plan.layers not in (None, layers):
             raise ArchitectureError(
-                f"architecture '{architecture.name}' has {architecture.layers} layers, the search "
-                f'is for {self.plan.layers} (--layers)'
+                f"architecture '{architecture.name}' has {layers} layers, the search is for "
+                f'{self.plan.layers} (--layers)'
             )
         return architecture
 
@@ -297,7 +301,7 @@ class _Search:
             or (self.work_dir / level / 'last_checkpoint').is_file()
         ]
         if not begun:
-            if (self.work_dir / FILE_NAME).is_file():
+            if (self.work_dir / PLAN_FILE).is_file():
                 SearchPlan.load(self.work_dir)  # refuses a file that no search has written
             self._remove_stale(stages)
             return
@@ -368,7 +372,7 @@ class _Search:
         """
         if self.plan.targets:
             config = stage_config(self.plan, self.plan.levels[0], start)
-            cost = CostTarget(**search_hook(config).cost)
+            cost = CostTarget(**search_hook(config)['cost'])
             cost.prepare(MODELS.build(config.model.backbone).to(get_device()), config.model)
 
 

@@ -19,7 +19,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.registry import SPACES
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-FILE_NAME = 'search.json'
+PLAN_FILE = 'search.json'
 
 _UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
 _TIMES = {'ms', 's'}
@@ -141,10 +141,14 @@ class SearchPlan:
         Raises:
             UserError: There is none.
         """
-        path = Path(work_dir) / FILE_NAME
+        path = Path(work_dir) / PLAN_FILE
         try:
             document = json.loads(path.read_text(encoding='utf-8'))
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items()})
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in document.items()
+            }
+            return cls(**values)
         except FileNotFoundError:
             raise UserError(f'{work_dir} holds no search: nothing to resume') from None
         except (TypeError, json.JSONDecodeError) as error:
@@ -171,7 +175,7 @@ class SearchPlan:
         if 'halves' in options:
             options['halves'] = tuple(map(os.path.abspath, options['halves']))
         before: dict[str, Any] = {}
-        if resume and ((Path(work_dir) / FILE_NAME).is_file() or not set(options) - {'space'}):
+        if resume and ((Path(work_dir) / PLAN_FILE).is_file() or not set(options) - {'space'}):
             before = asdict(cls.load(work_dir))
         if 'targets' in options:
             cost = options.get('cost') or before.get('cost')

@@ -23,7 +23,7 @@ from .figures import (
     probabilities_figure,
     shares_figure,
 )
-from .history import FILE_NAME, SearchHistory
+from .history import HISTORY_FILE, SearchHistory
 
 FIGURES: dict[str, tuple[str, Callable[[SearchHistory], Figure | None]]] = {
     'graph': ('Edges', graph_figure),
@@ -51,8 +51,8 @@ def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) 
     stages = _stages(work_dir)
     if not stages:
         raise UserError(
-            f'{work_dir}: no {FILE_NAME} there or in a folder of it; a search writes it after its '
-            'first epoch'
+            f'{work_dir}: no {HISTORY_FILE} there or in a folder of it; a search writes it after '
+            'its first epoch'
         )
     parts = [_plan(work_dir)]
     for name, history in stages:
@@ -72,11 +72,11 @@ def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) 
 
 def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
     """Return every stage with at least one epoch, in the order they ran."""
-    if (work_dir / FILE_NAME).is_file():
+    if (work_dir / HISTORY_FILE).is_file():
         return [(work_dir.resolve().name, SearchHistory.load(work_dir))]
     found = [
         (path.parent.name, SearchHistory.load(path.parent))
-        for path in work_dir.glob(f'*/{FILE_NAME}')
+        for path in work_dir.glob(f'*/{HISTORY_FILE}')
     ]
     order = [path.stem for path in sorted(work_dir.glob('*.py'), key=os.path.getmtime)]
     return sorted(found, key=lambda item: order.index(item[0]) if item[0] in order else len(order))

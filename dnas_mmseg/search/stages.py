@@ -167,7 +167,7 @@ def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> di
     else:
         if len(leaves) > 1 or leaves[0] is not loader.dataset:
             raise UserError('halves as two lists need a plain training set, no wrapper around it')
-        loader.dataset.ann_file = os.path.abspath(plan.halves[0])
+        leaves[0]['ann_file'] = os.path.abspath(plan.halves[0])
         loader.sampler = dict(type='DefaultSampler', shuffle=True)
     if plan.batch is not None:
         loader.batch_size = plan.batch

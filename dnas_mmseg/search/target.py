@@ -71,7 +71,8 @@ class CostTarget:
             )
         self.metric, self.weight = metric, weight
         self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
-        self.size, self.path, self.network = tuple(size), table, network
+        height, width = size
+        self.size, self.path, self.network = (height, width), table, network
         self.several = SeveralTargets(several)
         self.multiplier = 0.0
 
@@ -86,8 +87,8 @@ class CostTarget:
             CostError: It cannot, or the table does not hold here.
         """
         parts = supernet.parts(model if self.network is None else self.network, self.size)
-        if self.metric == 'latency':
-            device = str(next(supernet.parameters()).device)
+        if self.path is not None:
+            device = str(next(iter(supernet.architecture_parameters().values())).device)
             table = CostTable.load(self.path, latency_facts(parts.facts, device))
         else:
             table = cost_table(parts, self.metric)
@@ -155,7 +156,7 @@ class CostTarget:
             UserError: It is of a search for another cost.
         """
         mine = self.state_dict()
-        before = {key: (state or {}).get(key) for key in mine}
+        before: dict[str, Any] = {key: (state or {}).get(key) for key in mine}
         if any(before[key] != mine[key] for key in mine if key != 'multiplier'):
             raise UserError(
                 f'the checkpoint is of a search for another cost ({before}, now {mine}); start '

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from mmengine.hooks import Hook
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
-from torch import nn
 
 from dnas_mmseg.cost.measuring import seconds_of
 from dnas_mmseg.engine.config_checks import check_classes
@@ -25,6 +24,9 @@ from dnas_mmseg.spaces.supernet import architecture_gradients
 from .hook import ARCH_START, architecture_start
 from .plan import SearchPlan
 from .stages import random_architecture, search_hook, stage_config
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
 
 
 class StageTime(NamedTuple):
@@ -96,7 +98,7 @@ def duration(seconds: float) -> str:
 
 
 def _probe(
-    model: nn.Module, batch: int, size: tuple[int, int], classes: int
+    model: BaseSegmentor, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
     """Return the seconds of a weight step, and of one with an architecture step behind it."""
     model = model.to(get_device()).train()

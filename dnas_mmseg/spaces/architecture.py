@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
@@ -108,7 +108,7 @@ class Architecture(ABC):
             ArchitectureError: The level has not been decided, or leaves nothing to name.
         """
 
-    def union(self, other: Architecture) -> Architecture:
+    def union(self, other: Self) -> Self:
         """Return the architecture with the parts of both, where a stage joins its results."""
         raise NotImplementedError(f'networks of space {self.space} cannot be joined')
 
@@ -142,7 +142,7 @@ class Architecture(ABC):
         """Whether everything is decided, so that the network can be built."""
         return self.level == LEVELS[-1]
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str) -> NoReturn:
         raise ArchitectureError(f"architecture '{self.name}': {message}")
 
     def require(self, space: str, level: str, by: str) -> None:

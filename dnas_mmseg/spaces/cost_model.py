@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -10,11 +11,13 @@ from dnas_mmseg.cost.table import CostTable, meet_target
 
 from .architecture import Architecture
 
+A = TypeVar('A', bound=Architecture)
+
 EXTREME = 1e6
 """A price, in units of one over a cost, at which only cost counts."""
 
 
-class CostModel(ABC):
+class CostModel(ABC, Generic[A]):
     """Costs of a supernet's networks, by a table of their parts.
 
     A price is what a unit of cost is worth in the logarithms of probabilities: decoding at a price
@@ -28,7 +31,7 @@ class CostModel(ABC):
         self.table = table
 
     @abstractmethod
-    def cost(self, architecture: Architecture) -> float:
+    def cost(self, architecture: A) -> float:
         """Return the cost of a decoded network, pruned.
 
         What is open in it is counted at its mean.
@@ -45,10 +48,10 @@ class CostModel(ABC):
         """
 
     @abstractmethod
-    def decode(self, price: float = 0.0) -> Architecture:
+    def decode(self, price: float = 0.0) -> A:
         """Return the architecture that the architecture parameters prefer at a price."""
 
-    def range(self, architecture: Architecture | None = None) -> tuple[float, float]:
+    def range(self, architecture: A | None = None) -> tuple[float, float]:
         """Return the cost of the cheapest and of the dearest network that can still be reached.
 
         Args:
@@ -57,17 +60,18 @@ class CostModel(ABC):
         if architecture is not None:
             return (self.cost(architecture),) * 2
         unit = self.cost(self.decode())
-        return tuple(self.cost(self.decode(sign * EXTREME / unit)) for sign in (1, -1))
+        cheapest, dearest = (self.decode(sign * EXTREME / unit) for sign in (1, -1))
+        return self.cost(cheapest), self.cost(dearest)
 
     def expected_at(self, target: float) -> float:
         """Return what the expected cost should be for a target: the target, if means reach it."""
         return target
 
-    def decode_to(self, target: float) -> Architecture:
+    def decode_to(self, target: float) -> A:
         """Return the architecture that is preferred among those that cost about a target."""
         return meet_target(lambda price: self.decode(price / target), self.cost, target)
 
-    def within(self, architecture: Architecture) -> CostModel:
+    def within(self, architecture: A) -> CostModel[A]:
         """Return the model of those networks alone that keep to a part of the supernet.
 
         Supernets on a union of several results (``SeveralTargets.JOINED``) need it.

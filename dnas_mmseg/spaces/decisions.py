@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
+
+from .architecture import Point
 
 Kind = Literal['incoming', 'outgoing', 'gate', 'operation']
 
@@ -22,5 +23,5 @@ class Decision:
     """
 
     kind: Kind
-    node: tuple[int, ...]
-    options: tuple[Hashable, ...]
+    node: Point
+    options: tuple[Point | str, ...]

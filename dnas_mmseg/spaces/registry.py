@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dnas_mmseg.spaces.autodeeplab.architecture import AutoDeepLabArchitecture
 from dnas_mmseg.spaces.densenas.architecture import DenseNASArchitecture
@@ -18,6 +18,8 @@ from .densenas import decoding as densenas
 from .densenas.graph import dense_space
 from .dnas import decoding as dnas
 from .space import SearchSpace, SeveralTargets, Stage
+
+A = TypeVar('A', bound=Architecture)
 
 _DENSE_SPACE = ('block', 'widths', 'strides', 'depths', 'window')
 
@@ -116,6 +118,26 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
         ) from None
     except ArchitectureError as error:
         raise ArchitectureError(f'{path}: {error}') from None
+
+
+def load_for(
+    by: str, source: str | os.PathLike | Mapping[str, Any] | Architecture, kind: type[A], level: str
+) -> A:
+    """Load an architecture that something is built from.
+
+    Args:
+        by: What is built from it, for the message.
+        source: See :func:`load_architecture`.
+        kind: What it must be.
+        level: How far it must be decided.
+
+    Raises:
+        ArchitectureError: It cannot be loaded, or is of another space or level.
+    """
+    architecture = load_architecture(source)
+    architecture.require(kind.space, level, by)
+    assert isinstance(architecture, kind)  # a space has one kind
+    return architecture
 
 
 def _from_document(document: Any) -> Architecture:

@@ -67,7 +67,7 @@ class Supernet(ABC):
         """
 
     @abstractmethod
-    def cost_model(self, table: CostTable) -> CostModel:
+    def cost_model(self, table: CostTable) -> CostModel[Any]:
         """Return what the supernet's networks cost by a table of their parts."""
 
     def expected_cost(self, table: CostTable) -> Tensor:

@@ -42,7 +42,7 @@ class Trellis(Generic[N]):
         """Indices of each node's outgoing edges."""
         return _grouped(source for source, _ in self.edges)
 
-    def best_path(self, scores: Sequence[float]) -> list[N]:
+    def best_path(self, scores: Iterable[float]) -> list[N]:
         """Return the path whose sum of edge scores is the largest (Viterbi).
 
         With logarithms of weights for scores, it is the path of the largest product of weights.

@@ -78,8 +78,11 @@ def save_pictures(
     for axis, heading in zip(axes[0], headings, strict=True):
         axis.set_title(heading, fontsize=11)
     handles = [
-        Patch(facecolor=np.array(colour) / 255, edgecolor='grey', label=name)
-        for name, colour in (*zip(classes, palette, strict=True), ('unlabelled', (0, 0, 0)))
+        Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor='grey', label=name)
+        for name, (red, green, blue) in (
+            *zip(classes, palette, strict=True),
+            ('unlabelled', (0, 0, 0)),
+        )
     ]
     figure.legend(handles=handles, loc='outside lower center', ncols=6, frameon=False, fontsize=9)
     if title:

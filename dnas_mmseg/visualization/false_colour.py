@@ -20,7 +20,8 @@ def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
     bands = tuple(bands)
     for wanted in (COLOUR_INFRARED, RGB):
         if all(name in bands for name in wanted):
-            return tuple(bands.index(name) for name in wanted)
+            red, green, blue = (bands.index(name) for name in wanted)
+            return red, green, blue
     return (0, 1, 2) if channels >= 3 else (0, 0, 0)
 
 

@@ -68,7 +68,10 @@ def save_learning_curves(
         for curve in curves:
             axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.45)
         shares = np.linspace(max(curve[0][0] for curve in curves), 1, 50)
-        mean = np.mean([np.interp(shares, *zip(*curve, strict=True)) for curve in curves], axis=0)
+        mean = np.mean(
+            [np.interp(shares, [x for x, _ in curve], [y for _, y in curve]) for curve in curves],
+            axis=0,
+        )
         axes.plot(shares, mean, color=colour, linewidth=2, label=f'{name} ({len(curves)} runs)')
     axes.set_xlabel('share of the training')
     axes.set_ylabel(f'{score} on the validation set, %')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import mmcv
@@ -34,6 +35,8 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         alpha: Opacity of the classes, 0 to 1.
         **kwargs: See :class:`mmseg.visualization.SegLocalVisualizer`.
     """
+
+    dataset_meta: dict[str, Any]
 
     def __init__(
         self,

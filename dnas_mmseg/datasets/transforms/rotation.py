@@ -30,7 +30,8 @@ class MultiBandRandomRotate(BaseTransform):
 
     def __init__(self, prob: float = 0.5, degree: float | tuple[float, float] = 20.0) -> None:
         self.prob = prob
-        self.degree = (-degree, degree) if isinstance(degree, (int, float)) else tuple(degree)
+        low, high = (-degree, degree) if isinstance(degree, (int, float)) else degree
+        self.degree = (low, high)
 
     def transform(self, results: dict) -> dict:
         """Turn the image and its labels, or leave both."""

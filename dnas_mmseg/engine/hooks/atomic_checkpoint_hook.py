@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ class AtomicCheckpointHook(CheckpointHook):
     # the writing itself goes through a file backend, which is ours.
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Write the checkpoint of a step, point to it, then delete what is too old."""
-        known = getattr(self, 'keep_ckpt_ids', None)
+        known: deque[int] = getattr(self, 'keep_ckpt_ids', deque())
         outdated = []
         if self.max_keep_ckpts > 0 and (not known or known[-1] != step):
             outdated = [known.popleft()] if len(known) == self.max_keep_ckpts else []
@@ -81,7 +82,8 @@ class AtomicCheckpointHook(CheckpointHook):
     @contextmanager
     def _removals_put_off(self) -> Iterator[None]:
         """Carry out the backend's removals at the end, and only if all went well."""
-        backend, put_off = self.file_backend, []
+        backend = self.file_backend
+        put_off: list[str | os.PathLike] = []
         backend.remove = put_off.append  # shadows the method on this instance
         try:
             yield

@@ -41,22 +41,22 @@ class UnseenClassesHook(Hook):
         if not self._seen.all():
             for sample in (data_batch or {}).get('data_samples') or ():
                 if 'gt_sem_seg' in sample:
-                    self._count(sample.gt_sem_seg.data)
+                    self._count(self._seen, sample.gt_sem_seg.data)
         if not self._by_epoch and runner.iter + 1 >= self._last:
-            self._report(runner, f'first {runner.iter + 1} iterations')
+            self._report(runner, self._seen, f'first {runner.iter + 1} iterations')
 
     def after_train_epoch(self, runner) -> None:
         if self._seen is not None:
             # A run by iterations may also end before it has shown each tile.
             done = 'first epoch' if self._by_epoch else f'{runner.iter} iterations'
-            self._report(runner, done)
+            self._report(runner, self._seen, done)
 
-    def _count(self, label: torch.Tensor) -> None:
+    def _count(self, seen: torch.Tensor, label: torch.Tensor) -> None:
         counts = torch.bincount(label.flatten().to(torch.int64), minlength=len(self._classes))
-        self._seen += counts[: len(self._classes)].cpu()
+        seen += counts[: len(self._classes)].cpu()
 
-    def _report(self, runner, when: str) -> None:
-        seen, self._seen = self._seen, None
+    def _report(self, runner, seen: torch.Tensor, when: str) -> None:
+        self._seen = None
         all_reduce(seen)
         unseen = [name for name, count in zip(self._classes, seen, strict=True) if not count]
         if not unseen:

@@ -77,10 +77,10 @@ def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
     One value a channel has no variance, and torch refuses to train on it. Such a batch, a single
     1x1 map, is normalised by the running statistics and leaves them as they are.
     """
-    alone = x.numel() == x.shape[1] and isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    alone = x.numel() == x.shape[1]
     if isinstance(norm, nn.SyncBatchNorm):
         alone &= get_world_size() == 1
-    if norm.training and alone:
+    if norm.training and alone and isinstance(norm, nn.modules.batchnorm._BatchNorm):
         x = F.batch_norm(
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
         )

@@ -23,6 +23,7 @@ def recompute(
         norms_of: The module, where ``function`` is none.
     """
     module = function if norms_of is None else norms_of
+    assert isinstance(module, nn.Module)
     return checkpoint(
         function,
         *inputs,

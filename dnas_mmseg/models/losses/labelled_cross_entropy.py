@@ -31,6 +31,8 @@ class LabelledCrossEntropyLoss(nn.Module):
         loss_name: Its name in the log; ``loss_`` makes it count.
     """
 
+    class_weight: Tensor | None
+
     def __init__(
         self,
         class_weight: Sequence[float] | None = None,

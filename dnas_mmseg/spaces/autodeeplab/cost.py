@@ -6,8 +6,8 @@ outputs before it, where ``a`` and ``b`` are their scales (``half`` and ``stem``
 ``head/<low>/<last>``, the head on the third and the last layer's output at these scales.
 
 What a layer costs depends on the two layers before it, and the head on the third and the last, so
-a path is taken through :func:`step_trellis`, whose steps remember them: means and Viterbi over
-steps are exact.
+a path is taken through :func:`state_trellis`, whose states remember them: means and Viterbi over
+states are exact.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from .architecture import (
     TWO_BEFORE,
     AutoDeepLabArchitecture,
 )
-from .graph import START, Step, next_step, step_trellis, stride_to
+from .graph import START, PathState, next_state, state_trellis, stride_to
 
 
 def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
     """Return the cost of a network."""
-    total, step = table['stem'], START
+    total, state = table['stem'], START
     for scale in architecture.path:
-        node = Node(step.node.layer + 1, scale)
-        total += fixed_cost(step, node, architecture.layers, table)
-        outer, inner = branch_costs(step, node, table)
+        node = Node(state.node.layer + 1, scale)
+        total += fixed_cost(state, node, architecture.layers, table)
+        outer, inner = branch_costs(state, node, table)
         total += sum(
             (outer if source in (TWO_BEFORE, ONE_BEFORE) else inner)[OPERATIONS.index(operation)]
             for block in architecture.cell
             for source, operation in block
         )
-        step = next_step(step, node)
+        state = next_state(state, node)
     return float(total)
 
 
@@ -61,17 +61,17 @@ def expected_cost(
         table: The parts.
     """
     chances = _branch_chances(blocks, cell_weights)
-    steps = step_trellis(layers)
+    states = state_trellis(layers)
     cells: dict[tuple, Tensor] = {}
     costs = []
-    for before, after in steps.edges:
+    for before, after in states.edges:
         kind = (after.node.scale, stride_to(before, after.node))
         if kind not in cells:
             both = edge_weights.new_tensor(np.stack(branch_costs(before, after.node, table)))
             cells[kind] = (chances * both).sum()
         costs.append(fixed_cost(before, after.node, layers, table) + cells[kind])
-    weights = edge_weights[list(steps.origins)]
-    return table['stem'] + steps.mean_over_paths(weights, costs)
+    weights = edge_weights[list(states.origins)]
+    return table['stem'] + states.mean_over_paths(weights, costs)
 
 
 def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
@@ -105,30 +105,31 @@ def head_part(low: int, last: int) -> str:
 
 def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
     """Return all (two before, one before, scale, stride) that there are."""
-    edges = step_trellis(NUM_SCALES + 2).edges
+    edges = state_trellis(NUM_SCALES + 2).edges
     return tuple(
         dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in edges)
     )
 
 
-def _sources(step: Step) -> tuple[int | str, int | str]:
-    """Return what the cell behind a step reads."""
-    if step.node == STEM:
+def _sources(state: PathState) -> tuple[int | str, int | str]:
+    """Return what the cell behind a state reads."""
+    if state.node == STEM:
         return 'half', 'stem'
-    return ('stem' if step.node.layer == 0 else step.before), step.node.scale
+    return ('stem' if state.node.layer == 0 else state.before), state.node.scale
 
 
-def fixed_cost(step: Step, node: Node, layers: int, table: CostTable) -> float:
+def fixed_cost(state: PathState, node: Node, layers: int, table: CostTable) -> float:
     """Return a layer's cost besides its branches; the last layer's with the head."""
-    cost = table[enter_part(*_sources(step), node.scale, stride_to(step, node))]
+    cost = table[enter_part(*_sources(state), node.scale, stride_to(state, node))]
     if node.layer == layers - 1:
-        cost += table[head_part(next_step(step, node).low, node.scale)]
+        cost += table[head_part(next_state(state, node).low, node.scale)]
     return cost
 
 
-def branch_costs(step: Step, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
+def branch_costs(state: PathState, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
     """Return every operation's cost, in branches that read cells and in those of blocks."""
-    return tuple(
+    outer, inner = (
         np.array([table[branch_part(node.scale, stride, name)] for name in OPERATIONS])
-        for stride in (stride_to(step, node), 1)
+        for stride in (stride_to(state, node), 1)
     )
+    return outer, inner

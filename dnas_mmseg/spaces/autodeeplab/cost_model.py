@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .supernet import AutoDeepLabSupernet
 
 
-class AutoDeepLabCosts(CostModel):
+class AutoDeepLabCosts(CostModel[AutoDeepLabArchitecture]):
     """Costs of the supernet's networks.
 
     Args:
@@ -117,10 +117,11 @@ def _modules(
     image = (1, supernet.in_channels, *size)
     yield Part('stem', AutoDeepLabStem(supernet.in_channels, stem, norm), (image,))
     for two, one, scale, stride in entries():
-        given = (outputs[two], outputs[one])
+        two_shapes = (outputs[two], outputs[one])
         start = sizes[scale - stride + 1]
-        entry = _EntryToSize(CellEntry([shape[1] for shape in given], widths[scale], norm), start)
-        yield Part(enter_part(two, one, scale, stride), entry, given)
+        channels = [shape[1] for shape in two_shapes]
+        entry = _EntryToSize(CellEntry(channels, widths[scale], norm), start)
+        yield Part(enter_part(two, one, scale, stride), entry, two_shapes)
     for scale, width in enumerate(widths):
         for stride in (1, 2) if scale else (1,):
             given = (1, width, *sizes[scale - stride + 1])
@@ -130,9 +131,9 @@ def _modules(
                 yield Part(branch_part(scale, stride, name), branch, shapes)
     for low in range(NUM_SCALES):
         for last in range(NUM_SCALES):
-            given = (outputs[low], outputs[last])
-            head = head_on(model, [shape[1] for shape in given])
-            yield Part(head_part(low, last), head, given)
+            two_shapes = (outputs[low], outputs[last])
+            head = head_on(model, [shape[1] for shape in two_shapes])
+            yield Part(head_part(low, last), head, two_shapes)
 
 
 def _network_argument(supernet: AutoDeepLabSupernet, model: Mapping[str, Any], name: str) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.spaces.architecture import Edge, Point
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
 from .architecture import (
@@ -20,7 +21,7 @@ from .architecture import (
     Branch,
 )
 from .cost import branch_costs, fixed_cost
-from .graph import START, next_step, pairs, step_trellis, trellis
+from .graph import START, next_state, pairs, state_trellis, trellis
 
 ZERO = 'zero'
 """The option not to be connected; it has a weight in the search, and no place in a network."""
@@ -70,8 +71,10 @@ def score(
     network: AutoDeepLabArchitecture, edge_scores: Sequence[float], cell_scores: np.ndarray
 ) -> float:
     """Return the sum of what its edges and branches score."""
-    edge_score = dict(zip(trellis(network.layers).edges, edge_scores, strict=True))
-    rows = {pair: i for i, pair in enumerate(pairs(len(network.cell)))}
+    edge_score: dict[Edge, float] = dict(
+        zip(trellis(network.layers).edges, edge_scores, strict=True)
+    )
+    rows: dict[Point, int] = {pair: i for i, pair in enumerate(pairs(len(network.cell)))}
     return sum(edge_score[edge] for edge in network.graph) + sum(
         cell_scores[rows[place], OPERATIONS.index(operation)]
         for place, (operation,) in network.chosen.items()
@@ -90,7 +93,8 @@ def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitec
         for j, branch in enumerate(block):
             for operation in OPERATIONS:
                 if operation != branch.operation:
-                    other = (*block[:j], branch._replace(operation=operation), *block[j + 1 :])
+                    changed = branch._replace(operation=operation)
+                    other = (block[0], changed) if j else (changed, block[1])
                     yield replace(network, cell=(*network.cell[:i], other, *network.cell[i + 1 :]))
 
 
@@ -104,20 +108,20 @@ def random_architecture(
         following = graph.outgoing[node]
         _, node = graph.edges[following[rng.integers(len(following))]]
         path.append(node.scale)
-    cell = tuple(
-        tuple(
+    cell = []
+    for block in range(blocks):
+        first, second = (
             Branch(int(source), OPERATIONS[rng.integers(len(OPERATIONS))])
             for source in rng.choice(block + 2, 2, replace=False)
         )
-        for block in range(blocks)
-    )
-    return AutoDeepLabArchitecture(name=name, level='cell', path=tuple(path), cell=cell)
+        cell.append((first, second))
+    return AutoDeepLabArchitecture(name=name, level='cell', path=tuple(path), cell=tuple(cell))
 
 
 def _best_walk(
     layers: int,
     edge_scores: Sequence[float],
-    cell: tuple[Block, ...] | None = None,
+    cell: tuple[Block, ...] = (),
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> tuple[int, ...]:
@@ -125,14 +129,14 @@ def _best_walk(
     if table is None:
         return tuple(node.scale for node in trellis(layers).best_path(edge_scores)[1:])
     branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]
-    steps = step_trellis(layers)
+    states = state_trellis(layers)
     scores = []
-    for (before, after), origin in zip(steps.edges, steps.origins, strict=True):
+    for (before, after), origin in zip(states.edges, states.origins, strict=True):
         outer, inner = branch_costs(before, after.node, table)
         cost = fixed_cost(before, after.node, layers, table)
         cost += sum((outer if first else inner)[index] for first, index in branches)
         scores.append(edge_scores[origin] - price * cost)
-    return tuple(step.node.scale for step in steps.best_path(scores)[1:])
+    return tuple(state.node.scale for state in states.best_path(scores)[1:])
 
 
 def _best_cell(
@@ -144,11 +148,12 @@ def _best_cell(
 ) -> tuple[Block, ...]:
     """For each block the two inputs whose best operation scores most; ties go to earlier ones."""
     costs = np.zeros((2, len(OPERATIONS)))
-    step = START
-    for scale in path:
-        node = Node(step.node.layer + 1, scale)
-        costs += np.stack(branch_costs(step, node, table))
-        step = next_step(step, node)
+    state = START
+    if table is not None:
+        for scale in path:
+            node = Node(state.node.layer + 1, scale)
+            costs += np.stack(branch_costs(state, node, table))
+            state = next_state(state, node)
     cell, row = [], 0
     for block in range(blocks):
         scores = np.array(cell_scores[row : row + block + 2, : len(OPERATIONS)], float)
@@ -156,6 +161,7 @@ def _best_cell(
         scores[2:] -= price * costs[1]
         best = scores.max(1)
         inputs = np.sort(np.argsort(-best, kind='stable')[:2])
-        cell.append(tuple(Branch(int(i), OPERATIONS[scores[i].argmax()]) for i in inputs))
+        first, second = (Branch(int(i), OPERATIONS[scores[i].argmax()]) for i in inputs)
+        cell.append((first, second))
         row += block + 2
     return tuple(cell)

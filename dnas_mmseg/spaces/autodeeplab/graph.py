@@ -15,7 +15,7 @@ MIN_LAYERS = NUM_SCALES - 1
 """With fewer, the coarsest scale is never reached."""
 
 
-class Step(NamedTuple):
+class PathState(NamedTuple):
     """Place of a path, and what of its past the cost still depends on."""
 
     node: Node
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     low: int
 
 
-START = Step(STEM, 0, 0)
+START = PathState(STEM, 0, 0)
 
 
 @lru_cache
@@ -53,17 +53,17 @@ def pairs(blocks: int) -> tuple[tuple[int, int], ...]:
 
 
 @lru_cache
-def step_trellis(layers: int) -> UnfoldedTrellis[Step]:
-    """Return the trellis with steps for nodes, of which a layer's cost can be told."""
-    return trellis(layers).unfolded(START, next_step)
+def state_trellis(layers: int) -> UnfoldedTrellis[PathState]:
+    """Return the trellis with states for nodes, of which a layer's cost can be told."""
+    return trellis(layers).unfolded(START, next_state)
 
 
-def next_step(step: Step, node: Node) -> Step:
-    """Return the step to a node of the next layer."""
-    low = node.scale if node.layer <= LOW_LEVEL else step.low
-    return Step(node, step.node.scale, low)
+def next_state(state: PathState, node: Node) -> PathState:
+    """Return the state to a node of the next layer."""
+    low = node.scale if node.layer <= LOW_LEVEL else state.low
+    return PathState(node, state.node.scale, low)
 
 
-def stride_to(step: Step, node: Node) -> int:
-    """Return the stride of the cell that leads from a step to a node of the next layer."""
-    return 2 if node.scale > step.node.scale else 1
+def stride_to(state: PathState, node: Node) -> int:
+    """Return the stride of the cell that leads from a state to a node of the next layer."""
+    return 2 if node.scale > state.node.scale else 1

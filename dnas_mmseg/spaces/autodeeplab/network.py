@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,23 +19,24 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm
 from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.registry import load_for
 
-from .architecture import ONE_BEFORE, TWO_BEFORE, Block
+from .architecture import ONE_BEFORE, TWO_BEFORE, AutoDeepLabArchitecture, Block
 
 STEM_CHANNELS = (64, 64, 128)
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear, corners on corners, as all resizing in this network is."""
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, size, mode='bilinear', align_corners=True)
 
 
-def reduced(size: tuple[int, int], stride: int) -> tuple[int, int]:
+def reduced(size: Sequence[int], stride: int) -> tuple[int, int]:
     """Return the size behind a convolution of this stride."""
-    return tuple(-(-side // stride) for side in size)
+    height, width = size
+    return -(-height // stride), -(-width // stride)
 
 
 class AutoDeepLabStem(nn.ModuleList):
@@ -116,7 +118,7 @@ class AtrousConv(Operation):
         return super().forward(resize(x, reduced(x.shape[2:], self.stride)), weight)
 
 
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, Callable[..., nn.Module]] = {
     'sep3': partial(SeparableConv, kernel_size=3),
     'sep5': partial(SeparableConv, kernel_size=5),
     'atrous3': partial(AtrousConv, kernel_size=3),
@@ -124,7 +126,7 @@ CONVOLUTIONS = {
 }
 """Operations that begin with a ReLU, which is left to the cell: what reads a map shares it."""
 
-POOLS_AND_SKIP = {
+POOLS_AND_SKIP: dict[str, Callable[[int], nn.Module]] = {
     'avg3': lambda stride: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
     'max3': lambda stride: nn.MaxPool2d(3, stride, 1),
     'skip': lambda stride: nn.Identity() if stride == 1 else nn.AvgPool2d(1, stride),
@@ -212,7 +214,7 @@ class AutoDeepLabCell(nn.Module):
         rectified: dict[int, Tensor] = {}
         for block, branches in zip(self.blocks, self.branches, strict=True):
             terms = []
-            for (source, name), branch in zip(block, branches, strict=True):
+            for (source, name), branch in zip(block, branches.children(), strict=True):
                 if name in CONVOLUTIONS:
                     if source not in rectified:
                         rectified[source] = states[source].relu()
@@ -262,8 +264,9 @@ class AutoDeepLab(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        architecture = load_architecture(architecture)
-        architecture.require('autodeeplab', 'cell', by='backbone AutoDeepLab')
+        architecture = load_for(
+            'backbone AutoDeepLab', architecture, AutoDeepLabArchitecture, 'cell'
+        )
         if filters < 1:
             raise UserError(f'filters = {filters}: at least 1 is needed')
         if not 0 <= drop_path < 1:
@@ -286,6 +289,7 @@ class AutoDeepLab(BaseModule):
 
     def set_drop_path(self, progress: float) -> None:
         """Drop as at this share of the training."""
+        cell: Any
         for layer, cell in enumerate(self.cells, 1):
             cell.drop = self.drop_path * progress * layer / len(self.cells)
 

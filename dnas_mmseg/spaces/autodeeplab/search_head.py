@@ -77,7 +77,7 @@ class AutoDeepLabSearchHead(BaseDecodeHead):
         inputs = self._transform_inputs(inputs)
         size = inputs[0].shape[2:]
         projected = [
-            project(torch.cat([branch(x) for branch in pyramid], 1))
+            project(torch.cat([branch(x) for branch in pyramid.children()], 1))
             for x, pyramid, project in zip(inputs, self.pyramids, self.projections, strict=True)
         ]
         return self.cls_seg(

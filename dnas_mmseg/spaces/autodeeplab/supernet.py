@@ -134,7 +134,7 @@ class SearchCell(nn.Module):
         state = torch.cat([enter(x) for enter, x in zip(self.enter_one, one_before, strict=True)])
         once = self.reads[TWO_BEFORE](self.enter_two(two_before), weights)
         terms: list[list[Tensor]] = [[] for _ in once]
-        outputs = []
+        outputs: list[Tensor] = []
         for read, shared in zip(self.reads[ONE_BEFORE:], once, strict=True):
             # The readers of a state are the blocks behind it.
             found = read(state, weights)
@@ -221,9 +221,10 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         size = x.shape[2:]
         edges, weights = self.edge_weights(self.betas), self.alphas.softmax(1)
         half, quarter = self.stem(x)
-        earlier, before = {None: half}, {STEM: quarter}
+        earlier: dict[Node | None, Tensor] = {None: half}
+        before: dict[Node | None, Tensor] = {STEM: quarter}
         for layer in range(self.layers):
-            current = {}
+            current: dict[Node | None, Tensor] = {}
             for scale in range(min(layer + 2, NUM_SCALES)):
                 node = Node(layer, scale)
                 own = reduced(size, 4 * 2**scale)

@@ -74,9 +74,11 @@ class DenseNASArchitecture(Architecture):
         chosen: dict[Point, tuple[str, ...]] = {}
         for source, target, block in self.steps:
             if source != target:
-                chosen[(*source, *target)] = (block.head,)
+                between: Point = (*source, *target)
+                chosen[between] = (block.head,)
             for layer, operation in enumerate(block.stack, 1):
-                chosen[(*target, layer)] = (operation,)
+                place: Point = (*target, layer)
+                chosen[place] = (operation,)
         return chosen
 
     @property
@@ -144,5 +146,6 @@ class DenseNASArchitecture(Architecture):
 
 def kernel_and_expansion(operation: str) -> tuple[int, int]:
     """Return kernel size and expansion of an inverted bottleneck's name."""
-    kernel, expansion = _BOTTLENECK.fullmatch(operation).groups()
-    return int(kernel), int(expansion)
+    name = _BOTTLENECK.fullmatch(operation)
+    assert name is not None, f'{operation} is no inverted bottleneck'
+    return int(name[1]), int(name[2])

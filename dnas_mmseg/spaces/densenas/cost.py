@@ -5,9 +5,9 @@ A table's parts are ``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/
 named by their index in the row.
 
 A decoder reads of each scale the block from which the path leaves it, so what it costs depends on
-several blocks of the path: a path is taken through :func:`step_trellis`, whose steps remember them,
-and means and Viterbi over steps are exact. Without that memory it is the chained estimation of
-section 3.4.
+several blocks of the path: a path is taken through :func:`state_trellis`, whose states remember
+them, and means and Viterbi over states are exact. Without that memory it is the chained estimation
+of section 3.4.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from dnas_mmseg.cost.table import CostTable
 
 from .architecture import SKIP, DenseNASArchitecture
-from .graph import FAMILIES, STEM_LAYERS, DenseSpace, step_trellis
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, state_trellis
 
 
 def head_part(source: int, target: int, operation: str) -> str:
@@ -92,15 +92,15 @@ def expected_cost(
         ),
         (layer_weights * layer_costs).sum(1),
     )
-    steps = step_trellis(space, scales)
+    states = state_trellis(space, scales)
     costs = [
         table[decoder_part(after.left)]
         if after.block == space.end
         else means[before.block, after.block] + stacks[after.block]
-        for before, after in steps.edges
+        for before, after in states.edges
     ]
-    weights = edge_weights[list(steps.origins)]
-    return table['stem'] + steps.mean_over_paths(weights, costs)
+    weights = edge_weights[list(states.origins)]
+    return table['stem'] + states.mean_over_paths(weights, costs)
 
 
 def costs_of_operations(

@@ -23,14 +23,14 @@ from dnas_mmseg.spaces.space import constructor_arguments
 from .architecture import SKIP, DenseNASArchitecture
 from .cost import decoder_part, expected_cost, head_part, layer_part, network_cost
 from .decoding import decode, neighbours, score
-from .graph import FAMILIES, STEM_LAYERS, step_trellis
+from .graph import FAMILIES, STEM_LAYERS, state_trellis
 from .network import build_layer, build_stem
 
 if TYPE_CHECKING:
     from .supernet import DenseNASSupernet
 
 
-class DenseNASCosts(CostModel):
+class DenseNASCosts(CostModel[DenseNASArchitecture]):
     """Costs of the supernet's networks.
 
     Args:
@@ -131,10 +131,10 @@ def _modules(
             if name != SKIP:
                 module = layer(name, block, block)
                 yield Part(layer_part(block, name), module, (shape(block),))
-    for step in step_trellis(supernet.space, supernet.scales).ends:
-        shapes = tuple(shape(block) for block in step.left)
+    for state in state_trellis(supernet.space, supernet.scales).ends:
+        shapes = tuple(shape(block) for block in state.left)
         head = head_on(model, [channels for _, channels, *_ in shapes])
-        yield Part(decoder_part(step.left), head, shapes)
+        yield Part(decoder_part(state.left), head, shapes)
 
 
 def _output_stride(model: Mapping[str, Any]) -> int:

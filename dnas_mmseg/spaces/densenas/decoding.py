@@ -16,7 +16,7 @@ from dnas_mmseg.cost.table import CostTable
 
 from .architecture import BlockSpec, DenseNASArchitecture
 from .cost import costs_of_operations, decoder_part
-from .graph import FAMILIES, STEM_LAYERS, DenseSpace, Step, step_trellis
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, PathState, state_trellis
 
 
 def decode(
@@ -52,7 +52,7 @@ def decode(
     for row, (block, _) in enumerate(space.layers):
         rows.setdefault(block, []).append(row)
 
-    def cost(after: Step, edge: tuple[int, int]) -> float:
+    def cost(after: PathState, edge: tuple[int, int]) -> float:
         if table is None:
             return 0.0
         if after.block == space.end:
@@ -61,12 +61,12 @@ def decode(
         stack = rows.get(after.block, [])
         return head_costs[i, heads[i]] + sum(layer_costs[row, layers[row]] for row in stack)
 
-    steps = step_trellis(space, scales if table is not None else ())
+    states = state_trellis(space, scales if table is not None else ())
     scores = [
         edge_scores[origin] - price * cost(after, (before.block, after.block))
-        for (before, after), origin in zip(steps.edges, steps.origins, strict=True)
+        for (before, after), origin in zip(states.edges, states.origins, strict=True)
     ]
-    path = [step.block for step in steps.best_path(scores)][:-1]
+    path = [state.block for state in states.best_path(scores)][:-1]
     head_names, layer_names = FAMILIES[space.family]
     return build(
         space,

@@ -25,7 +25,7 @@ STEM_LAYERS = {'mbconv': ('k3t1',), 'basic': ()}
 """What the first block, which is not searched, does behind the stem."""
 
 
-class Block(NamedTuple):
+class RoutingBlock(NamedTuple):
     """A routing block: its channels, stage and scale (stride ``4 * 2**scale``), and stack."""
 
     width: int
@@ -46,7 +46,7 @@ class DenseSpace:
     """
 
     family: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[RoutingBlock, ...]
     trellis: Trellis[int]
 
     @property
@@ -136,7 +136,7 @@ def dense_space(
     if window < 1:
         fail(f'window = {window}: at least 1 is needed')
     blocks = tuple(
-        Block(width, stage, int(stride).bit_length() - 3, depth)
+        RoutingBlock(width, stage, int(stride).bit_length() - 3, depth)
         for stage, (row, stride, depth) in enumerate(zip(widths, strides, depths, strict=True))
         for width in row
     )
@@ -157,7 +157,7 @@ def dense_space(
     return DenseSpace(family, blocks, Trellis((*edges, *ends), 0, (len(blocks),)))
 
 
-class Step(NamedTuple):
+class PathState(NamedTuple):
     """Place of a path, and the blocks from which it left the scales the decoder reads."""
 
     block: int
@@ -165,17 +165,19 @@ class Step(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def step_trellis(space: DenseSpace, scales: tuple[int, ...]) -> UnfoldedTrellis[Step]:
-    """Return the trellis with steps for blocks, of which the decoder's cost can be told.
+def state_trellis(space: DenseSpace, scales: tuple[int, ...]) -> UnfoldedTrellis[PathState]:
+    """Return the trellis with states for blocks, of which the decoder's cost can be told.
 
     Args:
         space: The blocks.
         scales: Which the decoder reads.
     """
 
-    def after(step: Step, target: int) -> Step:
-        scale = space.blocks[step.block].scale
+    def after(state: PathState, target: int) -> PathState:
+        scale = space.blocks[state.block].scale
         leaves = target == space.end or space.blocks[target].scale > scale
-        return Step(target, (*step.left, step.block) if leaves and scale in scales else step.left)
+        return PathState(
+            target, (*state.left, state.block) if leaves and scale in scales else state.left
+        )
 
-    return space.trellis.unfolded(Step(0), after)
+    return space.trellis.unfolded(PathState(0), after)

@@ -14,9 +14,9 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm
 from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.registry import load_for
 
-from .architecture import BASIC, SKIP, kernel_and_expansion
+from .architecture import BASIC, SKIP, DenseNASArchitecture, kernel_and_expansion
 
 
 class InvertedBottleneck(nn.Module):
@@ -143,8 +143,7 @@ class DenseNAS(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        architecture = load_architecture(architecture)
-        architecture.require('densenas', 'cell', by='backbone DenseNAS')
+        architecture = load_for('backbone DenseNAS', architecture, DenseNASArchitecture, 'cell')
         if output_stride not in (8, 16, 32):
             raise UserError(f'output_stride = {output_stride}: 8, 16 or 32 are possible')
         self.architecture, self.in_channels = architecture, in_channels

@@ -215,6 +215,7 @@ class DenseNASSupernet(BaseModule, Supernet):
             strict=True,
         ):  # fmt: skip
             drawn = torch.zeros_like(alphas, dtype=torch.bool)
+            layer: Any
             for row, layer in enumerate(layers):
                 drawn[row, list(layer.active)] = True
             scaled, scaled_before = alphas / self.temperature, before / self.temperature
@@ -262,12 +263,13 @@ class DenseNASSupernet(BaseModule, Supernet):
     def cost_model(self, table: CostTable) -> DenseNASCosts:
         return DenseNASCosts(self, table)
 
-    def _run(self, layer: MixedLayer, x: Tensor, scores: Tensor) -> Tensor:
+    def _run(self, layer: nn.Module, x: Tensor, scores: Tensor) -> Tensor:
         if self.with_cp and self.training:
             return recompute(layer, x, scores / self.temperature)
         return layer(x, scores / self.temperature)
 
     def _choose(self, heads: np.ndarray, layers: np.ndarray) -> None:
+        module: Any
         for modules, rows in ((self.heads, heads), (self.layers, layers)):
             for module, row in zip(modules, rows.tolist(), strict=True):
                 module.active = tuple(row)
@@ -277,10 +279,11 @@ class DenseNASSupernet(BaseModule, Supernet):
         return softmax_over(self.space.trellis.outgoing.values(), betas / self.temperature)
 
     def _operation_weights(self) -> tuple[Tensor, Tensor]:
-        return tuple(
+        heads, layers = (
             (alphas.detach() / self.temperature).softmax(1)
             for alphas in (self.head_alphas, self.layer_alphas)
         )
+        return heads, layers
 
     def _decided(self) -> Iterator[tuple[Decision, Tensor]]:
         """Yield what is open, with the probabilities; what has one option only is not."""

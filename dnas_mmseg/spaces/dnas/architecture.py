@@ -6,10 +6,13 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dnas_mmseg.spaces.architecture import LEVELS, Architecture, Edge, Point
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 OPERATIONS = (
     'conv1x1',
@@ -118,7 +121,7 @@ class DNASArchitecture(Architecture):
         )
         return replace(self, nodes=nodes)
 
-    def union(self, other: DNASArchitecture) -> DNASArchitecture:
+    def union(self, other: Self) -> Self:
         """Return the union of two networks of level ``'connection'`` with one core path."""
         inputs = {spec.node: set(spec.inputs) for spec in self.nodes}
         for spec in other.nodes:

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.spaces.scales import Node
-from dnas_mmseg.spaces.supernet import Supernet
 
 from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
 from .lattice import node_key
-from .supernets import DNASCellSupernet
+from .supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
+
+DNASSupernet = DNASPathSupernet | DNASConnectionSupernet | DNASCellSupernet
 
 _CONV, _CONV_WITH_BIAS = ('weight',), ('weight', 'bias')
 _COUNTER = 'num_batches_tracked'
@@ -82,7 +83,7 @@ def from_authors(
 
 
 def supernet_from_authors(
-    state_dict: Mapping[str, Tensor], supernet: Supernet
+    state_dict: Mapping[str, Tensor], supernet: DNASSupernet
 ) -> dict[str, Tensor]:
     """Return the authors' state dict of a search stage as this package's.
 
@@ -138,7 +139,7 @@ def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
     return _tensor_names(modules)
 
 
-def _supernet_key_names(supernet: Supernet) -> dict[str, str]:
+def _supernet_key_names(supernet: DNASSupernet) -> dict[str, str]:
     """Return the same for a supernet; its architecture parameters are left out."""
     modules = list(_OUTSIDE_CELLS)
     for theirs, source, spec in _cells(supernet.architecture):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -91,7 +91,7 @@ def network_cost(
     return float(total + expected_head_cost(present, table))
 
 
-def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: CostTable):
+def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: CostTable) -> Any:
     """Return the mean cost of the head.
 
     Args:
@@ -102,12 +102,12 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
     Returns:
         A number, or a tensor where the probabilities are.
     """
-    total = 0.0
+    total: Any = 0.0
     for chosen in product((False, True), repeat=len(present)):
         scales = [scale for (scale, _), there in zip(present, chosen, strict=True) if there]
         if not scales:
             continue  # the core path's node is always there
-        chance = 1.0
+        chance: float | Tensor = 1.0
         for (_, p), there in zip(present, chosen, strict=True):
             chance = chance * (p if there else 1 - p)
         total = total + chance * table[head_part(scales)]
@@ -168,7 +168,8 @@ def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
     """Return the cheapest network of the space, and about the dearest."""
     lattice = path_lattice(layers)
     result = []
-    for undecided, sign in (('least', -1), ('most', 1)):
+    ends: tuple[tuple[Undecided, int], ...] = (('least', -1), ('most', 1))
+    for undecided, sign in ends:
         costs = np.array(path_edge_costs(lattice, table, undecided))
         path = decode_path(lattice, sign * costs)
         result.append(network_cost(path, table, undecided))
@@ -188,7 +189,8 @@ def _cost_of_three_operations(costs: np.ndarray, undecided: Undecided) -> float:
 
 def _visits(lattice: DNASArchitecture) -> dict[Node, dict[Node, float]]:
     """For each node, which share of the paths that lead to it goes through which other."""
-    ways, visits = {STEM: 1.0}, {STEM: {}}
+    ways = {STEM: 1.0}
+    visits: dict[Node, dict[Node, float]] = {STEM: {}}
     for node, inputs, _ in lattice.nodes:
         ways[node] = sum(ways[source] for source in inputs)
         visits[node] = {node: 1.0}

@@ -54,7 +54,7 @@ from .decoding import (
     path_trellis,
 )
 from .lattice import Lattice, Stem
-from .operations import OPERATIONS as BUILDERS
+from .operations import BUILDERS
 
 if TYPE_CHECKING:
     from .supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
@@ -63,7 +63,7 @@ _ROOM = 1.3
 """How far, as a factor, a target should lie within what later stages can reach."""
 
 
-class _DNASCosts(CostModel):
+class _DNASCosts(CostModel[DNASArchitecture]):
     """Costs by the sum over all three stages.
 
     Args:
@@ -80,7 +80,8 @@ class _DNASCosts(CostModel):
 
     def range(self, architecture: DNASArchitecture | None = None) -> tuple[float, float]:
         architecture = self._undecided if architecture is None else architecture
-        return tuple(network_cost(architecture, self.table, bound) for bound in ('least', 'most'))
+        least = network_cost(architecture, self.table, 'least')
+        return least, network_cost(architecture, self.table, 'most')
 
 
 class DNASPathCosts(_DNASCosts):
@@ -118,8 +119,11 @@ class DNASPathCosts(_DNASCosts):
                 return path
         sign = 1 if target < least else -1
         prices = [0.0, *(sign * 2.0**k for k in range(-14, 14))]
-        bound = 'least' if sign > 0 else 'most'
-        for room, undecided in ((_ROOM, 'mean'), (_ROOM, bound), (1, 'mean'), (1, bound)):
+        bound: Undecided = 'least' if sign > 0 else 'most'
+        ways: tuple[tuple[float, Undecided], ...] = (
+            (_ROOM, 'mean'), (_ROOM, bound), (1, 'mean'), (1, bound),
+        )  # fmt: skip
+        for room, undecided in ways:
             for price in prices:
                 path = self.decode(price / target, undecided)
                 if reaches(path, room):
@@ -144,7 +148,8 @@ class DNASPathCosts(_DNASCosts):
 
     def _range_of_means(self, unit: float) -> tuple[float, float]:
         """Return the costs of the cheapest and the dearest path's mean networks."""
-        return tuple(self.cost(self.decode(sign * EXTREME / unit)) for sign in (1, -1))
+        cheapest, dearest = (self.decode(sign * EXTREME / unit) for sign in (1, -1))
+        return self.cost(cheapest), self.cost(dearest)
 
 
 class DNASConnectionCosts(_DNASCosts):

@@ -78,7 +78,7 @@ def path_trellis(lattice: DNASArchitecture) -> Trellis[Node]:
     return Trellis(lattice.edges, STEM, lattice.outputs)
 
 
-def decode_path(lattice: DNASArchitecture, scores: Sequence[float]) -> DNASArchitecture:
+def decode_path(lattice: DNASArchitecture, scores: Iterable[float]) -> DNASArchitecture:
     """Return the core path of the largest sum of scores; ties stay at the finer scale.
 
     Args:

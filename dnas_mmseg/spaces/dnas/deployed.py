@@ -10,7 +10,7 @@ columns and that of the rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -47,12 +47,14 @@ class _MergedConv(nn.Module):
     ) -> None:
         super().__init__()
         first = convolutions[0]
+        assert not isinstance(first.padding, str)
         self.padding, self.dilation = first.padding, first.dilation
         self._keep(
             torch.cat([conv.weight.detach() for conv in convolutions]),
-            torch.cat([conv.bias.detach() for conv in convolutions]),
+            torch.cat([conv.get_parameter('bias').detach() for conv in convolutions]),
         )
-        self.parts, begin = [], 0
+        self.parts: list[_Part] = []
+        begin = 0
         for conv, (node, operation) in zip(convolutions, owners, strict=True):
             self.parts.append(_Part(node, operation, slice(begin, begin + conv.out_channels)))
             begin += conv.out_channels
@@ -63,7 +65,7 @@ class _MergedConv(nn.Module):
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(F.pad(bias, (0, spare)))
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Map (N, C, h, w) to what is read of it at a size (H, W), before ReLU or pooling."""
         return F.conv2d(_resize(x, size), self.weight, self.bias, 1, self.padding, self.dilation)
 
@@ -71,7 +73,7 @@ class _MergedConv(nn.Module):
 class _PointwiseConvOfCoarser(_MergedConv):
     """1x1 convolutions of a map at its own size; they commute with upsampling."""
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return _resize(super().forward(x, x.shape[2:]), size)
 
 
@@ -89,7 +91,7 @@ class _SpatialConvOfCoarser(_MergedConv):
         self.weight = nn.Parameter(rows.contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(F.pad(bias, (self.count, self.count)))
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         columns = _resize(x, (x.shape[2], size[1]))
         padding, dilation = (0, self.padding[1]), (1, self.dilation[1])
         y = F.conv2d(columns, self.weight, self.bias, 1, padding, dilation)
@@ -104,7 +106,7 @@ class _SpatialConvOfCoarser(_MergedConv):
 _OF_COARSER = (_PointwiseConvOfCoarser, _SpatialConvOfCoarser)
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return F.interpolate(x, size, mode='bilinear', align_corners=True)
@@ -121,7 +123,7 @@ class _Reader(nn.Module):
 
     def __init__(self, lattice: Lattice, source: Node, targets: Sequence[Node]) -> None:
         super().__init__()
-        cells = {node: lattice.nodes[node_key(node)][node_key(source)] for node in targets}
+        cells = {node: lattice.cell(source, node) for node in targets}
         present = [(node, name) for node, cell in cells.items() for name in cell]
         self.owners = [o for o in present if o[1] not in (*_POINTWISE, *_SPATIAL)]
         self.single = nn.ModuleList(cells[node][name] for node, name in self.owners)
@@ -190,7 +192,8 @@ class DeployedDNAS(nn.Module):
                 if node in pooled:
                     mean = F.avg_pool2d(pooled.pop(node), 3, 1, 1, count_include_pad=False)
                     current = mean.add_(current)
-            for scale, reader in self.readers[node_key(node)].items():
+            readers: Any = self.readers[node_key(node)]
+            for scale, reader in readers.items():
                 stride = 4 * 2 ** int(scale)
                 self._read(
                     reader, current, (-(-height // stride), -(-width // stride)), sums, pooled
@@ -219,6 +222,7 @@ class DeployedDNAS(nn.Module):
         full = x
         if not all(isinstance(c, _OF_COARSER) for c in reader.merged) or reader.single:
             full = _resize(x, size)
+        convolution: Any
         for convolution in reader.merged:
             y = convolution(x if isinstance(convolution, _OF_COARSER) else full, size)
             for node, operation, channels in convolution.parts:

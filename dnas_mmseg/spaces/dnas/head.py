@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,10 @@ class DNASHead(BaseDecodeHead):
     """
 
     commute = True
+
+    # Layers, or nn.Identity once they are merged.
+    convs: Any
+    conv_seg: Any
 
     takes_several_inputs = True
 
@@ -98,7 +103,8 @@ class DNASHead(BaseDecodeHead):
 
         Much coarser inputs are convolved at their own size, which is a fifth of the time.
         """
-        size = inputs[0].shape[2:]
+        height, width = inputs[0].shape[2:]
+        size = (height, width)
         near, near_weights, total = [], [], None
         weights = conv.weight.split([x.shape[1] for x in inputs], dim=1)
         for x, weight in zip(inputs, weights, strict=True):
@@ -123,7 +129,8 @@ class DNASHead(BaseDecodeHead):
         if self._deployed is None and self.act_cfg is None:
             layers = self.convs[0], self.convs[2]
             if all(isinstance(norm, nn.Identity) for _, norm in layers):
-                self._deployed = _LinearHead(*(conv for conv, _ in layers), self.conv_seg)
+                first, second = (conv for conv, _ in layers)
+                self._deployed = _LinearHead(first, second, self.conv_seg)
                 self.convs = self.conv_seg = nn.Identity()
 
 
@@ -139,6 +146,8 @@ class _LinearHead(nn.Module):
         classes: The 1x1 convolution.
     """
 
+    bias: Tensor
+
     def __init__(self, first: nn.Conv2d, second: nn.Conv2d, classes: nn.Conv2d) -> None:
         super().__init__()
         with torch.no_grad():
@@ -146,15 +155,17 @@ class _LinearHead(nn.Module):
             kernel = torch.einsum('ko,oixy->xyki', to_classes, second.weight.double())
             taps = kernel.reshape(-1, second.in_channels)
             weight = torch.einsum('ti,ijxy->tjxy', taps, first.weight.double())
-            bias = taps @ first.bias.double()
+            bias = taps @ first.get_parameter('bias').double()
             spare = -len(bias) % 16  # CPUs compute 16 channels together
-            like = dict(device=first.weight.device, dtype=first.weight.dtype)
+            like: dict[str, Any] = dict(device=first.weight.device, dtype=first.weight.dtype)
             self.conv = nn.Conv2d(first.in_channels, len(bias) + spare, 3, padding=1, **like)
             self.conv.weight.copy_(F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)))
-            self.conv.bias.copy_(F.pad(bias, (0, spare)))
-            last = to_classes @ second.bias.double() + classes.bias.double()
+            self.conv.get_parameter('bias').copy_(F.pad(bias, (0, spare)))
+            last = to_classes @ second.get_parameter('bias').double()
+            last = last + classes.get_parameter('bias').double()
             self.register_buffer('bias', last.to(**like))
-        self.conv = self.conv.to(memory_format=torch.channels_last)
+        # torch's hints leave memory_format out.
+        self.conv = self.conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def finish(self, y: Tensor) -> Tensor:
         """Shift and add the output of ``conv``, (N, 9 * classes or more, H, W), to logits."""

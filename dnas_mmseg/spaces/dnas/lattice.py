@@ -35,7 +35,7 @@ class Stem(nn.Sequential):
         )
 
 
-class _Step(NamedTuple):
+class _ScheduledNode(NamedTuple):
     """Executing one node: its live inputs, and the tensors nobody needs afterwards."""
 
     node: Node
@@ -89,7 +89,7 @@ class Lattice(BaseModule):
         self.out_channels = tuple(base_channels * 2**node.scale for node in self.outputs)
         self.strides = tuple(4 * 2**node.scale for node in self.outputs)
 
-        self.stem = Stem(in_channels, base_channels, norm_cfg)
+        self.stem: nn.Module = Stem(in_channels, base_channels, norm_cfg)
         self.nodes = nn.ModuleDict(
             {
                 node_key(spec.node): nn.ModuleDict(
@@ -135,21 +135,21 @@ class Lattice(BaseModule):
         require_bands(self, x)
         height, width = x.shape[2:]
         # A node's map stands under (node, None), what cells at a scale read of it beside it.
-        tensors = {(STEM, None): self.stem(x.contiguous(memory_format=torch.channels_last))}
+        tensors: dict[tuple[Node, int | None], Tensor] = {}
+        tensors[STEM, None] = self.stem(x.contiguous(memory_format=torch.channels_last))
         for node, inputs, release in self._steps:
             stride = 4 * 2**node.scale
             size = (-(-height // stride), -(-width // stride))
-            cells = self.nodes[node_key(node)]
             terms = []
             for i, source in enumerate(inputs):
-                cell = cells[node_key(source)]
+                cell = self.cell(source, node)
                 arguments = () if weights is None else (weights[node][i],)
                 if self.with_cp and self.training:
                     # What a cell reads is computed anew, too: only the nodes' own maps are kept.
                     read = partial(self._read, cell, size)
                     terms.append(recompute(read, tensors[source, None], *arguments, norms_of=cell))
                     continue
-                key = (source, node.scale)
+                key: tuple[Node, int | None] = (source, node.scale)
                 if key not in tensors:
                     tensors[key] = self.resized_input(tensors[source, None], size)
                 terms.append(cell(tensors[key], *arguments))
@@ -157,6 +157,11 @@ class Lattice(BaseModule):
             for key in release:
                 tensors.pop(key, None)
         return tuple(tensors[node, None] for node in self.outputs)
+
+    def cell(self, source: Node, target: Node) -> Any:
+        """Return the cell of an edge."""
+        cells: Any = self.nodes[node_key(target)]
+        return cells[node_key(source)]
 
     def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Return a node's map as the cells of another scale's nodes read it."""
@@ -167,7 +172,7 @@ class Lattice(BaseModule):
     def _read(self, cell: nn.Module, size: tuple[int, int], x: Tensor, *arguments: Any) -> Tensor:
         return cell(self.resized_input(x, size), *arguments)
 
-    def _schedule(self) -> tuple[_Step, ...]:
+    def _schedule(self) -> tuple[_ScheduledNode, ...]:
         """Return the nodes that receive data, in order, with the last use of every tensor."""
         fed = self.architecture.fed
         live = [
@@ -183,7 +188,9 @@ class Lattice(BaseModule):
         for node in self.outputs:
             del last_use[node, None]
         return tuple(
-            _Step(node, inputs, tuple(key for key, last in last_use.items() if last == node))
+            _ScheduledNode(
+                node, inputs, tuple(key for key, last in last_use.items() if last == node)
+            )
             for node, inputs in live
         )
 
@@ -194,7 +201,7 @@ def _refuse_other_architecture(lattice: Lattice, state_dict: dict, prefix: str, 
     Weights of cells that are pruned here are passed over.
     """
     start = f'{prefix}nodes.'
-    given = {tuple(key.split('.')[:2]) for key in _below(state_dict, start)}
+    given = {_edge(key) for key in _below(state_dict, start)}
     if not given:
         return
     built = {(node_key(target), node_key(source)) for source, target in lattice.architecture.edges}
@@ -207,12 +214,18 @@ def _refuse_other_architecture(lattice: Lattice, state_dict: dict, prefix: str, 
             f'{len(missing)} of its {len(built)} edges have no weights{_some(missing)}'
         )
     for key in _below(state_dict, start):
-        if tuple(key.split('.')[:2]) not in built:
+        if _edge(key) not in built:
             del state_dict[start + key]
 
 
 def _below(state_dict: dict, prefix: str) -> list[str]:
     return [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+
+
+def _edge(key: str) -> tuple[str, str]:
+    """Target and source in the name of a cell's tensor."""
+    target, _, rest = key.partition('.')
+    return target, rest.partition('.')[0]
 
 
 def _some(edges: set[tuple[str, str]]) -> str:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation
 from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.registry import load_for
 
-from .architecture import NodeSpec
+from .architecture import DNASArchitecture, NodeSpec
 from .deployed import DeployedDNAS
 from .lattice import Lattice
 from .operations import Cell
@@ -37,9 +37,8 @@ class DNAS(Lattice):
     def __init__(
         self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs
     ) -> None:
-        architecture = load_architecture(architecture)
-        architecture.require('dnas', 'cell', by='backbone DNAS')
-        super().__init__(architecture, *args, **kwargs)
+        network = load_for('backbone DNAS', architecture, DNASArchitecture, 'cell')
+        super().__init__(network, *args, **kwargs)
         self._deployed: DeployedDNAS | None = None
 
     def build_cell(

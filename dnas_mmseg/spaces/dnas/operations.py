@@ -27,7 +27,7 @@ class Cell(nn.ModuleDict):
         self, operations: Iterable[str], in_channels: int, out_channels: int, norm_cfg: dict
     ) -> None:
         super().__init__(
-            {name: OPERATIONS[name](in_channels, out_channels, norm_cfg) for name in operations}
+            {name: BUILDERS[name](in_channels, out_channels, norm_cfg) for name in operations}
         )
 
     def forward(self, x: Tensor, weights: Sequence[Tensor] | None = None) -> Tensor:
@@ -37,9 +37,9 @@ class Cell(nn.ModuleDict):
             x: The input.
             weights: A scalar >= 0 for each operation; without them, all count once.
         """
-        weights = weights if weights is not None else [None] * len(self)
+        factors: Sequence[Tensor | None] = [None] * len(self) if weights is None else weights
         return sum_tensors(
-            operation(x, weight) for operation, weight in zip(self.values(), weights, strict=True)
+            operation(x, factor) for operation, factor in zip(self.values(), factors, strict=True)
         )
 
 
@@ -74,7 +74,7 @@ def _pool(pool: Callable[[], nn.Module]) -> Callable[[int, int, dict], Operation
     return build
 
 
-OPERATIONS: dict[str, Callable[[int, int, dict], Operation]] = {
+BUILDERS: dict[str, Callable[[int, int, dict], Operation]] = {
     'conv1x1': _conv(1),
     'conv3x3': _conv(3),
     'conv3x3_dil3': _conv(3, dilation=3),

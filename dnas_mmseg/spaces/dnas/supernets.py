@@ -16,7 +16,7 @@ from dnas_mmseg.cost.parts import Parts
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.decisions import Decision
-from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.registry import load_for
 from dnas_mmseg.spaces.scales import Node
 from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter
 
@@ -68,7 +68,7 @@ class _LightSupernet(_DNASSupernet):
         return self.run(x, self.edge_weights(self.betas))
 
     @abstractmethod
-    def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor | None]]:
+    def edge_weights(self, betas: Tensor) -> Mapping[Node, Sequence[Tensor | None]]:
         """Return what a node multiplies its inputs' cells by; None leaves a cell as it is."""
 
     def by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
@@ -95,7 +95,7 @@ class DNASPathSupernet(_LightSupernet):
             Decision('incoming', spec.node, spec.inputs) for spec in self.architecture.nodes
         )
 
-    def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor]]:
+    def edge_weights(self, betas: Tensor) -> Mapping[Node, Sequence[Tensor]]:
         return {
             spec.node: (len(spec.inputs) / 3 * b.softmax(0)).unbind()
             for spec, b in self.by_node(betas)
@@ -144,11 +144,11 @@ class DNASConnectionSupernet(_LightSupernet):
         weighting: Literal['gate', 'reference'] = 'gate',
         **kwargs,
     ) -> None:
-        architecture = load_architecture(architecture)
-        architecture.require('dnas', 'path', by='backbone DNASConnectionSupernet')
-        super().__init__(connection_lattice(architecture), *args, **kwargs)
+        by = 'backbone DNASConnectionSupernet'
+        path = load_for(by, architecture, DNASArchitecture, 'path')
+        super().__init__(connection_lattice(path), *args, **kwargs)
         self.weighting = weighting
-        core = core_edges(architecture.path)
+        core = core_edges(path.path)
         self.is_core = [edge in core for edge in self.architecture.edges]
         self.decisions = tuple(
             Decision('gate', target, (source,))
@@ -156,7 +156,7 @@ class DNASConnectionSupernet(_LightSupernet):
             if not is_core
         )
 
-    def edge_weights(self, betas: Tensor) -> dict[Node, Sequence[Tensor | None]]:
+    def edge_weights(self, betas: Tensor) -> Mapping[Node, Sequence[Tensor | None]]:
         if self.weighting == 'gate':
             weights = betas.sigmoid()
         else:
@@ -200,9 +200,9 @@ class DNASCellSupernet(_DNASSupernet):
     def __init__(
         self, architecture: str | os.PathLike | Mapping | Architecture, *args, **kwargs
     ) -> None:
-        architecture = load_architecture(architecture)
-        architecture.require('dnas', 'connection', by='backbone DNASCellSupernet')
-        super().__init__(architecture, *args, **kwargs)
+        by = 'backbone DNASCellSupernet'
+        lattice = load_for(by, architecture, DNASArchitecture, 'connection')
+        super().__init__(lattice, *args, **kwargs)
         specs = self.architecture.nodes
         self.alphas = architecture_parameter(len(specs), len(OPERATIONS))
         self.decisions = tuple(Decision('operation', spec.node, OPERATIONS) for spec in specs)

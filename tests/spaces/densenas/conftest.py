@@ -9,7 +9,7 @@ from dnas_mmseg.spaces.densenas.cost import (
     head_part,
     layer_part,
 )
-from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, step_trellis
+from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, state_trellis
 
 MBCONV = dict(
     family='mbconv',
@@ -68,6 +68,6 @@ def table(space, rng):
     values |= {
         layer_part(block, name): rng.random() for block, _ in space.layers for name in layers[:-1]
     }
-    for _, after in step_trellis(space, SCALES).edges:
+    for _, after in state_trellis(space, SCALES).edges:
         values[decoder_part(after.left)] = 5 * rng.random()
     return CostTable('macs', {'space': 'densenas'}, values)

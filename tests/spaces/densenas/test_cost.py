@@ -15,7 +15,7 @@ from dnas_mmseg.spaces.densenas.cost import (
     network_cost,
 )
 from dnas_mmseg.spaces.densenas.decoding import random_architecture
-from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, step_trellis
+from dnas_mmseg.spaces.densenas.graph import FAMILIES, dense_space, state_trellis
 
 from .conftest import MBCONV, SCALES, all_paths, weights_of
 
@@ -91,7 +91,7 @@ def test_paths_leave_every_scale_once(rng):
 def test_a_space_without_stacks(rng):
     space = dense_space('basic', ((4,), (6, 8), (10,)), (2, 4, 8), (0, 0, 0), 3)
     values = {head_part(*edge, 'basic'): rng.random() for edge in space.inner} | {'stem': 1.0}
-    values |= {decoder_part(after.left): 2.0 for _, after in step_trellis(space, SCALES).edges}
+    values |= {decoder_part(after.left): 2.0 for _, after in state_trellis(space, SCALES).edges}
     table = CostTable('macs', {}, values)
     expected = expected_cost(space, *weights_of(space, rng), SCALES, table)
     drawn = [network_cost(space, random_architecture(space, rng, 'x'), SCALES, table)

@@ -3,19 +3,19 @@ import torch
 from torch import nn
 
 from dnas_mmseg.spaces.dnas.architecture import OPERATIONS as NAMES
-from dnas_mmseg.spaces.dnas.operations import OPERATIONS
+from dnas_mmseg.spaces.dnas.operations import BUILDERS
 
 NORM = dict(type='BN')
 
 
 def test_names_and_order_are_the_architectures():
-    assert tuple(OPERATIONS) == NAMES
+    assert tuple(BUILDERS) == NAMES
 
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('size', [(9, 14), (2, 2), (1, 1)])
 def test_operations_keep_the_size_and_have_no_bias(name, size):
-    operation = OPERATIONS[name](6, 10, NORM).eval()
+    operation = BUILDERS[name](6, 10, NORM).eval()
     assert operation(torch.randn(2, 6, *size)).shape == (2, 10, *size)
     assert all(m.bias is None for m in operation.modules() if isinstance(m, nn.Conv2d))
 
@@ -37,7 +37,7 @@ def test_operations_keep_the_size_and_have_no_bias(name, size):
 )
 def test_reach(name, reach):
     """How far a pixel's influence goes tells kernel and dilation."""
-    operation = OPERATIONS[name](1, 1, NORM).eval()
+    operation = BUILDERS[name](1, 1, NORM).eval()
     for parameter in operation.parameters():
         nn.init.constant_(parameter, 1.0)
     flat = torch.zeros(1, 1, 31, 31)
@@ -48,7 +48,7 @@ def test_reach(name, reach):
 
 
 def test_average_pooling_does_not_count_padding():
-    operation = OPERATIONS['avg_pool_3x3'](1, 1, NORM).eval()
+    operation = BUILDERS['avg_pool_3x3'](1, 1, NORM).eval()
     nn.init.constant_(operation[0].weight, 1.0)
     pooled = operation(torch.ones(1, 1, 4, 4))
     torch.testing.assert_close(pooled, pooled[..., 1:2, 1:2].expand_as(pooled))

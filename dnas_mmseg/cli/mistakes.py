@@ -1,0 +1,42 @@
+"""Show where a model is wrong: the classes it confuses, and the worst tiles.
+
+    python tools/analysis_tools/show_mistakes.py CONFIG CHECKPOINT --out-dir mistakes
+
+Predicts the tiles of the config's test set (or --split val) and writes confusion.png, of each true
+class's pixels the percentage called each class; worst_tiles.png, the tiles with the most wrong
+pixels beside their labels, which also shows labels that are wrong; and tiles.csv, all tiles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import track
+
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.mapping.mistakes import save_mistakes
+
+from .command_line import config_parser, user_errors
+
+
+def main() -> None:
+    parser = config_parser(__doc__)
+    parser.add_argument('checkpoint', help='a checkpoint of this model')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='test')
+    parser.add_argument('--number', type=int, default=6, help='of tiles to draw (default: 6)')
+    parser.add_argument('--out-dir', type=Path, default=Path('mistakes'), help='for the files')
+    args = parser.parse_args()
+    with user_errors():
+        config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
+        mistakes = save_mistakes(
+            config,
+            args.checkpoint,
+            args.out_dir,
+            split=args.split,
+            number=args.number,
+            track=lambda indices: track(indices, description='tiles'),
+        )
+    labelled, wrong = (sum(getattr(o, key) for o in mistakes) for key in ('labelled', 'wrong'))
+    print(f'{len(mistakes)} tiles: {100 * wrong / max(labelled, 1):.1f} % of the pixels are wrong')
+    for name in ('confusion.png', 'worst_tiles.png', 'tiles.csv'):
+        print(args.out_dir / name)

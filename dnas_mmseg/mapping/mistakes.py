@@ -1,0 +1,138 @@
+"""Mistakes of a model: the classes it confuses, and the tiles with the most wrong pixels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.datasets import MultiBandSegDataset
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.evaluation import confusion_matrix
+from dnas_mmseg.files import write_text
+from dnas_mmseg.raster import read_raster
+from dnas_mmseg.visualization import Row, save_comparison
+from dnas_mmseg.visualization.confusion import save_confusion
+
+from .scenes import load_segmentor
+
+
+@dataclass(frozen=True)
+class TileMistakes:
+    """Mistakes in a tile.
+
+    Attributes:
+        index: Of the tile in its data set.
+        image: Path of its image.
+        confusion: (n, n) counts, rows are true classes.
+    """
+
+    index: int
+    image: str
+    confusion: np.ndarray
+
+    @property
+    def labelled(self) -> int:
+        """Number of labelled pixels."""
+        return int(self.confusion.sum())
+
+    @property
+    def wrong(self) -> int:
+        """Number of labelled pixels of another class than predicted."""
+        return self.labelled - int(np.trace(self.confusion))
+
+    @property
+    def swap(self) -> tuple[int, int]:
+        """The most frequent mistake: true class, and the class that is predicted for it."""
+        mistakes = self.confusion - np.diag(np.diag(self.confusion))
+        true, predicted = np.unravel_index(mistakes.argmax(), mistakes.shape)
+        return int(true), int(predicted)
+
+
+def save_mistakes(
+    config: Config,
+    checkpoint: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    *,
+    split: str = 'test',
+    number: int = 6,
+    device: str | None = None,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> list[TileMistakes]:
+    """Predict the tiles of a data set, and show where the model is wrong.
+
+    Writes ``confusion.png``, ``worst_tiles.png`` (image, truth and prediction of the tiles with
+    the most wrong pixels) and ``tiles.csv`` (every tile, the worst first).
+
+    Args:
+        config: Config of the model.
+        checkpoint: A checkpoint of exactly this model.
+        out_dir: Folder for the files.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        number: Number of tiles in the picture.
+        device: Where the model runs; by default a GPU where there is one.
+        track: Wrapped around the indices of the tiles, to show progress.
+
+    Returns:
+        The mistakes in every tile, the tile with the most wrong pixels first.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or of another network.
+        UserError: The config has no such plain data set of labelled tiles.
+    """
+    init_default_scope('mmseg')
+    loader = config.get(f'{split}_dataloader')
+    dataset = DATASETS.build(loader.dataset) if loader else None
+    if not isinstance(dataset, MultiBandSegDataset):
+        raise UserError(f'{split}_dataloader of the config has no plain MultiBandSegDataset')
+    model = load_segmentor(config, checkpoint, device)
+    classes = dataset.metainfo['classes']
+    mistakes, predictions = [], {}
+    for index in track(range(len(dataset))):
+        tile = dataset[index]
+        with torch.no_grad():
+            (found,) = model.test_step(pseudo_collate([tile]))
+        prediction = found.pred_sem_seg.data[0].long().cpu().numpy().astype(np.uint8)
+        label = tile['data_samples'].gt_sem_seg.data[0].numpy()
+        matrix = confusion_matrix(label, prediction, len(classes))
+        mistakes.append(TileMistakes(index, dataset.get_data_info(index)['img_path'], matrix))
+        predictions[index] = label, prediction
+        mistakes.sort(key=lambda one: -one.wrong)
+        for other in mistakes[number:]:  # only what the picture needs is kept
+            predictions.pop(other.index, None)
+    out_dir = Path(out_dir)
+    total = np.sum([one.confusion for one in mistakes], axis=0)
+    save_confusion(out_dir / 'confusion.png', total, classes, f'{split} tiles')
+    worst = mistakes[:number]
+    share = sum(one.wrong for one in worst) / max(sum(one.wrong for one in mistakes), 1)
+    save_comparison(
+        out_dir / 'worst_tiles.png',
+        [Row(read_raster(o.image).transpose(1, 2, 0), *predictions[o.index]) for o in worst],
+        bands=dataset.metainfo['bands'],
+        classes=classes,
+        palette=dataset.metainfo['palette'],
+        title=f'{len(worst)} of {len(mistakes)} {split} tiles: {100 * share:.0f} % of all mistakes',
+    )
+    write_text(out_dir / 'tiles.csv', _table(mistakes, classes))
+    return mistakes
+
+
+def _table(mistakes: list[TileMistakes], classes: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['image', 'labelled', 'wrong', 'most_frequent_mistake'])
+    for one in mistakes:
+        true, predicted = one.swap
+        swap = f'{classes[true]} as {classes[predicted]}' if one.wrong else ''
+        writer.writerow([one.image, one.labelled, one.wrong, swap])
+    return text.getvalue()
