@@ -46,7 +46,7 @@ def training(tmp_path):
         config.param_scheduler[0].end = 5  # the warm-up ends before the interruption
         for split in ('train', 'val', 'test'):
             config[f'{split}_dataloader'].dataset.data_root = str(data_root)
-            config[f'{split}_dataloader'].num_workers = 0  # test_resuming.py has them
+            config[f'{split}_dataloader'].num_workers = 0  # hooks/test_resuming.py has them
         config.train_dataloader.dataset.pipeline[2].crop_size = (32, 32)
         config.visualizer.name = name_
         return config
