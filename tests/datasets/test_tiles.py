@@ -54,3 +54,8 @@ def test_every_pixel_of_overlapping_tiles_counts_in_one_of_them(stride):
         ]
         times[row : row + 32, column : column + 32] += counted_here((32, 32), neighbours)
     np.testing.assert_array_equal(times, 1)
+
+
+def test_of_two_tiles_as_near_a_pixel_counts_in_the_left_one():
+    assert counted_here((3, 3), [(0, 2)]).all()
+    np.testing.assert_array_equal(counted_here((3, 3), [(0, -2)]).all(0), [False, True, True])
