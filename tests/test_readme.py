@@ -13,6 +13,7 @@ from dnas_mmseg.raster import write_raster
 from .conftest import ROOT
 
 README = (ROOT / 'README.md').read_text()
+PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / 'docs').glob('*.md'))]
 EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.S)
 
 
@@ -72,3 +73,10 @@ def test_links_lead_somewhere(link):
 @pytest.mark.parametrize('tool', sorted(set(re.findall(r'tools/[\w/]+\.(?:py|sh)', README))))
 def test_programs_are_there(tool):
     assert (ROOT / tool).exists()
+
+
+@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md', *PAGES])
+def test_every_test_that_a_page_names_is_there(page):
+    for path, name in re.findall(r'`([\w/]*test_\w+\.py)(?:::(\w+))?`', (ROOT / page).read_text()):
+        assert (ROOT / path).is_file(), path
+        assert f'def {name}' in (ROOT / path).read_text()
