@@ -126,10 +126,10 @@ def load_for(
     """Load an architecture that something is built from.
 
     Args:
-        by: What is built from it, for the message.
-        source: See :func:`load_architecture`.
-        kind: What it must be.
-        level: How far it must be decided.
+        by: Name of what is built from it, for the message.
+        source: Source as in :func:`load_architecture`.
+        kind: Type that the architecture must be of.
+        level: Level that the architecture must be of.
 
     Raises:
         ArchitectureError: It cannot be loaded, or is of another space or level.
