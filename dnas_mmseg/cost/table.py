@@ -181,7 +181,7 @@ def improve_towards_target(
 
     Returns:
         Choice with the largest score among those that changes lead to within a hundredth of the
-            target; where there is none, the nearest.
+        target; where there is none, the nearest.
     """
 
     def order(choice: Result) -> tuple[float, float]:

@@ -210,7 +210,7 @@ def class_weights(shares: Sequence[float] | np.ndarray) -> list[float]:
 
     Returns:
         Weights ``median / share`` with the median of the classes that occur; 0 for a class that
-            does not.
+        does not.
     """
     given = np.asarray(shares, float)
     median = np.median(given[given > 0]) if (given > 0).any() else 0.0
