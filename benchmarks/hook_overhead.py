@@ -1,4 +1,4 @@
-"""What the search hook adds to the steps of a search in two processes.
+"""Time that the search hook adds to the steps of a search in two processes.
 
     python -m benchmarks.hook_overhead
 

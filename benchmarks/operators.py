@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes, by operator.
+"""Time of a prediction by operator.
 
     python -m benchmarks.operators --threads 2
 

@@ -95,7 +95,7 @@ def count_by_modules(
 @contextmanager
 def as_published(model: nn.Module) -> Iterator[None]:
     """Compute everything as it is published: no shortcut of this package saves work."""
-    # Of a DNASHead.
+    # Only DNASHead has the attribute.
     heads: dict[Any, Any] = {m: m.commute for m in model.modules() if hasattr(m, 'commute')}
     for head in heads:
         head.commute = False

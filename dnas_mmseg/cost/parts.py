@@ -121,7 +121,7 @@ def cost_table(parts: Parts, metric: str) -> CostTable:
 
     Args:
         parts: Parts of the space, at some width, bands and size of images.
-        metric: ``'macs'`` or ``'params'``.
+        metric: Metric of the table, ``'macs'`` or ``'params'``.
     """
     values = {}
     for name, part, shapes in parts.modules:

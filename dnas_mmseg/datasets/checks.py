@@ -196,7 +196,7 @@ class DatasetSummary:
     Attributes:
         class_pixels: Number of labelled pixels of each class, (num_classes,).
         files: Number of pairs.
-        problems: All problems, one with the labels' convention included.
+        problems: Mistakes in all pairs, a sentence each, and of the labels' convention.
         doubts: Findings that may be intended or mistakes, each kind once.
         sizes: Numbers of pairs by (height, width).
         bands: Numbers of pairs by number of bands.

@@ -66,7 +66,7 @@ class GID5Dataset(MultiBandSegDataset):
     """Tiles of GID-5, as ``tools/dataset_converters/gid5.py`` cuts them.
 
     Args:
-        See :class:`MultiBandSegDataset`.
+        **kwargs: Arguments of :class:`MultiBandSegDataset`.
     """
 
     LABEL_CONVENTION = 'train_id'

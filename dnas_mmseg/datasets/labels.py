@@ -18,7 +18,7 @@ _INVALID = -1
 
 
 class LabelError(UserError):
-    """A label with values or bands that its convention does not have."""
+    """A label that does not fit its convention or its image, or an invalid convention."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class MultiBandSegDataset(BaseSegDataset):
         metainfo: Dictionary with ``classes``, ``palette`` and ``bands``.
         label_convention: Convention of the labels: ``'train_id'`` (0 .. n-1, 255 unlabelled),
             ``'index'`` (1 .. n, 0 unlabelled) or ``'rgb'`` (the palette's colours).
-        dtype: Type that the images' samples must have; by default any one that all images have.
+        dtype: Type that the images' samples must have; by default that in ``dataset.json``, else
+            any one that all images have.
         nodata: Sample value that is nodata beside what the files declare: a pixel is invalid where
             all bands hold it (0 for black borders without a tag).
         reduce_zero_label: Whether 0 is unlabelled, as mmseg's users write it: ``True`` is

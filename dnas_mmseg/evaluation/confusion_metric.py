@@ -41,7 +41,7 @@ class ConfusionMetric(BaseMetric):
         """Count the pixels of a batch."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            # Of binary heads mmseg makes it a floating-point mask.
+            # For binary heads mmseg makes it a floating-point mask.
             prediction = sample['pred_sem_seg']['data'].squeeze(0).long().cpu().numpy()
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
             place = tile_place(sample.get('img_path') or '') if self.by_scene else None

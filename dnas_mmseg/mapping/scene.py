@@ -134,7 +134,7 @@ def predict_scene(
 
     Raises:
         RasterError: The scene cannot be read, or a map cannot be written; nothing is left then.
-        UserError: The scene has fewer bands than the model takes.
+        UserError: A chosen band is not in the scene, or their number is not that of the model.
     """
     target = Path(target)
     with Raster(source) as raster:

@@ -63,7 +63,7 @@ class SceneTiles:
         Raises:
             DatasetError: The tiles were cut in another way.
         """
-        # As it is after a way through JSON, where tuples are lists.
+        # Make it as JSON returns it, with lists for tuples.
         origin = json.loads(json.dumps(_origin(scene, cut)))
         try:
             document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))

@@ -54,7 +54,7 @@ def pair_scenes(
     """Pair images and labels by name, as far as there are labels.
 
     Args:
-        See :func:`find_scenes`.
+        root, images, labels: Arguments of :func:`find_scenes`.
 
     Returns:
         Pairs of image and label, and the images that have no label.

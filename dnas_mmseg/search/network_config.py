@@ -81,7 +81,7 @@ def _fit_to_data(config: Config) -> None:
     shares = np.array([len(part) for part in parts], float)
     means, stds = (np.array([getattr(p.description, k) for p in parts]) for k in ('mean', 'std'))
     mean = np.average(means, axis=0, weights=shares)
-    # Of the parts together: the mean square, less the square of the mean.
+    # Deviation over all parts: root of the mean square less the square of the mean.
     std = np.sqrt(np.average(stds**2 + means**2, axis=0, weights=shares) - mean**2)
     config.model.data_preprocessor.update(
         mean=[round(float(value), 4) for value in mean], std=[round(float(s), 4) for s in std]

@@ -112,7 +112,7 @@ class SearchPlan:
             raise UserError(f'targets {", ".join(self.target_names)}: too near to each other')
         if not self.targets and (self.cost != 'macs' or self.latency_table is not None):
             raise UserError('a cost without targets does nothing: say what it is to be')
-        # As they come back from the file: without tuples.
+        # Make them as they come back from the file, without tuples.
         for name in ('options', 'search_options'):
             object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
 

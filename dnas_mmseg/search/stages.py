@@ -67,7 +67,7 @@ def stage_config(
     # An average of weights is the retraining recipe's; a search decides by the weights themselves.
     own = [other for other in config.get('custom_hooks', []) if other['type'] != 'EMAHook']
     config.custom_hooks = [*own, hook]
-    # Where only a part of a supernet takes part in a step; a part of the user's model may, too.
+    # Needed where a step runs only a part of a supernet; the user's model may need it, too.
     if settings.get('find_unused_parameters'):
         config.find_unused_parameters = True
         if config.get('model_wrapper_cfg'):

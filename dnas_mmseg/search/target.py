@@ -93,7 +93,7 @@ class CostTarget:
         else:
             table = cost_table(parts, self.metric)
         self.costs = supernet.cost_model(table)
-        # What all parts together cost says nothing about the network of a part.
+        # The cost of all parts together says nothing about the network of a part.
         self.pushes = len(self.targets) == 1 or self.several is not SeveralTargets.WITHIN
         if self.pushes:
             for target in self.targets:

@@ -44,7 +44,7 @@ class CostModel(ABC, Generic[A]):
         What later stages decide is counted at its mean.
 
         Returns:
-            A scalar, differentiable in the architecture parameters.
+            Mean cost, a scalar, differentiable in the architecture parameters.
         """
 
     @abstractmethod

@@ -84,9 +84,9 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
     """Load an architecture.
 
     Args:
-        source: A published name (:func:`published_architectures`), the path of a JSON file, a
-            parsed JSON document, or an architecture, which is returned as it is. A name or path
-            may end in ``@path`` or ``@connection``: what was known of it at that level.
+        source: Published name (:func:`published_architectures`), path of a JSON file, parsed JSON
+            document, or an architecture, which is returned as it is. A name or path may end in
+            ``@path`` or ``@connection`` for what was known of it at that level.
 
     Raises:
         ArchitectureError: The file is missing, cut off, or describes no network; the message
@@ -132,7 +132,7 @@ def load_for(
         level: Level that the architecture must be of.
 
     Raises:
-        ArchitectureError: It cannot be loaded, or is of another space or level.
+        ArchitectureError: The architecture cannot be loaded, or is of another space or level.
     """
     architecture = load_architecture(source)
     architecture.require(kind.space, level, by)

@@ -32,7 +32,7 @@ class Stage:
     """A stage of a search.
 
     Attributes:
-        level: What the stage decides, the level of the architecture it decodes.
+        level: Level that the stage decides, that of the architecture it decodes.
         config: Config, relative to ``configs/``, whose supernet and search settings the stage
             takes.
         several_targets: Results that the stage decodes for several targets.

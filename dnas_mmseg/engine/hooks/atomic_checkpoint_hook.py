@@ -37,7 +37,8 @@ class AtomicCheckpointHook(CheckpointHook):
     deletes. Checkpoints go to local disk.
 
     Args:
-        See :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is set here.
+        *args, **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is
+            set here.
     """
 
     def __init__(self, *args, **kwargs) -> None:

@@ -39,7 +39,7 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         self._range_checked = False
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise, stack and pad.
+        """Normalise, stack and pad the images of a batch.
 
         Args:
             data: Batch with ``inputs``, a list of (bands, H, W) tensors of any real type, and

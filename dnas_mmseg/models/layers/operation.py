@@ -33,7 +33,7 @@ def conv_norm(
 
 
 class Operation(nn.Sequential):
-    """Layers of which ``norm`` is a normalisation; a factor passes through those behind it.
+    """Layers with a normalisation, number ``norm``, behind which all layers pass on a factor.
 
     A factor ``weight >= 0`` of the output, or of each channel, then goes into the normalisation's
     affine part at no cost; ReLU and pooling pass it on. Multiplying the output would cost a pass

@@ -62,7 +62,7 @@ class LabelledCrossEntropyLoss(nn.Module):
             label: Train ids, (N, H, W).
             weight: Weights of the pixels, (N, H, W), from a pixel sampler.
             ignore_index: Label of unlabelled pixels.
-            reduction_override: ``'none'`` for every pixel's loss, which samplers ask for.
+            reduction_override: Reduction, ``'none'`` for the loss of every pixel.
 
         Returns:
             Loss, a scalar, or (N, H, W) without reduction.

@@ -34,7 +34,7 @@ class SearchedEncoderDecoder(EncoderDecoder):
     config always win.
 
     Args:
-        See :class:`mmseg.models.EncoderDecoder`.
+        **kwargs: Arguments of :class:`mmseg.models.EncoderDecoder`.
     """
 
     def _init_decode_head(self, decode_head: dict) -> None:

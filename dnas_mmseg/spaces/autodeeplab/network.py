@@ -234,7 +234,7 @@ class AutoDeepLab(BaseModule):
     ``4 * 2**s``; sizes are ``ceil(input / stride)``, so any input size works.
 
     Args:
-        architecture: Architecture: published name, JSON path, document or value.
+        architecture: Published name, JSON path, document or value of the architecture.
         filters: Number of channels of a block at stride 4; 20, 32 and 48 are the published S, M and
             L.
         in_channels: Number of bands of the input.

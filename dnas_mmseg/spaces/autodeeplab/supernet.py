@@ -42,7 +42,7 @@ class StateReader(nn.Module):
     a few large convolutions take a third of the time of many small ones.
 
     Args:
-        rows: Indices of the cell parameters' rows: the branches that read the state.
+        rows: Rows of the cell's parameters, those of the branches that read the state.
         channels: Number of channels of the state, and of each block.
         norm_cfg: Config of the normalisation layers.
     """
@@ -152,8 +152,8 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
     """Supernet of the Auto-DeepLab space: every path, and every branch in every cell.
 
     ``betas`` (edges,) weigh the edges of the trellis, by a softmax over the outgoing ones of each
-    node; ``alphas`` (pairs, options), shared by all cells, the operations of every possible
-    branch, one of which is not to be connected. Layer l at scale s has ``filters * 2**s`` channels
+    node; ``alphas`` (pairs, options), shared by all cells, weigh the operations of every possible
+    branch, of which one option is no connection. Layer l at scale s has ``filters * 2**s`` channels
     a block. Where there is no output two layers back at a node's scale, the nearest one is resized.
 
     Args:

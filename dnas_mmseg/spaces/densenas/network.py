@@ -115,8 +115,8 @@ class DenseNAS(BaseModule):
     """A network of the DenseNAS space, of MobileNetV2-type or ResNet-type blocks.
 
     Args:
-        architecture: Architecture: published name (``densenas_a``, ``_b``, ``_c``), JSON path,
-            document or value.
+        architecture: Published name (``densenas_a``, ``_b``, ``_c``), JSON path, document or value
+            of the architecture.
         in_channels: Number of bands of the input.
         output_stride: Stride of the coarsest map, 8, 16 or 32; strides beyond it become dilation.
         out_indices: Indices of the stages to return, of those at strides 2, 4, 8, 16, 32 (before

@@ -45,7 +45,7 @@ class Conversion:
     """A converted state dict and what was left behind.
 
     Attributes:
-        state_dict: The converted tensors.
+        state_dict: Converted tensors by name.
         dropped: Dead cells that the source has and the result has not, one line each.
     """
 
@@ -59,7 +59,7 @@ def from_authors(
     """Return the authors' state dict of a retrained network as this package's.
 
     Args:
-        state_dict: The authors' state dict, from :func:`load_weights`.
+        state_dict: State dict of the authors' code, from :func:`load_weights`.
         architecture: Network that the state dict should be of, level ``'cell'``.
         prune: Whether the result is for ``DNAS(prune=True)``, without cells that cannot influence
             the output.
@@ -89,7 +89,7 @@ def supernet_from_authors(
     """Return the authors' state dict of a search stage as this package's.
 
     Args:
-        state_dict: The authors' state dict, from :func:`load_weights`.
+        state_dict: State dict of the authors' code, from :func:`load_weights`.
         supernet: Supernet of the stage, built with ``prune=False``.
 
     Raises:

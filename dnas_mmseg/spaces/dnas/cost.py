@@ -139,7 +139,7 @@ def path_edge_costs(
     costs = []
     for source, target in lattice.edges:
         layer, scale = target
-        # What may feed the node besides, with the probability that it exists.
+        # Further nodes that may feed this one, with the probabilities that they exist.
         earlier: dict[Node, float] = {STEM: 1.0} if layer else {}
         for node, share in visits[source].items():
             for s in range(node.scale + (node != source)):

@@ -24,13 +24,13 @@ class DNASHead(BaseDecodeHead):
     As published there is no nonlinearity in it: in evaluation it is one linear map.
 
     Args:
-        in_channels: Channels of each input, finest first.
-        channels: Channels of both convolutions.
+        in_channels: Numbers of channels of the inputs, finest first.
+        channels: Number of channels of both convolutions.
         num_classes: Number of classes.
         in_index: Indices of the backbone's outputs to read; all by default.
         dropout_ratios: Rates of the elementwise dropout after the first and the second convolution.
         norm_cfg: Config of the normalisation layers.
-        act_cfg: Activation after each convolution. None is the published head;
+        act_cfg: Config of the activation after each convolution. None is the published head;
             ``dict(type='ReLU')`` makes it a nonlinear one.
         align_corners: Whether every resizing aligns corners, that of the logits to the label
             included.

@@ -65,7 +65,7 @@ class Lattice(BaseModule):
         listed: Architecture as given.
         architecture: Architecture that is built, after pruning.
         outputs: Live nodes of the last layer, finest first.
-        out_channels: Channels of the outputs, finest first.
+        out_channels: Numbers of channels of the outputs, finest first.
         strides: Strides of the outputs, finest first.
     """
 
