@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parents[1] / 'docs/performance.md'
 
 
 def replace_table(text: str, name: str, output: str) -> str:
-    """The page with a benchmark's output between its marks."""
+    """Return the page with a benchmark's output between its marks."""
     marks = f'<!-- {name} -->', f'<!-- end of {name} -->'
     pattern = re.compile(rf'(?<={re.escape(marks[0])}\n).*?(?={re.escape(marks[1])})', re.DOTALL)
     if not pattern.search(text):

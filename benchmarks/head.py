@@ -1,4 +1,4 @@
-"""What two optimisations of the head bring to a training step: dropout, and coarse maps.
+"""Effect of two optimisations of the head on a training step: dropout, and coarse maps.
 
     python -m benchmarks.head --threads 2
 

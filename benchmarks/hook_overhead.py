@@ -1,4 +1,4 @@
-"""What the search hook adds to the steps of a search in two processes.
+"""Time that the search hook adds to the steps of a search in two processes.
 
     python -m benchmarks.hook_overhead
 
@@ -31,7 +31,7 @@ from .side_by_side import machine, table
 
 
 class Stopwatch:
-    """Seconds that calls of a function take, where they are made within another one."""
+    """Timer of the calls of a function, of those within another timed function if one is given."""
 
     def __init__(self, owner: object, name: str, within: Stopwatch | None = None) -> None:
         self.seconds, self.calls, self.running = 0.0, 0, False
@@ -52,7 +52,7 @@ class Stopwatch:
 
 
 def search_timed(folder: Path) -> None:
-    """One of the processes; the first one leaves a table."""
+    """Run a timed search in one of the processes; the first one writes the table."""
     torch.set_num_threads(1)
     iterations = Stopwatch(EpochBasedTrainLoop, 'run_iter')
     before = Stopwatch(ArchitectureSearchHook, 'before_train_iter')

@@ -33,7 +33,7 @@ SIZE, BATCH = 512, 2
 
 
 def write_tiles(root: Path) -> None:
-    """64 tiles, of sixteen contents."""
+    """Write 64 tiles with sixteen different contents."""
     lines = []
     for seed in range(16):
         samples, label = make_scene(2 * SIZE, seed % 4)
@@ -56,7 +56,7 @@ def loader(root: Path, workers: int) -> DataLoader:
 
 
 def batches_a_second(batches: DataLoader) -> float:
-    """Of an epoch, from its second batch on: the first one waits for the workers to start."""
+    """Return the rate of an epoch without its first batch, which waits for the workers."""
     iterator = iter(batches)
     next(iterator)
     began = time.perf_counter()

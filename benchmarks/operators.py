@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes, by operator.
+"""Time of a prediction by operator.
 
     python -m benchmarks.operators --threads 2
 
@@ -32,11 +32,11 @@ KINDS = {
     'sums': ('add',),
     'copies': ('copy', 'cat', 'clone', 'fill'),
 }
-"""Operators by a part of their names; the first kind that fits counts."""
+"""Kinds of operators, each with parts of their names; the first kind that fits counts."""
 
 
 def shares(call, repeat: int) -> tuple[float, Counter]:
-    """Milliseconds of a call, and of these the percentage of each kind of operator."""
+    """Return the milliseconds of a call, and the percentage of each kind of operator."""
     call()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(repeat):

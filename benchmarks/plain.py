@@ -1,4 +1,4 @@
-"""DNAS as one would first write it, on this package's modules: what fast forms are held to.
+"""Plain formulation of DNAS on this package's modules, with which fast forms are compared.
 
 An edge resizes its own input, a weight multiplies its cell's output, all is concatenated before the
 head's first convolution, and tensors stay in torch's default memory format.
@@ -17,7 +17,7 @@ from dnas_mmseg.spaces.supernet import Supernet
 
 
 def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
-    """What ``lattice(x)`` computes."""
+    """Return ``lattice(x)``, computed in the plain way."""
     weights = _weights(lattice)
     maps = {STEM: lattice.stem(x)}
     for node, inputs, _ in lattice.architecture.nodes:
@@ -43,7 +43,7 @@ def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
 
 
 def plain_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """What ``model(x)`` computes, at the input's size."""
+    """Return the logits of ``model`` on images, at their size, computed in the plain way."""
     features = plain_backbone(model.backbone, x)
     size = features[0].shape[2:]
     resized = [F.interpolate(f, size, mode='bilinear', align_corners=True) for f in features]

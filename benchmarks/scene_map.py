@@ -56,7 +56,7 @@ def child(function, arguments, threads, queue):
 
 
 def in_a_process(function, *arguments, threads=1, limit=None):
-    """What it returns, and its peak MiB; None if it takes longer than ``limit`` seconds."""
+    """Return a function's results and its peak MiB; None if it exceeds ``limit`` seconds."""
     context = multiprocessing.get_context('spawn')
     queue = context.Queue()
     process = context.Process(target=child, args=(function, arguments, threads, queue))
@@ -71,7 +71,7 @@ def in_a_process(function, *arguments, threads=1, limit=None):
 
 
 def joins(length, window, overlap):
-    """Where neighbouring windows meet: the middle of their overlap."""
+    """Return the mask, (length,), of the pixels near the middle of each overlap of windows."""
     starts = [*range(0, length - window, window - overlap), length - window]
     middles = [(a + window + b) // 2 for a, b in pairwise(starts)]
     near = np.zeros(length, bool)

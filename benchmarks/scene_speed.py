@@ -35,7 +35,7 @@ CONFIG = OWN['DNAS L=14']
 
 
 def ours(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> tuple[float, float]:
-    """Seconds in all, and of these inside the network."""
+    """Return the seconds of this package's program, and those inside the network."""
     model = load_segmentor(Config.fromfile(str(CONFIGS / CONFIG)), checkpoint, 'cpu')
     network = Stopwatch(model, 'encode_decode')
     began = time.perf_counter()
@@ -44,7 +44,7 @@ def ours(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> t
 
 
 def stock(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> tuple[float, float]:
-    """The same of mmseg's program."""
+    """Return the seconds of mmseg's program, and those inside the network."""
     init_default_scope('mmseg')
     inferencer = RSInferencer.from_config_path(str(CONFIGS / CONFIG), checkpoint)
     plain = build(CONFIG, prune=False)

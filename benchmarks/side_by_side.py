@@ -1,4 +1,4 @@
-"""Calls measured in turns, in one process: what slows the machine slows all of them."""
+"""Measurement of calls in turns, in one process: what slows the machine slows all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Key = TypeVar('Key', bound=Hashable)
 
 
 class Measured(NamedTuple):
-    """Of a call: the median of its seconds, and its peak MiB above the start."""
+    """Measurements of a call: the median of its seconds, and its peak MiB above the start."""
 
     seconds: float
     memory: float
@@ -39,19 +39,19 @@ def measure(
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """In Markdown; the first two columns to the left, numbers to the right."""
+    """Return a Markdown table; the first two columns are aligned left, numbers right."""
     rule = ['---', '---', *['---:'] * (len(head) - 2)]
     return '\n'.join('| ' + ' | '.join(map(str, row)) + ' |' for row in (head, rule, *rows))
 
 
 def machine() -> str:
-    """What was measured on."""
+    """Return the number of threads, the processor and the version of torch as a text."""
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
     return f'{torch.get_num_threads()} threads, {where}, torch {torch.__version__}'
 
 
 def parser(description: str, repeat: int | None = None) -> argparse.ArgumentParser:
-    """Of a benchmark: what all of them take."""
+    """Return a parser with the options that all benchmarks take."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -103,7 +103,7 @@ def own_step(model: nn.Module, image: Tensor, label: Tensor, with_cp: bool) -> N
 
 
 def steps(what: str, args: argparse.Namespace, device: str) -> dict[str, Callable[[], None]]:
-    """The variants that are compared, the first of which is what the others are held to."""
+    """Return the variants by name; the others are compared with the first one."""
     torch.manual_seed(0)
     model = build(what, args.layers, args.base_channels).to(device)
     image = torch.randn(args.batch, 4, args.size, args.size, device=device)

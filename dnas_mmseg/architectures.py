@@ -1,4 +1,4 @@
-"""Architectures by name, file or document: what users import."""
+"""Public import of architectures by name, file or document."""
 
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import load_architecture, published_architectures

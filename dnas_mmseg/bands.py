@@ -1,4 +1,4 @@
-"""Names of bands: as users and files write them, as they are compared, and which a model takes."""
+"""Names of bands in files and from users, their comparison, and the choice of a model's bands."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _NUMBERED = re.compile(r'(?:band|layer|channel|b)?[ _-]*(\d+)')
 
 
 def band_name(text: str) -> str:
-    """Return a band's name as it is compared: a common name where one is meant, in lower case.
+    """Return a band's name in the form for comparison: lower case, a common name where possible.
 
-    ``'B08'``, ``'NIR'``, ``'near infrared'`` and ``'Band 4 (NIR)'`` are all ``'nir'``; what is no
-    common name stays, without space around it.
+    ``'B08'``, ``'NIR'``, ``'near infrared'`` and ``'Band 4 (NIR)'`` are all ``'nir'``; any other
+    name stays, without space around it.
     """
     lower = str(text).strip().lower()
     for part in (lower, *re.split(r'[()\[\]:,/]| - ', lower)):
@@ -56,7 +56,7 @@ def band_name(text: str) -> str:
 
 
 def band_names(names: Iterable[str] | None) -> tuple[str, ...]:
-    """Return band names as they are compared everywhere.
+    """Return band names in the form for comparison, see :func:`band_name`.
 
     Raises:
         UserError: A single string was given, or a name occurs twice.
@@ -70,10 +70,10 @@ def band_names(names: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def described_bands(descriptions: Sequence[str]) -> tuple[str, ...]:
-    """Return what a file's band descriptions say, ``''`` where one says nothing.
+    """Return the names in a file's band descriptions, ``''`` where one has none.
 
-    Numbers from 1 upwards in their order (``Band 1``, ``b2``, ``3``) say nothing: that is how
-    programs describe bands of which they know nothing.
+    Numbers from 1 upwards in their order (``Band 1``, ``b2``, ``3``) are no names: programs
+    describe unknown bands in this way.
     """
     lower = [text.strip().lower() for text in descriptions]
     numbers = [_NUMBERED.fullmatch(text) for text in lower]
@@ -86,12 +86,12 @@ def described_bands(descriptions: Sequence[str]) -> tuple[str, ...]:
 
 
 class BandChoice(NamedTuple):
-    """The bands of a file that are used, and what a user should know of the choice.
+    """Bands of a file that are used, with notes on the choice.
 
     Attributes:
-        index: Positions in the file, from 0, in the order they are used in.
-        names: Their names in that order; empty where nobody says them.
-        notes: What was assumed, a sentence each.
+        index: Positions in the file, from 0, in the order in which they are used.
+        names: Names of the bands in that order; empty where they are unknown.
+        notes: Assumptions that were made, a sentence each.
     """
 
     index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index, which nobody needs
@@ -107,19 +107,19 @@ def choose_bands(
 ) -> BandChoice:
     """Choose the bands of a file that a model takes.
 
-    What the user says wins over what the file says; where neither names the bands and their number
+    Names from the user win over those in the file. Where neither names the bands and their number
     fits, the file's order is taken and a note says so. An alpha band is used only where the user
     names as many bands as the file has with it.
 
     Args:
-        path: The file, for messages.
-        told: What the file says of each band: a name, ``'alpha'``, or ``''``.
-        wanted: The model's bands by name, in its order; empty where they are not known.
-        given: The file's bands by name, in its order, as the user says them.
+        path: Path of the file, for messages.
+        told: Names that the file gives its bands: a name, ``'alpha'``, or ``''``.
+        wanted: Names of the model's bands, in its order; empty where they are not known.
+        given: Names of the file's bands from the user, in the file's order.
 
     Raises:
-        UserError: A band is missing, the file contradicts what is wanted, or nothing says which
-            band is which.
+        UserError: A band is missing, the file contradicts what is wanted, or the names of the bands
+            are unknown.
     """
     data = tuple(i for i, name in enumerate(told) if name != ALPHA)
     if given:

@@ -1,8 +1,8 @@
-"""Errors that a user can mend."""
+"""Errors that a user can correct."""
 
 
 class UserError(ValueError):
-    """Something is wrong with files or settings; the message says what, where and what to do.
+    """A mistake in files or settings; the message says what, where and what to do.
 
     Programs show the message without a traceback.
     """

@@ -1,4 +1,4 @@
-"""Files appear under their name only when they are whole."""
+"""Writing of files that appear under their names only when they are whole; folder locks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from filelock import FileLock, Timeout
 from .errors import UserError
 
 _WORKERS_END = 8.0
-"""Seconds in which torch's loader workers notice that their process was killed."""
+"""Time in which torch's loader workers notice that their process was killed, in seconds."""
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` that becomes ``path`` when the block ends well.
+    """Yield a temporary path beside ``path`` that becomes ``path`` when the block ends well.
 
     The folder is made. If the block raises (disk full, ^C), the temporary file is removed and
     whatever stood under ``path`` before stays as it was.
 
     Args:
-        path: The final name.
+        path: Final path.
 
     Yields:
-        A name in the same folder, with the same suffix, to write to.
+        Path in the same folder, with the same suffix, to write to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,11 +62,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes that ask for ``folder`` (made if need be) out while the block runs.
 
-    The lock goes with the process, however that ends. Loaders' workers share it and notice within
-    seconds that the process is gone, so a locked folder is waited for that long.
+    The lock ends with the process, in whatever way that ends. Loaders' workers share it and notice
+    within seconds that the process is gone, so a locked folder is waited for that long.
 
     Raises:
-        UserError: Another process is in it.
+        UserError: Another process has locked the folder.
     """
     path, owner = Path(folder) / '.lock', Path(folder) / '.lock_owner'
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the two distributions that serve mmseg need to work alike."""
+"""Adjustments by which both distributions of mmseg work alike."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inherit_from_mmseg() -> None:
 
 @contextmanager
 def without_onedl_note() -> Iterator[None]:
-    """Keep one line off the console while mmseg is imported.
+    """Suppress one line of console output while mmseg is imported.
 
     onedl's mmseg prints that a package for its makers' own data sets is missing, which looks like a
     failure. Everything else that is printed appears afterwards.

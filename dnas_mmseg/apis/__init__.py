@@ -1,4 +1,4 @@
-"""The public functions: what the tools do."""
+"""Public functions, which the tools call."""
 
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.engine.running import test, train, weight_classes

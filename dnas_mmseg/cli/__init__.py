@@ -1,1 +1,1 @@
-"""What the command-line tools share."""
+"""Command-line tools, one module each, and the parts that they share."""

@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(parts: list[MultiBandSegDataset], workers: int) -> bool:
-    """Print what is in the parts of a data set, summed up; return whether all is well."""
+    """Print a summary of the parts of a data set; return whether it has no problems."""
     dataset, total = parts[0], sum(len(part.pairs) for part in parts)
     with Progress() as progress:
         task = progress.add_task('checking', total=total)

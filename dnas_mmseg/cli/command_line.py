@@ -1,4 +1,4 @@
-"""What the tools share: errors a user can act on, and configs from the command line."""
+"""Shared parts of the tools: errors for users, progress, and parsers of common options."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
     """Show progress with the time that is left.
 
     Args:
-        show: One process of several is enough.
+        show: Whether this process shows it; one process of several is enough.
 
     Yields:
-        ``track(name)``: a new bar, as a function of how much is done and how much there is.
+        Function ``track(name)``, which adds a bar and returns its function of the numbers done and
+        of all.
     """
     columns = (
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
@@ -66,9 +67,9 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser that shows its description as it stands, and a mistake in one line.
+    """Parser that keeps the line breaks of its description, and shows a mistake in one line.
 
-    argparse puts the whole usage before the mistake.
+    argparse prints the whole usage before the mistake.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -80,10 +81,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def config_parser(description: str, data: bool = True) -> ArgumentParser:
-    """Return a parser with what every program that reads a config takes.
+    """Return a parser with the arguments of every program that reads a config.
 
     Args:
-        description: The program's docstring, with examples; shown as it stands.
+        description: Docstring of the program, with examples; its line breaks are kept.
         data: Whether the program reads the config's data.
     """
     parser = ArgumentParser(description=description)
@@ -116,7 +117,7 @@ def add_supernet_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse, with what programs take that run a model, in one process or several."""
+    """Parse the arguments, with those of programs that run a model, in one process or several."""
     parser.add_argument('--work-dir', help='logs and results (default: work_dirs/<config>)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

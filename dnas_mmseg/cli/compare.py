@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def row(measured: Measurement) -> dict:
-    """Return it as the report takes it."""
+    """Return a measurement as a row of the report."""
     values = asdict(measured)
     return {**(values.pop('cost') or {}), **values}
 

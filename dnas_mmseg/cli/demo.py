@@ -53,7 +53,7 @@ def run(*command: object) -> None:
 
 
 def clear(work_dir: Path) -> None:
-    """Remove what an earlier demo left; a folder that no demo has made is refused."""
+    """Remove the results of an earlier demo; refuse a folder that no demo has made."""
     marker = work_dir / MARKER
     if not marker.is_file() and work_dir.is_dir() and any(work_dir.iterdir()):
         raise UserError(
@@ -66,7 +66,7 @@ def clear(work_dir: Path) -> None:
 
 
 def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
-    """Print IoU by class beside what the most frequent class would score, and draw a picture."""
+    """Print IoU by class beside that of predicting the most frequent class, and draw a picture."""
     from mmseg.apis import inference_model, init_model
     from rich.console import Console
     from rich.table import Table

@@ -77,7 +77,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def split_bands(args: argparse.Namespace) -> None:
-    """Take names apart at commas, and give back scenes that stand behind names without commas."""
+    """Split band names at commas, and move scenes that follow the names to the scenes."""
     words = [word for text in args.bands or () for word in text.split(',') if word]
     # No band is called like a file; a scene may be the last word of `--bands nir red a.tif`.
     scenes = [word for word in words if '/' in word or '.' in word or os.path.exists(word)]
@@ -87,7 +87,7 @@ def split_bands(args: argparse.Namespace) -> None:
 
 @contextmanager
 def out_of_memory_explained() -> Iterator[None]:
-    """Say what needs less memory, where there was not enough."""
+    """Turn an out-of-memory error into one that names the options which need less."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -101,10 +101,10 @@ def out_of_memory_explained() -> Iterator[None]:
 
 
 def shard(text: str | None) -> tuple[int, int]:
-    """Return which part of how many, from 1; by default as the launcher's environment says.
+    """Return the part, from 1, and the number of parts; by default from the launcher's environment.
 
     Raises:
-        UserError: It is not I/N.
+        UserError: The text is not I/N.
     """
     if text is None:
         return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))

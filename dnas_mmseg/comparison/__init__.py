@@ -1,1 +1,1 @@
-"""Models side by side: what they cost, how fast they are, how well they do."""
+"""Comparison of models: their cost, speed and scores."""

@@ -1,4 +1,4 @@
-"""Models side by side: what they cost, how fast they are, how well they do."""
+"""Measurement of models side by side: their cost, speed and scores."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Entry:
     """A model to be compared.
 
     Attributes:
-        name: What it is called.
-        config: Its config.
-        checkpoint: Its weights, where scores are wanted.
+        name: Name of the model.
+        config: Config of the model.
+        checkpoint: Path of its weights, where scores are wanted.
     """
 
     name: str
@@ -44,18 +44,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A model that was compared; None where something was not measured.
+    """Measurements of a model; None or empty where something was not measured.
 
     Attributes:
-        name: What it is called.
-        cost: Parameters, multiply-adds and activations, without auxiliary heads.
+        name: Name of the model.
+        cost: Numbers of parameters and multiply-adds, and bytes of activations, without auxiliary
+            heads.
         latency: Seconds of each run of inference, from normalised images to logits; every model in
             the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`).
-        memory: Peak bytes of inference above what the model takes.
+        memory: Peak memory of inference above what the model takes, in bytes.
         step: Seconds of each training step (forward, loss with auxiliary heads, backward).
-        step_memory: Peak bytes of a training step, in the same way.
-        scores: Of the test set, in percent.
-        notes: What went wrong.
+        step_memory: Peak memory of a training step above what the model takes, in bytes.
+        scores: Scores on the test set by name, in percent.
+        notes: Failures, a sentence each.
     """
 
     name: str
@@ -69,14 +70,14 @@ class Measurement:
 
 
 def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module, int]:
-    """Return a segmentor on the CPU, in evaluation mode, and how many bands it takes.
+    """Return a segmentor on the CPU, in evaluation mode, and its number of bands.
 
     Args:
-        config: Of any model of mmseg.
-        bands: Build it for so many instead.
+        config: Config of any model of mmseg.
+        bands: Number of bands to build it for; by default the config's.
 
     Raises:
-        UserError: It cannot be built.
+        UserError: The model cannot be built.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     model_config = copy.deepcopy(config.model)
@@ -101,11 +102,11 @@ def complexity(
     """Count a config's model on one image.
 
     Args:
-        config: Of any model of mmseg.
-        size: Height and width.
-        bands: See :func:`build_segmentor`.
-        paper: By the rules behind the DNAS paper's table: leaf modules that are executed, and of a
-            searched network what its space's paper counted.
+        config: Config of any model of mmseg.
+        size: Height and width of the image, in pixels.
+        bands: Number of bands, see :func:`build_segmentor`.
+        paper: Whether to count by the rules behind the DNAS paper's table: leaf modules that are
+            executed, and of a searched network what its space's paper counted.
 
     Raises:
         UserError: The model cannot be built, or not run at this size.
@@ -141,17 +142,17 @@ def compare(
     """Measure models side by side, in turns, so that what slows the machine slows all of them.
 
     Args:
-        entries: The models.
-        size: Height and width of the images.
-        batch: Images at once; a training step takes two at least, which stock heads need.
-        repeat: Runs that count, after one or two that warm up.
+        entries: Models to measure.
+        size: Height and width of the images, in pixels.
+        batch: Number of images at once; a training step takes at least two, which stock heads need.
+        repeat: Number of runs that count, after one or two that warm up.
         training: Whether training steps are measured.
-        device: Where.
-        out_dir: Where test runs put their logs.
-        advance: Called with the turns done and all there are.
+        device: Device that the models run on.
+        out_dir: Folder of the logs of test runs.
+        advance: Function that is called with the number of turns done and of all.
 
     Returns:
-        A measurement an entry; what failed is in its notes.
+        Measurement of each entry; failures are in its notes.
 
     Raises:
         UserError: Two entries have one name, or a checkpoint is not of its config's model.
@@ -188,9 +189,9 @@ class _Turn(NamedTuple):
     """One turn of a model, before the next model takes it.
 
     Attributes:
-        training: A training step, else a prediction.
+        training: Whether it is a training step, else a prediction.
         memory: Whether its memory is measured, else its time.
-        warm_up: Whether the measurement is thrown away.
+        warm_up: Whether the measurement is discarded.
     """
 
     training: bool = False
@@ -228,7 +229,7 @@ class _MeasuredModel:
         self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
 
     def run(self, turn: _Turn) -> None:
-        """Take a turn; after a failure there are no more."""
+        """Take a turn, unless an earlier one failed."""
         if self.failed:
             return
         call = self._step if turn.training else self._infer
@@ -246,7 +247,7 @@ class _MeasuredModel:
             self.result = replace(self.result, **{key: measured})
 
     def fail(self, text: str) -> None:
-        """Note why there will be no more turns."""
+        """Note the reason why there will be no more turns."""
         self.failed = True
         self.note(text)
 
@@ -254,7 +255,7 @@ class _MeasuredModel:
         self.result = replace(self.result, notes=(*self.result.notes, text))
 
     def close(self) -> None:
-        """Make room for what comes."""
+        """Free the memory of the model and its images."""
         self.model = self.deployed = self.images = self.several = None
 
     @torch.no_grad()
@@ -272,7 +273,7 @@ class _MeasuredModel:
 
 
 def _score(rival: _MeasuredModel, out_dir: str) -> Measurement:
-    """Test a checkpoint, where there is one and a test set."""
+    """Return the measurement with scores, if there is a checkpoint to test."""
     entry = rival.entry
     if entry.checkpoint is None:
         return rival.result
@@ -287,5 +288,5 @@ def _score(rival: _MeasuredModel, out_dir: str) -> Measurement:
 
 
 def _reason(error: Exception) -> str:
-    """Return an exception in one line."""
+    """Return an exception as one line."""
     return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])

@@ -1,4 +1,4 @@
-"""Models side by side, as a table and as a picture of what accuracy or speed costs."""
+"""Report on models side by side: a table, and a picture of accuracy or speed over cost."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def save_cost_report(
     """Write ``comparison.md``, ``.csv``, ``.json``, ``pareto.png``, ``.svg`` and ``index.html``.
 
     Args:
-        rows: For each model ``name``, and as far as it is known ``parameters``, ``macs``,
-            ``activations`` and memory in bytes, ``latency`` and ``step`` as lists of seconds,
-            ``scores`` in percent, ``notes``.
-        facts: How it was measured.
-        out_dir: Where the files go.
+        rows: Measurements of each model: ``name``, and as far as they are known ``parameters``,
+            ``macs``, ``activations`` and memory in bytes, ``latency`` and ``step`` as lists of
+            seconds, ``scores`` in percent, ``notes``.
+        facts: Facts on the measurement, by name.
+        out_dir: Folder of the files.
 
     Returns:
-        The page, which needs no other file.
+        Path of the page, which needs no other file.
     """
     out_dir = Path(out_dir)
     headings, lines = _table(rows)
@@ -113,7 +113,7 @@ def _number(row: Mapping[str, Any], key: str) -> float | None:
 
 
 def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy over latency and over multiply-adds; without scores, one over the other."""
+    """Draw accuracy over multiply-adds and latency; without scores, latency over multiply-adds."""
     figure = Figure(figsize=(10, 4.2), layout='constrained')
     scored = any('mIoU' in row.get('scores', {}) for row in rows)
     axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
@@ -138,7 +138,7 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best) -> None:
-    """Points with names, and a line through those that none is better than in both."""
+    """Draw points with names, and a line through those that no other beats in both values."""
     points = [(x_of(row), y_of(row), row['name']) for row in rows]
     sign = 1 if best is min else -1
     points = [p for p in points if p[0] is not None and p[1] is not None]

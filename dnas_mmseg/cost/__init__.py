@@ -1,1 +1,1 @@
-"""What networks and their parts cost: multiply-adds, parameters, memory and time."""
+"""Costs of networks and their parts: multiply-adds, parameters, memory and time."""

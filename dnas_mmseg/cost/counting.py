@@ -1,9 +1,9 @@
 """Parameters, multiply-adds and activation memory of any model, counted the same way.
 
-Two ways of counting. By operators: torch's own ``FlopCounterMode`` sees every convolution and
-matrix product that is executed, whatever module or function calls it, and works on tensors without
-data, so that any size counts in seconds. By modules: the rules of torchstat 0.0.7, by which the
-figures of the DNAS paper were made; they see what leaf modules do, and nothing between them.
+There are two ways of counting. By operators: torch's own ``FlopCounterMode`` sees every convolution
+and matrix product that is executed, whatever module or function calls it, and works on tensors
+without data, so that any size counts in seconds. By modules: the rules of torchstat 0.0.7, by which
+the figures of the DNAS paper were made; they see what leaf modules do, and nothing between them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class Complexity:
     """Cost of a forward pass.
 
     Attributes:
-        parameters: All of the model's, those included that the pass does not use.
-        macs: Multiply-adds.
-        activations: Bytes of activations; see the functions.
+        parameters: Number of all parameters of the model, those included that the pass does not
+            use.
+        macs: Number of multiply-adds.
+        activations: Size of the activations, in bytes; see the functions.
     """
 
     parameters: int
@@ -43,9 +44,10 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
     operators make, views and results in place left out.
 
     Args:
-        model: In evaluation mode; its modules are counted as published (:func:`as_published`).
-        call: What is called, ``model`` itself for instance.
-        *shapes: Of the float32 tensors it takes.
+        model: Model in evaluation mode; its modules are counted as published
+            (:func:`as_published`).
+        call: Function to call, ``model`` itself for instance.
+        *shapes: Shapes of the float32 tensors that it takes.
     """
     device = next(model.parameters(), torch.zeros(0)).device
     with ExitStack() as stack:
@@ -69,7 +71,7 @@ def count_by_modules(
     outputs of all leaf modules, dropout's included.
 
     Args:
-        model, call, *shapes: See :func:`count`.
+        model, call, *shapes: Arguments of :func:`count`.
     """
     macs = activations = 0
 
@@ -93,7 +95,7 @@ def count_by_modules(
 @contextmanager
 def as_published(model: nn.Module) -> Iterator[None]:
     """Compute everything as it is published: no shortcut of this package saves work."""
-    # Of a DNASHead.
+    # Only DNASHead has the attribute.
     heads: dict[Any, Any] = {m: m.commute for m in model.modules() if hasattr(m, 'commute')}
     for head in heads:
         head.commute = False
@@ -105,7 +107,7 @@ def as_published(model: nn.Module) -> Iterator[None]:
 
 
 class _AllocatedBytes(TorchDispatchMode):
-    """Sums the bytes of new tensors."""
+    """Mode that sums the bytes of new tensors."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ import torch
 
 
 def seconds_of(call: Callable[[], Any], device: str) -> float:
-    """Return how long a call takes, in seconds; on GPUs by events."""
+    """Return the time of a call, in seconds; on GPUs by events."""
     if device.startswith('cuda'):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -27,10 +27,10 @@ def seconds_of(call: Callable[[], Any], device: str) -> float:
 
 
 def peak_memory(call: Callable[[], Any], device: str) -> int | None:
-    """Peak bytes of a call above the start; None where this system does not tell.
+    """Return the peak memory of a call above its start, in bytes; None where it is not known.
 
-    On GPUs the allocator's; else of the resident set, which is made small before, so that such a
-    call is no measure of time.
+    On GPUs it is the allocator's. Elsewhere it is that of the resident set, which is made small
+    before; so a call that is measured here must not be timed.
     """
     if device.startswith('cuda'):
         torch.cuda.synchronize()

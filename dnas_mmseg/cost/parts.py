@@ -29,8 +29,8 @@ class Part(NamedTuple):
     """A part of a space's networks.
 
     Attributes:
-        name: Its name in tables.
-        module: The part, alone.
+        name: Name of the part in tables.
+        module: Module of the part alone.
         shapes: Shapes of the tensors that it takes.
     """
 
@@ -44,8 +44,9 @@ class Parts:
     """All parts of a space's networks; a network's cost is the sum of its parts'.
 
     Attributes:
-        facts: What a table of them holds for: space, width, bands, size of the images, head.
-        modules: The parts, built one after another as they are asked for, once.
+        facts: Facts that a table of the parts holds for: space, width, bands, size of the images,
+            head.
+        modules: Parts, each built once, when it is asked for.
     """
 
     facts: Mapping[str, Any]
@@ -53,7 +54,7 @@ class Parts:
 
 
 class _Outputs(nn.Module):
-    """Stands for a backbone of which only the outputs are known."""
+    """Stand-in for a backbone of which only the outputs are known."""
 
     def __init__(self, out_channels: Sequence[int]) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class _Head(nn.Module):
 
 
 class AddedTo(nn.Module):
-    """A module, with what its output is added to."""
+    """A module whose output is added to a given map."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
 
     Args:
         model: Config of the segmentor; its head must leave out its input channels.
-        channels: Of the outputs, finest first.
+        channels: Numbers of channels of the outputs, finest first.
     """
     config = {key: value for key, value in model.items() if key in ('type', 'decode_head')}
     config['backbone'] = dict(type=_Outputs, out_channels=list(channels))
@@ -95,21 +96,21 @@ def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
 
 
 def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a head's config its cost depends on, as it comes back from JSON."""
+    """Return the settings of a head's config on which its cost depends, as JSON has them."""
     head = {key: value for key, value in model['decode_head'].items() if 'loss' not in key}
     return json.loads(json.dumps(head, default=str))
 
 
 def norm_on_one_device(norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the norm that a part is built with where it is measured, in one process.
+    """Return the normalisation that a part is measured with, in one process.
 
-    What the searched network costs does not depend on how it is trained.
+    The cost of the searched network does not depend on how it is trained.
     """
     return {**norm_cfg, 'type': norm_cfg['type'].replace('SyncBN', 'BN')}
 
 
 def norm_fact(norm_cfg: Mapping[str, Any]) -> str:
-    """Return what a latency table says of a norm: its type, and groups where it has them."""
+    """Return a normalisation as latency tables name it: its type, and groups if it has them."""
     groups = norm_cfg.get('num_groups')
     kind = norm_on_one_device(norm_cfg)['type']
     return kind if groups is None else f'{kind} of {groups} groups'
@@ -119,8 +120,8 @@ def cost_table(parts: Parts, metric: str) -> CostTable:
     """Count the parts of a space's networks.
 
     Args:
-        parts: Of the space, at some width, bands and size of images.
-        metric: ``'macs'`` or ``'params'``.
+        parts: Parts of the space, at some width, bands and size of images.
+        metric: Metric of the table, ``'macs'`` or ``'params'``.
     """
     values = {}
     for name, part, shapes in parts.modules:
@@ -140,10 +141,10 @@ def latency_table(
     All are in the form in which they predict (:func:`switch_to_deploy`).
 
     Args:
-        parts: Of the space, at some width, bands and size of images.
-        device: Where they run.
+        parts: Parts of the space, at some width, bands and size of images.
+        device: Device that they run on.
         repeat: Number of runs, of which the median counts.
-        advance: Called with the number of parts done and of all parts.
+        advance: Function that is called with the number of parts done and of all parts.
     """
     modules = list(parts.modules)
     values = {}
@@ -158,7 +159,7 @@ def latency_table(
 
 
 def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """Return what a measured table holds for."""
+    """Return the facts that a measured table holds for."""
     on_cpu = device.startswith('cpu')
     if device.startswith('cuda'):
         name = torch.cuda.get_device_name(device)
@@ -169,7 +170,7 @@ def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """Return the CPU's name."""
+    """Return the name of the CPU."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
@@ -182,9 +183,9 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
     """Return a segmentor's cost on one image: counted, or measured as it predicts here.
 
     Args:
-        model: Its config.
-        metric: One of :data:`dnas_mmseg.cost.table.METRICS`.
-        size: Height and width of the image.
+        model: Config of the segmentor.
+        metric: Metric, one of :data:`dnas_mmseg.cost.table.METRICS`.
+        size: Height and width of the image, in pixels.
     """
     segmentor = MODELS.build(model).eval()
     shape = (1, segmentor.backbone.in_channels, *size)

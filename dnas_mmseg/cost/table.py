@@ -1,4 +1,4 @@
-"""What the networks of a space cost: tables of their parts, expectations, and targets."""
+"""Tables of the costs of a space's parts, expectations by them, and targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 
 METRICS = {'macs': 'multiply-adds', 'params': 'parameters', 'latency': 's'}
-"""What a table can be of, with the unit."""
+"""Metrics that a table can have, with their units."""
 
 Result = TypeVar('Result')
 _TOLERANCE = 0.01
@@ -33,12 +33,12 @@ class CostTable:
     """Costs of the parts of a space's networks; a network's cost is the sum of its parts'.
 
     Attributes:
-        metric: One of :data:`METRICS`.
-        facts: What it holds for: the space, width, bands, size of the images; for latency also
-            device, threads and dtype.
-        values: Cost of each part, by the names that the space gives them.
+        metric: Metric, one of :data:`METRICS`.
+        facts: Facts that the table holds for: the space, width, bands, size of the images; for
+            latency also device, threads and dtype.
+        values: Costs of the parts, by the names that the space gives them.
 
-    Compared by identity, so that what is computed from a table can be kept.
+    Tables are compared by identity, so that what is computed from a table can be kept.
     """
 
     metric: str
@@ -49,7 +49,7 @@ class CostTable:
         return self.values[part]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write it as JSON."""
+        """Write the table as JSON."""
         write_text(path, json.dumps(asdict(self), indent=1) + '\n')
 
     @classmethod
@@ -57,11 +57,11 @@ class CostTable:
         """Read a table that holds here.
 
         Args:
-            path: What :meth:`save` wrote.
-            facts: What it must hold for; it may say more.
+            path: Path of a file that :meth:`save` wrote.
+            facts: Facts that the table must hold for; it may have more.
 
         Raises:
-            CostError: It is damaged, or of another device, size or width.
+            CostError: The table is missing, damaged, or of another device, size or width.
         """
         try:
             table = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
@@ -81,14 +81,15 @@ class CostTable:
 
 
 def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:
-    """Return how probable each option is among some drawn one by one without replacement.
+    """Return each option's probability to be among some drawn one by one without replacement.
 
     Args:
-        probabilities: (..., options), each row summing to 1: of the first draw.
-        draws: How many are drawn, at most 3.
+        probabilities: Probabilities of the options in the first draw, (..., options), which sum to
+            1 in each row.
+        draws: Number of draws, at most 3.
 
     Returns:
-        (..., options), each row summing to ``draws``; exact and differentiable.
+        Probabilities, (..., options), which sum to ``draws`` in each row; exact and differentiable.
     """
     if not 1 <= draws <= 3:
         raise ValueError(f'draws = {draws}: 1 to 3 are worked out')
@@ -112,18 +113,19 @@ def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:
 def meet_target(
     decode: Callable[[float], Result], cost: Callable[[Result], float], target: float
 ) -> Result:
-    """Return what is preferred among what costs about as much as it should.
+    """Return the preferred choice among those that cost about as much as a target.
 
     Decoding with a price on cost gives the most probable choice at some cost (a Lagrangian); the
     price is found by bisection. At price 0 it is the plain decoding, which stays where it fits.
 
     Args:
-        decode: From a price, in units of ``1 / target``, to a choice that gets cheaper with it.
-        cost: Of a choice.
-        target: What it should be.
+        decode: Function from a price, in units of ``1 / target``, to a choice that gets cheaper
+            with it.
+        cost: Function from a choice to its cost.
+        target: Cost that the choice should have.
 
     Returns:
-        The first choice found within a hundredth of the target; where there is none, the nearest.
+        First choice found within a hundredth of the target; where there is none, the nearest.
     """
 
     def off(choice: Result) -> float:
@@ -171,15 +173,15 @@ def improve_towards_target(
     """Move a choice to a target by single changes, where prices leave gaps.
 
     Args:
-        found: Where to begin.
-        neighbours: What differs from a choice in one thing.
-        score: How much a choice is preferred.
-        cost: Of a choice.
-        target: What it should be.
+        found: Choice to begin with.
+        neighbours: Function from a choice to those that differ from it in one thing.
+        score: Function from a choice to its score; larger ones are preferred.
+        cost: Function from a choice to its cost.
+        target: Cost that the choice should have.
 
     Returns:
-        Of what is within a hundredth of the target the most preferred that a change leads to, else
-        what is nearest.
+        Choice with the largest score among those that changes lead to within a hundredth of the
+        target; where there is none, the nearest.
     """
 
     def order(choice: Result) -> tuple[float, float]:
@@ -199,7 +201,7 @@ def require_reachable(target: float, least: float, most: float, metric: str) -> 
     """Refuse a target outside of what can be reached.
 
     Raises:
-        CostError: Says the range.
+        CostError: The target is outside; the message says the range.
     """
     if not least <= target <= most:
         raise CostError(
@@ -209,7 +211,7 @@ def require_reachable(target: float, least: float, most: float, metric: str) -> 
 
 
 def format_cost(value: float, metric: str) -> str:
-    """Return a cost with its unit, for people."""
+    """Return a cost with its unit as a text."""
     if metric == 'latency':
         return f'{1e3 * value:.3g} ms'
     for factor, letter in ((1e9, 'G'), (1e6, 'M'), (1e3, 'K')):

@@ -1,4 +1,4 @@
-"""Checking pairs of an image and its label, and summing up what they hold."""
+"""Checks of pairs of an image and its label, and a summary of a data set's pairs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Expectation:
     """Requirements on every pair of a data set.
 
     Attributes:
-        bands: Band names in file order; empty where nothing is known.
-        dtype: numpy name of the images' samples; None: what the first image has.
-        labels: How labels are encoded.
-        used: The bands that the pipeline takes of them; all where empty. Validity, type and
-            statistics are theirs.
-        nodata: A value that is nodata beside what the files declare.
+        bands: Names of the bands in file order; empty where nothing is known.
+        dtype: Name of the numpy type of the images' samples; None for any one that all images have.
+        labels: Encoding of the labels.
+        used: Names of the bands that the pipeline takes; all where empty. Validity, type and
+            statistics are those of these bands.
+        nodata: Value that is nodata beside what the files declare.
     """
 
     bands: tuple[str, ...]
@@ -39,19 +39,20 @@ class Expectation:
 
 @dataclass
 class PairReport:
-    """One pair, looked at.
+    """Findings on one pair.
 
     Attributes:
-        problems: What is wrong, a sentence each.
-        doubts: What may be meant so, or be a mistake.
-        notes: What was assumed.
-        shape, dtype: Of the image.
-        bands: How many of its bands are used.
-        invalid: Invalid pixels of the image.
+        problems: Mistakes in the files, a sentence each.
+        doubts: Findings that may be intended or mistakes, a sentence each.
+        notes: Assumptions that were made, a sentence each.
+        shape, dtype: Height and width of the image, and the type of its samples.
+        bands: Number of its bands that are used.
+        invalid: Number of invalid pixels of the image.
         values: Label values as stored; empty for coloured labels.
-        class_pixels: Labelled pixels of each class, shape (num_classes,).
-        pixels: Valid pixels of the image.
-        totals, squares: Sum and sum of squares of each band over them, float64 (bands,).
+        class_pixels: Number of labelled pixels of each class, (num_classes,).
+        pixels: Number of valid pixels of the image.
+        totals, squares: Sum and sum of squares of each band over the valid pixels, float64
+            (bands,).
     """
 
     problems: list[str] = field(default_factory=list)
@@ -71,7 +72,7 @@ class PairReport:
 def band_sums(
     samples: np.ndarray, invalid: np.ndarray | None
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return an image's valid pixels, and each band's sum and sum of squares over them."""
+    """Return the number of valid pixels, and each band's sum and sum of squares over them."""
     values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
     values = values.astype(np.float64)
     return values.shape[1], values.sum(1), (values**2).sum(1)
@@ -80,12 +81,12 @@ def band_sums(
 def inspect_pair(
     pair: tuple[str, str | None], expected: Expectation, statistics: bool = False
 ) -> PairReport:
-    """Look at an image and its label; never raises for what is in the files.
+    """Check an image and its label; what is wrong in the files is reported, not raised.
 
     Args:
         pair: Paths of image and label; the label may be None.
-        expected: What they must be.
-        statistics: Also read the image's samples and sum them up.
+        expected: Requirements on the pair.
+        statistics: Whether to read the image's samples and sum them up, too.
     """
     image_path, label_path = pair
     report, invalid = PairReport(), None
@@ -111,7 +112,7 @@ def inspect_pair(
 
 
 def _look_at_bands(info: RasterInfo, expected: Expectation, report: PairReport) -> list[int]:
-    """Report what is wrong with an image's bands; return which are used, from 0."""
+    """Report what is wrong with an image's bands; return the indices of the used ones, from 0."""
     index, problems, doubts, notes = check_bands(info, expected.bands, expected.used)
     report.problems += problems
     report.doubts += doubts
@@ -153,7 +154,7 @@ def _look_at_label(
 
 
 def _doubt_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
-    """Return a sentence where a label declares nodata what its convention calls a class."""
+    """Return a sentence where a label declares nodata a value that is a class by its convention."""
     value = samples.nodata[0]
     if labels.convention == 'rgb' or value is None or not float(value).is_integer():
         return []
@@ -174,11 +175,11 @@ def inspect_pairs(
     workers: int = 0,
     track: Callable[[Iterable], Iterable] = iter,
 ) -> Iterator[PairReport]:
-    """:func:`inspect_pair` for each, in order.
+    """Yield the report of :func:`inspect_pair` on each pair, in order.
 
     Args:
-        workers: Processes to use besides this one; 0 for none.
-        track: Wraps the reports as they come, to show progress.
+        workers: Number of processes besides this one; 0 for none.
+        track: Function that wraps the reports as they come, to show progress.
     """
     look = partial(inspect_pair, expected=expected, statistics=statistics)
     if workers == 0:
@@ -193,17 +194,17 @@ class DatasetSummary:
     """Summary of all pairs of a data set.
 
     Attributes:
-        class_pixels: Labelled pixels of each class.
+        class_pixels: Number of labelled pixels of each class, (num_classes,).
         files: Number of pairs.
-        problems: Every problem, the labels' convention included.
-        doubts: What may be meant so, or be a mistake.
-        sizes: Pairs by (height, width).
-        bands: Pairs by number of bands.
-        dtypes: Pairs by sample type.
-        notes: What was assumed, each kind once.
+        problems: Mistakes in all pairs, a sentence each, and of the labels' convention.
+        doubts: Findings that may be intended or mistakes, each kind once.
+        sizes: Numbers of pairs by (height, width).
+        bands: Numbers of pairs by number of bands.
+        dtypes: Numbers of pairs by sample type.
+        notes: Assumptions that were made, each kind once.
         invalid: Share of pixels where the image is invalid.
-        unlabelled: Share of pixels without a class where it is valid.
-        mean, std: Of each band; None without statistics.
+        unlabelled: Share of the valid pixels that have no class.
+        mean, std: Mean and standard deviation of each band, (bands,); None without statistics.
     """
 
     class_pixels: np.ndarray
@@ -296,16 +297,15 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
 def check_bands(
     info: RasterInfo, bands: tuple[str, ...], used: tuple[str, ...] = ()
 ) -> tuple[list[int], list[str], list[str], list[str]]:
-    """Hold an image's bands against what they should be.
+    """Compare an image's bands with those that it should have.
 
     Args:
-        info: The image.
-        bands: What they should be, in file order; empty where nothing is known.
-        used: Which of them are used, by name; all where empty.
+        info: Description of the image.
+        bands: Names that they should have, in file order; empty where nothing is known.
+        used: Names of those that are used; all where empty.
 
     Returns:
-        The positions of the used bands in the file; and problems, doubts and notes, a sentence
-        each.
+        Positions of the used bands in the file; and problems, doubts and notes, a sentence each.
     """
     everything = list(info.data_bands)
     try:
@@ -339,7 +339,7 @@ def check_bands(
 
 
 def first_of_each(sentences: list[str]) -> list[str]:
-    """Keep the first sentence of every kind, with how many more there are.
+    """Return the first sentence of every kind, with the number of further ones.
 
     Sentences of one kind differ in the file that they begin with.
     """
@@ -358,7 +358,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _ranges(values: set[int]) -> str:
-    """``{0, 1, 2, 3, 255}`` as ``0-3, 255``."""
+    """Return values as ranges, ``{0, 1, 2, 3, 255}`` as ``0-3, 255``."""
     runs: list[list[int]] = []
     for value in sorted(values):
         if runs and value == runs[-1][1] + 1:

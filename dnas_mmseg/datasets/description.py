@@ -1,4 +1,4 @@
-"""``dataset.json``: what a folder of tiles says of itself."""
+"""``dataset.json``: the description of a folder of tiles."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ class DatasetDescription:
     """The content of ``dataset.json``; every field may be left out.
 
     Attributes:
-        bands: Band names in file order.
-        classes: Class names in train-id order.
-        palette: An RGB colour a class.
-        label_convention: See :class:`dnas_mmseg.datasets.labels.LabelEncoding`.
-        dtype: numpy name of the images' samples.
+        bands: Names of the bands in file order.
+        classes: Names of the classes in train-id order.
+        palette: RGB colours of the classes, 0 to 255.
+        label_convention: Convention of the labels, see
+            :class:`dnas_mmseg.datasets.labels.LabelEncoding`.
+        dtype: Name of the numpy type of the images' samples.
         tile_size: Height and width of the tiles, in pixels.
-        mean, std: Of each band over the training tiles, in units of the samples.
+        mean, std: Mean and standard deviation of each band over the training tiles, in units of the
+            samples.
         class_shares: Share of each class among the labelled pixels of the training tiles.
-        provenance: Where the tiles come from, free.
+        provenance: Origin of the tiles, free.
     """
 
     bands: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ class DatasetDescription:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """The part that is an mmseg dataset's metainfo."""
+        """Part that is an mmseg data set's metainfo."""
         everything = {'bands': self.bands, 'classes': self.classes, 'palette': self.palette}
         return {key: value for key, value in everything.items() if value}
 
@@ -61,7 +63,7 @@ class DatasetDescription:
         """Read a folder's ``dataset.json``; an empty description where there is none.
 
         Raises:
-            DatasetError: The file is there but is not what it should be.
+            DatasetError: The file is damaged, or has unknown keys.
         """
         path = Path(root or '.') / DESCRIPTION_FILE
         return cls() if root is None or not path.is_file() else cls.load_file(path)
@@ -71,7 +73,7 @@ class DatasetDescription:
         """Read a description from a file of any name.
 
         Raises:
-            DatasetError: It is not there, or not what it should be.
+            DatasetError: The file is missing or damaged, or has unknown keys.
         """
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))

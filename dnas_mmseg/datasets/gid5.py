@@ -12,7 +12,7 @@ from .multi_band import MultiBandSegDataset
 
 CLASSES = ('built-up', 'farmland', 'forest', 'meadow', 'water')
 PALETTE = ((255, 0, 0), (0, 255, 0), (0, 255, 255), (255, 255, 0), (0, 0, 255))
-"""The colours of the distributed label images; unlabelled is black."""
+"""Colours of the distributed label images; unlabelled is black."""
 
 BANDS = ('nir', 'red', 'green', 'blue')
 """File order of the 8-bit images."""
@@ -40,18 +40,18 @@ RELEASES = {
         ),
     ),
 }
-"""By the bits of a sample; the 16-bit images are blue, green, red, nir."""
+"""Releases by the bits of a sample; the 16-bit images are blue, green, red, nir."""
 
 
 def find_release(root: Path, bits: int = 8) -> Release:
     """Return the release that was unpacked into a folder.
 
     Args:
-        root: The folder.
-        bits: Of the images' samples, 8 or 16.
+        root: Folder of the release.
+        bits: Number of bits of the images' samples, 8 or 16.
 
     Raises:
-        DatasetError: None; the message says what is expected.
+        DatasetError: There is no release; the message says what is expected.
     """
     folders = [(str(Path(r.images).parent), str(Path(r.labels).parent)) for r in RELEASES[bits]]
     for release, (images, labels) in zip(RELEASES[bits], folders, strict=True):
@@ -66,7 +66,7 @@ class GID5Dataset(MultiBandSegDataset):
     """Tiles of GID-5, as ``tools/dataset_converters/gid5.py`` cuts them.
 
     Args:
-        See :class:`MultiBandSegDataset`.
+        **kwargs: Arguments of :class:`MultiBandSegDataset`.
     """
 
     LABEL_CONVENTION = 'train_id'

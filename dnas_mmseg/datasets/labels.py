@@ -1,4 +1,4 @@
-"""How label files say classes, and how that becomes train ids."""
+"""Conventions of label files, and their conversion to train ids."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _INVALID = -1
 
 
 class LabelError(UserError):
-    """Label values that the convention does not know."""
+    """A label that does not fit its convention or its image, or an invalid convention."""
 
 
 @dataclass(frozen=True)
 class LabelEncoding:
-    """From the samples of a label file to train ids 0 .. n-1, with 255 for unlabelled.
+    """Conversion of a label file's samples to train ids 0 .. n-1, with 255 for unlabelled.
 
     Attributes:
-        convention: ``'train_id'``: 0 .. n-1, 255 unlabelled. ``'index'``: 1 .. n, 0 unlabelled.
-            ``'rgb'``: three bands with the palette's colours, ``unlabelled_colour`` unlabelled.
+        convention: Convention of the files. ``'train_id'``: 0 .. n-1, 255 unlabelled. ``'index'``:
+            1 .. n, 0 unlabelled. ``'rgb'``: three bands with the palette's colours,
+            ``unlabelled_colour`` unlabelled.
         num_classes: Number of classes in the files, n.
-        palette: Their colours, needed for ``'rgb'``.
-        unlabelled_colour: See above.
+        palette: RGB colours of the classes, needed for ``'rgb'``.
+        unlabelled_colour: RGB colour of unlabelled pixels, for ``'rgb'``.
     """
 
     convention: str
@@ -56,15 +57,15 @@ class LabelEncoding:
         """Return train ids.
 
         Args:
-            samples: (1, height, width) integers, or (3, height, width) colours; with what the file
-                says of nodata, or without.
+            samples: Samples of the label, (1, height, width) integers or (3, height, width)
+                colours, with or without the nodata values of the file.
 
         Returns:
-            uint8 (height, width).
+            Train ids, uint8 (height, width).
 
         Raises:
-            LabelError: Unknown values, with what they are and how many pixels have them; or the
-                wrong number of bands.
+            LabelError: Values are unknown, with what they are and how many pixels have them; or the
+                number of bands is wrong.
         """
         ids, unknown = self.encode_known(samples)
         if unknown:
@@ -81,14 +82,15 @@ class LabelEncoding:
     def encode_known(self, samples: np.ndarray | Samples) -> tuple[np.ndarray, Counter[str]]:
         """Return train ids with 255 where a value is unknown, and the pixels of each unknown value.
 
-        What the file's mask leaves out is 255. A declared nodata value is 255 where the convention
-        does not know it; one that is a class stays that class: programs declare 0 unasked.
+        Pixels that the file's mask leaves out are 255. A declared nodata value is 255 where the
+        convention does not know it; one that is a class stays that class: programs declare 0
+        unasked.
 
         Args:
-            samples: As for :meth:`encode`.
+            samples: Samples of the label, as in :meth:`encode`.
 
         Raises:
-            LabelError: The wrong number of bands.
+            LabelError: The number of bands is wrong.
         """
         known = (
             samples if isinstance(samples, Samples) else Samples(samples, (None,) * len(samples))
@@ -112,7 +114,7 @@ class LabelEncoding:
         return ids.astype(np.uint8), unknown
 
     def complaint(self, unknown: Counter[str]) -> str:
-        """Return a sentence on unknown values: which, how often, and what the convention has."""
+        """Return a sentence on unknown values, their pixels, and the values of the convention."""
         shown = ', '.join(f'{value} ({count} pixels)' for value, count in unknown.most_common(5))
         more = ', ...' if len(unknown) > 5 else ''
         allowed = {
@@ -184,13 +186,13 @@ def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = No
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:
-    """(3, H, W) to one integer a pixel."""
+    """Return colours (3, H, W) as one integer per pixel, (H, W)."""
     red, green, blue = colours.astype(np.int32)
     return (red << 16) | (green << 8) | blue
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Return a colour a class, for data that name none: hues far apart, in three brightnesses."""
+    """Return a colour per class, for data that have none: distant hues, in three brightnesses."""
     golden = 0.61803398875  # turns of the colour circle; each next hue is far from those before
     colours = []
     for i in range(num_classes):
@@ -201,13 +203,14 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def class_weights(shares: Sequence[float] | np.ndarray) -> list[float]:
-    """Loss weights from class shares: median frequency balancing (Eigen and Fergus, 2015).
+    """Return loss weights by median frequency balancing (Eigen and Fergus, 2015).
 
     Args:
-        shares: Pixels of each class, as counts or shares.
+        shares: Pixels of each class, as counts or shares, (classes,).
 
     Returns:
-        ``median / share``; the median of the classes that occur; 0 for a class that does not.
+        Weights ``median / share`` with the median of the classes that occur; 0 for a class that
+        does not.
     """
     given = np.asarray(shares, float)
     median = np.median(given[given > 0]) if (given > 0).any() else 0.0

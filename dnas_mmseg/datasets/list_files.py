@@ -1,4 +1,4 @@
-"""Reading the lists of a data root."""
+"""Reading of the list files of a data root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     """Return the lines of a list file, with or without a byte-order mark.
 
     Raises:
-        DatasetError: It is missing, or not UTF-8.
+        DatasetError: The file is missing, or not UTF-8.
     """
     try:
         return Path(path).read_text(encoding='utf-8-sig').splitlines()

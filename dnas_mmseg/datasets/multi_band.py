@@ -1,4 +1,4 @@
-"""Tiles of any bands and any classes."""
+"""Data set of tiles of any bands and any classes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SHOWN = 8
 class MultiBandSegDataset(BaseSegDataset):
     """Images of any number of bands with labels of any classes.
 
-    What the data are is said by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order)
-    and by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which
-    the converters write. The pairs come from a list file, or from two folders.
+    The data are described by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order) and
+    by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which the
+    converters write. The pairs come from a list file, or from two folders.
 
-    Building it checks the lists, that every file is there, and the first ``check_files`` pairs
+    The constructor checks the lists, that every file is there, and the first ``check_files`` pairs
     (bands, type, size, label values), so that mistakes show before training.
 
     Args:
@@ -44,31 +44,33 @@ class MultiBandSegDataset(BaseSegDataset):
         ann_file: List file, one ``image<TAB>label`` a line (an image alone where there are no
             labels), relative to ``data_root`` or to the prefixes. Without it, all files of the two
             folders are paired by name.
-        data_prefix: Folders of images and labels. ``seg_map_path=None``: images only.
-        metainfo: ``classes``, ``palette``, ``bands``.
-        label_convention: ``'train_id'`` (0 .. n-1, 255 unlabelled), ``'index'`` (1 .. n, 0
-            unlabelled) or ``'rgb'`` (the palette's colours).
-        dtype: Samples' type the images must have; by default, that they all have the same.
-        nodata: A sample value that is nodata beside what the files declare: a pixel is invalid
-            where all bands hold it (0 for black borders without a tag).
-        reduce_zero_label: As mmseg's users write it: ``True`` is ``label_convention='index'``.
-        img_suffix, seg_map_suffix: Of the files, where folders are paired.
-        check_files: How many pairs are opened when it is built.
-        count_once: Where tiles ``<scene>_<row>_<column>`` of one scene overlap, their labels are
+        data_prefix: Folders of images and labels; with ``seg_map_path=None`` there are images only.
+        metainfo: Dictionary with ``classes``, ``palette`` and ``bands``.
+        label_convention: Convention of the labels: ``'train_id'`` (0 .. n-1, 255 unlabelled),
+            ``'index'`` (1 .. n, 0 unlabelled) or ``'rgb'`` (the palette's colours).
+        dtype: Type that the images' samples must have; by default that in ``dataset.json``, else
+            any one that all images have.
+        nodata: Sample value that is nodata beside what the files declare: a pixel is invalid where
+            all bands hold it (0 for black borders without a tag).
+        reduce_zero_label: Whether 0 is unlabelled, as mmseg's users write it: ``True`` is
+            ``label_convention='index'``.
+        img_suffix, seg_map_suffix: Suffixes of the files, where folders are paired.
+        check_files: Number of pairs that the constructor opens.
+        count_once: Whether a pixel of overlapping tiles ``<scene>_<row>_<column>`` of one scene is
             255 in all but one of them, so that every metric counts each labelled pixel once. By
             default so in evaluation (``test_mode``) of tiles that the converter cut: with a
             ``manifest`` beside them.
-        **kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
+        **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        DatasetError: Something is wrong; the message lists what, where and what to do.
+        DatasetError: The data are not as described; the message lists what, where and what to do.
     """
 
     ann_file: str
     data_prefix: dict[str, str | None]
 
     LABEL_CONVENTION: str | None = None
-    """What labels are where neither the arguments nor ``dataset.json`` tell."""
+    """Convention of the labels where neither the arguments nor ``dataset.json`` tell it."""
 
     def __init__(
         self,
@@ -147,7 +149,7 @@ class MultiBandSegDataset(BaseSegDataset):
         return [(info['img_path'], info.get('seg_map_path')) for info in infos]
 
     def get_data_info(self, idx: int) -> dict:
-        """Return a sample's paths, with what the loading transforms need to know."""
+        """Return a sample's paths, with the facts that the loading transforms need."""
         info = super().get_data_info(idx)
         info.update(
             bands=self.bands,
@@ -169,9 +171,9 @@ class MultiBandSegDataset(BaseSegDataset):
         return classes[classes != IGNORE].tolist()
 
     def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Map the files' train ids to those of the classes asked for; 255 for the others.
+        """Map the files' train ids to those of the wanted classes; 255 for the others.
 
-        None where the classes are the files'.
+        The map is None where the wanted classes are those of the files.
         """
         wanted = tuple(new_classes or self.file_classes)
         if wanted == self.file_classes:
@@ -188,7 +190,7 @@ class MultiBandSegDataset(BaseSegDataset):
         }
 
     def select_classes(self, counts: Sequence[Any] | np.ndarray) -> list:
-        """Counts a class of the files as counts a class asked for."""
+        """Return values per class of the files as values per wanted class, in their order."""
         return [counts[self.file_classes.index(name)] for name in self.metainfo['classes']]
 
     def _update_palette(self) -> Sequence:
@@ -200,7 +202,7 @@ class MultiBandSegDataset(BaseSegDataset):
         return super()._update_palette()
 
     def load_data_list(self) -> list[dict]:
-        """Pair the files and check what can be checked cheaply."""
+        """Return the paired files, after the checks that are cheap."""
         pairs = self._listed_pairs() if self.ann_file else self._folder_pairs()
         if not pairs:
             where = self.ann_file or self.data_prefix.get('img_path')
@@ -325,7 +327,7 @@ class MultiBandSegDataset(BaseSegDataset):
 
 
 def dataset_parts(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets behind all wrappers (Concat, Repeat, ...)."""
+    """Yield the data sets inside all wrappers (Concat, Repeat, ...)."""
     inside = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
     if inside is None:
         yield dataset
@@ -335,10 +337,10 @@ def dataset_parts(dataset: Any) -> Iterator[Any]:
 
 
 def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
-    """Return the data sets of this project behind all wrappers (Concat, Repeat, ...).
+    """Return the data sets of this project inside all wrappers (Concat, Repeat, ...).
 
     Raises:
-        DatasetError: One is of another kind, or they have different classes.
+        DatasetError: A data set is of another kind, or they have different classes.
     """
     parts: list[MultiBandSegDataset] = []
     for part in dataset_parts(dataset):
@@ -352,7 +354,7 @@ def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
 
 
 class _Listing:
-    """Existing files: one listing per folder instead of one look per file."""
+    """Container of existing files: it lists a folder once instead of looking for each file."""
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}

@@ -1,4 +1,4 @@
-"""Where the tiles of a scene lie: their windows, their names, and which of their pixels count."""
+"""Tiles of a scene: their windows, their names, and which of their pixels count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnas_mmseg.raster import Window
 
 _TILE_NAME = re.compile(r'(.+)_(\d+)_(\d+)')
 MANIFEST = 'manifest'
-"""Folder of what a data root's tiles were cut from, a file a scene."""
+"""Folder of the records of what a data root's tiles were cut from, a file per scene."""
 
 
 def tile_windows(height: int, width: int, size: int, stride: int) -> list[Window]:
@@ -35,23 +35,23 @@ def tile_paths(scene: str, row: int, column: int) -> tuple[str, str]:
 
 
 def tile_place(path: str | os.PathLike) -> tuple[str, int, int] | None:
-    """Return scene, row and column that a tile's name tells; None where it tells none."""
+    """Return scene, row and column from a tile's name; None where the name has none."""
     match = _TILE_NAME.fullmatch(Path(path).stem)
     return None if match is None else (match[1], int(match[2]), int(match[3]))
 
 
 def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return which pixels of a tile count where tiles overlap, so that each counts once.
+    """Return the mask of a tile's pixels that count here, so that each counts in one tile.
 
-    A pixel counts in the tile whose centre is nearest, where a network sees most around it; in the
-    upper left one of two as near.
+    A pixel counts in the tile whose centre is nearest, where a network sees most around it. Of two
+    tiles as near it counts in the upper left one.
 
     Args:
         shape: Height and width of the tiles.
-        neighbours: Rows and columns from this tile to each one that overlaps it.
+        neighbours: Offsets (rows, columns) from this tile to each one that overlaps it.
 
     Returns:
-        Boolean (height, width).
+        Boolean mask, (height, width).
     """
     rows, columns = (np.arange(length) - (length - 1) / 2 for length in shape)
     result = np.ones(shape, bool)

@@ -1,4 +1,4 @@
-"""What a run needs besides a model and data: hooks, schedules, initialisation, safe loading."""
+"""Parts of a run besides model and data: hooks, schedules, initialisation, safe loading."""
 
 from .hooks import (
     AtomicCheckpointHook,

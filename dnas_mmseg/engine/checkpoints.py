@@ -1,4 +1,4 @@
-"""Reading checkpoints, and loading them exactly or not at all."""
+"""Reading of checkpoints, and loading that is exact or refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnas_mmseg.errors import UserError
 
 
 class CheckpointError(UserError):
-    """A checkpoint that is not one, or not of the network asked for."""
+    """A checkpoint that is invalid, or not of the network that is needed."""
 
 
 def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def load_weights_and_meta(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
-    """Return the state dict of a checkpoint, and what the training data were (``dataset_meta``).
+    """Return a checkpoint's state dict, and the facts of its training data (``dataset_meta``).
 
     Raises:
         CheckpointError: The file is damaged, or a pickle of something else than weights.
@@ -56,13 +56,14 @@ def load_exactly(model: torch.nn.Module, state_dict: Mapping[str, Tensor], what:
     """Load weights that fill the model exactly, or say why they do not.
 
     Args:
-        model: Changed in place.
-        state_dict: The weights. Cells that the model has pruned may be in it.
-        what: What the message calls them, the file's name for instance.
+        model: Model that gets the weights, in place.
+        state_dict: Weights. Cells that the model has pruned may be in it.
+        what: Name of the weights in the message, the file's for instance.
 
     Raises:
-        CheckpointError: Names missing and unexpected tensors, or those of another shape.
-        ArchitectureError: They are of another architecture.
+        CheckpointError: Tensors are missing, unexpected or of another shape; the message names
+            them.
+        ArchitectureError: The weights are of another architecture.
     """
     try:
         missing, unexpected = model.load_state_dict(dict(state_dict), strict=False)

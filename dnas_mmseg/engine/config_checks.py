@@ -1,4 +1,4 @@
-"""What can be told to be wrong with a config before it costs time, and in one line."""
+"""Checks that find mistakes in a config before they cost time, each told in one line."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _READ_BY_RUNNER = {
     'tta_model',
     'tta_pipeline',
 } - {'self', 'cfg'}
-"""Settings with an effect though a config may lack them."""
+"""Settings that have an effect even if a config lacks them."""
 
 _FILLED_IN = {'self', 'runner', 'dataloader', 'evaluator', 'params'}
-"""Arguments that no config gives."""
+"""Arguments that are filled in by code, so that no config gives them."""
 
 _UNEXPECTED = re.compile(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'")
 _MISSING = re.compile(r'([\w.<>]+)\(\) missing \d+ required [\w-]+ arguments?: (.+)$')
@@ -52,13 +52,13 @@ _UNTYPED = re.compile(r'must contain the key "type", but got (.*)')
 
 
 def warn(message: str) -> None:
-    """Show a line that does not stop a program, once where several processes run it."""
+    """Print a warning, once where several processes run the program."""
     if os.environ.get('LOCAL_RANK', '0') == '0':
         print(f'warning: {message}', file=sys.stderr)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean X?)`` for a misspelt word, or nothing where no known one is near."""
+    """Return `` (did you mean X?)`` for a misspelt word; nothing where no known word is near."""
     near = difflib.get_close_matches(word, sorted(known), n=1)
     return f' (did you mean {near[0]}?)' if near else ''
 
@@ -67,9 +67,9 @@ def warn_unknown_keys(options: Mapping, config: Mapping, source: str = '--cfg-op
     """Warn of overrides that have no effect because nothing reads their first key.
 
     Args:
-        options: The overrides, with dotted or nested keys.
-        config: What they override.
-        source: Where the user gave them.
+        options: Overrides, with dotted or nested keys.
+        config: Config that they override.
+        source: Option by which the user gave them.
     """
     known = _READ_BY_RUNNER | set(config)
     for key in options:
@@ -90,7 +90,7 @@ def warn_unknown_keys(options: Mapping, config: Mapping, source: str = '--cfg-op
 
 @contextmanager
 def config_errors() -> Iterator[None]:
-    """Turn what registries raise on wrong settings into one line.
+    """Turn the errors of registries on wrong settings into one line.
 
     Raises:
         UserError: A class is unknown, or has no such argument, or lacks one.
@@ -138,7 +138,7 @@ def _explain(text: str, frames: list[FrameType]) -> str | None:
 
 
 def _explain_argument(name: str, argument: str, frames: list[FrameType]) -> str | None:
-    """Name the class that was to be built with an argument, and what it accepts.
+    """Name the class that was to be built with an argument, and the arguments that it accepts.
 
     The call that fails may be of a base class; the outermost frame with the setting tells whose it
     is.
@@ -195,10 +195,10 @@ def _registered(registry: Registry | None) -> set[str]:
 
 @contextmanager
 def single_value_errors() -> Iterator[None]:
-    """Explain what torch says of batch norm over one value.
+    """Explain torch's error on batch norm over one value.
 
     Raises:
-        UserError: Says what to set.
+        UserError: Batch norm got one value per channel; the message says what to set.
     """
     try:
         yield
@@ -214,7 +214,7 @@ def single_value_errors() -> Iterator[None]:
 
 
 def check_mixed_precision(config: Config) -> None:
-    """See that mixed precision has the device it needs.
+    """Check that mixed precision has a GPU, which it needs.
 
     Raises:
         UserError: There is no GPU.
@@ -230,8 +230,8 @@ def check_classes(model: nn.Module, datasets: Mapping[str, object]) -> None:
     """Compare the classes of a segmentor's heads with those of its data.
 
     Args:
-        model: The segmentor.
-        datasets: What it is trained and validated on, by what they are called.
+        model: Segmentor whose heads are compared.
+        datasets: Data sets that it is trained and validated on, by name.
 
     Raises:
         UserError: The numbers differ, or a head has one class.
@@ -255,7 +255,7 @@ def check_classes(model: nn.Module, datasets: Mapping[str, object]) -> None:
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the heads that learn the classes of the data, by their place in the config."""
+    """Yield the heads that learn the classes of the data, each with its place in the config."""
     if isinstance(model, DepthEstimator):
         return
     for name in ('decode_head', 'auxiliary_head'):
@@ -268,14 +268,15 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def check_labels(datasets: Mapping[str, object], advice: str) -> None:
-    """See that pipelines load labels only where the data have them.
+    """Check that pipelines load labels only where the data have them.
 
     Args:
-        datasets: Data sets, by what they are called.
-        advice: What to do about one without labels.
+        datasets: Data sets, by name.
+        advice: Advice about a data set without labels; ``{loading}`` stands for the loading
+            transform.
 
     Raises:
-        UserError: A pipeline loads labels that there are not.
+        UserError: A pipeline loads labels that do not exist.
     """
     for split, dataset in datasets.items():
         for part in dataset_parts(dataset):
@@ -290,7 +291,7 @@ def check_labels(datasets: Mapping[str, object], advice: str) -> None:
 
 
 def check_test_labels(dataset, evaluator: Evaluator) -> None:
-    """See that there are labels to score by.
+    """Check that there are labels to score by.
 
     Raises:
         UserError: The data have none, or the pipeline does not load them.

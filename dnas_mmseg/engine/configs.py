@@ -1,4 +1,4 @@
-"""Configs as the command line gives them."""
+"""Configs as the command line gives them, and as programs write them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def load_config(
     """Read a config for a tool.
 
     Args:
-        path: The config.
-        data_root: Replaces ``data_root`` of every data set in it.
-        work_dir: Replaces the config's; by default ``work_dirs/<name of the config>``.
-        options: Merged last, as ``--cfg-options`` gives them.
+        path: Path of the config.
+        data_root: Folder that replaces ``data_root`` of every data set; None keeps them.
+        work_dir: Folder that replaces the config's; by default ``work_dirs/<name of the config>``
+            where it has none.
+        options: Overrides that are merged last, as ``--cfg-options`` gives them.
 
     Raises:
         UserError: There is no such config, ``data_root`` is no folder, or an option does not fit.
@@ -56,12 +57,12 @@ def load_config(
 
 
 def inheriting_text(base_path: str, base: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Return the text of a config that inherits another one and says only what differs.
+    """Return the text of a config that inherits another one and contains only the differences.
 
     Args:
-        base_path: The config it inherits, as it names it.
-        base: What that one says.
-        config: What it is to say. It has all keys of ``base``.
+        base_path: Path of the inherited config, as the text names it.
+        base: Content of the inherited config.
+        config: Content that the config is to have, with all keys of ``base``.
     """
     return f"_base_ = '{base_path}'\n{Config(_changes(base, config)).pretty_text}"
 
@@ -90,7 +91,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _keep_import(config: Config) -> None:
-    """Put this package back where a config's own ``custom_imports`` replaced ours.
+    """Put this package back where a config's own ``custom_imports`` replaced the inherited one.
 
     It is registered already, but the config is saved with the run, and other programs read it.
     """

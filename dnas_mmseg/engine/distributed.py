@@ -1,4 +1,4 @@
-"""Joining the processes that a launcher started."""
+"""Start of communication between the processes that a launcher started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmengine.dist import init_dist, is_distributed
 
 
 def set_launcher(config: Config, launcher: str) -> None:
-    """Tell the Runner how its processes were started, and join them."""
+    """Set the launcher of the processes in a config, and join them."""
     config.launcher = launcher
     join_processes(launcher)
     if launcher == 'pytorch' and not torch.cuda.is_available():

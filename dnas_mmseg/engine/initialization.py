@@ -24,12 +24,12 @@ def adapt_input_conv(
     mean of the known ones: a new band starts by seeing structure, not noise.
 
     Args:
-        weight: Shape (out_channels, len(source_bands), kH, kW).
-        source_bands: The checkpoint's bands, in its order.
-        bands: The bands wanted, in the input's order.
+        weight: Kernels of the checkpoint, (out_channels, len(source_bands), kH, kW).
+        source_bands: Names of the checkpoint's bands, in its order.
+        bands: Names of the wanted bands, in the input's order.
 
     Returns:
-        Shape (out_channels, len(bands), kH, kW).
+        Kernels for the wanted bands, (out_channels, len(bands), kH, kW).
     """
     mean = weight.mean(1)
     places = {name: place for place, name in enumerate(source_bands)}
@@ -49,9 +49,10 @@ class MultiBandPretrained:
 
     Args:
         checkpoint: Path or URL, as mmengine's ``Pretrained`` takes it.
-        bands: The model's bands in the input's order.
-        source_bands: The checkpoint's bands in its order; red, green, blue by default.
-        prefix: Load only what begins with it in the checkpoint, ``'backbone.'`` for instance.
+        bands: Names of the model's bands, in the input's order.
+        source_bands: Names of the checkpoint's bands, in its order; red, green, blue by default.
+        prefix: Beginning of the checkpoint's keys to load, ``'backbone.'`` for instance; it is
+            removed.
     """
 
     def __init__(

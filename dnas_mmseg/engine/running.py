@@ -1,4 +1,4 @@
-"""Training and testing a config, as the tools do."""
+"""Training and testing of a config, as the tools do."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ _FOR_THE_FILE = re.compile(r'\s*(-+\s*System environment:|Config:\n|Hooks will b
 
 
 class ConsoleRunner(Runner):
-    """A Runner that leaves the console to the training, and says in one line what is set wrong.
+    """A Runner that leaves the console to the training, and explains wrong settings in one line.
 
-    Its environment, config and hooks, hundreds of lines, are written to the log file alone.
+    mmengine's report of environment, config and hooks, hundreds of lines, goes to the log file
+    alone.
     """
 
     @classmethod
@@ -75,7 +76,7 @@ class ConsoleRunner(Runner):
         return logger
 
     def train(self) -> nn.Module:
-        """Train.
+        """Train the model.
 
         Raises:
             UserError: The config names a class or an argument that does not exist, or a batch norm
@@ -95,10 +96,10 @@ def _is_for_console(record: logging.LogRecord) -> bool:
 
 
 def train(config: Config) -> Runner:
-    """Train as the config says.
+    """Train as a config says.
 
     Returns:
-        The runner, after training.
+        Runner, after training.
 
     Raises:
         UserError: Another run is in the work dir, or the config cannot work.
@@ -146,16 +147,16 @@ def test(
     """Test a checkpoint on the config's test set.
 
     The model is turned into the form that predicts fastest
-    (:func:`dnas_mmseg.models.switch_to_deploy`); validation in a training has it as it is trained.
-    The scores are also written to ``test_scores.json`` in the work dir.
+    (:func:`dnas_mmseg.models.switch_to_deploy`), which validation in a training does not do. The
+    scores are also written to ``test_scores.json`` in the work dir.
 
     Args:
-        config: The config.
-        checkpoint: A checkpoint of exactly this model.
+        config: Config with a test set.
+        checkpoint: Path of a checkpoint of exactly this model.
         flips: Whether to average the predictions over each tile and its two mirror images.
 
     Returns:
-        The evaluator's scores.
+        Scores of the evaluator, by name.
 
     Raises:
         CheckpointError: The checkpoint is damaged, or of another network.
@@ -182,7 +183,7 @@ def test(
 
 
 def _with_flips(config: Config) -> Config:
-    """Return a config that tests on each tile and its mirror images, by mmseg's ``SegTTAModel``."""
+    """Return a config that averages over each tile and its mirror images, by ``SegTTAModel``."""
     config = copy.deepcopy(config)
     config.model = dict(type='SegTTAModel', module=config.model)
     flips = [
@@ -198,15 +199,15 @@ def _with_flips(config: Config) -> Config:
 def weight_classes(config: Config) -> list[float]:
     """Weigh the classes in the config's loss by their shares in the training set.
 
-    The shares come from ``dataset.json`` where it has them, else from counting all labels; those of
+    The shares come from ``dataset.json`` where it has them, else from counting all labels. Those of
     several data sets (``ConcatDataset``) are counted and summed up.
 
     Args:
-        config: Changed in place: ``class_weight`` of those of the decode head's losses that have
-            it.
+        config: Config that is changed in place: those of the decode head's losses that take it get
+            ``class_weight``.
 
     Returns:
-        The weights; see :func:`dnas_mmseg.datasets.class_weights`.
+        Weights of the classes; see :func:`dnas_mmseg.datasets.class_weights`.
 
     Raises:
         UserError: The config has no such data set or loss, or the labels have problems.
@@ -241,7 +242,7 @@ def _takes_class_weight(kind: str | type) -> bool:
 
 
 def _class_pixels(dataset: MultiBandSegDataset) -> np.ndarray:
-    """Count the labelled pixels of each class of the files."""
+    """Return the number of labelled pixels of each class of the files, (classes,)."""
     summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
     if summary.problems:
         raise DatasetError('\n'.join(['the labels cannot be counted:', *summary.problems[:8]]))

@@ -1,4 +1,4 @@
-"""What old checkpoints need on torch's allow-list, so that ``weights_only`` can stay on."""
+"""Types of old checkpoints for torch's allow-list, so that ``weights_only`` can stay on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def allow_checkpoint_globals() -> None:
 
 
 def _history_statistic(owner: object, name: str) -> object:
-    """Stands in for ``getattr``, by which a HistoryBuffer's pickle names its four statistics.
+    """Stand in for ``getattr``, by which a HistoryBuffer's pickle names its four statistics.
 
     The real one would let a file reach any attribute of anything on the allow-list.
     """

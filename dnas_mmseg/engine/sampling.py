@@ -1,7 +1,7 @@
-"""Which tiles a training sees, and the random numbers they are loaded with.
+"""Order of the tiles in a training, and the random numbers that they are loaded with.
 
-Both follow from the seed, the rank and the epoch or iteration alone, so that these can be done
-again exactly.
+Both follow from the seed, the rank and the epoch or iteration alone, so that an epoch or iteration
+can be repeated exactly.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dnas_mmseg.errors import UserError
 
 
 def derive_seed(*key: int) -> int:
-    """Return a seed of 32 bits from integers, as (seed, epoch, rank); near keys differ."""
+    """Return a seed of 32 bits from integers, such as (seed, epoch, rank); near keys differ."""
     return int(np.random.SeedSequence([abs(k) for k in key]).generate_state(1)[0])
 
 
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
-    """``worker_init_fn`` that seeds numpy and random as torch seeded this worker for this epoch.
+    """Seed numpy and random as torch has seeded this worker for this epoch (``worker_init_fn``).
 
     The stock one seeds every epoch's workers alike, so that they repeat their augmentations.
     """
@@ -39,16 +39,16 @@ def seed_worker(worker_id: int) -> None:
 
 @DATA_SAMPLERS.register_module()
 class HalfSampler(DefaultSampler):
-    """Half A of a data set, shuffled: what trains the weights in a search.
+    """Half A of a data set, shuffled, on which a search trains the weights.
 
     Args:
-        dataset: The whole training set.
-        split_seed: Says which half; the same one gives the same halves.
-        **kwargs: See :class:`mmengine.dataset.DefaultSampler`.
+        dataset: Whole training set.
+        split_seed: Seed of the split; the same one gives the same halves.
+        **kwargs: Arguments of :class:`mmengine.dataset.DefaultSampler`.
 
     Attributes:
-        half: The indices of half A, in order; the larger one where the number is odd.
-        other_half: Those of half B.
+        half: Indices of half A, in order; the larger half where the number is odd.
+        other_half: Indices of half B, in order.
     """
 
     def __init__(self, dataset: Sized, split_seed: int = 0, **kwargs) -> None:
@@ -68,9 +68,9 @@ class StreamSampler(Sampler):
     whatever an epoch's length.
 
     Args:
-        indices: The samples.
-        epoch_size: Samples an epoch and process.
-        seed: Of the shuffling.
+        indices: Indices of the samples.
+        epoch_size: Number of samples in an epoch of a process.
+        seed: Seed of the shuffling.
     """
 
     def __init__(self, indices: Sequence[int], epoch_size: int, seed: int) -> None:
@@ -92,7 +92,7 @@ class StreamSampler(Sampler):
             yield self.indices[order[position % n]]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from the first architecture step's."""
+        """Set the epoch, counted from that of the first architecture step."""
         self.epoch = epoch
 
 
@@ -100,7 +100,7 @@ class SeededDataset(Dataset):
     """A data set whose samples are each loaded with random numbers of their own.
 
     Args:
-        dataset: Gives the samples.
+        dataset: Data set that the samples are of.
     """
 
     def __init__(self, dataset: Dataset | Sequence) -> None:
@@ -110,7 +110,7 @@ class SeededDataset(Dataset):
         """Load a sample.
 
         Args:
-            key: Index and seed.
+            key: Index and seed of the sample.
         """
         index, seed = key
         random.seed(seed)
@@ -123,15 +123,15 @@ class SeededDataset(Dataset):
 class SeededBatches:
     """Endless batches of (index, seed), from any place of the endless stream.
 
-    A seed follows from the run's seed, the iteration, the rank and the place in the batch: whoever
-    loads the sample, in whatever order, gets the same.
+    A seed follows from the run's seed, the iteration, the rank and the place in the batch. A sample
+    is the same, whichever worker loads it and in whatever order.
 
     Args:
-        batches: Batches of indices, one pass or endless; of one pass, the next ones follow.
-        sampler: What chooses the indices; it shuffles by the number of the pass.
-        seed: The run's.
-        rank: Of this process.
-        start: The first iteration.
+        batches: Batches of indices, one pass or endless; a single pass is iterated over again.
+        sampler: Sampler of the indices; it shuffles by the number of the pass.
+        seed: Seed of the run.
+        rank: Rank of this process.
+        start: Number of the first iteration.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class SeededBatches:
 
 
 def sampler_of(loader: DataLoader) -> Sampler:
-    """Return what chooses a loader's samples, also where a batch sampler is over it."""
+    """Return the sampler of a loader, also where a batch sampler is over it."""
     sampler: Any = loader.sampler
     return getattr(loader.batch_sampler, 'sampler', sampler)
 
@@ -170,9 +170,9 @@ def seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataL
 
     Args:
         loader: Loader of a map-style data set, in batches. Its sampler is at its beginning.
-        seed: The run's.
-        rank: Of this process.
-        start: The first iteration.
+        seed: Seed of the run.
+        rank: Rank of this process.
+        start: Number of the first iteration.
     """
     assert loader.batch_sampler is not None
     return DataLoader(

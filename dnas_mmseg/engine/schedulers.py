@@ -20,8 +20,8 @@ class ClampedCosineLR(CosineAnnealingLR):
 
     Args:
         optimizer: Optimizer or optimizer wrapper.
-        min_lr: The lower bound. Automatic scaling of the learning rate does not scale it.
-        **kwargs: See :class:`mmengine.optim.CosineAnnealingLR`.
+        min_lr: Lower bound of the rate. Automatic scaling of the learning rate does not scale it.
+        **kwargs: Arguments of :class:`mmengine.optim.CosineAnnealingLR`.
     """
 
     def __init__(self, optimizer, *args, min_lr: float, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""One config trained with several seeds: what it reaches, and how much of that is chance."""
+"""Training of one config with several seeds, and the part of chance in its scores."""
 
 from __future__ import annotations
 
@@ -28,18 +28,17 @@ _SCORES = Path('test') / 'test_scores.json'
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Test scores of one network's trainings.
+    """Test scores of several trainings of one network.
 
     Attributes:
-        scores: For each seed the test's scores by name, in percent; None where a class does not
-            occur.
+        scores: Scores of each seed's test by name, in percent; None where a class does not occur.
     """
 
     scores: Mapping[int, Mapping[str, float | None]]
 
     @property
     def names(self) -> list[str]:
-        """Names of the scores that every training has."""
+        """Names of the scores that all trainings have."""
         first, *others = self.scores.values()
         return [name for name in first if all(s.get(name) is not None for s in (first, *others))]
 
@@ -68,7 +67,7 @@ class SeedScores:
         return table
 
     def verdict(self, name: str = 'mIoU') -> str:
-        """Return a sentence that says what another network's mean must differ by."""
+        """Return a sentence on the difference from which another network's mean is significant."""
         seeds = len(self.scores)
         if seeds < 2:
             return 'one seed says nothing about chance: train at least two'
@@ -96,7 +95,7 @@ def result_checkpoint(config: Config) -> str:
     to be chosen; else the best by validation; else the last.
 
     Args:
-        config: The config that was trained, with its ``work_dir``.
+        config: Config that was trained, with its ``work_dir``.
     """
     folder = Path(config.work_dir)
     averaged = any(hook['type'] == 'EMAHook' for hook in config.get('custom_hooks') or [])
@@ -111,7 +110,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
     scores in ``scores.csv``. The first seed is the config's ``randomness.seed``, 0 by default.
 
     Args:
-        config: The config.
+        config: Config to train.
         seeds: Number of trainings.
         resume: Whether to go on with the trainings in the work dir. Those that are tested are
             kept as they are; the others go on from their last checkpoint.
@@ -155,7 +154,7 @@ def _seed_config(config: Config, seed: int, folder: Path) -> Config:
 
 
 def _check_folder(work_dir: Path, config: Config, resume: bool) -> None:
-    """Keep trainings of one config in a folder, and none from being overwritten."""
+    """Refuse a folder with trainings of another config, or with some that would be overwritten."""
     path = work_dir / 'config.py'
     before = path.read_text(encoding='utf-8') if path.is_file() else None
     text = config.pretty_text

@@ -1,4 +1,4 @@
-"""The metric of every config: one confusion matrix, all scores from it."""
+"""Metric of every config: one confusion matrix, and all scores from it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
 
 @METRICS.register_module()
 class ConfusionMetric(BaseMetric):
-    """mIoU, OA, mAcc, FWIoU, kappa and every class's IoU, in percent (kappa too).
+    """Metric with mIoU, OA, mAcc, FWIoU, kappa and every class's IoU, in percent (kappa too).
 
-    Beside the stock ``IoUMetric`` it has the paper's FWIoU, and per-class IoU as values that
+    Unlike the stock ``IoUMetric`` it has the paper's FWIoU, and per-class IoU as values that
     loggers and hooks can use, not only in a printed table.
 
-    Where the data set says so (``count_once``), each labelled pixel of a scene counts once, though
-    its tiles overlap.
+    Where the data set has ``count_once``, each labelled pixel of a scene counts once, though its
+    tiles overlap.
 
     Args:
-        by_scene: Also log a table by scene, of tiles ``<scene>_<row>_<column>``.
-        collect_device: Where results of several processes are gathered.
-        prefix: Put before the names of the scores.
+        by_scene: Whether to log a table by scene, too, of tiles ``<scene>_<row>_<column>``.
+        collect_device: Device where results of several processes are gathered.
+        prefix: Prefix of the scores' names.
     """
 
     def __init__(self, by_scene: bool = False, **kwargs) -> None:
@@ -41,7 +41,7 @@ class ConfusionMetric(BaseMetric):
         """Count the pixels of a batch."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            # Of binary heads mmseg makes it a floating-point mask.
+            # For binary heads mmseg makes it a floating-point mask.
             prediction = sample['pred_sem_seg']['data'].squeeze(0).long().cpu().numpy()
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
             place = tile_place(sample.get('img_path') or '') if self.by_scene else None
@@ -49,7 +49,7 @@ class ConfusionMetric(BaseMetric):
             self.results.append((scene, confusion_matrix(label, prediction, num_classes)))
 
     def compute_metrics(self, results: list[tuple[str | None, np.ndarray]]) -> dict[str, float]:
-        """Scores over all images; also logged as a table by class."""
+        """Return the scores over all images, and log them as a table by class."""
         if self.by_scene:
             self._log_scenes(results)
         computed = scores(np.sum([matrix for _, matrix in results], axis=0))

@@ -1,4 +1,4 @@
-"""How much trainings differ by chance, and networks by themselves: what comparing can decide."""
+"""Deviations of scores over trainings and networks, and what a comparison can decide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Noise:
             in the scores' unit.
         network_deviation: Standard deviation between networks' true means; 0 where the scores show
             none beyond chance.
-        seeds: Trainings a network (the harmonic kind of mean, where they differ).
+        seeds: Number of trainings per network (the harmonic mean, where they differ).
         freedom: Degrees of freedom of the seed deviation.
     """
 
@@ -37,11 +37,11 @@ class Noise:
         return self.network_deviation**2 / total if total else 1.0
 
     def least_difference(self, trainings: float | None = None, confidence: float = 0.95) -> float:
-        """Return what two networks' means must differ by to mean something.
+        """Return the least difference between two networks' means that is significant.
 
         Args:
-            trainings: Trainings behind each of the two means; as many as here by default.
-            confidence: Of the two-sided t test.
+            trainings: Number of trainings behind each of the two means; as many as here by default.
+            confidence: Confidence of the two-sided t test.
         """
         trainings = trainings or self.seeds
         return least_difference(self.seed_deviation, self.freedom, trainings, confidence)
@@ -59,13 +59,13 @@ class Noise:
 def least_difference(
     deviation: float, freedom: int, trainings: float, confidence: float = 0.95
 ) -> float:
-    """Return what the means of two networks' scores must differ by to mean something.
+    """Return the least difference between the means of two networks' scores that is significant.
 
     Args:
         deviation: Standard deviation of a network's score over seeds.
         freedom: Degrees of freedom behind ``deviation``.
-        trainings: Trainings behind each of the two means.
-        confidence: Of the two-sided t test.
+        trainings: Number of trainings behind each of the two means.
+        confidence: Confidence of the two-sided t test.
     """
     t = stats.t.ppf(0.5 + confidence / 2, freedom)
     return float(t * deviation * math.sqrt(2 / trainings))
@@ -75,8 +75,8 @@ def measure_noise(scores: Mapping[str, Sequence[float]]) -> Noise:
     """Estimate the variance components by a one-way analysis of variance with random effects.
 
     Args:
-        scores: Each network's scores, one a seed; at least two networks, one of them with at least
-            two seeds.
+        scores: Scores of each network, one per seed; at least two networks, one of them with at
+            least two seeds.
 
     Raises:
         UserError: There are too few, or a score is not finite.

@@ -16,7 +16,7 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
         num_classes: Number of classes.
 
     Returns:
-        int64 (num_classes, num_classes); rows are true classes.
+        Counts, int64 (num_classes, num_classes); rows are true classes.
     """
     labelled = (label >= 0) & (label < num_classes)
     pairs = label[labelled].astype(np.int64) * num_classes + prediction[labelled]
@@ -24,15 +24,15 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
 
 
 def scores(matrix: np.ndarray) -> dict[str, Any]:
-    """Scores from a confusion matrix, as shares of 1.
+    """Return scores of a confusion matrix, as shares of 1.
 
     Args:
-        matrix: (n, n) counts, rows are true classes.
+        matrix: Counts, (n, n); rows are true classes.
 
     Returns:
-        ``mIoU`` (over classes that occur in label or prediction), ``OA`` overall accuracy, ``mAcc``
-        mean recall, ``FWIoU`` IoU weighted by the classes' shares, ``kappa``; and per class, arrays
-        (n,): ``IoU``, ``Acc``; NaN for a class that does not occur.
+        Scores by name: ``mIoU`` (over classes that occur in label or prediction), ``OA`` overall
+        accuracy, ``mAcc`` mean recall, ``FWIoU`` IoU weighted by the classes' shares, ``kappa``;
+        and per class, arrays (n,): ``IoU``, ``Acc``; NaN for a class that does not occur.
     """
     matrix = matrix.astype(np.float64)
     hits, true, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)

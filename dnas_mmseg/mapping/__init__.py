@@ -1,1 +1,1 @@
-"""From trained models to georeferenced class maps, and their scores."""
+"""Georeferenced class maps from trained models, and their scores."""

@@ -33,7 +33,7 @@ _LOADING = ('LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations')
 class MultiBandInferencer(MMSegInferencer):
     """:class:`mmseg.apis.MMSegInferencer` for images of any number of bands and any sample type.
 
-    The stock one decodes files with OpenCV. Arguments and results are the same::
+    The stock one decodes files with OpenCV. The arguments and results are those of the stock one::
 
         inferencer = MultiBandInferencer('config.py', 'best.pth', device='cpu')
         result = inferencer('tile.tif', out_dir='out')  # out/vis/tile.png, out/pred/...
@@ -43,10 +43,11 @@ class MultiBandInferencer(MMSegInferencer):
     Classes, palette and bands come from the checkpoint, else from the config.
 
     Args:
-        model: A config or its path; None where the checkpoint holds its config.
-        weights: A checkpoint of exactly this model.
-        classes, palette, dataset_name, device, scope: See :class:`mmseg.apis.MMSegInferencer`.
-        **kwargs: The same; ``show_progress`` where mmseg has it.
+        model: Config or its path; None where the checkpoint holds its config.
+        weights: Path of a checkpoint of exactly this model.
+        classes, palette, dataset_name, device, scope: Arguments of
+            :class:`mmseg.apis.MMSegInferencer`.
+        **kwargs: Further arguments of that class; ``show_progress`` where mmseg has it.
 
     Raises:
         CheckpointError: The checkpoint is of another network.

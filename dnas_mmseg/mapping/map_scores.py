@@ -1,4 +1,4 @@
-"""Scores of whole maps against label scenes: every labelled pixel once."""
+"""Scores of whole maps against label scenes, in which every labelled pixel counts once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ROWS = 512
 
 @dataclass(frozen=True)
 class MapCount:
-    """Counts of what a map says of labelled pixels.
+    """Counts of a map's classes over labelled pixels.
 
     Attributes:
-        matrix: int64 (classes, classes), rows are true classes.
-        unmapped: Labelled pixels to which the map gives no class; they are in no score.
-        unknown: Unknown label values, with their pixels; they are in no score.
+        matrix: Counts, int64 (classes, classes); rows are true classes.
+        unmapped: Number of labelled pixels to which the map gives no class; they are in no score.
+        unknown: Numbers of pixels of the unknown label values; they are in no score.
     """
 
     matrix: np.ndarray
@@ -40,9 +40,9 @@ def count_map(
     """Compare a map with its label scene, a strip at a time.
 
     Args:
-        prediction: Class map of train ids, 255 where there is no class.
-        label: Label scene of the same size.
-        labels: How the label scene is to be read.
+        prediction: Path of a class map of train ids, 255 where there is no class.
+        label: Path of a label scene of the same size.
+        labels: Encoding of the label scene.
         max_unknown: Share of the pixels that may have unknown label values.
 
     Raises:

@@ -32,9 +32,9 @@ class TileMistakes:
     """Mistakes in a tile.
 
     Attributes:
-        index: Of the tile in its data set.
+        index: Index of the tile in its data set.
         image: Path of its image.
-        confusion: (n, n) counts, rows are true classes.
+        confusion: Counts, (n, n); rows are true classes.
     """
 
     index: int
@@ -76,15 +76,15 @@ def save_mistakes(
 
     Args:
         config: Config of the model.
-        checkpoint: A checkpoint of exactly this model.
+        checkpoint: Path of a checkpoint of exactly this model.
         out_dir: Folder for the files.
-        split: ``'train'``, ``'val'`` or ``'test'``.
+        split: Split of the data set, ``'train'``, ``'val'`` or ``'test'``.
         number: Number of tiles in the picture.
-        device: Where the model runs; by default a GPU where there is one.
-        track: Wrapped around the indices of the tiles, to show progress.
+        device: Device that the model runs on; by default a GPU where there is one.
+        track: Function that wraps the indices of the tiles, to show progress.
 
     Returns:
-        The mistakes in every tile, the tile with the most wrong pixels first.
+        Mistakes in every tile, the tile with the most wrong pixels first.
 
     Raises:
         CheckpointError: The checkpoint is damaged, or of another network.

@@ -1,4 +1,4 @@
-"""Trained models as ONNX files: writing them, and mapping scenes with them."""
+"""Trained models as ONNX files: export, and mapping of scenes with them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _META = 'dnas_mmseg'
 
 
 def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512) -> None:
-    """Write a segmentor as ONNX: samples in, logits out, normalisation included.
+    """Write a segmentor as ONNX, from samples to logits, normalisation included.
 
     Height and width are fixed, as heads with pooling pyramids need; the number of windows is free.
     Classes, palette and bands are in the file's metadata.
 
     Args:
-        model: As :func:`dnas_mmseg.mapping.scenes.load_segmentor` returns it.
-        path: The file; it appears when it is complete.
+        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+        path: Path of the file; it appears when it is complete.
         window: Side of the windows, in pixels.
 
     Raises:
@@ -68,17 +68,19 @@ def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512
 
 
 class OnnxModel:
-    """An exported model, run by onnxruntime; a :class:`dnas_mmseg.mapping.windows.WindowModel`.
+    """Exported model, run by onnxruntime; a :class:`dnas_mmseg.mapping.windows.WindowModel`.
 
     Args:
-        path: A file of :func:`export_onnx`.
-        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; a GPU where onnxruntime has one.
+        path: Path of a file of :func:`export_onnx`.
+        device: Device, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; by default a GPU where onnxruntime
+            has one.
 
     Attributes:
         dataset_meta: Classes, palette and bands.
-        num_bands: Bands it takes.
-        threshold: Of a binary head, see :class:`dnas_mmseg.mapping.windows.WindowModel`.
-        window: The size it takes; smaller windows are filled up with the bands' means.
+        num_bands: Number of bands that it takes.
+        threshold: Threshold of a binary head, see :class:`dnas_mmseg.mapping.windows.WindowModel`.
+        window: Side of the windows that it takes, in pixels; smaller windows are filled up with the
+            bands' means.
 
     Raises:
         UserError: onnxruntime is missing, or the file is not one that ``tools/export.py`` wrote.
@@ -108,7 +110,7 @@ class OnnxModel:
         _, self.num_bands, self.window, _ = self._session.get_inputs()[0].shape
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
-        """See :class:`dnas_mmseg.mapping.windows.WindowModel`.
+        """Map windows as :class:`dnas_mmseg.mapping.windows.WindowModel` does.
 
         Raises:
             UserError: The windows are larger than the model's.
@@ -151,7 +153,7 @@ def _require(package: str):
 
 @contextmanager
 def _quiet():
-    """Silence the exporter, which tells of every operator set and of packages it does without."""
+    """Silence the exporter, which logs every operator set and packages that it does without."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

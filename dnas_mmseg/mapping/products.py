@@ -1,4 +1,4 @@
-"""What can be made of a scene beside its class map."""
+"""Products of a scene beside its class map."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _SUFFIXES = {'confidence': 'tif', 'probabilities': 'tif', 'quick_look': 'png', '
 
 @dataclass(frozen=True)
 class MapProducts:
-    """Products beside a class map, each in a folder of its own beside the map.
+    """Products to make beside a class map, each in a folder of its own beside the map.
 
     Attributes:
-        confidence: The probability of the chosen class, 0 to 100 (uint8), as
+        confidence: Whether to write the probability of the chosen class, 0 to 100 (uint8), as
             ``confidence/<name>.tif``.
-        probabilities: The probability of every class, a band each, as
+        probabilities: Whether to write the probability of every class, a band each, as
             ``probabilities/<name>.tif``.
-        quick_look: Scene and map side by side, as ``quick_look/<name>.png``.
-        polygons: The classes as polygons, as ``polygons/<name>.gpkg``.
+        quick_look: Whether to write scene and map side by side, as ``quick_look/<name>.png``.
+        polygons: Whether to write the classes as polygons, as ``polygons/<name>.gpkg``.
     """
 
     confidence: bool = False

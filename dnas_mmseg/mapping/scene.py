@@ -1,4 +1,4 @@
-"""From a scene of any size to a georeferenced class map, a strip at a time."""
+"""Prediction of a georeferenced class map of a scene of any size, a strip at a time."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 NODATA = 255
 _AHEAD = 3
 _CACHE = 256 * 2**20
-"""Bytes of blocks that GDAL may keep: the rows that two rows of windows share."""
+"""Size of GDAL's block cache, in bytes: the rows that two rows of windows share."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a scene goes through the network.
+    """Settings by which a scene goes through the network in windows.
 
     Attributes:
         window: Side of the windows that it is cut into, in pixels.
-        overlap: Pixels that neighbouring windows share, where their logits are blended; a quarter
-            of the window by default.
-        batch: Windows per forward pass.
+        overlap: Number of pixels that neighbouring windows share, where their logits are blended; a
+            quarter of the window by default.
+        batch: Number of windows per forward pass.
         flips: Whether to average over the four flips of every window.
-        precision: See :class:`SegmentorWindows`; an exported model has its own.
+        precision: Precision of :class:`SegmentorWindows`; an exported model has its own.
 
     Raises:
-        UserError: A value makes no sense.
+        UserError: A value is not possible.
     """
 
     window: int = 512
@@ -64,7 +64,7 @@ class Tiling:
 
     @property
     def shared(self) -> int:
-        """The overlap in pixels, which is never None once there is a tiling."""
+        """Overlap in pixels, never None."""
         assert self.overlap is not None
         return self.overlap
 
@@ -73,16 +73,16 @@ def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.nda
     """Return the weights along a window's side, for its logits where windows overlap.
 
     Towards a neighbour they fall smoothly from 1 to 0, and are 0 in the outermost quarter of the
-    overlap: what a network says at its window's edge, where it sees nothing beyond, does not count.
-    At the scene's own border there is no neighbour, and they stay 1.
+    overlap: logits at a window's edge, where the network sees nothing beyond, do not count. At the
+    scene's own border there is no neighbour, and they stay 1.
 
     Args:
-        size: Pixels of the side.
-        overlap: Pixels shared with a neighbour.
-        first, last: Whether the side begins, ends at the scene's border.
+        size: Length of the side, in pixels.
+        overlap: Number of pixels shared with a neighbour.
+        first, last: Whether the side begins, or ends, at the scene's border.
 
     Returns:
-        float32 (size,).
+        Weights, float32 (size,).
     """
     margin = overlap // 4
     distance = np.arange(size) + 0.5
@@ -115,25 +115,26 @@ def predict_scene(
     window's height is held in memory, whatever the scene's.
 
     Args:
-        model: A segmentor in evaluation mode, of any kind that mmseg has; or an exported one.
-        source: The scene.
-        target: The map: uint8, Cloud-Optimised GeoTIFF, with the scene's reference system.
-        classes, palette: Names and colours, in train-id order.
-        bands: Which of the scene's bands the model takes, from 0, in its order; by default all but
-            alpha.
-        nodata: A value that is nodata beside what the scene declares.
+        model: Segmentor in evaluation mode, of any kind that mmseg has; or an exported one.
+        source: Path of the scene.
+        target: Path of the map: uint8, Cloud-Optimised GeoTIFF, with the scene's reference system.
+        classes, palette: Names and colours of the classes, in train-id order.
+        bands: Indices of the scene's bands that the model takes, from 0, in its order; by default
+            all but alpha.
+        nodata: Value that is nodata beside what the scene declares.
         tiling: Windows, flips and precision.
-        products: Rasters to write beside the map; what is drawn from the finished map,
-            :func:`predict_scenes` makes.
-        skip_bad_blocks: Leave blocks that cannot be read without a class, instead of failing.
-        advance: Called with the windows done and all there are.
+        products: Rasters to write beside the map; :func:`predict_scenes` makes the products that
+            are drawn from the finished map.
+        skip_bad_blocks: Whether to leave blocks that cannot be read without a class, instead of
+            failing.
+        advance: Function that is called with the number of windows done and of all.
 
     Returns:
-        What was passed over, a line each: unreadable windows, no reference system.
+        Notes, a line each: windows that cannot be read, a missing reference system.
 
     Raises:
         RasterError: The scene cannot be read, or a map cannot be written; nothing is left then.
-        UserError: The scene has fewer bands than the model takes.
+        UserError: A chosen band is not in the scene, or their number is not that of the model.
     """
     target = Path(target)
     with Raster(source) as raster:
@@ -194,7 +195,7 @@ def predict_scene(
 
 
 class _Batch(NamedTuple):
-    """Windows of one row of windows, their samples and where these are missing."""
+    """Windows of one row of windows, their samples, and masks of the missing ones."""
 
     windows: list[Window]
     images: list[Tensor]
@@ -211,7 +212,7 @@ class _Ready(NamedTuple):
 
 
 class _Reader:
-    """Reads windows ahead, in a thread of its own: a GDAL handle is not for several."""
+    """Reader of windows ahead, in one thread of its own, as GDAL's handles need it."""
 
     def __init__(
         self,
@@ -271,7 +272,7 @@ class _Reader:
 
 
 class _Strips:
-    """Sums weighted logits of a row of windows; hands out rows that are complete."""
+    """Sum of the weighted logits of a row of windows, which hands out complete rows."""
 
     def __init__(
         self, classes: int, info: RasterInfo, tiling: Tiling, threshold: float | None
@@ -285,7 +286,7 @@ class _Strips:
         self.top, self.overlap = 0, tiling.shared
 
     def add(self, batch: _Batch, logits: np.ndarray) -> Iterator[_Ready]:
-        """Add a batch; yields what is complete before it, and at the end what is left."""
+        """Add a batch; yield the rows that are complete before it, and at the end those left."""
         if batch.windows[0].row > self.top:
             yield self._take(batch.windows[0].row - self.top)
         for window, values, missing in zip(batch.windows, logits, batch.missing, strict=True):
@@ -307,7 +308,7 @@ class _Strips:
             yield self._take(self.height - self.top)
 
     def _take(self, rows: int) -> _Ready:
-        """Take the uppermost rows; the others move up."""
+        """Return the uppermost rows, and move up the others."""
         blended = self.logits[:, :rows] / self.weights[:rows]
         if self.threshold is None:
             blended -= blended.max(0)
@@ -345,7 +346,7 @@ def _write(writers: list, ready: _Ready, products: MapProducts) -> None:
 
 
 def _tensor(samples: np.ndarray) -> Tensor:
-    """Return a tensor of the samples; of types that torch hardly calculates with, as float32."""
+    """Return the samples as a tensor; types that torch hardly computes with become float32."""
     if samples.dtype.kind == 'u' and samples.dtype != np.uint8:
         samples = samples.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(samples))

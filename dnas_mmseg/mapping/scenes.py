@@ -1,4 +1,4 @@
-"""From a config and a checkpoint to maps of many scenes."""
+"""Maps of many scenes from a config and a checkpoint."""
 
 from __future__ import annotations
 
@@ -46,19 +46,18 @@ def load_segmentor(
     """Return a trained segmentor, ready to predict.
 
     Args:
-        config: Its config.
-        checkpoint: A checkpoint of exactly this model.
-        device: Where it goes; a GPU where there is one.
+        config: Config of the segmentor.
+        checkpoint: Path of a checkpoint of exactly this model.
+        device: Device of the model; by default a GPU where there is one.
 
     Returns:
-        The model in the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`);
-        ``model.dataset_meta`` has ``classes``, ``palette`` and
-        ``bands`` (those it takes, in its order; empty where they are not known), from the
-        checkpoint, else from the config.
+        Model in the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`);
+        ``model.dataset_meta`` has ``classes``, ``palette`` and ``bands`` (those it takes, in its
+        order; empty where they are not known), from the checkpoint, else from the config.
 
     Raises:
         CheckpointError: The checkpoint is damaged, or of another network.
-        UserError: Neither tells the classes, or there is no such device.
+        UserError: The classes are in neither, or there is no such device.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     device = check_device(device)
@@ -71,7 +70,7 @@ def load_segmentor(
 
 
 def check_device(device: str | None) -> str:
-    """Return where a model goes: the device that is named, or a GPU where there is one.
+    """Return the device for a model: the one that is named, or a GPU where there is one.
 
     Raises:
         UserError: There is no such device here.
@@ -91,12 +90,12 @@ def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str,
     """Return the classes and palette of a trained model, and the bands it takes, in its order.
 
     Args:
-        config: Its config.
-        checkpoint_meta: ``dataset_meta`` of its checkpoint, as far as there is one; it counts more
-            than the config.
+        config: Config of the model.
+        checkpoint_meta: Content of ``dataset_meta`` in its checkpoint, as far as there is one; it
+            counts more than the config.
 
     Raises:
-        UserError: Neither tells the classes.
+        UserError: The classes are in neither.
     """
     meta = {**dataset_facts(config), **checkpoint_meta}
     if not meta.get('classes'):
@@ -139,24 +138,25 @@ def predict_scenes(
     """Map scenes, one after another.
 
     Args:
-        model: As :func:`load_segmentor` returns it; or an exported one.
-        scenes: Anything that GDAL reads.
-        out_dir: Where the maps go, under the scenes' names; scenes of one name get that of their
-            folder before it (:func:`map_names`).
-        bands: The scenes' bands by name, in file order; they win over what the files say.
-        nodata: A value that is nodata beside what the scenes declare.
-        resume: Make only what is not there yet.
-        shard: ``(i, n)``: only the i-th of n parts of the scenes, counted from 1.
+        model: Segmentor of :func:`load_segmentor`; or an exported one.
+        scenes: Paths or names of anything that GDAL reads.
+        out_dir: Folder of the maps, which have the scenes' names; scenes of one name get that of
+            their folder before it (:func:`map_names`).
+        bands: Names of the scenes' bands, in file order; they win over what the files say.
+        nodata: Value that is nodata beside what the scenes declare.
+        resume: Whether to make only what is not there yet.
+        shard: Pair ``(i, n)``: only the i-th of n parts of the scenes is mapped, counted from 1.
         tiling: Windows, flips and precision.
-        products: What to make beside the maps.
+        products: Products to make beside the maps.
         skip_bad_blocks: Whether to leave blocks that cannot be read without a class.
-        track: Called with each scene's name; returns what is told the progress.
+        track: Function that is called with each scene's name; it returns the function that shows
+            progress.
 
     Returns:
-        The maps written now, with what was assumed or passed over in each.
+        Maps that were written now, with what was assumed or passed over in each, a line each.
 
     Raises:
-        UserError: A scene is given twice or lacks a band, or the shard makes no sense.
+        UserError: A scene is given twice or lacks a band, or there is no such shard.
     """
     part, parts = shard
     if not 1 <= part <= parts:
@@ -226,10 +226,10 @@ class _SceneJob(NamedTuple):
 
 
 def map_names(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
-    """Return what the map of each scene is called, without a suffix.
+    """Return the name of each scene's map, without a suffix.
 
-    That is the scene's name; where several have one, as in the folders of Sentinel-2 or Planet, the
-    name of as many folders above as make a difference stands before it.
+    It is the scene's name. Where several scenes have one name, as in the folders of Sentinel-2 or
+    Planet, it is preceded by the names of as many folders above as make a difference.
 
     Raises:
         UserError: A scene is given twice.

@@ -1,4 +1,4 @@
-"""Maps of many scenes against their labels."""
+"""Scores of maps of many scenes against their labels."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def score_maps(
     out_dir: str | os.PathLike,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Score every labelled pixel once, per scene and over all.
+    """Score maps, in which every labelled pixel counts once, per scene and over all.
 
     Writes ``scores.json`` and the confusion matrix as ``confusion.png``.
 
     Args:
         maps: Class maps with the label scenes they are compared with.
-        classes: Names, in train-id order.
-        labels: How the label scenes are to be read.
-        out_dir: Where the two files go.
-        advance: Called with the maps scored and all there are.
+        classes: Names of the classes, in train-id order.
+        labels: Encoding of the label scenes.
+        out_dir: Folder of the two files.
+        advance: Function that is called with the number of maps scored and of all.
 
     Returns:
-        :func:`dnas_mmseg.evaluation.scores` of each scene, and under :data:`OVERALL`; and what is
-        in no score, a line each.
+        Scores of :func:`dnas_mmseg.evaluation.scores` by scene, and under :data:`OVERALL`; and
+        notes on what is in no score, a line each.
 
     Raises:
         DatasetError: A map and its label do not fit.
@@ -75,7 +75,7 @@ def score_maps(
 
 
 def _plain(value: float | np.ndarray) -> Any:
-    """JSON has no NaN and no arrays."""
+    """Return a value for JSON, which has no NaN and no arrays."""
     if isinstance(value, np.ndarray):
         return [_plain(float(item)) for item in value]
     return None if math.isnan(value) else round(value, 6)

@@ -1,4 +1,4 @@
-"""What maps a window of a scene: a segmentor of mmseg, or an exported one."""
+"""Models that map a window of a scene: a segmentor of mmseg, or an exported one."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 Precision = Literal['float32', 'bfloat16', 'float16']
 _STRIDE = 32
-"""What networks of the usual depth divide an image by."""
+"""Number of which networks of the usual depth need multiples as height and width."""
 
 
 class WindowModel(Protocol):
-    """From samples to logits.
+    """Interface of a model from samples to logits.
 
     Attributes:
-        num_bands: Bands it takes; None where that is not known.
-        threshold: Of a binary head, whose one logit is that of the second class: the probability
-            above which a pixel is of it. None for a head with a logit a class.
+        num_bands: Number of bands that it takes; None where that is not known.
+        threshold: Threshold of a binary head, whose one logit is that of the second class: the
+            probability above which a pixel is of it. None for a head with a logit per class.
     """
 
     num_bands: int | None
     threshold: float | None
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
-        """Map windows of one size.
+        """Map windows of one size to logits.
 
         Args:
             images: Samples as they are stored, (bands, H, W) each.
 
         Returns:
-            float32 (N, classes, H, W); (N, 1, H, W) of a binary head.
+            Logits, float32 (N, classes, H, W); (N, 1, H, W) of a binary head.
         """
 
 
@@ -47,8 +47,8 @@ class SegmentorWindows:
     """A segmentor in evaluation mode, of any kind that mmseg has.
 
     Args:
-        model: The segmentor.
-        precision: What convolutions are computed in; anything but float32 by torch's autocast.
+        model: Segmentor in evaluation mode.
+        precision: Precision of convolutions; anything but float32 is done by torch's autocast.
 
     Raises:
         UserError: There is no such precision.
@@ -65,7 +65,7 @@ class SegmentorWindows:
 
     @torch.no_grad()
     def logits(self, images: list[Tensor]) -> np.ndarray:
-        """See :class:`WindowModel`."""
+        """Map windows as :class:`WindowModel` does."""
         try:
             return self._run(images)
         except torch.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""What any network of mmseg can use: losses, preprocessing, segmentors, the deployed form."""
+"""Parts for any network of mmseg: losses, preprocessing, segmentors, the deployed form."""
 
 from .data_preprocessors import MultiBandDataPreProcessor
 from .deployment import switch_to_deploy

@@ -24,10 +24,10 @@ def switch_to_deploy(model: M) -> M:
     gradients pass, to the input neither: keep the checkpoint. A second call changes nothing.
 
     Args:
-        model: A segmentor, of any kind; changed in place.
+        model: Segmentor of any kind; it is changed in place.
 
     Returns:
-        The model, in evaluation mode.
+        Model, in evaluation mode.
     """
     model = revert_sync_batchnorm(model.eval()).eval()
     for module in list(model.modules()):
@@ -44,13 +44,13 @@ def switch_to_deploy(model: M) -> M:
 
 
 def _is_settled(norm: nn.Module) -> bool:
-    """Return whether it is a batch norm that normalises by its running statistics."""
+    """Return whether a norm is a batch norm that normalises by its running statistics."""
     batch_norm = isinstance(norm, nn.modules.batchnorm._BatchNorm)
     return batch_norm and norm.running_mean is not None
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield names of children of which the second gets the output of the first, nothing else."""
+    """Yield pairs of children's names where only the second one reads the first one's output."""
     if isinstance(module, nn.Sequential):
         yield from itertools.pairwise(module._modules)
     elif isinstance(module, ConvModule):

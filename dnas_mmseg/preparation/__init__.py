@@ -1,1 +1,1 @@
-"""From scenes and releases to data roots of tiles."""
+"""Conversion of scenes and releases to data roots of tiles."""

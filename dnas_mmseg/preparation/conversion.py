@@ -1,4 +1,4 @@
-"""From labelled scenes to a data root: tiles, lists, a manifest and ``dataset.json``."""
+"""Conversion of labelled scenes to a data root: tiles, lists, manifests, ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class SceneTiles:
     """A scene's tiles, as ``manifest/<scene>.json`` has them.
 
     Attributes:
-        windows: How many there could be; those with too few labelled pixels are left out.
-        unknown: Unknown label values, with their pixels.
-        tiles: From the upper left to the lower right.
+        windows: Number of windows; those with too few labelled pixels are not among the tiles.
+        unknown: Numbers of pixels of the unknown label values.
+        tiles: Tiles from the upper left to the lower right.
     """
 
     windows: int
@@ -55,15 +55,15 @@ class SceneTiles:
 
     @classmethod
     def load(cls, out: Path, scene: Scene, cut: Cut) -> SceneTiles | None:
-        """Load what an earlier run left of a scene.
+        """Load the tiles of a scene that an earlier run has finished.
 
-        None where it left nothing, where tiles of it are gone, or where the scene's files are not
-        those that were cut (by size and time).
+        Return None where there are none, where some of them are gone, or where the scene's files
+        are not those that were cut (by size and time).
 
         Raises:
-            DatasetError: It was cut in another way.
+            DatasetError: The tiles were cut in another way.
         """
-        # As it is after a way through JSON, where tuples are lists.
+        # Make it as JSON returns it, with lists for tuples.
         origin = json.loads(json.dumps(_origin(scene, cut)))
         try:
             document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))
@@ -95,25 +95,26 @@ def convert_scenes(
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[DatasetDescription, list[str]]:
-    """Make a data root: tiles, a manifest a scene, ``train.txt`` ..., and ``dataset.json``.
+    """Make a data root: tiles, a manifest per scene, ``train.txt`` ..., and ``dataset.json``.
 
-    What an earlier run into the same folder has finished is not done again.
+    Scenes that an earlier run into the same folder has finished are not cut again.
 
     Args:
-        splits: The scenes of each split.
-        out: The data root to write.
-        cut: What the tiles are to be.
-        max_unknown: Share of a scene's pixels that may have unknown label values, which then
-            count as unlabelled.
-        mix_tiles: A seed: the tiles of all scenes are dealt out at random, as many to each split as
-            it has scenes. Neighbouring tiles are in different splits then; not for scores.
-        provenance: Put into ``dataset.json``.
-        workers: Processes; with 1, all is done in this one.
-        advance: Called with the tiles done and all there are to do.
+        splits: Scenes of each split.
+        out: Data root to write.
+        cut: Description of the tiles.
+        max_unknown: Share of a scene's pixels that may have unknown label values, which then count
+            as unlabelled.
+        mix_tiles: Seed by which the tiles of all scenes are dealt out at random, as many to each
+            split as it has scenes; None keeps scenes whole. Neighbouring tiles are in different
+            splits then; not for scores.
+        provenance: Facts on the origin that are put into ``dataset.json``.
+        workers: Number of processes; with 1, all is done in this one.
+        advance: Function that is called with the number of tiles done and of all to do.
 
     Returns:
-        What ``dataset.json`` says, with the statistics of the training tiles; and what a user
-        should know, a line each.
+        Content of ``dataset.json``, with the statistics of the training tiles; and notes for the
+        user, a line each.
 
     Raises:
         DatasetError: A scene cannot be used, or too many of its label values are unknown.
@@ -179,20 +180,21 @@ def describe_data_root(
     label_convention: str,
     provenance: Mapping[str, Any],
 ) -> DatasetDescription:
-    """Write the lists and ``dataset.json`` of tiles that are there.
+    """Write the lists and ``dataset.json`` of existing tiles.
 
     Args:
-        root: The data root.
+        root: Data root.
         pairs: Image and label of every tile of each split, relative to ``root``.
-        training: What the training tiles hold.
-        classes, palette, bands, label_convention: Of the tiles.
-        provenance: Where they come from.
+        training: Reports on the training tiles.
+        classes, palette, bands, label_convention: Facts on the tiles, see
+            :class:`DatasetDescription`.
+        provenance: Origin of the tiles.
 
     Returns:
-        What ``dataset.json`` says, with the statistics of the training tiles.
+        Content of ``dataset.json``, with the statistics of the training tiles.
 
     Raises:
-        DatasetError: Something is wrong with the training tiles.
+        DatasetError: The training tiles have problems, or no valid pixel.
     """
     summary = summarise(training, LabelEncoding(label_convention, len(classes)))
     if summary.problems:
@@ -226,7 +228,7 @@ def _cut_scenes(
     workers: int,
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
-    """Return the tiles of each scene; its manifest is written when it has all of them."""
+    """Return the tiles of each scene, and write its manifest when all of them are cut."""
     types = sorted({info.dtype for info in infos.values()})
     if len(types) > 1 and cut.scale is None:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
@@ -265,7 +267,7 @@ def _cut_scenes(
 def _spread(
     function: Callable, calls: Iterable[tuple], workers: int
 ) -> Iterator[tuple[tuple, Any]]:
-    """Arguments and result of each call, as they come; a few calls a process are waiting."""
+    """Yield arguments and result of each call as it ends; a few calls per process are queued."""
     if workers == 1:
         yield from ((arguments, function(*arguments)) for arguments in calls)
         return
@@ -291,7 +293,7 @@ def _spread(
 
 
 def _begin_worker() -> None:
-    """Leave ^C to the main process, which ends the others; without it, end."""
+    """Ignore ^C, which the main process handles, and end when the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
@@ -304,7 +306,7 @@ def _begin_worker() -> None:
 
 
 def _check_unknown(scene: Scene, result: SceneTiles, cut: Cut, max_unknown: float) -> None:
-    """Refuse label values that are unknown in more than a share of the pixels that were cut."""
+    """Refuse a scene of which more than a share of the pixels has unknown label values."""
     total = result.windows * cut.size**2
     if result.unknown.total() > max_unknown * total:
         raise DatasetError(
@@ -329,7 +331,7 @@ def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
 
 
 def _report(tile: Tile) -> PairReport:
-    """Return a training tile's part of the statistics."""
+    """Return the part of a training tile in the statistics."""
     size = tile.size
     return PairReport(
         shape=(size, size),
@@ -347,7 +349,7 @@ def _manifest(out: Path, scene: Scene) -> Path:
 
 
 def _origin(scene: Scene, cut: Cut) -> dict[str, Any]:
-    """Return what the tiles of a scene are made from."""
+    """Return the facts that determine the tiles of a scene: its files and the cut."""
     files = (scene.image.resolve(), scene.label.resolve())
     return {
         'image': str(files[0]),

@@ -40,9 +40,9 @@ def convert_naip(
     """Sort the tiles into a data root.
 
     Args:
-        source: The folder ``dataset_split``.
-        out: The data root to write.
-        track: Wraps the tiles, to show progress.
+        source: Folder ``dataset_split`` of the repository.
+        out: Data root to write.
+        track: Function that wraps the tiles, to show progress.
 
     Raises:
         DatasetError: A file is missing, or a mask holds unknown values.

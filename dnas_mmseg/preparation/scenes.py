@@ -1,4 +1,4 @@
-"""Labelled scenes: finding them, and dividing them among train, val and test."""
+"""Labelled scenes: how they are found, and divided among train, val and test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Item = TypeVar('_Item')
 
 @dataclass(frozen=True)
 class Scene:
-    """An image with its label, both whole."""
+    """A whole image with its whole label."""
 
     name: str
     image: Path
@@ -32,10 +32,10 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
 
     Args:
         root: Folder that the patterns are relative to.
-        images: A pattern, ``scenes/*.tif`` or ``scenes/{name}_rgb.tif`` for instance; a scene's
-            name is its file's without the suffix, or what stands for ``{name}``.
-        labels: A pattern with ``{name}`` for that name, ``labels/{name}_label.*`` for instance.
-            Files that are no rasters (``.aux.xml``) are passed over.
+        images: Pattern of the images, ``scenes/*.tif`` or ``scenes/{name}_rgb.tif`` for instance; a
+            scene's name is its file's without the suffix, or the part at ``{name}``.
+        labels: Pattern of the labels with ``{name}`` for that name, ``labels/{name}_label.*`` for
+            instance. Files that are no rasters (``.aux.xml``) are passed over.
 
     Raises:
         DatasetError: There are no files, an image lacks its label, or two files have one name.
@@ -54,10 +54,10 @@ def pair_scenes(
     """Pair images and labels by name, as far as there are labels.
 
     Args:
-        See :func:`find_scenes`.
+        root, images, labels: Arguments of :func:`find_scenes`.
 
     Returns:
-        The pairs, and the images that have no label.
+        Pairs of image and label, and the images that have no label.
 
     Raises:
         DatasetError: There are no files, or two files have one name.
@@ -72,12 +72,13 @@ def pair_scenes(
 def split_by_share(
     items: Sequence[_Item], shares: Sequence[float], seed: int = 0
 ) -> dict[str, list[_Item]]:
-    """Divide at random; of whole scenes, no pixel's neighbourhood is in two splits.
+    """Divide items among splits at random; whole scenes keep neighbouring pixels in one split.
 
     Args:
-        items: At least one for every split with a share above 0; in their order in each split.
-        shares: Of train, val and test.
-        seed: Of the shuffle.
+        items: Items, at least one for every split with a share above 0; each split keeps their
+            order.
+        shares: Shares of train, val and test; their sum may be any.
+        seed: Seed of the shuffle.
     """
     if min(shares) < 0 or shares[0] <= 0:
         raise DatasetError(f'shares {tuple(shares)}: none may be negative, train needs one above 0')
@@ -102,11 +103,11 @@ def split_by_share(
 def split_by_lists(
     scenes: Sequence[Scene], lists: Mapping[str, str | os.PathLike]
 ) -> dict[str, list[Scene]]:
-    """Divide scenes by list files with a scene's name, or its file's, a line.
+    """Divide scenes by list files, which have a scene's name or that of its file on each line.
 
     Args:
-        scenes: All there are.
-        lists: A file for each split.
+        scenes: All scenes.
+        lists: List file of each split.
 
     Raises:
         DatasetError: A list is missing, names an unknown scene, or one that is in another.
@@ -130,7 +131,7 @@ def split_by_lists(
 
 
 def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
-    """Rasters that fit a pattern, by what stands for ``{name}`` in it, or else by their stems."""
+    """Return rasters that fit a pattern, by the part at ``{name}``, or else by their stems."""
     result: dict[str, Path] = {}
     found = glob.glob(pattern.replace('{name}', '*'), root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
@@ -145,7 +146,7 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
 
 
 def _name_of(path: Path, pattern: str) -> str:
-    """Return what stands for ``{name}`` in a file's name, or else its stem."""
+    """Return the part of a file's name at ``{name}`` in a pattern, or else its stem."""
     before, braces, after = Path(pattern).stem.partition('{name}')
     if braces and glob.has_magic(before + after):
         raise DatasetError(f"{pattern}: beside '{{name}}' the file's name needs plain letters")

@@ -39,14 +39,14 @@ _UTM = (
 
 
 def make_scene(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a landscape.
+    """Return a synthetic landscape.
 
     Args:
         size: Height and width in pixels.
-        seed: Another one, another landscape.
+        seed: Seed of the landscape.
 
     Returns:
-        Samples uint8 (4, size, size) in the order nir, red, green, blue; train ids uint8
+        Samples, uint8 (4, size, size) in the order nir, red, green, blue; and train ids, uint8
         (size, size) with 255 for unlabelled.
     """
     rng = np.random.default_rng(seed)
@@ -60,10 +60,10 @@ def make_scene(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_scenes(root: str | os.PathLike, count: int, size: int, seed: int = 0) -> None:
-    """Write scenes as the older release of GID-5 has them.
+    """Write scenes in the layout of the older release of GID-5.
 
-    ``image_NirRGB/<name>.tif`` with four bands, tagged CMYK as the distributed files are, and
-    ``label_5classes/<name>_label.tif`` with the colours; both with georeference.
+    They are ``image_NirRGB/<name>.tif`` with four bands, tagged CMYK as the distributed files are,
+    and ``label_5classes/<name>_label.tif`` with the colours; both with georeference.
     """
     for i in range(count):
         samples, ids = make_scene(size, seed + i)
@@ -86,7 +86,7 @@ def write_scenes(root: str | os.PathLike, count: int, size: int, seed: int = 0) 
 
 
 def _land_cover(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Water in the lowest places, forest on the heights, towns and fields between."""
+    """Return classes: water in low places, forest on heights, towns and fields between."""
     height, use = _noise(rng, size, 160), _noise(rng, size, 120)
     ids = np.full((size, size), _MEADOW)
     fields = _blocks(rng, size, 48)
@@ -98,7 +98,7 @@ def _land_cover(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _texture(rng: np.random.Generator, ids: np.ndarray) -> np.ndarray:
-    """Relative brightness (size, size): roofs, furrows, crowns; meadow and water are smooth."""
+    """Return relative brightness, (size, size): roofs, furrows, crowns; others are smooth."""
     size = len(ids)
     row, column = np.mgrid[:size, :size]
     direction = _blocks(rng, size, 48) * np.pi
@@ -110,7 +110,7 @@ def _texture(rng: np.random.Generator, ids: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, size: int, grain: int) -> np.ndarray:
-    """Smooth noise, its ranks spread evenly over 0 .. 1; ``grain`` pixels from hill to hill."""
+    """Return smooth noise, (size, size), uniform in 0 .. 1; ``grain`` pixels from hill to hill."""
     total = np.zeros((size, size), np.float32)
     for octave in range(4):
         cells = max(2, size * 2**octave // grain + 2)
@@ -121,7 +121,7 @@ def _noise(rng: np.random.Generator, size: int, grain: int) -> np.ndarray:
 
 
 def _blocks(rng: np.random.Generator, size: int, side: int) -> np.ndarray:
-    """Squares of ``side`` pixels, each with its own value in 0 .. 1."""
+    """Return squares of ``side`` pixels, each with its own value in 0 .. 1, (size, size)."""
     cells = size // side + 2
     offset = rng.integers(side)
     values = np.kron(rng.random((cells, cells)), np.ones((side, side)))

@@ -1,4 +1,4 @@
-"""Windows that cover a scene, and one window made a tile."""
+"""Windows of a scene, and how a window becomes a tile."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from .scenes import Scene
 
 @dataclass(frozen=True)
 class Cut:
-    """The way scenes become tiles: all that decides what is in a tile, and which there are.
+    """Description of how scenes become tiles: all that decides which tiles there are, and how.
 
     Attributes:
-        classes, palette: In train-id order.
-        bands: Of the scenes, in file order.
-        label_convention: Of the scenes' labels; the tiles' are train ids.
+        classes, palette: Names and colours of the classes, in train-id order.
+        bands: Names of the scenes' bands, in file order.
+        label_convention: Convention of the scenes' labels; the tiles' are train ids.
         size: Side of a tile, in pixels.
-        stride: From a tile to the next; they touch where it equals ``size``.
-        min_labelled: Tiles with a smaller share of labelled pixels are left out; of the part in the
+        stride: Distance from a tile to the next, in pixels; they touch where it equals ``size``.
+        min_labelled: Share of labelled pixels below which a tile is left out, of the part in the
             scene, where the image has data. With 0, wholly unlabelled tiles stay.
-        scale: Samples between these two become 0 to 255, as uint8; None leaves all as they are.
-        nodata: A value that is nodata beside what the scenes declare.
+        scale: Two sample values between which samples become 0 to 255, as uint8; None leaves all as
+            they are.
+        nodata: Value that is nodata beside what the scenes declare.
     """
 
     classes: tuple[str, ...]
@@ -70,15 +71,15 @@ class Tile:
     """A tile that was cut.
 
     Attributes:
-        scene: Its name.
-        row, column: Of the tile's upper left corner in the scene.
-        height, width: Of the part that lies in the scene; the rest is padding.
-        size: Side of the tile.
+        scene: Name of its scene.
+        row, column: Position of the tile's upper left corner in the scene, in pixels.
+        height, width: Size of the part that lies in the scene, in pixels; the rest is padding.
+        size: Side of the tile, in pixels.
         image_sha256, label_sha256: Checksums of the two files.
-        dtype: numpy name of the image's samples.
-        pixels: Valid pixels of the image.
-        totals, squares: Sum and sum of squares of each band over them.
-        class_pixels: Labelled pixels of each class.
+        dtype: Name of the numpy type of the image's samples.
+        pixels: Number of valid pixels of the image.
+        totals, squares: Sum and sum of squares of each band over the valid pixels, (bands,).
+        class_pixels: Number of labelled pixels of each class, (num_classes,).
     """
 
     scene: str
@@ -97,19 +98,19 @@ class Tile:
 
     @property
     def paths(self) -> tuple[str, str]:
-        """Image and label, relative to the data root."""
+        """Paths of image and label, relative to the data root."""
         return tile_paths(self.scene, self.row, self.column)
 
 
 def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
-    """Look at a scene before it is cut.
+    """Check a scene before it is cut.
 
     Returns:
-        What its image is, and what a user should know, a line each.
+        Description of its image, and notes for the user, a line each.
 
     Raises:
-        DatasetError: It has other bands or a type that tiles cannot have, or its label another
-            size or place.
+        DatasetError: The scene has other bands or a type that tiles cannot have, or its label
+            another size or place.
     """
     with Raster(scene.image) as image, Raster(scene.label) as label:
         info, labelled = image.info, label.info
@@ -134,20 +135,19 @@ def cut_windows(
 ) -> tuple[list[Tile], Counter[str]]:
     """Cut tiles out of a scene, reading a window at a time.
 
-    Tiles keep their place in the scene's reference system. Labels become train ids with 255 for
-    unlabelled and where the image is invalid. Which pixels are invalid goes along: by the nodata
-    value where that says it all, else by a mask in the tile. Where the scene ends inside a tile,
-    the image is 0 and the label 255.
+    Labels become train ids with 255 for unlabelled and where the image is invalid. Tiles keep their
+    place in the scene's reference system. They also keep which pixels are invalid, by the nodata
+    value where that suffices, else by a mask. Where the scene ends inside a tile, the image is 0
+    and the label 255.
 
     Args:
-        scene: The scene.
-        windows: Of :func:`tile_windows`.
-        cut: What the tiles are to be.
-        out: The data root to write.
+        scene: Scene to cut.
+        windows: Windows of :func:`tile_windows`.
+        cut: Description of the tiles.
+        out: Data root to write.
 
     Returns:
-        The tiles that have enough labelled pixels; and the label values that are unknown, with
-        their pixels.
+        Tiles that have enough labelled pixels; and numbers of pixels of the unknown label values.
 
     Raises:
         DatasetError: The label has the wrong number of bands.
@@ -206,7 +206,7 @@ def cut_windows(
 def _scaled(
     samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None, has_gaps: bool
 ) -> np.ndarray:
-    """Return the samples as uint8; where the scene may have gaps, 0 is in them and nowhere else."""
+    """Return the samples as uint8; where there may be gaps, 0 is in them and nowhere else."""
     low, high = scale
     scaled = np.rint((np.nan_to_num(samples.astype(np.float32)) - low) * (255 / (high - low)))
     scaled = scaled.clip(1 if has_gaps else 0, 255)
@@ -216,7 +216,7 @@ def _scaled(
 
 
 def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
-    """Return whether a tile's nodata value alone says which pixels are invalid."""
+    """Return whether a tile's nodata value alone marks the invalid pixels."""
     rows, columns = invalid.shape
     told = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
     return told is not None and bool((told == invalid).all())

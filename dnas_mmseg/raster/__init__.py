@@ -1,4 +1,4 @@
-"""The only place that knows GDAL: exact reading whatever the tags, windows, atomic writing."""
+"""Access to GDAL, here alone: exact reading whatever the tags, windows, atomic writing."""
 
 from ._gdal import RasterError, block_cache
 from .georeference import GeoReference

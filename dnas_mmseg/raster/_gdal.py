@@ -1,4 +1,4 @@
-"""GDAL, imported once, with errors as exceptions inside a block and nowhere else."""
+"""Import of GDAL, and its errors as exceptions inside a block and nowhere else."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def block_cache(limit: int) -> Iterator[None]:
     """Keep at most ``limit`` bytes of blocks in memory; GDAL's own limit is 5 % of all RAM.
 
     Args:
-        limit: In bytes. A smaller limit that is set already stays.
+        limit: Limit in bytes. A smaller limit that is set already stays.
     """
     before = gdal.GetCacheMax()
     gdal.SetCacheMax(min(before, limit))

@@ -1,4 +1,4 @@
-"""Where a raster lies on the earth, in every form that files keep."""
+"""Georeference of a raster, in every form that files keep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._gdal import gdal
 
 @dataclass(frozen=True)
 class GeoReference:
-    """The place of a raster's pixels.
+    """Georeference of a raster's pixels.
 
     Attributes:
         crs: Coordinate reference system as WKT, of ``transform`` or of ``gcps``; empty where there
@@ -35,7 +35,7 @@ class GeoReference:
 
     @classmethod
     def read(cls, dataset: gdal.Dataset) -> GeoReference:
-        """Read it from an open file."""
+        """Read the georeference of an open file."""
         system = dataset.GetSpatialRef() or dataset.GetGCPSpatialRef()
         epoch = getattr(system, 'GetCoordinateEpoch', float)() if system is not None else 0.0
         return cls(
@@ -49,7 +49,7 @@ class GeoReference:
         )
 
     def write(self, dataset: gdal.Dataset) -> None:
-        """Set it on a file that is open for writing."""
+        """Set the georeference of a file that is open for writing."""
         system = None
         if self.crs:
             system = osr.SpatialReference()
@@ -68,7 +68,7 @@ class GeoReference:
             dataset.SetMetadata(dict(self.rpc), 'RPC')
 
     def moved(self, row: int, column: int) -> GeoReference:
-        """Return that of a part whose upper left pixel is at ``(row, column)``."""
+        """Return the georeference of a part whose upper left pixel is at ``(row, column)``."""
         transform = self.transform
         if transform is not None:
             x, dx, skew_x, y, skew_y, dy = transform
@@ -88,9 +88,9 @@ class GeoReference:
         )
 
     def offset_to(self, other: GeoReference) -> tuple[float, float] | None:
-        """Return how many rows and columns of this raster the other begins further on.
+        """Return the offset (rows, columns) of the other raster's origin, in pixels of this one.
 
-        None where either has no geotransform, and so nothing contradicts that they lie alike.
+        None where either has no geotransform, so that nothing contradicts equal places.
         """
         if self.transform is None or other.transform is None:
             return None
@@ -103,9 +103,9 @@ class GeoReference:
         return row, column
 
     def differs_from(self, other: GeoReference) -> str:
-        """Say how two rasters of one size lie apart; empty where they do not, as far as is known.
+        """Return how two rasters of one size lie apart; empty where no difference is known.
 
-        Half a pixel is not a difference: label tools write the centre for the corner.
+        Half a pixel is not a difference: some label tools write the centre for the corner.
         """
         offset = self.offset_to(other)
         if offset is None or self.transform is None or other.transform is None:

@@ -1,4 +1,4 @@
-"""A class map as polygons."""
+"""Export of a class map as polygons."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def write_polygons(
     ``class_id`` (train id) and ``class`` (name); pixels without a class are in no polygon.
 
     Args:
-        class_map: A map of one band, with nodata where there is no class.
-        path: The file, ending in ``.gpkg``; it appears when it is complete.
-        classes: Names, in train-id order.
+        class_map: Path of a map of one band, with nodata where there is no class.
+        path: Path of the file, ending in ``.gpkg``; it appears when it is complete.
+        classes: Names of the classes, in train-id order.
 
     Raises:
-        RasterError: It cannot be written.
+        RasterError: The file cannot be written.
     """
     try:
         with atomic_path(path) as temporary, gdal_exceptions():

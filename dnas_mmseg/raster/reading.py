@@ -1,4 +1,4 @@
-"""Reading rasters: the samples as they are stored, whatever the photometric tag says."""
+"""Reading of rasters: the samples as they are stored, whatever the photometric tag says."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class RasterInfo:
     """Facts of a raster, without its samples.
 
     Attributes:
-        path: The file, or what GDAL opens.
+        path: Path of the file, or another name that GDAL opens.
         height, width: Size in pixels.
-        dtypes: numpy name of each band's sample type.
-        descriptions: What each band's description says (:func:`described_bands`), ``''`` where it
-            says nothing.
-        colours: What each band's colour interpretation says: ``'red'``, ``'green'``, ``'blue'``,
-            ``'nir'`` (GDAL 3.10 and later), ``'alpha'``, or ``''``.
+        dtypes: Name of the numpy type of each band's samples.
+        descriptions: Name in each band's description (:func:`described_bands`), ``''`` where there
+            is none.
+        colours: Colour interpretation of each band: ``'red'``, ``'green'``, ``'blue'``, ``'nir'``
+            (GDAL 3.10 and later), ``'alpha'``, or ``''``.
         nodata: Nodata value of each band, None where a band has none.
         has_mask: Whether the file has a mask of its own (internal or ``.msk``).
-        georeference: Where it lies.
+        georeference: Georeference of the raster.
     """
 
     path: str
@@ -58,7 +58,7 @@ class RasterInfo:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width)."""
+        """Height and width in pixels."""
         return self.height, self.width
 
     @property
@@ -73,16 +73,16 @@ class RasterInfo:
 
     @property
     def dtype(self) -> str:
-        """numpy name of the type that holds the samples of all bands but alpha."""
+        """Name of the numpy type that holds the samples of all bands but alpha."""
         return self.dtype_of(self.data_bands)
 
     def dtype_of(self, bands: Sequence[int]) -> str:
-        """Return numpy's name of the type that holds the samples of some bands."""
+        """Return the name of the numpy type that holds the samples of some bands."""
         return np.result_type(*(self.dtypes[i] for i in bands or range(self.bands))).name
 
     @property
     def told(self) -> tuple[str, ...]:
-        """Descriptions of the bands in the file, ``''`` where it says nothing.
+        """Names that the file gives its bands, ``''`` where it gives none.
 
         A description counts more than a colour: GDAL tags four bands as red, green, blue and alpha
         whatever they are, unless it is told otherwise.
@@ -113,13 +113,13 @@ class Raster:
     reader made in the main process and used in a worker opens the file again there.
 
     Args:
-        path: Anything GDAL reads: a file, ``/vsizip/...``, ``/vsicurl/...``,
+        path: Path or name of anything GDAL reads: a file, ``/vsizip/...``, ``/vsicurl/...``,
             ``NETCDF:"x.nc":name``. TIFFs tagged CMYK, YCbCr or palette are read without colour
             conversion, so the samples are those that were written.
-        nodata: A value that is nodata beside what the file declares.
+        nodata: Value that is nodata beside what the file declares.
 
     Raises:
-        RasterError: From every method, where the file is missing, truncated or no raster.
+        RasterError: The file is missing, truncated or no raster; raised by every method.
     """
 
     def __init__(self, path: str | os.PathLike, nodata: float | None = None) -> None:
@@ -140,7 +140,7 @@ class Raster:
 
     @property
     def info(self) -> RasterInfo:
-        """Size, types, what is said of the bands, nodata and georeference."""
+        """Size, types, names of the bands, nodata and georeference."""
         # Kept: every window that is read asks for it.
         if self._info is None:
             self._info = self._look()
@@ -168,12 +168,12 @@ class Raster:
         """Read samples as they are stored.
 
         Args:
-            window: What to read; the whole raster where it is None.
-            bands: Which bands, from 0; all by default, alpha too.
+            window: Window to read; the whole raster where it is None.
+            bands: Indices of the bands, from 0; all by default, alpha too.
 
         Returns:
-            Array of shape (bands, height, width), in the stored dtype; where the bands' differ, in
-            the one that holds them all.
+            Samples, (bands, height, width), in the stored type; where the bands' types differ, in
+            one that holds them all.
         """
         return self._read_bands(bands, self._place(window), f' at {window}' if window else '')
 
@@ -183,14 +183,14 @@ class Raster:
         bands: Sequence[int] | None = None,
         side: int | None = None,
     ) -> Samples:
-        """Read samples together with which of them are valid.
+        """Read samples together with their validity.
 
         Args:
-            window: What to read; the whole raster where it is None.
-            bands: Which bands, from 0; by default all but alpha. An alpha band that is asked for is
-                a band like others, and masks nothing.
-            side: Read the whole at a lower resolution, from overviews where there are any: pixels
-                of the longer side; a smaller raster stays as it is.
+            window: Window to read; the whole raster where it is None.
+            bands: Indices of the bands, from 0; by default all but alpha. An alpha band that is
+                asked for is a band like others, and masks nothing.
+            side: Longer side in pixels of the whole raster at a lower resolution, from overviews
+                where there are any; a smaller raster stays as it is. None reads at full resolution.
         """
         info = self.info
         alpha = set(range(info.bands)) - set(info.data_bands)
@@ -210,7 +210,7 @@ class Raster:
         return Samples(values, nodata, outside, self.nodata, kept)
 
     def _place(self, window: Window | None) -> dict[str, int]:
-        """GDAL's words for a window."""
+        """Return a window as GDAL's arguments."""
         if window is None:
             return {}
         dataset = self._dataset()
@@ -278,16 +278,16 @@ def read_raster(path: str | os.PathLike) -> np.ndarray:
 
 
 def is_virtual(path: str | os.PathLike) -> bool:
-    """Return whether a path is GDAL's own, so that the disk cannot say whether it is there."""
+    """Return whether a path is one of GDAL's own names, which need not be on the disk."""
     text = os.fspath(path)
     # Two letters at least: C:\\scene.tif is a path of Windows.
     return text.startswith('/vsi') or re.match(r'[A-Za-z]\w+:', text) is not None
 
 
 def raster_stem(path: str | os.PathLike) -> str:
-    """Return the name that files made from a raster get: its file's without the suffix.
+    """Return the name for files made from a raster: its file's name without the suffix.
 
-    Of GDAL's own names, ``NETCDF:"x.nc":B1`` for instance, it is the letters, digits, dots and
+    For GDAL's own names, ``NETCDF:"x.nc":B1`` for instance, it is the letters, digits, dots and
     hyphens behind the last slash: ``x.nc_B1``.
     """
     text = os.fspath(path)

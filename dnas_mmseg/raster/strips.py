@@ -1,4 +1,4 @@
-"""Writing a large map from top to bottom: whole or not at all, never all of it in memory."""
+"""Writing of large maps from top to bottom: whole or not at all, never all of it in memory."""
 
 from __future__ import annotations
 
@@ -39,18 +39,19 @@ def write_strips(
     overviews and appears under its name. A failure (full disk, ^C) leaves nothing.
 
     Args:
-        path: The final name, ending in ``.tif``.
-        height, width: Of the whole map, in pixels.
-        names: Description of each band, which also says how many there are.
-        dtype: numpy name of the sample type.
+        path: Final path, ending in ``.tif``.
+        height, width: Size of the whole map, in pixels.
+        names: Descriptions of the bands, one for each band.
+        dtype: Name of the numpy type of the samples.
         nodata: Nodata value of all bands.
-        georeference: Where it lies.
+        georeference: Georeference of the map.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
         metadata: Items of the file's metadata.
-        resampling: How overviews are made: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
+        resampling: Resampling of overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
 
     Yields:
-        ``write(row, samples)``: samples are (bands, rows, width), ``row`` is where they begin.
+        Function ``write(row, samples)``: samples are (bands, rows, width), ``row`` is their first
+        row.
 
     Raises:
         RasterError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""Which pixels of a raster are valid: the one place that says so."""
+"""Validity of a raster's pixels: the only place that defines it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of some bands, with what is needed to say which pixels are valid.
+    """Samples of some bands, with the facts that determine which pixels are valid.
 
     A pixel is invalid where
 
@@ -19,17 +19,17 @@ class Samples:
     - any of these bands is not finite,
     - every one of these bands that declares a nodata value holds it (a single band may hold 0 on
       water or in shadow), or
-    - every one of these bands holds the value that the user says is nodata.
+    - every one of these bands holds the value that the user gives as nodata.
 
-    Bands that are not used have no say: a quality band or an elevation may be missing, or present,
+    Bands that are not used do not count: a quality band or an elevation may be missing, or present,
     where the image is not.
 
     Attributes:
-        values: (bands, height, width) as stored.
-        nodata: What each band declares, None where it declares nothing.
-        outside: (height, width), True where the file's mask or alpha is 0; None for nowhere.
-        given_nodata: What the user says is nodata, beside what the file declares.
-        alpha: Positions of alpha bands among these; they mask what is selected without them.
+        values: Samples as stored, (bands, height, width).
+        nodata: Nodata value that each band declares, None where it declares none.
+        outside: Mask, (height, width), True where the file's mask or alpha is 0; None for nowhere.
+        given_nodata: Nodata value that the user gives, beside what the file declares.
+        alpha: Positions of alpha bands among these; they mask a selection without them.
     """
 
     values: np.ndarray
@@ -40,7 +40,7 @@ class Samples:
 
     @cached_property
     def invalid(self) -> np.ndarray | None:
-        """Boolean (height, width), or None where every pixel is valid."""
+        """Boolean mask, (height, width), or None where every pixel is valid."""
         mask = np.zeros(self.values.shape[1:], bool) if self.outside is None else self.outside
         if self.values.dtype.kind == 'f':
             mask = mask | ~np.isfinite(self.values).all(0)
@@ -52,7 +52,7 @@ class Samples:
         return mask if mask.any() else None
 
     def select(self, index: Sequence[int]) -> Samples:
-        """Return these with other bands, by position."""
+        """Return the samples of some of these bands, by position."""
         outside = self.outside
         for i in self.alpha:
             if i not in index:
@@ -68,7 +68,7 @@ class Samples:
     def without_invalid(self) -> np.ndarray:
         """Return the samples with NaN in every band where a pixel is invalid.
 
-        Whole numbers become float32 where there is such a pixel, and stay as they are elsewhere.
+        Whole numbers become float32 where there is such a pixel; else they stay as they are.
         """
         invalid = self.invalid
         if invalid is None:
@@ -80,7 +80,7 @@ class Samples:
 
 
 def holds(samples: np.ndarray, value: float) -> np.ndarray:
-    """Return where samples are a nodata value, as files write it.
+    """Return a mask of the samples that equal a nodata value, as files write it.
 
     Text in a tag is rounded: -3.40282e+38 is meant for float32's smallest number. So floating-point
     samples match to a few units in the last place, and to six digits at the end of the range.

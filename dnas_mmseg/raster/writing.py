@@ -1,4 +1,4 @@
-"""Writing rasters: whole or not at all, tagged so that every reader returns the same samples."""
+"""Writing of rasters: whole or not at all, tagged so that every reader gets the same samples."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ def write_raster(
     """Write a GeoTIFF, or a PNG where the suffix says so.
 
     Args:
-        path: The file; it appears under this name only when it is complete.
-        samples: (bands, height, width) or (height, width); uint8, uint16, int16 or float32.
-        names: Band descriptions (GeoTIFF).
+        path: Path of the file; it appears under this name only when it is complete.
+        samples: Samples, (bands, height, width) or (height, width); uint8, uint16, int16 or
+            float32.
+        names: Descriptions of the bands (GeoTIFF).
         nodata: Nodata value of all bands.
-        valid: Boolean (height, width): a mask of its own in the file (GeoTIFF).
-        georeference: Where it lies (GeoTIFF).
+        valid: Boolean mask, (height, width), which is stored in the file (GeoTIFF).
+        georeference: Georeference of the raster (GeoTIFF).
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
         options: GDAL's creation options (GeoTIFF). The default marks no band as alpha or colour.
 
@@ -89,7 +90,7 @@ def _write_tiff(
 
 
 def _write_png(path: Path, samples, nodata, palette) -> None:
-    """PNG is written by copying from memory; GDAL cannot create one in place."""
+    """Write a PNG by copying from memory, as GDAL cannot create one in place."""
     memory = _create('MEM', '', samples, ())
     describe_bands(memory, nodata, palette)
     _write_samples(memory, samples)
@@ -107,7 +108,7 @@ def _create(driver: str, name: str, samples: np.ndarray, options: Sequence[str])
 
 
 def describe_bands(dataset, nodata: float | None, palette) -> None:
-    """Nodata of all bands, colours of the first."""
+    """Set the nodata value of all bands, and the colours of the first."""
     for i in range(dataset.RasterCount):
         if nodata is not None:
             dataset.GetRasterBand(i + 1).SetNoDataValue(float(nodata))

@@ -1,4 +1,4 @@
-"""A search in pictures: what is open as a graph, what is chosen, how it went."""
+"""Figures of a search: its open edges as a graph, its operations, and its course."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _EDGES = ('incoming', 'outgoing', 'gate')
 
 
 def graph_figure(history: SearchHistory) -> Figure | None:
-    """Draw the edges that are open, as wide as they are probable, and the decoded ones.
+    """Draw the open edges, with widths by their probability, and the decoded ones.
 
     Layers go from left to right, scales from fine (top) to coarse.
 
     Returns:
-        None where the search decides no edges.
+        Figure; None where the search decides no edges.
     """
     epoch = history.epochs[-1]
     edges = {
@@ -88,10 +88,10 @@ def graph_figure(history: SearchHistory) -> Figure | None:
 
 
 def operations_figure(history: SearchHistory) -> Figure | None:
-    """Return the probability of every operation of every node; the decoded ones are marked.
+    """Draw the probability of every operation of every node, and mark the decoded ones.
 
     Returns:
-        None where the search decides no operations.
+        Figure; None where the search decides no operations.
     """
     epoch = history.epochs[-1]
     rows = [
@@ -121,7 +121,7 @@ def operations_figure(history: SearchHistory) -> Figure | None:
 
 
 def course_figure(history: SearchHistory) -> Figure:
-    """Entropy, the loss on half B, and what changed in the decoded network, over the epochs."""
+    """Draw entropy, loss on half B and changes of the decoded network over the epochs."""
     epochs = [epoch.epoch for epoch in history.epochs]
     figure = Figure(figsize=(11, 3.2), layout='constrained')
     entropy, loss, changes = figure.subplots(1, 3)
@@ -151,7 +151,7 @@ def course_figure(history: SearchHistory) -> Figure:
 
 
 def probabilities_figure(history: SearchHistory) -> Figure:
-    """Return the probability of every option over the epochs: a line of pixels each, by node."""
+    """Draw the probability of every option over the epochs, a row of pixels for each, by node."""
     kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
     figure = Figure(figsize=(11, 4.6 * len(kinds)), layout='constrained')
     for axes, kind in zip(figure.subplots(len(kinds), squeeze=False)[:, 0], kinds, strict=True):
@@ -185,10 +185,10 @@ def probabilities_figure(history: SearchHistory) -> Figure:
 
 
 def shares_figure(history: SearchHistory) -> Figure | None:
-    """Return the share of every operation over all nodes, over the epochs.
+    """Draw the share of every operation over all nodes, over the epochs.
 
     Returns:
-        None where the search decides no operations.
+        Figure; None where the search decides no operations.
     """
     shares = [history.operation_shares(i) for i in range(len(history.epochs))]
     if not shares[-1]:
@@ -208,7 +208,7 @@ def shares_figure(history: SearchHistory) -> Figure | None:
 
 
 def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
-    """Yield the edges a decision is about, source first."""
+    """Yield the edges that a decision is about, source first."""
     if decision.kind in _EDGES:
         for option in decision.options:
             if isinstance(option, str):
@@ -218,13 +218,13 @@ def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
 
 
 def _traits(architecture: Architecture) -> set:
-    """Return the edges and operations of a network: what can change from epoch to epoch."""
+    """Return the edges and operations of a network, which can change from epoch to epoch."""
     chosen = architecture.chosen.items()
     return {*architecture.graph, *((place, name) for place, names in chosen for name in names)}
 
 
 def _curve(source: Point, target: Point) -> np.ndarray:
-    """Return a line between neighbouring layers, an arc above the nodes between distant ones."""
+    """Return the points of an edge: a line between neighbouring layers, else an arc above nodes."""
     (x0, y0), (x1, y1) = source[:2], target[:2]
     t = np.linspace(0, 1, 24)
     height = 0.12 * max(0, x1 - x0 - 1) ** 0.8

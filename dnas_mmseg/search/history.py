@@ -1,4 +1,4 @@
-"""How a search went: every epoch's probabilities and decoded architecture, as one JSON file."""
+"""Course of a search: every epoch's probabilities and architecture, as one JSON file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Epoch:
     """The state of a search after an epoch.
 
     Attributes:
-        epoch: How many epochs are done.
-        searching: Whether architecture steps were made in it.
-        probabilities: Of every decision's options.
-        architecture: What they decode to.
+        epoch: Number of epochs that are done.
+        searching: Whether architecture steps were made in the epoch.
+        probabilities: Probabilities of every decision's options.
+        architecture: Architecture that the probabilities decode to.
         loss: Mean loss of the architecture steps, on half B.
-        cost: Of the decoded architecture, where the search has a target.
+        cost: Cost of the decoded architecture; None where the search has no target.
     """
 
     epoch: int
@@ -44,12 +44,12 @@ class Epoch:
 
 @dataclass
 class SearchHistory:
-    """Decisions of a supernet, and how their probabilities went.
+    """Decisions of a supernet, and the course of their probabilities.
 
     Attributes:
         supernet: Class name of the supernet.
-        decisions: What is open.
-        epochs: The epochs so far.
+        decisions: Decisions that are open.
+        epochs: Epochs so far.
     """
 
     supernet: str
@@ -76,7 +76,7 @@ class SearchHistory:
         return {name: sum(values) / len(values) for name, values in shares.items()}
 
     def gates(self, index: int = -1) -> tuple[int, int]:
-        """Return how many gated edges are kept, and how many there are."""
+        """Return the number of gated edges that are kept, and the number of all."""
         open_ = [
             p[0] > 0.5
             for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True)
@@ -86,7 +86,7 @@ class SearchHistory:
 
     @property
     def unchanged(self) -> int:
-        """For how many epochs of architecture steps the decoded architecture has been the same."""
+        """Number of epochs of architecture steps for which the architecture has been the same."""
         searching = [epoch for epoch in self.epochs if epoch.searching]
         count = 0
         for earlier, later in zip(searching[-2::-1], searching[:0:-1], strict=False):
@@ -96,7 +96,7 @@ class SearchHistory:
         return count
 
     def alarms(self) -> list[str]:
-        """Signs that the search collapses or stands still."""
+        """Return signs that the search collapses or stands still, a sentence each."""
         if not self.epochs or not self.epochs[-1].searching:
             return []
         found = []
@@ -147,7 +147,7 @@ class SearchHistory:
         """Read a history from text.
 
         Raises:
-            UserError: It is no history of a search.
+            UserError: The text is no history of a search.
         """
         try:
             document = json.loads(text)
@@ -171,7 +171,7 @@ class SearchHistory:
         """Read a folder's ``history.json``.
 
         Raises:
-            UserError: There is none, or it is damaged.
+            UserError: There is no such file, or it is damaged.
         """
         path = Path(folder) / HISTORY_FILE
         try:

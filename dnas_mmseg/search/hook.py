@@ -29,27 +29,28 @@ from .history import Epoch, SearchHistory
 from .target import CostTarget
 
 STATE = 'architecture_search'
-"""Where the search's state stands in a checkpoint."""
+"""Key of the search's state in a checkpoint."""
 
 
 ARCH_START = 1 / 3
-"""The share of the epochs that is over when architecture steps begin, if nothing else is said."""
+"""Share of the epochs that is over when architecture steps begin, by default."""
 
 
 def architecture_start(arch_start: float, epochs: int) -> int:
-    """Return the first epoch with architecture steps, where it may be given as a share of all."""
+    """Return the first epoch with architecture steps, which may be given as a share of all."""
     return int(arch_start * epochs + 1e-9) if 0 < arch_start < 1 else int(arch_start)
 
 
 @HOOKS.register_module()
 class ArchitectureSearchHook(Hook):
-    """Makes the training of any supernet a search (first-order bilevel optimisation).
+    """Turn the training of any supernet into a search (first-order bilevel optimisation).
 
     The run trains the weights on half A. From ``arch_start`` on, each iteration is followed by an
-    architecture step on a batch of half B: gradients for the architecture parameters only, by an
-    optimizer of their own. In that step batch norms normalise by the batch, as in training, and
-    leave their running statistics alone: those belong to half A. In several processes the
-    gradients are averaged, and the architecture parameters stay equal to the bit.
+    architecture step on a batch of half B, in which gradients are computed for the architecture
+    parameters only; these have an optimizer of their own. In that step batch norms normalise by the
+    batch, as in training, and leave their running statistics alone: those belong to half A. In
+    several processes the gradients are averaged, and the architecture parameters stay equal to the
+    bit.
 
     After every epoch the decoded architecture is written to ``architecture.json`` and
     ``architectures/epoch_<n>.json``, the course of the search to ``history.json``.
@@ -57,18 +58,19 @@ class ArchitectureSearchHook(Hook):
     Args:
         arch_start: First epoch with architecture steps, counted from 0; below 1, the share of the
             epochs before them.
-        optimizer: Of the architecture parameters.
+        optimizer: Config of the optimizer of the architecture parameters.
         half_b: Changes to the training set's config that make it half B, ``dict(ann_file='b.txt')``
             for instance; the training set is then half A. By default the train loader's
             ``HalfSampler`` splits the training set.
-        patience: Stop when the decoded architecture has not changed for so many epochs, at least 1.
-        cost: What networks are to cost: ``dict(metric='macs', target=5e8)``; see
-            :class:`dnas_mmseg.search.target.CostTarget`.
+        patience: Number of epochs, at least 1, without a change of the decoded architecture after
+            which the search stops.
+        cost: Cost target of the networks, ``dict(metric='macs', target=5e8)`` for instance;
+            arguments of :class:`dnas_mmseg.search.target.CostTarget`.
 
     Raises:
-        UserError: Before training: no supernet, no half B, half B smaller than a batch or in part
-            the same as half A, an ``arch_start`` that is never reached, or a cost that cannot be.
-            In training: a loss or a gradient that is no number.
+        UserError: Before training: there is no supernet or no half B, half B is smaller than a
+            batch or shares tiles with half A, ``arch_start`` is never reached, or the cost is not
+            possible. In training: a loss or a gradient is not finite.
     """
 
     priority = 'ABOVE_NORMAL'  # before the timer, so that an iteration's time has both steps
@@ -165,7 +167,7 @@ class ArchitectureSearchHook(Hook):
         self._stop_if_settled(runner)
 
     def decode(self) -> Architecture:
-        """Decode what the search has found so far, at the cost it is to have."""
+        """Return the architecture found so far, at the cost target where there is one."""
         return self.supernet.decode() if self.cost is None else self.cost.decode()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -178,7 +180,7 @@ class ArchitectureSearchHook(Hook):
         )
 
     def _build_loader(self, runner) -> torch.utils.data.DataLoader:
-        """Return half B, as many batches an epoch as half A has."""
+        """Return the loader of half B, with as many batches an epoch as half A has."""
         config = copy.deepcopy(runner.cfg.train_dataloader)
         dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)
         train = runner.train_dataloader
@@ -209,7 +211,7 @@ class ArchitectureSearchHook(Hook):
         )
 
     def _sample(self, runner, step: Literal['weights', 'architecture']) -> None:
-        """Let the supernet draw what it runs, by the iteration: resumed runs draw the same."""
+        """Let the supernet draw by the iteration what it runs: resumed runs draw the same."""
         rng = np.random.default_rng((runner.seed, runner.iter, step == 'architecture'))
         self.supernet.sample(step, runner.epoch >= self.arch_start, rng)
 
@@ -313,7 +315,7 @@ class ArchitectureSearchHook(Hook):
         """Return both halves as lists that a data set reads, relative to its root.
 
         Raises:
-            UserError: They have a tile in common.
+            UserError: The halves have a tile in common.
         """
         train = runner.train_dataloader
         sampler, names = train.sampler, {}

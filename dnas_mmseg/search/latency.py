@@ -1,4 +1,4 @@
-"""What the parts of a search space take on this machine."""
+"""Latency of the parts of a search space on this machine."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def measure_space(
     repeat: int = 15,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> CostTable:
-    """Measure the parts, and whole networks to see what is lost between parts.
+    """Measure the parts of a space, and calibrate them by whole networks.
 
-    The sum of a network's parts leaves out what moving tensors between them takes. All parts are
+    The sum of a network's parts leaves out the time to move tensors between them. All parts are
     multiplied by the median of measured / predicted over a few networks drawn at random.
 
     Args:
-        plan: Space, config, number of layers.
-        size: Height and width of the images.
-        repeat: Of these runs, the median counts.
-        advance: Called with the parts done and all there are.
+        plan: Plan with the space, config and number of layers.
+        size: Height and width of the images, in pixels.
+        repeat: Number of runs, of which the median counts.
+        advance: Function that is called with the number of parts done and of all parts.
 
     Returns:
-        The table; its facts have the factor as ``calibration``.
+        Table of latencies; its facts have the factor as ``calibration``.
     """
     init_default_scope('mmseg')
     device = get_device()

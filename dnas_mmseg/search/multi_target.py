@@ -15,12 +15,12 @@ def decode_for_all(costs: CostModel, targets: Sequence[float], middle: float) ->
     """Return an architecture from which the later stages can reach all targets.
 
     Args:
-        costs: Of the stage's supernet.
-        targets: All targets.
-        middle: The cost to begin with; then the targets are tried, the dearest first.
+        costs: Cost model of the stage's supernet.
+        targets: Costs of all targets.
+        middle: Cost to begin with; then the targets are tried, the dearest first.
 
     Raises:
-        CostError: There is none.
+        CostError: There is no such architecture.
     """
     for start in (middle, *sorted(targets, reverse=True)):
         found = costs.decode_to(start)
@@ -40,9 +40,9 @@ def decode_each(
     """Return an architecture per target.
 
     Args:
-        costs: Of the stage's supernet.
-        targets: All targets.
-        parts: For each target the part of the supernet that its network keeps to; None for all.
+        costs: Cost model of the stage's supernet.
+        targets: Costs of all targets.
+        parts: Parts of the supernet that the networks keep to, one for each target; None for all.
     """
     return [
         (costs if part is None else costs.within(part)).decode_to(target)
@@ -51,7 +51,7 @@ def decode_each(
 
 
 def stand_for_all(several: SeveralTargets, found: Sequence[Architecture]) -> Architecture:
-    """Return what a stage hands on of the architectures it has decoded, the cheapest first.
+    """Return the architecture that stands for all a stage has decoded, given the cheapest first.
 
     That is their union where the next stage needs the parts of all, else the dearest.
     """

@@ -1,4 +1,4 @@
-"""The config of the network that is searched: the user's, or the space's on the user's data."""
+"""Config of the network that is searched: the user's, or the space's on the user's data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .plan import CONFIGS, SearchPlan
 def network_config(plan: SearchPlan) -> Config:
     """Return the config that all stages and the retraining of a search inherit.
 
-    It is the user's with the plan's options; where that tells of data alone, the space's default
-    config with these data.
+    It is the user's config with the plan's options; where that describes data alone, it is the
+    space's default config with these data.
 
     Raises:
-        UserError: The config is of another network than the space's, or its data do not say what
-            a model needs to know of them.
+        UserError: The config is of another network than the space's, or its data do not say what a
+            model needs to know of them.
     """
     space = SPACES[plan.space]
     default = CONFIGS / space.config
@@ -47,7 +47,7 @@ def network_config(plan: SearchPlan) -> Config:
 
 
 def _merge_data(config: Config, data: Config) -> None:
-    """Put a config that tells of data alone over one that has a model.
+    """Put a config that describes data alone over one that has a model.
 
     A data set that names its type is whole, and takes the place of the default's; it gets the
     default's pipeline where it has none. One without a type changes the default's.
@@ -67,7 +67,7 @@ def _merge_data(config: Config, data: Config) -> None:
 
 
 def _fit_to_data(config: Config) -> None:
-    """Bands, classes and normalisation of the model, as the training set has them.
+    """Set the bands, classes and normalisation of the model to those of the training set.
 
     Raises:
         UserError: The data do not say their statistics.
@@ -81,7 +81,7 @@ def _fit_to_data(config: Config) -> None:
     shares = np.array([len(part) for part in parts], float)
     means, stds = (np.array([getattr(p.description, k) for p in parts]) for k in ('mean', 'std'))
     mean = np.average(means, axis=0, weights=shares)
-    # Of the parts together: the mean square, less the square of the mean.
+    # Deviation over all parts: root of the mean square less the square of the mean.
     std = np.sqrt(np.average(stds**2 + means**2, axis=0, weights=shares) - mean**2)
     config.model.data_preprocessor.update(
         mean=[round(float(value), 4) for value in mean], std=[round(float(s), 4) for s in std]

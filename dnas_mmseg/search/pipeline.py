@@ -1,6 +1,6 @@
-"""The search as a whole: stage after stage, from tiles to an architecture and a config for it.
+"""The whole search: stage after stage, from tiles to an architecture and a config for it.
 
-What is in a work dir:
+Files of a work dir:
 
     search.json                  the plan; --resume goes by it
     network.py                   the user's config as the search found it; the others inherit it
@@ -49,10 +49,10 @@ from .target import CostTarget
 from .time import ProgressHook, StageTime, stage_time
 
 _WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
-"""The first line of every config that a search writes."""
+"""First line of every config that a search writes."""
 
 _NETWORK = 'network.py'
-"""The config that the others of a work dir inherit: the user's, as it was when the search began."""
+"""Config that the others of a work dir inherit: the user's, as it was when the search began."""
 
 
 def search(
@@ -68,16 +68,16 @@ def search(
     """Run a search.
 
     Args:
-        plan: What to search, on what.
-        work_dir: Where everything goes.
-        resume: Go on where a run in ``work_dir`` stopped.
-        dry_run: Only say what would be done and how long it would take.
-        retrain: Train and test what is found.
-        tensorboard: Also write the figures for TensorBoard.
-        launcher: How the processes were started, as mmengine calls it.
+        plan: Settings of the search.
+        work_dir: Folder of all results.
+        resume: Whether to go on where a run in ``work_dir`` stopped.
+        dry_run: Whether to show only the stages and the time that they would take.
+        retrain: Whether to train and test the networks that are found.
+        tensorboard: Whether to write the figures for TensorBoard, too.
+        launcher: Launcher of the processes, as mmengine names it.
 
     Returns:
-        The architecture of the last stage.
+        Architecture of the last stage; None for a dry run.
 
     Raises:
         UserError: The work dir is in use, holds another search, or the plan cannot work.
@@ -86,7 +86,7 @@ def search(
 
 
 class _Search:
-    """A plan at work in a folder."""
+    """Execution of a plan in a work dir."""
 
     def __init__(self, plan: SearchPlan, work_dir: Path, tensorboard: bool, launcher: str) -> None:
         self.plan, self.work_dir = plan, work_dir
@@ -198,7 +198,7 @@ class _Search:
         return networks
 
     def _folders(self) -> list[tuple[float, Path]]:
-        """Return the folder of each target's network."""
+        """Return each target with the folder of its network."""
         if len(self.plan.targets) == 1:
             return [(self.plan.targets[0], self.work_dir)]
         names = self.plan.target_names
@@ -206,7 +206,7 @@ class _Search:
         return list(zip(self.plan.targets, folders, strict=True))
 
     def _retrain(self) -> None:
-        """Train what was found, every network of it, and test it."""
+        """Train and test every network that was found."""
         folders = [folder for _, folder in self._folders()] if self.plan.targets else []
         for folder in folders or [self.work_dir]:
             config = self._load(folder / 'retrain.py', folder / 'retrain')
@@ -215,7 +215,7 @@ class _Search:
             test(self._load(folder / 'retrain.py', folder / 'test'), result_checkpoint(config))
 
     def _load(self, path: Path, folder: Path) -> Config:
-        """Return a config of this work dir, ready to run or to go on."""
+        """Return a config of this work dir, ready to start or to resume its run."""
         config = Config.fromfile(str(path))
         config.work_dir = str(folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
@@ -230,10 +230,11 @@ class _Search:
         return config
 
     def _start(self) -> Architecture | None:
-        """Return what the first stage starts from.
+        """Return the architecture that the first stage starts from; None for a space's first stage.
 
         Raises:
-            ArchitectureError: It is missing, or of another space, level or number of layers.
+            ArchitectureError: The architecture is missing, or of another space, level or number of
+                layers.
         """
         first = self.plan.levels[0]
         needed = self.space.before(first)
@@ -263,7 +264,7 @@ class _Search:
         return architecture
 
     def _remove_stale(self, stages: Sequence[str]) -> None:
-        """Remove the stages' configs of a search that could not begin, and no file of others.
+        """Remove the configs that a search which could not begin has left, and no other files.
 
         Raises:
             UserError: There are such files, and no search has written them.
@@ -288,10 +289,10 @@ class _Search:
         return lock_folder(folder) if is_main_process() else nullcontext()
 
     def _claim(self, resume: bool) -> None:
-        """Take the work dir, or compare with the search that is in it.
+        """Claim the work dir for this search, or compare the plan with that of the search in it.
 
         Raises:
-            UserError: It holds another search, or one that was not asked to be resumed.
+            UserError: The work dir holds another search, or one that was not asked to be resumed.
         """
         stages = self.space.levels
         begun = [
@@ -333,12 +334,12 @@ class _Search:
         )
 
     def _inheriting_file(self, path: Path, config: Config) -> None:
-        """Write a config as what it changes in the network's."""
+        """Write a config as its changes to the network's config."""
         base = os.path.relpath(self.work_dir / _NETWORK, path.parent)
         self._config_file(path, inheriting_text(base, network_config(self.plan), config))
 
     def _config_file(self, path: Path, text: str) -> None:
-        """Write a config, or check that it is what it was when this search began."""
+        """Write a config, or check that it is the same as when this search began."""
         if is_main_process():
             text = f'{_WRITTEN_HERE}\n{text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
@@ -365,10 +366,10 @@ class _Search:
         return times
 
     def _check_targets(self, start: Architecture | None) -> None:
-        """See that the first stage can reach the targets.
+        """Check that the first stage can reach the targets.
 
         Raises:
-            CostError: It cannot, or the table of latencies does not hold here.
+            CostError: The stage cannot, or the table of latencies does not hold here.
         """
         if self.plan.targets:
             config = stage_config(self.plan, self.plan.levels[0], start)
@@ -377,5 +378,5 @@ class _Search:
 
 
 def _beside(level: str) -> str:
-    """Return a result of the work dir as a config in it names it: both can be moved."""
+    """Return the path of a result of the work dir in a config beside it: both can be moved."""
     return f'{{{{ fileDirname }}}}/{level}.json'

@@ -1,4 +1,4 @@
-"""What a search is asked to do."""
+"""Settings of a search, as the user gives them."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ _AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """Settings of a search. None leaves a setting to the configs.
+    """Settings of a search; None leaves a setting to the configs.
 
     Attributes:
         space: Name of the search space.
         config: Config of a searched network on the user's data, or of the data alone; its data,
             head and classes are used, its schedule is that of retraining. ``supernet = dict(...)``
             in it sets arguments of the supernets.
-        data_root: Replaces the config's.
+        data_root: Root of the data, in place of the config's.
         layers: Number of layers, in spaces that leave it open.
-        levels: The stages to run, in order; all by default.
-        architecture: What the first stage starts from, where that is not the space's first.
-        epochs: Of each stage.
+        levels: Levels of the stages to run, in order; all by default.
+        architecture: Name or path of the architecture that the first stage starts from, where that
+            is not the space's first.
+        epochs: Number of epochs of each stage.
         arch_start: First epoch with architecture steps, counted from 0.
         base_channels: Width of the network; by default that in the config.
-        crop: Side of the square crops, in pixels, in the search.
-        batch: Images a batch and process in the search.
-        patience: Stop a stage when its architecture has not changed for so many epochs.
-        halves: Two list files instead of a random split of the training list.
-        recompute: Recompute activations in backward: less memory, more time.
-        targets: What networks are to cost; several are found in one search.
-        cost: What of, ``'macs'``, ``'params'`` or ``'latency'``.
+        crop: Side of the square crops in the search, in pixels.
+        batch: Number of images in a batch of a process in the search.
+        patience: Number of epochs without a change of its architecture after which a stage stops.
+        halves: Two list files, in place of a random split of the training list.
+        recompute: Whether to recompute activations in backward: less memory, more time.
+        targets: Costs that networks are to have; several are found in one search.
+        cost: Metric of the costs, ``'macs'``, ``'params'`` or ``'latency'``.
         cost_size: Side of the images that the cost is about, in pixels.
-        cost_weight: How hard the search is pushed to the target.
-        latency_table: Measured parts (``measure_latency.py``).
-        seed: Of everything random, the halves included.
+        cost_weight: Weight with which the search is pushed to the target.
+        latency_table: Path of the measured parts (``measure_latency.py``).
+        seed: Seed of everything random, the halves included.
         options: Overrides of the config, as ``--cfg-options`` gives them.
         search_options: Overrides of each stage's config.
 
     Raises:
-        UserError: A value makes no sense.
+        UserError: A value is not possible.
     """
 
     space: str = 'dnas'
@@ -111,18 +112,18 @@ class SearchPlan:
             raise UserError(f'targets {", ".join(self.target_names)}: too near to each other')
         if not self.targets and (self.cost != 'macs' or self.latency_table is not None):
             raise UserError('a cost without targets does nothing: say what it is to be')
-        # As they come back from the file: without tuples.
+        # Make them as they come back from the file, without tuples.
         for name in ('options', 'search_options'):
             object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """Names of the targets, for folders."""
+        """Names of the targets' folders."""
         names = (format_cost(target, self.cost).split() for target in self.targets)
         return tuple(name[0] + name[1][: None if self.cost == 'latency' else 1] for name in names)
 
     def differences(self, other: SearchPlan) -> list[str]:
-        """Return what differs from another plan, a line each; the stages to run may differ."""
+        """Return the differences from another plan, a line each; the stages to run may differ."""
         mine, theirs = asdict(self), asdict(other)
         return [
             f'{k}: {theirs[k]!r}, now {mine[k]!r}'
@@ -131,7 +132,7 @@ class SearchPlan:
         ]
 
     def to_json(self) -> str:
-        """Return the plan as ``search.json`` has it."""
+        """Return the plan as the text of ``search.json``."""
         return json.dumps(asdict(self), indent=2) + '\n'
 
     @classmethod
@@ -139,7 +140,7 @@ class SearchPlan:
         """Return the plan of the search in a work dir.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no search, or its file is damaged.
         """
         path = Path(work_dir) / PLAN_FILE
         try:
@@ -158,12 +159,12 @@ class SearchPlan:
     def from_options(
         cls, options: Mapping[str, Any], work_dir: str | os.PathLike, resume: bool
     ) -> SearchPlan:
-        """Return the plan of options that a user gave; when resuming, the others are as they were.
+        """Return the plan of a user's options; when resuming, other values are those of the search.
 
         Args:
             options: Values of the plan; ``targets`` may be texts with units, e.g. ``'40ms'``.
-            work_dir: Where the search to resume is.
-            resume: Whether to go on with it.
+            work_dir: Folder of the search to resume.
+            resume: Whether to go on with the search in ``work_dir``.
 
         Raises:
             UserError: There is nothing to resume, or a target is no amount of the cost.
@@ -196,17 +197,18 @@ class SearchPlan:
 
 
 def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[float, ...], str]:
-    """Read targets with units, each of which goes with certain costs.
+    """Read targets with units, which say the metric in part.
 
     Args:
-        texts: E.g. ``'1.5G'``, ``'300M'`` or ``'40ms'``; numbers stand for themselves.
-        cost: What they are of, if that is known.
+        texts: Targets, ``'1.5G'``, ``'300M'`` or ``'40ms'`` for instance; numbers stand for
+            themselves.
+        cost: Metric of the targets, if it is known.
 
     Returns:
-        The numbers, and what they are of.
+        Numbers of the targets, and their metric.
 
     Raises:
-        UserError: One is no amount, or of something else than the others or ``cost``.
+        UserError: A text is no amount, or of another metric than the others or ``cost``.
     """
     amounts: list[float] = []
     units: dict[str, str] = {}

@@ -38,11 +38,11 @@ def save_search_report(work_dir: str | os.PathLike, out_dir: str | os.PathLike) 
     """Write ``search.html`` and the same pictures as PNG files.
 
     Args:
-        work_dir: Of a search, or of a single stage.
-        out_dir: Where to write.
+        work_dir: Folder of a search, or of a single stage.
+        out_dir: Folder to write to.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
         UserError: Nothing has been searched there yet.
@@ -112,7 +112,7 @@ def _summary(history: SearchHistory) -> str:
 
 
 def _architecture(architecture: Architecture) -> str:
-    """Return the decoded network as a table, folded up."""
+    """Return the decoded network as a table that can be unfolded."""
     summary = ', '.join(f'{key} {value}' for key, value in architecture.summary.items())
     headings, rows = architecture.table
     if not rows:

@@ -1,4 +1,4 @@
-"""The stages of a search, and the retraining of what it finds, as ordinary configs."""
+"""Configs of the stages of a search, and of the retraining of the network that it finds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .network_config import network_config
 from .plan import CONFIGS, SearchPlan
 
 _SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor')
-"""What a stage takes over from its own config as it is there."""
+"""Keys that a stage takes from its own config as they are there."""
 
 _VALIDATION = ('val_cfg', 'val_dataloader', 'val_evaluator')
-"""What a stage leaves out: a supernet's own score says little."""
+"""Keys that a stage leaves out: a supernet's own score says little."""
 
 _TASK = (
     'num_classes',
@@ -34,7 +34,7 @@ _TASK = (
     'sampler',
     'align_corners',
 )
-"""What a supernet's own head takes over from the network's: what is to be learned."""
+"""Keys of the task, which a supernet's own head takes over from the network's head."""
 
 
 def stage_config(
@@ -43,9 +43,9 @@ def stage_config(
     """Return the config of a stage: the network's data and head, the stage's supernet and schedule.
 
     Args:
-        plan: The plan.
-        level: Which stage.
-        start: What the stage before decided; None for a space's first.
+        plan: Settings of the search.
+        level: Level that the stage decides.
+        start: Architecture that the stage before decided; None for a space's first stage.
     """
     space = SPACES[plan.space]
     settings = Config.fromfile(str(CONFIGS / space.stage(level).config))
@@ -67,7 +67,7 @@ def stage_config(
     # An average of weights is the retraining recipe's; a search decides by the weights themselves.
     own = [other for other in config.get('custom_hooks', []) if other['type'] != 'EMAHook']
     config.custom_hooks = [*own, hook]
-    # Where only a part of a supernet takes part in a step; a part of the user's model may, too.
+    # Needed where a step runs only a part of a supernet; the user's model may need it, too.
     if settings.get('find_unused_parameters'):
         config.find_unused_parameters = True
         if config.get('model_wrapper_cfg'):
@@ -77,7 +77,7 @@ def stage_config(
 
 
 def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
-    """Return the network's config with the network that an architecture describes."""
+    """Return the network's config with a given architecture."""
     config = network_config(plan)
     config.model.backbone.architecture = architecture
     if config.model.backbone.get('init_cfg') is not None:
@@ -92,7 +92,7 @@ def supernet_config(plan: SearchPlan) -> dict:
 
 
 def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
-    """Draw a network from the space of a plan: what a search must beat."""
+    """Draw a random network from the space of a plan, the baseline that a search must beat."""
     return SPACES[plan.space].random(supernet_config(plan), rng, name)
 
 
@@ -136,7 +136,7 @@ def _supernet_model(
 
 
 def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config) -> dict[str, Any]:
-    """Return the stage's search hook with what the plan says of it."""
+    """Return the config of the stage's search hook with the plan's settings."""
     hook = search_hook(settings)
     given = {'arch_start': plan.arch_start, 'patience': plan.patience}
     hook.update({key: value for key, value in given.items() if value is not None})
@@ -157,7 +157,7 @@ def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config)
 
 
 def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Return the network's train loader, on half A, as exact resuming needs it."""
+    """Return the network's train loader on half A, with what exact resuming needs."""
     loader = copy.deepcopy(config.train_dataloader)
     loader.worker_init_fn = settings['worker_init_fn']
     loader.persistent_workers = False
@@ -178,7 +178,7 @@ def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> di
 
 
 def _set_crop(dataset: dict, crop: int) -> None:
-    """Crop squares; where the pipeline does not crop yet, behind the loading of the labels."""
+    """Crop squares; where the pipeline does not crop yet, after the loading of the labels."""
     pipeline = dataset['pipeline']
     step = next((step for step in pipeline if step['type'] == 'RandomCrop'), None)
     if step is None:

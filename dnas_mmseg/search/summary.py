@@ -1,4 +1,4 @@
-"""What a search says on the console: its plan, its result, its networks beside their targets."""
+"""Console output of a search: its plan, its result, its networks beside their targets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def show_plan(
 
     Args:
         title: Heading of the table.
-        start: What the first stage starts from.
-        times: Of each stage.
+        start: Architecture that the first stage starts from.
+        times: Times of the stages, by level.
         retrain: Whether retraining follows.
     """
     table = Table(title=title)
@@ -59,9 +59,9 @@ def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -
     """Print what a search has found, and what to do next.
 
     Args:
-        found: The architecture of the last stage.
-        path: Its file, in the work dir.
-        seconds: Time that each stage of this run took.
+        found: Architecture of the last stage.
+        path: File of the architecture, in the work dir.
+        seconds: Time that each stage of this run took, in seconds, by level.
     """
     lines = [f'{level}: {duration(s)}' for level, s in seconds.items()]
     print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
@@ -74,11 +74,11 @@ def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -
 
 
 def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> None:
-    """Print the targets beside what the found networks cost, counted or measured on them.
+    """Print the targets beside the costs of the found networks, counted or measured on them.
 
     Args:
-        plan: The plan.
-        folders: Each target with the folder of its network.
+        plan: Settings of the search.
+        folders: Pairs of a target and the folder of its network.
     """
     metric, size = plan.cost, (plan.cost_size,) * 2
     table = Table(title=f'cost on images of {size[0]} x {size[1]}')

@@ -1,4 +1,4 @@
-"""A cost that searched networks are to have."""
+"""Cost target of a search."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _RATE = 0.01
 
 
 class CostTarget:
-    """The term that a target adds to the architecture's loss, and decoding that meets it.
+    """Term that a target adds to the architecture's loss, and decoding that meets the target.
 
     With r = log(expected cost / expected target) the term is ``m r + weight r^2 / 2``. The
-    multiplier m grows by ``weight r / 100`` with every architecture step: while the supernet is too
-    dear it is pushed harder, until it is not (the method of multipliers). It is bounded by the
+    multiplier m grows by ``weight r / 100`` with every architecture step: as long as the supernet
+    is too dear, it is pushed harder (the method of multipliers). The multiplier is bounded by the
     weight: the mean over all that a stage leaves open need not reach a target that single networks
-    meet. What is decoded is the most probable network that costs about the target: a price on cost
-    in decoding takes up what is left.
+    meet. The decoded network is the most probable one that costs about the target; a price on cost
+    in decoding makes up the remaining difference.
 
     Args:
-        metric: ``'macs'``, ``'params'`` or ``'latency'``.
-        target: Multiply-adds, parameters or seconds. With several, the supernet is pushed to the
-            middle (the geometric mean), except where each network has its own part of it.
-        weight: How hard to push.
-        size: Height and width of the images that the cost is about.
+        metric: Metric of the cost, ``'macs'``, ``'params'`` or ``'latency'``.
+        target: Target in multiply-adds, parameters or seconds. With several, the supernet is pushed
+            to the middle (the geometric mean), except where each network has its own part of it.
+        weight: Weight of the term, and bound of the multiplier.
+        size: Height and width of the images that the cost is about, in pixels.
         table: File of measured parts, which latency needs (``measure_latency.py``).
         network: Config of the segmentor that the found network will be in, whose width and head
             count; the search's own by default.
-        several: What the stage decodes for several targets, one of :class:`SeveralTargets`.
+        several: Results that the stage decodes for several targets, one of :class:`SeveralTargets`.
 
     Attributes:
-        targets: All of them.
-        multiplier: See above.
+        targets: All targets.
+        multiplier: Multiplier m of the term.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class CostTarget:
         self.multiplier = 0.0
 
     def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
-        """Get the table, and see that the target can be reached.
+        """Get the table of the parts' costs, and check that the target can be reached.
 
         Args:
-            supernet: What is searched.
-            model: Config of the segmentor it is searched in.
+            supernet: Supernet that is searched.
+            model: Config of the segmentor that it is searched in.
 
         Raises:
-            CostError: It cannot, or the table does not hold here.
+            CostError: The target cannot be reached, or the table does not hold here.
         """
         parts = supernet.parts(model if self.network is None else self.network, self.size)
         if self.path is not None:
@@ -93,7 +93,7 @@ class CostTarget:
         else:
             table = cost_table(parts, self.metric)
         self.costs = supernet.cost_model(table)
-        # What all parts together cost says nothing about the network of a part.
+        # The cost of all parts together says nothing about the network of a part.
         self.pushes = len(self.targets) == 1 or self.several is not SeveralTargets.WITHIN
         if self.pushes:
             for target in self.targets:
@@ -111,22 +111,22 @@ class CostTarget:
         return self.multiplier * ratio + self.weight / 2 * ratio**2
 
     def after_architecture_step(self) -> None:
-        """Move the multiplier, after a step of the architecture parameters."""
+        """Update the multiplier after a step of the architecture parameters."""
         moved = self.multiplier + _RATE * self.weight * self._ratio
         self.multiplier = min(max(moved, -self.weight), self.weight)
 
     def decode(self) -> Architecture:
-        """Return the most probable network of about this cost.
+        """Return the most probable network of about the target's cost.
 
-        With several targets it is one of the middle cost, or one from which all can be reached
-        where the stage decides one thing for all.
+        With several targets its cost is about the middle one. Where the stage decides one thing for
+        all, the later stages can reach all targets from it.
         """
         if len(self.targets) > 1 and self.several is SeveralTargets.SHARED:
             return decode_for_all(self.costs, self.targets, self.target)
         return self.costs.decode_to(self.target)
 
     def provenance(self, architecture: Architecture, target: float) -> dict[str, Any]:
-        """Return what an architecture's file says of its cost."""
+        """Return the cost of an architecture as its file states it."""
         return {
             'metric': self.metric,
             'target': target,
@@ -153,7 +153,7 @@ class CostTarget:
         """Load the state of a checkpoint.
 
         Raises:
-            UserError: It is of a search for another cost.
+            UserError: The state is of a search for another cost.
         """
         mine = self.state_dict()
         before: dict[str, Any] = {key: (state or {}).get(key) for key in mine}

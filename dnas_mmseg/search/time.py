@@ -1,4 +1,4 @@
-"""How long a search takes: from a few timed steps before it, and from its pace while it runs."""
+"""Duration of a search: from a few timed steps before it, and from its pace while it runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class StageTime(NamedTuple):
-    """Seconds of an iteration of a stage, without and with an architecture step, and how many."""
+    """Times of a stage: seconds of an iteration without and with an architecture step, counts."""
 
     plain: float
     searching: float
@@ -39,7 +39,7 @@ class StageTime(NamedTuple):
     arch_start: int
 
     def seconds(self, epochs_done: int = 0) -> float:
-        """For the epochs that are left."""
+        """Return the time of the epochs that are left, in seconds."""
         left = range(epochs_done, self.epochs)
         searching = sum(epoch >= self.arch_start for epoch in left)
         return self.iterations * (searching * self.searching + (len(left) - searching) * self.plain)
@@ -72,7 +72,7 @@ def stage_time(plan: SearchPlan, level: str) -> StageTime:
 
 
 class ProgressHook(Hook):
-    """Says after every epoch how long the stage and the whole search will take."""
+    """Log after every epoch how long the stage and the whole search will take."""
 
     def __init__(self, level: str, time: StageTime, later: float) -> None:
         self.level, self.time, self.later = level, time, later

@@ -1,4 +1,4 @@
-"""What the architectures of every search space have in common: a name, a level, a JSON file."""
+"""Base of the architectures of every search space: a name, a level, a JSON file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMAT = 1
 
 
 class ArchitectureError(UserError):
-    """An architecture that is not one, or not the one asked for."""
+    """An architecture that is invalid, or not of the kind that is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,10 @@ class Architecture(ABC):
     Attributes:
         space: Name of the search space, ``'dnas'`` for instance.
         name: Name of this network.
-        level: What has been decided so far: ``'path'``, ``'connection'`` or everything, ``'cell'``.
-        provenance: Where it comes from, free text by key. Not part of equality.
-        axes: What pictures call the first numbers of nodes, and the places of operations.
+        level: Last level that is decided: ``'path'``, ``'connection'``, or ``'cell'``, which is
+            everything.
+        provenance: Origin of the architecture, free text by key; not part of equality.
+        axes: Names in pictures of the first numbers of nodes, and of the places of operations.
     """
 
     space: ClassVar[str]
@@ -56,7 +57,7 @@ class Architecture(ABC):
         self._validate()
 
     def __reduce__(self) -> tuple:
-        """Copies and pickles go through the document."""
+        """Return a constructor and its argument: copies and pickles go through the document."""
         return type(self).from_document, (self.to_document(),)
 
     @abstractmethod
@@ -72,7 +73,7 @@ class Architecture(ABC):
         """Build from a parsed JSON document; inverse of :meth:`to_document`.
 
         Raises:
-            ArchitectureError: It describes no network of the space.
+            ArchitectureError: The document describes no network of the space.
         """
         name = str(document.get('name', 'unnamed'))
         try:
@@ -98,29 +99,29 @@ class Architecture(ABC):
 
     @abstractmethod
     def pruned(self) -> Architecture:
-        """Return it without what never receives input and what never reaches the output."""
+        """Return the network without parts that never receive input or never reach the output."""
 
     @abstractmethod
     def at_level(self, level: str) -> Architecture:
         """Return what was known of this network when ``level`` had been decided.
 
         Raises:
-            ArchitectureError: The level has not been decided, or leaves nothing to name.
+            ArchitectureError: The level has not been decided, or the network does not tell it.
         """
 
     def union(self, other: Self) -> Self:
-        """Return the architecture with the parts of both, where a stage joins its results."""
+        """Return the union of two architectures, where a stage joins its results."""
         raise NotImplementedError(f'networks of space {self.space} cannot be joined')
 
     @property
     @abstractmethod
     def graph(self) -> tuple[Edge, ...]:
-        """The edges that a picture shows, in the terms of the decisions of its search."""
+        """Edges that a picture shows, between nodes as the search's decisions name them."""
 
     @property
     @abstractmethod
     def chosen(self) -> dict[Point, tuple[str, ...]]:
-        """The operations, by the places where a search decides on them."""
+        """Operations by the places where a search decides on them."""
 
     @property
     @abstractmethod
@@ -130,7 +131,7 @@ class Architecture(ABC):
     @property
     @abstractmethod
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Headings and rows of a table that tells all of it."""
+        """Headings and rows of a table that describes the whole network."""
 
     @property
     def figures(self) -> dict[str, float]:
@@ -146,10 +147,11 @@ class Architecture(ABC):
         raise ArchitectureError(f"architecture '{self.name}': {message}")
 
     def require(self, space: str, level: str, by: str) -> None:
-        """Refuse what ``by`` cannot be built from.
+        """Refuse an architecture of another space or level than ``by`` is built from.
 
         Raises:
-            ArchitectureError: Of another space or level; the message says what would do.
+            ArchitectureError: The architecture is of another space or level; the message says what
+                would do.
         """
         if self.space != space:
             self._fail(f"is of space '{self.space}', but {by} needs one of space '{space}'")

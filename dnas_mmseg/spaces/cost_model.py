@@ -1,4 +1,4 @@
-"""What the networks of a supernet cost: of one, expected of all, and which one meets a target."""
+"""Cost model of a supernet: costs of networks, expected costs, and decoding to a target."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXTREME = 1e6
 class CostModel(ABC, Generic[A]):
     """Costs of a supernet's networks, by a table of their parts.
 
-    A price is what a unit of cost is worth in the logarithms of probabilities: decoding at a price
+    A price is the worth of a unit of cost in the logarithms of probabilities: decoding at a price
     gives the network of the largest log-probability less its cost times the price.
 
     Args:
@@ -44,7 +44,7 @@ class CostModel(ABC, Generic[A]):
         What later stages decide is counted at its mean.
 
         Returns:
-            A scalar, differentiable in the architecture parameters.
+            Mean cost, a scalar, differentiable in the architecture parameters.
         """
 
     @abstractmethod
@@ -55,7 +55,7 @@ class CostModel(ABC, Generic[A]):
         """Return the cost of the cheapest and of the dearest network that can still be reached.
 
         Args:
-            architecture: What this stage is decoded to; by default it is open.
+            architecture: Architecture that this stage is decoded to; by default the stage is open.
         """
         if architecture is not None:
             return (self.cost(architecture),) * 2
@@ -64,7 +64,7 @@ class CostModel(ABC, Generic[A]):
         return self.cost(cheapest), self.cost(dearest)
 
     def expected_at(self, target: float) -> float:
-        """Return what the expected cost should be for a target: the target, if means reach it."""
+        """Return the expected cost to aim at for a target: the target itself, if means reach it."""
         return target
 
     def decode_to(self, target: float) -> A:
@@ -72,11 +72,12 @@ class CostModel(ABC, Generic[A]):
         return meet_target(lambda price: self.decode(price / target), self.cost, target)
 
     def within(self, architecture: A) -> CostModel[A]:
-        """Return the model of those networks alone that keep to a part of the supernet.
+        """Return the cost model of the networks within a part of the supernet.
 
         Supernets on a union of several results (``SeveralTargets.JOINED``) need it.
 
         Args:
-            architecture: The part, an architecture of the level that the supernet starts from.
+            architecture: Part of the supernet, an architecture of the level that the supernet
+                starts from.
         """
         raise NotImplementedError(f'{type(self).__name__} has no parts')

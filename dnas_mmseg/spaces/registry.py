@@ -84,9 +84,9 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
     """Load an architecture.
 
     Args:
-        source: A published name (:func:`published_architectures`), the path of a JSON file, a
-            parsed JSON document, or an architecture, which is returned as it is. A name or path
-            may end in ``@path`` or ``@connection``: what was known of it at that level.
+        source: Published name (:func:`published_architectures`), path of a JSON file, parsed JSON
+            document, or an architecture, which is returned as it is. A name or path may end in
+            ``@path`` or ``@connection`` for what was known of it at that level.
 
     Raises:
         ArchitectureError: The file is missing, cut off, or describes no network; the message
@@ -126,13 +126,13 @@ def load_for(
     """Load an architecture that something is built from.
 
     Args:
-        by: What is built from it, for the message.
-        source: See :func:`load_architecture`.
-        kind: What it must be.
-        level: How far it must be decided.
+        by: Name of what is built from it, for the message.
+        source: Source as in :func:`load_architecture`.
+        kind: Type that the architecture must be of.
+        level: Level that the architecture must be of.
 
     Raises:
-        ArchitectureError: It cannot be loaded, or is of another space or level.
+        ArchitectureError: The architecture cannot be loaded, or is of another space or level.
     """
     architecture = load_architecture(source)
     architecture.require(kind.space, level, by)

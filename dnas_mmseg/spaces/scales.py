@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 NUM_SCALES = 4
-"""Scale ``s`` has stride ``4 * 2**s``."""
+"""Number of scales; scale ``s`` has stride ``4 * 2**s``."""
 
 
 class Node(NamedTuple):
@@ -19,4 +19,4 @@ class Node(NamedTuple):
 
 
 STEM = Node(-1, 0)
-"""What the first layer reads, at stride 4."""
+"""Node that the first layer reads, at stride 4."""

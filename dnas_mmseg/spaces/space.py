@@ -1,4 +1,4 @@
-"""What the search pipeline needs to know of a search space."""
+"""Description of a search space, as the search pipeline needs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .architecture import Architecture
 
 
 class SeveralTargets(str, Enum):
-    """What a stage decodes where networks of several costs are found in one search."""
+    """Results that a stage decodes where networks of several costs are found in one search."""
 
     SHARED = 'shared'
     """One architecture, from which all targets can be reached."""
@@ -32,9 +32,10 @@ class Stage:
     """A stage of a search.
 
     Attributes:
-        level: What the stage decides, the level of the architecture it decodes.
-        config: Config, relative to ``configs/``, whose supernet and search settings it takes.
-        several_targets: What it decodes for several targets.
+        level: Level that the stage decides, that of the architecture it decodes.
+        config: Config, relative to ``configs/``, whose supernet and search settings the stage
+            takes.
+        several_targets: Results that the stage decodes for several targets.
     """
 
     level: str
@@ -53,8 +54,9 @@ class SearchSpace:
             one.
         stages: Stages of the search, in order.
         shared: Arguments that supernets take over from the network's config.
-        draw: Draws a whole network from the space that a supernet's arguments describe.
-        width: The network's argument for its width, if it has one.
+        draw: Function that draws a whole network from the space that a supernet's arguments
+            describe.
+        width: Name of the network's argument for its width; None where it has none.
         own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
             classes and the loss.
         counted_as: Arguments with which the network is as its paper counted it.
@@ -92,7 +94,7 @@ class SearchSpace:
     def random(
         self, supernet: Mapping[str, Any], rng: np.random.Generator, name: str
     ) -> Architecture:
-        """Draw a whole network from the space: what a search must beat.
+        """Draw a random network from the space, the baseline that a search must beat.
 
         No supernet is built.
 

@@ -1,4 +1,4 @@
-"""What a search asks of a supernet, whatever its space."""
+"""Interface of a supernet to a search, whatever its space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Supernet(ABC):
     DistributedDataParallel leaves them alone. The search thaws them for its own steps.
 
     Attributes:
-        decisions: What is open, in the order of :meth:`probabilities`.
+        decisions: Open decisions, in the order of :meth:`probabilities`.
     """
 
     decisions: tuple[Decision, ...]
@@ -42,12 +42,13 @@ class Supernet(ABC):
     def sample(  # noqa: B027  most spaces have nothing to draw
         self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
     ) -> None:
-        """Choose what takes part in the next step, where a space does not run all of itself.
+        """Choose the operations of the next step, for supernets that do not run all of them.
 
         Args:
-            step: What the step is for.
+            step: Kind of parameters that the step updates.
             searching: Whether architecture steps have begun.
-            rng: The same in every process, and for the step alone: resuming repeats it.
+            rng: Generator that is the same in every process, and for the step alone: resuming
+                repeats it.
         """
 
     def after_architecture_step(self) -> None:  # noqa: B027
@@ -68,7 +69,7 @@ class Supernet(ABC):
 
     @abstractmethod
     def cost_model(self, table: CostTable) -> CostModel[Any]:
-        """Return what the supernet's networks cost by a table of their parts."""
+        """Return the cost model of the supernet's networks for a table of their parts."""
 
     def expected_cost(self, table: CostTable) -> Tensor:
         """Return the expected cost of a network, a scalar; see :meth:`CostModel.expected`."""
@@ -76,12 +77,12 @@ class Supernet(ABC):
 
 
 def architecture_parameter(*shape: int) -> nn.Parameter:
-    """Nearly undecided: normal with a deviation of 1e-3, as DNAS and Auto-DeepLab begin."""
+    """Return a nearly undecided parameter, normal with a deviation of 1e-3 as in both papers."""
     return nn.Parameter(1e-3 * torch.randn(*shape), requires_grad=False)
 
 
 def softmax_over(groups: Iterable[Sequence[int]], logits: Tensor) -> Tensor:
-    """Return a softmax over each group of some logits (n,), whose indices the groups share out."""
+    """Return the softmax of logits, (n,), within each group; each index is in one group."""
     groups = list(groups)
     order = torch.tensor([i for group in groups for i in group], device=logits.device)
     return torch.cat([logits[list(group)].softmax(0) for group in groups])[order.argsort()]
@@ -89,7 +90,7 @@ def softmax_over(groups: Iterable[Sequence[int]], logits: Tensor) -> Tensor:
 
 @contextmanager
 def architecture_gradients(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Gradients are computed for architecture parameters, and for nothing else."""
+    """Compute gradients for architecture parameters, and for nothing else."""
     weights = [p for p in model.parameters() if p.requires_grad]
     for p in weights:
         p.requires_grad_(False)

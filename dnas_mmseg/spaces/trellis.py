@@ -15,7 +15,7 @@ N = TypeVar('N', bound=Hashable)
 S = TypeVar('S', bound=Hashable)
 
 _TIE = 1e-9
-"""Scores this close are equal: what is left of rounding in equal ones."""
+"""Difference up to which scores are equal: what rounding leaves in equal ones."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Trellis(Generic[N]):
     """A directed acyclic graph, whose paths from its start to its ends stand for networks.
 
     Attributes:
-        edges: (source, target), every node's incoming edges before its outgoing ones.
-        start: Where paths begin, the source of the first edge.
-        ends: Where they may end.
+        edges: Edges (source, target), every node's incoming edges before its outgoing ones.
+        start: Start of all paths, the source of the first edge.
+        ends: Nodes at which paths may end.
     """
 
     edges: tuple[tuple[N, N], ...]
@@ -50,10 +50,10 @@ class Trellis(Generic[N]):
         finest first, a tie stays at the finer one.
 
         Args:
-            scores: Of each edge; an edge of score -inf cannot be taken.
+            scores: Scores of the edges; an edge of score -inf cannot be taken.
 
         Returns:
-            The nodes of the path, the start and the end included.
+            Nodes of the path, the start and the end included.
 
         Raises:
             ValueError: No path leads from the start to an end.
@@ -85,11 +85,11 @@ class Trellis(Generic[N]):
         it is the chained estimation of DenseNAS (section 3.4) from the other end.
 
         Args:
-            weights: (edges,) Positive.
-            costs: Of each edge, numbers or scalar tensors.
+            weights: Weights of the edges, (edges,), positive.
+            costs: Costs of the edges, numbers or scalar tensors.
 
         Returns:
-            A scalar, differentiable in the weights and costs.
+            Mean cost, a scalar, differentiable in the weights and costs.
         """
         arriving: dict[N, list[tuple[Tensor, Tensor]]] = {}
         zero = weights.new_zeros(())
@@ -111,12 +111,12 @@ class Trellis(Generic[N]):
         return over([mean_at(end) for end in self.ends])[1]
 
     def unfolded(self, start: S, after: Callable[[S, N], S]) -> UnfoldedTrellis[S]:
-        """Return the trellis with states for nodes, which remember what of a path counts later.
+        """Return the trellis of states: nodes with what counts later of the path to them.
 
         Args:
-            start: The state at the start.
-            after: From a state and the next node to the state there. States of different nodes
-                must differ.
+            start: State at the start.
+            after: Function from a state and the next node to the state there. States of different
+                nodes must differ.
         """
         states: dict[N, list[S]] = {self.start: [start]}
         edges, origins = [], []
@@ -138,7 +138,7 @@ class UnfoldedTrellis(Trellis[S]):
     """A trellis of states, each of whose paths is a path of the trellis it was made from.
 
     Attributes:
-        origins: For each edge the index of the edge it stands for.
+        origins: Indices of the edges that the edges stand for.
     """
 
     origins: tuple[int, ...]

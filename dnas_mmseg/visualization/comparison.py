@@ -1,4 +1,4 @@
-"""Pictures beside each other: image, truth, prediction."""
+"""Pictures of image, truth and prediction side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def save_comparison(
     palette: Sequence[Sequence[int]],
     title: str = '',
 ) -> None:
-    """Write a PNG with a row a tile: false colour, truth, prediction, and a legend."""
+    """Write a PNG with a row per tile: false colour, truth, prediction, and a legend."""
     save_pictures(
         path,
         [
@@ -61,9 +61,9 @@ def save_pictures(
     title: str = '',
     inches: float = 2.5,
 ) -> None:
-    """Write a PNG of RGB pictures (H, W, 3) in rows, with a heading a column and a legend.
+    """Write a PNG of RGB pictures (H, W, 3) in rows, with a heading per column and a legend.
 
-    Each picture is about ``inches`` wide, 110 pixels an inch.
+    Each picture is about ``inches`` wide, at 110 pixels per inch.
     """
     columns = len(headings)
     height = inches * max(picture.shape[0] / picture.shape[1] for picture in rows[0])

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture."""
+"""Picture of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dnas_mmseg.files import atomic_path
 def save_confusion(
     path: str | os.PathLike, matrix: np.ndarray, classes: Sequence[str], title: str = ''
 ) -> None:
-    """Write a PNG: of each true class's pixels, the percentage called each class.
+    """Write a PNG with the percentage of each true class's pixels that is predicted as each class.
 
     Args:
-        path: The file.
-        matrix: (n, n) counts, rows are true classes.
-        classes: Names.
-        title: Above the picture.
+        path: Path of the file.
+        matrix: Counts, (n, n); rows are true classes.
+        classes: Names of the classes.
+        title: Title above the picture.
     """
     totals = matrix.sum(1, keepdims=True)
     percent = 100 * np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)

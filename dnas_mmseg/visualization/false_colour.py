@@ -12,7 +12,7 @@ COLOUR_INFRARED = ('nir', 'red', 'green')
 
 
 def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
-    """Return the bands to show as red, green and blue.
+    """Return the indices of the bands to show as red, green and blue.
 
     Colour infrared where the names allow it, else true colour, else the first three; a single band
     is shown in grey.
@@ -31,12 +31,12 @@ def false_colour(
     """Return an RGB picture of an image of any bands and type.
 
     Args:
-        image: (H, W, bands).
-        bands: Their names; see :func:`display_bands`.
-        percentiles: Each band shown is stretched between these.
+        image: Image, (H, W, bands).
+        bands: Names of its bands; see :func:`display_bands`.
+        percentiles: Percentiles between which each band shown is stretched.
 
     Returns:
-        uint8 (H, W, 3). Pixels with a sample that is not finite are black.
+        Picture, uint8 (H, W, 3). Pixels with a sample that is not finite are black.
     """
     shown = image[..., display_bands(bands, image.shape[2])].astype(np.float32)
     recorded = np.isfinite(shown).all(2)
@@ -49,7 +49,7 @@ def false_colour(
 
 
 def class_colours(ids: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Train ids (H, W) as uint8 (H, W, 3) in the palette's colours; what is no class is black."""
+    """Return train ids (H, W) in the palette's colours, uint8 (H, W, 3); no class is black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table[ids]

@@ -43,7 +43,7 @@ def html_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 
 
 def html_svg(figure: Figure) -> str:
-    """Return the picture as an element of the page, which needs no other file then."""
+    """Return a figure as an element of a page, which needs no other file then."""
     buffer = io.StringIO()
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'dnas_mmseg'}):
         # Without a date, the same picture is the same file.

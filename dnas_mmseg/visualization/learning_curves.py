@@ -1,4 +1,4 @@
-"""How scores grow while models are trained."""
+"""Curves of scores over the course of trainings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
     """Return a score over the course of a training, resumed runs included.
 
     Args:
-        work_dir: Of the run.
-        score: A score of the validation.
+        work_dir: Work dir of the run.
+        score: Name of a score of the validation.
 
     Returns:
         Pairs of a share, 0 to 1, of what is done up to the last validation, and the score.
 
     Raises:
-        UserError: Nothing has been validated there.
+        UserError: No validation is logged there.
     """
     values, last = {}, 0
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
@@ -54,12 +54,12 @@ def save_learning_curves(
     runs: Mapping[str, Sequence[Sequence[tuple[float, float]]]],
     score: str = 'mIoU',
 ) -> None:
-    """Write a PNG: the mean curve of each model, and a line for each of its runs.
+    """Write a PNG with the mean curve of each model, and a line for each of its runs.
 
     Args:
-        path: The file.
-        runs: For each model its runs, as :func:`read_curve` returns them.
-        score: What is drawn.
+        path: Path of the file.
+        runs: Runs of each model, as :func:`read_curve` returns them.
+        score: Name of the score that is drawn.
     """
     figure = Figure(figsize=(7.5, 4.5), layout='constrained')
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""A scene and its map as one small picture."""
+"""Small picture of a scene and its map."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def save_quick_look(
     palette: Sequence[Sequence[int]],
     side: int = 1000,
 ) -> None:
-    """Write a PNG: the scene in false colour beside its map, with a legend.
+    """Write a PNG with the scene in false colour beside its map, and a legend.
 
     Args:
-        path: The file.
-        scene: Any raster.
-        class_map: Its map, train ids.
-        bands: Names of the bands that are shown; empty where they are not known.
-        index: Which of the scene's bands these are, from 0; all but alpha by default.
-        nodata: A value that is nodata beside what the scene declares.
-        classes, palette: Names and colours, in train-id order.
-        side: Of the longer side of each picture, in pixels.
+        path: Path of the file.
+        scene: Path of the scene, any raster.
+        class_map: Path of its map of train ids.
+        bands: Names of the bands that are read; empty where they are not known.
+        index: Indices of these bands in the scene, from 0; all but alpha by default.
+        nodata: Value that is nodata beside what the scene declares.
+        classes, palette: Names and colours of the classes, in train-id order.
+        side: Longer side of each picture, in pixels.
     """
     with Raster(scene, nodata) as raster:
         samples = raster.samples(bands=index, side=side)

@@ -1,4 +1,4 @@
-"""What a data set's pipeline yields, as pictures."""
+"""Pictures of the samples that a data set's pipeline yields."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
     """Draw the first samples as they reach the network: false colour beside the label.
 
     Args:
-        dataset: Its pipeline ends with ``PackSegInputs``, which is left out here.
-        folder: One PNG a sample goes there.
-        number: How many.
+        dataset: Data set whose pipeline ends with ``PackSegInputs``, which is left out here.
+        folder: Folder of the pictures, one PNG per sample.
+        number: Number of samples.
 
     Returns:
-        The files.
+        Paths of the pictures.
     """
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     paths = []

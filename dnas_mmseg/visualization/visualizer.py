@@ -30,10 +30,10 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
     without a class show the image, and a legend names the classes.
 
     Args:
-        name: Of the instance.
-        percentiles: Each band is stretched between these.
+        name: Name of the instance.
+        percentiles: Percentiles between which each band is stretched.
         alpha: Opacity of the classes, 0 to 1.
-        **kwargs: See :class:`mmseg.visualization.SegLocalVisualizer`.
+        **kwargs: Arguments of :class:`mmseg.visualization.SegLocalVisualizer`.
     """
 
     dataset_meta: dict[str, Any]
@@ -56,7 +56,7 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         dataset_name: str | None = None,
         bands: Sequence[str] = (),
     ) -> None:
-        """Say the classes, their colours, and the names of the images' bands."""
+        """Set the classes, their colours, and the names of the images' bands."""
         super().set_dataset_meta(classes, palette, dataset_name)
         # Only the main process has one.
         self.dataset_meta = {**(self.dataset_meta or {}), 'bands': tuple(bands)}
@@ -79,16 +79,17 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         """Draw labels and prediction over the image, side by side.
 
         Args:
-            name: Of the picture.
-            image: (H, W, bands) of any type, bands in the order of ``dataset_meta['bands']``.
-            data_sample: With ``gt_sem_seg``, ``pred_sem_seg``, or both.
-            draw_gt, draw_pred: Which to draw.
-            show: Open a window instead of saving.
-            wait_time: Of the window, in seconds; 0 waits for a key.
-            out_file: Where to save; the visualizer's backends where it is None.
-            step: Of the training, for the backends.
+            name: Name of the picture.
+            image: Image, (H, W, bands) of any type, bands in the order of
+                ``dataset_meta['bands']``.
+            data_sample: Sample with ``gt_sem_seg``, ``pred_sem_seg``, or both.
+            draw_gt, draw_pred: Whether to draw the labels, and the prediction.
+            show: Whether to open a window instead of saving.
+            wait_time: Time for which the window is open, in seconds; 0 waits for a key.
+            out_file: Path of the picture; by default the visualizer's backends save it.
+            step: Step of the training, for the backends.
             with_labels: Whether there is a legend.
-            with_image: Whether the image stands beside.
+            with_image: Whether the image itself stands beside.
         """
         meta = self.dataset_meta
         shown = false_colour(image, meta.get('bands', ()), self.percentiles)
@@ -115,7 +116,7 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         return np.where(classed, blended, shown).round().astype(np.uint8)
 
     def _legend(self, width: int) -> np.ndarray:
-        """Return a strip of patches and names, as many lines as it takes."""
+        """Return a strip of patches and names, uint8 (height, width, 3), of one or more lines."""
         x, y, places = 4, 0, []
         for name in self.dataset_meta['classes']:
             needed = _PATCH + 12 + cv2.getTextSize(name, *_FONT, 1)[0][0]

@@ -1,4 +1,4 @@
-"""Loading exact multi-band images and their labels, and choosing bands by name."""
+"""Loading of exact multi-band images and their labels, and choice of bands by name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dnas_mmseg.raster import Raster, RasterInfo, Samples
 class LoadRasterFromFile(BaseTransform):
     """Load the bands of an image, samples as stored, with NaN where a pixel is invalid.
 
-    What is valid is said by :class:`dnas_mmseg.raster.Samples`: nodata values, masks, alpha and
-    what is not finite. An image of whole numbers that has invalid pixels becomes float32, so that
-    the data preprocessor makes the bands' means of them; others keep their type. An alpha band is
-    no band of the image, unless the data set names as many bands as the file has with it.
+    :class:`dnas_mmseg.raster.Samples` defines which pixels are valid: by nodata values, masks,
+    alpha and what is not finite. An image of whole numbers that has invalid pixels becomes float32,
+    so that the data preprocessor makes the bands' means of them; others keep their type. An alpha
+    band is no band of the image, unless the data set names as many bands as the file has with it.
 
     It has no arguments: mmseg's inference turns it into ``LoadImageFromNDArray`` for arrays and
-    would hand them on.
+    would pass them on.
 
     Required keys: ``img_path``. Optional: ``bands`` and ``nodata``, of the data set. Added keys:
     ``img`` (H, W, bands), ``img_shape``, ``ori_shape``, ``bands`` (names, where the data set or the
@@ -39,7 +39,7 @@ class LoadRasterFromFile(BaseTransform):
         """Load the image at ``img_path``.
 
         Raises:
-            RasterError: It cannot be read.
+            RasterError: The image cannot be read.
             UserError: The data set names another number of bands.
         """
         with Raster(results['img_path'], results.get('nodata')) as raster:
@@ -56,7 +56,7 @@ class LoadRasterFromFile(BaseTransform):
 
 
 class _Loaded(NamedTuple):
-    """A file's bands, and the image that was made of them."""
+    """Bands of a file, and the image that was made of them."""
 
     samples: Samples
     info: RasterInfo
@@ -68,15 +68,15 @@ class _Loaded(NamedTuple):
 class SelectBands(BaseTransform):
     """Keep the named bands, in the named order.
 
-    Which pixels are valid is then said by these bands alone, where it stands right behind
+    These bands alone then determine which pixels are valid, if the transform stands right behind
     ``LoadRasterFromFile``.
 
     Required keys: ``img``, ``bands``. Modified keys: ``img``, ``bands``, ``nodata_mask``.
 
     Args:
-        bands: The bands wanted.
-        source: The input's bands in its order, where neither the data set nor the file's band
-            descriptions tell (an array handed to the inference API), or tell otherwise.
+        bands: Names of the wanted bands.
+        source: Names of the input's bands in its order, where neither the data set nor the file's
+            band descriptions tell (an array handed to the inference API), or tell otherwise.
     """
 
     def __init__(self, bands: Sequence[str], source: Sequence[str] | None = None) -> None:
@@ -87,7 +87,7 @@ class SelectBands(BaseTransform):
         """Select the bands.
 
         Raises:
-            UserError: A band is not there, or nobody said what the bands are.
+            UserError: A band is not there, or the names of the bands are unknown.
         """
         loaded = results.pop('loaded', None)
         if loaded is not None and loaded.image is results['img']:
@@ -122,7 +122,7 @@ class SelectBands(BaseTransform):
 
 
 def selected_bands(pipeline: Sequence) -> tuple[str, ...]:
-    """Return the bands that a pipeline hands on by name; empty where it takes all."""
+    """Return the names of the bands that a pipeline selects; empty where it takes all."""
     steps = [step for step in pipeline if isinstance(step, Mapping)]
     chosen = [step['bands'] for step in steps if step.get('type') in ('SelectBands', SelectBands)]
     return band_names(chosen[-1]) if chosen else ()
@@ -142,7 +142,7 @@ def _set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
 class LoadRasterAnnotations(BaseTransform):
     """Load a label as train ids, with 255 where there is no label or the image has no data.
 
-    Also where a pixel counts in another tile (``count_once`` of the data set).
+    A pixel that counts in another tile (``count_once`` of the data set) is 255, too.
 
     Required keys: ``seg_map_path``, ``label_encoding`` (the data set gives it). Optional:
     ``label_map`` (merging of classes), ``nodata_mask``, ``overlapping_tiles``. Added keys:
@@ -153,7 +153,7 @@ class LoadRasterAnnotations(BaseTransform):
         """Load the label at ``seg_map_path``.
 
         Raises:
-            LabelError: Unknown values, or another size than the image.
+            LabelError: The label has unknown values, or another size than the image.
         """
         path = results['seg_map_path']
         try:

@@ -1,4 +1,4 @@
-"""Mixing labelled images: parts of one pasted into another."""
+"""Mixing of labelled images: parts of one are pasted into another."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dnas_mmseg.datasets.labels import IGNORE
 class RandomClassMix(BaseTransform):
     """Paste the pixels of half the classes of another image, with their labels (ClassMix).
 
-    For the pipeline of mmseg's ``MultiImageMixDataset``, whose data set hands on crops of one size.
-    What is pasted keeps its place. Unlabelled pixels are never pasted.
+    It belongs into the pipeline of mmseg's ``MultiImageMixDataset``, whose data set yields crops of
+    one size. Pasted pixels keep their place. Unlabelled pixels are never pasted.
 
     Source: Olsson et al., WACV 2021, section 3.2, here between labelled images.
 
@@ -35,10 +35,10 @@ class RandomClassMix(BaseTransform):
         return [int(np.random.randint(len(dataset)))]
 
     def transform(self, results: dict) -> dict:
-        """Paste into the image, or leave it.
+        """Paste classes of the other image, or leave the image as it is.
 
         Raises:
-            ValueError: The images are of two sizes.
+            ValueError: The images have different sizes.
         """
         (other,) = results['mix_results']
         label, pasted = results['gt_seg_map'], other['gt_seg_map']

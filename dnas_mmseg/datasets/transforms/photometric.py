@@ -26,8 +26,8 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
         contrast: Smallest and largest factor.
         saturation: Smallest and largest factor.
         hue: Largest shift in degrees.
-        value_range: What counts as full brightness; by default 255 for uint8, else the largest
-            sample of the image.
+        value_range: Value of full brightness; by default 255 for uint8, else the largest sample of
+            the image.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Turning images of any bands and type together with their labels."""
+"""Rotation of images of any bands and type together with their labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MultiBandRandomRotate(BaseTransform):
     Required keys: ``img`` (H, W, bands). Modified keys: ``img`` and all of ``seg_fields``.
 
     Args:
-        prob: How likely an image is turned.
+        prob: Probability that an image is turned.
         degree: Largest angle to either side, in degrees; or smallest and largest.
     """
 
@@ -52,7 +52,7 @@ class MultiBandRandomRotate(BaseTransform):
 
 
 def _turn_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turn (H, W, bands), a band at a time: some of OpenCV takes four at most."""
+    """Turn (H, W, bands) band by band: some of OpenCV takes four at most."""
     image = image.astype(np.result_type(image.dtype, np.float32))
     everywhere = _turn_mask(np.ones(image.shape[:2], bool), matrix)
     turned = np.empty_like(image)
@@ -66,7 +66,7 @@ def _turn_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _turn_mask(valid: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how much of each turned pixel is valid, and whether the nearest one was."""
+    """Return the valid share of each turned pixel, and whether its nearest pixel was valid."""
     weights = _turn(valid.astype(np.float32), matrix, cv2.INTER_LINEAR, 0)
     nearest = _turn(valid.astype(np.uint8), matrix, cv2.INTER_NEAREST, 0)
     return weights, (nearest > 0) & (weights > 0)

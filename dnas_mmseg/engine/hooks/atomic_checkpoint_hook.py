@@ -17,7 +17,7 @@ from dnas_mmseg.files import atomic_path, write_text
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that appear under their name only when they are completely written."""
+    """Local files that appear under their names only when they are completely written."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write bytes."""
@@ -37,7 +37,8 @@ class AtomicCheckpointHook(CheckpointHook):
     deletes. Checkpoints go to local disk.
 
     Args:
-        See :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is set here.
+        *args, **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is
+            set here.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -47,7 +48,7 @@ class AtomicCheckpointHook(CheckpointHook):
     # `last_checkpoint` in place, and what it calls knows neither the order nor the old file. Only
     # the writing itself goes through a file backend, which is ours.
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
-        """Write the checkpoint of a step, point to it, then delete what is too old."""
+        """Write the checkpoint of a step, point to it, then delete those that are too old."""
         known: deque[int] = getattr(self, 'keep_ckpt_ids', deque())
         outdated = []
         if self.max_keep_ckpts > 0 and (not known or known[-1] != step):

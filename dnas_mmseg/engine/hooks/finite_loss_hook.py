@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite ends the run, and says where."""
+"""Hook that ends a run at a loss that is NaN or infinite, and says where."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from dnas_mmseg.errors import UserError
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops at the first loss that is NaN or infinite, and keeps such weights out of checkpoints.
+    """Stop at the first loss that is NaN or infinite, and keep such weights out of checkpoints.
 
     Raises:
-        UserError: Names the batch's tiles and the last checkpoint.
+        UserError: A loss or weight is not finite; the message names the tiles and the last
+            checkpoint.
     """
 
     priority = 'HIGH'
@@ -34,17 +35,17 @@ class FiniteLossHook(Hook):
 
 
 def worst(*values: torch.Tensor) -> float:
-    """Return NaN where any of some values is, else infinity where any is, else 0."""
+    """Return NaN where any of the values is, else infinity where any is, else 0."""
     if any(value.isnan().any() for value in values):
         return math.nan
     return math.inf if any(value.isinf().any() for value in values) else 0.0
 
 
 def require_finite(value: float, data_batch: dict | None, runner, what: str = 'the loss') -> None:
-    """Refuse a loss, or what came of it, that is NaN or infinite.
+    """Refuse a loss, or a value that follows from it, that is NaN or infinite.
 
     Raises:
-        UserError: Names the batch's tiles and the last checkpoint.
+        UserError: The value is not finite; the message names the tiles and the last checkpoint.
     """
     if math.isfinite(value):
         return

@@ -1,4 +1,4 @@
-"""What makes an interrupted run go on as if it had not been interrupted.
+"""Hooks that make a resumed run equal to one without an interruption.
 
 Weights, optimizers and schedules are in the checkpoint. Random numbers need not be: every epoch, or
 every iteration where a run goes by iterations, seeds them anew.
@@ -23,18 +23,18 @@ from dnas_mmseg.engine.sampling import derive_seed, sampler_of, seeded_loader
 
 @HOOKS.register_module()
 class EpochSeedHook(DistSamplerSeedHook):
-    """Seeds all random numbers from (seed, epoch, rank) when an epoch begins.
+    """Seed all random numbers from (seed, epoch, rank) when an epoch begins.
 
     The workers of a loader that starts with the epoch (``persistent_workers=False``,
     ``worker_init_fn=dict(type='seed_worker')``) get theirs from there. On CPUs a resumed run is
     then equal to an uninterrupted one, bit for bit.
 
-    A run by iterations (``IterBasedTrainLoop``) has no epochs that could be done again. There every
-    iteration is seeded from (seed, iteration, rank), every sample of it also from its place in the
-    batch. The hook gives the loop batches of the config's loader that are loaded so and begin at
-    the iteration to go on from; what was trained on before is not loaded again. Any sampler and
-    any number of workers will do, persistent or not; an ``IterableDataset`` chooses its samples
-    itself and is left as it is.
+    A run by iterations (``IterBasedTrainLoop``) has no epochs that could be repeated. There every
+    iteration is seeded from (seed, iteration, rank), and every sample of it also from its place in
+    the batch. The hook gives the loop batches that are loaded this way and begin at the iteration
+    to go on from; samples that were trained on before are not loaded again. Any sampler and any
+    number of workers will do, persistent or not; an ``IterableDataset`` chooses its samples itself
+    and is left as it is.
     """
 
     priority = 'VERY_HIGH'
@@ -59,10 +59,10 @@ class EpochSeedHook(DistSamplerSeedHook):
 
 
 class _Batches(Iterator):
-    """The batches of a loop by iterations, from the iteration that the run is at.
+    """Batches of a loader in a run by iterations, from the iteration that the run is at.
 
-    The loop means to advance them to there itself: some versions of mmengine by ``skip_iter``,
-    others by taking as many batches as were trained on.
+    The loop tries to advance the batches itself: some versions of mmengine call ``skip_iter``,
+    others take as many batches as were trained on.
     """
 
     def __init__(self, runner) -> None:
@@ -75,7 +75,7 @@ class _Batches(Iterator):
         self._ignored = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
 
     def skip_iter(self, number: int) -> None:
-        """Stay: what was trained on is passed over already."""
+        """Skip nothing: the batches begin behind those that were trained on."""
 
     def __next__(self) -> Any:
         if self._ignored:
@@ -92,7 +92,7 @@ def _seed(seed: int) -> None:
 
 @HOOKS.register_module()
 class ValidateOnResumeHook(Hook):
-    """Validates what was due after the last epoch or iteration before the interruption.
+    """Run the validation that was due right before an interruption.
 
     The checkpoint is written before the validation, which mmengine skips on resuming.
     """

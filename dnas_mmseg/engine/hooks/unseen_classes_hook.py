@@ -1,4 +1,4 @@
-"""A class that no training label holds cannot be learned; say so early."""
+"""Hook that warns early of classes that no training label holds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mmengine.runner import IterBasedTrainLoop
 
 @HOOKS.register_module()
 class UnseenClassesHook(Hook):
-    """Warns once of classes that never occurred in the labels trained on.
+    """Warn once of classes that never occurred in the labels trained on.
 
-    It looks at the labels as the pipeline yields them, in the first epoch, or where a run goes by
-    iterations, in as many as show each tile once on average, but at least 1000. A resumed run does
-    not see its beginning, so there the hook is silent. It draws no random numbers and keeps
-    nothing in checkpoints.
+    The hook looks at the labels as the pipeline yields them, in the first epoch. In a run by
+    iterations it looks at as many as show each tile once on average, but at least
+    ``min_iterations``. A resumed run does not see its beginning, so there the hook is silent. It
+    draws no random numbers and keeps nothing in checkpoints.
 
     Args:
-        min_iterations: The least number of iterations to look at, in a run by iterations.
+        min_iterations: Least number of iterations to look at, in a run by iterations.
     """
 
     def __init__(self, min_iterations: int = 1000) -> None:

@@ -15,15 +15,15 @@ from dnas_mmseg.raster import read_raster
 
 @HOOKS.register_module()
 class MultiBandVisualizationHook(Hook):
-    """Draws labels and predictions of some tiles, of any bands, by the runner's visualizer.
+    """Draw labels and predictions of some tiles, of any bands, by the runner's visualizer.
 
     The stock hook decodes files with OpenCV before the visualizer is asked, which is wrong for four
     bands and for uint16. The config's visualizer should be ``MultiBandLocalVisualizer``; pictures
     go where its backends put them (``<work_dir>/<time>/vis_data/vis_image``, TensorBoard, ...).
 
     Args:
-        interval: Every how many batches one tile is drawn, the first batch's first to begin with.
-        number: At most so many in a validation or test; the same ones every time.
+        interval: Number of batches from one drawn tile to the next, beginning with the first batch.
+        number: Largest number of tiles in a validation or test; the same ones every time.
     """
 
     priority = 'NORMAL'

@@ -1,4 +1,4 @@
-"""Normalising images of any number of bands and any sample type."""
+"""Normalisation of images of any number of bands and any sample type."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
     Args:
         mean: Mean of each band, in the units of the stored samples (0-255 for 8-bit images).
         std: Standard deviation of each band, in the same units.
-        **kwargs: See :class:`mmseg.models.SegDataPreProcessor`; there is no conversion between
-            colour orders, bands have names (see ``SelectBands``).
+        **kwargs: Arguments of :class:`mmseg.models.SegDataPreProcessor`; there is no conversion
+            between colour orders, bands have names (see ``SelectBands``).
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs) -> None:
@@ -39,15 +39,15 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         self._range_checked = False
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise, stack and pad.
+        """Normalise, stack and pad the images of a batch.
 
         Args:
-            data: ``inputs``, a list of (bands, H, W) tensors of any real type, and
+            data: Batch with ``inputs``, a list of (bands, H, W) tensors of any real type, and
                 ``data_samples``.
             training: Whether labels are padded along.
 
         Returns:
-            The same keys; ``inputs`` is float (N, bands, H, W).
+            Batch with the same keys; ``inputs`` is float (N, bands, H, W).
 
         Raises:
             UserError: An image has another number of bands than ``mean``.
@@ -66,7 +66,7 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         return super().forward(data, training)
 
     def normalise(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the samples (..., bands, H, W) minus mean, by std; those missing become 0."""
+        """Return samples (..., bands, H, W), less the mean, by std; missing ones become 0."""
         normalised = (image.float() - self.mean) / self.std
         if image.is_floating_point():
             return torch.nan_to_num(normalised, nan=0.0, posinf=0.0, neginf=0.0)
@@ -75,7 +75,7 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
     def _check_range(self, images: list[torch.Tensor]) -> None:
         """Warn once where images and statistics are of different bit depths.
 
-        Dark images tell nothing; the check goes on until one tells.
+        Dark images tell nothing; the check is repeated until an image tells.
         """
         mean, expected = float(self.mean.max()), float((self.mean + 6 * self.std).max())
         for image in images:

@@ -31,7 +31,7 @@ class Dropout(nn.Dropout):
 
 
 class _Masked(torch.autograd.Function):
-    """``x * mask * scale`` that keeps a byte an element for its gradient."""
+    """Product ``x * mask * scale`` that keeps one byte per element for its gradient."""
 
     @staticmethod
     def forward(ctx, x: Tensor, mask: Tensor, scale: float) -> Tensor:

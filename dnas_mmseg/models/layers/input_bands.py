@@ -1,4 +1,4 @@
-"""Images with as many bands as a backbone was built for."""
+"""Check that images have as many bands as a backbone was built for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dnas_mmseg.errors import UserError
 
 
 def require_bands(backbone: nn.Module, x: Tensor) -> None:
-    """Refuse images (N, bands, H, W) of other bands than ``backbone.in_channels``.
+    """Refuse images (N, bands, H, W) with another number of bands than ``backbone.in_channels``.
 
     Raises:
-        UserError: Says what can be done.
+        UserError: The number of bands differs; the message says what can be done.
     """
     if x.shape[1] != backbone.in_channels:
         raise UserError(

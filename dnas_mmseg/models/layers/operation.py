@@ -33,10 +33,10 @@ def conv_norm(
 
 
 class Operation(nn.Sequential):
-    """Layers one of which, ``norm``, is a normalisation, behind it nothing that a factor stops at.
+    """Layers with a normalisation, number ``norm``, behind which all layers pass on a factor.
 
     A factor ``weight >= 0`` of the output, or of each channel, then goes into the normalisation's
-    affine part, for nothing; ReLU and pooling pass it on. Multiplying the output would cost a pass
+    affine part at no cost; ReLU and pooling pass it on. Multiplying the output would cost a pass
     over the map, and another map to keep for the factor's gradient.
     """
 
@@ -53,8 +53,8 @@ class Operation(nn.Sequential):
         """Map (N, in_channels, H, W) to (N, out_channels, H, W), times ``weight >= 0``.
 
         Args:
-            x: The input.
-            weight: A scalar, or one value for each output channel.
+            x: Input, (N, in_channels, H, W).
+            weight: Factor of the output, a scalar or one value for each output channel.
         """
         for i, layer in enumerate(self):
             x = layer(x) if i != self._norm else _normalise(layer, x, weight)
@@ -72,10 +72,10 @@ def sum_tensors(terms: Iterable[Tensor]) -> Tensor:
 
 
 def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the normalisation, times a factor.
+    """Return the normalised map, times a factor.
 
-    One value a channel has no variance, and torch refuses to train on it. Such a batch, a single
-    1x1 map, is normalised by the running statistics and leaves them as they are.
+    A single 1x1 map has one value a channel, which has no variance, and torch refuses to train on
+    it. It is normalised by the running statistics and leaves them as they are.
     """
     alone = x.numel() == x.shape[1]
     if isinstance(norm, nn.SyncBatchNorm):

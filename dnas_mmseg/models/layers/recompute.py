@@ -1,4 +1,4 @@
-"""Forward passes that leave batch norm's running statistics alone, and recomputation by them."""
+"""Recomputation in backward that leaves batch norm's running statistics alone."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.utils.checkpoint import checkpoint
 def recompute(
     function: Callable[..., Tensor], *inputs: Tensor, norms_of: nn.Module | None = None
 ) -> Tensor:
-    """``function(*inputs)`` without keeping what lies between; it is computed again in backward.
+    """Return ``function(*inputs)``, and compute it again in backward to save memory.
 
     The second computation normalises by the batch as the first did, but does not count the batch
     in the running statistics again.
 
     Args:
-        function: A module, or what calls one.
-        *inputs: What is kept.
-        norms_of: The module, where ``function`` is none.
+        function: Module, or function that calls one.
+        *inputs: Tensors that are kept for backward.
+        norms_of: Module that ``function`` calls, where ``function`` is none itself.
     """
     module = function if norms_of is None else norms_of
     assert isinstance(module, nn.Module)
@@ -34,9 +34,9 @@ def recompute(
 
 @contextmanager
 def untracked_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms in training normalise by the batch, and do not count it.
+    """Let batch norms in training normalise by the batch without tracking its statistics.
 
-    They update by momentum 0: the same kernels run, the statistics stay.
+    They update with a momentum of 0: the same kernels run, the statistics stay.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]

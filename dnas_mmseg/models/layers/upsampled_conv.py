@@ -19,17 +19,17 @@ from torch import Tensor
 def conv_of_upsampled(
     x: Tensor, size: tuple[int, int], weight: Tensor, *, dilation: int = 1, align_corners: bool
 ) -> Tensor:
-    """``conv2d(interpolate(x, size, 'bilinear'), weight)`` at stride 1 that keeps the size.
+    """Return ``conv2d(interpolate(x, size, 'bilinear'), weight)`` at stride 1, of that size.
 
     Args:
-        x: (N, C, h, w).
-        size: (H, W), at least (h, w).
-        weight: (O, C, k, k), k odd.
-        dilation: Of the convolution; it is padded by zeros.
-        align_corners: Of the interpolation.
+        x: Maps, (N, C, h, w).
+        size: Size (H, W) of the upsampled maps, at least (h, w).
+        weight: Weight of the convolution, (O, C, k, k), k odd.
+        dilation: Dilation of the convolution; it is padded by zeros.
+        align_corners: Whether the interpolation aligns corners.
 
     Returns:
-        (N, O, H, W), in channels-last memory format.
+        Convolved maps, (N, O, H, W), in channels-last memory format.
     """
     n, c, h, w = x.shape
     o, _, k, _ = weight.shape
@@ -48,9 +48,10 @@ def conv_of_upsampled(
 def _shifted_interpolation(
     small: int, large: int, k: int, dilation: int, align_corners: bool
 ) -> np.ndarray:
-    """(large, small * k): [p, (q, t)] is what input q adds to the pixel that tap t sees from p.
+    """Return the interpolation along one axis for each tap, (large, small * k).
 
-    Cached as an array: a tensor would carry the mode it was made in (inference, tracing) along.
+    Entry [p, (q, t)] is the weight of input q in the pixel that tap t reads at output p. The result
+    is cached as an array: a tensor would carry the mode it was made in (inference, tracing) along.
     """
     if align_corners:
         positions = np.linspace(0, small - 1, large) if large > 1 else np.zeros(1)

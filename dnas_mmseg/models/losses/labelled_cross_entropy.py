@@ -20,15 +20,15 @@ class LabelledCrossEntropyLoss(nn.Module):
     stock one fails on ignored pixels, on both stacks; this one is the weighted mean that
     :func:`torch.nn.functional.cross_entropy` defines.
 
-    Of a binary head (mmseg: ``num_classes=2, out_channels=1``), whose one logit is that of the
+    For a binary head (mmseg: ``num_classes=2, out_channels=1``), whose one logit is that of the
     second class, it is the binary cross entropy.
 
     Args:
-        class_weight: A weight for each class.
-        use_sigmoid: As mmseg's users write it for a binary head; the loss sees that from the
-            logits, and only checks it.
+        class_weight: Weights of the classes, (classes,); None weighs all the same.
+        use_sigmoid: Whether the head is binary, as mmseg's users write it; the loss sees that from
+            the logits, and only checks it.
         loss_weight: Factor of the loss.
-        loss_name: Its name in the log; ``loss_`` makes it count.
+        loss_name: Name of the loss in the log; ``loss_`` makes it count.
     """
 
     class_weight: Tensor | None
@@ -58,14 +58,14 @@ class LabelledCrossEntropyLoss(nn.Module):
         """Return the loss of a batch.
 
         Args:
-            logits: (N, classes, H, W); (N, 1, H, W) of a binary head.
-            label: (N, H, W), train ids.
-            weight: (N, H, W), a weight for each pixel, from a pixel sampler.
-            ignore_index: The label of unlabelled pixels.
-            reduction_override: ``'none'`` for every pixel's loss, as samplers ask for it.
+            logits: Logits, (N, classes, H, W); (N, 1, H, W) of a binary head.
+            label: Train ids, (N, H, W).
+            weight: Weights of the pixels, (N, H, W), from a pixel sampler.
+            ignore_index: Label of unlabelled pixels.
+            reduction_override: Reduction, ``'none'`` for the loss of every pixel.
 
         Returns:
-            Scalar, or (N, H, W).
+            Loss, a scalar, or (N, H, W) without reduction.
 
         Raises:
             UserError: ``use_sigmoid`` does not fit the head.
@@ -95,6 +95,6 @@ class LabelledCrossEntropyLoss(nn.Module):
 def two_class_logits(logits: Tensor) -> Tensor:
     """Return logits of two classes for the one logit of a binary head; others as they are.
 
-    The first class's logit is 0: softmax of the two is the sigmoid of the one.
+    The first class's logit is 0: the softmax of the two is the sigmoid of the one.
     """
     return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits

@@ -21,7 +21,7 @@ class LabelledDiceLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the loss.
-        loss_name: Its name in the log; ``loss_`` makes it count.
+        loss_name: Name of the loss in the log; ``loss_`` makes it count.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_dice') -> None:
@@ -35,13 +35,13 @@ class LabelledDiceLoss(nn.Module):
         """Return the loss of a batch.
 
         Args:
-            logits: (N, classes, H, W); (N, 1, H, W) of a binary head.
-            label: (N, H, W), train ids.
-            weight: (N, H, W), a weight for each pixel, from a pixel sampler.
-            ignore_index: The label of unlabelled pixels.
+            logits: Logits, (N, classes, H, W); (N, 1, H, W) of a binary head.
+            label: Train ids, (N, H, W).
+            weight: Weights of the pixels, (N, H, W), from a pixel sampler.
+            ignore_index: Label of unlabelled pixels.
 
         Returns:
-            Scalar.
+            Loss, a scalar.
         """
         labelled = label != ignore_index
         counted = labelled.float() if weight is None else labelled * weight.float()

@@ -20,21 +20,21 @@ _SEVERAL_INPUTS = {
     'SegformerHead',
     'UPerHead',
 }
-"""mmseg's heads that select several feature maps; this package's say ``takes_several_inputs``."""
+"""mmseg's heads that read several feature maps; this package's have ``takes_several_inputs``."""
 
 
 @MODELS.register_module()
 class SearchedEncoderDecoder(EncoderDecoder):
     """:class:`EncoderDecoder` that fills in the heads' input channels from the backbone.
 
-    What an architecture's outputs are is known once it is built, so a config need not repeat it.
+    The outputs of an architecture are known once it is built, so a config need not repeat them.
     Where a head's config leaves them out, ``in_channels``, ``in_index`` and ``c1_in_channels`` are
     taken from ``backbone.out_channels``: all outputs for heads that take several (DNASHead,
-    UPerHead, FPNHead), else the one at ``in_index`` (default -1, the coarsest). What the config
-    says always wins.
+    UPerHead, FPNHead), else the one at ``in_index`` (default -1, the coarsest). Settings in the
+    config always win.
 
     Args:
-        See :class:`mmseg.models.EncoderDecoder`.
+        **kwargs: Arguments of :class:`mmseg.models.EncoderDecoder`.
     """
 
     def _init_decode_head(self, decode_head: dict) -> None:

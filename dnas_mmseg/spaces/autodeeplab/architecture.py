@@ -14,10 +14,10 @@ from dnas_mmseg.spaces.architecture import Architecture, Edge, Point
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
 OPERATIONS = ('sep3', 'sep5', 'atrous3', 'atrous5', 'avg3', 'max3', 'skip')
-"""What a branch may do: separable and atrous convolutions, pooling, nothing."""
+"""Operations of a branch: separable and atrous convolutions, pooling, identity."""
 
 LOW_LEVEL = 2
-"""The layer whose output decoders read as the fine feature: the third."""
+"""Index of the layer whose output decoders read as the fine feature: the third."""
 
 TWO_BEFORE, ONE_BEFORE = 0, 1
 """Inputs of a branch: the outputs of the two cells before; from 2 on, the cell's earlier blocks."""
@@ -41,9 +41,10 @@ class AutoDeepLabArchitecture(Architecture):
     Path and cell are searched together, so there is one level, ``'cell'``.
 
     Attributes:
-        path: The scale of each layer.
-        cell: The blocks of every layer's cell; its output is all of them, concatenated. A block is
-            a sum: its branches are kept in the order of their inputs, however they were given.
+        path: Scale of each layer.
+        cell: Blocks of the cell, the same one in every layer; its output is all of them,
+            concatenated. A block is a sum: its branches are kept in the order of their inputs,
+            however they were given.
     """
 
     space: ClassVar[str] = 'autodeeplab'
@@ -59,7 +60,7 @@ class AutoDeepLabArchitecture(Architecture):
 
     @property
     def low_level(self) -> int:
-        """The layer whose output decoders read as the fine feature."""
+        """Index of the layer whose output decoders read as the fine feature."""
         return min(LOW_LEVEL, self.layers - 1)
 
     @property
@@ -92,7 +93,7 @@ class AutoDeepLabArchitecture(Architecture):
         ]
 
     def pruned(self) -> AutoDeepLabArchitecture:
-        """Return the same: every block is part of the output."""
+        """Return the network itself: every block is part of the output."""
         return self
 
     def at_level(self, level: str) -> AutoDeepLabArchitecture:

@@ -1,8 +1,8 @@
-"""What networks of Auto-DeepLab's space cost, and what they are expected to.
+"""Cost of networks of Auto-DeepLab's space, and the expected cost of undecided ones.
 
-A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, what a cell does first to the two
-outputs before it, where ``a`` and ``b`` are their scales (``half`` and ``stem``: of the stem);
-``branch/<scale>/<stride>/<operation>``, which is stride 1 where a branch reads a block; and
+A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, the entry of a cell for the two
+outputs before it, of scales ``a`` and ``b`` (``half`` and ``stem`` are the stem's outputs);
+``branch/<scale>/<stride>/<operation>``, of stride 1 where a branch reads a block; and
 ``head/<low>/<last>``, the head on the third and the last layer's output at these scales.
 
 What a layer costs depends on the two layers before it, and the head on the third and the last, so
@@ -49,16 +49,18 @@ def expected_cost(
 ) -> Tensor:
     """Return the mean cost of the networks that the weights stand for, differentiable.
 
-    A path is as probable as the product of its edges' weights. Apart from it, each block draws two
-    of its inputs, one after another, by the weight of their best operation (what decoding goes
-    by), and for each an operation by its weight among those that do something.
+    A path is as probable as the product of its edges' weights. Independently of the path, each
+    block draws two of its inputs, one after another, by the weight of their best operation (what
+    decoding goes by), and for each an operation by its weight among those that do something.
 
     Args:
         layers: Number of layers.
-        blocks: Of the cell.
-        edge_weights: (edges,) Of :func:`trellis`, summing to 1 over each node's outgoing ones.
-        cell_weights: (pairs, options) Each row summing to 1.
-        table: The parts.
+        blocks: Number of blocks of the cell.
+        edge_weights: Weights of the edges of :func:`trellis`, (edges,), which sum to 1 over each
+            node's outgoing ones.
+        cell_weights: Weights of the branches' options, (pairs, options), which sum to 1 in each
+            row.
+        table: Costs of the parts.
     """
     chances = _branch_chances(blocks, cell_weights)
     states = state_trellis(layers)
@@ -75,7 +77,7 @@ def expected_cost(
 
 
 def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
-    """Return the mean numbers of branches by operation, (2, operations): of cells, of blocks."""
+    """Return mean numbers of branches that read cells or blocks, by operation, (2, operations)."""
     useful = cell_weights[:, : len(OPERATIONS)]
     totals, row = [], 0
     for block in range(blocks):
@@ -89,22 +91,22 @@ def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
 
 
 def enter_part(two_before: int | str, one_before: int | str, scale: int, stride: int) -> str:
-    """Name of what a cell does first."""
+    """Return the name in a table of a cell's entry."""
     return f'enter/{two_before}/{one_before}/{scale}/{stride}'
 
 
 def branch_part(scale: int, stride: int, operation: str) -> str:
-    """Name of a branch."""
+    """Return the name in a table of a branch."""
     return f'branch/{scale}/{stride}/{operation}'
 
 
 def head_part(low: int, last: int) -> str:
-    """Name of the head."""
+    """Return the name in a table of the head."""
     return f'head/{low}/{last}'
 
 
 def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
-    """Return all (two before, one before, scale, stride) that there are."""
+    """Return (two before, one before, scale, stride) of every entry that a cell can have."""
     edges = state_trellis(NUM_SCALES + 2).edges
     return tuple(
         dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in edges)
@@ -112,14 +114,14 @@ def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
 
 
 def _sources(state: PathState) -> tuple[int | str, int | str]:
-    """Return what the cell behind a state reads."""
+    """Return the two outputs that the cell behind a state reads, as tables name them."""
     if state.node == STEM:
         return 'half', 'stem'
     return ('stem' if state.node.layer == 0 else state.before), state.node.scale
 
 
 def fixed_cost(state: PathState, node: Node, layers: int, table: CostTable) -> float:
-    """Return a layer's cost besides its branches; the last layer's with the head."""
+    """Return a layer's cost without its branches; the last layer's includes the head."""
     cost = table[enter_part(*_sources(state), node.scale, stride_to(state, node))]
     if node.layer == layers - 1:
         cost += table[head_part(next_state(state, node).low, node.scale)]
@@ -127,7 +129,7 @@ def fixed_cost(state: PathState, node: Node, layers: int, table: CostTable) -> f
 
 
 def branch_costs(state: PathState, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return every operation's cost, in branches that read cells and in those of blocks."""
+    """Return every operation's cost in branches that read cells, and in those that read blocks."""
     outer, inner = (
         np.array([table[branch_part(node.scale, stride, name)] for name in OPERATIONS])
         for stride in (stride_to(state, node), 1)

@@ -41,8 +41,8 @@ class AutoDeepLabCosts(CostModel[AutoDeepLabArchitecture]):
     """Costs of the supernet's networks.
 
     Args:
-        supernet: The supernet.
-        table: See :class:`CostModel`.
+        supernet: Supernet whose networks are costed.
+        table: Costs of the parts.
     """
 
     def __init__(self, supernet: AutoDeepLabSupernet, table: CostTable) -> None:
@@ -53,7 +53,7 @@ class AutoDeepLabCosts(CostModel[AutoDeepLabArchitecture]):
         return network_cost(architecture, self.table)
 
     def expected(self) -> Tensor:
-        """See :func:`expected_cost`."""
+        """Return the mean cost, see :func:`expected_cost`."""
         net = self._supernet
         edges = net.edge_weights(net.betas.double())
         return expected_cost(
@@ -65,9 +65,9 @@ class AutoDeepLabCosts(CostModel[AutoDeepLabArchitecture]):
         return decode(net.layers, net.blocks, *net.scores(), price, self.table)
 
     def decode_to(self, target: float) -> AutoDeepLabArchitecture:
-        """See :class:`CostModel`; then by single changes.
+        """Return the preferred network that costs about a target, improved by single changes.
 
-        All layers share the cell, so what prices lead to has wide gaps.
+        All layers share the cell, so decoding at a price reaches only costs with wide gaps between.
         """
         return improve_towards_target(
             super().decode_to(target),
@@ -84,7 +84,7 @@ def autodeeplab_parts(
     """Return the parts of the supernet's networks.
 
     Args:
-        supernet: The supernet.
+        supernet: Supernet whose networks are costed.
         model: Config of the segmentor that the found network will be in, whose width counts.
         size: Height and width of the images.
     """
@@ -139,7 +139,7 @@ def _modules(
 def _network_argument(supernet: AutoDeepLabSupernet, model: Mapping[str, Any], name: str) -> Any:
     """Return an argument of the network that is found.
 
-    Its config says it; of a supernet's config, the network is as this supernet is.
+    It is taken from the network's config; where the config is of a supernet, from this supernet.
     """
     if model['backbone']['type'] == 'AutoDeepLab':
         return constructor_arguments(model['backbone'])[name]
@@ -147,7 +147,7 @@ def _network_argument(supernet: AutoDeepLabSupernet, model: Mapping[str, Any], n
 
 
 class _EntryToSize(nn.Module):
-    """A cell's entry with the size it leads to."""
+    """A cell's entry that resizes to a fixed size."""
 
     def __init__(self, entry: CellEntry, size: tuple[int, int]) -> None:
         super().__init__()

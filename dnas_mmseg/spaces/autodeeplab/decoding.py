@@ -1,4 +1,4 @@
-"""What Auto-DeepLab's weights decode to (Liu et al., CVPR 2019, sections 3 and 4.3)."""
+"""Decoding of Auto-DeepLab's weights (Liu et al., CVPR 2019, sections 3 and 4.3)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .cost import branch_costs, fixed_cost
 from .graph import START, next_state, pairs, state_trellis, trellis
 
 ZERO = 'zero'
-"""The option not to be connected; it has a weight in the search, and no place in a network."""
+"""Option of no connection, which has a weight in the search; no network contains it."""
 
 OPTIONS = (*OPERATIONS, ZERO)
-"""The order of the cell parameters' last axis."""
+"""Options of a branch, in the order of the cell parameters' last axis."""
 
 
 _ROUNDS = 8
@@ -41,7 +41,7 @@ def decode(
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> AutoDeepLabArchitecture:
-    """Return the network of the largest score, its cost at a price taken off.
+    """Return the network of the largest score less its cost times the price.
 
     The path is the best one (Viterbi); a block takes the two inputs whose best operation scores
     most, with that operation. What a cell costs depends on the path and the other way round: with a
@@ -49,11 +49,11 @@ def decode(
 
     Args:
         layers: Number of layers.
-        blocks: Of the cell.
-        edge_scores: Logarithms of the edges' weights, see :func:`trellis`.
-        cell_scores: (pairs, options) Logarithms of the operations' weights, see :func:`pairs`.
-        price: What a unit of cost is worth.
-        table: Needed where there is a price.
+        blocks: Number of blocks of the cell.
+        edge_scores: Logarithms of the edges' weights, (edges,), see :func:`trellis`.
+        cell_scores: Logarithms of the operations' weights, (pairs, options), see :func:`pairs`.
+        price: Price of a unit of cost, in the unit of the scores.
+        table: Costs of the parts; needed where there is a price.
     """
     cell = _best_cell(blocks, cell_scores)
     path = _best_walk(layers, edge_scores)
@@ -70,7 +70,7 @@ def decode(
 def score(
     network: AutoDeepLabArchitecture, edge_scores: Sequence[float], cell_scores: np.ndarray
 ) -> float:
-    """Return the sum of what its edges and branches score."""
+    """Return the sum of the scores of a network's edges and branches."""
     edge_score: dict[Edge, float] = dict(
         zip(trellis(network.layers).edges, edge_scores, strict=True)
     )
@@ -101,7 +101,7 @@ def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitec
 def random_architecture(
     layers: int, blocks: int, rng: np.random.Generator, name: str
 ) -> AutoDeepLabArchitecture:
-    """Draw a network from the space: at every node an edge, at every block two branches."""
+    """Draw a random network from the space: an edge at every node, two branches in every block."""
     graph = trellis(layers)
     path, node = [], STEM
     for _ in range(layers):
@@ -146,7 +146,7 @@ def _best_cell(
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> tuple[Block, ...]:
-    """For each block the two inputs whose best operation scores most; ties go to earlier ones."""
+    """Return each block's two inputs with the best operations; ties go to earlier ones."""
     costs = np.zeros((2, len(OPERATIONS)))
     state = START
     if table is not None:

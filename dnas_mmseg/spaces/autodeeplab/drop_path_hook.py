@@ -1,4 +1,4 @@
-"""Branches that are dropped more and more often over a training."""
+"""Hook that raises the drop-path rate over a training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dnas_mmseg.spaces.supernet import Supernet
 
 @HOOKS.register_module()
 class ScheduledDropPathHook(Hook):
-    """Lets a backbone's drop path grow from 0 to its full rate, in proportion to the iterations.
+    """Raise a backbone's drop path from 0 to its full rate, in proportion to the iterations.
 
     Supernets, which drop nothing, are left alone.
 
     Raises:
-        UserError: Before training: the backbone has no drop path that could grow.
+        UserError: The backbone has no drop path; raised before training.
     """
 
     def before_train(self, runner) -> None:

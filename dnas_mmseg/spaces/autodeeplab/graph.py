@@ -1,4 +1,4 @@
-"""What Auto-DeepLab searches over: a path through layers and strides, and pairs of inputs."""
+"""Graphs that Auto-DeepLab searches: a path through layers and strides, and pairs of inputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dnas_mmseg.spaces.trellis import Trellis, UnfoldedTrellis
 from .architecture import LOW_LEVEL
 
 MIN_LAYERS = NUM_SCALES - 1
-"""With fewer, the coarsest scale is never reached."""
+"""Least number of layers; with fewer, the coarsest scale is never reached."""
 
 
 class PathState(NamedTuple):
-    """Place of a path, and what of its past the cost still depends on."""
+    """Node of a path, with the scales before it and at the low level, on which costs depend."""
 
     node: Node
     before: int
@@ -33,7 +33,7 @@ def trellis(layers: int) -> Trellis[Node]:
     The first layer is at stride 4 or 8; then the stride changes by at most a factor of 2 a layer.
 
     Raises:
-        ArchitectureError: Too few layers.
+        ArchitectureError: There are too few layers.
     """
     if layers < MIN_LAYERS:
         raise ArchitectureError(
@@ -48,18 +48,18 @@ def trellis(layers: int) -> Trellis[Node]:
 
 
 def pairs(blocks: int) -> tuple[tuple[int, int], ...]:
-    """(block, input) of every possible branch, in the order of the cell parameters' rows."""
+    """Return (block, input) of every possible branch, in the order of the cell parameters' rows."""
     return tuple((block, source) for block in range(blocks) for source in range(block + 2))
 
 
 @lru_cache
 def state_trellis(layers: int) -> UnfoldedTrellis[PathState]:
-    """Return the trellis with states for nodes, of which a layer's cost can be told."""
+    """Return the trellis of path states, each of which determines the cost of its layer."""
     return trellis(layers).unfolded(START, next_state)
 
 
 def next_state(state: PathState, node: Node) -> PathState:
-    """Return the state to a node of the next layer."""
+    """Return the state at a node of the next layer."""
     low = node.scale if node.layer <= LOW_LEVEL else state.low
     return PathState(node, state.node.scale, low)
 

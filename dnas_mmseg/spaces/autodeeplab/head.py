@@ -15,17 +15,17 @@ from dnas_mmseg.models.layers.operation import GlobalAveragePool, conv_norm
 
 @MODELS.register_module()
 class AutoDeepLabHead(BaseDecodeHead):
-    """Atrous pyramid of the coarse feature, joined by the fine one, two 3x3 convolutions, classes.
+    """Atrous pyramid of the coarse feature, joined with the fine one, then two 3x3 convolutions.
 
     Args:
-        in_channels: Of the low-level and of the last feature.
-        channels: Of the pyramid's branches and of both convolutions.
-        rates: Of the pyramid's 3x3 convolutions; published for an output stride of 8.
-        low_level_channels: To which the low-level feature is reduced.
-        in_index: Which of the backbone's outputs to read.
-        norm_cfg: Normalisation layer.
-        align_corners: Of every resizing.
-        **kwargs: See :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
+        in_channels: Numbers of channels of the low-level and of the last feature.
+        channels: Number of channels of the pyramid's branches and of both convolutions.
+        rates: Rates of the pyramid's 3x3 convolutions; published for an output stride of 8.
+        low_level_channels: Number of channels to which the low-level feature is reduced.
+        in_index: Indices of the backbone's outputs to read.
+        norm_cfg: Config of the normalisation layers.
+        align_corners: Whether every resizing aligns corners.
+        **kwargs: Arguments of :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
     """
 
     takes_several_inputs = True

@@ -27,14 +27,14 @@ STEM_CHANNELS = (64, 64, 128)
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, corners on corners, as all resizing in this network is."""
+    """Resize bilinearly with aligned corners, as everywhere in this network."""
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, size, mode='bilinear', align_corners=True)
 
 
 def reduced(size: Sequence[int], stride: int) -> tuple[int, int]:
-    """Return the size behind a convolution of this stride."""
+    """Return the size (height, width) behind a convolution of this stride."""
     height, width = size
     return -(-height // stride), -(-width // stride)
 
@@ -54,20 +54,20 @@ class AutoDeepLabStem(nn.ModuleList):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (N, in_channels, H, W) to what the first cell reads, at strides 2 and 4."""
+        """Map images (N, in_channels, H, W) to the first cell's inputs, at strides 2 and 4."""
         half = self[1](self[0](x))
         return half, self[2](half)
 
 
 class SeparableConv(nn.Sequential):
-    """Depthwise, pointwise, normalisation, ReLU, and once more; the first has the stride.
+    """Two separable convolutions, each normalised, a ReLU between them; the first is strided.
 
     Args:
-        channels: Of the input.
-        kernel_size: Of the depthwise convolutions.
-        stride: Of the first one.
-        norm_cfg: Normalisation layer.
-        copies: How many of this operation to do on the input, each with weights of its own.
+        channels: Number of channels of the input.
+        kernel_size: Size of the depthwise convolutions' kernels.
+        stride: Stride of the first depthwise convolution.
+        norm_cfg: Config of the normalisation layers.
+        copies: Number of copies of this operation on the input, each with weights of its own.
     """
 
     def __init__(
@@ -91,17 +91,17 @@ class SeparableConv(nn.Sequential):
         """Map a rectified (N, channels, H, W) to (N, copies * channels, H, W) at the stride.
 
         Args:
-            x: The input.
-            weight: What to multiply the output by: a scalar or one for each channel, >= 0.
+            x: Rectified input, (N, channels, H, W).
+            weight: Factor of the output, a scalar or one value for each channel, >= 0.
         """
         return self[1](self[0](x.repeat(1, self.copies, 1, 1) if self.copies > 1 else x), weight)
 
 
 class AtrousConv(Operation):
-    """A full convolution at rate 2, normalisation; at stride 2 half the size, at rate 1.
+    """A full convolution at rate 2, normalisation; at stride 2, rate 1 on the halved input.
 
     Args:
-        channels, kernel_size, stride, norm_cfg, copies: See :class:`SeparableConv`.
+        channels, kernel_size, stride, norm_cfg, copies: Arguments of :class:`SeparableConv`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class AtrousConv(Operation):
         self.stride = stride
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """See :class:`SeparableConv`."""
+        """Map a rectified input as :class:`SeparableConv` does."""
         return super().forward(resize(x, reduced(x.shape[2:], self.stride)), weight)
 
 
@@ -124,30 +124,30 @@ CONVOLUTIONS: dict[str, Callable[..., nn.Module]] = {
     'atrous3': partial(AtrousConv, kernel_size=3),
     'atrous5': partial(AtrousConv, kernel_size=5),
 }
-"""Operations that begin with a ReLU, which is left to the cell: what reads a map shares it."""
+"""Operations without their leading ReLU, which the cell computes once for all that share it."""
 
 POOLS_AND_SKIP: dict[str, Callable[[int], nn.Module]] = {
     'avg3': lambda stride: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
     'max3': lambda stride: nn.MaxPool2d(3, stride, 1),
     'skip': lambda stride: nn.Identity() if stride == 1 else nn.AvgPool2d(1, stride),
 }
-"""Operations without parameters."""
+"""Operations without parameters, built from the stride."""
 
 
 def build_operation(name: str, channels: int, stride: int, norm_cfg: dict) -> nn.Module:
-    """Return an operation of a branch, (N, channels, H, W) to the same channels at the stride."""
+    """Build an operation of a branch, which keeps the channels and has the stride."""
     if name in POOLS_AND_SKIP:
         return POOLS_AND_SKIP[name](stride)
     return CONVOLUTIONS[name](channels, stride=stride, norm_cfg=norm_cfg)
 
 
 class CellEntry(nn.ModuleList):
-    """Entry of a cell for the outputs of the two cells before: size, ReLU, 1x1, norm.
+    """Entry of a cell for the outputs of the two cells before: resizing, ReLU, 1x1, norm.
 
     Args:
-        before: Their channels, the earlier one first.
-        channels: Of the cell's blocks.
-        norm_cfg: Normalisation layer.
+        before: Numbers of channels of these outputs, the earlier one first.
+        channels: Number of channels of the cell's blocks.
+        norm_cfg: Config of the normalisation layers.
     """
 
     def __init__(self, before: Sequence[int], channels: int, norm_cfg: dict) -> None:
@@ -159,24 +159,24 @@ class CellEntry(nn.ModuleList):
     def forward(
         self, two_before: Tensor, one_before: Tensor, size: tuple[int, int]
     ) -> list[Tensor]:
-        """Both as the branches read them, (N, channels, *size)."""
+        """Return both outputs as the branches read them, (N, channels, *size)."""
         maps = (two_before, one_before)
         return [enter(resize(x, size)) for enter, x in zip(self, maps, strict=True)]
 
 
 class AutoDeepLabCell(nn.Module):
-    """The blocks of a layer.
+    """Cell of a layer.
 
     Args:
-        blocks: The cell.
-        before: Channels of the outputs of the two cells before, the earlier one first.
-        channels: Of each block.
-        stride: 2 where the layer is coarser than the one before; operations on the cells before
-            have it.
-        norm_cfg: Normalisation layer.
+        blocks: Blocks of the cell.
+        before: Numbers of channels of the outputs of the two cells before, the earlier one first.
+        channels: Number of channels of each block.
+        stride: Stride of the operations on the cells before, 2 where the layer is coarser than the
+            one before.
+        norm_cfg: Config of the normalisation layers.
 
     Attributes:
-        drop: With which probability a branch is left out of a sample, in training.
+        drop: Probability with which a branch is left out of a sample in training.
     """
 
     def __init__(
@@ -207,8 +207,8 @@ class AutoDeepLabCell(nn.Module):
         """Map the outputs of the two cells before to the blocks, concatenated.
 
         Args:
-            two_before, one_before: Of any size.
-            size: That the branches start from.
+            two_before, one_before: Outputs of the two cells before, of any size.
+            size: Size (height, width) that the branches start from.
         """
         states = self.enter(two_before, one_before, size)
         rectified: dict[int, Tensor] = {}
@@ -234,20 +234,21 @@ class AutoDeepLab(BaseModule):
     ``4 * 2**s``; sizes are ``ceil(input / stride)``, so any input size works.
 
     Args:
-        architecture: Published name, JSON path, document or value.
-        filters: 20, 32 and 48 are the published S, M and L.
-        in_channels: Bands of the input.
-        stem_channels: Of the stem's three convolutions.
+        architecture: Published name, JSON path, document or value of the architecture.
+        filters: Number of channels of a block at stride 4; 20, 32 and 48 are the published S, M and
+            L.
+        in_channels: Number of bands of the input.
+        stem_channels: Numbers of channels of the stem's three convolutions.
         drop_path: Probability with which a branch of the last layer is left out of a sample in
             training; less in earlier layers, in proportion. ``ScheduledDropPathHook`` lets it grow
             from 0 over the training.
-        norm_cfg: Normalisation layer.
-        init_cfg: Initialisation on top of torch's.
+        norm_cfg: Config of the normalisation layers.
+        init_cfg: Config of the initialisation on top of torch's.
 
     Attributes:
-        out_channels: Of the outputs: the third cell (the low-level feature of the published
-            decoder) and the last one.
-        strides: Of the outputs.
+        out_channels: Numbers of channels of the outputs: the third cell (the low-level feature of
+            the published decoder) and the last one.
+        strides: Strides of the outputs.
 
     Raises:
         ArchitectureError: The architecture is of another space.
@@ -288,7 +289,7 @@ class AutoDeepLab(BaseModule):
         self.set_drop_path(1.0)
 
     def set_drop_path(self, progress: float) -> None:
-        """Drop as at this share of the training."""
+        """Set the drop rates of the cells for a share of the training, 0 to 1."""
         cell: Any
         for layer, cell in enumerate(self.cells, 1):
             cell.drop = self.drop_path * progress * layer / len(self.cells)

@@ -1,4 +1,4 @@
-"""What Auto-DeepLab predicts with while it searches: an atrous pyramid at every stride."""
+"""Head of Auto-DeepLab's supernet: an atrous pyramid at every stride."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class AutoDeepLabSearchHead(BaseDecodeHead):
     pixels of the image, and image pooling.
 
     Args:
-        in_channels: Of the inputs, finest first.
-        channels: Of the sum.
-        rates: Of the 3x3 convolutions, 96 / stride.
-        in_index: Which of the backbone's outputs to read; all by default.
-        norm_cfg: Normalisation layer.
-        align_corners: Of every resizing.
-        **kwargs: See :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
+        in_channels: Numbers of channels of the inputs, finest first.
+        channels: Number of channels of the sum.
+        rates: Rates of the 3x3 convolutions, 96 / stride.
+        in_index: Indices of the backbone's outputs to read; all by default.
+        norm_cfg: Config of the normalisation layers.
+        align_corners: Whether every resizing aligns corners.
+        **kwargs: Arguments of :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
     """
 
     takes_several_inputs = True

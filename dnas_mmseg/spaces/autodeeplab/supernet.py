@@ -38,13 +38,13 @@ from .network import (
 class StateReader(nn.Module):
     """Operations on a state of a cell, for every block that can read it.
 
-    What the blocks do to the one map is done at once, their channels side by side: maps are small,
-    and a few large convolutions take a third of the time of many small ones.
+    The operations of all these blocks run at once, their channels side by side: maps are small, and
+    a few large convolutions take a third of the time of many small ones.
 
     Args:
-        rows: Of the cell's parameters: the branches that read the state.
-        channels: Of the state, and of each block.
-        norm_cfg: Normalisation layer.
+        rows: Rows of the cell's parameters, those of the branches that read the state.
+        channels: Number of channels of the state, and of each block.
+        norm_cfg: Config of the normalisation layers.
     """
 
     def __init__(self, rows: Sequence[int], channels: int, norm_cfg: dict) -> None:
@@ -62,8 +62,8 @@ class StateReader(nn.Module):
         """Map a state (N, channels, H, W) to what each block reads of it, the same shape.
 
         Args:
-            x: The state.
-            weights: (pairs, options) Of the operations.
+            x: State, (N, channels, H, W).
+            weights: Weights of the operations, (pairs, options).
         """
         weights = weights[self.rows]
         wide = weights.repeat_interleave(self.channels, 0)
@@ -79,19 +79,19 @@ class StateReader(nn.Module):
 
 
 class SearchCell(nn.Module):
-    """The cell of a node with all branches, for what comes from each scale (equation 6).
+    """The cell of a node with all branches, for the input from each scale (equation 6).
 
-    It is one cell, whatever scale its input comes from, as the network that is found has one a
-    layer; its inputs go through it as one batch. What is read of the layer before the last is the
-    same for all of them, and computed once.
+    All inputs share one cell, whatever scale they come from, as the network that is found has one
+    cell a layer; they go through it as one batch. What is read of the output two layers before is
+    the same for all of them, and computed once.
 
     Args:
-        blocks: Their number.
-        two_before: Channels of the output of the layer before the last.
-        one_before: Channels of each output of the last layer that the node reads, with the stride
-            that leads from it: 2 from a finer one.
-        channels: Of each block.
-        norm_cfg: Normalisation layer.
+        blocks: Number of blocks of the cell.
+        two_before: Number of channels of the output two layers before.
+        one_before: Pairs (channels, stride) of the outputs of the layer before that the node reads;
+            the stride is 2 from a finer scale, else 1.
+        channels: Number of channels of each block.
+        norm_cfg: Config of the normalisation layers.
     """
 
     def __init__(
@@ -125,10 +125,11 @@ class SearchCell(nn.Module):
         """Map the maps that the node reads to (N, blocks * channels, H, W).
 
         Args:
-            weights: (pairs, options) Of the operations, each row summing to 1.
-            edges: (inputs,) Of the node's incoming edges.
-            two_before: Already at the node's size.
-            one_before: At the node's size, or twice that where the stride is 2.
+            weights: Weights of the operations, (pairs, options), which sum to 1 in each row.
+            edges: Weights of the node's incoming edges, (inputs,).
+            two_before: Output two layers before, at the node's size.
+            one_before: Outputs of the layer before, at the node's size, or twice that where the
+                stride is 2.
         """
         count = len(one_before)
         state = torch.cat([enter(x) for enter, x in zip(self.enter_one, one_before, strict=True)])
@@ -151,23 +152,23 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
     """Supernet of the Auto-DeepLab space: every path, and every branch in every cell.
 
     ``betas`` (edges,) weigh the edges of the trellis, by a softmax over the outgoing ones of each
-    node; ``alphas`` (pairs, options), shared by all cells, the operations of every possible
-    branch, one of which is not to be connected. Layer l at scale s has ``filters * 2**s`` channels
+    node; ``alphas`` (pairs, options), shared by all cells, weigh the operations of every possible
+    branch, of which one option is no connection. Layer l at scale s has ``filters * 2**s`` channels
     a block. Where there is no output two layers back at a node's scale, the nearest one is resized.
 
     Args:
         layers: Number of layers, at least 3.
-        filters: Of the supernet; the network that is found can have more.
-        blocks: Of the cell.
-        in_channels: Bands of the input.
-        stem_channels: Of the stem's three convolutions.
-        norm_cfg: Normalisation layer.
-        with_cp: Recompute the nodes' activations in backward to save memory.
-        init_cfg: Initialisation on top of torch's.
+        filters: Number of channels of a block at stride 4; the network that is found can have more.
+        blocks: Number of blocks of the cell.
+        in_channels: Number of bands of the input.
+        stem_channels: Numbers of channels of the stem's three convolutions.
+        norm_cfg: Config of the normalisation layers.
+        with_cp: Whether to recompute the nodes' activations in backward to save memory.
+        init_cfg: Config of the initialisation on top of torch's.
 
     Attributes:
-        out_channels: Of the outputs, the nodes of the last layer, finest first.
-        strides: Of the outputs.
+        out_channels: Numbers of channels of the outputs, the nodes of the last layer, finest first.
+        strides: Strides of the outputs.
     """
 
     def __init__(
@@ -267,7 +268,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         return AutoDeepLabCosts(self, table)
 
     def _nearest(self, node: Node) -> Node | None:
-        """Return the node that is read two layers back; None: the stem, at stride 2."""
+        """Return the node that is read two layers before; None: the stem, at stride 2."""
         if node.layer == 0:
             return None
         if node.layer == 1:
@@ -275,7 +276,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         return Node(node.layer - 2, min(node.scale, node.layer - 1))
 
     def _width(self, node: Node) -> int:
-        """Channels of a node's output."""
+        """Return the number of channels of a node's output."""
         if node == STEM:
             return self.stem_channels[2]
         return self.blocks * self.filters * 2**node.scale

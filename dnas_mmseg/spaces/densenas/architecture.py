@@ -13,10 +13,10 @@ from typing import Any, ClassVar, NamedTuple
 from dnas_mmseg.spaces.architecture import Architecture, Edge, Point
 
 BASIC = 'basic'
-"""The layer of ResNet-type blocks."""
+"""Operation of ResNet-type blocks."""
 
 SKIP = 'skip'
-"""A layer of a stack that does nothing."""
+"""Operation of a layer of a stack that does nothing."""
 
 _BOTTLENECK = re.compile(r'k([357])t([136])')
 
@@ -41,9 +41,10 @@ class DenseNASArchitecture(Architecture):
     Widths, connections and operations are searched together, so there is one level, ``'cell'``.
 
     Attributes:
-        stem: Channels of the first convolution, at stride 2.
-        blocks: In order.
-        final: Channels of the closing 1x1 convolution, which classifiers have; 0 for none.
+        stem: Number of channels of the first convolution, at stride 2.
+        blocks: Blocks in order.
+        final: Number of channels of the closing 1x1 convolution, which classifiers have; 0 for
+            none.
     """
 
     space: ClassVar[str] = 'densenas'
@@ -55,7 +56,7 @@ class DenseNASArchitecture(Architecture):
 
     @property
     def steps(self) -> tuple[tuple[Point, Point, BlockSpec], ...]:
-        """Triples of where each block comes from, where it is, and the block.
+        """Triples (place before, place, block), one for each block.
 
         A place is (width, scale); scale ``s`` has stride ``4 * 2**s``, that of the stem is -1.
         """
@@ -95,7 +96,7 @@ class DenseNASArchitecture(Architecture):
         ]
 
     def pruned(self) -> DenseNASArchitecture:
-        """Return it without skipped layers."""
+        """Return the network without skipped layers."""
         return replace(
             self,
             blocks=tuple(
@@ -145,7 +146,7 @@ class DenseNASArchitecture(Architecture):
 
 
 def kernel_and_expansion(operation: str) -> tuple[int, int]:
-    """Return kernel size and expansion of an inverted bottleneck's name."""
+    """Return the kernel size and the expansion in an inverted bottleneck's name."""
     name = _BOTTLENECK.fullmatch(operation)
     assert name is not None, f'{operation} is no inverted bottleneck'
     return int(name[1]), int(name[2])

@@ -1,4 +1,4 @@
-"""What networks of DenseNAS's space cost, and what they are expected to.
+"""Cost of networks of DenseNAS's space, and the expected cost of undecided ones.
 
 A table's parts are ``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``; and
 ``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
@@ -25,17 +25,17 @@ from .graph import FAMILIES, STEM_LAYERS, DenseSpace, state_trellis
 
 
 def head_part(source: int, target: int, operation: str) -> str:
-    """Name of a head layer."""
+    """Return the name in a table of a head layer."""
     return f'head/{source}/{target}/{operation}'
 
 
 def layer_part(block: int, operation: str) -> str:
-    """Name of a layer of a stack."""
+    """Return the name in a table of a layer of a stack."""
     return f'layer/{block}/{operation}'
 
 
 def decoder_part(left: Collection[int]) -> str:
-    """Name of the segmentor's head."""
+    """Return the name in a table of the segmentor's head on these blocks' outputs."""
     return 'decoder/' + ','.join(map(str, left))
 
 
@@ -74,12 +74,15 @@ def expected_cost(
     by its weights.
 
     Args:
-        space: The blocks.
-        edge_weights: (edges,) Summing to 1 over each block's outgoing ones.
-        head_weights: (inner edges, operations) Each row summing to 1.
-        layer_weights: (layers, operations) Each row summing to 1.
-        scales: Which the decoder reads.
-        table: The parts.
+        space: Routing blocks and their edges.
+        edge_weights: Weights of the edges, (edges,), which sum to 1 over each block's outgoing
+            ones.
+        head_weights: Weights of the head operations, (inner edges, operations), which sum to 1 in
+            each row.
+        layer_weights: Weights of the stacks' operations, (layers, operations), which sum to 1 in
+            each row.
+        scales: Scales that the decoder reads.
+        table: Costs of the parts.
     """
     head_costs, layer_costs = (
         torch.from_numpy(costs).to(edge_weights) for costs in costs_of_operations(space, table)
@@ -123,12 +126,13 @@ def costs_of_operations(
 def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int, Tensor]]:
     """Return the probability that paths leave a scale from a block, by scale and block.
 
-    Every path leaves every scale that it enters once, or ends there: each scale's sum to 1 where
-    all paths enter it.
+    A path leaves every scale that it enters once, or ends there, so the probabilities of a scale
+    sum to 1 where all paths enter it.
 
     Args:
-        space: The blocks.
-        edge_weights: (edges,) Summing to 1 over each block's outgoing ones.
+        space: Routing blocks and their edges.
+        edge_weights: Weights of the edges, (edges,), which sum to 1 over each block's outgoing
+            ones.
     """
     weights = edge_weights.unbind()
     visits = {0: edge_weights.new_ones(())}

@@ -34,8 +34,8 @@ class DenseNASCosts(CostModel[DenseNASArchitecture]):
     """Costs of the supernet's networks.
 
     Args:
-        supernet: The supernet.
-        table: See :class:`CostModel`.
+        supernet: Supernet whose networks are costed.
+        table: Costs of the parts.
     """
 
     def __init__(self, supernet: DenseNASSupernet, table: CostTable) -> None:
@@ -47,7 +47,7 @@ class DenseNASCosts(CostModel[DenseNASArchitecture]):
         return network_cost(net.space, architecture, net.scales, self.table)
 
     def expected(self) -> Tensor:
-        """See :func:`expected_cost`."""
+        """Return the mean cost, see :func:`expected_cost`."""
         net = self._supernet
         edges = net.edge_weights(net.betas.double())
         heads, layers = (
@@ -61,7 +61,7 @@ class DenseNASCosts(CostModel[DenseNASArchitecture]):
         return decode(net.space, *net.scores(), net.final or 0, net.scales, price, self.table)
 
     def decode_to(self, target: float) -> DenseNASArchitecture:
-        """See :class:`CostModel`; then by single changes, where prices leave gaps."""
+        """Return the preferred network that costs about a target, improved by single changes."""
         net = self._supernet
         return improve_towards_target(
             super().decode_to(target),
@@ -78,7 +78,7 @@ def densenas_parts(
     """Return the parts of the supernet's networks.
 
     Args:
-        supernet: The supernet.
+        supernet: Supernet whose networks are costed.
         model: Config of the segmentor that the found network will be in, whose output stride and
             head count.
         size: Height and width of the images.
@@ -138,7 +138,7 @@ def _modules(
 
 
 def _output_stride(model: Mapping[str, Any]) -> int:
-    """Return the stride at which the found network stops; by a supernet's config the default."""
+    """Return the output stride of the found network; for a supernet's config, the default."""
     backbone = model['backbone']
     network = backbone if backbone['type'] == 'DenseNAS' else dict(type='DenseNAS')
     return constructor_arguments(network)['output_stride']

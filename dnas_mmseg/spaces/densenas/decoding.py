@@ -1,4 +1,4 @@
-"""What the weights of a DenseNAS supernet decode to (Fang et al., CVPR 2020, section 3).
+"""Decoding of the weights of a DenseNAS supernet (Fang et al., CVPR 2020, section 3).
 
 A space is a row of routing blocks of growing widths. Each has a head layer for every block that can
 lead to it and a stack of layers; a path through the blocks is a network.
@@ -29,20 +29,21 @@ def decode(
     price: float = 0.0,
     table: CostTable | None = None,
 ) -> DenseNASArchitecture:
-    """Return the network of the largest score, its cost at a price taken off.
+    """Return the network of the largest score less its cost times the price.
 
     Every layer takes its best operation; the path is the best one by the scores of its edges
     (Viterbi), less what it costs with these.
 
     Args:
-        space: The blocks.
+        space: Routing blocks and their edges.
         edge_scores: Logarithms of the weights of ``space.trellis.edges``.
-        head_scores: (inner edges, operations) Logarithms of the head operations' weights.
-        layer_scores: (layers, operations) Of ``space.layers``.
-        final: Of the result: channels of the closing convolution.
-        scales: Which the decoder reads; counts only with a price.
-        price: What a unit of cost is worth.
-        table: Needed where there is a price.
+        head_scores: Logarithms of the head operations' weights, (inner edges, operations).
+        layer_scores: Logarithms of the weights of the operations of ``space.layers``, (layers,
+            operations).
+        final: Number of channels of the result's closing convolution; 0 for none.
+        scales: Scales that the decoder reads; they count only with a price.
+        price: Price of a unit of cost, in the unit of the scores.
+        table: Costs of the parts; needed where there is a price.
     """
     head_costs, layer_costs = costs_of_operations(space, table)
     heads = (np.asarray(head_scores) - price * head_costs).argmax(1)
@@ -104,7 +105,7 @@ def score(
     head_scores: np.ndarray,
     layer_scores: np.ndarray,
 ) -> float:
-    """Return the sum of what its edges and operations score."""
+    """Return the sum of the scores of a network's edges and operations."""
     path = space.walk_of(network)
     head_names, layer_names = FAMILIES[space.family]
     edges = itertools.pairwise((*path, space.end))
@@ -133,7 +134,7 @@ def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[Den
 def random_architecture(
     space: DenseSpace, rng: np.random.Generator, name: str, final: int = 0
 ) -> DenseNASArchitecture:
-    """Draw a network from the space: at every block an edge, in every layer an operation."""
+    """Draw a random network from the space: an edge at every block, an operation in every layer."""
     path = [0]
     while path[-1] != space.end:
         following = space.trellis.outgoing[path[-1]]

@@ -1,4 +1,4 @@
-"""What DenseNAS searches over: blocks in a row, each left for one of those behind it."""
+"""Graph that DenseNAS searches: a row of blocks, each followed by one of those behind it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FAMILIES = {
     'mbconv': (_BOTTLENECKS, (*_BOTTLENECKS, SKIP)),
     'basic': ((BASIC,), (BASIC, SKIP)),
 }
-"""Of a type of blocks, the operations of head layers, and those of stacks."""
+"""Operations of head layers, and those of stacks, by type of blocks."""
 
 STEM_LAYERS = {'mbconv': ('k3t1',), 'basic': ()}
-"""What the first block, which is not searched, does behind the stem."""
+"""Layers behind the stem, in the first block, which are not searched, by type of blocks."""
 
 
 class RoutingBlock(NamedTuple):
@@ -36,13 +36,13 @@ class RoutingBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class DenseSpace:
-    """The routing blocks and which can follow each other.
+    """The routing blocks, and which of them can follow each other.
 
     Attributes:
-        family: One of :data:`FAMILIES`.
-        blocks: In a row; the first one is the stem's.
-        trellis: Indices of blocks, from 0 to ``len(blocks)``. The edges that end a path, from
-            every block of the last stage, come last.
+        family: Type of the blocks, one of :data:`FAMILIES`.
+        blocks: Routing blocks in a row; the first one is the stem's.
+        trellis: Graph of the indices of blocks, from 0 to ``len(blocks)``, its end. The edges that
+            end a path, from every block of the last stage, come last.
     """
 
     family: str
@@ -65,14 +65,14 @@ class DenseSpace:
         return tuple((i, layer) for i, b in enumerate(self.blocks) for layer in range(b.depth))
 
     def place(self, block: int) -> Point:
-        """(width, scale) of a block, as architectures name it."""
+        """Return (width, scale) of a block, by which architectures name it."""
         return self.blocks[block].width, self.blocks[block].scale
 
     def walk_of(self, architecture: DenseNASArchitecture) -> list[int]:
-        """Return the blocks of a network, from the first on.
+        """Return the indices of a network's blocks, from the first on.
 
         Raises:
-            ArchitectureError: It is not of this space.
+            ArchitectureError: The network is not of this space.
         """
         index = {self.place(i): i for i in range(len(self.blocks))}
         places = [self.place(0), *(target for _, target in architecture.graph)]
@@ -92,20 +92,20 @@ def dense_space(
     depths: Sequence[int],
     window: int,
 ) -> DenseSpace:
-    """Lay out a space.
+    """Return the space of some widths, strides and depths.
 
     A block can lead to those within the next ``window`` blocks that are of its stage or the next
     one, at its stride or twice that.
 
     Args:
-        family: One of :data:`FAMILIES`.
-        widths: Of the blocks, by stage; the first stage is the stem's single block.
-        strides: Of each stage; the first one has 2.
-        depths: Layers in the stack of each stage's blocks.
-        window: See above.
+        family: Type of the blocks, one of :data:`FAMILIES`.
+        widths: Widths of the blocks, by stage; the first stage is the stem's single block.
+        strides: Strides of the stages; the first one has 2.
+        depths: Numbers of layers in the stacks of each stage's blocks.
+        window: Number of following blocks that a block can lead to.
 
     Raises:
-        ArchitectureError: Says which entry cannot be.
+        ArchitectureError: An entry is not possible; the message says which.
     """
 
     def fail(message: str) -> None:
@@ -158,7 +158,7 @@ def dense_space(
 
 
 class PathState(NamedTuple):
-    """Place of a path, and the blocks from which it left the scales the decoder reads."""
+    """Block that a path is at, and the blocks from which it left the scales the decoder reads."""
 
     block: int
     left: tuple[int, ...] = ()
@@ -166,11 +166,11 @@ class PathState(NamedTuple):
 
 @lru_cache(maxsize=16)
 def state_trellis(space: DenseSpace, scales: tuple[int, ...]) -> UnfoldedTrellis[PathState]:
-    """Return the trellis with states for blocks, of which the decoder's cost can be told.
+    """Return the trellis of path states, which determine the decoder's cost.
 
     Args:
-        space: The blocks.
-        scales: Which the decoder reads.
+        space: Routing blocks and their edges.
+        scales: Scales that the decoder reads.
     """
 
     def after(state: PathState, target: int) -> PathState:

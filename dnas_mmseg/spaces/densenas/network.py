@@ -20,14 +20,15 @@ from .architecture import BASIC, SKIP, DenseNASArchitecture, kernel_and_expansio
 
 
 class InvertedBottleneck(nn.Module):
-    """Expand by 1x1, depthwise convolution, project by 1x1; added to the input where shapes agree.
+    """1x1 expansion, depthwise convolution, 1x1 projection; plus the input where shapes agree.
 
     Args:
-        in_channels, out_channels: Of the block.
-        operation: ``k5t6``: kernel 5, 6 times the channels inside; ``t1`` expands nothing.
-        stride: Of the depthwise convolution.
-        dilation: The same.
-        norm_cfg: Normalisation layer.
+        in_channels, out_channels: Numbers of channels of the block's input and output.
+        operation: Name of the operation; ``k5t6`` has kernel size 5 and 6 times the channels
+            inside, ``t1`` expands nothing.
+        stride: Stride of the depthwise convolution.
+        dilation: Dilation of the depthwise convolution.
+        norm_cfg: Config of the normalisation layers.
     """
 
     def __init__(
@@ -61,13 +62,13 @@ class InvertedBottleneck(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, added to the input, which a 1x1 fits where shapes differ; ReLU.
+    """Two 3x3 convolutions plus the input, fitted by a 1x1 where shapes differ; then ReLU.
 
     Args:
-        in_channels, out_channels: Of the block.
-        stride: Of the first convolution.
-        dilation: Of both.
-        norm_cfg: Normalisation layer.
+        in_channels, out_channels: Numbers of channels of the block's input and output.
+        stride: Stride of the first convolution.
+        dilation: Dilation of both convolutions.
+        norm_cfg: Config of the normalisation layers.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ def build_layer(
     dilation: int,
     norm_cfg: dict,
 ) -> nn.Module:
-    """Return a layer of a block by its name."""
+    """Build a layer of a block by its operation's name."""
     if operation == SKIP:
         return nn.Identity()
     if operation == BASIC:
@@ -105,7 +106,7 @@ def build_layer(
 
 
 def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
-    """Return a 3x3 convolution to stride 2."""
+    """Build the stem, a 3x3 convolution of stride 2."""
     return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg, stride=2), _relu())
 
 
@@ -114,22 +115,24 @@ class DenseNAS(BaseModule):
     """A network of the DenseNAS space, of MobileNetV2-type or ResNet-type blocks.
 
     Args:
-        architecture: Published name (``densenas_a``, ``_b``, ``_c``), JSON path, document or value.
-        in_channels: Bands of the input.
-        output_stride: 8, 16 or 32; strides beyond it become dilation.
-        out_indices: Which stages to give, of those at strides 2, 4, 8, 16, 32 (before dilation),
-            counted from 0; each ends before the next finer-to-coarser step.
-        with_final: Append the closing 1x1 convolution that classifiers have to the last stage.
-        norm_cfg: Normalisation layer.
-        init_cfg: Initialisation on top of torch's.
+        architecture: Published name (``densenas_a``, ``_b``, ``_c``), JSON path, document or value
+            of the architecture.
+        in_channels: Number of bands of the input.
+        output_stride: Stride of the coarsest map, 8, 16 or 32; strides beyond it become dilation.
+        out_indices: Indices of the stages to return, of those at strides 2, 4, 8, 16, 32 (before
+            dilation), counted from 0; each ends before the next block of stride 2.
+        with_final: Whether to append the closing 1x1 convolution that classifiers have to the last
+            stage.
+        norm_cfg: Config of the normalisation layers.
+        init_cfg: Config of the initialisation on top of torch's.
 
     Attributes:
-        out_channels: Of the outputs, finest first.
-        strides: Of the outputs, finest first.
+        out_channels: Numbers of channels of the outputs, finest first.
+        strides: Strides of the outputs, finest first.
 
     Raises:
         ArchitectureError: The architecture is of another space.
-        UserError: An output stride or a stage that there is not.
+        UserError: The output stride, a stage or the closing convolution does not exist.
     """
 
     def __init__(

@@ -32,11 +32,11 @@ class MixedLayer(nn.ModuleDict):
     """A layer with all its operations, of which a few take part in a step.
 
     Args:
-        operations: By name.
+        operations: Operations by name.
 
     Attributes:
-        active: Which take part; with one its output counts as it is, several are weighted by a
-            softmax over them alone.
+        active: Indices of the operations that take part; a single one counts as it is, several are
+            weighted by a softmax over them alone.
     """
 
     def __init__(self, operations: Mapping[str, nn.Module]) -> None:
@@ -72,26 +72,31 @@ class DenseNASSupernet(BaseModule, Supernet):
     network that is found gives the blocks themselves; their widths are what decoders adapt to.
 
     Args:
-        block: ``'mbconv'`` (inverted bottlenecks) or ``'basic'`` (residual blocks).
-        widths: Of the blocks, by stage; the first stage is the stem's.
-        strides: Of each stage.
-        depths: Layers behind the head layer, of each stage's blocks.
-        window: A block leads to at most so many following ones.
-        temperature: Of every softmax.
-        final: Channels of a closing 1x1 convolution, for classifiers: the only output then.
-        in_channels: Bands of the input.
-        out_indices: Which strides to give, of 2, 4, 8, 16, 32 counted from 0, without ``final``.
-        norm_cfg: Normalisation layer.
-        with_cp: Recompute the layers' activations in backward to save memory.
-        init_cfg: Initialisation on top of torch's.
+        block: Type of the blocks, ``'mbconv'`` (inverted bottlenecks) or ``'basic'`` (residual
+            blocks).
+        widths: Widths of the blocks, by stage; the first stage is the stem's.
+        strides: Strides of the stages.
+        depths: Numbers of layers behind the head layer in each stage's blocks.
+        window: Number of following blocks that a block can lead to.
+        temperature: Temperature of every softmax.
+        final: Number of channels of a closing 1x1 convolution, for classifiers: the only output
+            then.
+        in_channels: Number of bands of the input.
+        out_indices: Indices of the strides to return, of 2, 4, 8, 16, 32 counted from 0; without
+            effect with ``final``.
+        norm_cfg: Config of the normalisation layers.
+        with_cp: Whether to recompute the layers' activations in backward to save memory.
+        init_cfg: Config of the initialisation on top of torch's.
 
     Attributes:
-        space: The blocks and edges.
-        out_channels: Of the outputs, finest first: the widest block that leaves each stride.
-        strides: Of the outputs.
+        space: Routing blocks and their edges.
+        out_channels: Numbers of channels of the outputs, finest first: the widest block that leaves
+            each stride, or ``final``.
+        strides: Strides of the outputs.
 
     Raises:
-        ArchitectureError: The space cannot be; the message says which entry is wrong.
+        ArchitectureError: The space is not possible; the message says which entry is wrong.
+        UserError: The temperature is not positive, or a stride of ``out_indices`` does not exist.
     """
 
     def __init__(
@@ -189,8 +194,8 @@ class DenseNASSupernet(BaseModule, Supernet):
     ) -> None:
         """Draw the operations of the next step: one a layer for weights, two for the architecture.
 
-        Evenly until architecture steps have begun, then by their probabilities; two are drawn one
-        after another.
+        They are drawn evenly until architecture steps have begun, then by their probabilities; two
+        are drawn one after another.
         """
         count = 1 if step == 'weights' else 2
         chosen = []
@@ -286,7 +291,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         return heads, layers
 
     def _decided(self) -> Iterator[tuple[Decision, Tensor]]:
-        """Yield what is open, with the probabilities; what has one option only is not."""
+        """Yield the decisions with more than one option, with the probabilities of the options."""
         space = self.space
         edges = self.edge_weights(self.betas.detach())
         heads, layers = self._operation_weights()

@@ -30,7 +30,7 @@ OPERATIONS = (
 
 
 class NodeSpec(NamedTuple):
-    """A node with what feeds it: every input passes through a cell of its own.
+    """A node and its inputs, each of which passes through a cell of its own.
 
     ``operations`` are shared by all of the node's cells; their weights are not.
     """
@@ -46,8 +46,8 @@ class DNASArchitecture(Architecture):
 
     Attributes:
         layers: Number of layers.
-        path: The core path, one scale per layer; needed at level ``'path'``, may be empty later.
-        nodes: The nodes in order of execution; empty at level ``'path'``.
+        path: Core path, one scale per layer; needed at level ``'path'``, may be empty later.
+        nodes: Nodes in order of execution; empty at level ``'path'``.
     """
 
     space: ClassVar[str] = 'dnas'
@@ -112,7 +112,7 @@ class DNASArchitecture(Architecture):
         )
 
     def pruned(self) -> DNASArchitecture:
-        """Return only nodes and edges that lie on a way from the stem to the last layer."""
+        """Return the network without nodes and edges on no path from the stem to the last layer."""
         fed, live = self.fed, self.fed & self.used
         nodes = tuple(
             spec._replace(inputs=tuple(s for s in spec.inputs if s in fed))
@@ -218,7 +218,7 @@ class DNASArchitecture(Architecture):
                 self._fail(f'edge {source} -> {Node(layer, b)} of the core path is not listed')
 
     def _validate_order(self) -> None:
-        """Cycles first: each contains an edge backwards, but the cycle says more."""
+        """Check the order of layers, cycles first: a cycle says more than its backward edge."""
         try:
             TopologicalSorter({node: inputs for node, inputs, _ in self.nodes}).prepare()
         except CycleError as error:
@@ -266,7 +266,7 @@ def _node(pair: Any) -> Node:
 
 
 def _closure(start: Iterable[Node], edges: Iterable[tuple[Node, Node]]) -> frozenset[Node]:
-    """Everything that can be reached from ``start`` along ``edges``."""
+    """Return all nodes that can be reached from ``start`` along ``edges``."""
     following: dict[Node, list[Node]] = {}
     for source, target in edges:
         following.setdefault(source, []).append(target)

@@ -1,9 +1,9 @@
-"""Between the authors' checkpoints and this package's (facts of the released code).
+"""Conversion between the authors' checkpoints and this package's (facts of the released code).
 
-The authors' keys: ``stem<i>``, ``cells.<layer>.<scale>.<source>._ops.<k>`` with the source as numpy
-prints it (``[2 0]``, ``[10  0]``) and ``k`` counting the node's operations in table order, and
-``last_conv``. In the supernets ``k`` is the operation's name, or there is ``op`` for a light cell,
-and ``betas`` or ``alphas`` are indexed by layer and scale.
+The authors' keys are ``stem<i>``, ``cells.<layer>.<scale>.<source>._ops.<k>`` with the source as
+numpy prints it (``[2 0]``, ``[10  0]``) and ``k`` counting the node's operations in table order,
+and ``last_conv``. In the supernets ``k`` is the operation's name, or there is ``op`` for a light
+cell, and ``betas`` or ``alphas`` are indexed by layer and scale.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Conversion:
     """A converted state dict and what was left behind.
 
     Attributes:
-        state_dict: The converted tensors.
+        state_dict: Converted tensors by name.
         dropped: Dead cells that the source has and the result has not, one line each.
     """
 
@@ -59,12 +59,13 @@ def from_authors(
     """Return the authors' state dict of a retrained network as this package's.
 
     Args:
-        state_dict: As :func:`load_weights` returns it.
-        architecture: The network it should be of, level ``'cell'``.
-        prune: For ``DNAS(prune=True)``: leave out cells that cannot influence the output.
+        state_dict: State dict of the authors' code, from :func:`load_weights`.
+        architecture: Network that the state dict should be of, level ``'cell'``.
+        prune: Whether the result is for ``DNAS(prune=True)``, without cells that cannot influence
+            the output.
 
     Raises:
-        CheckpointError: It is of another network; the message says what differs.
+        CheckpointError: The state dict is of another network; the message says what differs.
     """
     names = _key_names(architecture)
     _compare(state_dict, names, architecture)
@@ -88,11 +89,11 @@ def supernet_from_authors(
     """Return the authors' state dict of a search stage as this package's.
 
     Args:
-        state_dict: As :func:`load_weights` returns it.
-        supernet: The stage's supernet, built with ``prune=False``.
+        state_dict: State dict of the authors' code, from :func:`load_weights`.
+        supernet: Supernet of the stage, built with ``prune=False``.
 
     Raises:
-        CheckpointError: It is of another supernet.
+        CheckpointError: The state dict is of another supernet.
     """
     weights = dict(state_dict)
     (name,) = supernet.architecture_parameters()
@@ -113,12 +114,12 @@ def supernet_from_authors(
 def to_authors(
     state_dict: Mapping[str, Tensor], architecture: DNASArchitecture
 ) -> dict[str, Tensor]:
-    """This package's state dict under the authors' keys; inverse of :func:`from_authors`.
+    """Return this package's state dict under the authors' keys; inverse of :func:`from_authors`.
 
-    Cells that were pruned are not in it.
+    Cells that were pruned are missing in it.
 
     Raises:
-        CheckpointError: It is of another network.
+        CheckpointError: The state dict is of another network.
     """
     names = {ours: theirs for theirs, ours in _key_names(architecture).items()}
     foreign = [key for key in state_dict if key not in names]
@@ -131,7 +132,7 @@ def to_authors(
 
 
 def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
-    """This package's name of every tensor in the authors' checkpoint of an architecture."""
+    """Return this package's name of every tensor in the authors' checkpoint, by their name."""
     modules = list(_OUTSIDE_CELLS)
     for theirs, source, spec in _cells(architecture):
         for k, name in enumerate(sorted(spec.operations, key=OPERATIONS.index)):
@@ -140,7 +141,7 @@ def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
 
 
 def _supernet_key_names(supernet: DNASSupernet) -> dict[str, str]:
-    """Return the same for a supernet; its architecture parameters are left out."""
+    """Return these names for a supernet, without its architecture parameters."""
     modules = list(_OUTSIDE_CELLS)
     for theirs, source, spec in _cells(supernet.architecture):
         ours = _cell_prefix(source, spec.node)
@@ -164,7 +165,7 @@ def _cells(architecture: DNASArchitecture) -> Iterator[tuple[str, Node, NodeSpec
 
 
 def _operation(theirs: str, cell: str, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return the modules of an operation: the authors' name, ours, and their tensors."""
+    """Return an operation's modules: the authors' name, this package's, and the tensors."""
     inside, last = _inside(name)
     return [
         (f'{theirs}.{inside}{i}', f'{cell}{name}.{i}', _CONV if i < last else _NORM)
@@ -181,7 +182,7 @@ def _tensor_names(modules: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[s
 
 
 def _inside(operation: str) -> tuple[str, int]:
-    """Return where the authors put an operation's layers, and which is the normalisation."""
+    """Return the authors' prefix of an operation's layers, and the index of its normalisation."""
     if operation.startswith('sep_conv'):
         return 'op.sep_0.', 2
     return ('conv1x1.' if 'pool' in operation else ''), 1

@@ -1,4 +1,4 @@
-"""What networks of the DNAS space cost, and what they are expected to while they are undecided.
+"""Cost of networks of the DNAS space, and the expected cost of undecided ones.
 
 A table's parts are ``stem``, ``cell/<source scale>><target scale>/<operation>`` (one operation on
 one edge, added to its node's other terms), ``resize/<source scale>><target scale>`` and
@@ -26,17 +26,17 @@ Undecided = Literal['mean', 'least', 'most']
 
 
 def cell_part(source: Node, target: Node, operation: str) -> str:
-    """Name of an operation on an edge in a table."""
+    """Return the name in a table of an operation on an edge."""
     return f'cell/{source.scale}>{target.scale}/{operation}'
 
 
 def resize_part(source: Node, target: Node) -> str:
-    """Name of the resizing of an edge's input in a table."""
+    """Return the name in a table of the resizing of an edge's input."""
     return f'resize/{source.scale}>{target.scale}'
 
 
 def head_part(scales: Iterable[int]) -> str:
-    """Name of the head on outputs at some scales in a table."""
+    """Return the name in a table of the head on outputs at some scales."""
     return 'head/' + ','.join(map(str, sorted(scales)))
 
 
@@ -44,7 +44,7 @@ def head_part(scales: Iterable[int]) -> str:
 def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> np.ndarray:
     """Return the cost of each operation in a node, over all of its inputs, (operations,).
 
-    Each of the operations that a node draws takes its part of the resizings.
+    The operations that a node keeps share the cost of the resizings equally.
     """
     resizing = sum(
         table[resize_part(source, node)] for source in inputs if source.scale != node.scale
@@ -58,13 +58,13 @@ def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> n
 def network_cost(
     architecture: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> float:
-    """Return the cost of a network; of an undecided one, of its completions.
+    """Return the cost of a network, or of the completions of an undecided one.
 
     Args:
-        architecture: Of any level; it counts as pruned.
-        table: The parts.
-        undecided: ``'mean'``: the mean over completions, connections before liveness;
-            ``'least'``, ``'most'``: the cheapest, the dearest of them.
+        architecture: Network of any level; it counts as pruned.
+        table: Costs of the parts.
+        undecided: Statistic over the completions: ``'mean'``, in which connections count whether or
+            not they are dead; ``'least'`` or ``'most'``, the cheapest or the dearest completion.
     """
     if architecture.level == 'path':
         lattice = connection_lattice(architecture)
@@ -95,12 +95,12 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
     """Return the mean cost of the head.
 
     Args:
-        present: Scales of the last layer, each with the probability that its node is there,
-            independently of the others.
-        table: The parts.
+        present: Pairs (scale, probability that the node exists) of the last layer's nodes, which
+            exist independently of each other.
+        table: Costs of the parts.
 
     Returns:
-        A number, or a tensor where the probabilities are.
+        Mean cost, a number, or a tensor where the probabilities are tensors.
     """
     total: Any = 0.0
     for chosen in product((False, True), repeat=len(present)):
@@ -118,27 +118,28 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
 def path_edge_costs(
     lattice: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> tuple[float, ...]:
-    """Return what each edge adds to the cost of a network whose core path it is in.
+    """Return what each edge adds to the cost of a network whose core path contains it.
 
-    Its cell; half of the connections its node may have, from the layer before as the edge says,
-    from earlier ones as on average over the paths that lead to it; the other nodes of its layer;
-    in the last layer the head. With ``'least'`` the cell and the head alone. Over all paths the
-    sums have the mean of :func:`network_cost`.
+    An edge adds the cost of its cell, of half of the other connections that its node may have, and
+    of the other nodes of its layer; in the first layer also of the stem, in the last one of the
+    head. The nodes of the layer before follow from the edge; those of earlier layers are averaged
+    over the paths that lead to it. With ``'least'`` no further connections and nodes count. Over
+    all paths the sums have the mean of :func:`network_cost`.
 
     Args:
-        lattice: :func:`dnas_mmseg.spaces.dnas.decoding.path_lattice`.
-        table: The parts.
-        undecided: See :func:`network_cost`.
+        lattice: Lattice of :func:`dnas_mmseg.spaces.dnas.decoding.path_lattice`.
+        table: Costs of the parts.
+        undecided: Statistic over the completions, see :func:`network_cost`.
 
     Returns:
-        For each of ``lattice.edges``.
+        Costs of ``lattice.edges``, in their order.
     """
     chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[undecided]
     visits = _visits(lattice)
     costs = []
     for source, target in lattice.edges:
         layer, scale = target
-        # What may feed the node besides, with the probability that it exists.
+        # Further nodes that may feed this one, with the probabilities that they exist.
         earlier: dict[Node, float] = {STEM: 1.0} if layer else {}
         for node, share in visits[source].items():
             for s in range(node.scale + (node != source)):
@@ -165,7 +166,7 @@ def path_edge_costs(
 
 
 def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
-    """Return the cheapest network of the space, and about the dearest."""
+    """Return the cost of the cheapest network of the space, and about that of the dearest."""
     lattice = path_lattice(layers)
     result = []
     ends: tuple[tuple[Undecided, int], ...] = (('least', -1), ('most', 1))
@@ -188,7 +189,7 @@ def _cost_of_three_operations(costs: np.ndarray, undecided: Undecided) -> float:
 
 
 def _visits(lattice: DNASArchitecture) -> dict[Node, dict[Node, float]]:
-    """For each node, which share of the paths that lead to it goes through which other."""
+    """Return for each node the share of the paths to it that pass through each other node."""
     ways = {STEM: 1.0}
     visits: dict[Node, dict[Node, float]] = {STEM: {}}
     for node, inputs, _ in lattice.nodes:

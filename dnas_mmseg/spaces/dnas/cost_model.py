@@ -2,7 +2,7 @@
 
 What a stage has not decided yet is counted at its mean: an edge is kept with probability 1/2, a
 node draws three of its operations evenly. So every stage aims at the cost of the final network, and
-leaves to the next ones a network from which the target lies about in the middle.
+leaves the target about in the middle of what the next stages can reach.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ if TYPE_CHECKING:
     from .supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
 
 _ROOM = 1.3
-"""How far, as a factor, a target should lie within what later stages can reach."""
+"""Factor by which a target should lie within the costs that later stages can reach."""
 
 
 class _DNASCosts(CostModel[DNASArchitecture]):
-    """Costs by the sum over all three stages.
+    """Base of the cost models of all three stages.
 
     Args:
-        undecided: What the stage starts from.
-        table: See :class:`CostModel`.
+        undecided: Architecture that the stage starts from.
+        table: Costs of the parts.
     """
 
     def __init__(self, undecided: DNASArchitecture, table: CostTable) -> None:
@@ -92,7 +92,7 @@ class DNASPathCosts(_DNASCosts):
         self._supernet = supernet
 
     def decode(self, price: float = 0.0, undecided: Undecided = 'mean') -> DNASArchitecture:
-        """See :class:`CostModel`; ``undecided`` says how what is open is counted."""
+        """See :class:`CostModel`; ``undecided`` is that of :func:`network_cost`."""
         lattice = self._supernet.architecture
         costs = np.array(path_edge_costs(lattice, self.table, undecided))
         return decode_path(lattice, self._supernet.scores() - price * costs)
@@ -100,12 +100,12 @@ class DNASPathCosts(_DNASCosts):
     def decode_to(self, target: float) -> DNASArchitecture:
         """Return the preferred path whose mean network costs about the target.
 
-        Where no path's mean network does, it is the preferred path from which the later stages can
-        still reach the target with room on both sides; failing that, one from which they can reach
-        it at all.
+        If there is no such path, return the preferred one from which the later stages can still
+        reach the target with room on both sides; failing that, one from which they can reach it at
+        all.
 
         Raises:
-            CostError: There is none.
+            CostError: No path leads to networks of the target's cost.
         """
 
         def reaches(path: DNASArchitecture, room: float) -> bool:
@@ -131,12 +131,12 @@ class DNASPathCosts(_DNASCosts):
         raise CostError(f'no path leads to networks of {format_cost(target, self.table.metric)}')
 
     def expected_at(self, target: float) -> float:
-        """See :class:`CostModel`: within what mean networks of paths cost."""
+        """Return the target, limited to the range of the paths' mean costs."""
         ends = self._range_of_means(target)
         return min(max(target, min(ends)), max(ends))
 
     def expected(self) -> Tensor:
-        """Return the mean over paths, each as probable as the product of its weights."""
+        """Return the mean cost over paths, each as probable as the product of its weights."""
         lattice = self._supernet.architecture
         weights = self._supernet.path_weights(self._supernet.betas.double())
         return path_trellis(lattice).mean_over_paths(weights, path_edge_costs(lattice, self.table))
@@ -147,7 +147,7 @@ class DNASPathCosts(_DNASCosts):
         return super().range(architecture)
 
     def _range_of_means(self, unit: float) -> tuple[float, float]:
-        """Return the costs of the cheapest and the dearest path's mean networks."""
+        """Return the mean costs of the cheapest and of the dearest path."""
         cheapest, dearest = (self.decode(sign * EXTREME / unit) for sign in (1, -1))
         return self.cost(cheapest), self.cost(dearest)
 
@@ -171,7 +171,7 @@ class DNASConnectionCosts(_DNASCosts):
         return decode_connections(self._supernet.architecture, (scores > 0).tolist())
 
     def expected(self) -> Tensor:
-        """Return the mean over independent gates, ``sigmoid(beta)``, dead edges included."""
+        """Return the mean cost over independent gates, ``sigmoid(beta)``, dead edges included."""
         supernet, lattice = self._supernet, self._supernet.architecture
         core = torch.tensor(supernet.is_core, device=supernet.betas.device)
         kept = torch.where(core, 1.0, supernet.betas.double().sigmoid())
@@ -188,9 +188,9 @@ class DNASCellCosts(_DNASCosts):
     """Costs of the operations that the third supernet's nodes keep.
 
     Args:
-        supernet: The supernet.
-        table: See :class:`CostModel`.
-        within: A part of the supernet's nodes and edges to decide on; all by default.
+        supernet: Supernet whose networks are costed.
+        table: Costs of the parts.
+        within: Part of the supernet's nodes and edges to decide on; all by default.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class DNASCellCosts(_DNASCosts):
         return decode_cells(self._undecided, scores)
 
     def expected(self) -> Tensor:
-        """Return the mean over three operations a node, drawn one by one by ``softmax(alphas)``."""
+        """Return the mean cost if each node draws three operations by ``softmax(alphas)``."""
         weights = self._supernet.alphas[self._rows].double().softmax(1)
         drawn = drawn_probabilities(weights, OPERATIONS_PER_NODE)
         cells = (drawn * torch.from_numpy(self._costs).to(drawn)).sum()
@@ -224,10 +224,10 @@ class DNASCellCosts(_DNASCosts):
 
 
 def dnas_parts(lattice: Lattice, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
-    """Return the parts of the networks of a lattice's width, bands and norm.
+    """Return the parts of networks that have a lattice's width, bands and normalisation.
 
     Args:
-        lattice: A supernet.
+        lattice: Supernet of any stage.
         model: Config of the segmentor that the found network will be in, for its head.
         size: Height and width of the images.
     """

@@ -1,4 +1,4 @@
-"""What the three stages of DNAS search over, and what their weights decode to (paper, section 3).
+"""Search spaces of the three DNAS stages, and decoding of their weights (paper, section 3).
 
 A stage's choices are a lattice: a :class:`DNASArchitecture` that contains all of them. Weights of
 edges are given in the order of its ``edges``.
@@ -19,16 +19,16 @@ from dnas_mmseg.spaces.trellis import Trellis
 from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
 
 MIN_LAYERS = NUM_SCALES
-"""With fewer, the coarsest scale is never reached."""
+"""Least number of layers; with fewer, the coarsest scale is never reached."""
 
 OPERATIONS_PER_NODE = 3
-"""How many operations a decoded node keeps; their outputs are summed."""
+"""Number of operations that a decoded node keeps; their outputs are summed."""
 
 Edge = tuple[Node, Node]
 
 
 def path_lattice(layers: int) -> DNASArchitecture:
-    """Stage 1's choices: a node feeds the scales -1, 0, +1 of the next layer.
+    """Return the lattice of stage 1, where a node feeds scales s-1, s, s+1 of the next layer.
 
     Scale s first exists at layer s; layer 0 is fed by the stem.
     """
@@ -48,13 +48,13 @@ def path_lattice(layers: int) -> DNASArchitecture:
 
 
 def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
-    """Stage 2's choices around a core path: nodes (l, s) with s <= path[l].
+    """Return the lattice of stage 2 around a core path: nodes (l, s) with s <= path[l].
 
     The core node of a layer takes the stem and every node of every earlier layer, any other node
     the nodes of the layer before at scales s-1, s, s+1.
 
     Args:
-        architecture: Level ``'path'``.
+        architecture: Core path, an architecture of level ``'path'``.
     """
     specs: list[NodeSpec] = []
     for layer, core in enumerate(architecture.path):
@@ -82,11 +82,11 @@ def decode_path(lattice: DNASArchitecture, scores: Iterable[float]) -> DNASArchi
     """Return the core path of the largest sum of scores; ties stay at the finer scale.
 
     Args:
-        lattice: :func:`path_lattice`.
-        scores: For each of ``lattice.edges``: the logarithm of its weight in the forward pass.
+        lattice: Lattice of :func:`path_lattice`.
+        scores: Logarithms of the edges' weights in the forward pass, (edges,).
 
     Returns:
-        Level ``'path'``.
+        Architecture of level ``'path'``.
     """
     nodes = path_trellis(lattice).best_path(scores)
     return DNASArchitecture(
@@ -98,14 +98,15 @@ def decode_path(lattice: DNASArchitecture, scores: Iterable[float]) -> DNASArchi
 
 
 def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASArchitecture:
-    """Keep the core path and what is asked for, less what then lies on no way to the head.
+    """Return the core path and the kept edges, without those on no path to the head.
 
     Args:
-        lattice: :func:`connection_lattice`.
-        keep: For each of ``lattice.edges``; the core path's entries do not matter.
+        lattice: Lattice of :func:`connection_lattice`.
+        keep: Flags of the edges, (edges,), True where an edge is kept; those of the core path's
+            edges do not matter.
 
     Returns:
-        Level ``'connection'``, pruned: no dead node, no unused edge.
+        Architecture of level ``'connection'``, pruned: no dead node, no unused edge.
     """
     kept = {edge for edge, wanted in zip(lattice.edges, keep, strict=True) if wanted}
     kept |= core_edges(lattice.path)
@@ -119,14 +120,15 @@ def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASA
 
 
 def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArchitecture:
-    """Return every node's three operations of the largest score.
+    """Return the network in which each node has its three operations of the largest score.
 
     Args:
-        architecture: Level ``'connection'``.
-        scores: (nodes, operations), rows in the order of ``architecture.nodes``.
+        architecture: Nodes and edges, an architecture of level ``'connection'``.
+        scores: Scores of the operations, (nodes, operations), rows in the order of
+            ``architecture.nodes``.
 
     Returns:
-        Level ``'cell'``, pruned.
+        Architecture of level ``'cell'``, pruned.
     """
     chosen = top_operations(scores)
     nodes = tuple(
@@ -140,10 +142,10 @@ def top_operations(scores: np.ndarray) -> np.ndarray:
     """Return a mask of the operations with the largest scores; ties go to earlier ones.
 
     Args:
-        scores: (..., operations).
+        scores: Scores of the operations, (..., operations).
 
     Returns:
-        Boolean, of the same shape, three True a row.
+        Boolean mask of the same shape, three True a row.
     """
     order = np.argsort(-np.asarray(scores), axis=-1, kind='stable')
     mask = np.zeros(order.shape, bool)
@@ -152,13 +154,13 @@ def top_operations(scores: np.ndarray) -> np.ndarray:
 
 
 def random_architecture(layers: int, rng: np.random.Generator, name: str) -> DNASArchitecture:
-    """Draw a network from the space: what a search must beat.
+    """Draw a random network from the space, the baseline that a search must beat.
 
     The core path is uniform over all paths, each other edge is kept with probability 1/2, each
     node's operations are a uniform draw of three.
 
     Returns:
-        Level ``'cell'``.
+        Architecture of level ``'cell'``.
     """
     trellis = path_lattice(layers)
     # Walking backwards, proportionally to the number of paths that arrive, makes paths uniform.

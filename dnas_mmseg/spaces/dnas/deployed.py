@@ -1,10 +1,10 @@
-"""A DNAS network as it runs fastest: the same numbers, in fewer and larger steps.
+"""The fastest form of a DNAS network: the same computation in fewer and larger steps.
 
-What reads a map does so at once. When a node is done, all convolutions of one kind that read it at
-a scale, of whatever nodes, are one convolution, and each part of its output is added to the node it
-is for. Average pooling is linear, so a node pools the sum of what its edges would pool. Of a
-coarser map, 1x1 convolutions come before the upsampling, 3x3 convolutions between that of the
-columns and that of the rows.
+All convolutions of one kind that read a node's map at a scale, of whatever target nodes, are merged
+into one convolution. It runs as soon as the map is complete, and each part of its output is added
+to the node it is for. Average pooling is linear, so a node pools the sum of what its edges would
+pool. Of a coarser map, 1x1 convolutions come before the upsampling; 3x3 convolutions come between
+the upsampling of the columns and that of the rows.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .lattice import Lattice, node_key
 _POINTWISE = ('conv1x1', 'max_pool_3x3', 'avg_pool_3x3')
 _SPATIAL = ('conv3x3', 'conv3x3_dil3', 'conv3x3_dil12')
 _LANES = 16
-"""Channels that CPUs compute together: 48 of 3x3 take less time than 40."""
+"""Number of channels that CPUs compute together: 48 of 3x3 take less time than 40."""
 
 
 class _Part(NamedTuple):
-    """Channels of a merged convolution: whose operation they are."""
+    """Channels of a merged convolution, with the node and the operation that they are for."""
 
     node: Node
     operation: str
@@ -38,8 +38,8 @@ class _MergedConv(nn.Module):
     """Convolutions of one kernel that read the same map.
 
     Args:
-        convolutions: With biases, as folding normalisations leaves them.
-        owners: (node, operation) of each.
+        convolutions: Convolutions with biases, as folding normalisations leaves them.
+        owners: Pairs (node, operation), one for each convolution.
     """
 
     def __init__(
@@ -66,23 +66,23 @@ class _MergedConv(nn.Module):
         self.bias = nn.Parameter(F.pad(bias, (0, spare)))
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """Map (N, C, h, w) to what is read of it at a size (H, W), before ReLU or pooling."""
+        """Resize (N, C, h, w) to ``size`` (H, W) and convolve, before any ReLU or pooling."""
         return F.conv2d(_resize(x, size), self.weight, self.bias, 1, self.padding, self.dilation)
 
 
 class _PointwiseConvOfCoarser(_MergedConv):
-    """1x1 convolutions of a map at its own size; they commute with upsampling."""
+    """1x1 convolutions of a coarser map at its own size; they commute with upsampling."""
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return _resize(super().forward(x, x.shape[2:]), size)
 
 
 class _SpatialConvOfCoarser(_MergedConv):
-    """3x3 convolutions of a map whose rows are upsampled last.
+    """3x3 convolutions of a coarser map, whose rows are upsampled last.
 
-    A 3x3 convolution is the sum of three of 1x3, each of a neighbouring row. They commute with the
-    upsampling of rows, so they read half the pixels (a quarter from two scales away), and what
-    they add up from is rows of the upsampled outputs: linear, and exact at the borders.
+    A 3x3 convolution is the sum of three 1x3 convolutions of neighbouring rows. These commute with
+    the upsampling of rows, so they read half the pixels (a quarter from two scales away). Their
+    upsampled outputs are shifted by rows and added, which is exact at the borders, too.
     """
 
     def _keep(self, weight: Tensor, bias: Tensor) -> None:
@@ -113,12 +113,12 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class _Reader(nn.Module):
-    """Readers of a node's map at a scale.
+    """All operations that read a node's map at one scale, convolutions merged by kind.
 
     Args:
-        lattice: With normalisations folded.
-        source: The node.
-        targets: Nodes of one scale that read it.
+        lattice: Network with normalisations folded into convolutions.
+        source: Node whose map is read.
+        targets: Target nodes of the operations, all of one scale.
     """
 
     def __init__(self, lattice: Lattice, source: Node, targets: Sequence[Node]) -> None:
@@ -158,7 +158,7 @@ class DeployedDNAS(nn.Module):
     """The computation of :class:`DNAS` in evaluation mode.
 
     Args:
-        lattice: The network, with normalisations folded into convolutions.
+        lattice: Network with normalisations folded into convolutions.
     """
 
     def __init__(self, lattice: Lattice) -> None:
@@ -210,7 +210,7 @@ class DeployedDNAS(nn.Module):
         sums: dict[Node, Tensor],
         pooled: dict[Node, Tensor],
     ) -> None:
-        """Add what is read of a map to the sums of the nodes that it is for."""
+        """Apply a reader to a map, and add the results to the sums of their target nodes."""
 
         def add(totals: dict[Node, Tensor], node: Node, term: Tensor) -> None:
             if node in totals:

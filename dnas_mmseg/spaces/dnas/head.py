@@ -24,20 +24,21 @@ class DNASHead(BaseDecodeHead):
     As published there is no nonlinearity in it: in evaluation it is one linear map.
 
     Args:
-        in_channels: Channels of each input, finest first.
-        channels: Channels of both convolutions.
+        in_channels: Numbers of channels of the inputs, finest first.
+        channels: Number of channels of both convolutions.
         num_classes: Number of classes.
-        in_index: Which of the backbone's outputs to read; all by default.
-        dropout_ratios: Of the elementwise dropout after the first and the second convolution.
-        norm_cfg: Normalisation layer.
-        act_cfg: Activation after each convolution. None is the published head;
+        in_index: Indices of the backbone's outputs to read; all by default.
+        dropout_ratios: Rates of the elementwise dropout after the first and the second convolution.
+        norm_cfg: Config of the normalisation layers.
+        act_cfg: Config of the activation after each convolution. None is the published head;
             ``dict(type='ReLU')`` makes it a nonlinear one.
-        align_corners: Of every resizing, the logits' to the label included.
-        **kwargs: See :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
+        align_corners: Whether every resizing aligns corners, that of the logits to the label
+            included.
+        **kwargs: Arguments of :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
 
     Attributes:
-        commute: Convolve much coarser inputs before they are upsampled. Without, the same is
-            computed as it is published, which is what counts and comparisons of costs are about.
+        commute: Whether much coarser inputs are convolved before they are upsampled. If False, the
+            same is computed in the published order, to which counts and comparisons of costs refer.
     """
 
     commute = True
@@ -99,9 +100,9 @@ class DNASHead(BaseDecodeHead):
         return self.cls_seg(x)
 
     def _convolve(self, inputs: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
-        """``conv`` of the inputs, resized to the first and concatenated.
+        """Return ``conv`` of the inputs, resized to the first one's size and concatenated.
 
-        Much coarser inputs are convolved at their own size, which is a fifth of the time.
+        Much coarser inputs are convolved at their own size, which takes a fifth of the time.
         """
         height, width = inputs[0].shape[2:]
         size = (height, width)
@@ -121,9 +122,9 @@ class DNASHead(BaseDecodeHead):
         )
 
     def become_deployed(self) -> None:
-        """Become one convolution to a few channels, where nothing in the head is nonlinear.
+        """Merge the head into one convolution to a few channels, if nothing in it is nonlinear.
 
-        :func:`dnas_mmseg.models.switch_to_deploy` calls it, when it has folded batch norms; with
+        :func:`dnas_mmseg.models.switch_to_deploy` calls this after it has folded batch norms; with
         other normalisations nothing changes.
         """
         if self._deployed is None and self.act_cfg is None:
@@ -135,15 +136,16 @@ class DNASHead(BaseDecodeHead):
 
 
 class _LinearHead(nn.Module):
-    """Both convolutions and the classification as one convolution and nine shifts.
+    """Both convolutions and the classification, merged into one convolution and nine shifts.
 
     The second convolution and the classification are one 3x3 convolution to the classes. It is a
-    sum of nine shifted 1x1 convolutions, and these go into the first one, which then has nine times
-    the classes as outputs. The shifts bring in zeros at the borders as padding did: they are exact.
+    sum of nine shifted 1x1 convolutions, which are merged into the first convolution; that one then
+    has nine outputs for each class. The shifts bring in zeros at the borders as padding did: they
+    are exact.
 
     Args:
-        first, second: The 3x3 convolutions, with biases.
-        classes: The 1x1 convolution.
+        first, second: 3x3 convolutions, with biases.
+        classes: 1x1 convolution to the classes.
     """
 
     bias: Tensor

@@ -1,4 +1,4 @@
-"""What searched DNAS networks and their supernets share: cells on the edges of a lattice."""
+"""Lattice of cells: the base of searched DNAS networks and of their supernets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .architecture import DNASArchitecture, NodeSpec
 
 
 class Stem(nn.Sequential):
-    """Three 3x3 convolutions to stride 4: s2 to half the channels, s1, s2 to all of them."""
+    """Three 3x3 convolutions: stride 2 to half the channels, stride 1, stride 2 to all of them."""
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
         def layer(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
@@ -36,7 +36,7 @@ class Stem(nn.Sequential):
 
 
 class _ScheduledNode(NamedTuple):
-    """Executing one node: its live inputs, and the tensors nobody needs afterwards."""
+    """Step of a forward pass: a node, its live inputs, the tensors not needed afterwards."""
 
     node: Node
     inputs: tuple[Node, ...]
@@ -51,20 +51,21 @@ class Lattice(BaseModule):
     its target; this is done once for each (source, target scale), however many cells read it.
 
     Args:
-        architecture: Nodes and edges.
-        in_channels: Bands of the input.
-        base_channels: Channels at stride 4; an even number. The paper's networks have 40.
-        prune: Leave out what cannot influence the output. With False everything the architecture
-            lists is built, as the authors' checkpoints have it; the output is the same.
-        norm_cfg: Normalisation layer.
-        with_cp: Recompute the cells' activations in backward to save memory.
-        init_cfg: Initialisation on top of the paper's: kaiming-normal cells.
+        architecture: Nodes and edges of the network.
+        in_channels: Number of bands of the input.
+        base_channels: Number of channels at stride 4, an even number. The paper's networks have 40.
+        prune: Whether to leave out what cannot influence the output. With False everything the
+            architecture lists is built, as the authors' checkpoints have it; the output is the
+            same.
+        norm_cfg: Config of the normalisation layers.
+        with_cp: Whether to recompute the cells' activations in backward to save memory.
+        init_cfg: Config of the initialisation on top of the paper's: kaiming-normal cells.
 
     Attributes:
-        listed: The architecture as given.
-        architecture: What is built, after pruning.
+        listed: Architecture as given.
+        architecture: Architecture that is built, after pruning.
         outputs: Live nodes of the last layer, finest first.
-        out_channels: Channels of the outputs, finest first.
+        out_channels: Numbers of channels of the outputs, finest first.
         strides: Strides of the outputs, finest first.
     """
 
@@ -113,11 +114,11 @@ class Lattice(BaseModule):
     def build_cell(
         self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
     ) -> nn.Module:
-        """Build what an edge into a node does to its input; a subclass says it."""
+        """Build the cell of an edge into a node; subclasses define it."""
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Cells kaiming-normal, the stem as torch does; then what ``init_cfg`` says."""
+        """Initialise cells kaiming-normal and the stem as torch does, then apply ``init_cfg``."""
         for module in self.nodes.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
@@ -129,8 +130,9 @@ class Lattice(BaseModule):
         """Map images (N, in_channels, H, W) to the live nodes of the last layer, finest first.
 
         Args:
-            x: The images.
-            weights: For each node, what the cell of each of its inputs takes as second argument.
+            x: Images, (N, in_channels, H, W).
+            weights: Second arguments of the cells, by target node, one for each of its inputs;
+                cells take no second argument where it is None.
         """
         require_bands(self, x)
         height, width = x.shape[2:]
@@ -164,7 +166,7 @@ class Lattice(BaseModule):
         return cells[node_key(source)]
 
     def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return a node's map as the cells of another scale's nodes read it."""
+        """Return a node's map, resized for the cells of nodes of another scale."""
         if x.shape[2:] == size:
             return x
         return F.interpolate(x, size, mode='bilinear', align_corners=True)
@@ -223,7 +225,7 @@ def _below(state_dict: dict, prefix: str) -> list[str]:
 
 
 def _edge(key: str) -> tuple[str, str]:
-    """Target and source in the name of a cell's tensor."""
+    """Return the names of target and source from the name of a cell's tensor."""
     target, _, rest = key.partition('.')
     return target, rest.partition('.')[0]
 

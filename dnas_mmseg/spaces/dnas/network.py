@@ -24,11 +24,13 @@ class DNAS(Lattice):
     """A searched network of the DNAS space (Remote Sensing 2022, 14(16), 3864).
 
     Args:
-        architecture: Published name, JSON path, document or value of level ``'cell'``.
-        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
+        architecture: Architecture of level ``'cell'``: published name, JSON path, document or
+            value.
+        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: Arguments of
+            :class:`Lattice`.
 
     Attributes:
-        architecture: What is built, after pruning.
+        architecture: Architecture that is built, after pruning.
 
     Raises:
         ArchitectureError: The architecture is no complete DNAS network.
@@ -50,7 +52,7 @@ class DNAS(Lattice):
         """Map images (N, in_channels, H, W) to the live nodes of the last layer, finest first.
 
         Returns:
-            One tensor (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i])) a node.
+            Tensors (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i])), one per node.
         """
         if self._deployed is None:
             return self.run(x)
@@ -60,7 +62,7 @@ class DNAS(Lattice):
     def become_deployed(self) -> None:
         """Keep only what predictions need, in the form in which it runs fastest.
 
-        :func:`dnas_mmseg.models.switch_to_deploy` calls it, when it has folded batch norms; with
+        :func:`dnas_mmseg.models.switch_to_deploy` calls this after it has folded batch norms; with
         other normalisations nothing changes.
         """
         operations = [m for m in self.nodes.modules() if isinstance(m, Operation)]

@@ -14,7 +14,7 @@ from dnas_mmseg.models.layers.operation import GlobalAveragePool, Operation, con
 
 
 class LightCell(Operation):
-    """Cell on an edge of the first two stages, behind a ReLU: conv3x3, norm."""
+    """Cell of the first two stages: 3x3 convolution and normalisation of a rectified input."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
         super().__init__(*conv_norm(in_channels, out_channels, 3, norm_cfg), norm=1)
@@ -34,8 +34,8 @@ class Cell(nn.ModuleDict):
         """Map (N, in_channels, H, W) to (N, out_channels, H, W).
 
         Args:
-            x: The input.
-            weights: A scalar >= 0 for each operation; without them, all count once.
+            x: Input, (N, in_channels, H, W).
+            weights: Weights of the operations, a scalar >= 0 each; by default all count once.
         """
         factors: Sequence[Tensor | None] = [None] * len(self) if weights is None else weights
         return sum_tensors(

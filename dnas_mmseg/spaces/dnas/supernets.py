@@ -35,14 +35,14 @@ from .operations import Cell, LightCell
 
 
 class _DNASSupernet(Lattice, Supernet):
-    """Lattice of which all three stages are searched."""
+    """Base of the supernets of all three stages."""
 
     def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
         return dnas_parts(self, model, size)
 
 
 class _LightSupernet(_DNASSupernet):
-    """A supernet of light cells (ReLU, conv3x3, norm) with an architecture parameter an edge.
+    """A supernet of light cells (ReLU, conv3x3, norm) with one architecture parameter per edge.
 
     ``betas`` has the shape (edges,), in the order of ``architecture.edges``.
     """
@@ -60,7 +60,7 @@ class _LightSupernet(_DNASSupernet):
         return {'betas': self.betas}
 
     def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resized, then the ReLU that all cells reading it begin with."""
+        """Return the resized map after the ReLU that all cells reading it begin with."""
         return super().resized_input(x, size).relu()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -69,24 +69,24 @@ class _LightSupernet(_DNASSupernet):
 
     @abstractmethod
     def edge_weights(self, betas: Tensor) -> Mapping[Node, Sequence[Tensor | None]]:
-        """Return what a node multiplies its inputs' cells by; None leaves a cell as it is."""
+        """Return the weights of the cells of each node's inputs; None leaves a cell unweighted."""
 
     def by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
-        """Return the values of the edges, (edges,), cut into those of each node."""
+        """Return the values of the edges, (edges,), split by target node."""
         specs = self.architecture.nodes
         return list(zip(specs, per_edge.split([len(s.inputs) for s in specs]), strict=True))
 
 
 @MODELS.register_module()
 class DNASPathSupernet(_LightSupernet):
-    """Stage 1: all paths through the scales.
+    """Supernet of stage 1: all paths through the scales.
 
     A node's incoming edges are weighted by the softmax of their ``betas``, times their number / 3.
     The decoded path is the most probable one under these weights.
 
     Args:
         layers: Number of layers, at least 4.
-        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
+        in_channels, base_channels, norm_cfg, with_cp, init_cfg: Arguments of :class:`Lattice`.
     """
 
     def __init__(self, layers: int, *args, **kwargs) -> None:
@@ -115,23 +115,24 @@ class DNASPathSupernet(_LightSupernet):
         return DNASPathCosts(self, table)
 
     def path_weights(self, betas: Tensor) -> Tensor:
-        """Return every edge's weight, in the order of ``architecture.edges``."""
+        """Return the weights of the edges, (edges,), in the order of ``architecture.edges``."""
         weights = self.edge_weights(betas)
         return torch.stack([w for spec in self.architecture.nodes for w in weights[spec.node]])
 
 
 @MODELS.register_module()
 class DNASConnectionSupernet(_LightSupernet):
-    """Stage 2: which further connections to keep around a core path.
+    """Supernet of stage 2: the connections to keep around a core path.
 
     Args:
-        architecture: Published name, JSON path, document or value of level ``'path'``.
-        weighting: ``'gate'``: every edge off the core path has its own gate, ``sigmoid(beta)``, and
-            is kept where that exceeds 1/2. ``'reference'``: as the released code weighs them, by
-            the softmax over a node's edges, in which the core edge takes its share although its
-            weight is fixed; kept where beta > 0. There the beta of an edge that is its node's only
-            one never gets a gradient.
-        in_channels, base_channels, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
+        architecture: Architecture of level ``'path'``: published name, JSON path, document or
+            value.
+        weighting: Weights of the edges off the core path. ``'gate'``: each has its own gate,
+            ``sigmoid(beta)``, and is kept where that exceeds 1/2. ``'reference'``: as in the
+            released code, the softmax over a node's edges, in which the core edge takes its share
+            although its weight is fixed; an edge is kept where beta > 0. There the beta of an edge
+            that is its node's only one never gets a gradient.
+        in_channels, base_channels, norm_cfg, with_cp, init_cfg: Arguments of :class:`Lattice`.
 
     Raises:
         ArchitectureError: The architecture is of another space or level.
@@ -172,7 +173,7 @@ class DNASConnectionSupernet(_LightSupernet):
         return [gate.reshape(1) for gate, core in zip(gates, self.is_core, strict=True) if not core]
 
     def scores(self) -> np.ndarray:
-        """Return the edges' scores, (edges,): what scores above 0 is kept."""
+        """Return the scores of the edges, (edges,); an edge is kept if its score is above 0."""
         return self.betas.detach().double().cpu().numpy()
 
     def decode(self) -> DNASArchitecture:
@@ -184,14 +185,16 @@ class DNASConnectionSupernet(_LightSupernet):
 
 @MODELS.register_module()
 class DNASCellSupernet(_DNASSupernet):
-    """Stage 3: which operations a node's cells have.
+    """Supernet of stage 3: the operations of each node's cells.
 
     Every edge's cell holds all operations, weighted by the softmax of its node's row of ``alphas``
     (nodes, operations). The decoded network keeps each node's three largest.
 
     Args:
-        architecture: Published name, JSON path, document or value of level ``'connection'``.
-        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: See :class:`Lattice`.
+        architecture: Architecture of level ``'connection'``: published name, JSON path, document or
+            value.
+        in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: Arguments of
+            :class:`Lattice`.
 
     Raises:
         ArchitectureError: The architecture is of another space or level.
