@@ -1,0 +1,352 @@
+"""Choosing the best candidate by trainings: cheap ones first, a surrogate, repeats at the end.
+
+The first rung trains candidates at the cheapest fidelity; what a surrogate makes of their scores is
+a feature of the next one. Batches at the full fidelity follow, of the candidates whose predicted
+score, plus its deviation, is the highest. What is left of the budget repeats the best ones with
+other seeds, until their order is sure. Promotion is by batch, so that one worker and many give the
+same winner.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+import numpy as np
+
+from .problem import C, Problem, Request, SelectionError, Trial
+from .surrogate import Surrogate
+
+_POOL = 5000
+"""Candidates that are drawn to choose from, at most."""
+
+_CHEAP_SHARE = 0.25
+"""Share of the budget that goes into trainings below the full fidelity."""
+
+_CONTROL_SHARE = 0.25
+"""Share of the first rung that is drawn evenly: what everything else is compared with."""
+
+_CURIOSITY = 1.0
+"""Deviations of the prediction that are added to its mean."""
+
+_BATCHES = 4
+"""Batches at the full fidelity, about."""
+
+_REPEATED_SHARE = 1 / 8
+"""Share of the budget that is kept for training the best candidates with other seeds."""
+
+_EPS = 1e-9
+
+
+@dataclass(frozen=True)
+class Selection(Generic[C]):
+    """Result of a selection.
+
+    Attributes:
+        best: The winner.
+        score: Mean of its scores at the full fidelity.
+        undecided: Candidates that it does not lead by a standard error; empty where it is sure.
+        spent: Cost of all trainings, in full trainings.
+        trials: All trainings, in order.
+        control: The evenly drawn candidates of the first rung.
+        failures: What went wrong, by candidate.
+    """
+
+    best: C
+    score: float
+    undecided: tuple[C, ...]
+    spent: float
+    trials: tuple[Trial, ...]
+    control: tuple[C, ...]
+    failures: dict[C, str]
+
+
+def select(
+    problem: Problem[C], budget: float, seed: int, cost_limit: float | None = None
+) -> Selection[C]:
+    """Choose the best candidate that a budget of trainings can find.
+
+    Args:
+        problem: The candidates.
+        budget: Cost of all trainings together, in full trainings.
+        seed: Seed of everything that is drawn; the same seed gives the same result.
+        cost_limit: Largest cost of a candidate, as ``problem.cost`` gives it.
+
+    Returns:
+        The winner, with all trainings.
+
+    Raises:
+        SelectionError: The budget is below one full training, no candidate is within the limit, or
+            every training at the full fidelity failed.
+    """
+    steps = selection_steps(problem, budget, seed, cost_limit)
+    outcomes: list[float | Exception] | None = None
+    while True:
+        try:
+            requests = next(steps) if outcomes is None else steps.send(outcomes)
+        except StopIteration as finished:
+            return finished.value
+        outcomes = []
+        for candidate, fidelity, training_seed in requests:
+            try:
+                outcomes.append(problem.evaluate(candidate, fidelity, training_seed))
+            except Exception as error:  # whatever a training fails by, the others go on
+                outcomes.append(error)
+
+
+def selection_steps(
+    problem: Problem[C], budget: float, seed: int, cost_limit: float | None = None
+) -> Generator[list[Request], Sequence[float | Exception], Selection[C]]:
+    """Run the algorithm of :func:`select` and leave the trainings to the caller.
+
+    Yields:
+        Trainings that may be done in any order, at the same time; to be sent back are their scores
+        in the order of the requests, or what went wrong.
+
+    Returns:
+        As :func:`select`.
+    """
+    run = _Run(problem, budget, seed, cost_limit)
+    yield from run.cheap_rungs()
+    yield from run.full_rung()
+    yield from run.repeats()
+    return run.result()
+
+
+class _Run(Generic[C]):
+    """State of a selection."""
+
+    def __init__(
+        self, problem: Problem[C], budget: float, seed: int, cost_limit: float | None
+    ) -> None:
+        self.problem, self.budget, self.limit = problem, budget, cost_limit
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        self.full = len(problem.fidelities) - 1
+        if not budget >= problem.fidelities[self.full]:
+            raise SelectionError(
+                f'budget = {budget:g}: at least one full training, 1, is needed; with 12 or more '
+                'a choice begins to pay'
+            )
+        self.trials: list[Trial] = []
+        self.scores: list[dict[C, list[float]]] = [{} for _ in problem.fidelities]
+        self.failures: dict[C, str] = {}
+        self.features: dict[C, np.ndarray] = {}
+        self.pool: dict[C, None] = {}
+        self._fill_pool()
+        self.control: tuple[C, ...] = ()
+
+    @property
+    def spent(self) -> float:
+        """Cost of all trainings so far, in full trainings."""
+        return math.fsum(self.problem.fidelities[trial.fidelity] for trial in self.trials)
+
+    def cheap_rungs(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+        """Train below the full fidelity, the cheapest first."""
+        fidelities = self.problem.fidelities[: self.full]
+        for fidelity, cost in enumerate(fidelities):
+            share = _CHEAP_SHARE * self.budget / len(fidelities)
+            count = min(int(share / cost + _EPS), len(self.pool))
+            if self.budget - count * cost < 1:
+                continue
+            if fidelity == 0:
+                yield from self._first(count, fidelity)
+            else:
+                yield from self._train(self._best_predicted(count, fidelity - 1), fidelity)
+
+    def full_rung(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+        """Train at the full fidelity what is predicted to be best, batch after batch."""
+        if not any(self.scores[: self.full]):
+            yield from self._first(max(1, int(_CHEAP_SHARE * self.budget + _EPS)), self.full)
+        reserve = self._reserve()
+        size = max(1, round((self.budget - self.spent - reserve) / _BATCHES))
+        while (left := int(self.budget - self.spent - reserve + _EPS)) > 0:
+            batch = self._best_predicted(min(size, left), self.full)
+            if not batch:
+                break
+            yield from self._train(batch, self.full)
+
+    def repeats(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+        """Train the best ones with other seeds, as long as the budget lasts and it says more."""
+        while self.budget - self.spent >= 1 - _EPS:
+            ranked = self._ranked()
+            if len(ranked) < 2 or self._noise_variance() == 0:  # scores do not depend on seeds
+                break
+            # Of the three that are most likely to be the best the one that is known least.
+            first = min(ranked[:3], key=lambda c: len(self.scores[self.full][c]))
+            seed = len(self.scores[self.full][first])
+            yield from self._train([first], self.full, seed)
+        while self.budget - self.spent >= 1 - _EPS:  # nothing to be repeated: look at others
+            batch = self._best_predicted(1, self.full)
+            if not batch:
+                break
+            yield from self._train(batch, self.full)
+
+    def result(self) -> Selection[C]:
+        """Choose the winner."""
+        ranked = self._ranked()
+        if not ranked:
+            raise SelectionError(
+                'every training at the full fidelity failed; the first: '
+                + next(iter(self.failures.values()), 'none was affordable')
+            )
+        repeated = [c for c in ranked if len(self.scores[self.full][c]) > 1]
+        # Where scores depend on seeds, one score is not enough to win by.
+        best = repeated[0] if repeated and self._noise_variance() else ranked[0]
+        near = [c for c in ranked if c != best and not self._leads(best, c)]
+        winner = min((best, *near), key=self.problem.cost) if near else best
+        rest = tuple(c for c in (best, *near) if c != winner)
+        return Selection(
+            best=winner,
+            score=float(np.mean(self.scores[self.full][winner])),
+            undecided=rest,
+            spent=self.spent,
+            trials=tuple(self.trials),
+            control=self.control,
+            failures=dict(self.failures),
+        )
+
+    def _fill_pool(self) -> None:
+        seen: set[C] = set()
+        in_vain = 0
+        # A small space is through when as many draws as it has candidates bring nothing new.
+        while len(seen) < _POOL and in_vain < 50 + len(seen):
+            candidate = self.problem.random(self.rng)
+            in_vain = in_vain + 1 if candidate in seen else 0
+            seen.add(candidate)
+            self._offer(candidate)
+        if not self.pool:
+            raise SelectionError(
+                f'none of {len(seen)} candidates costs at most {self.limit:g}: raise the limit'
+            )
+
+    def _offer(self, candidate: C) -> None:
+        """Put a candidate into the pool if it is within the limit."""
+        if candidate in self.pool:
+            return
+        cost = self.problem.cost(candidate)
+        if self.limit is None or cost <= self.limit:
+            self.pool[candidate] = None
+            code = np.asarray(self.problem.encode(candidate), float)
+            self.features[candidate] = np.append(code, np.log(max(cost, 1e-12)))
+
+    def _first(
+        self, count: int, fidelity: int
+    ) -> Generator[list[Request], Sequence[float | Exception], None]:
+        """Train candidates of which nothing is known."""
+        pool = list(self.pool)
+        chosen = [pool[i] for i in self.rng.permutation(len(pool))[:count]]
+        self.control = tuple(chosen[: max(1, math.ceil(_CONTROL_SHARE * count))])
+        yield from self._train(chosen, fidelity)
+
+    def _train(
+        self, candidates: Sequence[C], fidelity: int, seed: int = 0
+    ) -> Generator[list[Request], Sequence[float | Exception], None]:
+        outcomes = yield [Request(candidate, fidelity, seed) for candidate in candidates]
+        for candidate, outcome in zip(candidates, outcomes, strict=True):
+            score = math.nan if isinstance(outcome, Exception) else float(outcome)
+            failed = not math.isfinite(score)
+            self.trials.append(Trial(candidate, fidelity, seed, score))
+            if failed:
+                self.failures[candidate] = str(outcome)
+                self.pool.pop(candidate, None)
+            else:
+                self.scores[fidelity].setdefault(candidate, []).append(score)
+
+    def _best_predicted(self, count: int, fidelity: int) -> list[C]:
+        """Return untrained candidates of the highest predicted score, the highest first.
+
+        Args:
+            count: Number of candidates.
+            fidelity: Fidelity at whose scores the prediction aims.
+        """
+        known = self.scores[fidelity]
+        for candidate in self._ranked(fidelity)[:3]:
+            for other in self.problem.neighbours(candidate, self.rng):
+                self._offer(other)
+        target = fidelity if len(known) >= 3 or fidelity == 0 else fidelity - 1
+        done = self.scores[self.full] if fidelity == self.full else {}
+        open_ = [c for c in self.pool if c not in done and c not in self.failures]
+        if not open_:
+            return []
+        mean, deviation = self._predicted(open_, target)
+        order = np.argsort(-(mean + _CURIOSITY * deviation), kind='stable')
+        return [open_[i] for i in order[:count]]
+
+    def _predicted(self, candidates: Sequence[C], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of predicted scores, from all fidelities up to one."""
+        x = np.stack([self.features[c] for c in candidates])
+        extra = np.empty((len(candidates), 0))
+        known_extra: dict[C, list[float]] = {}
+        for lower in range(fidelity + 1):
+            points = list(self.scores[lower])
+            if len(points) < 2:
+                continue
+            y = [float(np.mean(self.scores[lower][c])) for c in points]
+            # Where trainings failed, others like them are as good as the worst.
+            failed = [c for c in self.failures if lower == 0 or c in known_extra]
+            points, y = [*points, *failed], [*y, *[min(y)] * len(failed)]
+            rows = np.stack([self.features[c] for c in points])
+            if lower > 0 and extra.shape[1]:
+                rows = np.c_[rows, np.array([known_extra[c] for c in points])]
+                x_now = np.c_[x, extra]
+            else:
+                x_now = x
+            model = Surrogate(rows, np.array(y), self.seed)
+            mean, deviation = model.predict(x_now)
+            if lower == fidelity:
+                return mean, deviation
+            extra = np.c_[extra, mean]
+            # What the next fidelity's points are predicted at this one.
+            later = [list(scores) for scores in self.scores[lower + 1 :]]
+            ahead = list(dict.fromkeys(itertools.chain(*later, self.failures)))
+            if ahead:
+                rows = np.stack([self.features[c] for c in ahead])
+                before = [known_extra.get(c, []) for c in ahead]
+                rows_now = np.c_[rows, np.array(before)] if before[0] else rows
+                for c, value in zip(ahead, model.predict(rows_now)[0], strict=True):
+                    known_extra[c] = [*known_extra.get(c, []), float(value)]
+        if extra.shape[1]:
+            return extra[:, -1], np.zeros(len(candidates))
+        return np.zeros(len(candidates)), np.zeros(len(candidates))
+
+    def _ranked(self, fidelity: int | None = None) -> list[C]:
+        """Return candidates by what is known of them at a fidelity, the best first.
+
+        A mean over few noisy scores is drawn to the mean of all candidates, as far as it is likely
+        to be chance: the best of many single scores is mostly a lucky one.
+        """
+        scores = self.scores[self.full if fidelity is None else fidelity]
+        alive = [c for c in scores if c not in self.failures]
+        means = {c: float(np.mean(scores[c])) for c in alive}
+        noise = self._noise_variance() if fidelity is None else 0.0
+        if noise and len(alive) > 2:
+            center = float(np.mean(list(means.values())))
+            share = float(np.mean([noise / len(scores[c]) for c in alive]))
+            between = max(float(np.var(list(means.values()), ddof=1)) - share, 0.1 * noise)
+            for c in alive:
+                weight = between / (between + noise / len(scores[c]))
+                means[c] = center + weight * (means[c] - center)
+        return sorted(alive, key=lambda c: -means[c])
+
+    def _noise_variance(self) -> float | None:
+        """Return the variance of scores over seeds, pooled; None where nothing was repeated."""
+        repeated = [np.array(s) for s in self.scores[self.full].values() if len(s) > 1]
+        freedom = sum(len(s) - 1 for s in repeated)
+        if not freedom:
+            return None
+        return float(sum(((s - s.mean()) ** 2).sum() for s in repeated) / freedom)
+
+    def _reserve(self) -> float:
+        """Return the part of the budget that is kept for repeats."""
+        return float(int(_REPEATED_SHARE * self.budget + _EPS))
+
+    def _leads(self, first: C, second: C) -> bool:
+        """Return whether a candidate leads another by a standard error of their difference."""
+        one, two = self.scores[self.full][first], self.scores[self.full][second]
+        noise = self._noise_variance() or 0.0
+        error = math.sqrt(noise * (1 / len(one) + 1 / len(two)))
+        return float(np.mean(one) - np.mean(two)) > error

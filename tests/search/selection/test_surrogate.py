@@ -1,0 +1,46 @@
+"""Predicting scores from a dozen others."""
+
+import numpy as np
+
+from dnas_mmseg.search.selection.surrogate import Surrogate
+
+
+def test_a_line_is_continued(rng):
+    x = rng.random((12, 4))
+    weights = np.array([2.0, -1.0, 0.0, 0.5])
+    model = Surrogate(x, 5 + x @ weights, seed=0)
+    points = rng.random((50, 4))
+    mean, deviation = model.predict(points)
+    assert model.name == 'linear'
+    np.testing.assert_allclose(mean, 5 + points @ weights, atol=0.01)
+    assert (deviation > 0).all()
+    assert deviation.max() < 0.1
+
+
+def test_an_optimum_in_the_middle_is_seen(rng):
+    x = rng.integers(0, 5, (30, 3)).astype(float)
+    model = Surrogate(x, -((x - 2) ** 2).sum(1), seed=0)
+    assert model.name == 'quadratic'
+    mean, _ = model.predict(np.array([[2.0, 2, 2], [0, 0, 0], [4, 4, 4]]))
+    assert mean[0] > mean[1] + 10
+    assert mean[0] > mean[2] + 10
+
+
+def test_what_is_far_away_is_less_sure(rng):
+    x = rng.random((10, 2))
+    model = Surrogate(x, x[:, 0] + 0.1 * rng.standard_normal(10), seed=0)
+    _, (near, far) = model.predict(np.array([[0.5, 0.5], [5.0, 5.0]]))
+    assert far > 2 * near
+
+
+def test_features_that_never_change_do_not_count():
+    x = np.array([[1.0, 7], [2, 7], [3, 7]])
+    mean, _ = Surrogate(x, np.array([1.0, 2, 3]), seed=0).predict(np.array([[2.0, 7], [2.0, 99]]))
+    assert mean[0] == mean[1]
+    flat = Surrogate(np.ones((3, 2)), np.array([1.0, 2, 3]), seed=0)
+    np.testing.assert_allclose(flat.predict(np.ones((1, 2)))[0], 2)
+
+
+def test_equal_scores_are_predicted_as_they_are(rng):
+    mean, _ = Surrogate(rng.random((6, 3)), np.full(6, 4.0), seed=0).predict(rng.random((5, 3)))
+    np.testing.assert_allclose(mean, 4)
