@@ -1,10 +1,9 @@
-"""Effect of two optimisations of the head on a training step: dropout, and coarse maps.
+"""What a training step gains where the head convolves coarse maps at their own size.
 
     python -m benchmarks.head --threads 2
 
-Forward, loss and backward of DNAS in turns: as it is; with torch's dropout instead of
-``dnas_mmseg.models.layers.dropout``; and with every input of the head upsampled before its first
-convolution instead of ``dnas_mmseg.models.layers.upsampled_conv``.
+Forward, loss and backward of DNAS in turns: as it is, and with every input of the head upsampled
+before its first convolution instead of ``dnas_mmseg.models.layers.upsampled_conv``.
 """
 
 from __future__ import annotations
@@ -21,14 +20,6 @@ from .side_by_side import machine, measure, parser, table
 from .training import build, own_step
 
 
-def with_torch_dropout(model: nn.Module) -> nn.Module:
-    """Return a copy of a DNAS segmentor whose head has torch's dropout."""
-    model = copy.deepcopy(model)
-    head = model.decode_head
-    head.convs[1], head.dropout = nn.Dropout(head.convs[1].p), nn.Dropout(head.dropout.p)
-    return model
-
-
 def without_commuting(model: nn.Module) -> nn.Module:
     """Return a copy of a DNAS segmentor whose head upsamples before it convolves."""
     model = copy.deepcopy(model)
@@ -37,14 +28,13 @@ def without_commuting(model: nn.Module) -> nn.Module:
 
 
 def rows(layers: int, args: argparse.Namespace) -> list[list[str]]:
-    """Measure the three forms of a network."""
+    """Measure both forms of a network."""
     torch.manual_seed(0)
     model = build('retraining', layers, args.base_channels)
     image = torch.randn(args.batch, 4, args.size, args.size)
     label = torch.randint(0, 5, (args.batch, args.size, args.size))
     forms = {
         'as it is': model,
-        "torch's dropout": with_torch_dropout(model),
         'upsampled, then convolved': without_commuting(model),
     }
     calls = {name: partial(own_step, form, image, label, False) for name, form in forms.items()}

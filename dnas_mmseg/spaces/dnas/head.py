@@ -12,7 +12,6 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from dnas_mmseg.models.layers.dropout import Dropout
 from dnas_mmseg.models.layers.operation import conv_norm
 from dnas_mmseg.models.layers.upsampled_conv import conv_of_upsampled
 
@@ -82,11 +81,11 @@ class DNASHead(BaseDecodeHead):
             return nn.Sequential(*conv_norm(in_channels, channels, 3, norm_cfg), *activation)
 
         self.convs = nn.Sequential(
-            layer(self.in_channels), Dropout(dropout_ratios[0]), layer(channels)
+            layer(self.in_channels), nn.Dropout(dropout_ratios[0]), layer(channels)
         )
         self._deployed: _LinearHead | None = None
         # The base class would drop whole channels here; DNAS drops single elements.
-        self.dropout = Dropout(dropout_ratios[1])
+        self.dropout = nn.Dropout(dropout_ratios[1])
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map feature maps (N, C_i, H_i, W_i) to logits (N, num_classes, H_0, W_0)."""
@@ -102,7 +101,8 @@ class DNASHead(BaseDecodeHead):
     def _convolve(self, inputs: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
         """Return ``conv`` of the inputs, resized to the first one's size and concatenated.
 
-        Much coarser inputs are convolved at their own size, which takes a fifth of the time.
+        Much coarser inputs are convolved at their own size. Without that, a training step of L=14
+        takes 1.26 times as long (``benchmarks/head.py``).
         """
         height, width = inputs[0].shape[2:]
         size = (height, width)
