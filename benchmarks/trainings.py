@@ -1,0 +1,258 @@
+"""The trainings behind the README's tables, each a row of benchmarks/trainings.csv.
+
+    python -m benchmarks.trainings --data naip gid5-rgb --seeds 0 1 2 --workers 2
+    python -m benchmarks.trainings --variants --seeds 0 1 --workers 2
+    python -m benchmarks.trainings --data naip --list            # what is still missing
+
+Every training runs in a process of its own, with one thread and at the lowest priority; its row is
+appended when it is done. Rows that are there are not trained again, so an interrupted run goes on
+by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be there (README). The networks
+that searches found, and the one that was drawn, are in ``benchmarks/networks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = ROOT / 'benchmarks/trainings.csv'
+CLASSES = ('built-up', 'farmland', 'forest', 'meadow', 'water')
+DATA = {'naip': 'naip_rgbn, crops of 128', 'gid5-rgb': 'gid5_rgb, crops of 128'}
+RECIPE = 'adamw_ema'
+_EQUAL = {RECIPE: {RECIPE, f'{RECIPE}, constant momentum of the average'}}
+"""Recipes whose rows count for another: the averages' momentum is the same after 1,000 steps, and
+differs by a tenth after the 896 of HRNet."""
+
+NETWORKS = {
+    'DNAS L=12 released': ('dnas/dnas_l12_crop128', None),
+    'DNAS L=12 released, base 16': ('dnas/dnas_l12_w16', None),
+    'DNAS L=8 random 3, base 16': ('dnas/dnas_l12_w16', 'dnas_random_3'),
+    "found in DNAS's space, base 16": ('dnas/dnas_l12_w16', 'dnas_found'),
+    "found in Auto-DeepLab's space": ('autodeeplab/autodeeplab_narrow', 'autodeeplab_found'),
+    "found in DenseNAS's space": ('densenas/densenas_narrow', 'densenas_found'),
+    'UNet': ('unet/fcn_unet_s5', None),
+    'PSPNet R-18': ('pspnet/pspnet_r18-d8', None),
+    'DeepLabV3+ R-18': ('deeplabv3plus/deeplabv3plus_r18-d8', None),
+    'HRNet-W18-small': ('hrnet/fcn_hr18s', None),
+}
+"""Networks of the equal-time tables: the config's name before ``_naip.py`` or ``_gid5-rgb.py``, and
+an architecture that replaces the config's."""
+
+_LOAD = "dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations'), "
+_CROP = "dict(type='RandomCrop', crop_size=(128, 128)), "
+_FLIPS = (
+    "dict(type='RandomRotFlip', rotate_prob=0.0, flip_prob=1.0), "
+    "dict(type='RandomFlip', prob=0.5), "
+)
+_PACK = "dict(type='PackSegInputs')"
+_CE = "dict(type='LabelledCrossEntropyLoss')"
+_SHORT = 30
+"""Epochs of the trainings that compare variants of the recipe."""
+
+
+def _pipeline(steps: str) -> str:
+    return f'train_dataloader = dict(dataset=dict(pipeline=[{steps}]))'
+
+
+def _wrapped(wrapper: str, inner: str = '{{_base_.train_dataloader.dataset}}') -> str:
+    dataset = f'dict(_delete_=True, dataset={inner}, {wrapper})'
+    return f'train_dataloader = dict(dataset={dataset})'
+
+
+def _losses(losses: str) -> str:
+    return f"model['decode_head'] = dict(loss_decode=[{losses}])"
+
+
+VARIANTS = {
+    'as it is': '',
+    'weight decay 0.05': 'optim_wrapper = dict(optimizer=dict(weight_decay=0.05))',
+    'learning rate 1e-3': 'optim_wrapper = dict(optimizer=dict(lr=1e-3))',
+    'learning rate 4e-3': 'optim_wrapper = dict(optimizer=dict(lr=4e-3))',
+    'warm-up of 400 steps': "param_scheduler = [dict(type='LinearLR', start_factor=0.01, begin=0, "
+    "end=400, by_epoch=False), dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=True, "
+    'convert_to_iter_based=True)]',
+    'momentum of the average 0.002': "custom_hooks = [dict(type='EMAHook', "
+    "ema_type='MomentumAnnealingEMA', momentum=0.002, gamma=10, update_buffers=True)]",
+    'no average of weights': 'custom_hooks = []',
+    'cross entropy alone': _losses(_CE),
+    'Dice x 3': _losses(f"{_CE}, dict(type='LabelledDiceLoss', loss_weight=3.0)"),
+    'Lovasz for Dice': _losses(f"{_CE}, dict(type='LovaszLoss', reduction='none')"),
+    'OHEM': "model['decode_head'] = dict(sampler=dict(type='OHEMPixelSampler', thresh=0.7, "
+    'min_kept=20000))',
+    # A quarter more tiles an epoch, so fewer epochs for as many steps.
+    'tiles by rare classes': _wrapped("type='ClassBalancedDataset', oversample_thr=0.5")
+    + '\ntrain_cfg = dict(max_epochs=24, val_interval=24)',
+    'scales 0.5 to 2': _pipeline(
+        f"{_LOAD}dict(type='RandomResize', scale=(256, 256), ratio_range=(0.5, 2.0), "
+        f'keep_ratio=True), {_CROP}{_FLIPS}{_PACK}'
+    ),
+    'colours distorted': _pipeline(
+        f"{_LOAD}{_CROP}{_FLIPS}dict(type='MultiBandPhotoMetricDistortion'), {_PACK}"
+    ),
+    'ClassMix': _wrapped(
+        f"type='MultiImageMixDataset', pipeline=[dict(type='RandomClassMix'), {_PACK}]",
+        "dict(type='GID5Dataset', data_root='data/naip_rgbn', ann_file='train.txt', "
+        "metainfo=dict(bands=('red', 'green', 'blue', 'nir')), label_convention='index', "
+        f'pipeline=[{_LOAD}{_CROP}{_FLIPS}])',
+    ),
+}
+"""Changes of the recipe, each alone, on the drawn network and the NAIP tiles."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training to be done.
+
+    Attributes:
+        data: Key of :data:`DATA`.
+        recipe: Name of the recipe in the rows.
+        network: Key of :data:`NETWORKS`.
+        seed: Seed of the training.
+        change: Text of a config that is put over the network's.
+    """
+
+    data: str
+    recipe: str
+    network: str
+    seed: int
+    change: str = ''
+
+    def config(self) -> str:
+        """Return the text of the training's config."""
+        name, architecture = NETWORKS[self.network]
+        lines = [f"_base_ = '{ROOT}/configs/{name}_{self.data}.py'"]
+        if architecture is not None:
+            path = ROOT / f'benchmarks/networks/{architecture}.json'
+            lines.append(f"model = dict(backbone=dict(architecture='{path}'))")
+        return '\n'.join([*lines, self.change, ''])
+
+    def run(self, folder: Path) -> dict[str, object]:
+        """Train and test in a folder, and return the row.
+
+        Raises:
+            RuntimeError: The training failed; the message names its log.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'config.py').write_text(self.config())
+        command = [
+            'nice', '-n', '19', sys.executable, '-W', 'ignore', ROOT / 'tools/train.py',
+            folder / 'config.py', '--seeds', '1', '--resume', '--work-dir', folder / 'run',
+            '--cfg-options', f'randomness.seed={self.seed}',
+        ]  # fmt: skip
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+        with (folder / 'log.txt').open('w') as log:
+            process = subprocess.Popen(
+                list(map(str, command)), cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError(f'{self}: failed, see {folder / "log.txt"}')
+        return self.row(folder, usage)
+
+    def row(self, folder: Path, usage: resource.struct_rusage) -> dict[str, object]:
+        """Return the row of a finished training."""
+        trained = folder / f'run/seed_{self.seed}'
+        scores = json.loads((trained / 'test/test_scores.json').read_text())
+        epochs = re.findall(r'Epoch\(train\)\s+\[(\d+)\]', (folder / 'log.txt').read_text())
+        values = [
+            json.loads(line).get('mIoU')
+            for path in sorted(trained.glob('*/vis_data/scalars.json'))
+            for line in path.read_text().splitlines()
+        ]
+        return {
+            'date': time.strftime('%Y-%m-%d'),
+            'data': DATA[self.data],
+            'recipe': self.recipe,
+            'network': self.network,
+            'seed': self.seed,
+            'epochs': epochs[-1],
+            'cpu_seconds': round(usage.ru_utime + usage.ru_stime),
+            'mIoU_val': next((value for value in reversed(values) if value is not None), ''),
+            **{name: scores[name] for name in ('mIoU', 'OA', 'FWIoU')},
+            **{f'IoU_{name}': scores[f'IoU.{name}'] for name in CLASSES},
+        }
+
+
+def append(row: dict[str, object]) -> None:
+    """Append a row to the file of results."""
+    with FileLock(f'{ROWS}.lock'), ROWS.open('a', newline='') as file:
+        csv.DictWriter(file, list(row), lineterminator='\n').writerow(row)
+
+
+def missing(args: argparse.Namespace) -> list[Training]:
+    """Return the trainings that were asked for and have no row yet."""
+    if args.variants:
+        short = f'train_cfg = dict(max_epochs={_SHORT}, val_interval={_SHORT})\n'
+        wanted = [
+            Training('naip', f'{RECIPE}, {name}', 'DNAS L=8 random 3, base 16', seed, short + text)
+            for seed in args.seeds
+            for name, text in VARIANTS.items()
+        ]
+    else:
+        wanted = [
+            Training(data, RECIPE, network, seed)
+            for data in args.data
+            for seed in args.seeds
+            for network in args.networks
+        ]
+    with ROWS.open() as file:
+        done = {
+            (r['data'], r['recipe'], r['network'], int(r['seed'])) for r in csv.DictReader(file)
+        }
+    return [
+        t
+        for t in wanted
+        if not any(
+            (DATA[t.data], recipe, t.network, t.seed) in done
+            for recipe in _EQUAL.get(t.recipe, {t.recipe})
+        )
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--data', nargs='+', choices=DATA, default=list(DATA))
+    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--variants', action='store_true', help='of the recipe, each alone')
+    parser.add_argument('--workers', type=int, default=1, help='trainings at a time')
+    parser.add_argument('--list', action='store_true', help='only print what is missing')
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/trainings')
+    args = parser.parse_args()
+    trainings = missing(args)
+    if args.list:
+        for training in trainings:
+            print(DATA[training.data], training.recipe, training.network, training.seed, sep=' | ')
+        return
+
+    def work(training: Training) -> None:
+        name = f'{training.data} {training.recipe} {training.network} {training.seed}'
+        try:
+            row = training.run(args.work_dir / re.sub(r'[^\w]+', '_', name))
+        except RuntimeError as error:
+            print(f'error: {error}', flush=True)
+            return
+        append(row)
+        print(f'{name}: {row["mIoU"]} % mIoU in {row["cpu_seconds"]} s', flush=True)
+
+    with ThreadPoolExecutor(args.workers) as pool:
+        list(pool.map(work, trainings))
+
+
+if __name__ == '__main__':
+    main()
