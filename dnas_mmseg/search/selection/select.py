@@ -150,7 +150,7 @@ class _Run(Generic[C]):
         for fidelity, cost in enumerate(fidelities):
             share = _CHEAP_SHARE * self.budget / len(fidelities)
             count = min(int(share / cost + _EPS), len(self.pool))
-            if self.budget - count * cost < 1:
+            if self.budget - self.spent - count * cost < 1 - _EPS:
                 continue
             if fidelity == 0:
                 yield from self._first(count, fidelity)
