@@ -56,7 +56,11 @@ def parse_args() -> argparse.Namespace:
     products.add_argument('--probabilities', action='store_true', help="every class's, %%")
     products.add_argument('--quick-look', action='store_true', help='scene and map as a PNG')
     products.add_argument('--polygons', action='store_true', help='classes as a GeoPackage')
-    parser.add_argument('--skip-bad-blocks', action='store_true', help='leave them without a class')
+    parser.add_argument(
+        '--skip-bad-blocks',
+        action='store_true',
+        help='leave windows that cannot be read without a class, instead of failing',
+    )
     parser.add_argument('--resume', action='store_true', help='skip scenes that are finished')
     parser.add_argument(
         '--shard', metavar='I/N', help='only every N-th scene (default: as torchrun says)'

@@ -125,7 +125,7 @@ def predict_scene(
         tiling: Windows, flips and precision.
         products: Rasters to write beside the map; :func:`predict_scenes` makes the products that
             are drawn from the finished map.
-        skip_bad_blocks: Whether to leave blocks that cannot be read without a class, instead of
+        skip_bad_blocks: Whether to leave windows that cannot be read without a class, instead of
             failing.
         advance: Function that is called with the number of windows done and of all.
 

@@ -148,7 +148,7 @@ def predict_scenes(
         shard: Pair ``(i, n)``: only the i-th of n parts of the scenes is mapped, counted from 1.
         tiling: Windows, flips and precision.
         products: Products to make beside the maps.
-        skip_bad_blocks: Whether to leave blocks that cannot be read without a class.
+        skip_bad_blocks: Whether to leave windows that cannot be read without a class.
         track: Function that is called with each scene's name; it returns the function that shows
             progress.
 

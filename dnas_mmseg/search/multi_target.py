@@ -14,21 +14,26 @@ from dnas_mmseg.spaces.space import SeveralTargets
 def decode_for_all(costs: CostModel, targets: Sequence[float], middle: float) -> Architecture:
     """Return an architecture from which the later stages can reach all targets.
 
+    What is decoded for the middle is tried first, then what is decoded for each of the targets.
+
     Args:
         costs: Cost model of the stage's supernet.
         targets: Costs of all targets.
         middle: Cost to begin with; then the targets are tried, the dearest first.
 
     Raises:
-        CostError: There is no such architecture.
+        CostError: None of these will do.
     """
     for start in (middle, *sorted(targets, reverse=True)):
-        found = costs.decode_to(start)
+        try:
+            found = costs.decode_to(start)
+        except CostError:
+            continue
         least, most = costs.range(found)
         if all(least <= target <= most for target in targets):
             return found
     raise CostError(
-        'no path leads to all of the targets '
+        'no path was found that leads to all of the targets '
         + ', '.join(format_cost(target, costs.table.metric) for target in targets)
         + ': search them in two runs, or nearer to each other'
     )

@@ -43,7 +43,7 @@ from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, stand_for_all
 from .network_config import network_config
 from .plan import PLAN_FILE, SearchPlan
-from .stages import retrain_config, search_hook, stage_config
+from .stages import retrain_config, search_hook, several_targets, stage_config
 from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
 from .time import ProgressHook, StageTime, stage_time
@@ -156,8 +156,8 @@ class _Search:
                 },
             },
         )
-        named['provenance'].pop('cost', None)
-        several = self.space.stage(level).several_targets
+        named['provenance'].pop('cost', None)  # that of the stage before
+        several = several_targets(self.plan, level)
         if len(self.plan.targets) > 1 and several is not SeveralTargets.SHARED:
             assert hook.cost is not None
             decoded = stand_for_all(several, self._decode_each(level, hook.cost, named))
@@ -180,10 +180,11 @@ class _Search:
         self, level: str, cost: CostTarget, named: Mapping[str, Any]
     ) -> list[Architecture]:
         """Decode a network per target from one stage's weights, each into a folder of its own."""
-        before = self.space.before(level)
         folders = self._folders()
-        starts = [folder / f'{before}.json' for _, folder in folders]
-        parts = [load_architecture(start) if start.is_file() else None for start in starts]
+        parts: list[Architecture | None] = [None] * len(folders)
+        if several_targets(self.plan, level) is SeveralTargets.WITHIN:
+            before = self.space.before(level)
+            parts = [load_architecture(folder / f'{before}.json') for _, folder in folders]
         networks = []
         for (target, folder), found in zip(
             folders, decode_each(cost.costs, self.plan.targets, parts), strict=True

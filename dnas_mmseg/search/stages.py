@@ -14,13 +14,13 @@ from dnas_mmseg.engine.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
-from dnas_mmseg.spaces.space import SearchSpace
+from dnas_mmseg.spaces.space import SearchSpace, SeveralTargets
 
 from .network_config import network_config
 from .plan import CONFIGS, SearchPlan
 
 _SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor')
-"""Keys that a stage takes from its own config as they are there."""
+"""What a stage takes over from its own config; ``epochs`` of the plan changes two of them."""
 
 _VALIDATION = ('val_cfg', 'val_dataloader', 'val_evaluator')
 """Keys that a stage leaves out: a supernet's own score says little."""
@@ -80,8 +80,9 @@ def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture)
     """Return the network's config with a given architecture."""
     config = network_config(plan)
     config.model.backbone.architecture = architecture
-    if config.model.backbone.get('init_cfg') is not None:
-        config.model.backbone.init_cfg = None  # of another network
+    for part in (config.model, config.model.backbone):
+        if part.get('init_cfg') is not None:
+            part.init_cfg = None  # weights of another network
     return config
 
 
@@ -94,6 +95,18 @@ def supernet_config(plan: SearchPlan) -> dict:
 def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
     """Draw a random network from the space of a plan, the baseline that a search must beat."""
     return SPACES[plan.space].random(supernet_config(plan), rng, name)
+
+
+def several_targets(plan: SearchPlan, level: str) -> SeveralTargets:
+    """Return what a stage of a plan decodes for several targets.
+
+    A stage that keeps each network within its own part does so only behind the stage that joins
+    these parts; where the plan begins with it, there are none.
+    """
+    several = SPACES[plan.space].stage(level).several_targets
+    if several is SeveralTargets.WITHIN and level == plan.levels[0]:
+        return SeveralTargets.SEPARATE
+    return several
 
 
 def search_hook(config: Config) -> dict:
@@ -122,6 +135,8 @@ def _supernet_model(
     if plan.recompute:
         backbone.with_cp = True
     model = {**model, 'backbone': backbone}
+    if model.get('init_cfg') is not None:
+        model['init_cfg'] = None  # weights of another network
     if space.own_head:
         if not isinstance(model['decode_head'], dict):
             raise UserError(f'space {plan.space}: one decode_head is needed, not a list')
@@ -152,7 +167,7 @@ def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config)
             network=copy.deepcopy(config.model),
         )
         if len(plan.targets) > 1:
-            hook['cost']['several'] = SPACES[plan.space].stage(level).several_targets.value
+            hook['cost']['several'] = several_targets(plan, level).value
     return hook
 
 

@@ -108,10 +108,14 @@ class Trellis(Generic[N]):
         for (source, target), log, cost in zip(self.edges, logs, costs, strict=True):
             log_before, before = mean_at(source)
             arriving.setdefault(target, []).append((log_before + log, before + cost))
-        return over([mean_at(end) for end in self.ends])[1]
+        reached = [end for end in self.ends if end in means or end in arriving]
+        return over([mean_at(end) for end in reached])[1]
 
     def unfolded(self, start: S, after: Callable[[S, N], S]) -> UnfoldedTrellis[S]:
-        """Return the trellis of states: nodes with what counts later of the path to them.
+        """Return the trellis whose nodes are states: a node, and what of its path still counts.
+
+        Where the cost of an edge depends on earlier nodes of the path, a state remembers these, so
+        that it depends on the state alone.
 
         Args:
             start: State at the start.
@@ -129,7 +133,7 @@ class Trellis(Generic[N]):
                     origins.append(index)
                     if found not in states.setdefault(target, []):
                         states[target].append(found)
-        ends = tuple(state for end in self.ends for state in states[end])
+        ends = tuple(state for end in self.ends for state in states.get(end, ()))
         return UnfoldedTrellis(tuple(edges), start, ends, tuple(origins))
 
 
@@ -138,7 +142,7 @@ class UnfoldedTrellis(Trellis[S]):
     """A trellis of states, each of whose paths is a path of the trellis it was made from.
 
     Attributes:
-        origins: Indices of the edges that the edges stand for.
+        origins: For each edge, index of the edge of the original trellis that it repeats.
     """
 
     origins: tuple[int, ...]

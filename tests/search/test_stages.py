@@ -7,7 +7,12 @@ from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.network_config import network_config
-from dnas_mmseg.search.stages import retrain_config, search_hook, stage_config
+from dnas_mmseg.search.stages import (
+    retrain_config,
+    search_hook,
+    several_targets,
+    stage_config,
+)
 
 
 def plans():
@@ -38,12 +43,30 @@ def test_a_file_that_says_what_differs_is_the_whole_config(space, settings, tmp_
         assert 'visualizer' not in text
 
 
+def test_a_stage_without_the_one_that_joins_has_no_parts_to_keep_to():
+    """Its supernet is then pushed to the targets, and each network may use all of it."""
+    targets = dict(targets=(1e9, 2e9))
+    whole = SearchPlan('dnas', **targets)
+    assert [several_targets(whole, level).value for level in whole.levels] == [
+        'shared',
+        'joined',
+        'within',
+    ]
+    last = SearchPlan('dnas', levels=('cell',), architecture='dnas_l14_gid5@connection', **targets)
+    hook = search_hook(stage_config(last, 'cell', 'dnas_l14_gid5@connection'))
+    assert hook['cost']['several'] == 'separate'
+
+
 def test_retraining_changes_the_architecture_alone(tmp_path):
-    plan = SearchPlan('dnas', options={'model.backbone.init_cfg': dict(type='Pretrained')})
+    weights = {
+        f'model.{part}': dict(type='Pretrained') for part in ('init_cfg', 'backbone.init_cfg')
+    }
+    plan = SearchPlan('dnas', options=weights)
     text = inheriting_text('network.py', network_config(plan), retrain_config(plan, 'found.json'))
     assert text.splitlines() == [
         "_base_ = 'network.py'",
-        "model = dict(backbone=dict(architecture='found.json', init_cfg=None))",
+        'model = dict(',
+        "    backbone=dict(architecture='found.json', init_cfg=None), init_cfg=None)",
     ]
 
 

@@ -3,7 +3,7 @@
 The first rung trains candidates at the cheapest fidelity; what a surrogate makes of their scores is
 a feature of the next one. Batches at the full fidelity follow, of the candidates whose predicted
 score, plus its deviation, is the highest. What is left of the budget repeats the best ones with
-other seeds, until their order is sure. Promotion is by batch, so that one worker and many give the
+other seeds. Promotion is by batch, so that one worker and many give the
 same winner.
 """
 
@@ -48,7 +48,10 @@ class Selection(Generic[C]):
     Attributes:
         best: The winner.
         score: Mean of its scores at the full fidelity.
-        undecided: Candidates that it does not lead by a standard error; empty where it is sure.
+        undecided: Candidates that one standard error does not tell from the best; of all of them
+            the cheapest is the winner. Empty where the best leads.
+        noise: Deviation of scores over seeds; None where no training was repeated, and nothing is
+            known of how sure the order is.
         spent: Cost of all trainings, in full trainings.
         trials: All trainings, in order.
         control: The evenly drawn candidates of the first rung.
@@ -58,6 +61,7 @@ class Selection(Generic[C]):
     best: C
     score: float
     undecided: tuple[C, ...]
+    noise: float | None
     spent: float
     trials: tuple[Trial, ...]
     control: tuple[C, ...]
@@ -186,7 +190,7 @@ class _Run(Generic[C]):
             yield from self._train(batch, self.full)
 
     def result(self) -> Selection[C]:
-        """Choose the winner."""
+        """Choose the winner: of what cannot be told from the best, the cheapest."""
         ranked = self._ranked()
         if not ranked:
             raise SelectionError(
@@ -195,7 +199,8 @@ class _Run(Generic[C]):
             )
         repeated = [c for c in ranked if len(self.scores[self.full][c]) > 1]
         # Where scores depend on seeds, one score is not enough to win by.
-        best = repeated[0] if repeated and self._noise_variance() else ranked[0]
+        noise = self._noise_variance()
+        best = repeated[0] if repeated and noise else ranked[0]
         near = [c for c in ranked if c != best and not self._leads(best, c)]
         winner = min((best, *near), key=self.problem.cost) if near else best
         rest = tuple(c for c in (best, *near) if c != winner)
@@ -203,6 +208,7 @@ class _Run(Generic[C]):
             best=winner,
             score=float(np.mean(self.scores[self.full][winner])),
             undecided=rest,
+            noise=None if noise is None else math.sqrt(noise),
             spent=self.spent,
             trials=tuple(self.trials),
             control=self.control,
@@ -239,7 +245,7 @@ class _Run(Generic[C]):
         """Train candidates of which nothing is known."""
         pool = list(self.pool)
         chosen = [pool[i] for i in self.rng.permutation(len(pool))[:count]]
-        self.control = tuple(chosen[: max(1, math.ceil(_CONTROL_SHARE * count))])
+        self.control = (*self.control, *chosen[: max(1, math.ceil(_CONTROL_SHARE * count))])
         yield from self._train(chosen, fidelity)
 
     def _train(
@@ -257,7 +263,10 @@ class _Run(Generic[C]):
                 self.scores[fidelity].setdefault(candidate, []).append(score)
 
     def _best_predicted(self, count: int, fidelity: int) -> list[C]:
-        """Return untrained candidates of the highest predicted score, the highest first.
+        """Return candidates of the highest predicted score, the highest first.
+
+        For the full fidelity they are those that were not trained at it; to promote to a rung below
+        it, all of them, those trained at the rung before included.
 
         Args:
             count: Number of candidates.

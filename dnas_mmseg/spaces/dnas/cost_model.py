@@ -117,23 +117,24 @@ class DNASPathCosts(_DNASCosts):
             path = meet_target(lambda price: self.decode(price / target), self.cost, target)
             if reaches(path, 1):
                 return path
-        sign = 1 if target < least else -1
-        prices = [0.0, *(sign * 2.0**k for k in range(-14, 14))]
-        bound: Undecided = 'least' if sign > 0 else 'most'
-        ways: tuple[tuple[float, Undecided], ...] = (
-            (_ROOM, 'mean'), (_ROOM, bound), (1, 'mean'), (1, bound),
-        )  # fmt: skip
-        for room, undecided in ways:
-            for price in prices:
-                path = self.decode(price / target, undecided)
-                if reaches(path, room):
-                    return path
+        # Growing prices lead to cheaper paths, negative ones to dearer paths; the first that will
+        # do is the most preferred. Paths are priced by their means, then by the end that counts.
+        signs = (1,) if target < least else (-1,) if target > most else (1, -1)
+        prices = [0.0, *(sign * 2.0**k for k in range(-14, 14) for sign in signs)]
+        mean: Undecided = 'mean'
+        ends: tuple[Undecided, ...] = ('least',) if signs == (1,) else ('most',)
+        for room in (_ROOM, 1):
+            for undecided in (mean, *ends):
+                for price in prices:
+                    path = self.decode(price / target, undecided)
+                    if reaches(path, room):
+                        return path
         raise CostError(f'no path leads to networks of {format_cost(target, self.table.metric)}')
 
     def expected_at(self, target: float) -> float:
         """Return the target, limited to the range of the paths' mean costs."""
-        ends = self._range_of_means(target)
-        return min(max(target, min(ends)), max(ends))
+        least, most = self._range_of_means(target)
+        return min(max(target, least), most)
 
     def expected(self) -> Tensor:
         """Return the mean cost over paths, each as probable as the product of its weights."""
@@ -147,9 +148,13 @@ class DNASPathCosts(_DNASCosts):
         return super().range(architecture)
 
     def _range_of_means(self, unit: float) -> tuple[float, float]:
-        """Return the mean costs of the cheapest and of the dearest path."""
-        cheapest, dearest = (self.decode(sign * EXTREME / unit) for sign in (1, -1))
-        return self.cost(cheapest), self.cost(dearest)
+        """Return the mean costs of the cheapest and of the dearest path.
+
+        Args:
+            unit: Cost of about the size of theirs.
+        """
+        ends = sorted(self.cost(self.decode(sign * EXTREME / unit)) for sign in (1, -1))
+        return ends[0], ends[1]
 
 
 class DNASConnectionCosts(_DNASCosts):
@@ -236,6 +241,7 @@ def dnas_parts(lattice: Lattice, model: Mapping[str, Any], size: tuple[int, int]
         'base_channels': lattice.base_channels,
         'bands': lattice.in_channels,
         'size': list(size),
+        'operations': list(BUILDERS),
         'norm': norm_fact(lattice.norm_cfg),
         'head': head_settings(model),
     }

@@ -101,8 +101,8 @@ def test_it_beats_chance_without_a_cheap_fidelity(shared):
     assert wins >= 32
 
 
-@pytest.mark.parametrize('fidelities', [(1.0,), (0.1, 1.0), (1 / 9, 1 / 3, 1.0)])
-@pytest.mark.parametrize('budget', [1, 3.7, 12, 24])
+@pytest.mark.parametrize('fidelities', [(1.0,), (0.1, 1.0), (0.05, 0.1, 1.0), (1 / 9, 1 / 3, 1.0)])
+@pytest.mark.parametrize('budget', [1, 1.2, 3.7, 12, 24])
 def test_the_budget_is_never_exceeded_and_little_is_left(fidelities, budget):
     problem = Digits(fidelities)
     result = select(problem, budget, 0)
@@ -111,6 +111,7 @@ def test_the_budget_is_never_exceeded_and_little_is_left(fidelities, budget):
     assert budget - 1 < result.spent <= budget + 1e-9
     assert [trial[:3] for trial in result.trials] == problem.asked
     assert len(set(problem.asked)) == len(problem.asked)  # nothing is trained twice
+    assert any(trial.fidelity == len(fidelities) - 1 for trial in result.trials)
 
 
 def test_it_finds_the_best_of_a_simple_space_and_says_how_it_knows():
@@ -184,6 +185,7 @@ def test_where_scores_depend_on_seeds_the_best_are_trained_again():
         assert len(scores[candidate]) == seed + 1
     assert sum(len(own) > 1 for own in scores.values()) == 3  # an eighth of the budget
     assert result.score == pytest.approx(np.mean(scores[result.best]))
+    assert 0.5 < result.noise < 5
     # Of those that one standard error does not tell apart, it is the cheapest.
     assert result.undecided
     assert problem.cost(result.best) <= min(map(problem.cost, result.undecided))
