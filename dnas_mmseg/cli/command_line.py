@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +21,8 @@ from rich.progress import (
 )
 
 from dnas_mmseg.engine.config_checks import config_errors, single_value_errors
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.distributed import set_launcher
 from dnas_mmseg.errors import UserError
 
 
@@ -124,3 +126,12 @@ def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
+
+
+def run_config(args: argparse.Namespace) -> Config:
+    """Return the config that the arguments of :func:`parse_run_args` ask for, ready to run."""
+    config = load_config(
+        args.config, data_root=args.data_root, work_dir=args.work_dir, options=args.cfg_options
+    )
+    set_launcher(config, args.launcher)
+    return config

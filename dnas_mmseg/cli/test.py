@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.distributed import set_launcher
 from dnas_mmseg.engine.running import test
 
-from .command_line import config_parser, parse_run_args, user_errors
+from .command_line import config_parser, parse_run_args, run_config, user_errors
 
 
 def main() -> None:
@@ -24,11 +22,4 @@ def main() -> None:
     )
     args = parse_run_args(parser)
     with user_errors():
-        config = load_config(
-            args.config,
-            data_root=args.data_root,
-            work_dir=args.work_dir,
-            options=args.cfg_options,
-        )
-        set_launcher(config, args.launcher)
-        test(config, args.checkpoint, flips=args.tta)
+        test(run_config(args), args.checkpoint, flips=args.tta)

@@ -16,13 +16,11 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 
 from dnas_mmseg.engine.config_checks import check_mixed_precision
-from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.distributed import set_launcher
 from dnas_mmseg.engine.running import train, weight_classes
 from dnas_mmseg.engine.seeds import train_seeds
 from dnas_mmseg.errors import UserError
 
-from .command_line import config_parser, parse_run_args, user_errors
+from .command_line import config_parser, parse_run_args, run_config, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,13 +55,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with user_errors():
-        config = load_config(
-            args.config,
-            data_root=args.data_root,
-            work_dir=args.work_dir,
-            options=args.cfg_options,
-        )
-        set_launcher(config, args.launcher)
+        config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
             raise UserError(f'--seeds {args.seeds}: at least 1 is needed')
         if args.amp:

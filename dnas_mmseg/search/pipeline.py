@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,11 @@ class _Search:
         init_default_scope('mmseg')
         join_processes(launcher)
 
+    @cached_property
+    def _network(self) -> Config:
+        """Config that those of the work dir inherit."""
+        return network_config(self.plan)
+
     def run(self, resume: bool, dry_run: bool, retrain: bool) -> Architecture | None:
         if dry_run:
             start = self._start()
@@ -110,7 +116,7 @@ class _Search:
             times = self._plan_times(start, todo, retrain) if todo else {}
             if is_main_process():
                 write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
-            self._config_file(self.work_dir / _NETWORK, network_config(self.plan).pretty_text)
+            self._config_file(self.work_dir / _NETWORK, self._network.pretty_text)
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
                 current = self._stage(level, current, times)
@@ -337,7 +343,7 @@ class _Search:
     def _inheriting_file(self, path: Path, config: Config) -> None:
         """Write a config as its changes to the network's config."""
         base = os.path.relpath(self.work_dir / _NETWORK, path.parent)
-        self._config_file(path, inheriting_text(base, network_config(self.plan), config))
+        self._config_file(path, inheriting_text(base, self._network, config))
 
     def _config_file(self, path: Path, text: str) -> None:
         """Write a config, or check that it is the same as when this search began."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mmengine.config import Config
+from mmengine.config import ConfigDict
 
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
@@ -18,8 +18,6 @@ def test_a_tiles_mistakes_are_counted():
 def test_a_data_set_behind_a_wrapper_is_refused(trained, data_root, tmp_path):
     config = load_config(trained[0], data_root=data_root)
     plain = config.test_dataloader.dataset
-    config.test_dataloader.dataset = Config(
-        dict(type='ConcatDataset', datasets=[plain, plain])
-    )._cfg_dict
+    config.test_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=[plain, plain])
     with pytest.raises(UserError, match='no plain MultiBandSegDataset'):
         save_mistakes(config, trained[1], tmp_path)

@@ -3,13 +3,11 @@
 The first rung trains candidates at the cheapest fidelity; what a surrogate makes of their scores is
 a feature of the next one. Batches at the full fidelity follow, of the candidates whose predicted
 score, plus its deviation, is the highest. What is left of the budget repeats the best ones with
-other seeds. Promotion is by batch, so that one worker and many give the
-same winner.
+other seeds. Promotion is by batch, so that one worker and many give the same winner.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -38,6 +36,9 @@ _BATCHES = 4
 _REPEATED_SHARE = 1 / 8
 """Share of the budget that is kept for training the best candidates with other seeds."""
 
+_FEW = 3
+"""Scores below which nothing is predicted from them."""
+
 _EPS = 1e-9
 
 
@@ -54,7 +55,7 @@ class Selection(Generic[C]):
             known of how sure the order is.
         spent: Cost of all trainings, in full trainings.
         trials: All trainings, in order.
-        control: The evenly drawn candidates of the first rung.
+        control: Evenly drawn candidates of the first rung, with which the others are compared.
         failures: What went wrong, by candidate.
     """
 
@@ -138,7 +139,8 @@ class _Run(Generic[C]):
         self.trials: list[Trial] = []
         self.scores: list[dict[C, list[float]]] = [{} for _ in problem.fidelities]
         self.failures: dict[C, str] = {}
-        self.features: dict[C, np.ndarray] = {}
+        self.codes: dict[C, np.ndarray] = {}
+        self._surrogates: dict[int, tuple[int, Surrogate | None]] = {}
         self.pool: dict[C, None] = {}
         self._fill_pool()
         self.control: tuple[C, ...] = ()
@@ -165,7 +167,7 @@ class _Run(Generic[C]):
         """Train at the full fidelity what is predicted to be best, batch after batch."""
         if not any(self.scores[: self.full]):
             yield from self._first(max(1, int(_CHEAP_SHARE * self.budget + _EPS)), self.full)
-        reserve = self._reserve()
+        reserve = int(_REPEATED_SHARE * self.budget + _EPS)
         size = max(1, round((self.budget - self.spent - reserve) / _BATCHES))
         while (left := int(self.budget - self.spent - reserve + _EPS)) > 0:
             batch = self._best_predicted(min(size, left), self.full)
@@ -237,7 +239,7 @@ class _Run(Generic[C]):
         if self.limit is None or cost <= self.limit:
             self.pool[candidate] = None
             code = np.asarray(self.problem.encode(candidate), float)
-            self.features[candidate] = np.append(code, np.log(max(cost, 1e-12)))
+            self.codes[candidate] = np.append(code, np.log(max(cost, 1e-12)))
 
     def _first(
         self, count: int, fidelity: int
@@ -272,55 +274,50 @@ class _Run(Generic[C]):
             count: Number of candidates.
             fidelity: Fidelity at whose scores the prediction aims.
         """
-        known = self.scores[fidelity]
         for candidate in self._ranked(fidelity)[:3]:
             for other in self.problem.neighbours(candidate, self.rng):
                 self._offer(other)
-        target = fidelity if len(known) >= 3 or fidelity == 0 else fidelity - 1
         done = self.scores[self.full] if fidelity == self.full else {}
-        open_ = [c for c in self.pool if c not in done and c not in self.failures]
-        if not open_:
+        candidates = [c for c in self.pool if c not in done and c not in self.failures]
+        if not candidates:
             return []
-        mean, deviation = self._predicted(open_, target)
+        mean, deviation = self._predicted(candidates, fidelity)
         order = np.argsort(-(mean + _CURIOSITY * deviation), kind='stable')
-        return [open_[i] for i in order[:count]]
+        return [candidates[i] for i in order[:count]]
 
     def _predicted(self, candidates: Sequence[C], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and deviation of predicted scores, from all fidelities up to one."""
-        x = np.stack([self.features[c] for c in candidates])
-        extra = np.empty((len(candidates), 0))
-        known_extra: dict[C, list[float]] = {}
-        for lower in range(fidelity + 1):
-            points = list(self.scores[lower])
-            if len(points) < 2:
-                continue
-            y = [float(np.mean(self.scores[lower][c])) for c in points]
-            # Where trainings failed, others like them are as good as the worst.
-            failed = [c for c in self.failures if lower == 0 or c in known_extra]
-            points, y = [*points, *failed], [*y, *[min(y)] * len(failed)]
-            rows = np.stack([self.features[c] for c in points])
-            if lower > 0 and extra.shape[1]:
-                rows = np.c_[rows, np.array([known_extra[c] for c in points])]
-                x_now = np.c_[x, extra]
-            else:
-                x_now = x
-            model = Surrogate(rows, np.array(y), self.seed)
-            mean, deviation = model.predict(x_now)
-            if lower == fidelity:
-                return mean, deviation
-            extra = np.c_[extra, mean]
-            # What the next fidelity's points are predicted at this one.
-            later = [list(scores) for scores in self.scores[lower + 1 :]]
-            ahead = list(dict.fromkeys(itertools.chain(*later, self.failures)))
-            if ahead:
-                rows = np.stack([self.features[c] for c in ahead])
-                before = [known_extra.get(c, []) for c in ahead]
-                rows_now = np.c_[rows, np.array(before)] if before[0] else rows
-                for c, value in zip(ahead, model.predict(rows_now)[0], strict=True):
-                    known_extra[c] = [*known_extra.get(c, []), float(value)]
-        if extra.shape[1]:
-            return extra[:, -1], np.zeros(len(candidates))
+        """Return mean and deviation of the predicted scores at a fidelity, (candidates,) each.
+
+        With too few scores at it, they are those of the fidelity below it, and equal below all.
+        """
+        surrogate = self._surrogate(fidelity)
+        if surrogate is not None:
+            return surrogate.predict(self._features(candidates, fidelity))
+        if fidelity > 0:
+            return self._predicted(candidates, fidelity - 1)
         return np.zeros(len(candidates)), np.zeros(len(candidates))
+
+    def _surrogate(self, fidelity: int) -> Surrogate | None:
+        """Return the surrogate of the scores at a fidelity; None for fewer than three of them."""
+        trained, model = self._surrogates.get(fidelity, (-1, None))
+        if trained != len(self.trials):  # else nothing was trained since
+            scores = self.scores[fidelity]
+            model = None
+            if len(scores) >= _FEW:
+                means = [float(np.mean(own)) for own in scores.values()]
+                # Where trainings failed, others like them are as good as the worst.
+                means += [min(means)] * len(self.failures)
+                rows = self._features([*scores, *self.failures], fidelity)
+                model = Surrogate(rows, np.array(means), self.seed)
+            self._surrogates[fidelity] = len(self.trials), model
+        return model
+
+    def _features(self, candidates: Sequence[C], fidelity: int) -> np.ndarray:
+        """Return code, cost and, above the cheapest fidelity, the predicted score below it."""
+        codes = np.stack([self.codes[c] for c in candidates])
+        if fidelity == 0 or self._surrogate(fidelity - 1) is None:
+            return codes
+        return np.c_[codes, self._predicted(candidates, fidelity - 1)[0]]
 
     def _ranked(self, fidelity: int | None = None) -> list[C]:
         """Return candidates by what is known of them at a fidelity, the best first.
@@ -348,10 +345,6 @@ class _Run(Generic[C]):
         if not freedom:
             return None
         return float(sum(((s - s.mean()) ** 2).sum() for s in repeated) / freedom)
-
-    def _reserve(self) -> float:
-        """Return the part of the budget that is kept for repeats."""
-        return float(int(_REPEATED_SHARE * self.budget + _EPS))
 
     def _leads(self, first: C, second: C) -> bool:
         """Return whether a candidate leads another by a standard error of their difference."""

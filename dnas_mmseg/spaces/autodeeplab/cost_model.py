@@ -69,10 +69,11 @@ class AutoDeepLabCosts(CostModel[AutoDeepLabArchitecture]):
 
         All layers share the cell, so decoding at a price reaches only costs with wide gaps between.
         """
+        scores = self._supernet.scores()
         return improve_towards_target(
             super().decode_to(target),
             neighbours,
-            lambda network: score(network, *self._supernet.scores()),
+            lambda network: score(network, *scores),
             self.cost,
             target,
         )

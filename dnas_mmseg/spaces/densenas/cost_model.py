@@ -62,11 +62,11 @@ class DenseNASCosts(CostModel[DenseNASArchitecture]):
 
     def decode_to(self, target: float) -> DenseNASArchitecture:
         """Return the preferred network that costs about a target, improved by single changes."""
-        net = self._supernet
+        space, scores = self._supernet.space, self._supernet.scores()
         return improve_towards_target(
             super().decode_to(target),
-            partial(neighbours, net.space),
-            lambda network: score(net.space, network, *net.scores()),
+            partial(neighbours, space),
+            lambda network: score(space, network, *scores),
             self.cost,
             target,
         )
