@@ -8,6 +8,8 @@ from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling, predict_scene
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.search.halving.pipeline import select_network
+from dnas_mmseg.search.halving.plan import SelectionPlan
 from dnas_mmseg.search.pipeline import search
 from dnas_mmseg.search.plan import SearchPlan
 from dnas_mmseg.spaces.dnas.authors_checkpoint import (
@@ -25,6 +27,7 @@ __all__ = [
     'OnnxModel',
     'SearchPlan',
     'SeedScores',
+    'SelectionPlan',
     'Tiling',
     'export_onnx',
     'from_authors',
@@ -32,6 +35,7 @@ __all__ = [
     'predict_scene',
     'predict_scenes',
     'search',
+    'select_network',
     'supernet_from_authors',
     'test',
     'to_authors',

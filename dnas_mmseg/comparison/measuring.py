@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.cost.counting import Complexity, count, count_by_modules
 from dnas_mmseg.cost.measuring import peak_memory, seconds_of
+from dnas_mmseg.cost.parts import input_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
 from dnas_mmseg.engine.running import test
 from dnas_mmseg.errors import UserError
@@ -88,12 +89,12 @@ def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module
     except Exception as error:
         kind = model_config.backbone.get('type')
         raise UserError(f'a model on {kind} cannot be built ({_reason(error)})') from None
-    first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
-    if bands is not None and first.in_channels != bands:
+    taken = input_bands(model.backbone)
+    if bands is not None and taken != bands:
         raise UserError(
             f'{type(model.backbone).__name__} takes no in_channels: set its bands in the config'
         )
-    return model.eval(), first.in_channels
+    return model.eval(), taken
 
 
 def complexity(

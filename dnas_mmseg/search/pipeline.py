@@ -49,7 +49,7 @@ from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
 from .time import ProgressHook, StageTime, stage_time
 
-_WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
+WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
 """First line of every config that a search writes."""
 
 _NETWORK = 'network.py'
@@ -279,7 +279,7 @@ class _Search:
         found = [self.work_dir / f'{name}.py' for name in ('network', *stages, 'retrain')]
         found = [path for path in found if path.is_file()]
         for path in found:
-            if not path.read_text(encoding='utf-8', errors='replace').startswith(_WRITTEN_HERE):
+            if not path.read_text(encoding='utf-8', errors='replace').startswith(WRITTEN_HERE):
                 raise UserError(
                     f'{path} is there, and no search has written it: choose another work dir'
                 )
@@ -348,7 +348,7 @@ class _Search:
     def _config_file(self, path: Path, text: str) -> None:
         """Write a config, or check that it is the same as when this search began."""
         if is_main_process():
-            text = f'{_WRITTEN_HERE}\n{text}'
+            text = f'{WRITTEN_HERE}\n{text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
             if before != text:
                 changes = difflib.unified_diff(

@@ -145,6 +145,8 @@ class SearchPlan:
         path = Path(work_dir) / PLAN_FILE
         try:
             document = json.loads(path.read_text(encoding='utf-8'))
+            if 'strategy' in document:
+                raise UserError(f'{work_dir} holds a selection by trainings (--strategy halving)')
             values: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in document.items()
@@ -173,7 +175,7 @@ class SearchPlan:
         for key in ('config', 'data_root', 'architecture', 'latency_table'):
             if os.path.exists(options.get(key) or ''):
                 options[key] = os.path.abspath(options[key])
-        if 'halves' in options:
+        if options.get('halves'):
             options['halves'] = tuple(map(os.path.abspath, options['halves']))
         before: dict[str, Any] = {}
         if resume and ((Path(work_dir) / PLAN_FILE).is_file() or not set(options) - {'space'}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -97,6 +97,24 @@ def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
+def noise_batch(batch: int, bands: int, size: tuple[int, int], classes: int) -> dict[str, Any]:
+    """Return a batch of noise, as a loader would give it.
+
+    Args:
+        batch: Number of images.
+        bands: Number of their bands.
+        size: Height and width of the images, in pixels.
+        classes: Number of classes in their labels.
+    """
+    return dict(
+        inputs=[torch.randint(0, 255, (bands, *size), dtype=torch.uint8) for _ in range(batch)],
+        data_samples=[
+            SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *size))))
+            for _ in range(batch)
+        ],
+    )
+
+
 def _probe(
     model: BaseSegmentor, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
@@ -104,14 +122,7 @@ def _probe(
     model = model.to(get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())
-    bands = model.backbone.in_channels
-    data = dict(
-        inputs=[torch.randint(0, 255, (bands, *size), dtype=torch.uint8) for _ in range(batch)],
-        data_samples=[
-            SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *size))))
-            for _ in range(batch)
-        ],
-    )
+    data = noise_batch(batch, model.backbone.in_channels, size, classes)
 
     def step(parameters: list) -> None:
         kind = 'weights' if parameters is weights else 'architecture'

@@ -13,15 +13,25 @@ from dnas_mmseg.spaces.densenas.architecture import DenseNASArchitecture
 from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 
 from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
+from .autodeeplab import change as autodeeplab_change
 from .autodeeplab import decoding as autodeeplab
+from .autodeeplab import encoding as autodeeplab_encoding
+from .densenas import change as densenas_change
 from .densenas import decoding as densenas
-from .densenas.graph import dense_space
+from .densenas import encoding as densenas_encoding
+from .densenas.graph import DenseSpace, dense_space
+from .dnas import change as dnas_change
 from .dnas import decoding as dnas
+from .dnas import encoding as dnas_encoding
 from .space import SearchSpace, SeveralTargets, Stage
 
 A = TypeVar('A', bound=Architecture)
 
-_DENSE_SPACE = ('block', 'widths', 'strides', 'depths', 'window')
+
+def _dense_space(supernet: Mapping[str, Any]) -> DenseSpace:
+    keys = ('block', 'widths', 'strides', 'depths', 'window')
+    return dense_space(*(supernet[key] for key in keys))
+
 
 SPACES = {
     space.name: space
@@ -42,6 +52,8 @@ SPACES = {
             draw=lambda supernet, rng, name: dnas.random_architecture(
                 supernet['layers'], rng, name
             ),
+            change=lambda supernet, network, rng: dnas_change.random_change(network, rng),
+            encode=dnas_encoding.encode,
             width='base_channels',
             counted_as={'prune': False},
         ),
@@ -54,6 +66,8 @@ SPACES = {
             draw=lambda supernet, rng, name: autodeeplab.random_architecture(
                 supernet['layers'], supernet['blocks'], rng, name
             ),
+            change=lambda supernet, network, rng: autodeeplab_change.random_change(network, rng),
+            encode=autodeeplab_encoding.encode,
             width='filters',
             own_head=True,
         ),
@@ -64,9 +78,12 @@ SPACES = {
             stages=(Stage('cell', 'densenas/densenas_search_gid5.py'),),
             shared=('in_channels', 'out_indices', 'norm_cfg'),
             draw=lambda supernet, rng, name: densenas.random_architecture(
-                dense_space(*(supernet[key] for key in _DENSE_SPACE)), rng, name,
-                supernet['final'] or 0,
+                _dense_space(supernet), rng, name, supernet['final'] or 0
             ),
+            change=lambda supernet, network, rng: densenas_change.random_change(
+                _dense_space(supernet), network, rng
+            ),
+            encode=densenas_encoding.encode,
         ),
     )
 }  # fmt: skip

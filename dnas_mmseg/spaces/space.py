@@ -56,6 +56,8 @@ class SearchSpace:
         shared: Arguments that supernets take over from the network's config.
         draw: Function that draws a whole network from the space that a supernet's arguments
             describe.
+        change: Function that draws a single change of a network, within that space.
+        encode: Function from a network to the numbers by which its score is predicted, (features,).
         width: Name of the network's argument for its width; None where it has none.
         own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
             classes and the loss.
@@ -68,6 +70,8 @@ class SearchSpace:
     stages: tuple[Stage, ...]
     shared: tuple[str, ...]
     draw: Callable[[Mapping[str, Any], np.random.Generator, str], Architecture]
+    change: Callable[[Mapping[str, Any], Any, np.random.Generator], Architecture]
+    encode: Callable[[Any], np.ndarray]
     width: str | None = None
     own_head: bool = False
     counted_as: Mapping[str, Any] = field(default_factory=dict)

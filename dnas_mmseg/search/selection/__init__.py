@@ -1,9 +1,10 @@
 """Choosing by real trainings."""
 
-from .problem import Problem, Request, SelectionError, Trial
+from .problem import Candidates, Problem, Request, SelectionError, Trial
 from .select import Selection, select, selection_steps
 
 __all__ = [
+    'Candidates',
     'Problem',
     'Request',
     'Selection',

@@ -1,4 +1,4 @@
-"""What choosing by trainings needs to know: candidates, what they cost, what a training scores."""
+"""What choosing by trainings needs to know: candidates, their costs, scores of trainings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class SelectionError(UserError):
     """A selection that cannot begin, or has nothing to choose from."""
 
 
-class Problem(Protocol[C]):
-    """A set of candidates that can be trained.
+class Candidates(Protocol[C]):
+    """A set of candidates, and what is known of them before any training.
 
     Attributes:
         fidelities: Cost of one training at each fidelity, in full trainings of a typical candidate,
@@ -37,6 +37,10 @@ class Problem(Protocol[C]):
 
     def cost(self, candidate: C) -> float:
         """Return the cost that a limit is about, positive."""
+
+
+class Problem(Candidates[C], Protocol[C]):
+    """A set of candidates that can be trained."""
 
     def evaluate(self, candidate: C, fidelity: int, seed: int) -> float:
         """Train a candidate and return its score; higher is better.

@@ -15,17 +15,14 @@ from typing import Generic
 
 import numpy as np
 
-from .problem import C, Problem, Request, SelectionError, Trial
+from .problem import C, Candidates, Problem, Request, SelectionError, Trial
 from .surrogate import Surrogate
 
-_POOL = 5000
+_POOL = 3000
 """Candidates that are drawn to choose from, at most."""
 
 _CHEAP_SHARE = 0.25
 """Share of the budget that goes into trainings below the full fidelity."""
-
-_CONTROL_SHARE = 0.25
-"""Share of the first rung that is drawn evenly: what everything else is compared with."""
 
 _CURIOSITY = 1.0
 """Deviations of the prediction that are added to its mean."""
@@ -55,7 +52,8 @@ class Selection(Generic[C]):
             known of how sure the order is.
         spent: Cost of all trainings, in full trainings.
         trials: All trainings, in order.
-        control: Evenly drawn candidates of the first rung, with which the others are compared.
+        control: Candidates of the first rung that were drawn evenly, each with the score that is
+            predicted for it at the full fidelity: what chance finds, beside what was chosen.
         failures: What went wrong, by candidate.
     """
 
@@ -65,7 +63,7 @@ class Selection(Generic[C]):
     noise: float | None
     spent: float
     trials: tuple[Trial, ...]
-    control: tuple[C, ...]
+    control: dict[C, float]
     failures: dict[C, str]
 
 
@@ -103,9 +101,22 @@ def select(
 
 
 def selection_steps(
-    problem: Problem[C], budget: float, seed: int, cost_limit: float | None = None
+    problem: Candidates[C],
+    budget: float,
+    seed: int,
+    cost_limit: float | None = None,
+    given: Sequence[C] = (),
+    rivals: Sequence[C] = (),
 ) -> Generator[list[Request], Sequence[float | Exception], Selection[C]]:
     """Run the algorithm of :func:`select` and leave the trainings to the caller.
+
+    Args:
+        problem: The candidates.
+        budget: Cost of all trainings together, in full trainings.
+        seed: Seed of everything that is drawn.
+        cost_limit: Largest cost of the winner.
+        given: Candidates that are in the first rung for certain.
+        rivals: Others, of which only the cost is asked, that take part at the full fidelity.
 
     Yields:
         Trainings that may be done in any order, at the same time; to be sent back are their scores
@@ -113,8 +124,11 @@ def selection_steps(
 
     Returns:
         As :func:`select`.
+
+    Raises:
+        SelectionError: As :func:`select`, or a given candidate costs more than the limit.
     """
-    run = _Run(problem, budget, seed, cost_limit)
+    run = _Run(problem, budget, seed, cost_limit, given, rivals)
     yield from run.cheap_rungs()
     yield from run.full_rung()
     yield from run.repeats()
@@ -125,7 +139,13 @@ class _Run(Generic[C]):
     """State of a selection."""
 
     def __init__(
-        self, problem: Problem[C], budget: float, seed: int, cost_limit: float | None
+        self,
+        problem: Candidates[C],
+        budget: float,
+        seed: int,
+        cost_limit: float | None,
+        given: Sequence[C],
+        rivals: Sequence[C],
     ) -> None:
         self.problem, self.budget, self.limit = problem, budget, cost_limit
         self.seed = seed
@@ -142,6 +162,7 @@ class _Run(Generic[C]):
         self.codes: dict[C, np.ndarray] = {}
         self._surrogates: dict[int, tuple[int, Surrogate | None]] = {}
         self.pool: dict[C, None] = {}
+        self.given, self.rivals = tuple(dict.fromkeys(given)), tuple(dict.fromkeys(rivals))
         self._fill_pool()
         self.control: tuple[C, ...] = ()
 
@@ -167,6 +188,8 @@ class _Run(Generic[C]):
         """Train at the full fidelity what is predicted to be best, batch after batch."""
         if not any(self.scores[: self.full]):
             yield from self._first(max(1, int(_CHEAP_SHARE * self.budget + _EPS)), self.full)
+        if self.rivals:
+            yield from self._train(self.rivals[: int(self.budget - self.spent + _EPS)], self.full)
         reserve = int(_REPEATED_SHARE * self.budget + _EPS)
         size = max(1, round((self.budget - self.spent - reserve) / _BATCHES))
         while (left := int(self.budget - self.spent - reserve + _EPS)) > 0:
@@ -193,7 +216,7 @@ class _Run(Generic[C]):
 
     def result(self) -> Selection[C]:
         """Choose the winner: of what cannot be told from the best, the cheapest."""
-        ranked = self._ranked()
+        ranked = [c for c in self._ranked() if self._affordable(c)]
         if not ranked:
             raise SelectionError(
                 'every training at the full fidelity failed; the first: '
@@ -213,11 +236,24 @@ class _Run(Generic[C]):
             noise=None if noise is None else math.sqrt(noise),
             spent=self.spent,
             trials=tuple(self.trials),
-            control=self.control,
+            control=self._control_scores(),
             failures=dict(self.failures),
         )
 
+    def _control_scores(self) -> dict[C, float]:
+        left = [c for c in self.control if c not in self.failures]
+        if not left:
+            return {}
+        return dict(zip(left, self._predicted(left, self.full)[0].tolist(), strict=True))
+
     def _fill_pool(self) -> None:
+        for candidate in self.given:
+            self._offer(candidate)
+            if candidate not in self.pool:
+                raise SelectionError(
+                    f'{candidate}, a given candidate, costs {self.problem.cost(candidate):.4g}, '
+                    f'more than the limit of {self.limit:.4g}'
+                )
         seen: set[C] = set()
         in_vain = 0
         # A small space is through when as many draws as it has candidates bring nothing new.
@@ -235,20 +271,29 @@ class _Run(Generic[C]):
         """Put a candidate into the pool if it is within the limit."""
         if candidate in self.pool:
             return
-        cost = self.problem.cost(candidate)
-        if self.limit is None or cost <= self.limit:
+        if self._affordable(candidate):
             self.pool[candidate] = None
             code = np.asarray(self.problem.encode(candidate), float)
-            self.codes[candidate] = np.append(code, np.log(max(cost, 1e-12)))
+            cost = max(self.problem.cost(candidate), 1e-12)
+            self.codes[candidate] = np.append(code, np.log(cost))
+
+    def _affordable(self, candidate: C) -> bool:
+        return self.limit is None or self.problem.cost(candidate) <= self.limit
 
     def _first(
         self, count: int, fidelity: int
     ) -> Generator[list[Request], Sequence[float | Exception], None]:
-        """Train candidates of which nothing is known."""
-        pool = list(self.pool)
-        chosen = [pool[i] for i in self.rng.permutation(len(pool))[:count]]
-        self.control = (*self.control, *chosen[: max(1, math.ceil(_CONTROL_SHARE * count))])
-        yield from self._train(chosen, fidelity)
+        """Train candidates of which nothing is known, the given ones first."""
+        pool = [c for c in self.pool if c not in self.given]
+        left = max(0, count - len(self.given))
+        drawn = [pool[i] for i in self.rng.permutation(len(pool))[:left]]
+        self.control = tuple(drawn)
+        yield from self._train([*self.given[:count], *drawn], fidelity)
+        if not self.scores[fidelity]:
+            raise SelectionError(
+                f'all {len(self.failures)} trainings of the first rung failed; the first: '
+                + next(iter(self.failures.values()), 'there was none')
+            )
 
     def _train(
         self, candidates: Sequence[C], fidelity: int, seed: int = 0
@@ -274,7 +319,7 @@ class _Run(Generic[C]):
             count: Number of candidates.
             fidelity: Fidelity at whose scores the prediction aims.
         """
-        for candidate in self._ranked(fidelity)[:3]:
+        for candidate in [c for c in self._ranked(fidelity) if c in self.codes][:3]:
             for other in self.problem.neighbours(candidate, self.rng):
                 self._offer(other)
         done = self.scores[self.full] if fidelity == self.full else {}
@@ -301,13 +346,14 @@ class _Run(Generic[C]):
         """Return the surrogate of the scores at a fidelity; None for fewer than three of them."""
         trained, model = self._surrogates.get(fidelity, (-1, None))
         if trained != len(self.trials):  # else nothing was trained since
-            scores = self.scores[fidelity]
+            scores = {c: own for c, own in self.scores[fidelity].items() if c in self.codes}
+            failed = [c for c in self.failures if c in self.codes]
             model = None
             if len(scores) >= _FEW:
                 means = [float(np.mean(own)) for own in scores.values()]
                 # Where trainings failed, others like them are as good as the worst.
-                means += [min(means)] * len(self.failures)
-                rows = self._features([*scores, *self.failures], fidelity)
+                means += [min(means)] * len(failed)
+                rows = self._features([*scores, *failed], fidelity)
                 model = Surrogate(rows, np.array(means), self.seed)
             self._surrogates[fidelity] = len(self.trials), model
         return model

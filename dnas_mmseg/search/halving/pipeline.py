@@ -1,0 +1,429 @@
+"""The whole selection: from tiles to a trained network, by trainings that many processes share.
+
+Files of a work dir:
+
+    search.json              the plan; --resume goes by it
+    network.py               the user's config as the selection found it; retrain.py inherits it
+    train.txt, scored.txt    the parts of the training list that candidates train and are scored on
+    trials.log               the queue of trainings, where --storage names no other
+    trainings/<training>/    log and result of every training that was done on this machine
+    workers/                 what the worker processes print
+    gradient/                the gradient search, where it proposes a candidate
+    leaderboard.csv, .json   every candidate with its cost and scores, the best first
+    report.html              the same as a page with pictures, also while it runs
+    architecture.json        the winner; retrain.py trains it
+    final/                   the winner, trained on the whole training list, and its test
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from dnas_mmseg.engine.configs import inheriting_text
+from dnas_mmseg.engine.running import test, train
+from dnas_mmseg.engine.seeds import result_checkpoint
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.search.pipeline import WRITTEN_HERE, search
+from dnas_mmseg.search.plan import PLAN_FILE
+from dnas_mmseg.search.selection import Request, Selection, selection_steps
+from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
+from dnas_mmseg.search.time import duration
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.registry import load_architecture
+
+from .networks import Candidate, SpaceCandidates
+from .pacing import measure_pace
+from .plan import GRADIENT, MIN_BUDGET, SelectionPlan
+from .progress import Progress, planned_seconds, show_plan
+from .result import Leaderboard, save_results
+from .schedule import Pace, full_epochs, shorten
+from .split import check_leakage, selection_lists
+from .training import CandidateTrainings, config_checksum, data_checksum
+from .worker import Workers
+
+_POLL = 1.0
+"""Time between two looks at the queue, in seconds."""
+
+_JOURNAL = 'trials.log'
+
+
+def select_network(
+    plan: SelectionPlan,
+    work_dir: str | os.PathLike,
+    *,
+    storage: str | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    join: bool = False,
+    dry_run: bool = False,
+) -> Candidate | None:
+    """Choose the best network for a training set by trainings, and train it.
+
+    Args:
+        plan: Settings of the selection.
+        work_dir: Folder of all results.
+        storage: Storage of the queue: path of a journal file, or URL of a database. By default a
+            journal file in the work dir.
+        workers: Number of trainings at a time on this machine.
+        resume: Whether to go on where a selection in ``work_dir`` stopped.
+        join: Whether to help a selection that another command began, in a work dir of one's own.
+        dry_run: Whether to show only the trainings and the time that they would take.
+
+    Returns:
+        The winner; None for a dry run, or where another command's selection was helped.
+
+    Raises:
+        UserError: The work dir is in use or holds something else, the plan cannot work, or the
+            storage cannot be used.
+    """
+    if workers < 1:
+        raise UserError(f'workers = {workers}: at least 1 is needed')
+    if join and storage is None:
+        raise UserError('--join needs the --storage of the selection that is to be helped')
+    run = _Run(plan, Path(work_dir), storage, workers)
+    with lock_folder(work_dir):
+        if not (dry_run or join):
+            return run.run(resume)
+        if dry_run:
+            run.dry_run()
+        else:
+            run.join()
+    return None
+
+
+def budget_of(
+    plan: SelectionPlan, work_dir: str | os.PathLike, hours: float, workers: int
+) -> float:
+    """Return the budget that some hours are worth on this machine, in full trainings.
+
+    Training steps are timed for it. The training of the winner on all tiles is part of the hours.
+
+    Args:
+        plan: Settings of the selection, with any budget.
+        work_dir: Folder of the selection.
+        hours: Time that it may take.
+        workers: Number of trainings at a time.
+
+    Raises:
+        UserError: The time is too short for a selection.
+    """
+    run = _Run(plan, Path(work_dir), None, workers)
+    with lock_folder(work_dir):
+        seconds = run.seconds_of_full_training()
+    budget = math.floor(workers * (hours * 3600 / seconds - 1))
+    if budget < MIN_BUDGET:
+        raise UserError(
+            f'{hours:g} hours: a full training takes about {duration(seconds)}, and at least '
+            f'{MIN_BUDGET:g} of them, and one of the winner, are needed; give more hours, or '
+            'shorten the schedule (--cfg-options train_cfg.max_epochs=...)'
+        )
+    return float(budget)
+
+
+def kept_plan(storage: str) -> SelectionPlan:
+    """Return the plan of the selection in a storage.
+
+    Raises:
+        StorageError: It holds none.
+    """
+    text = TrainingQueue(storage, {}, join=True).kept('plan')
+    if text is None:
+        raise StorageError(f'{storage}: its selection has not begun yet; join it then')
+    return SelectionPlan.parse(text, storage)
+
+
+class _Run:
+    """Execution of a plan in a work dir."""
+
+    def __init__(
+        self, plan: SelectionPlan, work_dir: Path, storage: str | None, workers: int
+    ) -> None:
+        init_default_scope('mmseg')
+        self.plan, self.work_dir, self.count = plan, work_dir, workers
+        self.storage = storage or str(work_dir / _JOURNAL)
+
+    def seconds_of_full_training(self) -> float:
+        """Return about how long a full training of a typical candidate takes here."""
+        self._prepare()
+        pace = measure_pace(self.candidates, self.trainings)
+        return planned_seconds(pace, self._samples, full_epochs(self.candidates.config))
+
+    def dry_run(self) -> None:
+        """Show the trainings and the time that they would take."""
+        self._prepare()
+        pace = measure_pace(self.candidates, self.trainings)
+        given = self.candidates.given(self._gradient_result()) if self._gradient_done() else []
+        full = full_epochs(self.candidates.config)
+        seconds = planned_seconds(pace, self._samples, full)
+        show_plan(self.plan, seconds, training_counts(self.plan, len(given)), full, self.count)
+
+    def run(self, resume: bool) -> Candidate:
+        """Choose a network, train it on all tiles, and test it."""
+        self._claim(resume)
+        self._prepare()
+        write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
+        network = self.candidates.config.pretty_text
+        write_text(self.work_dir / 'network.py', f'{WRITTEN_HERE}\n{network}')
+        if GRADIENT in self.plan.candidates and not self._gradient_done():
+            search(self.plan.gradient(), self.work_dir / 'gradient', resume=resume)
+        queue = TrainingQueue(self.storage, self._facts())
+        self._compare(queue)
+        if queue.kept('given') is None:
+            given = self.candidates.given(self._gradient_result())
+            queue.keep('given', [architecture.to_document() for architecture in given])
+        pace = self._pace(queue)
+        selection = self._select(queue, pace)
+        assert selection is not None
+        self._train_winner(selection, pace)
+        return selection.best
+
+    def join(self) -> None:
+        """Help another command's selection until it is done."""
+        queue = TrainingQueue(self.storage, {}, join=True)
+        if queue.kept('plan') is None or queue.kept('given') is None:
+            raise StorageError(f'{self.storage}: its selection has not begun yet; join it then')
+        self._prepare()
+        self._compare(queue)
+        self._select(queue, self._pace(queue))
+
+    def _prepare(self) -> None:
+        """Look at everything that can be wrong before a training starts."""
+        self.candidates = SpaceCandidates(self.plan)
+        config = self.candidates.config
+        full_epochs(config)
+        seed = self.plan.network.seed
+        if self.plan.network.halves is not None:
+            train_list, scored = map(Path, self.plan.network.halves)
+        else:
+            train_list, scored = selection_lists(config, seed, self.work_dir)
+        self.lists = train_list, scored
+        check_leakage(config, train_list, scored)
+        self.trainings = CandidateTrainings(
+            self.plan, self.candidates.rivals, self.work_dir, self.lists
+        )
+        for rival in self.candidates.rivals:
+            full_epochs(self.trainings.full_config(rival))
+        self._samples = len(train_list.read_text(encoding='utf-8').splitlines())
+
+    def _facts(self) -> dict[str, str]:
+        """Return what all who share the queue must agree on."""
+        return {
+            'plan': self.plan.to_json(),
+            'data': data_checksum(self.candidates.config, self.lists),
+            'config': config_checksum(self.trainings),
+        }
+
+    def _compare(self, queue: TrainingQueue) -> None:
+        """Refuse a queue of another selection, other data or another config.
+
+        Raises:
+            StorageError: The queue is of something else; the message says what differs.
+        """
+        facts = self._facts()
+        kept = SelectionPlan.parse(queue.kept('plan') or '', self.storage)
+        lines = self.plan.differences(kept)
+        lines += [
+            f'{what}: not the same here (their checksums differ)'
+            for what in ('data', 'config')
+            if facts[what] != queue.kept(what)
+        ]
+        if lines:
+            raise StorageError(
+                f'{self.storage} is of another selection. What differs:\n'
+                + '\n'.join(f'  - {line}' for line in lines)
+            )
+
+    def _claim(self, resume: bool) -> None:
+        """Claim the work dir, or compare the plan with that of the selection in it.
+
+        Raises:
+            UserError: The work dir holds another search, or one that was not asked to be resumed.
+        """
+        if not (self.work_dir / PLAN_FILE).is_file():
+            return
+        before = SelectionPlan.load(self.work_dir)
+        if not resume:
+            raise UserError(
+                f'{self.work_dir} holds a selection already: --resume goes on with it; choose '
+                'another work dir for a new one'
+            )
+        differences = self.plan.differences(before)
+        if differences:
+            raise UserError(
+                f'{self.work_dir} holds another selection. What differs:\n'
+                + '\n'.join(f'  - {line}' for line in differences)
+            )
+
+    def _pace(self, queue: TrainingQueue) -> Pace:
+        """Return the pace that is kept in the queue; the first command measures it."""
+        if queue.kept('pace') is None:
+            pace = measure_pace(self.candidates, self.trainings)
+            queue.keep('pace', pace.to_document())
+        return Pace(**queue.kept('pace'))
+
+    def _gradient_result(self) -> Path | None:
+        return self.work_dir / 'gradient' / 'architecture.json'
+
+    def _gradient_done(self) -> bool:
+        result = self._gradient_result()
+        return result is not None and result.is_file()
+
+    def _steps(
+        self, given: Sequence[Architecture]
+    ) -> Generator[list[Request], Sequence[float | Exception], Selection]:
+        return selection_steps(
+            self.candidates,
+            self.plan.budget,
+            self.plan.network.seed,
+            self.plan.limit,
+            given,
+            self.candidates.rivals,
+        )
+
+    def _epochs(self, request: Request, pace: Pace) -> int:
+        share = self.plan.rungs[request.fidelity]
+        seconds = pace.rivals.get(request.candidate.name) or pace.seconds(
+            self.candidates.cost_by(request.candidate, 'macs')
+        )
+        return pace.epochs(seconds, full_epochs(self.candidates.config), share)
+
+    def _select(self, queue: TrainingQueue, pace: Pace) -> Selection:
+        """Run the algorithm on the queue's outcomes, with the workers of this command."""
+        given = [load_architecture(document) for document in queue.kept('given')]
+        counts = training_counts(self.plan, len(given))
+        full = full_epochs(self.candidates.config)
+        seconds = planned_seconds(pace, self._samples, full)
+        show_plan(self.plan, seconds, counts, full, self.count)
+        steps = self._steps(given)
+        batch, board = next(steps), Leaderboard(self.plan, self.candidates, given)
+        with Progress(counts, self.plan.rungs, seconds, self.count) as progress:
+            workers = Workers(self.plan, self.work_dir, self.storage, self.lists, self.count)
+            try:
+                while True:
+                    keys = [_key(request) for request in batch]
+                    outcomes = queue.outcomes()
+                    changed = progress.update(queue.running(), outcomes)
+                    if all(key in outcomes for key in keys):
+                        done = [outcomes[key] for key in keys]
+                        board.add(zip(batch, done, strict=True))
+                        results: list[float | Exception] = [
+                            UserError(o.error) if o.score is None else o.score for o in done
+                        ]
+                        try:
+                            batch = steps.send(results)
+                        except StopIteration as finished:
+                            selection = finished.value
+                            break
+                        continue
+                    queue.request(
+                        {
+                            key: self.trainings.content(request, self._epochs(request, pace))
+                            for key, request in zip(keys, batch, strict=True)
+                            if key not in outcomes
+                        }
+                    )
+                    queue.release_lost(workers.replace_dead())
+                    if changed:
+                        save_results(board, self.work_dir, running=True)
+                    time.sleep(_POLL)
+            finally:
+                workers.stop()
+        board.decide(selection)
+        save_results(board, self.work_dir, running=False)
+        print(board.verdict())
+        return selection
+
+    def _train_winner(self, selection: Selection, pace: Pace) -> None:
+        """Write the winner's files, train it on the whole training list, and test it."""
+        winner = selection.best
+        epochs = self._epochs(Request(winner, len(self.plan.rungs) - 1, 0), pace)
+        config = self.trainings.full_config(winner)
+        interval = config.train_cfg.get('val_interval', 1)
+        shorten(config, epochs)
+        config.train_cfg.val_interval = min(interval, epochs)
+        path = self.work_dir / 'retrain.py'
+        if isinstance(winner, Architecture):
+            cost = {
+                'metric': self.plan.network.cost,
+                'predicted': self.candidates.cost(winner),
+                'size': [self.plan.network.cost_size] * 2,
+            }
+            provenance = {'selected_with': 'dnas_mmseg', 'cost': cost, 'score': selection.score}
+            found = replace(winner, name=self.work_dir.resolve().name, provenance=provenance)
+            found.save(self.work_dir / 'architecture.json')
+            config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
+            text = inheriting_text('network.py', self.candidates.config, config)
+        else:
+            text = config.pretty_text
+        write_text(path, f'{WRITTEN_HERE}\n{text}')
+        final = self.work_dir / 'final'
+        if not (final / 'test' / 'test_scores.json').is_file():
+            config = self._final_config(path, final)
+            config.resume = (final / 'last_checkpoint').is_file()
+            train(config)
+            if config.get('test_dataloader'):
+                test(self._final_config(path, final / 'test'), result_checkpoint(config))
+        print(f'  {final}: the trained network; configs {path}')
+
+    def _final_config(self, path: Path, folder: Path) -> Config:
+        config = Config.fromfile(str(path))
+        config.work_dir = config.visualizer.name = str(folder)
+        config.randomness = {**config.get('randomness', {}), 'seed': self.plan.network.seed}
+        return config
+
+
+class _Numbers:
+    """Candidates that are numbers: a selection among them is as long as one among networks."""
+
+    def __init__(self, fidelities: tuple[float, ...]) -> None:
+        self.fidelities = fidelities
+
+    def random(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(1000))
+
+    def neighbours(self, candidate: int, rng: np.random.Generator) -> list[int]:
+        return []
+
+    def encode(self, candidate: int) -> np.ndarray:
+        return np.array([candidate], float)
+
+    def cost(self, candidate: int) -> float:
+        return 1.0
+
+
+def training_counts(plan: SelectionPlan, given: int) -> list[int]:
+    """Return the number of trainings of each rung, where none fails.
+
+    Args:
+        plan: Settings of the selection.
+        given: Number of candidates that the user names.
+    """
+    rivals = range(-len(plan.rivals), 0)
+    steps = selection_steps(_Numbers(plan.rungs), plan.budget, 0, None, range(given), rivals)
+    rng, counts = np.random.default_rng(0), [0] * len(plan.rungs)
+    outcomes: list[float] | None = None
+    while True:
+        try:
+            batch = next(steps) if outcomes is None else steps.send(outcomes)
+        except StopIteration:
+            return counts
+        for request in batch:
+            counts[request.fidelity] += 1
+        outcomes = rng.normal(size=len(batch)).tolist()
+
+
+def _key(request: Request) -> str:
+    """Return the name of a training."""
+    candidate: Any = request.candidate
+    return f'{candidate.name}-{request.fidelity}-{request.seed}'

@@ -1,0 +1,298 @@
+"""What comes out of a selection: a leaderboard, and a page that says what is sure."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dnas_mmseg.cost.table import METRICS, format_cost
+from dnas_mmseg.files import write_text
+from dnas_mmseg.search.selection import Request, Selection
+from dnas_mmseg.search.selection.study import Outcome
+from dnas_mmseg.visualization.html_page import html_page, html_svg, html_table
+
+from .networks import Candidate, Rival, SpaceCandidates
+from .plan import SelectionPlan
+
+_COLOURS = {'chosen': '#0f766e', 'drawn': '#94a3b8', 'given': '#7c3aed', 'rival': '#c2410c'}
+"""Colours of the candidates by origin."""
+
+
+@dataclass
+class Row:
+    """A candidate of the leaderboard.
+
+    Attributes:
+        name: Name of the candidate.
+        kind: Origin: ``'drawn'`` at random, ``'chosen'`` by predictions, ``'given'`` by the user,
+            or a ``'rival'``.
+        cost: Cost by the plan's metric.
+        macs: Multiply-adds.
+        params: Parameters.
+        scores: Scores of its trainings by rung and seed, in percent.
+        error: Reason why a training of it failed.
+        seconds: Time of its trainings, in seconds.
+    """
+
+    name: str
+    kind: str
+    cost: float
+    macs: float
+    params: float
+    scores: dict[tuple[int, int], float] = field(default_factory=dict)
+    error: str = ''
+    seconds: float = 0.0
+
+    def mean(self, rung: int) -> float | None:
+        """Return the mean of its scores at a rung; None without any."""
+        scores = [score for (at, _), score in self.scores.items() if at == rung]
+        return float(np.mean(scores)) if scores else None
+
+
+class Leaderboard:
+    """All candidates that were trained, and what was decided.
+
+    Args:
+        plan: Settings of the selection.
+        candidates: Candidates of the selection.
+        given: Those that the user named.
+
+    Attributes:
+        rows: Row of each candidate.
+        selection: Result; None while the selection runs.
+        spent: Cost of the trainings, in full trainings.
+    """
+
+    def __init__(
+        self, plan: SelectionPlan, candidates: SpaceCandidates, given: Sequence[Candidate]
+    ) -> None:
+        self.plan, self._candidates, self._given = plan, candidates, frozenset(given)
+        self._first_rung_done = False
+        self.rows: dict[Candidate, Row] = {}
+        self.selection: Selection | None = None
+        self.spent = 0.0
+
+    def add(self, trainings: Iterable[tuple[Request, Outcome]]) -> None:
+        """Add a batch of trainings that are done; the first batch is the first rung."""
+        for (candidate, rung, seed), outcome in trainings:
+            row = self.rows.get(candidate)
+            if row is None:
+                cost, macs, params = (
+                    self._candidates.cost_by(candidate, metric)
+                    for metric in (self.plan.network.cost, 'macs', 'params')
+                )
+                kind = self._kind(candidate)
+                row = self.rows[candidate] = Row(candidate.name, kind, cost, macs, params)
+            if outcome.score is None:
+                row.error = outcome.error
+            else:
+                row.scores[rung, seed] = outcome.score
+            row.seconds += outcome.facts.get('seconds', 0.0)
+            self.spent += self.plan.rungs[rung]
+        self._first_rung_done = True
+
+    def _kind(self, candidate: Candidate) -> str:
+        if isinstance(candidate, Rival):
+            return 'rival'
+        if candidate in self._given:
+            return 'given'
+        return 'chosen' if self._first_rung_done else 'drawn'
+
+    def decide(self, selection: Selection) -> None:
+        """Keep the result."""
+        self.selection = selection
+
+    @property
+    def ranked(self) -> list[Row]:
+        """Rows, the winner first, then by the mean at the last rung that a candidate reached."""
+        rungs = range(len(self.plan.rungs))
+
+        def order(row: Row) -> tuple:
+            first = self.selection is not None and row is self.rows[self.selection.best]
+            means = [row.mean(rung) for rung in reversed(rungs)]
+            return (not first, *((m is None, -(m or 0.0)) for m in means))
+
+        return sorted(self.rows.values(), key=order)
+
+    def verdict(self) -> str:
+        """Return what was found and how sure it is, in sentences."""
+        if self.selection is None:
+            return (
+                f'The selection runs: {self.spent:.1f} of {self.plan.budget:g} full trainings are '
+                'done. What leads now may not win.'
+            )
+        result, last = self.selection, len(self.plan.rungs) - 1
+        best = self.rows[result.best]
+        cost = format_cost(best.cost, self.plan.network.cost)
+        lines = [f'{best.name} wins with {result.score:.2f} % mIoU, at {cost}.']
+        if isinstance(result.best, Rival):
+            lines.append("It is a rival: none of the space's candidates was better.")
+        if result.undecided:
+            names = ', '.join(candidate.name for candidate in result.undecided)
+            lines.append(
+                f'That is undecided: {names} cannot be told from it by a standard error; it is the '
+                'cheapest of them.'
+            )
+        if result.noise is None:
+            lines.append('No training was repeated, so how sure that is, is unknown.')
+        else:
+            lines.append(f'Scores of one network deviate by {result.noise:.2f} from seed to seed.')
+        if result.control:
+            scores = list(result.control.values())
+            lines.append(
+                f'The {len(scores)} networks drawn at random would reach {np.mean(scores):.2f} on '
+                f'average, and {max(scores):.2f} at best, by prediction from their short trainings.'
+            )
+        rivals = [row for row in self.rows.values() if row.kind == 'rival' and row is not best]
+        for row in rivals:
+            mean = row.mean(last)
+            told = f'{mean:.2f}' if mean is not None else f'failed ({row.error})'
+            lines.append(f'{row.name}: {told} at {format_cost(row.macs, "macs")}.')
+        if result.failures:
+            lines.append(f'{len(result.failures)} candidates failed in training and are out.')
+        lines.append(f'Spent: {result.spent:.1f} of {self.plan.budget:g} full trainings.')
+        return ' '.join(lines)
+
+
+def save_results(board: Leaderboard, work_dir: Path, running: bool) -> None:
+    """Write ``leaderboard.csv``, ``leaderboard.json`` and ``report.html``.
+
+    Args:
+        board: The candidates.
+        work_dir: Folder to write to.
+        running: Whether the selection still runs; the page then reloads itself.
+    """
+    headings, lines = _table(board)
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([headings, *lines])
+    write_text(work_dir / 'leaderboard.csv', text.getvalue())
+    document = {
+        'verdict': board.verdict(),
+        'running': running,
+        'spent': board.spent,
+        'budget': board.plan.budget,
+        'candidates': [
+            {
+                'name': row.name,
+                'kind': row.kind,
+                'macs': row.macs,
+                'params': row.params,
+                'cost': row.cost,
+                'seconds': row.seconds,
+                'error': row.error,
+                'scores': [
+                    {'rung': board.plan.rungs[rung], 'seed': seed, 'mIoU': score}
+                    for (rung, seed), score in row.scores.items()
+                ],
+            }
+            for row in board.ranked
+        ],
+    }
+    write_text(work_dir / 'leaderboard.json', json.dumps(document, indent=1) + '\n')
+    parts = [f'<p><b>{html.escape(board.verdict())}</b></p>']
+    parts += [f'<h2>{title}</h2>{html_svg(figure)}' for title, figure in _figures(board)]
+    parts += ['<h2>Leaderboard</h2>', html_table(headings, lines)]
+    parts.append(f'<p>Written {time.strftime("%Y-%m-%d %H:%M:%S")}.</p>')
+    if running:
+        parts.append('<script>setTimeout(() => location.reload(), 30000)</script>')
+    title = f'Choosing a {board.plan.network.space} network by trainings'
+    write_text(work_dir / 'report.html', html_page(title, '\n'.join(parts)))
+
+
+def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    rungs = range(len(board.plan.rungs))
+    headings = ['candidate', 'origin', 'multiply-adds, G', 'parameters, M']
+    headings += [f'mIoU at {board.plan.rungs[rung]:.3g}' for rung in reversed(rungs)]
+    headings += ['seeds', 'seconds', 'note']
+    lines = []
+    for row in board.ranked:
+        means = [row.mean(rung) for rung in reversed(rungs)]
+        seeds = sum(at == len(board.plan.rungs) - 1 for at, _ in row.scores)
+        lines.append(
+            [
+                row.name,
+                row.kind,
+                f'{row.macs / 1e9:.3f}',
+                f'{row.params / 1e6:.3f}',
+                *('' if mean is None else f'{mean:.2f}' for mean in means),
+                str(seeds),
+                f'{row.seconds:.0f}',
+                row.error,
+            ]
+        )
+    return headings, lines
+
+
+def _figures(board: Leaderboard) -> list[tuple[str, Figure]]:
+    """Return the pictures of a page with their titles, as far as there is something to show."""
+    last = len(board.plan.rungs) - 1
+    figures = []
+    points = [(row, mean) for row in board.rows.values() if (mean := row.mean(last)) is not None]
+    if points:
+        figures.append(('Which candidates are worth their cost', _front_figure(board, points)))
+    lines = [
+        [(rung, mean) for rung in range(last + 1) if (mean := row.mean(rung)) is not None]
+        for row in board.rows.values()
+    ]
+    if last and any(lines):
+        figures.append(('How far a short training foretells a long one', _rungs_figure(board)))
+    return figures
+
+
+def _front_figure(board: Leaderboard, points: Sequence[tuple[Row, float]]) -> Figure:
+    figure = Figure(figsize=(8, 4.5), layout='constrained')
+    axes = figure.add_subplot()
+    metric = board.plan.network.cost
+    factor = {'macs': 1e-9, 'params': 1e-6, 'latency': 1e3}[metric]
+    unit = {'macs': 'G', 'params': 'M', 'latency': 'ms'}[metric]
+    front: list[tuple[float, float]] = []
+    for row, mean in sorted(points, key=lambda point: (point[0].cost, -point[1])):
+        if not front or mean > front[-1][1]:
+            front.append((row.cost * factor, mean))
+    axes.step(*zip(*front, strict=True), where='post', color='#94a3b8', linewidth=1)
+    for kind, colour in _COLOURS.items():
+        own = [(row.cost * factor, mean) for row, mean in points if row.kind == kind]
+        if own:
+            axes.plot(*zip(*own, strict=True), 'o', color=colour, label=kind)
+    if board.selection is not None:
+        row = board.rows[board.selection.best]
+        axes.plot(
+            row.cost * factor, board.selection.score, 'o', markersize=13,
+            markerfacecolor='none', color='#0f766e', label='winner',
+        )  # fmt: skip
+    name = 'latency' if metric == 'latency' else METRICS[metric]
+    axes.set_xlabel(f'{name}, {unit}')
+    axes.set_ylabel('mIoU on the scored part, %')
+    axes.grid(alpha=0.25)
+    axes.legend()
+    return figure
+
+
+def _rungs_figure(board: Leaderboard) -> Figure:
+    figure = Figure(figsize=(8, 4.5), layout='constrained')
+    axes = figure.add_subplot()
+    rungs = board.plan.rungs
+    for row in board.rows.values():
+        means = [(rungs[r], mean) for r in range(len(rungs)) if (mean := row.mean(r)) is not None]
+        if means:
+            axes.plot(*zip(*means, strict=True), 'o-', color=_COLOURS[row.kind], alpha=0.7)
+    for kind, colour in _COLOURS.items():
+        if any(row.kind == kind for row in board.rows.values()):
+            axes.plot([], [], 'o-', color=colour, label=kind)
+    axes.set_xscale('log')
+    axes.set_xticks(rungs, [f'{rung:.3g}' for rung in rungs])
+    axes.minorticks_off()
+    axes.set_xlabel('share of the full schedule')
+    axes.set_ylabel('mIoU on the scored part, %')
+    axes.grid(alpha=0.25)
+    axes.legend()
+    return figure

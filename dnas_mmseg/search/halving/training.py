@@ -1,0 +1,189 @@
+"""Trainings of candidates: their configs, their runs, their scores."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.engine.running import train
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_text
+from dnas_mmseg.search.network_config import network_config
+from dnas_mmseg.search.selection import Request
+from dnas_mmseg.search.stages import retrain_config
+from dnas_mmseg.spaces.architecture import Architecture
+
+from .networks import Candidate, Rival, from_document, rival_config, to_document
+from .plan import SelectionPlan
+from .schedule import shorten
+from .split import set_lists
+
+SCORE = 'mIoU'
+"""Score by which candidates are compared."""
+
+_RESULT = 'result.json'
+_RESUMED_FROM = 4
+"""Checkpoints of a training that a killed one goes on from."""
+
+_HASHED_TILES = 16
+"""Tiles whose content is part of the checksum of the data."""
+
+
+class CandidateTrainings:
+    """Trainings of a selection in a work dir.
+
+    Args:
+        plan: Settings of the selection.
+        rivals: Rivals of the selection.
+        work_dir: Folder of the selection; each training has one in ``trainings``.
+        lists: Lists to train on and to score on.
+    """
+
+    def __init__(
+        self,
+        plan: SelectionPlan,
+        rivals: list[Rival],
+        work_dir: Path,
+        lists: tuple[Path, Path],
+    ) -> None:
+        self.plan, self.rivals = plan, rivals
+        self.folder, self.lists = work_dir / 'trainings', lists
+
+    def content(self, request: Request, epochs: int) -> dict[str, Any]:
+        """Return a training as JSON, for the queue."""
+        seed = self.plan.network.seed + request.seed
+        return {**to_document(request.candidate), 'epochs': epochs, 'seed': seed}
+
+    def full_config(self, candidate: Candidate) -> Config:
+        """Return the config of a candidate with its full schedule, on all tiles."""
+        if isinstance(candidate, Architecture):
+            return retrain_config(self.plan.network, candidate.to_document())
+        return rival_config(candidate, network_config(self.plan.network))
+
+    def config(self, key: str, content: Mapping[str, Any]) -> Config:
+        """Return the config of a training.
+
+        Args:
+            key: Name of the training.
+            content: The training, as :meth:`content` made it.
+        """
+        config = self.full_config(from_document(dict(content), self.rivals))
+        set_lists(config, *(path.resolve() for path in self.lists))
+        shorten(config, content['epochs'])
+        folder = self.folder / key
+        config.work_dir = config.visualizer.name = str(folder)
+        config.experiment_name = f'{key}_{time.time_ns()}'  # mmengine's singletons go by it
+        config.randomness = {**config.get('randomness', {}), 'seed': content['seed']}
+        config.default_hooks.checkpoint = dict(
+            type='AtomicCheckpointHook',
+            interval=max(1, content['epochs'] // _RESUMED_FROM),
+            max_keep_ckpts=1,
+        )
+        config.load_from = None
+        config.resume = (folder / 'last_checkpoint').is_file()
+        for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
+            config[name] = None
+        return config
+
+    def run(self, key: str, content: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
+        """Train, or go on with a training that was cut off.
+
+        Returns:
+            The score at the end of the schedule, in percent, and facts on the training.
+
+        Raises:
+            Exception: The training failed; a score that is no number is a failure.
+        """
+        folder = self.folder / key
+        if not (folder / _RESULT).is_file():
+            began, config = time.monotonic(), self.config(key, content)
+            score = _trained_score(config)
+            facts = {
+                'seconds': round(time.monotonic() - began, 1),
+                'resumed': config.resume,
+                'epochs': content['epochs'],
+                'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+            }
+            write_text(folder / _RESULT, json.dumps({'score': score, 'facts': facts}) + '\n')
+        for checkpoint in folder.glob('*.pth'):
+            checkpoint.unlink()
+        result = json.loads((folder / _RESULT).read_text(encoding='utf-8'))
+        return result['score'], result['facts']
+
+    def discard(self, key: str) -> None:
+        """Remove what a failed training has left, its log aside."""
+        for checkpoint in (self.folder / key).glob('*.pth'):
+            checkpoint.unlink()
+        (self.folder / key / 'last_checkpoint').unlink(missing_ok=True)
+
+
+def data_checksum(config: Config, lists: tuple[Path, Path]) -> str:
+    """Return a checksum of the tiles of a selection: names, sizes, and the content of some.
+
+    Args:
+        config: Config of a network on the user's data.
+        lists: Lists to train on and to score on.
+    """
+    config = Config(copy.deepcopy(config.to_dict()))
+    set_lists(config, *lists)
+    digest = hashlib.sha256()
+    for loader in (config.train_dataloader, config.val_dataloader):
+        dataset = DATASETS.build(next(leaf_datasets(loader)))
+        pairs = dataset.pairs
+        step = max(1, len(pairs) // _HASHED_TILES)
+        for i, names in enumerate(pairs):
+            for name in names:
+                if name is None or not os.path.isfile(name):
+                    continue
+                digest.update(f'{os.path.basename(name)} {os.path.getsize(name)}\n'.encode())
+                if i % step == 0:
+                    digest.update(Path(name).read_bytes())
+    return digest.hexdigest()
+
+
+def config_checksum(trainings: CandidateTrainings) -> str:
+    """Return a checksum of what decides a training, apart from where the data lie."""
+    configs = [network_config(trainings.plan.network)]
+    configs += [trainings.full_config(rival) for rival in trainings.rivals]
+    documents = [_without_places(config.to_dict()) for config in configs]
+    text = json.dumps(documents, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_places(value: Any) -> Any:
+    """Return a config without the folders in it, which differ from machine to machine."""
+    if isinstance(value, Mapping):
+        return {
+            k: _without_places(v) for k, v in value.items() if k not in ('data_root', 'work_dir')
+        }
+    if isinstance(value, (list, tuple)):
+        return [_without_places(item) for item in value]
+    return os.path.basename(value) if isinstance(value, str) else value
+
+
+def _trained_score(config: Config) -> float:
+    runner = train(config)
+    scalars = runner.message_hub.log_scalars
+    if f'val/{SCORE}' not in scalars:
+        raise UserError(f'the val_evaluator gives no {SCORE}, by which candidates are compared')
+    score = float(scalars[f'val/{SCORE}'].current())
+    del runner
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if not math.isfinite(score):
+        raise ValueError(f'{SCORE} is {score}')
+    return score

@@ -1,0 +1,232 @@
+"""Processes that do the trainings of a selection, one after another."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import torch
+from mmengine.registry import init_default_scope
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.selection.study import SILENCE, StorageError, Task, TrainingQueue
+
+from .networks import Rival
+from .plan import SelectionPlan
+from .training import CandidateTrainings
+
+_POLL = 0.5
+"""Time between two looks at an empty queue, in seconds."""
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """What a worker process needs to know.
+
+    Attributes:
+        plan: Settings of the selection.
+        work_dir: Folder of the selection on this machine.
+        storage: Storage of the queue.
+        lists: Lists to train on and to score on.
+        name: Name of the worker.
+    """
+
+    plan: SelectionPlan
+    work_dir: Path
+    storage: str
+    lists: tuple[Path, Path]
+    name: str
+
+    @property
+    def log(self) -> Path:
+        """File of what the worker prints."""
+        return self.work_dir / 'workers' / f'{self.name}.txt'
+
+
+class Workers:
+    """The worker processes of this command.
+
+    A GPU is given to a worker, in turn, by ``CUDA_VISIBLE_DEVICES``. A process that ends is started
+    again.
+
+    Args:
+        jobs: What each of them is to know, apart from its name.
+        count: Number of processes.
+    """
+
+    def __init__(
+        self,
+        plan: SelectionPlan,
+        work_dir: Path,
+        storage: str,
+        lists: tuple[Path, Path],
+        count: int,
+    ) -> None:
+        self._shared = plan, work_dir, storage, lists
+        self._gpus = _visible_gpus()
+        self._context = multiprocessing.get_context('spawn')
+        self._threads = plan.threads
+        self._started = 0
+        self._processes: dict[int, tuple[WorkerJob, SpawnProcess]] = {}
+        for slot in range(count):
+            self._start(slot)
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def replace_dead(self) -> list[str]:
+        """Start processes in place of those that have ended, and return the names of the latter.
+
+        Raises:
+            UserError: A worker stopped for a reason that the user must remove.
+        """
+        dead = []
+        for slot, (job, process) in list(self._processes.items()):
+            if process.is_alive():
+                continue
+            if process.exitcode == _STOPPED:
+                raise UserError(job.log.read_text(encoding='utf-8').strip().splitlines()[-1])
+            dead.append(job.name)
+            self._start(slot)
+        return dead
+
+    def stop(self) -> None:
+        """End all processes; each gives back the training that it is at."""
+        for _, process in self._processes.values():
+            process.terminate()
+        for _, process in self._processes.values():
+            process.join(20)
+            if process.is_alive():
+                process.kill()
+        self._processes.clear()
+
+    def _start(self, slot: int) -> None:
+        self._started += 1
+        name = f'{socket.gethostname()}-{os.getpid()}-{self._started}'
+        job = WorkerJob(*self._shared, name)
+        environment = {'OMP_NUM_THREADS': str(self._threads)}
+        if self._gpus:
+            environment['CUDA_VISIBLE_DEVICES'] = self._gpus[slot % len(self._gpus)]
+        process = self._context.Process(target=work, args=(job,), name=name)
+        with _environment(environment):  # read when torch is imported there
+            process.start()
+        self._processes[slot] = job, process
+
+
+_STOPPED = 3
+"""Exit status of a worker that stopped for a reason that the user must remove."""
+
+
+def work(job: WorkerJob) -> None:
+    """Take trainings from the queue until the process is ended, or its parent is gone."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open('a', encoding='utf-8', buffering=1) as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+        try:
+            _work(job)
+        except KeyboardInterrupt:
+            sys.exit(0)
+        except (UserError, OSError) as error:
+            print(error, flush=True)
+            sys.exit(_STOPPED)
+
+
+def _work(job: WorkerJob) -> None:
+    torch.set_num_threads(job.plan.threads)
+    init_default_scope('mmseg')
+    rivals = [Rival(Path(path).stem, path) for path in job.plan.rivals]
+    trainings = CandidateTrainings(job.plan, rivals, job.work_dir, job.lists)
+    queue = TrainingQueue(job.storage, {}, join=True)
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        task = queue.claim(job.name)
+        if task is None:
+            time.sleep(_POLL)
+            continue
+        with _signs_of_life(queue, task):
+            _train(queue, task, trainings)
+
+
+def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> None:
+    """Do a training and keep its outcome, whatever it is.
+
+    Raises:
+        OSError: The disk is full; that is no fault of the candidate.
+        StorageError: The storage cannot be used any more.
+    """
+    began = time.monotonic()
+    try:
+        score, facts = trainings.run(task.key, task.content)
+    except KeyboardInterrupt:
+        queue.release(task)
+        raise
+    except Exception as error:
+        if isinstance(error, StorageError) or getattr(error, 'errno', None) in _FULL_DISK:
+            queue.release(task)
+            raise
+        trainings.discard(task.key)
+        reason = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+        queue.fail(task, reason, {'seconds': round(time.monotonic() - began, 1)})
+    else:
+        queue.finish(task, score, facts)
+
+
+@contextmanager
+def _signs_of_life(queue: TrainingQueue, task: Task) -> Iterator[None]:
+    """Show that the worker is alive as long as the block runs."""
+    ended = threading.Event()
+
+    def show() -> None:
+        count = 0
+        while not ended.wait(SILENCE / 6):
+            count += 1
+            queue.show_life(task, count)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    given = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if given is not None:
+        return [name for name in given.split(',') if name]
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

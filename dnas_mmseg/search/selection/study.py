@@ -1,0 +1,322 @@
+"""A durable queue of trainings, which any number of processes and machines share.
+
+It is an Optuna study, each training one of its trials: waiting, running, complete with a score, or
+failed. A failed trial that states no error was cut off by the end of its worker, and is queued
+again. A worker shows that it is alive by counting; others take it for dead when its count stands
+still by their own clocks, so that clocks which differ or jump do no harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import (
+    JournalFileBackend,
+    JournalFileOpenLock,
+    JournalFileSymlinkLock,
+)
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from dnas_mmseg.errors import UserError
+
+Result = TypeVar('Result')
+
+SILENCE = 120.0
+"""Time without a sign of life after which a worker is taken for dead, in seconds."""
+
+PATIENCE = 600.0
+"""Time for which a storage that does not answer is waited for, in seconds."""
+
+_LOSSES = 3
+"""Workers that a training may take with it before it counts as failed."""
+
+_STUDY = 'dnas_mmseg'
+_UNAVAILABLE = (StorageInternalError, SQLAlchemyError, OSError)
+_OURS_TO_SOLVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class StorageError(UserError):
+    """A storage that cannot be used, or holds something else."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training that a worker has taken.
+
+    Attributes:
+        key: Name of the training; there is one training of each.
+        content: What is to be trained, as JSON has it.
+        trial: Trial of the study.
+    """
+
+    key: str
+    content: Mapping[str, Any]
+    trial: optuna.Trial
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outcome of a training.
+
+    Attributes:
+        score: Score; None where the training failed.
+        error: Reason of the failure.
+        facts: Facts on the training that its worker told, by name.
+    """
+
+    score: float | None
+    error: str = ''
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TrainingQueue:
+    """The queue.
+
+    Args:
+        storage: Path of a journal file, or URL of a database as SQLAlchemy writes it.
+        facts: Facts that all who share the queue must agree on, by name; they are kept in it.
+        join: Whether the queue must be there already.
+
+    Raises:
+        StorageError: The storage cannot be used, holds something else, or is not there.
+    """
+
+    def __init__(self, storage: str, facts: Mapping[str, str], join: bool = False) -> None:
+        self.storage = storage
+        self._signs: dict[int, tuple[int, float]] = {}
+        if join and '://' not in storage and not Path(storage).is_file():
+            raise StorageError(f'{storage}: nothing to join, no such file')
+        # Where it cannot be reached at the start, its name is more likely to be wrong.
+        self._study = self._patiently(lambda: _open(storage, join), patience=10.0)
+        kept = self._patiently(lambda: dict(self._study.user_attrs))
+        for name, value in facts.items():
+            if name not in kept:
+                self.keep(name, value)
+
+    def kept(self, name: str) -> Any:
+        """Return a fact that is kept in the queue; None where there is none."""
+        return self._patiently(lambda: self._study.user_attrs).get(name)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep a fact in the queue."""
+        self._patiently(lambda: self._study.set_user_attr(name, value))
+
+    def request(self, trainings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Queue trainings, except those that are waiting, running or done.
+
+        Args:
+            trainings: What is to be trained, by its key.
+        """
+        there = {trial.user_attrs.get('key') for trial in self._trials() if not _is_lost(trial)}
+        for key, content in trainings.items():
+            if key not in there:
+                attributes = {'key': key, 'content': dict(content)}
+                self._patiently(partial(self._study.enqueue_trial, {}, user_attrs=attributes))
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return the outcomes of the trainings that are done, by their keys."""
+        found: dict[str, Outcome] = {}
+        losses: dict[str, int] = {}
+        for trial in self._trials():
+            key = trial.user_attrs.get('key', '')
+            facts = trial.user_attrs.get('facts', {})
+            if trial.state == TrialState.COMPLETE:
+                found.setdefault(key, Outcome(trial.value, facts=facts))
+            elif trial.state == TrialState.FAIL and 'error' in trial.user_attrs:
+                found.setdefault(key, Outcome(None, trial.user_attrs['error'], facts))
+            elif _is_lost(trial) and not {'duplicate', 'released'} & set(trial.user_attrs):
+                losses[key] = losses.get(key, 0) + 1
+        for key, count in losses.items():
+            if count >= _LOSSES:
+                error = f'{count} workers were killed while they trained it (too little memory?)'
+                found.setdefault(key, Outcome(None, error))
+        return found
+
+    def running(self) -> dict[str, str]:
+        """Return the workers of the trainings that are running, by the trainings' keys."""
+        return {
+            trial.user_attrs.get('key', ''): trial.user_attrs.get('worker', '')
+            for trial in self._trials()
+            if trial.state == TrialState.RUNNING
+        }
+
+    def claim(self, worker: str) -> Task | None:
+        """Take a waiting training; None where none is waiting.
+
+        Args:
+            worker: Name of the worker, which no other one has.
+        """
+        while any(trial.state == TrialState.WAITING for trial in self._trials()):
+            trial = self._patiently(self._study.ask)
+            key = trial.user_attrs.get('key')
+            others = [
+                other
+                for other in self._trials()
+                if other.user_attrs.get('key') == key
+                and other.number < trial.number
+                and not _is_lost(other)
+            ]
+            # Others took the last one in between, or two queued the same.
+            if key is None or others:
+                self._finish(trial, {'duplicate': True}, state=TrialState.FAIL)
+                continue
+            self._set(trial, 'worker', worker)
+            return Task(key, trial.user_attrs['content'], trial)
+        return None
+
+    def show_life(self, task: Task, count: int) -> None:
+        """Show that the worker of a training is alive."""
+        with suppress(UpdateFinishedTrialError):  # it was taken for dead meanwhile
+            self._set(task.trial, 'signs', count)
+
+    def finish(self, task: Task, score: float, facts: Mapping[str, Any]) -> None:
+        """Keep the score of a training."""
+        self._finish(task.trial, {'facts': dict(facts)}, values=score)
+
+    def fail(self, task: Task, error: str, facts: Mapping[str, Any]) -> None:
+        """Keep the reason why a training failed; it is not tried again."""
+        attributes = {'facts': dict(facts), 'error': error}
+        self._finish(task.trial, attributes, state=TrialState.FAIL)
+
+    def release(self, task: Task) -> None:
+        """Give back a training that was not finished."""
+        self._finish(task.trial, {'released': True}, state=TrialState.FAIL)
+
+    def release_lost(self, dead: Collection[str] = ()) -> list[str]:
+        """Give back the trainings of workers that are dead.
+
+        Args:
+            dead: Names of workers that are known to be dead.
+
+        Returns:
+            Keys of the trainings.
+        """
+        now, lost = time.monotonic(), []
+        for trial in self._trials():
+            if trial.state != TrialState.RUNNING:
+                continue
+            sign = trial.user_attrs.get('signs', 0)
+            known, since = self._signs.get(trial.number, (-1, now))
+            if sign != known:
+                self._signs[trial.number] = sign, now
+                since = now
+            if trial.user_attrs.get('worker') in dead or now - since > SILENCE:
+                self._tell(trial.number, state=TrialState.FAIL)
+                lost.append(trial.user_attrs.get('key', ''))
+        return lost
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._patiently(lambda: self._study.get_trials(deepcopy=False))
+
+    def _set(self, trial: optuna.Trial, name: str, value: Any) -> None:
+        self._patiently(lambda: trial.set_user_attr(name, value))
+
+    def _finish(self, trial: optuna.Trial, attributes: Mapping[str, Any], **how: Any) -> None:
+        """Finish a trial, unless somebody took its worker for dead meanwhile."""
+        with suppress(UpdateFinishedTrialError):
+            for name, value in attributes.items():
+                self._set(trial, name, value)
+            self._tell(trial.number, **how)
+
+    def _tell(self, number: int, **how: Any) -> None:
+        self._patiently(lambda: self._study.tell(number, skip_if_finished=True, **how))
+
+    def _patiently(self, call: Callable[[], Result], patience: float = PATIENCE) -> Result:
+        """Call, again and again while the storage does not answer.
+
+        Raises:
+            StorageError: It has not answered for that long, or it will not without help.
+        """
+        began, pause = time.monotonic(), 0.1
+        while True:
+            try:
+                return call()
+            except _UNAVAILABLE as error:
+                waited = time.monotonic() - began
+                hopeless = isinstance(error, OSError) and error.errno in _OURS_TO_SOLVE
+                if hopeless or waited > patience:
+                    raise StorageError(
+                        f'{self.storage} cannot be used ({_first_line(error)}). What was trained '
+                        'is kept in the work dir; the same command with --resume goes on'
+                    ) from error
+                if pause > 1:
+                    logging.getLogger(__name__).warning(
+                        '%s does not answer (%s); waiting', self.storage, _first_line(error)
+                    )
+                time.sleep(pause)
+                pause = min(2 * pause, 20.0)
+
+
+def _is_lost(trial: FrozenTrial) -> bool:
+    """Return whether a trial was cut off, or never counted."""
+    return trial.state == TrialState.FAIL and 'error' not in trial.user_attrs
+
+
+def _open(storage: str, join: bool) -> optuna.Study:
+    backend = _backend(storage)
+    if join:
+        try:
+            return optuna.load_study(storage=backend, study_name=_STUDY)
+        except KeyError:
+            raise StorageError(f'{storage}: nothing to join, it holds no selection') from None
+    try:
+        return optuna.create_study(
+            storage=backend, study_name=_STUDY, direction='maximize', load_if_exists=True
+        )
+    except DuplicatedStudyError:  # another process made it in this moment
+        return optuna.load_study(storage=backend, study_name=_STUDY)
+
+
+def _backend(storage: str) -> BaseStorage:
+    if '://' in storage:
+        arguments = {'connect_args': {'timeout': 60}} if storage.startswith('sqlite') else {}
+        try:
+            return RDBStorage(storage, engine_kwargs={'pool_pre_ping': True, **arguments})
+        except (ImportError, ValueError, ArgumentError) as error:
+            raise StorageError(
+                f'--storage {storage}: {_first_line(error)} (PostgreSQL: pip install '
+                "'dnas_mmseg[postgresql]', and postgresql+psycopg://user@host/name)"
+            ) from None
+    path = Path(storage)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = JournalFileOpenLock if os.name == 'nt' else JournalFileSymlinkLock
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ExperimentalWarning)
+        lock = kind(str(path))
+        try:
+            lock.acquire()
+            lock.release()
+        except OSError as error:
+            raise StorageError(
+                f'{path} lies on a file system that cannot lock files ({_first_line(error)}): '
+                'choose a --storage on another one, or a database (sqlite:///FILE)'
+            ) from None
+        try:
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        except ValueError as error:
+            raise StorageError(f'{path} is no journal of a selection ({error})') from None
+
+
+def _first_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}'

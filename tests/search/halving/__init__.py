@@ -1,0 +1,1 @@
+"""Choosing by trainings on tiles."""

@@ -1,0 +1,201 @@
+"""The whole selection, from tiles to a trained network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from dnas_mmseg.apis import select_network
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, training_counts
+from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
+from dnas_mmseg.spaces.registry import load_architecture
+
+from ...conftest import ROOT, run
+
+TOOL = ROOT / 'tools/search.py'
+
+
+def _options(tiny, work_dir, *more):
+    return [
+        'dnas', '--strategy', 'halving', '--config', tiny, '--layers', 4, '--cost-size', 64,
+        '--budget', 4, '--rungs', '1/2', 1, '--threads', 1, '--work-dir', work_dir, *more,
+    ]  # fmt: skip
+
+
+def test_from_tiles_to_a_trained_network(tiny, tmp_path):
+    work_dir = tmp_path / 'run'
+    code, output = run(TOOL, *_options(tiny, work_dir, '--workers', 2))
+    assert code == 0, output
+    assert 'rung' in output
+    assert 'at a time; done about' in output
+    board = json.loads((work_dir / 'leaderboard.json').read_text())
+    assert not board['running']
+    assert board['verdict'] in output
+    found = load_architecture(work_dir / 'architecture.json')
+    assert (found.level, found.layers) == ('cell', 4)
+    scores = json.loads((work_dir / 'final/test/test_scores.json').read_text())
+    assert 0 <= scores['mIoU'] <= 100
+    assert list((work_dir / 'final').glob('*.pth'))
+    # Every training that was asked for was done, and no checkpoint of it is left.
+    assert len(list(work_dir.glob('trainings/*/result.json'))) == 5
+    assert not list(work_dir.glob('trainings/*/*.pth'))
+    config = load_config(work_dir / 'retrain.py')
+    assert config.model.backbone.architecture == str(work_dir / 'architecture.json')
+    assert config.train_dataloader.dataset.ann_file == 'train.txt'  # all tiles
+
+    before = {path: path.stat().st_mtime_ns for path in work_dir.glob('trainings/*/result.json')}
+    code, output = run(TOOL, 'dnas', '--work-dir', work_dir)
+    assert code == 1
+    assert 'holds a selection already: --resume' in output
+    code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume', '--budget', 5)
+    assert code == 1
+    assert 'budget: 4.0, now 5.0' in output
+    code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume')
+    assert code == 0, output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys):
+    assert select_network(plan, tmp_path / 'run', dry_run=True) is None
+    output = capsys.readouterr().out
+    assert 'selection in space dnas, budget 4' in output
+    assert not (tmp_path / 'run/search.json').exists()
+    assert not (tmp_path / 'run/trials.log').exists()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'given', 'counts'),
+    [
+        ({'budget': 4.0}, 0, [2, 3]),
+        ({'budget': 12.0, 'rungs': (1 / 9, 1.0)}, 2, [27, 9]),
+        ({'budget': 12.0, 'rungs': (1 / 9, 1 / 3, 1.0)}, 0, [13, 4, 9]),
+        ({'budget': 12.0, 'rungs': (1.0,)}, 0, [12]),
+        ({'budget': 12.0, 'rivals': ('a.py', 'b.py')}, 0, [6, 9]),
+    ],
+)
+def test_the_plan_counts_trainings(plan, changes, given, counts):
+    assert training_counts(replace(plan, **changes), given) == counts
+
+
+def test_hours_are_a_budget(plan, tmp_path):
+    budget = budget_of(plan, tmp_path / 'run', hours=1, workers=2)
+    assert budget == int(budget) > 50
+    with pytest.raises(UserError, match='1e-06 hours: a full training takes about'):
+        budget_of(plan, tmp_path / 'run', hours=1e-6, workers=1)
+
+
+def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
+    storage = str(tmp_path / 'trials.log')
+    with pytest.raises(UserError, match='--join needs the --storage'):
+        select_network(plan, tmp_path / 'a', join=True)
+    with pytest.raises(StorageError, match='no such file'):
+        select_network(plan, tmp_path / 'a', storage=storage, join=True)
+    queue = TrainingQueue(storage, {})
+    with pytest.raises(StorageError, match='has not begun yet'):
+        kept_plan(storage)
+    queue.keep('plan', replace(plan, budget=5).to_json())
+    queue.keep('given', [])
+    queue.keep('data', 'x')
+    assert kept_plan(storage).budget == 5
+    with pytest.raises(StorageError) as refused:
+        select_network(plan, tmp_path / 'a', storage=storage, join=True)
+    message = str(refused.value)
+    assert 'budget: 5' in message
+    assert 'data: not the same here' in message
+    assert 'config: not the same here' in message
+    # Nor is a new selection begun in it.
+    with pytest.raises(StorageError, match='is of another selection'):
+        select_network(plan, tmp_path / 'b', storage=storage)
+
+
+def test_a_limit_that_nothing_meets_is_told_of(plan, tmp_path):
+    limited = replace(plan, network=replace(plan.network, targets=(1.0,)))
+    with pytest.raises(UserError, match='raise the limit'):
+        select_network(limited, tmp_path / 'run')
+
+
+@pytest.mark.long
+def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
+    """To the bit: a worker is killed, then the command; another goes on, a third one joins."""
+    code, output = run(TOOL, *_options(tiny, tmp_path / 'one', '--budget', 6))
+    assert code == 0, output
+    expected = json.loads((tmp_path / 'one/leaderboard.json').read_text())
+
+    work_dir, storage = tmp_path / 'many', tmp_path / 'shared/trials.log'
+    options = _options(tiny, work_dir, '--budget', 6, '--workers', 2, '--storage', storage)
+
+    def start(*command):
+        return subprocess.Popen(
+            [sys.executable, '-W', 'ignore', *map(str, (TOOL, *command))],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def results():
+        return sorted(work_dir.glob('trainings/*/result.json'))
+
+    def wait_for(count, process):
+        end = time.monotonic() + 180
+        while len(results()) < count:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    first = start(*options)
+    wait_for(1, first)
+    children = subprocess.run(
+        ['pgrep', '-P', str(first.pid), '-f', 'spawn_main'], capture_output=True, text=True
+    ).stdout.split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    wait_for(3, first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    done = {path: path.read_text() for path in results()}
+
+    again = start(*options, '--resume')
+    wait_for(len(done) + 1, again)
+    helper = start(
+        'dnas', '--strategy', 'halving', '--join', '--storage', storage, '--workers', 2,
+        '--work-dir', tmp_path / 'helper',
+    )  # fmt: skip
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    helped, _ = helper.communicate(timeout=120)
+    assert helper.returncode == 0, helped
+    found = json.loads((work_dir / 'leaderboard.json').read_text())
+    for board in (expected, found):
+        for candidate in board['candidates']:
+            del candidate['seconds']
+    assert found == expected
+    assert {path: path.read_text() for path in done} == done  # nothing was trained again
+    assert load_architecture(work_dir / 'architecture.json') == replace(
+        load_architecture(tmp_path / 'one/architecture.json'), name='many'
+    )
+
+
+@pytest.mark.long
+def test_given_networks_rivals_and_a_gradient_search_take_part(tiny, tmp_path):
+    work_dir = tmp_path / 'run'
+    path = tmp_path / 'given.json'
+    code, output = run(
+        'tools/analysis_tools/random_architecture.py', 'dnas', path, '--layers', 4, '--seed', 7
+    )
+    assert code == 0, output
+    options = _options(
+        tiny, work_dir, '--budget', 6, '--epochs', 1, '--arch-start', 0, '--crop', 32, '--batch', 2,
+        '--candidates', path, 'gradient', '--rivals', 'configs/pspnet/pspnet_r18-d8_naip.py',
+    )  # fmt: skip
+    code, output = run(TOOL, *options)
+    assert code == 0, output
+    board = json.loads((work_dir / 'leaderboard.json').read_text())
+    kinds = [candidate['kind'] for candidate in board['candidates']]
+    assert kinds.count('given') == 2
+    assert kinds.count('rival') == 1
+    assert (work_dir / 'gradient/architecture.json').is_file()
+    assert 'pspnet_r18-d8_naip' in board['verdict']

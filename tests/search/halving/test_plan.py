@@ -1,0 +1,97 @@
+"""Settings of a selection."""
+
+from dataclasses import replace
+
+import pytest
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.halving.plan import (
+    SelectionPlan,
+    is_selection,
+    merged,
+    parse_rung,
+)
+from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
+
+PLAN = SelectionPlan(
+    network=SearchPlan(layers=8, targets=(2e9,), halves=('a.txt', 'b.txt')),
+    budget=12,
+    rungs=(0.25, 1.0),
+    candidates=('gradient',),
+    rivals=('hrnet.py',),
+    threads=2,
+)
+
+
+def test_a_plan_is_kept(tmp_path):
+    (tmp_path / PLAN_FILE).write_text(PLAN.to_json())
+    assert SelectionPlan.load(tmp_path) == PLAN
+    assert is_selection(tmp_path)
+    assert PLAN.limit == 2e9
+    with pytest.raises(UserError, match='selection by trainings'):
+        SearchPlan.load(tmp_path)
+    (tmp_path / PLAN_FILE).write_text(SearchPlan().to_json())
+    assert not is_selection(tmp_path)
+    with pytest.raises(UserError, match='of a search by gradients'):
+        SelectionPlan.load(tmp_path)
+    (tmp_path / PLAN_FILE).write_text('{"strategy": "halving"')
+    with pytest.raises(UserError, match='damaged'):
+        SelectionPlan.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'budget': 3.9}, 'budget = 3.9: at least 4 full trainings'),
+        ({'budget': 4, 'rivals': ('a.py',)}, 'one more for each rival'),
+        ({'budget': float('nan')}, 'budget = nan'),
+        ({'rungs': (1.0, 0.5)}, 'rungs 1, 0.5: growing shares'),
+        ({'rungs': (0.5,)}, 'end with 1'),
+        ({'rungs': ()}, 'growing shares'),
+        ({'rungs': (0.0, 1.0)}, 'growing shares'),
+        ({'threads': 0}, 'threads = 0'),
+        ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection has one limit'),
+        (
+            {'network': SearchPlan(epochs=3, patience=2), 'candidates': ()},
+            'epochs, patience: of the stages',
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        replace(PLAN, **changes)
+
+
+def test_stages_may_be_set_where_a_gradient_search_proposes():
+    network = SearchPlan(epochs=3, halves=('a.txt', 'b.txt'))
+    plan = replace(PLAN, network=network)
+    assert plan.gradient() == SearchPlan(epochs=3)
+
+
+def test_differences_leave_out_where_data_lie():
+    moved = replace(
+        PLAN,
+        network=replace(PLAN.network, data_root='/elsewhere', halves=('/x/a.txt', '/x/b.txt')),
+        rivals=('/y/hrnet.py',),
+    )
+    assert moved.differences(PLAN) == []
+    other = replace(PLAN, budget=13, network=replace(PLAN.network, layers=9))
+    assert other.differences(PLAN) == ['layers: 8, now 9', 'budget: 12, now 13']
+
+
+def test_options_are_laid_over_an_earlier_plan(tmp_path):
+    config = tmp_path / 'rival.py'
+    config.write_text('')
+    plan = merged(
+        None, {'space': 'dnas', 'budget': 8.0, 'targets': ['2G'], 'rivals': [str(config)]}
+    )
+    assert (plan.limit, plan.network.cost, plan.rivals) == (2e9, 'macs', (str(config),))
+    later = merged(plan, {'space': 'dnas', 'data_root': '/data'})
+    assert later == replace(plan, network=replace(plan.network, data_root='/data'))
+
+
+def test_rungs_are_written_as_fractions():
+    assert parse_rung('1/9') == 1 / 9
+    assert parse_rung('0.25') == 0.25
+    with pytest.raises(ValueError, match='Invalid literal'):
+        parse_rung('a third')

@@ -1,0 +1,108 @@
+"""The leaderboard and the page of a selection."""
+
+import csv
+import json
+
+import pytest
+
+from dnas_mmseg.search.halving.networks import Rival
+from dnas_mmseg.search.halving.plan import SelectionPlan
+from dnas_mmseg.search.halving.result import Leaderboard, save_results
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.selection import Request, Selection
+from dnas_mmseg.search.selection.study import Outcome
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+class Costs:
+    def cost_by(self, candidate, metric):
+        return {'macs': 2e9, 'params': 3e5}[metric] + len(candidate.name)
+
+
+A, B, C, GIVEN = (Named(name) for name in ('net_a', 'net_b', 'net_c', 'mine'))
+HRNET = Rival('hrnet', 'hrnet.py')
+
+
+@pytest.fixture
+def board():
+    plan = SelectionPlan(network=SearchPlan(), budget=8, rungs=(0.25, 1.0))
+    board = Leaderboard(plan, Costs(), [GIVEN])
+    seconds = {'seconds': 10.0}
+    board.add(
+        [
+            (Request(GIVEN, 0, 0), Outcome(50.0, facts=seconds)),
+            (Request(A, 0, 0), Outcome(60.0, facts=seconds)),
+            (Request(B, 0, 0), Outcome(None, 'ValueError: mIoU is nan')),
+        ]
+    )
+    board.add([(Request(HRNET, 1, 0), Outcome(70.0)), (Request(C, 1, 0), Outcome(72.0))])
+    board.add([(Request(A, 1, 0), Outcome(73.0)), (Request(A, 1, 1), Outcome(75.0))])
+    return board
+
+
+def result(best, undecided=(), noise=1.4142):
+    return Selection(best, 74.0, undecided, noise, 4.75, (), {A: 73.5, GIVEN: 66.5}, {B: 'nan'})
+
+
+def test_rows_say_where_a_candidate_came_from_and_what_it_reached(board):
+    assert board.spent == 4.75
+    rows = {row.name: row for row in board.rows.values()}
+    assert {name: row.kind for name, row in rows.items()} == {
+        'mine': 'given', 'net_a': 'drawn', 'net_b': 'drawn', 'hrnet': 'rival', 'net_c': 'chosen',
+    }  # fmt: skip
+    assert (rows['net_a'].mean(1), rows['net_a'].mean(0), rows['net_c'].mean(0)) == (74, 60, None)
+    assert [row.name for row in board.ranked] == ['net_a', 'net_c', 'hrnet', 'mine', 'net_b']
+
+
+def test_the_winner_is_first_though_another_scored_higher_once(board):
+    board.decide(result(C, undecided=(A,)))
+    assert [row.name for row in board.ranked][:2] == ['net_c', 'net_a']
+
+
+def test_the_verdict_says_what_is_sure(board):
+    assert board.verdict().startswith('The selection runs: 4.8 of 8 full trainings')
+    board.decide(result(A))
+    verdict = board.verdict()
+    for text in (
+        'net_a wins with 74.00 % mIoU, at 2 G multiply-adds.',
+        'deviate by 1.41 from seed to seed',
+        'The 2 networks drawn at random would reach 70.00 on average, and 73.50 at best',
+        'hrnet: 70.00 at 2 G multiply-adds.',
+        '1 candidates failed',
+        'Spent: 4.8 of 8',
+    ):
+        assert text in verdict
+    assert 'undecided' not in verdict
+    board.decide(result(A, undecided=(C,), noise=None))
+    assert 'undecided: net_c cannot be told from it' in board.verdict()
+    assert 'No training was repeated' in board.verdict()
+    board.decide(result(HRNET))
+    assert 'It is a rival' in board.verdict()
+
+
+def test_files_hold_all_of_it(board, tmp_path):
+    save_results(board, tmp_path, running=True)
+    assert 'location.reload' in (tmp_path / 'report.html').read_text()
+    board.decide(result(A))
+    save_results(board, tmp_path, running=False)
+    page = (tmp_path / 'report.html').read_text()
+    assert 'location.reload' not in page
+    assert page.count('<svg') == 2
+    assert 'net_a wins' in page
+    rows = list(csv.reader((tmp_path / 'leaderboard.csv').open()))
+    assert rows[0] == [
+        'candidate', 'origin', 'multiply-adds, G', 'parameters, M', 'mIoU at 1', 'mIoU at 0.25',
+        'seeds', 'seconds', 'note',
+    ]  # fmt: skip
+    assert rows[1] == ['net_a', 'drawn', '2.000', '0.300', '74.00', '60.00', '2', '10', '']
+    assert rows[-1][-1] == 'ValueError: mIoU is nan'
+    document = json.loads((tmp_path / 'leaderboard.json').read_text())
+    assert document['candidates'][0]['scores'] == [
+        {'rung': 0.25, 'seed': 0, 'mIoU': 60.0},
+        {'rung': 1.0, 'seed': 0, 'mIoU': 73.0},
+        {'rung': 1.0, 'seed': 1, 'mIoU': 75.0},
+    ]

@@ -1,0 +1,73 @@
+"""Lengths of trainings."""
+
+import pytest
+from mmengine.config import Config
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.halving.schedule import Pace, full_epochs, shorten
+
+
+def test_a_pace_is_the_line_through_what_was_measured():
+    pace = Pace.fit([1e9, 2e9, 4e9], [0.02, 0.03, 0.05], typical=2e9, rivals={'hrnet': 0.06})
+    assert pace.fixed == pytest.approx(0.01)
+    assert pace.per_mac == pytest.approx(1e-11)
+    assert pace.seconds(3e9) == pytest.approx(0.04)
+    assert Pace(**pace.to_document()) == pace
+
+
+@pytest.mark.parametrize('seconds', [[0.05, 0.03, 0.02], [0.001, 0.03, 0.2]])
+def test_neither_part_of_a_pace_is_negative_whatever_the_noise_says(seconds):
+    pace = Pace.fit([1e9, 2e9, 4e9], seconds, typical=2e9, rivals={})
+    assert pace.fixed >= 0
+    assert pace.per_mac >= 0
+    assert pace.seconds(1e8) > 0
+
+
+def test_trainings_of_a_rung_cost_the_same():
+    pace = Pace(fixed=0.0, per_mac=1e-11, typical=2e9)
+    assert pace.epochs(pace.seconds(2e9), 60, 1.0) == 60
+    assert pace.epochs(pace.seconds(4e9), 60, 1.0) == 30
+    assert pace.epochs(pace.seconds(1.5e9), 60, 1.0) == 80
+    assert pace.epochs(pace.seconds(2e9), 60, 1 / 9) == 7
+    # Small networks train longer, and not for ever; at least an epoch is trained.
+    assert pace.epochs(pace.seconds(1e7), 60, 1.0) == 120
+    assert pace.epochs(pace.seconds(1e12), 60, 1 / 9) == 1
+
+
+def test_a_schedule_is_shortened_in_proportion():
+    config = Config(
+        dict(
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=10, val_begin=2),
+            param_scheduler=[
+                dict(type='LinearLR', begin=0, end=150, by_epoch=False),
+                dict(type='PolyLR', end=60, power=0.9),
+                dict(type='MultiStepLR', milestones=[30, 45], gamma=0.1),
+                dict(type='PolyLR', end=float('inf'), power=0.9),
+            ],
+        )
+    )
+    shorten(config, 20)
+    assert full_epochs(config) == 20
+    assert config.train_cfg.to_dict() == dict(
+        type='EpochBasedTrainLoop', max_epochs=20, val_interval=20
+    )
+    warm_up, decay, steps, endless = config.param_scheduler
+    assert (warm_up['begin'], warm_up['end'], decay['end']) == (0, 50, 20)
+    assert steps['milestones'] == [10, 15]
+    assert endless['end'] == float('inf')
+
+
+def test_one_schedule_need_not_be_a_list():
+    config = Config(
+        dict(
+            train_cfg=dict(max_epochs=200),
+            param_scheduler=dict(type='CosineAnnealingLR', T_max=200),
+        )
+    )
+    shorten(config, 20)
+    assert config.param_scheduler.T_max == 20
+
+
+def test_a_schedule_in_steps_is_refused():
+    with pytest.raises(UserError, match='EpochBasedTrainLoop'):
+        full_epochs(Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=100))))

@@ -1,0 +1,75 @@
+"""Trainings of candidates."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from dnas_mmseg.search.halving.networks import SpaceCandidates
+from dnas_mmseg.search.halving.split import selection_lists
+from dnas_mmseg.search.halving.training import CandidateTrainings, config_checksum, data_checksum
+from dnas_mmseg.search.selection import Request
+
+
+@pytest.fixture
+def trainings(plan, tiny, tmp_path):
+    lists = selection_lists(Config.fromfile(str(tiny)), 0, tmp_path)
+    return CandidateTrainings(plan, [], tmp_path / 'run', lists)
+
+
+@pytest.fixture
+def content(plan, trainings):
+    network = SpaceCandidates(plan).random(np.random.default_rng(0))
+    return trainings.content(Request(network, 1, 3), epochs=2)
+
+
+def test_a_training_gives_a_score_and_is_not_done_twice(trainings, content):
+    assert json.loads(json.dumps(content)) == content
+    assert content['seed'] == 3
+    score, facts = trainings.run('net-1-3', content)
+    assert 0 <= score <= 100
+    assert facts['epochs'] == 2
+    folder = trainings.folder / 'net-1-3'
+    assert not list(folder.glob('*.pth'))
+    written = (folder / 'result.json').read_text()
+    assert trainings.run('net-1-3', content) == (score, facts)
+    assert (folder / 'result.json').read_text() == written
+    # Elsewhere, bit for bit the same.
+    assert trainings.run('again', content)[0] == score
+
+
+def test_a_score_that_is_no_number_is_a_failure(trainings, content, monkeypatch):
+    from dnas_mmseg.search.halving import training
+
+    nan = SimpleNamespace(current=lambda: float('nan'))
+    runner = SimpleNamespace(message_hub=SimpleNamespace(log_scalars={'val/mIoU': nan}))
+    monkeypatch.setattr(training, 'train', lambda config: runner)
+    with pytest.raises(ValueError, match='mIoU is nan'):
+        trainings.run('net-1-3', content)
+    assert not (trainings.folder / 'net-1-3' / 'result.json').exists()
+
+
+def test_only_the_selections_lists_are_seen(trainings, content):
+    config = trainings.config('net-1-3', content)
+    train, scored = trainings.lists
+    assert config.train_dataloader.dataset.ann_file == str(train)
+    assert config.val_dataloader.dataset.ann_file == str(scored)
+    assert config.test_dataloader is None
+    assert config.randomness.seed == 3
+    assert not config.resume
+
+
+def test_checksums_tell_other_data_and_other_configs(trainings, tiny, plan, tmp_path):
+    config = Config.fromfile(str(tiny))
+    before = data_checksum(config, trainings.lists), config_checksum(trainings)
+    assert before == (data_checksum(config, trainings.lists), config_checksum(trainings))
+    first, second = (
+        tmp_path / 'data' / line.split('\t')[0]
+        for line in trainings.lists[0].read_text().splitlines()[:2]
+    )
+    first.write_bytes(second.read_bytes())
+    assert data_checksum(config, trainings.lists) != before[0]
+    tiny.write_text(tiny.read_text() + '\noptim_wrapper = dict(optimizer=dict(lr=0.5))\n')
+    assert config_checksum(trainings) != before[1]
