@@ -20,9 +20,9 @@ checksum), the lists and dataset.json. An interrupted run goes on where it was, 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE, Release, find_release
 from dnas_mmseg.errors import UserError
@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
         help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
     )  # fmt: skip
     parser.add_argument(
-        '--workers', type=int, default=os.cpu_count() or 1, help='processes (default: one a core)'
+        '--workers', type=int, default=usable_cores(), help='processes (default: one a core)'
     )
     return parser.parse_args()
 

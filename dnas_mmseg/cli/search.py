@@ -35,7 +35,7 @@ from typing import Any
 from mmengine.config import DictAction
 
 from dnas_mmseg.cost.table import METRICS
-from dnas_mmseg.engine.distributed import usable_cores
+from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
 from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged, parse_rung

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed
@@ -34,10 +32,3 @@ def join_processes(launcher: str) -> None:
         torch.distributed.init_process_group('gloo')
     else:
         init_dist(launcher)
-
-
-def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
