@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,13 @@ from dnas_mmseg.cost.table import METRICS
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
-from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged, parse_rung
+from dnas_mmseg.search.halving.plan import (
+    STRATEGIES,
+    SelectionPlan,
+    is_selection,
+    merged,
+    parse_rung,
+)
 from dnas_mmseg.search.pipeline import search
 from dnas_mmseg.search.plan import SearchPlan
 from dnas_mmseg.spaces.registry import SPACES
@@ -69,8 +74,9 @@ def parse_args() -> argparse.Namespace:
     )
     what.add_argument(
         '--strategy',
-        choices=['gradient', 'halving'],
-        help='by architecture parameters, as the papers do (default), or by real trainings',
+        choices=['gradient', *STRATEGIES],
+        help='by architecture parameters, as the papers do (default), or by real trainings: '
+        'halving, or random, which any strategy must beat',
     )
     data = parser.add_argument_group('on what')
     data.add_argument(
@@ -187,14 +193,19 @@ def main() -> None:
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
-    strategy = args.pop('strategy', 'halving' if is_selection(work_dir) else 'gradient')
+    by_trainings = args.get('strategy') in STRATEGIES or (
+        'strategy' not in args and (is_selection(work_dir) or args.get('join'))
+    )
     with user_errors():
         try:
-            if strategy == 'halving':
+            if by_trainings:
                 _select(args, work_dir, **run)
                 return
-            _refuse(args, _HALVING, 'gradient')
-            args.pop('workers', None)
+            given = [f'--{name}' for name in _BY_TRAININGS if args.get(name)]
+            if given:
+                raise UserError(f'{", ".join(given)}: not of --strategy gradient')
+            for name in ('workers', 'strategy'):
+                args.pop(name, None)
             plan = SearchPlan.from_options(args, work_dir, run['resume'])
             search(plan, work_dir, launcher=launcher, **run)
         except KeyboardInterrupt:
@@ -204,13 +215,8 @@ def main() -> None:
             )
 
 
-_HALVING = ('budget', 'hours', 'rungs', 'candidates', 'rivals', 'threads', 'storage', 'join')
-
-
-def _refuse(args: dict[str, Any], names: Sequence[str], strategy: str) -> None:
-    given = [f'--{name}' for name in names if args.get(name)]
-    if given:
-        raise UserError(f'{", ".join(given)}: not of --strategy {strategy}')
+_BY_TRAININGS = ('budget', 'hours', 'rungs', 'candidates', 'rivals', 'threads', 'storage', 'join')
+"""Options of strategies that choose by trainings."""
 
 
 def _select(

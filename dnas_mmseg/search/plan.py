@@ -146,7 +146,9 @@ class SearchPlan:
         try:
             document = json.loads(path.read_text(encoding='utf-8'))
             if 'strategy' in document:
-                raise UserError(f'{work_dir} holds a selection by trainings (--strategy halving)')
+                raise UserError(
+                    f'{work_dir} holds a selection by trainings (--strategy {document["strategy"]})'
+                )
             values: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in document.items()

@@ -36,7 +36,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.search.pipeline import WRITTEN_HERE, search
 from dnas_mmseg.search.plan import PLAN_FILE
-from dnas_mmseg.search.selection import Request, Selection, selection_steps
+from dnas_mmseg.search.selection import Request, Selection, random_steps, selection_steps
 from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
 from dnas_mmseg.search.time import duration
 from dnas_mmseg.spaces.architecture import Architecture
@@ -56,6 +56,8 @@ _POLL = 1.0
 """Time between two looks at the queue, in seconds."""
 
 _JOURNAL = 'trials.log'
+
+_STEPS = {'halving': selection_steps, 'random': random_steps}
 
 
 def select_network(
@@ -282,7 +284,7 @@ class _Run:
     def _steps(
         self, given: Sequence[Architecture]
     ) -> Generator[list[Request], Sequence[float | Exception], Selection]:
-        return selection_steps(
+        return _STEPS[self.plan.strategy](
             self.candidates,
             self.plan.budget,
             self.plan.network.seed,
@@ -410,7 +412,7 @@ def training_counts(plan: SelectionPlan, given: int) -> list[int]:
         given: Number of candidates that the user names.
     """
     rivals = range(-len(plan.rivals), 0)
-    steps = selection_steps(_Numbers(plan.rungs), plan.budget, 0, None, range(given), rivals)
+    steps = _STEPS[plan.strategy](_Numbers(plan.rungs), plan.budget, 0, None, range(given), rivals)
     rng, counts = np.random.default_rng(0), [0] * len(plan.rungs)
     outcomes: list[float] | None = None
     while True:

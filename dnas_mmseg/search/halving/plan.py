@@ -13,6 +13,9 @@ from typing import Any
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
 
+STRATEGIES = ('halving', 'random')
+"""Strategies that choose by real trainings."""
+
 GRADIENT = 'gradient'
 """Name among the candidates that stands for what the stages of a gradient search find."""
 
@@ -41,6 +44,8 @@ class SelectionPlan:
         network: Space, data and config of the networks, their limit (``targets``, at most one), and
             what the stages of a gradient search need, where it proposes candidates. ``halves`` are
             the lists to train on and to score on.
+        strategy: ``'halving'``, or ``'random'``: full trainings of candidates that are drawn, which
+            any selection must beat.
         budget: Cost of all trainings of the selection, in full trainings of a typical candidate;
             the training of the winner on all tiles is not part of it.
         rungs: Shares of the full schedule on which candidates are trained, ascending; the last is
@@ -61,12 +66,18 @@ class SelectionPlan:
     candidates: tuple[str, ...] = ()
     rivals: tuple[str, ...] = ()
     threads: int = 1
+    strategy: str = 'halving'
 
     def __post_init__(self) -> None:
-        if not self.budget >= MIN_BUDGET + len(self.rivals):
+        if self.strategy not in STRATEGIES:
+            raise UserError(f"strategy '{self.strategy}': one of {', '.join(STRATEGIES)} is needed")
+        if self.strategy == 'random':
+            object.__setattr__(self, 'rungs', (1.0,))
+        least = 0 if self.strategy == 'random' else MIN_BUDGET
+        if not self.budget >= max(1, least + len(self.rivals)):
             raise UserError(
-                f'budget = {self.budget:g}: at least {MIN_BUDGET:g} full trainings, and one more '
-                f'for each rival, are needed to promote anything; 12 or more begin to pay'
+                f'budget = {self.budget:g}: at least {max(1, least):g} full trainings, and one '
+                'more for each rival, are needed; 12 or more begin to pay'
             )
         if (
             not self.rungs
@@ -106,7 +117,7 @@ class SelectionPlan:
 
     def to_json(self) -> str:
         """Return the plan as the text of ``search.json``."""
-        return json.dumps({'strategy': 'halving', **asdict(self)}, indent=2) + '\n'
+        return json.dumps(asdict(self), indent=2) + '\n'
 
     def differences(self, other: SelectionPlan) -> list[str]:
         """Return the differences from another plan, a line each.
@@ -129,7 +140,7 @@ class SelectionPlan:
         """
         try:
             document = json.loads(text)
-            if document.pop('strategy', None) != 'halving':
+            if document.get('strategy') not in STRATEGIES:
                 raise UserError(f'{source} is of a search by gradients, not of a selection')
             network = SearchPlan(**_as_tuples(document.pop('network')))
             return cls(network=network, **_as_tuples(document))
@@ -154,7 +165,7 @@ def is_selection(work_dir: str | os.PathLike) -> bool:
     """Return whether a work dir holds a selection, not a gradient search, nor nothing."""
     try:
         document = json.loads((Path(work_dir) / PLAN_FILE).read_text(encoding='utf-8'))
-        return document.get('strategy') == 'halving'
+        return document.get('strategy') in STRATEGIES
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -1,7 +1,7 @@
 """Choosing by real trainings."""
 
 from .problem import Candidates, Problem, Request, SelectionError, Trial
-from .select import Selection, select, selection_steps
+from .select import Selection, random_steps, select, selection_steps
 
 __all__ = [
     'Candidates',
@@ -10,6 +10,7 @@ __all__ = [
     'Selection',
     'SelectionError',
     'Trial',
+    'random_steps',
     'select',
     'selection_steps',
 ]

@@ -135,6 +135,24 @@ def selection_steps(
     return run.result()
 
 
+def random_steps(
+    problem: Candidates[C],
+    budget: float,
+    seed: int,
+    cost_limit: float | None = None,
+    given: Sequence[C] = (),
+    rivals: Sequence[C] = (),
+) -> Generator[list[Request], Sequence[float | Exception], Selection[C]]:
+    """Train as many candidates fully as the budget holds, drawn at random, and take the best.
+
+    What any selection must beat. Those that are given and the rivals come first. Arguments, what is
+    yielded and what is returned are as in :func:`selection_steps`.
+    """
+    run = _Run(problem, budget, seed, cost_limit, given, rivals)
+    yield from run.random_rung()
+    return run.result()
+
+
 class _Run(Generic[C]):
     """State of a selection."""
 
@@ -197,6 +215,15 @@ class _Run(Generic[C]):
             if not batch:
                 break
             yield from self._train(batch, self.full)
+
+    def random_rung(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+        """Train at the full fidelity what is named, and then what is drawn."""
+        named = [*self.given, *self.rivals]
+        left = int(self.budget + _EPS)
+        pool = [c for c in self.pool if c not in self.given]
+        order = self.rng.permutation(len(pool))[: max(0, left - len(named))]
+        self.control = tuple(pool[i] for i in order)
+        yield from self._train([*named, *self.control][:left], self.full)
 
     def repeats(self) -> Generator[list[Request], Sequence[float | Exception], None]:
         """Train the best ones with other seeds, as long as the budget lasts and it says more."""

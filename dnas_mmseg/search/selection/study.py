@@ -153,6 +153,12 @@ class TrainingQueue:
                 found.setdefault(key, Outcome(None, error))
         return found
 
+    def trainings(self) -> dict[str, tuple[Mapping[str, Any], Outcome]]:
+        """Return content and outcome of the trainings that are done, by their keys."""
+        outcomes = self.outcomes()
+        contents = {t.user_attrs.get('key'): t.user_attrs.get('content') for t in self._trials()}
+        return {key: (contents[key] or {}, outcome) for key, outcome in outcomes.items()}
+
     def running(self) -> dict[str, str]:
         """Return the workers of the trainings that are running, by the trainings' keys."""
         return {

@@ -78,6 +78,7 @@ def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys)
         ({'budget': 12.0, 'rungs': (1 / 9, 1 / 3, 1.0)}, 0, [13, 4, 9]),
         ({'budget': 12.0, 'rungs': (1.0,)}, 0, [12]),
         ({'budget': 12.0, 'rivals': ('a.py', 'b.py')}, 0, [6, 9]),
+        ({'budget': 12.0, 'strategy': 'random', 'rivals': ('a.py',)}, 2, [12]),
     ],
 )
 def test_the_plan_counts_trainings(plan, changes, given, counts):

@@ -50,6 +50,8 @@ def test_a_plan_is_kept(tmp_path):
         ({'rungs': ()}, 'growing shares'),
         ({'rungs': (0.0, 1.0)}, 'growing shares'),
         ({'threads': 0}, 'threads = 0'),
+        ({'strategy': 'gradient'}, "strategy 'gradient': one of halving, random"),
+        ({'strategy': 'random', 'budget': 0.5, 'rivals': ()}, 'at least 1 full trainings'),
         ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection has one limit'),
         (
             {'network': SearchPlan(epochs=3, patience=2), 'candidates': ()},
@@ -77,6 +79,12 @@ def test_differences_leave_out_where_data_lie():
     assert moved.differences(PLAN) == []
     other = replace(PLAN, budget=13, network=replace(PLAN.network, layers=9))
     assert other.differences(PLAN) == ['layers: 8, now 9', 'budget: 12, now 13']
+
+
+def test_the_random_baseline_trains_fully():
+    plan = replace(PLAN, strategy='random', budget=1, rungs=(0.25, 1.0))
+    assert plan.rungs == (1.0,)
+    assert SelectionPlan.parse(plan.to_json(), 'x') == plan
 
 
 def test_options_are_laid_over_an_earlier_plan(tmp_path):

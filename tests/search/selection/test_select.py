@@ -6,7 +6,12 @@ import itertools
 import numpy as np
 import pytest
 
-from dnas_mmseg.search.selection import SelectionError, select, selection_steps
+from dnas_mmseg.search.selection import (
+    SelectionError,
+    random_steps,
+    select,
+    selection_steps,
+)
 
 
 class Digits:
@@ -270,3 +275,18 @@ def test_a_rival_over_the_limit_takes_part_and_cannot_win():
     assert result.best != 'rival'
     assert problem.cost(result.best) <= 9
     assert 'rival' in [trial.candidate for trial in result.trials]
+
+
+def test_the_baseline_trains_what_is_named_and_what_is_drawn_and_takes_the_best():
+    problem = DigitsAndRival(-5.0, cost=1.0)
+    given = (3, 0, 3, 3, 0, 3)  # no better one exists
+    steps = random_steps(problem, 12.5, 0, given=[given], rivals=['rival'])
+    batch = next(steps)
+    assert [request.candidate for request in batch[:2]] == [given, 'rival']
+    assert len({request.candidate for request in batch}) == len(batch) == 12
+    assert {(request.fidelity, request.seed) for request in batch} == {(1, 0)}
+    with pytest.raises(StopIteration) as finished:
+        steps.send([problem.truth(request.candidate) for request in batch])
+    result = finished.value.value
+    assert (result.best, result.score, result.spent) == (given, BEST, 12)
+    assert len(result.control) == 10

@@ -39,6 +39,7 @@ def test_a_training_is_queued_once_and_done_once(storage):
         outcomes = queue.outcomes()
         assert (outcomes['a'].score, outcomes['a'].facts) == (71.5, {'seconds': 3})
         assert (outcomes['b'].score, outcomes['b'].error) == (None, 'loss is NaN')
+        assert queue.trainings() == {key: (wanted[key], outcomes[key]) for key in wanted}
 
 
 def test_two_who_queue_the_same_do_not_double_it(storage):

@@ -1,0 +1,237 @@
+"""Selections on real tiles at equal cost: halving, chance, a gradient search, rivals.
+
+    python -m benchmarks.selections --data naip --repeats 0 1 2 --workers 2
+    python -m benchmarks.selections --data naip gid5-rgb --list          # what is still missing
+
+Every arm spends as much as a dozen full trainings, on the training list alone, trains what it has
+chosen once more on all of it, and tests that once. A full training has 24 epochs for a typical
+network of DNAS with 8 layers at base 16; others train for as long. A rival spends its budget on a
+dozen learning rates. Each finished run is a row of benchmarks/selections.csv, and each training of
+it one of benchmarks/trained_networks.csv, a table of networks to replay selections on. An
+interrupted run goes on by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from dnas_mmseg.search.halving.plan import SelectionPlan
+from dnas_mmseg.search.selection.study import TrainingQueue
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = ROOT / 'benchmarks/selections.csv'
+NETWORKS = ROOT / 'benchmarks/trained_networks.csv'
+BUDGET = 12
+EPOCHS = 24
+RIVALS = {
+    'HRNet-W18-small': 'hrnet/fcn_hr18s',
+    'PSPNet R-18': 'pspnet/pspnet_r18-d8',
+    'UNet': 'unet/fcn_unet_s5',
+}
+"""Configs of the rivals, before ``_naip.py`` or ``_gid5-rgb.py``."""
+
+ARMS = ('halving', 'random', 'gradient', *RIVALS)
+_STAGES = 3
+_RATES = [2e-3 * 2 ** ((i - 6) / 2) for i in range(BUDGET)]
+"""Learning rates of a rival, around that of the recipe."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of an arm.
+
+    Attributes:
+        data: Key of the data, ``'naip'`` or ``'gid5-rgb'``.
+        arm: One of :data:`ARMS`.
+        repeat: Number of the repeat, which is its seed.
+    """
+
+    data: str
+    arm: str
+    repeat: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells the run's row from others."""
+        return self.data, self.arm, str(self.repeat)
+
+    def command(self, folder: Path) -> list[str]:
+        """Return the command of the run, apart from the program."""
+        config = ROOT / f'configs/dnas/dnas_l12_w16_{self.data}.py'
+        base = ['dnas', '--layers', '8', '--config', config, '--seed', self.repeat]
+        base += ['--work-dir', folder, '--cfg-options', f'train_cfg.max_epochs={EPOCHS}']
+        if self.arm == 'gradient':
+            # A step of a search takes about one and a half of a training, on half the tiles.
+            epochs = round((BUDGET * EPOCHS) / _STAGES)
+            base += ['--epochs', epochs, '--retrain']
+        else:
+            strategy = 'halving' if self.arm == 'halving' else 'random'
+            base += ['--strategy', strategy, '--budget', BUDGET, '--threads', 1]
+        if self.arm in RIVALS:
+            base += ['--rivals', *self._rivals(folder)]
+        if (folder / 'search.json').is_file():
+            base.append('--resume')
+        return list(map(str, base))
+
+    def _rivals(self, folder: Path) -> list[Path]:
+        """Write the rival's config with a dozen learning rates, and return the paths."""
+        inherited = ROOT / f'configs/{RIVALS[self.arm]}_{self.data}.py'
+        paths = []
+        for rate in _RATES:
+            path = folder / f'rivals/{inherited.stem}_lr{rate:.1e}.py'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(
+                f"_base_ = '{inherited}'\noptim_wrapper = dict(optimizer=dict(lr={rate}))\n"
+            )
+            paths.append(path)
+        return paths
+
+    def do(self, folder: Path) -> None:
+        """Run, and append its rows.
+
+        Raises:
+            RuntimeError: The run failed; the message names its log.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder.with_suffix('.txt')
+        command = ['nice', '-n', '19', sys.executable, '-W', 'ignore', 'tools/search.py']
+        with log.open('a') as file:
+            status = subprocess.run(
+                [*command, *self.command(folder)],
+                cwd=ROOT,
+                env={**os.environ, 'OMP_NUM_THREADS': '1'},
+                stdout=file,
+                stderr=file,
+            ).returncode
+        if status:
+            raise RuntimeError(f'{self}: failed, see {log}')
+        _append(NETWORKS, self._networks(folder))
+        _append(ROWS, [self._row(folder)])
+
+    def _row(self, folder: Path) -> dict[str, object]:
+        test = folder / ('test' if self.arm == 'gradient' else 'final/test')
+        scores = json.loads((test / 'test_scores.json').read_text())
+        row: dict[str, object] = {
+            'date': time.strftime('%Y-%m-%d'),
+            'data': self.data,
+            'arm': self.arm,
+            'repeat': self.repeat,
+            'network': '',
+            'macs': '',
+            'params': '',
+            'score': '',
+            'mIoU': scores['mIoU'],
+            'OA': scores['OA'],
+            'seconds': '',
+        }
+        board = folder / 'leaderboard.json'
+        if board.is_file():
+            document = json.loads(board.read_text())
+            best = document['candidates'][0]
+            full = [s['mIoU'] for s in best['scores'] if s['rung'] == 1]
+            row |= {
+                'network': best['name'],
+                'macs': best['macs'],
+                'params': best['params'],
+                'score': round(sum(full) / len(full), 2),
+                'seconds': round(sum(c['seconds'] for c in document['candidates'])),
+            }
+        return row
+
+    def _networks(self, folder: Path) -> list[dict[str, object]]:
+        """Return a row for each training of the selection."""
+        board = folder / 'leaderboard.json'
+        if not board.is_file():
+            return []
+        costs = {row['name']: row for row in json.loads(board.read_text())['candidates']}
+        queue = TrainingQueue(str(folder / 'trials.log'), {}, join=True)
+        plan, rows = SelectionPlan.load(folder), []
+        for key, (content, outcome) in queue.trainings().items():
+            name, rung, seed = key.rsplit('-', 2)
+            architecture = content.get('architecture')
+            rows.append(
+                {
+                    'data': self.data,
+                    'run': f'{self.arm} {self.repeat}',
+                    'network': name,
+                    'rung': round(plan.rungs[int(rung)], 4),
+                    'epochs': content['epochs'],
+                    'seed': int(seed) + self.repeat,
+                    'mIoU': outcome.score,
+                    'seconds': outcome.facts.get('seconds', ''),
+                    'macs': costs[name]['macs'],
+                    'params': costs[name]['params'],
+                    'architecture': json.dumps(architecture, separators=(',', ':'))
+                    if architecture
+                    else '',
+                }
+            )
+        return rows
+
+
+def _append(path: Path, rows: list[dict[str, object]]) -> None:
+    if not rows:
+        return
+    with FileLock(f'{path}.lock'), path.open('a', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator='\n')
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def missing(args: argparse.Namespace) -> list[Run]:
+    """Return the runs that were asked for and have no row yet."""
+    done: set[tuple[str, str, str]] = set()
+    if ROWS.is_file():
+        with ROWS.open() as file:
+            done = {(r['data'], r['arm'], r['repeat']) for r in csv.DictReader(file)}
+    wanted = [
+        Run(data, arm, repeat) for data in args.data for repeat in args.repeats for arm in args.arms
+    ]
+    return [run for run in wanted if run.key not in done]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--data', nargs='+', choices=['naip', 'gid5-rgb'], default=['naip'])
+    parser.add_argument('--arms', nargs='+', choices=ARMS, default=list(ARMS))
+    parser.add_argument('--repeats', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--workers', type=int, default=1, help='runs at a time')
+    parser.add_argument('--list', action='store_true', help='only print what is missing')
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/selections')
+    args = parser.parse_args()
+    runs = missing(args)
+    if args.list:
+        for run in runs:
+            print(' | '.join(run.key))
+        return
+    failed = []
+
+    def do(run: Run) -> None:
+        try:
+            run.do(args.work_dir / '_'.join(run.key).replace(' ', '-'))
+            print(f'done: {" | ".join(run.key)}', flush=True)
+        except RuntimeError as error:
+            failed.append(str(error))
+
+    with ThreadPoolExecutor(args.workers) as pool:
+        list(pool.map(do, runs))
+    if failed:
+        sys.exit('\n'.join(failed))
+
+
+if __name__ == '__main__':
+    main()
