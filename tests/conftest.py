@@ -24,6 +24,7 @@ import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.raster import write_raster
+from dnas_mmseg.spaces.registry import SPACES
 
 # The networks here are tiny: threads would wait for each other longer than they work.
 torch.set_num_threads(1)
@@ -134,12 +135,30 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
         f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
         'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
     )
+    return config, _checkpoint(config, tmp_path / 'best.pth')
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, Path]:
+    """As ``trained``, of a network of four layers, which is exported in a moment."""
+    architecture = SPACES['dnas'].draw({'layers': 4}, np.random.default_rng(0), 'small')
+    architecture.save(tmp_path / 'small.json')
+    config = tmp_path / 'small.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
+        f"backbone = dict(architecture='{tmp_path}/small.json', base_channels=2)\n"
+        'model = dict(backbone=backbone, decode_head=dict(channels=8))\n'
+    )
+    return config, _checkpoint(config, tmp_path / 'small.pth')
+
+
+def _checkpoint(config: Path, path: Path) -> Path:
+    """A checkpoint of a config's network as it starts, with its data's facts."""
     model = MODELS.build(Config.fromfile(str(config)).model)
     meta = dict(classes=list(CLASSES), palette=[list(c) for c in PALETTE], bands=BANDS)
-    checkpoint = tmp_path / 'best.pth'
     content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
-    save_checkpoint(content, str(checkpoint))
-    return config, checkpoint
+    save_checkpoint(content, str(path))
+    return path
 
 
 @pytest.fixture

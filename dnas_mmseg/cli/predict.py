@@ -3,6 +3,7 @@
     python tools/predict.py configs/dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
     python tools/predict.py CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
     torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps
+    python tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps --backend openvino
     python tools/predict.py CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
 
 Bands are taken by name where the scene names its bands, or where --bands says what they are; else
@@ -18,19 +19,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.onnx_model import OnnxModel
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
-from dnas_mmseg.mapping.windows import Precision
+from dnas_mmseg.mapping.scenes import predict_scenes
 
 from .command_line import config_parser, progress_bars, user_errors
+from .engines import add_engine_options, load_model, torch_precision
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,13 +65,7 @@ def parse_args() -> argparse.Namespace:
         '--shard', metavar='I/N', help='only every N-th scene (default: as torchrun says)'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is)')
-    parser.add_argument(
-        '--precision',
-        choices=get_args(Precision),
-        default='float32',
-        help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs)',
-    )
-    parser.add_argument('--backend', choices=['torch', 'onnxruntime'], default='torch')
+    add_engine_options(parser)
     args = parser.parse_intermixed_args()  # scenes may stand before and behind options
     split_bands(args)
     if not args.scenes:
@@ -124,15 +117,10 @@ def main() -> None:
         part, parts = shard(args.shard)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
-        if args.backend == 'onnxruntime':
-            if args.precision != 'float32':
-                raise UserError('--precision: an exported model has the one it was exported with')
-            model = OnnxModel(args.checkpoint, args.device)
-            window = args.window or model.window
-        else:
-            config = load_config(args.config, options=args.cfg_options)
-            model = load_segmentor(config, args.checkpoint, args.device)
-            window = args.window or 512
+        model = load_model(
+            args, args.window or 512, lambda: load_config(args.config, options=args.cfg_options)
+        )
+        window = args.window or getattr(model, 'window', 512)
         show = 'RANK' not in os.environ or part == 1
         with out_of_memory_explained(), progress_bars(show) as track:
             maps = predict_scenes(
@@ -143,7 +131,7 @@ def main() -> None:
                 nodata=args.nodata,
                 resume=args.resume,
                 shard=(part, parts),
-                tiling=Tiling(window, args.overlap, args.batch, args.flips, args.precision),
+                tiling=Tiling(window, args.overlap, args.batch, args.flips, torch_precision(args)),
                 products=MapProducts(
                     args.confidence, args.probabilities, args.quick_look, args.polygons
                 ),

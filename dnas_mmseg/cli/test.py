@@ -2,24 +2,39 @@
 
     python tools/test.py configs/dnas/dnas_l14_gid5.py \\
         work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth --data-root data/gid5
+    python tools/test.py CONFIG CHECKPOINT --backend openvino --precision bfloat16
+    python tools/test.py CONFIG model_int8.xml --backend openvino
 """
 
 from __future__ import annotations
 
 from dnas_mmseg.engine.running import test
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.testing import largest_tile, score_exported
 
 from .command_line import config_parser, parse_run_args, run_config, user_errors
+from .engines import add_engine_options, load_model
 
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='a checkpoint of this model')
+    parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
     parser.add_argument(
         '--tta',
         action='store_true',
         help='average the predictions over each tile and its two mirror images: three times the '
         'time, usually a little better',
     )
+    add_engine_options(parser)
+    parser.set_defaults(device=None)
     args = parse_run_args(parser)
     with user_errors():
-        test(run_config(args), args.checkpoint, flips=args.tta)
+        config = run_config(args)
+        if args.backend == 'torch':
+            if args.precision not in (None, 'float32'):
+                raise UserError(f'--precision {args.precision} needs --backend openvino')
+            test(config, args.checkpoint, flips=args.tta)
+        elif args.tta:
+            raise UserError('--tta needs --backend torch')
+        else:
+            score_exported(config, load_model(args, largest_tile(config), lambda: config))

@@ -18,12 +18,12 @@ from ..mapping.conftest import relative_error
 pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
 
 
-def test_the_tools_export_and_map_without_mmseg(trained, tmp_path, rng):
+def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
     target = tmp_path / 'model.onnx'
-    code, output = run(ROOT / 'tools/export.py', *trained, target, '--window', 64)
+    code, output = run(ROOT / 'tools/export.py', *small, target, '--window', 64)
     assert code == 0, output
     model, exported = (
-        load_segmentor(Config.fromfile(str(trained[0])), trained[1]),
+        load_segmentor(Config.fromfile(str(small[0])), small[1]),
         OnnxModel(target),
     )
     assert exported.window == 64

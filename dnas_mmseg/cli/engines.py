@@ -1,0 +1,73 @@
+"""Options of programs that predict, by torch or by another engine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from mmengine.config import Config
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.onnx_model import OnnxModel
+from dnas_mmseg.mapping.openvino_model import EnginePrecision, OpenVINOModel
+from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.windows import Precision
+
+BACKENDS = ('torch', 'onnxruntime', 'openvino')
+_EXPORTED = ('.onnx', '.xml')
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--backend`` and ``--precision``."""
+    known = dict.fromkeys((*get_args(Precision), *get_args(EnginePrecision)))
+    parser.add_argument(
+        '--precision',
+        choices=list(known),
+        help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs); int8 '
+        'is for what export.py --int8 wrote (default: float32, or as exported)',
+    )
+    parser.add_argument(
+        '--backend',
+        choices=BACKENDS,
+        default='torch',
+        help='engine; onnxruntime takes what export.py wrote, openvino that or a checkpoint',
+    )
+
+
+def torch_precision(args: argparse.Namespace) -> Precision:
+    """Return the precision of torch's arithmetic; other engines have their own."""
+    return args.precision or 'float32' if args.backend == 'torch' else 'float32'
+
+
+def load_model(args: argparse.Namespace, window: int, config: Callable[[], Config]) -> Any:
+    """Return the model that the options ask for: a segmentor, or an exported model.
+
+    Args:
+        args: Arguments with ``checkpoint``, ``device``, ``backend`` and ``precision``.
+        window: Side of the windows of a model that is exported here, in pixels.
+        config: Function that loads the model's config, which an exported model does not need.
+
+    Raises:
+        UserError: The backend does not take the file, or has no such precision.
+    """
+    exported = Path(args.checkpoint).suffix in _EXPORTED
+    if args.backend == 'torch':
+        if args.precision is not None and args.precision not in get_args(Precision):
+            raise UserError(f'--precision {args.precision} needs --backend openvino')
+        if exported:
+            raise UserError(f'{args.checkpoint} needs --backend {" or ".join(BACKENDS[1:])}')
+        return load_segmentor(config(), args.checkpoint, args.device)
+    if args.backend == 'onnxruntime':
+        if args.precision not in (None, 'float32'):
+            raise UserError('--precision: onnxruntime runs a model as it was exported')
+        return OnnxModel(args.checkpoint, args.device)
+    if args.device not in (None, 'cpu'):
+        raise UserError(f'--device {args.device}: OpenVINO runs on the CPU here')
+    if args.precision == 'float16':
+        raise UserError('--precision float16: OpenVINO computes in float32, bfloat16 or int8 here')
+    if exported:
+        return OpenVINOModel(args.checkpoint, args.precision)
+    model = load_segmentor(config(), args.checkpoint, 'cpu')
+    return OpenVINOModel.from_segmentor(model, window, args.precision)

@@ -1,0 +1,89 @@
+"""What exported models have in common, whichever engine runs them."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dnas_mmseg.errors import UserError
+
+META = 'dnas_mmseg'
+"""Key of the metadata of an exported model: classes, palette, bands, threshold."""
+
+INPUT, OUTPUT = 'samples', 'logits'
+"""Names of the graph's input and output."""
+
+
+class ExportedModel(ABC):
+    """A model with a fixed window; a :class:`dnas_mmseg.mapping.windows.WindowModel`.
+
+    Args:
+        meta: Metadata of the file.
+        num_bands: Number of bands that the model takes.
+        window: Side of the windows that it takes, in pixels.
+
+    Attributes:
+        dataset_meta: Classes, palette and bands, and what else the file tells.
+        num_bands: Number of bands that it takes.
+        threshold: Threshold of a binary head, see :class:`dnas_mmseg.mapping.windows.WindowModel`.
+        window: Side of the windows that it takes, in pixels; smaller windows are filled up with the
+            bands' means.
+    """
+
+    def __init__(self, meta: Mapping[str, Any], num_bands: int, window: int) -> None:
+        self.dataset_meta = dict(meta)
+        self.threshold = self.dataset_meta.pop('threshold', None)
+        self.num_bands, self.window = num_bands, window
+
+    @abstractmethod
+    def run(self, samples: np.ndarray) -> np.ndarray:
+        """Map windows of the model's size.
+
+        Args:
+            samples: Samples as they are stored, float32 (N, bands, window, window); NaN where there
+                are none.
+
+        Returns:
+            Logits, float32 (N, classes, window, window).
+        """
+
+    def logits(self, images: list[Tensor]) -> np.ndarray:
+        """Map windows as :class:`dnas_mmseg.mapping.windows.WindowModel` does.
+
+        Raises:
+            UserError: The windows are larger than the model's.
+        """
+        height, width = images[0].shape[1:]
+        if max(height, width) > self.window:
+            raise UserError(
+                f'windows of {height} x {width}, but the model was exported for {self.window} x '
+                f'{self.window}: give --window {self.window}, or export it anew'
+            )
+        # Missing samples become their band's mean.
+        shape = (len(images), self.num_bands, self.window, self.window)
+        samples = np.full(shape, np.nan, np.float32)
+        for place, image in zip(samples, images, strict=True):
+            place[:, :height, :width] = image.numpy()
+        return self.run(samples)[:, :, :height, :width]
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import a package of an extra.
+
+    Args:
+        package: Name of the package.
+        extra: Extra of this package that brings it.
+
+    Raises:
+        UserError: It is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise UserError(f"{package} is not installed: pip install 'dnas_mmseg[{extra}]'") from None

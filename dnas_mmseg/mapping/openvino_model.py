@@ -1,0 +1,171 @@
+"""Exported models, run by OpenVINO: in float32, in bfloat16, or with weights of eight bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from dnas_mmseg.cpus import usable_cores
+from dnas_mmseg.errors import UserError
+
+from .exported import META, ExportedModel, require
+from .onnx_model import export_onnx
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
+
+EnginePrecision = Literal['float32', 'bfloat16', 'int8']
+_HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
+"""Precision of what is not quantised, as OpenVINO names it."""
+
+
+class OpenVINOModel(ExportedModel):
+    """Exported model, run by OpenVINO on the CPU.
+
+    Several windows at a time run beside each other, in as many streams as OpenVINO chooses for the
+    cores that the process may use; a single one takes all of them.
+
+    Args:
+        path: Path of a file of :func:`dnas_mmseg.mapping.onnx_model.export_onnx`, or of the
+            ``.xml`` of :func:`save_openvino`.
+        precision: Precision of the arithmetic. A file of eight bits has its own, ``'int8'``.
+
+    Raises:
+        UserError: OpenVINO is missing, the file is not one that ``tools/export.py`` wrote, or the
+            precision is not to be had.
+    """
+
+    def __init__(self, path: str | os.PathLike, precision: EnginePrecision | None = None) -> None:
+        engine = require('openvino', 'openvino')
+        if not os.path.isfile(path):
+            raise UserError(f'{path}: no such file')
+        try:
+            model = engine.Core().read_model(os.fspath(path))
+            meta = _metadata(model, Path(path))
+        except Exception as error:
+            raise UserError(
+                f'{path} is no model that tools/export.py wrote ({type(error).__name__}: '
+                f'{str(error).splitlines()[0]})'
+            ) from None
+        self.compile(model, meta, precision, os.fspath(path))
+
+    @classmethod
+    def from_segmentor(
+        cls, model: BaseSegmentor, window: int = 512, precision: EnginePrecision | None = None
+    ) -> OpenVINOModel:
+        """Build from a segmentor, by way of an ONNX file that is not kept.
+
+        Args:
+            model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+            window: Side of the windows, in pixels.
+            precision: Precision of the arithmetic.
+        """
+        require('openvino', 'openvino')
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'model.onnx'
+            export_onnx(model, path, window)
+            return cls(path, precision)
+
+    @classmethod
+    def from_graph(
+        cls, graph: Any, meta: dict[str, Any], precision: EnginePrecision | None = None
+    ) -> OpenVINOModel:
+        """Build from OpenVINO's own representation of a model.
+
+        Args:
+            graph: Graph from samples to logits, an ``openvino.Model``.
+            meta: Metadata of the file.
+            precision: Precision of the arithmetic.
+        """
+        built = cls.__new__(cls)
+        built.compile(graph, meta, precision, 'the graph')
+        return built
+
+    def compile(
+        self, graph: Any, meta: dict[str, Any], precision: EnginePrecision | None, name: str
+    ) -> None:
+        """Compile a graph for this machine.
+
+        Args:
+            graph: Graph from samples to logits, an ``openvino.Model``.
+            meta: Metadata of the file.
+            precision: Precision of the arithmetic.
+            name: Name of the model in messages.
+
+        Raises:
+            UserError: The precision is not to be had.
+        """
+        engine = require('openvino', 'openvino')
+        quantised = any(op.get_type_name() == 'FakeQuantize' for op in graph.get_ops())
+        precision = precision or ('int8' if quantised else 'float32')
+        if precision not in get_args(EnginePrecision):
+            known = ', '.join(get_args(EnginePrecision))
+            raise UserError(f'precision {precision!r}: OpenVINO computes in {known}')
+        if (precision == 'int8') != quantised:
+            raise UserError(
+                f'{name} has {"weights of eight bits" if quantised else "no weights of eight bits"}'
+                f', not --precision {precision}: `tools/export.py --int8` writes them'
+            )
+        self.precision = precision
+        _, bands, window, _ = graph.inputs[0].get_partial_shape()
+        super().__init__(meta, bands.get_length(), window.get_length())
+        # A window at a time: shapes that are known are planned better.
+        graph.reshape([1, self.num_bands, self.window, self.window])
+        self._graph, self._engine = graph, engine
+        self._compiled: dict[str, Any] = {}
+
+    def run(self, samples: np.ndarray) -> np.ndarray:
+        queue = self._queue('THROUGHPUT' if len(samples) > 1 else 'LATENCY')
+        found: list[np.ndarray | None] = [None] * len(samples)
+
+        def keep(request: Any, index: int) -> None:
+            found[index] = request.get_output_tensor().data.copy()
+
+        queue.set_callback(keep)
+        for index in range(len(samples)):
+            queue.start_async({0: samples[index : index + 1]}, index)
+        queue.wait_all()
+        return np.concatenate([logits for logits in found if logits is not None])
+
+    def _queue(self, hint: str) -> Any:
+        """Return requests to a model that is compiled for many windows at a time, or for one."""
+        if hint not in self._compiled:
+            settings = {
+                'PERFORMANCE_HINT': hint,
+                'INFERENCE_NUM_THREADS': usable_cores(),
+                'INFERENCE_PRECISION_HINT': _HINTS[self.precision],
+            }
+            compiled = self._engine.Core().compile_model(self._graph, 'CPU', settings)
+            self._compiled[hint] = self._engine.AsyncInferQueue(compiled)
+        return self._compiled[hint]
+
+
+def save_openvino(graph: Any, meta: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write OpenVINO's own representation of a model: ``path`` and the weights beside it.
+
+    Args:
+        graph: Graph from samples to logits, an ``openvino.Model``.
+        meta: Metadata of the file.
+        path: Path of the ``.xml`` file; the ``.bin`` beside it is complete before it appears.
+    """
+    engine, path = require('openvino', 'openvino'), Path(path)
+    graph.set_rt_info(json.dumps(meta), META)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.') as folder:
+        written = Path(folder) / path.name
+        engine.save_model(graph, str(written), compress_to_fp16=False)
+        os.replace(written.with_suffix('.bin'), path.with_suffix('.bin'))
+        os.replace(written, path)
+
+
+def _metadata(model: Any, path: Path) -> dict[str, Any]:
+    """Return what a file tells of the model; OpenVINO itself does not read it from ONNX."""
+    if path.suffix == '.xml':
+        return json.loads(model.get_rt_info(META).value)
+    properties = require('onnx', 'openvino').load(str(path), load_external_data=False)
+    return json.loads(next(p.value for p in properties.metadata_props if p.key == META))

@@ -1,0 +1,55 @@
+"""Options of programs that predict: which engine takes which file and precision."""
+
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from dnas_mmseg.cli.engines import add_engine_options, load_model, torch_precision
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
+
+pytest.importorskip('openvino', reason='the extra openvino is not installed')
+
+
+def _args(checkpoint, *words, device=None):
+    parser = argparse.ArgumentParser()
+    add_engine_options(parser)
+    args = parser.parse_args(list(words))
+    args.checkpoint, args.device = str(checkpoint), device
+    return args
+
+
+@pytest.mark.parametrize(
+    ('name', 'words', 'device', 'message'),
+    [
+        ('best.pth', ('--precision', 'int8'), None, '--precision int8 needs --backend openvino'),
+        ('m.onnx', (), None, r'm\.onnx needs --backend onnxruntime or openvino'),
+        (
+            'm.onnx',
+            ('--backend', 'onnxruntime', '--precision', 'bfloat16'),
+            None,
+            'as it was exported',
+        ),
+        ('m.onnx', ('--backend', 'openvino'), 'cuda', '--device cuda: OpenVINO runs on the CPU'),
+        ('m.onnx', ('--backend', 'openvino', '--precision', 'float16'), None, 'float16: OpenVINO'),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused(name, words, device, message):
+    with pytest.raises(UserError, match=message):
+        load_model(_args(name, *words, device=device), 64, lambda: None)
+
+
+def test_a_checkpoint_and_an_exported_file_go_to_openvino(small, tmp_path):
+    config = Config.fromfile(str(small[0]))
+    args = _args(small[1], '--backend', 'openvino', '--precision', 'bfloat16')
+    built = load_model(args, 32, lambda: config)
+    assert (built.window, built.precision) == (32, 'bfloat16')
+    assert torch_precision(args) == 'float32'
+    torch_model = load_model(_args(small[1]), 32, lambda: config)
+    export_onnx(torch_model, tmp_path / 'm.onnx', 32)
+    loaded = load_model(_args(tmp_path / 'm.onnx', '--backend', 'openvino'), 0, lambda: None)
+    assert (loaded.window, loaded.precision) == (32, 'float32')
+    args = _args(tmp_path / 'm.onnx', '--backend', 'onnxruntime')
+    assert isinstance(load_model(args, 0, lambda: None), OnnxModel)
+    assert torch_precision(_args('x', '--precision', 'bfloat16')) == 'bfloat16'

@@ -1,0 +1,80 @@
+"""Scores of exported models."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.structures import SegDataSample
+
+from dnas_mmseg.engine import running
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.exported import ExportedModel
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
+from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.testing import EngineSegmentor, as_samples, largest_tile, score_exported
+
+
+@pytest.fixture
+def config(small, data_root, tmp_path):
+    config = Config.fromfile(str(small[0]))
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].dataset.data_root = str(data_root)
+        config[f'{split}_dataloader'].num_workers = 0
+        config[f'{split}_dataloader'].persistent_workers = False
+    config.work_dir = str(tmp_path / 'work')
+    return config
+
+
+def test_scores_are_torchs(config, small, tmp_path):
+    pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
+    assert largest_tile(config) == 64
+    export_onnx(load_segmentor(config, small[1], 'cpu'), tmp_path / 'm.onnx', 64)
+    exported = OnnxModel(tmp_path / 'm.onnx')
+    for split in ('test', 'val'):  # the same tiles
+        config.experiment_name = split
+        scores = score_exported(config, exported, split)
+    written = json.loads((tmp_path / 'work/test_scores.json').read_text())
+    assert written == {name: float(value) for name, value in scores.items()}
+    config.experiment_name = 'torch'
+    assert running.test(config, str(small[1])) == pytest.approx(scores, abs=0.05)
+
+
+def test_splits_must_be_there(config):
+    config.test_dataloader = config.test_evaluator = config.test_cfg = None
+    with pytest.raises(UserError, match='no test_dataloader'):
+        largest_tile(config)
+    with pytest.raises(UserError, match='no test_dataloader and test_evaluator'):
+        score_exported(config, _Halves({}, 4, 8))
+
+
+class _Halves(ExportedModel):
+    """The second class on the right half."""
+
+    def run(self, samples):
+        logits = torch.zeros(len(samples), 2, self.window, self.window)
+        logits[:, 1] = -1
+        logits[:, 1, :, self.window // 2 :] = 1
+        return logits.numpy() if self.threshold is None else logits[:, 1:].numpy()
+
+
+@pytest.mark.parametrize('threshold', [None, 0.5])
+def test_predictions_have_the_size_of_the_image(threshold):
+    model = EngineSegmentor(_Halves({'classes': ['a', 'b'], 'threshold': threshold}, 4, 8))
+    assert model.dataset_meta == {'classes': ['a', 'b']}
+    samples = [SegDataSample(metainfo=dict(ori_shape=shape)) for shape in ((8, 8), (16, 16))]
+    done = model.val_step({'inputs': [torch.zeros(4, 8, 8)] * 2, 'data_samples': samples})
+    for sample, side in zip(done, (8, 16), strict=True):
+        predicted = sample.pred_sem_seg.data
+        assert predicted.shape == (1, side, side)
+        assert (predicted[..., : side // 2] == 0).all()
+        assert (predicted[..., side // 2 :] == 1).all()
+    with pytest.raises(NotImplementedError):
+        model(torch.zeros(1, 4, 8, 8))
+
+
+def test_a_tile_becomes_a_window():
+    samples = as_samples(torch.ones(4, 10, 6, dtype=torch.uint8), 8)
+    assert samples.shape == (1, 4, 8, 8)
+    assert (samples[..., :6] == 1).all()
+    assert (samples[..., 6:] != samples[..., 6:]).all()  # NaN
