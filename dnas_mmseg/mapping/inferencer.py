@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from mmcv.transforms import Compose
@@ -22,6 +22,8 @@ from dnas_mmseg.preparation.scenes import RASTERS
 from dnas_mmseg.raster import Raster, raster_stem
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
+from .engine_segmentor import EngineSegmentor
+from .openvino_model import EnginePrecision, OpenVINOModel
 from .scenes import model_facts
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ class MultiBandInferencer(MMSegInferencer):
         weights: Path of a checkpoint of exactly this model.
         classes, palette, dataset_name, device, scope: Arguments of
             :class:`mmseg.apis.MMSegInferencer`.
+        backend: Engine that runs the model.
+        precision: Precision of OpenVINO's arithmetic.
+        window: Side of the largest image that OpenVINO takes, in pixels.
         **kwargs: Further arguments of that class; ``show_progress`` where mmseg has it.
 
     Raises:
@@ -54,7 +59,7 @@ class MultiBandInferencer(MMSegInferencer):
         UserError: An image lacks a band.
     """
 
-    model: BaseSegmentor
+    model: Any
 
     def __init__(
         self,
@@ -65,6 +70,9 @@ class MultiBandInferencer(MMSegInferencer):
         dataset_name: str | None = None,
         device: str | None = None,
         scope: str | None = 'mmseg',
+        backend: Literal['torch', 'openvino'] = 'torch',
+        precision: EnginePrecision = 'float32',
+        window: int = 512,
         **kwargs,
     ) -> None:
         super().__init__(
@@ -78,6 +86,11 @@ class MultiBandInferencer(MMSegInferencer):
             **kwargs,
         )
         self.model = switch_to_deploy(self.model)
+        if backend == 'openvino':
+            engine = OpenVINOModel.from_segmentor(self.model, window, precision)
+            self.model = EngineSegmentor(engine)
+        elif backend != 'torch':
+            raise UserError(f'backend {backend!r}: there are torch and openvino')
         given = {'classes': classes, 'palette': palette}
         self.model.dataset_meta.update({key: value for key, value in given.items() if value})
 

@@ -53,3 +53,20 @@ def test_what_does_not_fit(trained, tmp_path):
     other.model.decode_head.num_classes = 7
     with pytest.raises(CheckpointError, match='does not fit the model'):
         MultiBandInferencer(other, str(checkpoint), device='cpu')
+
+
+def test_openvino_predicts_the_same(small, tmp_path, rng):
+    pytest.importorskip('openvino', reason='the extra openvino is not installed')
+    config, checkpoint = small
+    arrays = [rng.integers(1, 255, (40, 64, 4), np.uint8) for _ in range(2)]
+    by_torch, by_engine = (
+        MultiBandInferencer(config, checkpoint, device='cpu', **options)
+        for options in ({}, {'backend': 'openvino', 'window': 64})
+    )
+    assert by_engine.model.dataset_meta['classes'] == list(CLASSES)
+    for array in arrays:
+        expected, got = (i(array)['predictions'] for i in (by_torch, by_engine))
+        assert got.shape == expected.shape
+        assert (got == expected).mean() > 0.99
+    with pytest.raises(UserError, match="backend 'tensorrt': there are torch and openvino"):
+        MultiBandInferencer(config, checkpoint, device='cpu', backend='tensorrt')

@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.structures import SegDataSample
 
 from dnas_mmseg.engine import running
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.exported import ExportedModel
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.scenes import load_segmentor
-from dnas_mmseg.mapping.testing import EngineSegmentor, as_samples, largest_tile, score_exported
+from dnas_mmseg.mapping.testing import as_samples, largest_tile, score_exported
+
+from .test_engine_segmentor import Halves
 
 
 @pytest.fixture
@@ -45,32 +45,7 @@ def test_splits_must_be_there(config):
     with pytest.raises(UserError, match='no test_dataloader'):
         largest_tile(config)
     with pytest.raises(UserError, match='no test_dataloader and test_evaluator'):
-        score_exported(config, _Halves({}, 4, 8))
-
-
-class _Halves(ExportedModel):
-    """The second class on the right half."""
-
-    def run(self, samples):
-        logits = torch.zeros(len(samples), 2, self.window, self.window)
-        logits[:, 1] = -1
-        logits[:, 1, :, self.window // 2 :] = 1
-        return logits.numpy() if self.threshold is None else logits[:, 1:].numpy()
-
-
-@pytest.mark.parametrize('threshold', [None, 0.5])
-def test_predictions_have_the_size_of_the_image(threshold):
-    model = EngineSegmentor(_Halves({'classes': ['a', 'b'], 'threshold': threshold}, 4, 8))
-    assert model.dataset_meta == {'classes': ['a', 'b']}
-    samples = [SegDataSample(metainfo=dict(ori_shape=shape)) for shape in ((8, 8), (16, 16))]
-    done = model.val_step({'inputs': [torch.zeros(4, 8, 8)] * 2, 'data_samples': samples})
-    for sample, side in zip(done, (8, 16), strict=True):
-        predicted = sample.pred_sem_seg.data
-        assert predicted.shape == (1, side, side)
-        assert (predicted[..., : side // 2] == 0).all()
-        assert (predicted[..., side // 2 :] == 1).all()
-    with pytest.raises(NotImplementedError):
-        model(torch.zeros(1, 4, 8, 8))
+        score_exported(config, Halves({}, 4, 8))
 
 
 def test_a_tile_becomes_a_window():
