@@ -2,6 +2,7 @@
 
     python -m benchmarks --threads 2
     python -m benchmarks --only inference training
+    python -m benchmarks --device cuda              # the tables of GPUs, with the device's name
 
 Each in a process of its own, one after another: 20 minutes on two cores. The machine should have
 nothing else to do. The page's other text is left as it is.
@@ -29,12 +30,20 @@ def replace_table(text: str, name: str, output: str) -> str:
 
 def main() -> None:
     names = re.findall(r'<!-- end of (\w+) -->', PAGE.read_text())
+    names.remove('devices')
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--only', nargs='+', choices=names, default=names)
     parser.add_argument('--threads', type=int, help="default: torch's")
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     args = parser.parse_args()
+    if args.device == 'cuda':
+        command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.devices', '--device', 'cuda']
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        print(output)
+        PAGE.write_text(replace_table(PAGE.read_text(), 'devices', output))
+        return
     for i, name in enumerate(args.only):
         print(f'{name} ({i + 1} of {len(args.only)}) ...', file=sys.stderr)
         command = [sys.executable, '-W', 'ignore', '-m', f'benchmarks.{name}']

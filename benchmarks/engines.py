@@ -1,0 +1,142 @@
+"""Predictions by each engine and precision: DNAS beside common models, each in its best one.
+
+    python -m benchmarks.engines --threads 2
+    python -m benchmarks.engines --forms          # what the deployed form's parts bring, by engine
+
+Four windows, random weights (eight bits calibrated on noise, for speed alone), milliseconds a
+window. Everything takes turns. OpenVINO runs the four beside each other, the others as one batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import nncf
+import numpy as np
+import openvino
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from dnas_mmseg.mapping.exported import INPUT, OUTPUT
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_meta, export_onnx
+from dnas_mmseg.mapping.openvino_model import OpenVINOModel
+from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.spaces.dnas import deployed
+from dnas_mmseg.spaces.dnas.head import DNASHead
+from dnas_mmseg.spaces.dnas.network import DNAS
+
+from .inference import OTHERS, OWN, build, logits
+from .plain import plain_logits
+from .side_by_side import machine, measure, parser, table
+
+WINDOWS = 4
+FOUND = 'DenseNAS found on NAIP'
+MODELS = {**OWN, FOUND: 'densenas/densenas_narrow_naip.py', **OTHERS}
+COLUMNS = ('plain', 'torch', 'onnxruntime', 'OpenVINO', 'OpenVINO bf16', 'OpenVINO int8')
+ROOT = Path(__file__).resolve().parent
+
+
+def engines(model: nn.Module, samples: np.ndarray, folder: Path, int8: bool) -> dict[str, Callable]:
+    """Return calls that map the samples by every engine.
+
+    Args:
+        model: Segmentor in the form in which it is exported.
+        samples: Windows, float32 (N, bands, size, size).
+        folder: Folder for files.
+        int8: Whether to quantise it, too.
+    """
+    model.dataset_meta = {'classes': list('abcde'), 'palette': [], 'bands': list('rgbn')}
+    path = folder / 'model.onnx'
+    export_onnx(model, path, samples.shape[-1])
+    runtime = OnnxModel(path)
+    built = {
+        'OpenVINO': OpenVINOModel(path),
+        'OpenVINO bf16': OpenVINOModel(path, 'bfloat16'),
+    }
+    if int8:
+        graph = openvino.Core().read_model(str(path))
+        graph.reshape([1, *samples.shape[1:]])
+        quantised = nncf.quantize(graph, nncf.Dataset(list(samples[:, None])), subset_size=WINDOWS)
+        built['OpenVINO int8'] = OpenVINOModel.from_graph(quantised, export_meta(model))
+    session = partial(runtime._session.run, [OUTPUT], {INPUT: samples})
+    return {'onnxruntime': session, **{k: partial(v.run, samples) for k, v in built.items()}}
+
+
+def forms() -> dict[str, list]:
+    """Return the deployed form, and that form without one of its parts, as patches."""
+
+    def leave(self: object) -> None:
+        """Stay in the form of training."""
+
+    return {
+        'deployed': [],
+        'head not collapsed': [patch.object(DNASHead, 'become_deployed', leave)],
+        'convolutions not merged': [patch.object(DNAS, 'become_deployed', leave)],
+        'upsampling not split': [
+            patch.object(deployed, '_SpatialConvOfCoarser', deployed._MergedConv),
+            patch.object(deployed, '_OF_COARSER', (deployed._PointwiseConvOfCoarser,)),
+        ],
+        'norms folded alone': [
+            patch.object(DNASHead, 'become_deployed', leave),
+            patch.object(DNAS, 'become_deployed', leave),
+        ],
+    }
+
+
+def main() -> None:
+    options = parser(__doc__, repeat=3)
+    options.add_argument('--size', type=int, default=512)
+    options.add_argument('--forms', action='store_true')
+    options.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    init_default_scope('mmseg')
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(WINDOWS, 4, args.size, args.size)).astype(np.float32)
+    x, calls = torch.from_numpy(samples), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.models if not args.forms else OWN:
+            found = {'architecture': str(ROOT / 'networks/densenas_found.json')}
+            trained = build(MODELS[name], **(found if name == FOUND else {}))
+            if name in OWN and not args.forms:
+                plain = build(MODELS[name], prune=False)
+                calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
+            for form, patches in (forms() if args.forms else {'': []}).items():
+                for change in patches:
+                    change.start()
+                model = switch_to_deploy(copy.deepcopy(trained))
+                for change in patches:
+                    change.stop()
+                key = f'{name}, {form}' if form else name
+                calls[key, 'torch'] = partial(logits, model, x)
+                for engine, call in engines(
+                    model, samples, Path(folder), int8=not args.forms
+                ).items():
+                    calls[key, engine] = call
+    results = measure(calls, args.repeat)
+    columns = [c for c in COLUMNS if any(engine == c for _, engine in results)]
+    rows = []
+    for name in dict.fromkeys(name for name, _ in results):
+        own = {engine: 1e3 * r.seconds / WINDOWS for (n, engine), r in results.items() if n == name}
+        first = own.get('plain')
+        cells = [
+            '' if c not in own
+            else f'{own[c]:.0f}' + (f' ({first / own[c]:.1f} x)' if first and c != 'plain' else '')
+            for c in columns
+        ]  # fmt: skip
+        rows.append([name, '', *cells])
+    print(
+        f'{WINDOWS} windows of 4 x {args.size} x {args.size}, ms a window; {machine()}, OpenVINO '
+        f'{openvino.__version__.split("-")[0]}'
+    )
+    print(f'\n{table(["Model", "", *columns], rows)}')
+
+
+if __name__ == '__main__':
+    main()
