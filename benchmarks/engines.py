@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-import nncf
 import numpy as np
 import openvino
 import torch
@@ -26,6 +25,7 @@ from torch import nn
 from dnas_mmseg.mapping.exported import INPUT, OUTPUT
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_meta, export_onnx
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel
+from dnas_mmseg.mapping.quantization import quantised_graph
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.spaces.dnas import deployed
 from dnas_mmseg.spaces.dnas.head import DNASHead
@@ -62,7 +62,7 @@ def engines(model: nn.Module, samples: np.ndarray, folder: Path, int8: bool) -> 
     if int8:
         graph = openvino.Core().read_model(str(path))
         graph.reshape([1, *samples.shape[1:]])
-        quantised = nncf.quantize(graph, nncf.Dataset(list(samples[:, None])), subset_size=WINDOWS)
+        quantised = quantised_graph(graph, list(samples[:, None]))
         built['OpenVINO int8'] = OpenVINOModel.from_graph(quantised, export_meta(model))
     session = partial(runtime._session.run, [OUTPUT], {INPUT: samples})
     return {'onnxruntime': session, **{k: partial(v.run, samples) for k, v in built.items()}}

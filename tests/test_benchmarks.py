@@ -1,4 +1,4 @@
-"""Benchmarks that cannot be run here run on the CPU, so that they do not fail on their first line."""
+"""What benchmarks need a GPU for runs on the CPU, so that it does not fail on its first line."""
 
 import subprocess
 import sys

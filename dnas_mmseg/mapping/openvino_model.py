@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
 EnginePrecision = Literal['float32', 'bfloat16', 'int8']
-_HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
-"""Precision of what is not quantised, as OpenVINO names it."""
+_HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
+"""Precisions as OpenVINO names them; beside eight bits it chooses what the processor computes."""
 
 
 class OpenVINOModel(ExportedModel):
@@ -135,12 +135,18 @@ class OpenVINOModel(ExportedModel):
     def _queue(self, hint: str) -> Any:
         """Return requests to a model that is compiled for many windows at a time, or for one."""
         if hint not in self._compiled:
-            settings = {
-                'PERFORMANCE_HINT': hint,
-                'INFERENCE_NUM_THREADS': usable_cores(),
-                'INFERENCE_PRECISION_HINT': _HINTS[self.precision],
-            }
-            compiled = self._engine.Core().compile_model(self._graph, 'CPU', settings)
+            settings: dict[str, Any] = {'PERFORMANCE_HINT': hint}
+            settings['INFERENCE_NUM_THREADS'] = usable_cores()
+            if self.precision in _HINTS:
+                settings['INFERENCE_PRECISION_HINT'] = _HINTS[self.precision]
+            try:
+                compiled = self._engine.Core().compile_model(self._graph, 'CPU', settings)
+            except RuntimeError as error:
+                reason = ' '.join(str(error).split())[-200:]
+                raise UserError(
+                    f'OpenVINO {self._engine.__version__} cannot compile the model in '
+                    f'{self.precision} ({reason}): choose another --precision'
+                ) from None
             self._compiled[hint] = self._engine.AsyncInferQueue(compiled)
         return self._compiled[hint]
 
