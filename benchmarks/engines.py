@@ -1,7 +1,7 @@
 """Predictions by each engine and precision: DNAS beside common models, each in its best one.
 
     python -m benchmarks.engines --threads 2
-    python -m benchmarks.engines --forms          # what the deployed form's parts bring, by engine
+    python -m benchmarks.engines --head     # what collapsing the linear head brings, by engine
 
 Four windows, random weights (eight bits calibrated on noise, for speed alone), milliseconds a
 window. Everything takes turns. OpenVINO runs the four beside each other, the others as one batch.
@@ -27,9 +27,7 @@ from dnas_mmseg.mapping.onnx_model import OnnxModel, export_meta, export_onnx
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel
 from dnas_mmseg.mapping.quantization import quantised_graph
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.spaces.dnas import deployed
 from dnas_mmseg.spaces.dnas.head import DNASHead
-from dnas_mmseg.spaces.dnas.network import DNAS
 
 from .inference import OTHERS, OWN, build, logits
 from .plain import plain_logits
@@ -68,31 +66,10 @@ def engines(model: nn.Module, samples: np.ndarray, folder: Path, int8: bool) -> 
     return {'onnxruntime': session, **{k: partial(v.run, samples) for k, v in built.items()}}
 
 
-def forms() -> dict[str, list]:
-    """Return the deployed form, and that form without one of its parts, as patches."""
-
-    def leave(self: object) -> None:
-        """Stay in the form of training."""
-
-    return {
-        'deployed': [],
-        'head not collapsed': [patch.object(DNASHead, 'become_deployed', leave)],
-        'convolutions not merged': [patch.object(DNAS, 'become_deployed', leave)],
-        'upsampling not split': [
-            patch.object(deployed, '_SpatialConvOfCoarser', deployed._MergedConv),
-            patch.object(deployed, '_OF_COARSER', (deployed._PointwiseConvOfCoarser,)),
-        ],
-        'norms folded alone': [
-            patch.object(DNASHead, 'become_deployed', leave),
-            patch.object(DNAS, 'become_deployed', leave),
-        ],
-    }
-
-
 def main() -> None:
     options = parser(__doc__, repeat=3)
     options.add_argument('--size', type=int, default=512)
-    options.add_argument('--forms', action='store_true')
+    options.add_argument('--head', action='store_true')
     options.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
     args = options.parse_args()
     torch.set_num_threads(args.threads)
@@ -101,24 +78,20 @@ def main() -> None:
     samples = rng.normal(size=(WINDOWS, 4, args.size, args.size)).astype(np.float32)
     x, calls = torch.from_numpy(samples), {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.models if not args.forms else OWN:
+        for name in OWN if args.head else args.models:
             found = {'architecture': str(ROOT / 'networks/densenas_found.json')}
             trained = build(MODELS[name], **(found if name == FOUND else {}))
-            if name in OWN and not args.forms:
+            if name in OWN and not args.head:
                 plain = build(MODELS[name], prune=False)
                 calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
-            for form, patches in (forms() if args.forms else {'': []}).items():
-                for change in patches:
-                    change.start()
-                model = switch_to_deploy(copy.deepcopy(trained))
-                for change in patches:
-                    change.stop()
-                key = f'{name}, {form}' if form else name
+            forms = {name: switch_to_deploy(copy.deepcopy(trained))}
+            if args.head:
+                with patch.object(DNASHead, 'become_deployed', lambda self: None):
+                    forms[f'{name}, head as trained'] = switch_to_deploy(copy.deepcopy(trained))
+            for key, model in forms.items():
                 calls[key, 'torch'] = partial(logits, model, x)
-                for engine, call in engines(
-                    model, samples, Path(folder), int8=not args.forms
-                ).items():
-                    calls[key, engine] = call
+                built = engines(model, samples, Path(folder), int8=not args.head)
+                calls.update({(key, engine): call for engine, call in built.items()})
     results = measure(calls, args.repeat)
     columns = [c for c in COLUMNS if any(engine == c for _, engine in results)]
     rows = []

@@ -1,18 +1,22 @@
-"""A scene mapped by predict_scenes, against mmseg's RSInferencer with the plain network.
+"""A scene mapped by predict_scenes, in torch and OpenVINO, against mmseg's RSInferencer.
 
     python -m benchmarks.scene_speed --threads 2
 
 DNAS L=14 with random weights, a generated 8-bit scene of the size of GID's, each program in a
-process of its own, windows and overlap equal. Plain: as benchmarks.inference has it.
+process of its own, windows and overlap equal. Plain: as benchmarks.inference has it. Eight bits are
+calibrated on noise, for speed alone.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import openvino
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -20,6 +24,9 @@ from mmengine.runner import save_checkpoint
 from mmseg.apis.remote_sense_inferencer import RSImage, RSInferencer
 
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+from dnas_mmseg.mapping.onnx_model import export_meta, export_onnx
+from dnas_mmseg.mapping.openvino_model import EnginePrecision, OpenVINOModel
+from dnas_mmseg.mapping.quantization import quantised_graph
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.preparation.synthetic import make_scene
@@ -40,6 +47,28 @@ def ours(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> t
     network = Stopwatch(model, 'encode_decode')
     began = time.perf_counter()
     predict_scenes(model, [scene], out, tiling=Tiling(window, overlap, batch=1))
+    return time.perf_counter() - began, network.seconds
+
+
+def by_openvino(
+    precision: EnginePrecision, checkpoint: str, scene: str, out: Path, window: int, overlap: int
+) -> tuple[float, float]:
+    """Return the seconds of this package's program on OpenVINO, and those inside the network."""
+    model = load_segmentor(Config.fromfile(str(CONFIGS / CONFIG)), checkpoint, 'cpu')
+    path = out / 'model.onnx'
+    export_onnx(model, path, window)
+    if precision == 'int8':
+        graph = openvino.Core().read_model(str(path))
+        graph.reshape([1, 4, window, window])
+        noise = np.random.default_rng(0).integers(0, 255, (4, 1, 4, window, window))
+        graph = quantised_graph(graph, list(noise.astype(np.float32)))
+        engine = OpenVINOModel.from_graph(graph, export_meta(model))
+    else:
+        engine = OpenVINOModel(path, precision)
+    engine.run(np.zeros((4, 4, window, window), np.float32))  # compiles it
+    network = Stopwatch(engine, 'run')
+    began = time.perf_counter()
+    predict_scenes(engine, [scene], out, tiling=Tiling(window, overlap, batch=4))
     return time.perf_counter() - began, network.seconds
 
 
@@ -73,8 +102,11 @@ def main() -> None:
         repeats = (1, -(-args.height // 1024), -(-args.width // 1024))
         write_raster(scene, np.tile(piece, repeats)[:, : args.height, : args.width], names=BANDS)
         torch.set_num_threads(args.threads)
-        for name, function in (('RSInferencer, plain', stock), ('predict_scenes', ours)):
-            out = Path(folder) / function.__name__
+        programs = {'RSInferencer, plain': stock, 'predict_scenes': ours}
+        for precision in get_args(EnginePrecision):
+            programs[f'predict_scenes, OpenVINO, {precision}'] = partial(by_openvino, precision)
+        for name, function in programs.items():
+            out = Path(folder) / name.replace(' ', '_')
             out.mkdir()
             tiling = (args.window, args.overlap)
             seconds, inside, memory = in_a_process(

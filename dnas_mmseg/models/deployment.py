@@ -18,8 +18,7 @@ def switch_to_deploy(model: M) -> M:
     """Turn a trained model into one that only predicts: the same outputs to rounding, faster.
 
     A batch norm is folded into the convolution before it wherever one is sure to follow the other:
-    neighbours in a sequence, mmcv's ConvModule, mmseg's residual networks. A :class:`DNAS` backbone
-    leaves out what does not reach the output and merges what reads the same map; a linear
+    neighbours in a sequence, mmcv's ConvModule, mmseg's residual networks. A linear
     :class:`DNASHead` becomes one convolution to a few channels. What this replaces is gone, and no
     gradients pass, to the input neither: keep the checkpoint. A second call changes nothing.
 

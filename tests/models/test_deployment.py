@@ -1,5 +1,6 @@
 """The form that predicts is the trained network, to rounding."""
 
+import numpy as np
 import pytest
 import torch
 from mmcv.cnn import ConvModule
@@ -10,6 +11,7 @@ from torch import nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.spaces.dnas.decoding import random_architecture
 
 from ..conftest import ROOT
 from .conftest import assert_equal, trained
@@ -112,3 +114,19 @@ def test_a_supernet_is_tested_as_it_is_trained(backbone):
         got = switch_to_deploy(net)(image)
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('size', [(64, 64), (65, 97), (33, 128)])
+@pytest.mark.parametrize('layers', [12, 14])
+def test_the_released_networks_of_dnas_at_any_size(build_segmentor, layers, size):
+    backbone = dict(type='DNAS', architecture=f'dnas_l{layers}_gid5', base_channels=8, prune=False)
+    model = trained(build_segmentor(backbone=backbone))
+    assert_equal(model, torch.randn(1, 4, *size))
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_random_networks_of_dnas(build_segmentor, seed):
+    """All operations, in nodes of all scales."""
+    drawn = random_architecture(6, np.random.default_rng(seed), 'drawn')
+    backbone = dict(type='DNAS', architecture=drawn, base_channels=4)
+    assert_equal(trained(build_segmentor(backbone=backbone)), torch.randn(2, 4, 70, 58))

@@ -44,11 +44,6 @@ class Operation(nn.Sequential):
         super().__init__(*layers)
         self._norm = norm
 
-    @property
-    def folded(self) -> bool:
-        """Whether the normalisation has become a part of the convolution before it."""
-        return isinstance(self[self._norm], nn.Identity)
-
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W), times ``weight >= 0``.
 

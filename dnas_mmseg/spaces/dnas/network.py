@@ -6,15 +6,12 @@ import os
 from collections.abc import Mapping
 
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from dnas_mmseg.models.layers.input_bands import require_bands
-from dnas_mmseg.models.layers.operation import Operation
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import load_for
 
 from .architecture import DNASArchitecture, NodeSpec
-from .deployed import DeployedDNAS
 from .lattice import Lattice
 from .operations import Cell
 
@@ -41,7 +38,6 @@ class DNAS(Lattice):
     ) -> None:
         network = load_for('backbone DNAS', architecture, DNASArchitecture, 'cell')
         super().__init__(network, *args, **kwargs)
-        self._deployed: DeployedDNAS | None = None
 
     def build_cell(
         self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
@@ -54,18 +50,4 @@ class DNAS(Lattice):
         Returns:
             Tensors (N, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i])), one per node.
         """
-        if self._deployed is None:
-            return self.run(x)
-        require_bands(self, x)
-        return self._deployed(x)
-
-    def become_deployed(self) -> None:
-        """Keep only what predictions need, in the form in which it runs fastest.
-
-        :func:`dnas_mmseg.models.switch_to_deploy` calls this after it has folded batch norms; with
-        other normalisations nothing changes.
-        """
-        operations = [m for m in self.nodes.modules() if isinstance(m, Operation)]
-        if self._deployed is None and all(operation.folded for operation in operations):
-            self._deployed = DeployedDNAS(self)
-            self.nodes, self.stem = nn.ModuleDict(), nn.Identity()
+        return self.run(x)
