@@ -2,7 +2,8 @@
 
     python -m benchmarks.trainings --data naip gid5-rgb --seeds 0 1 2 --workers 2
     python -m benchmarks.trainings --variants --seeds 0 1 --workers 2
-    python -m benchmarks.trainings --data naip --list            # what is still missing
+    python -m benchmarks.trainings --data naip --list     # what is still missing
+    python -m benchmarks.trainings --data naip --table    # what is there, as in the README
 
 Every training runs in a process of its own, with one thread and at the lowest priority; its row is
 appended when it is done. Rows that are there are not trained again, so an interrupted run goes on
@@ -18,6 +19,7 @@ import json
 import os
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from mmengine.config import Config
+
+from dnas_mmseg.comparison.measuring import complexity
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = ROOT / 'benchmarks/trainings.csv'
@@ -222,6 +227,38 @@ def missing(args: argparse.Namespace) -> list[Training]:
     ]
 
 
+def table(data: str) -> str:
+    """Return the trainings on some data as a Markdown table, the best network first."""
+    with ROWS.open() as file:
+        rows = [r for r in csv.DictReader(file) if r['data'] == DATA[data]]
+    lines = []
+    for network in NETWORKS:
+        own = [r for r in rows if r['network'] == network and r['recipe'] in _EQUAL[RECIPE]]
+        if not own:
+            continue
+        own = sorted(own, key=lambda r: int(r['seed']))
+        config = Config.fromstring(Training(data, RECIPE, network, 0).config(), '.py')
+        cost = complexity(config, (256, 256))
+
+        def mean(name: str, own: list[dict] = own) -> float:
+            return statistics.mean(float(r[name]) for r in own)
+
+        cells = [
+            network,
+            f'{cost.parameters / 1e6:.2f} M',
+            f'{cost.macs / 1e9:.2f} G',
+            own[0]['epochs'],
+            ', '.join(f'{float(r["mIoU"]):.1f}' for r in own),
+            f'**{mean("mIoU"):.1f}**',
+            *(f'{mean(name):.1f}' for name in ('OA', 'FWIoU', *(f'IoU_{c}' for c in CLASSES))),
+        ]
+        lines.append((-mean('mIoU'), f'| {" | ".join(cells)} |'))
+    heading = ('', 'Parameters', 'Multiply-adds, 256 x 256', 'Epochs', 'mIoU by seed', 'Mean mIoU')
+    heading += ('OA', 'FWIoU', *CLASSES)
+    rule = '|---' + '|---:' * (len(heading) - 1) + '|'
+    return '\n'.join([f'| {" | ".join(heading)} |', rule, *(line for _, line in sorted(lines))])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -231,9 +268,14 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--variants', action='store_true', help='of the recipe, each alone')
     parser.add_argument('--workers', type=int, default=1, help='trainings at a time')
+    parser.add_argument('--table', action='store_true', help='only print what is there')
     parser.add_argument('--list', action='store_true', help='only print what is missing')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/trainings')
     args = parser.parse_args()
+    if args.table:
+        for data in args.data:
+            print(table(data))
+        return
     trainings = missing(args)
     if args.list:
         for training in trainings:
