@@ -1,4 +1,4 @@
-# Eight minutes of one CPU core on real 4-band tiles: see "Results on real tiles" in the README.
+# Eight minutes of one CPU core on real 4-band tiles: README, "Results on real tiles".
 _base_ = [
     '../_base_/models/fcn_hr18s.py',
     '../_base_/datasets/naip_rgbn_crop128.py',
