@@ -16,6 +16,7 @@ from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.models import LabelledCrossEntropyLoss, LabelledDiceLoss
 from dnas_mmseg.raster import read_raster, write_raster
+from dnas_mmseg.spaces.registry import SPACES
 
 from ..conftest import ROOT
 
@@ -63,13 +64,15 @@ def binary_run(tmp_path_factory):
     DatasetDescription(bands=BANDS, classes=('no', 'yes'), label_convention='train_id').save(
         root / 'data'
     )
+    drawn = SPACES['dnas'].draw({'layers': 4}, np.random.default_rng(0), 'small')
+    drawn.save(root / 'small.json')  # exported in a moment
     config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
     config.merge_from_dict(
         dict(
             work_dir=str(root / 'run'),
             model=dict(
                 data_preprocessor=dict(mean=[100.0] * 4, std=[50.0] * 4),
-                backbone=dict(base_channels=2),
+                backbone=dict(architecture=str(root / 'small.json'), base_channels=2),
                 decode_head=dict(
                     channels=8,
                     num_classes=2,
