@@ -137,10 +137,11 @@ class Leaderboard:
         if isinstance(result.best, Rival):
             lines.append("It is a rival: none of the space's candidates was better.")
         if result.undecided:
-            names = ', '.join(candidate.name for candidate in result.undecided)
+            names = [candidate.name for candidate in result.undecided]
+            more = f' and {len(names) - 3} others' if len(names) > 3 else ''
             lines.append(
-                f'That is undecided: {names} cannot be told from it by a standard error; it is the '
-                'cheapest of them.'
+                f'That is undecided: {", ".join(names[:3])}{more} cannot be told from the best by '
+                'a standard error; of the first two, the cheaper one is taken.'
             )
         if result.noise is None:
             lines.append('No training was repeated, so how sure that is, is unknown.')
@@ -239,11 +240,10 @@ def _figures(board: Leaderboard) -> list[tuple[str, Figure]]:
     points = [(row, mean) for row in board.rows.values() if (mean := row.mean(last)) is not None]
     if points:
         figures.append(('Which candidates are worth their cost', _front_figure(board, points)))
-    lines = [
-        [(rung, mean) for rung in range(last + 1) if (mean := row.mean(rung)) is not None]
-        for row in board.rows.values()
+    rungs = [
+        sum(row.mean(rung) is not None for rung in range(last + 1)) for row in board.rows.values()
     ]
-    if last and any(lines):
+    if max(rungs, default=0) > 1:  # a candidate that has gone from rung to rung
         figures.append(('How far a short training foretells a long one', _rungs_figure(board)))
     return figures
 

@@ -46,8 +46,8 @@ class Selection(Generic[C]):
     Attributes:
         best: The winner.
         score: Mean of its scores at the full fidelity.
-        undecided: Candidates that one standard error does not tell from the best; of all of them
-            the cheapest is the winner. Empty where the best leads.
+        undecided: Other candidates that one standard error does not tell from the best; of the
+            best and the next one, the cheaper is the winner. Empty where the best leads.
         noise: Deviation of scores over seeds; None where no training was repeated, and nothing is
             known of how sure the order is.
         spent: Cost of all trainings, in full trainings.
@@ -242,7 +242,7 @@ class _Run(Generic[C]):
             yield from self._train(batch, self.full)
 
     def result(self) -> Selection[C]:
-        """Choose the winner: of what cannot be told from the best, the cheapest."""
+        """Choose the winner: the best, or the next one if that is as good and cheaper."""
         ranked = [c for c in self._ranked() if self._affordable(c)]
         if not ranked:
             raise SelectionError(
@@ -254,7 +254,8 @@ class _Run(Generic[C]):
         noise = self._noise_variance()
         best = repeated[0] if repeated and noise else ranked[0]
         near = [c for c in ranked if c != best and not self._leads(best, c)]
-        winner = min((best, *near), key=self.problem.cost) if near else best
+        # Of the first two, not of all: with few repeats the noise may look larger than it is.
+        winner = min((best, *near[:1]), key=self.problem.cost)
         rest = tuple(c for c in (best, *near) if c != winner)
         return Selection(
             best=winner,
