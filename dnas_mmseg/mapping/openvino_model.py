@@ -117,22 +117,22 @@ class OpenVINOModel(ExportedModel):
         # A window at a time: shapes that are known are planned better.
         graph.reshape([1, self.num_bands, self.window, self.window])
         self._graph, self._engine = graph, engine
-        self._compiled: dict[str, Any] = {}
+        self._compiled: dict[str, list[Any]] = {}
 
     def run(self, samples: np.ndarray) -> np.ndarray:
-        queue = self._queue('THROUGHPUT' if len(samples) > 1 else 'LATENCY')
-        found: list[np.ndarray | None] = [None] * len(samples)
+        requests = self._requests('THROUGHPUT' if len(samples) > 1 else 'LATENCY')
+        found: list[np.ndarray] = []
+        for first in range(0, len(samples), len(requests)):
+            started = []
+            for index, request in zip(range(first, len(samples)), requests, strict=False):
+                request.start_async({0: samples[index : index + 1]})
+                started.append(request)
+            for request in started:
+                request.wait()
+                found.append(request.get_output_tensor().data.copy())
+        return np.concatenate(found)
 
-        def keep(request: Any, index: int) -> None:
-            found[index] = request.get_output_tensor().data.copy()
-
-        queue.set_callback(keep)
-        for index in range(len(samples)):
-            queue.start_async({0: samples[index : index + 1]}, index)
-        queue.wait_all()
-        return np.concatenate([logits for logits in found if logits is not None])
-
-    def _queue(self, hint: str) -> Any:
+    def _requests(self, hint: str) -> list[Any]:
         """Return requests to a model that is compiled for many windows at a time, or for one."""
         if hint not in self._compiled:
             settings: dict[str, Any] = {'PERFORMANCE_HINT': hint}
@@ -147,7 +147,8 @@ class OpenVINOModel(ExportedModel):
                     f'OpenVINO {self._engine.__version__} cannot compile the model in '
                     f'{self.precision} ({reason}): choose another --precision'
                 ) from None
-            self._compiled[hint] = self._engine.AsyncInferQueue(compiled)
+            count = compiled.get_property('OPTIMAL_NUMBER_OF_INFER_REQUESTS')
+            self._compiled[hint] = [compiled.create_infer_request() for _ in range(count)]
         return self._compiled[hint]
 
 

@@ -7,6 +7,7 @@ import pytest
 from ..conftest import run
 
 pytest.importorskip('nncf', reason='the extra openvino is not installed')
+pytestmark = pytest.mark.long
 
 _PROGRAM = """
 import sys
