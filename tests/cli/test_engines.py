@@ -1,6 +1,7 @@
 """Options of programs that predict: which engine takes which file and precision."""
 
 import argparse
+from importlib.util import find_spec
 
 import pytest
 from mmengine.config import Config
@@ -8,8 +9,6 @@ from mmengine.config import Config
 from dnas_mmseg.cli.engines import add_engine_options, load_model, torch_precision
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
-
-pytest.importorskip('openvino', reason='the extra openvino is not installed')
 
 
 def _args(checkpoint, *words, device=None):
@@ -40,6 +39,8 @@ def test_what_an_engine_cannot_do_is_refused(name, words, device, message):
         load_model(_args(name, *words, device=device), 64, lambda: None)
 
 
+@pytest.mark.long
+@pytest.mark.skipif(find_spec('openvino') is None, reason='the extra openvino is not installed')
 def test_a_checkpoint_and_an_exported_file_go_to_openvino(small, tmp_path):
     config = Config.fromfile(str(small[0]))
     args = _args(small[1], '--backend', 'openvino', '--precision', 'bfloat16')

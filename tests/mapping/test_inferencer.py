@@ -55,6 +55,7 @@ def test_what_does_not_fit(trained, tmp_path):
         MultiBandInferencer(other, str(checkpoint), device='cpu')
 
 
+@pytest.mark.long
 def test_openvino_predicts_the_same(small, tmp_path, rng):
     pytest.importorskip('openvino', reason='the extra openvino is not installed')
     config, checkpoint = small

@@ -1,5 +1,8 @@
 """Exported models, run by OpenVINO."""
 
+from importlib import import_module
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,16 @@ from dnas_mmseg.raster import read_raster, write_raster
 
 from .conftest import relative_error
 
-openvino = pytest.importorskip('openvino', reason='the extra openvino is not installed')
+pytestmark = [
+    pytest.mark.long,
+    # Not imported here: every process of the suite would hold it.
+    pytest.mark.skipif(find_spec('openvino') is None, reason='the extra openvino is not installed'),
+]
+
+
+@pytest.fixture
+def openvino():
+    return import_module('openvino')
 
 
 @pytest.fixture
@@ -29,7 +41,7 @@ def file(model, tmp_path):
     return tmp_path / 'm.onnx'
 
 
-def test_it_agrees_with_torch(model, file, rng):
+def test_it_agrees_with_torch(model, file, rng, openvino):
     exported = OpenVINOModel(file)
     assert (exported.num_bands, exported.window, exported.precision) == (4, 64, 'float32')
     assert exported.dataset_meta['bands'] == list(BANDS)
@@ -65,7 +77,7 @@ def test_a_scene_is_mapped_as_by_torch(model, file, tmp_path, rng):
     assert (by_torch == by_engine).mean() > 0.999
 
 
-def test_its_own_files_hold_the_metadata(model, file, tmp_path, rng):
+def test_its_own_files_hold_the_metadata(model, file, tmp_path, rng, openvino):
     graph = openvino.Core().read_model(str(file))
     save_openvino(graph, {'classes': ['a'], 'threshold': 0.3, 'x': 1}, tmp_path / 'out/m.xml')
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['m.bin', 'm.xml']

@@ -1,13 +1,17 @@
 """Models with weights of eight bits, each in a process of its own, as engines are best kept."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 
 from ..conftest import run
 
-pytest.importorskip('nncf', reason='the extra openvino is not installed')
-pytestmark = pytest.mark.long
+pytestmark = [
+    pytest.mark.long,
+    # Not imported here: every process of the suite would hold it.
+    pytest.mark.skipif(find_spec('nncf') is None, reason='the extra openvino is not installed'),
+]
 
 _PROGRAM = """
 import sys
