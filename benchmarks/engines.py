@@ -60,7 +60,7 @@ def engines(model: nn.Module, samples: np.ndarray, folder: Path, int8: bool) -> 
     if int8:
         graph = openvino.Core().read_model(str(path))
         graph.reshape([1, *samples.shape[1:]])
-        quantised = quantised_graph(graph, list(samples[:, None]))
+        quantised = quantised_graph(graph, list(samples[:, None]), np.asarray)
         built['OpenVINO int8'] = OpenVINOModel.from_graph(quantised, export_meta(model))
     session = partial(runtime._session.run, [OUTPUT], {INPUT: samples})
     return {'onnxruntime': session, **{k: partial(v.run, samples) for k, v in built.items()}}

@@ -61,7 +61,7 @@ def by_openvino(
         graph = openvino.Core().read_model(str(path))
         graph.reshape([1, 4, window, window])
         noise = np.random.default_rng(0).integers(0, 255, (4, 1, 4, window, window))
-        graph = quantised_graph(graph, list(noise.astype(np.float32)))
+        graph = quantised_graph(graph, list(noise.astype(np.float32)), np.asarray)
         engine = OpenVINOModel.from_graph(graph, export_meta(model))
     else:
         engine = OpenVINOModel(path, precision)

@@ -37,15 +37,10 @@ from dnas_mmseg.cost.table import METRICS
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
-from dnas_mmseg.search.halving.plan import (
-    STRATEGIES,
-    SelectionPlan,
-    is_selection,
-    merged,
-    parse_rung,
-)
+from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged, parse_rung
 from dnas_mmseg.search.pipeline import search
 from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.selection import STRATEGIES
 from dnas_mmseg.spaces.registry import SPACES
 
 from .command_line import ArgumentParser, user_errors

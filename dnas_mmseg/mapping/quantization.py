@@ -6,9 +6,9 @@ import copy
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from mmengine.config import Config
@@ -24,6 +24,8 @@ from .testing import as_samples, score_exported
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
+
+T = TypeVar('T')
 
 MAX_LOSS = 0.3
 """Points of mIoU that eight bits may cost."""
@@ -68,7 +70,10 @@ def export_int8(
             return float(score_exported(config, built, 'val')['mIoU'])
 
         before = score(graph)
-        quantised = quantised_graph(graph, list(_tiles(config, window)))
+        tiles = _calibration_tiles(config)
+        quantised = quantised_graph(
+            graph, tiles, lambda tile: as_samples(tile[0][tile[1]]['inputs'], window)
+        )
         after = score(quantised)
         if before - after > MAX_LOSS:
             raise UserError(
@@ -80,7 +85,7 @@ def export_int8(
     return scores
 
 
-def quantised_graph(graph: Any, samples: Sequence[np.ndarray]) -> Any:
+def quantised_graph(graph: Any, items: Sequence[T], samples: Callable[[T], np.ndarray]) -> Any:
     """Return a graph with weights and activations of eight bits.
 
     Activations are quantised asymmetrically, which is right for sums of ReLUs and linear maps; with
@@ -88,30 +93,32 @@ def quantised_graph(graph: Any, samples: Sequence[np.ndarray]) -> Any:
 
     Args:
         graph: Graph from samples to logits, an ``openvino.Model``.
-        samples: Inputs from which the ranges of activations are taken.
+        items: What the ranges of activations are taken from.
+        samples: Function from an item to an input of the graph.
     """
     nncf = require('nncf', 'openvino')
     logging.getLogger('nncf').setLevel(logging.WARNING)
     return nncf.quantize(
         graph,
-        nncf.Dataset(samples),
+        nncf.Dataset(items, samples),
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
-        subset_size=len(samples),
+        subset_size=len(items),
     )
 
 
-def _tiles(config: Config, window: int) -> Iterable[np.ndarray]:
-    """Yield training tiles as the network takes them, without augmentation."""
+def _calibration_tiles(config: Config) -> list[tuple[Any, int]]:
+    """Return training tiles without augmentation, as pairs of a data set and an index."""
     leaves = list(leaf_datasets(config.get('train_dataloader')))
     evaluated = next(leaf_datasets(config.get('val_dataloader')), None)
     if not leaves or evaluated is None:
         raise UserError(
             'eight bits are calibrated on training tiles and scored on validation tiles'
         )
+    tiles: list[tuple[Any, int]] = []
     for leaf in leaves:
         leaf = {**copy.deepcopy(leaf), 'pipeline': evaluated['pipeline'], 'test_mode': True}
         dataset = DATASETS.build(leaf)
-        share = max(1, _CALIBRATED_ON // len(leaves))
-        for index in np.linspace(0, len(dataset) - 1, min(share, len(dataset))).astype(int):
-            yield as_samples(dataset[int(index)]['inputs'], window)
+        share = min(max(1, _CALIBRATED_ON // len(leaves)), len(dataset))
+        tiles += [(dataset, int(i)) for i in np.linspace(0, len(dataset) - 1, share)]
+    return tiles

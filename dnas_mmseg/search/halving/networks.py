@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.stages import supernet_config
 from dnas_mmseg.spaces.architecture import Architecture
@@ -116,17 +117,17 @@ class SpaceCandidates:
             self._counted[key] = segmentor_cost(model, metric, self._size)
         return self._counted[key]
 
-    def given(self, found: Path | None) -> list[Architecture]:
+    def given(self, found: Path) -> list[Architecture]:
         """Return the architectures that the user names.
 
         Args:
-            found: Result of the gradient search, where the plan has one.
+            found: File of what the gradient search finds; read where the plan has one.
 
         Raises:
             ArchitectureError: One is missing, or of another space.
         """
         sources = [found if name == GRADIENT else name for name in self.plan.candidates]
-        architectures = [load_architecture(source) for source in sources if source is not None]
+        architectures = [load_architecture(source) for source in sources]
         for architecture in architectures:
             architecture.require(self.plan.network.space, 'cell', by='--candidates')
             self.encode(architecture)  # says it if its parts are not in this space
@@ -174,7 +175,14 @@ def to_document(candidate: Candidate) -> dict:
 
 
 def from_document(document: dict, rivals: Sequence[Rival]) -> Candidate:
-    """Return the candidate of a document that :func:`to_document` made."""
+    """Return the candidate of a document that :func:`to_document` made.
+
+    Raises:
+        UserError: It is a rival, and not one of ``rivals``.
+    """
     if 'architecture' in document:
         return load_architecture(document['architecture'])
-    return next(rival for rival in rivals if rival.name == document['rival'])
+    for rival in rivals:
+        if rival.name == document['rival']:
+            return rival
+    raise UserError(f"rival '{document['rival']}' is not among those of this command")

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.search.pipeline import WRITTEN_HERE, search
 from dnas_mmseg.search.plan import PLAN_FILE
-from dnas_mmseg.search.selection import Request, Selection, random_steps, selection_steps
+from dnas_mmseg.search.selection import Candidates, Request, Selection, run_steps, selection_steps
 from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
 from dnas_mmseg.search.time import duration
 from dnas_mmseg.spaces.architecture import Architecture
@@ -56,8 +56,6 @@ _POLL = 1.0
 """Time between two looks at the queue, in seconds."""
 
 _JOURNAL = 'trials.log'
-
-_STEPS = {'halving': selection_steps, 'random': random_steps}
 
 
 def select_network(
@@ -165,39 +163,38 @@ class _Run:
         """Show the trainings and the time that they would take."""
         self._prepare()
         pace = measure_pace(self.candidates, self.trainings)
-        given = self.candidates.given(self._gradient_result()) if self._gradient_done() else []
-        full = full_epochs(self.candidates.config)
-        seconds = planned_seconds(pace, self._samples, full)
-        show_plan(self.plan, seconds, training_counts(self.plan, len(given)), full, self.count)
+        self._show_plan(pace, training_counts(self.plan, len(self.plan.candidates)))
 
     def run(self, resume: bool) -> Candidate:
         """Choose a network, train it on all tiles, and test it."""
         self._claim(resume)
         self._prepare()
+        facts = self._facts()
+        queue = TrainingQueue(self.storage, facts)
+        self._compare(queue, facts)
         write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
         network = self.candidates.config.pretty_text
         write_text(self.work_dir / 'network.py', f'{WRITTEN_HERE}\n{network}')
-        if GRADIENT in self.plan.candidates and not self._gradient_done():
+        if GRADIENT in self.plan.candidates and not self._found.is_file():
             search(self.plan.gradient(), self.work_dir / 'gradient', resume=resume)
-        queue = TrainingQueue(self.storage, self._facts())
-        self._compare(queue)
         if queue.kept('given') is None:
-            given = self.candidates.given(self._gradient_result())
+            given = self.candidates.given(self._found)
             queue.keep('given', [architecture.to_document() for architecture in given])
-        pace = self._pace(queue)
-        selection = self._select(queue, pace)
-        assert selection is not None
-        self._train_winner(selection, pace)
+        if queue.kept('pace') is None:
+            pace = measure_pace(self.candidates, self.trainings)
+            queue.keep('pace', pace.to_document())
+        selection = self._select(queue)
+        self._train_winner(selection, Pace(**queue.kept('pace')))
         return selection.best
 
     def join(self) -> None:
         """Help another command's selection until it is done."""
         queue = TrainingQueue(self.storage, {}, join=True)
-        if queue.kept('plan') is None or queue.kept('given') is None:
+        if any(queue.kept(name) is None for name in ('plan', 'given', 'pace')):
             raise StorageError(f'{self.storage}: its selection has not begun yet; join it then')
         self._prepare()
-        self._compare(queue)
-        self._select(queue, self._pace(queue))
+        self._compare(queue, self._facts())
+        self._select(queue)
 
     def _prepare(self) -> None:
         """Look at everything that can be wrong before a training starts."""
@@ -226,13 +223,12 @@ class _Run:
             'config': config_checksum(self.trainings),
         }
 
-    def _compare(self, queue: TrainingQueue) -> None:
+    def _compare(self, queue: TrainingQueue, facts: Mapping[str, str]) -> None:
         """Refuse a queue of another selection, other data or another config.
 
         Raises:
             StorageError: The queue is of something else; the message says what differs.
         """
-        facts = self._facts()
         kept = SelectionPlan.parse(queue.kept('plan') or '', self.storage)
         lines = self.plan.differences(kept)
         lines += [
@@ -267,31 +263,10 @@ class _Run:
                 + '\n'.join(f'  - {line}' for line in differences)
             )
 
-    def _pace(self, queue: TrainingQueue) -> Pace:
-        """Return the pace that is kept in the queue; the first command measures it."""
-        if queue.kept('pace') is None:
-            pace = measure_pace(self.candidates, self.trainings)
-            queue.keep('pace', pace.to_document())
-        return Pace(**queue.kept('pace'))
-
-    def _gradient_result(self) -> Path | None:
+    @property
+    def _found(self) -> Path:
+        """File of what the gradient search finds, where it proposes a candidate."""
         return self.work_dir / 'gradient' / 'architecture.json'
-
-    def _gradient_done(self) -> bool:
-        result = self._gradient_result()
-        return result is not None and result.is_file()
-
-    def _steps(
-        self, given: Sequence[Architecture]
-    ) -> Generator[list[Request], Sequence[float | Exception], Selection]:
-        return _STEPS[self.plan.strategy](
-            self.candidates,
-            self.plan.budget,
-            self.plan.network.seed,
-            self.plan.limit,
-            given,
-            self.candidates.rivals,
-        )
 
     def _epochs(self, request: Request, pace: Pace) -> int:
         share = self.plan.rungs[request.fidelity]
@@ -300,14 +275,29 @@ class _Run:
         )
         return pace.epochs(seconds, full_epochs(self.candidates.config), share)
 
-    def _select(self, queue: TrainingQueue, pace: Pace) -> Selection:
-        """Run the algorithm on the queue's outcomes, with the workers of this command."""
-        given = [load_architecture(document) for document in queue.kept('given')]
-        counts = training_counts(self.plan, len(given))
+    def _show_plan(self, pace: Pace, counts: Sequence[int]) -> float:
+        """Print the plan, and return about how long a full training takes, in seconds."""
         full = full_epochs(self.candidates.config)
         seconds = planned_seconds(pace, self._samples, full)
         show_plan(self.plan, seconds, counts, full, self.count)
-        steps = self._steps(given)
+        return seconds
+
+    def _select(self, queue: TrainingQueue) -> Selection:
+        """Run the algorithm on the queue's outcomes, with the workers of this command."""
+        pace = Pace(**queue.kept('pace'))
+        given = [load_architecture(document) for document in queue.kept('given')]
+        counts = training_counts(self.plan, len(given))
+        seconds = self._show_plan(pace, counts)
+        candidates: Candidates[Any] = self.candidates
+        steps = selection_steps(
+            candidates,
+            self.plan.budget,
+            self.plan.network.seed,
+            self.plan.limit,
+            given,
+            self.candidates.rivals,
+            self.plan.strategy,
+        )
         batch, board = next(steps), Leaderboard(self.plan, self.candidates, given)
         with Progress(counts, self.plan.rungs, seconds, self.count) as progress:
             workers = Workers(self.plan, self.work_dir, self.storage, self.lists, self.count)
@@ -411,18 +401,18 @@ def training_counts(plan: SelectionPlan, given: int) -> list[int]:
         plan: Settings of the selection.
         given: Number of candidates that the user names.
     """
-    rivals = range(-len(plan.rivals), 0)
-    steps = _STEPS[plan.strategy](_Numbers(plan.rungs), plan.budget, 0, None, range(given), rivals)
-    rng, counts = np.random.default_rng(0), [0] * len(plan.rungs)
-    outcomes: list[float] | None = None
-    while True:
-        try:
-            batch = next(steps) if outcomes is None else steps.send(outcomes)
-        except StopIteration:
-            return counts
-        for request in batch:
-            counts[request.fidelity] += 1
-        outcomes = rng.normal(size=len(batch)).tolist()
+    rivals, counts = range(-len(plan.rivals), 0), [0] * len(plan.rungs)
+    steps = selection_steps(
+        _Numbers(plan.rungs), plan.budget, 0, None, range(given), rivals, plan.strategy
+    )
+    rng = np.random.default_rng(0)
+
+    def count(request: Request) -> float:
+        counts[request.fidelity] += 1
+        return float(rng.normal())
+
+    run_steps(steps, count)
+    return counts
 
 
 def _key(request: Request) -> str:

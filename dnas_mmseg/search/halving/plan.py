@@ -12,9 +12,7 @@ from typing import Any
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
-
-STRATEGIES = ('halving', 'random')
-"""Strategies that choose by real trainings."""
+from dnas_mmseg.search.selection import STRATEGIES
 
 GRADIENT = 'gradient'
 """Name among the candidates that stands for what the stages of a gradient search find."""
@@ -87,6 +85,11 @@ class SelectionPlan:
             raise UserError(
                 f'rungs {", ".join(f"{rung:g}" for rung in self.rungs)}: growing shares of the '
                 'full schedule that end with 1 are needed, 1/9 1 for instance'
+            )
+        names = [Path(path).stem for path in self.rivals]
+        if len(set(names)) < len(names):
+            raise UserError(
+                f'rivals {", ".join(names)}: they go by the names of their configs, each once'
             )
         if self.threads < 1:
             raise UserError(f'threads = {self.threads}: at least 1 is needed')

@@ -59,11 +59,14 @@ class WorkerJob:
 class Workers:
     """The worker processes of this command.
 
-    A GPU is given to a worker, in turn, by ``CUDA_VISIBLE_DEVICES``. A process that ends is started
-    again.
+    A GPU is given to a worker, in turn, by ``CUDA_VISIBLE_DEVICES``. A process that is killed is
+    started again.
 
     Args:
-        jobs: What each of them is to know, apart from its name.
+        plan: Settings of the selection.
+        work_dir: Folder of the selection on this machine.
+        storage: Storage of the queue.
+        lists: Lists to train on and to score on.
         count: Number of processes.
     """
 
@@ -84,21 +87,21 @@ class Workers:
         for slot in range(count):
             self._start(slot)
 
-    def __len__(self) -> int:
-        return len(self._processes)
-
     def replace_dead(self) -> list[str]:
         """Start processes in place of those that have ended, and return the names of the latter.
 
         Raises:
-            UserError: A worker stopped for a reason that the user must remove.
+            UserError: A worker stopped by itself; the message is the last line of its log.
         """
         dead = []
         for slot, (job, process) in list(self._processes.items()):
             if process.is_alive():
                 continue
-            if process.exitcode == _STOPPED:
-                raise UserError(job.log.read_text(encoding='utf-8').strip().splitlines()[-1])
+            # Killed ones have negative codes; one that stopped by itself would stop again.
+            if (process.exitcode or 0) > 0:
+                said = job.log.read_text(encoding='utf-8').split('\n') if job.log.is_file() else []
+                last = next((line for line in reversed(said) if line.strip()), 'said nothing')
+                raise UserError(f'a worker stopped: {last} ({job.log})')
             dead.append(job.name)
             self._start(slot)
         return dead
@@ -126,10 +129,6 @@ class Workers:
         self._processes[slot] = job, process
 
 
-_STOPPED = 3
-"""Exit status of a worker that stopped for a reason that the user must remove."""
-
-
 def work(job: WorkerJob) -> None:
     """Take trainings from the queue until the process is ended, or its parent is gone."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -143,7 +142,7 @@ def work(job: WorkerJob) -> None:
             sys.exit(0)
         except (UserError, OSError) as error:
             print(error, flush=True)
-            sys.exit(_STOPPED)
+            sys.exit(1)
 
 
 def _work(job: WorkerJob) -> None:

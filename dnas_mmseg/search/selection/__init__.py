@@ -1,16 +1,17 @@
 """Choosing by real trainings."""
 
 from .problem import Candidates, Problem, Request, SelectionError, Trial
-from .select import Selection, random_steps, select, selection_steps
+from .select import STRATEGIES, Selection, run_steps, select, selection_steps
 
 __all__ = [
+    'STRATEGIES',
     'Candidates',
     'Problem',
     'Request',
     'Selection',
     'SelectionError',
     'Trial',
-    'random_steps',
+    'run_steps',
     'select',
     'selection_steps',
 ]

@@ -9,7 +9,7 @@ other seeds. Promotion is by batch, so that one worker and many give the same wi
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -17,6 +17,9 @@ import numpy as np
 
 from .problem import C, Candidates, Problem, Request, SelectionError, Trial
 from .surrogate import Surrogate
+
+STRATEGIES = ('halving', 'random')
+"""The algorithm, and full trainings of candidates that are drawn, which it must beat."""
 
 _POOL = 3000
 """Candidates that are drawn to choose from, at most."""
@@ -67,6 +70,11 @@ class Selection(Generic[C]):
     failures: dict[C, str]
 
 
+_Rung = Generator[list[Request], Sequence[float | Exception], None]
+Steps = Generator[list[Request], Sequence[float | Exception], Selection[C]]
+"""Batches of trainings that take their outcomes, and end with the result."""
+
+
 def select(
     problem: Problem[C], budget: float, seed: int, cost_limit: float | None = None
 ) -> Selection[C]:
@@ -86,18 +94,28 @@ def select(
             every training at the full fidelity failed.
     """
     steps = selection_steps(problem, budget, seed, cost_limit)
-    outcomes: list[float | Exception] | None = None
+    return run_steps(steps, lambda request: problem.evaluate(*request))
+
+
+def run_steps(steps: Steps[C], evaluate: Callable[[Request], float]) -> Selection[C]:
+    """Do the trainings of a selection one after another, and return its result.
+
+    Args:
+        steps: Steps of :func:`selection_steps`.
+        evaluate: Function that trains and returns a score; where it raises, the candidate is out.
+    """
+    requests = next(steps)
     while True:
-        try:
-            requests = next(steps) if outcomes is None else steps.send(outcomes)
-        except StopIteration as finished:
-            return finished.value
-        outcomes = []
-        for candidate, fidelity, training_seed in requests:
+        outcomes: list[float | Exception] = []
+        for request in requests:
             try:
-                outcomes.append(problem.evaluate(candidate, fidelity, training_seed))
+                outcomes.append(evaluate(request))
             except Exception as error:  # whatever a training fails by, the others go on
                 outcomes.append(error)
+        try:
+            requests = steps.send(outcomes)
+        except StopIteration as finished:
+            return finished.value
 
 
 def selection_steps(
@@ -107,7 +125,8 @@ def selection_steps(
     cost_limit: float | None = None,
     given: Sequence[C] = (),
     rivals: Sequence[C] = (),
-) -> Generator[list[Request], Sequence[float | Exception], Selection[C]]:
+    strategy: str = 'halving',
+) -> Steps[C]:
     """Run the algorithm of :func:`select` and leave the trainings to the caller.
 
     Args:
@@ -117,6 +136,7 @@ def selection_steps(
         cost_limit: Largest cost of the winner.
         given: Candidates that are in the first rung for certain.
         rivals: Others, of which only the cost is asked, that take part at the full fidelity.
+        strategy: One of :data:`STRATEGIES`.
 
     Yields:
         Trainings that may be done in any order, at the same time; to be sent back are their scores
@@ -129,27 +149,12 @@ def selection_steps(
         SelectionError: As :func:`select`, or a given candidate costs more than the limit.
     """
     run = _Run(problem, budget, seed, cost_limit, given, rivals)
-    yield from run.cheap_rungs()
-    yield from run.full_rung()
-    yield from run.repeats()
-    return run.result()
-
-
-def random_steps(
-    problem: Candidates[C],
-    budget: float,
-    seed: int,
-    cost_limit: float | None = None,
-    given: Sequence[C] = (),
-    rivals: Sequence[C] = (),
-) -> Generator[list[Request], Sequence[float | Exception], Selection[C]]:
-    """Train as many candidates fully as the budget holds, drawn at random, and take the best.
-
-    What any selection must beat. Those that are given and the rivals come first. Arguments, what is
-    yielded and what is returned are as in :func:`selection_steps`.
-    """
-    run = _Run(problem, budget, seed, cost_limit, given, rivals)
-    yield from run.random_rung()
+    if strategy == 'random':
+        yield from run.random_rung()
+    else:
+        yield from run.cheap_rungs()
+        yield from run.full_rung()
+        yield from run.repeats()
     return run.result()
 
 
@@ -189,7 +194,7 @@ class _Run(Generic[C]):
         """Cost of all trainings so far, in full trainings."""
         return math.fsum(self.problem.fidelities[trial.fidelity] for trial in self.trials)
 
-    def cheap_rungs(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+    def cheap_rungs(self) -> _Rung:
         """Train below the full fidelity, the cheapest first."""
         fidelities = self.problem.fidelities[: self.full]
         for fidelity, cost in enumerate(fidelities):
@@ -202,7 +207,7 @@ class _Run(Generic[C]):
             else:
                 yield from self._train(self._best_predicted(count, fidelity - 1), fidelity)
 
-    def full_rung(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+    def full_rung(self) -> _Rung:
         """Train at the full fidelity what is predicted to be best, batch after batch."""
         if not any(self.scores[: self.full]):
             yield from self._first(max(1, int(_CHEAP_SHARE * self.budget + _EPS)), self.full)
@@ -216,8 +221,8 @@ class _Run(Generic[C]):
                 break
             yield from self._train(batch, self.full)
 
-    def random_rung(self) -> Generator[list[Request], Sequence[float | Exception], None]:
-        """Train at the full fidelity what is named, and then what is drawn."""
+    def random_rung(self) -> _Rung:
+        """Train at the full fidelity what is named, and what is drawn until the budget is spent."""
         named = [*self.given, *self.rivals]
         left = int(self.budget + _EPS)
         pool = [c for c in self.pool if c not in self.given]
@@ -225,7 +230,7 @@ class _Run(Generic[C]):
         self.control = tuple(pool[i] for i in order)
         yield from self._train([*named, *self.control][:left], self.full)
 
-    def repeats(self) -> Generator[list[Request], Sequence[float | Exception], None]:
+    def repeats(self) -> _Rung:
         """Train the best ones with other seeds, as long as the budget lasts and it says more."""
         while self.budget - self.spent >= 1 - _EPS:
             ranked = self._ranked()
@@ -308,9 +313,7 @@ class _Run(Generic[C]):
     def _affordable(self, candidate: C) -> bool:
         return self.limit is None or self.problem.cost(candidate) <= self.limit
 
-    def _first(
-        self, count: int, fidelity: int
-    ) -> Generator[list[Request], Sequence[float | Exception], None]:
+    def _first(self, count: int, fidelity: int) -> _Rung:
         """Train candidates of which nothing is known, the given ones first."""
         pool = [c for c in self.pool if c not in self.given]
         left = max(0, count - len(self.given))
@@ -323,9 +326,7 @@ class _Run(Generic[C]):
                 + next(iter(self.failures.values()), 'there was none')
             )
 
-    def _train(
-        self, candidates: Sequence[C], fidelity: int, seed: int = 0
-    ) -> Generator[list[Request], Sequence[float | Exception], None]:
+    def _train(self, candidates: Sequence[C], fidelity: int, seed: int = 0) -> _Rung:
         outcomes = yield [Request(candidate, fidelity, seed) for candidate in candidates]
         for candidate, outcome in zip(candidates, outcomes, strict=True):
             score = math.nan if isinstance(outcome, Exception) else float(outcome)

@@ -60,7 +60,7 @@ def test_given_networks_are_of_the_space(candidates, plan, rng, tmp_path):
     assert SpaceCandidates(chosen).given(path) == [network, network]
     wrong = replace(plan, candidates=('densenas_a',))
     with pytest.raises(ArchitectureError, match="--candidates needs one of space 'dnas'"):
-        SpaceCandidates(wrong).given(None)
+        SpaceCandidates(wrong).given(path)
 
 
 def test_a_rival_is_its_model_and_schedule_on_ones_own_data(candidates, plan):

@@ -103,6 +103,7 @@ def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
         kept_plan(storage)
     queue.keep('plan', replace(plan, budget=5).to_json())
     queue.keep('given', [])
+    queue.keep('pace', {})
     queue.keep('data', 'x')
     assert kept_plan(storage).budget == 5
     with pytest.raises(StorageError) as refused:
@@ -114,6 +115,7 @@ def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
     # Nor is a new selection begun in it.
     with pytest.raises(StorageError, match='is of another selection'):
         select_network(plan, tmp_path / 'b', storage=storage)
+    assert not (tmp_path / 'b/search.json').exists()
 
 
 def test_a_limit_that_nothing_meets_is_told_of(plan, tmp_path):

@@ -50,6 +50,7 @@ def test_a_plan_is_kept(tmp_path):
         ({'rungs': ()}, 'growing shares'),
         ({'rungs': (0.0, 1.0)}, 'growing shares'),
         ({'threads': 0}, 'threads = 0'),
+        ({'rivals': ('a/hrnet.py', 'b/hrnet.py')}, 'rivals hrnet, hrnet: .* each once'),
         ({'strategy': 'gradient'}, "strategy 'gradient': one of halving, random"),
         ({'strategy': 'random', 'budget': 0.5, 'rivals': ()}, 'at least 1 full trainings'),
         ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection has one limit'),

@@ -8,7 +8,7 @@ import pytest
 
 from dnas_mmseg.search.selection import (
     SelectionError,
-    random_steps,
+    run_steps,
     select,
     selection_steps,
 )
@@ -252,13 +252,7 @@ class DigitsAndRival(Digits):
 
     def select(self, cost_limit=None):
         steps = selection_steps(self, 12, 0, cost_limit, rivals=['rival'])
-        outcomes = None
-        while True:
-            try:
-                batch = next(steps) if outcomes is None else steps.send(outcomes)
-            except StopIteration as finished:
-                return finished.value
-            outcomes = [self.truth(request.candidate) for request in batch]
+        return run_steps(steps, lambda request: self.truth(request.candidate))
 
 
 @pytest.mark.parametrize(('score', 'wins'), [(BEST + 5, True), (-100.0, False)])
@@ -280,13 +274,10 @@ def test_a_rival_over_the_limit_takes_part_and_cannot_win():
 def test_the_baseline_trains_what_is_named_and_what_is_drawn_and_takes_the_best():
     problem = DigitsAndRival(-5.0, cost=1.0)
     given = (3, 0, 3, 3, 0, 3)  # no better one exists
-    steps = random_steps(problem, 12.5, 0, given=[given], rivals=['rival'])
-    batch = next(steps)
-    assert [request.candidate for request in batch[:2]] == [given, 'rival']
-    assert len({request.candidate for request in batch}) == len(batch) == 12
-    assert {(request.fidelity, request.seed) for request in batch} == {(1, 0)}
-    with pytest.raises(StopIteration) as finished:
-        steps.send([problem.truth(request.candidate) for request in batch])
-    result = finished.value.value
+    steps = selection_steps(problem, 12.5, 0, None, [given], ['rival'], strategy='random')
+    result = run_steps(steps, lambda request: problem.truth(request.candidate))
+    assert [trial.candidate for trial in result.trials[:2]] == [given, 'rival']
+    assert len({trial.candidate for trial in result.trials}) == len(result.trials) == 12
+    assert {trial[1:3] for trial in result.trials} == {(1, 0)}
     assert (result.best, result.score, result.spent) == (given, BEST, 12)
     assert len(result.control) == 10

@@ -1,0 +1,29 @@
+"""How long training on a tile takes."""
+
+from dataclasses import replace
+
+import torch
+from mmengine.config import Config
+
+from dnas_mmseg.search.halving.networks import SpaceCandidates
+from dnas_mmseg.search.halving.pacing import measure_pace
+from dnas_mmseg.search.halving.split import selection_lists
+from dnas_mmseg.search.halving.training import CandidateTrainings
+
+from ...conftest import ROOT
+
+
+def test_candidates_and_rivals_are_timed(plan, tiny, tmp_path):
+    path = str(ROOT / 'configs/pspnet/pspnet_r18-d8_naip.py')
+    plan = replace(plan, rivals=(path,), budget=5)
+    lists = selection_lists(Config.fromfile(str(tiny)), 0, tmp_path)
+    candidates = SpaceCandidates(plan)
+    trainings = CandidateTrainings(plan, candidates.rivals, tmp_path, lists)
+    threads = torch.get_num_threads()
+    pace = measure_pace(candidates, trainings)
+    assert torch.get_num_threads() == threads
+    assert set(pace.rivals) == {'pspnet_r18-d8_naip'}
+    # A network of twelve million parameters beside some of a few thousand.
+    assert pace.rivals['pspnet_r18-d8_naip'] > 2 * pace.seconds(pace.typical) > 0
+    macs = [candidates.cost_by(rival, 'macs') for rival in candidates.rivals]
+    assert macs[0] > 10 * pace.typical
