@@ -16,16 +16,16 @@ help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(READY)  ## System GDAL, a virtual environment, torch, the stack and this package
-	@$(BIN)/python tools/env.py
+	@$(BIN)/dnas env
 
 $(READY): pyproject.toml tools/setup_env.sh
 	STACK=$(STACK) VENV=$(VENV) PYTHON=$(PYTHON) bash tools/setup_env.sh
 
-demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (under 6 minutes)
-	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (2 minutes)
+	$(BIN)/dnas demo --work-dir work_dirs/demo
 
 demo-search: setup  ## The same with a network that is searched first, and pictures of the search
-	$(BIN)/python tools/demo.py --work-dir work_dirs/demo-search --search --epochs 30
+	$(BIN)/dnas demo --work-dir work_dirs/demo-search --search --epochs 30
 
 test: setup  ## The fast tests
 	$(BIN)/python -m pytest
@@ -44,4 +44,4 @@ format: setup  ## Let ruff rewrite the files
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environments, the demo's results and caches
-	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search .pytest_cache .ruff_cache .mypy_cache *.egg-info build dnas_mmseg/.mim

@@ -2,7 +2,7 @@
 
     python -m benchmarks.hook_overhead
 
-The cell stage of DNAS L=12 on generated tiles, by the pipeline of tools/search.py; gloo, one thread
+The cell stage of DNAS L=12 on generated tiles, by the pipeline of dnas search; gloo, one thread
 a process. An iteration is a step of the weights and one of the architecture parameters. The hook's
 own time is what it takes beside the forward and backward passes: drawing, waiting for a batch of
 half B, averaging gradients over the processes, the optimizer.
@@ -24,8 +24,8 @@ from mmengine.runner import EpochBasedTrainLoop
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.models import SearchedEncoderDecoder
 from dnas_mmseg.search.hook import ArchitectureSearchHook
+from dnas_mmseg.shipped import CONFIGS
 
-from .inference import CONFIGS
 from .loading import write_tiles
 from .side_by_side import machine, table
 

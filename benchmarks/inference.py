@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +22,11 @@ from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.shipped import CONFIGS
 
 from .plain import plain_logits
 from .side_by_side import machine, measure, parser, table
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 OWN = {'DNAS L=12': 'dnas/dnas_l12_gid5.py', 'DNAS L=14': 'dnas/dnas_l14_gid5.py'}
 NONLINEAR = 'DNAS L=14, ReLU in the head'
 OTHERS = {

@@ -24,8 +24,8 @@ from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.preparation.synthetic import make_scene
 from dnas_mmseg.raster import write_raster
+from dnas_mmseg.shipped import CONFIGS
 
-from .inference import CONFIGS
 from .side_by_side import machine, measure, parser, table
 from .training import build, own_step
 

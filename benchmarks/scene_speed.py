@@ -31,9 +31,10 @@ from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.preparation.synthetic import make_scene
 from dnas_mmseg.raster import write_raster
+from dnas_mmseg.shipped import CONFIGS
 
 from .hook_overhead import Stopwatch
-from .inference import CONFIGS, OWN, build
+from .inference import OWN, build
 from .plain import plain_logits
 from .scene_map import in_a_process
 from .side_by_side import machine, parser, table

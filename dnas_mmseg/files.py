@@ -88,7 +88,7 @@ def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 def _sync(path: Path) -> None:
     """Wait until the bytes are on the disk: a rename must not overtake them in a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs no file that is open for reading
     try:
         os.fsync(descriptor)
     finally:

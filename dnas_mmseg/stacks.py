@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
@@ -13,26 +14,31 @@ _ONEDL = 'onedl-mmsegmentation'
 _NOTE = 'Could not import OneDL'
 
 
-def inherit_from_mmseg() -> None:
-    """Let mmengine find the configs of mmseg (``mmseg::...``) where onedl's distribution serves it.
+def inherit_configs() -> None:
+    """Let mmengine find configs by ``dnas_mmseg::...``, and by ``mmseg::...`` on the onedl stack.
 
-    mmengine looks for a distribution named ``mmsegmentation``; where there is none,
-    ``mmengine.hub.get_config`` would install it over onedl's.
+    mmengine looks in a table for the distribution that serves a name. For ``mmseg`` that is
+    ``mmsegmentation``; where there is none, ``mmengine.hub.get_config`` would install it over
+    onedl's.
     """
+    # A module's name, so that mmengine looks for the module's folder: an editable installation's
+    # distribution lies in another folder than its modules.
+    MODULE2PACKAGE['dnas_mmseg'] = __name__
     if _is_installed(_ONEDL) and not _is_installed('mmsegmentation'):
         MODULE2PACKAGE['mmseg'] = _ONEDL
 
 
 @contextmanager
-def without_onedl_note() -> Iterator[None]:
-    """Suppress one line of console output while mmseg is imported.
+def without_onedl_notes() -> Iterator[None]:
+    """Suppress what looks like a failure while mmseg is imported on the onedl stack.
 
-    onedl's mmseg prints that a package for its makers' own data sets is missing, which looks like a
-    failure. Everything else that is printed appears afterwards.
+    mmseg prints that a package for its makers' own data sets is missing, and mmcv warns of an
+    operator that it was installed without. Everything else that is printed appears afterwards.
     """
     printed = io.StringIO()
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(printed), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
             yield
     finally:
         lines = printed.getvalue().splitlines(keepends=True)

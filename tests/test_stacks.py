@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hub import get_config
 
-from dnas_mmseg.stacks import inherit_from_mmseg, without_onedl_note
+from dnas_mmseg.stacks import inherit_configs, without_onedl_notes
 
 BASE = 'mmseg::_base_/schedules/schedule_20k.py'
 
@@ -22,11 +22,21 @@ def test_a_config_inherits_from_mmseg(tmp_path):
     assert config.train_cfg.type == 'IterBasedTrainLoop'
 
 
-def test_a_config_of_mmseg_is_read_and_nothing_is_installed(monkeypatch):
+def test_a_config_of_a_package_is_read_and_nothing_is_installed(monkeypatch):
     calls = []
     monkeypatch.setattr(packages, 'call_command', calls.append)
+    assert get_config('dnas_mmseg::dnas/dnas_l12_gid5.py').model
     assert get_config('mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py').model
     assert not calls
+
+
+def test_a_config_inherits_from_this_package(tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = 'dnas_mmseg::dnas/dnas_l12_gid5.py'\ntrain_cfg = dict(max_epochs=7)\n"
+    )
+    config = Config.fromfile(str(tmp_path / 'mine.py'))
+    assert config.train_cfg.max_epochs == 7
+    assert config.model.backbone.type == 'DNAS'
 
 
 @pytest.mark.parametrize(
@@ -46,7 +56,7 @@ def test_the_table_is_changed_only_where_onedl_serves_mmseg(monkeypatch, install
 
     monkeypatch.setattr('dnas_mmseg.stacks.version', fake_version)
     monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
-    inherit_from_mmseg()
+    inherit_configs()
     assert MODULE2PACKAGE['mmseg'] == served
 
 
@@ -58,10 +68,11 @@ def test_importing_prints_nothing():
     program = "import dnas_mmseg; print('imported')"
     finished = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert finished.stdout == 'imported\n', finished.stderr
+    assert 'Fail to import' not in finished.stderr
 
 
 def test_only_the_one_line_is_kept_away(capsys):
-    with pytest.raises(ImportError), without_onedl_note():
+    with pytest.raises(ImportError), without_onedl_notes():
         print('first')
         print('Could not import OneDL')
         print('Could not import OneDLX', end='')

@@ -11,15 +11,19 @@ say() { printf '\n[set-up] %s\n' "$*"; }
 die() { printf '\n[set-up] ERROR: %s\n' "$*" >&2; exit 1; }
 
 case $STACK in onedl | openmmlab) ;; *) die "STACK=$STACK is unknown: use onedl or openmmlab." ;; esac
-command -v "$PYTHON" >/dev/null || die "$PYTHON not found: install Python 3.10 or newer, or say PYTHON=..."
+command -v "$PYTHON" >/dev/null || die "$PYTHON not found: install Python 3.10 to 3.13, or say PYTHON=..."
 
-# 1. System libraries: GDAL with headers, what its bindings compile with, what OpenCV loads.
+# 1. System libraries: GDAL with headers where there is no wheel of it (Python < 3.12), what its
+#    bindings and mmcv compile with, what OpenCV loads.
+if "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then GDAL=wheel; else GDAL=system; fi
 missing=()
-command -v gdal-config >/dev/null || missing+=(libgdal-dev)
-command -v g++ >/dev/null || missing+=(g++)
+[ $GDAL = wheel ] || command -v gdal-config >/dev/null || missing+=(libgdal-dev)
+if [ $GDAL = system ] || [ "$STACK" = openmmlab ]; then
+    command -v g++ >/dev/null || missing+=(g++)
+    "$PYTHON" -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")' \
+        2>/dev/null || missing+=(python3-dev)
+fi
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-"$PYTHON" -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")' \
-    2>/dev/null || missing+=(python3-dev)
 for pair in libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0; do
     /sbin/ldconfig -p | grep -q "${pair%%:*}" || missing+=("${pair##*:}")
 done
@@ -47,11 +51,18 @@ say "virtual environment $VENV ($("$PYTHON" --version)), $TORCH"
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 pip install 'setuptools<82' wheel ninja psutil 'numpy>=1.26' "$TORCH"
 
-# 3. GDAL's bindings: of the system library's version, compiled against the numpy just installed.
-#    A wheel cached from a build without numpy lacks gdal_array, hence --no-cache-dir.
-say "GDAL bindings $(gdal-config --version)"
-"$VENV/bin/python" -c 'from osgeo import gdal_array' 2>/dev/null ||
-    pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
+# 3. GDAL: in a wheel, or bindings of the system library's version, compiled against the numpy just
+#    installed. A wheel of these cached from a build without numpy lacks gdal_array, hence
+#    --no-cache-dir.
+if ! "$VENV/bin/python" -c 'from osgeo import gdal_array' 2>/dev/null; then
+    if [ $GDAL = wheel ]; then
+        say "GDAL in a wheel"
+        pip install gdal-wheel
+    else
+        say "GDAL bindings $(gdal-config --version)"
+        pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
+    fi
+fi
 
 # 4. One of the two stacks, then this package.
 if [ "$STACK" = openmmlab ]; then

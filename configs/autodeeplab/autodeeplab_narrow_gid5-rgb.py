@@ -1,5 +1,5 @@
 # A network of a size for CPUs: 4 filters, a narrow stem and decoder, crops of 128. For searches
-# (`tools/search.py autodeeplab --config` this) and what is compared with them.
+# (`dnas search autodeeplab --config` this) and what is compared with them.
 _base_ = [
     '../_base_/models/autodeeplab.py',
     '../_base_/datasets/gid5_rgb.py',

@@ -1,4 +1,4 @@
-# A network and a space of a size for CPUs, crops of 128. For searches (`tools/search.py densenas
+# A network and a space of a size for CPUs, crops of 128. For searches (`dnas search densenas
 # --config` this) and what is compared with them. The architecture is replaced.
 _base_ = [
     '../_base_/models/densenas.py',

@@ -1,5 +1,5 @@
 # The search in the space of MobileNetV2 blocks. A space of one's own: `supernet = dict(widths=...,
-# strides=..., depths=..., window=...)` in the config that is given to tools/search.py.
+# strides=..., depths=..., window=...)` in the config that is given to dnas search.
 _base_ = [
     '../_base_/models/densenas.py',
     '../_base_/datasets/gid5.py',

@@ -1,5 +1,5 @@
 # A network of a size for CPUs: L=12 at base 16, a narrow head with ReLU. For searches
-# (`tools/search.py dnas --layers 8 --config` this) and what is compared with them.
+# (`dnas search dnas --layers 8 --config` this) and what is compared with them.
 _base_ = './dnas_l12_crop128_gid5-rgb.py'
 model = dict(
     backbone=dict(base_channels=16),

@@ -1,4 +1,4 @@
-"""Shared parts of the tools: errors for users, progress, and parsers of common options."""
+"""Shared parts of the subcommands: errors for users, progress, and parsers of common options."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from mmengine.config import Config, DictAction
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-from dnas_mmseg.engine.config_checks import config_errors, single_value_errors
-from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.distributed import set_launcher
 from dnas_mmseg.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Show errors about files and settings as one message, without a traceback."""
+    """Register the package, and show errors about files and settings as one message."""
+    try:
+        import dnas_mmseg.registration  # noqa: F401  the command has waited with it
+    except ImportError as error:
+        sys.exit(f'error: {error}\n(`dnas env` checks the installation)')
+    from dnas_mmseg.engine.config_checks import config_errors, single_value_errors
+
     # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
     warnings.filterwarnings('ignore', message='When align_corners=True')
     try:
@@ -55,6 +51,15 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
         Function ``track(name)``, which adds a bar and returns its function of the numbers done and
         of all.
     """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(),
@@ -82,6 +87,22 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f'error: {message} (see --help)\n')
 
 
+class Overrides(argparse.Action):
+    """KEY=VALUE pairs as mmengine's ``DictAction`` reads them, which is imported when they come."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        action = DictAction(self.option_strings, self.dest)
+        action(parser, namespace, values, option_string)
+
+
 def config_parser(description: str, data: bool = True) -> ArgumentParser:
     """Return a parser with the arguments of every program that reads a config.
 
@@ -90,13 +111,13 @@ def config_parser(description: str, data: bool = True) -> ArgumentParser:
         data: Whether the program reads the config's data.
     """
     parser = ArgumentParser(description=description)
-    parser.add_argument('config', help='a config of this project, or any mmseg config')
+    parser.add_argument('config', help='a config of this package, or any mmseg config')
     if data:
         parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
     )
@@ -111,7 +132,7 @@ def add_supernet_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--search-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         default={},
         metavar='KEY=VALUE',
         help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
@@ -130,6 +151,9 @@ def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def run_config(args: argparse.Namespace) -> Config:
     """Return the config that the arguments of :func:`parse_run_args` ask for, ready to run."""
+    from dnas_mmseg.engine.configs import load_config
+    from dnas_mmseg.engine.distributed import set_launcher
+
     config = load_config(
         args.config, data_root=args.data_root, work_dir=args.work_dir, options=args.cfg_options
     )

@@ -1,8 +1,8 @@
 """Compare models: cost, latency, memory, training, and scores where there is a checkpoint.
 
-    python tools/analysis_tools/benchmark.py configs/dnas/dnas_l12_gid5.py \\
-        configs/pspnet/pspnet_r50-d8_gid5.py configs/hrnet/fcn_hr48_gid5.py --out comparison
-    python tools/analysis_tools/benchmark.py mine=a.py:best.pth b.py:other.pth --out comparison \\
+    dnas compare dnas_mmseg::dnas/dnas_l12_gid5.py \\
+        dnas_mmseg::pspnet/pspnet_r50-d8_gid5.py dnas_mmseg::hrnet/fcn_hr48_gid5.py --out comparison
+    dnas compare mine=a.py:best.pth b.py:other.pth --out comparison \\
         --size 256 --batch 4 --threads 2 --data-root data/mine
 
 All in one process, in turns, so that what slows the machine slows all. Takes any mmseg config, also
@@ -14,15 +14,9 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 from dataclasses import asdict
 from pathlib import Path
-
-import torch
-from mmengine.device import get_device
-
-from dnas_mmseg.comparison.measuring import Entry, Measurement, compare
-from dnas_mmseg.comparison.report import save_cost_report
-from dnas_mmseg.engine.configs import load_config
 
 from .command_line import ArgumentParser, progress_bars, user_errors
 
@@ -36,29 +30,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
     parser.add_argument('--batch', type=int, default=1, help='images at once (default: 1)')
     parser.add_argument('--repeat', type=int, default=10, help='runs that count (default: 10)')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--threads', type=int, help='default: one a core')
     parser.add_argument('--no-training', action='store_true', help='leave out training steps')
     parser.add_argument('--data-root', help="replaces the configs' for tests of checkpoints")
     return parser.parse_args()
 
 
-def row(measured: Measurement) -> dict:
-    """Return a measurement as a row of the report."""
-    values = asdict(measured)
-    return {**(values.pop('cost') or {}), **values}
-
-
 def main() -> None:
     args = parse_args()
-    torch.set_num_threads(args.threads)
-    device = get_device()
     with user_errors():
+        import torch
+        from mmengine.device import get_device
+
+        from dnas_mmseg.comparison.measuring import Entry, compare
+        from dnas_mmseg.comparison.report import save_cost_report
+        from dnas_mmseg.engine.configs import load_config
+
+        torch.set_num_threads(args.threads or torch.get_num_threads())
+        device = get_device()
         entries = []
         for model in args.models:
             name, _, rest = model.rpartition('=')
-            config, _, checkpoint = rest.partition(':')
+            # Not at the colons of dnas_mmseg::..., nor at that of a drive.
+            config, *checkpoint = re.split(r'(?<!:):(?![:\\])', rest, maxsplit=1)
             loaded = load_config(config, data_root=args.data_root)
-            entries.append(Entry(name or Path(config).stem, loaded, checkpoint or None))
+            entries.append(Entry(name or Path(config).stem, loaded, *checkpoint))
         with progress_bars() as track:
             results = compare(
                 entries,
@@ -75,10 +71,12 @@ def main() -> None:
             'batch': args.batch,
             'training batch': max(args.batch, 2),
             'float32 on': torch.cuda.get_device_name() if 'cuda' in device else platform.machine(),
-            'threads': args.threads,
+            'threads': torch.get_num_threads(),
             'torch': torch.__version__,
             'runs': args.repeat,
         }
-        page = save_cost_report([row(result) for result in results], facts, args.out)
-    print((args.out / 'comparison.md').read_text())
+        rows = [asdict(result) for result in results]
+        rows = [{**(row.pop('cost') or {}), **row} for row in rows]
+        page = save_cost_report(rows, facts, args.out)
+    print((args.out / 'comparison.md').read_text(encoding='utf-8'))
     print(page)

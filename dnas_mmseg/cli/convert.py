@@ -1,10 +1,10 @@
 """Cut GID-5's scenes, or any labelled scenes, into tiles.
 
-    python tools/dataset_converters/gid5.py 'Large-scale Classification_5classes' --out data/gid5
-    python tools/dataset_converters/gid5.py ROOT --out data/gid5 --workers 8 \\
+    dnas convert 'Large-scale Classification_5classes' --out data/gid5
+    dnas convert ROOT --out data/gid5 --workers 8 \\
         --train-list train_scenes.txt --val-list val_scenes.txt --test-list test_scenes.txt
-    python tools/dataset_converters/gid5.py ROOT --bits 16 --scale-to-8-bit 0 1023 --out data/gid5
-    python tools/dataset_converters/gid5.py ROOT --out data/mine --facts mine.json \\
+    dnas convert ROOT --bits 16 --scale-to-8-bit 0 1023 --out data/gid5
+    dnas convert ROOT --out data/mine --facts mine.json \\
         --images 'scenes/*.tif' --labels 'truth/{name}_gt.png'
 
 ROOT is the older release (image_NirRGB, label_5classes), the newer one (Image__8bit_NirRGB or
@@ -23,12 +23,7 @@ import argparse
 from pathlib import Path
 
 from dnas_mmseg.cpus import usable_cores
-from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE, Release, find_release
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.preparation.conversion import convert_scenes
-from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
-from dnas_mmseg.preparation.tiling import Cut
 
 from .command_line import ArgumentParser, progress_bars, user_errors
 
@@ -87,6 +82,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with user_errors():
+        from dnas_mmseg.datasets import DatasetDescription
+        from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE, Release, find_release
+        from dnas_mmseg.preparation.conversion import convert_scenes
+        from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
+        from dnas_mmseg.preparation.tiling import Cut
+
         if (args.images is None) != (args.labels is None):
             raise UserError('--images and --labels belong together: give both, or neither')
         if args.images is not None:

@@ -1,8 +1,8 @@
 """Convert a checkpoint of the authors' DNAS code for this package, or back.
 
-    python tools/model_converters/dnas_checkpoint.py model_best.pth.tar dnas_l14.pth \\
+    dnas convert-checkpoint model_best.pth.tar dnas_l14.pth \\
         --architecture dnas_l14_gid5
-    python tools/model_converters/dnas_checkpoint.py dnas_l14.pth authors.pth.tar \\
+    dnas convert-checkpoint dnas_l14.pth authors.pth.tar \\
         --architecture dnas_l14_gid5 --reverse
 
 Files are read with weights_only=True: a pickle of anything but weights is refused. Cells that
@@ -15,14 +15,6 @@ import argparse
 import sys
 from pathlib import Path
 from typing import Any
-
-import torch
-
-from dnas_mmseg.engine.checkpoints import load_weights
-from dnas_mmseg.files import atomic_path
-from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
-from dnas_mmseg.spaces.dnas.authors_checkpoint import from_authors, to_authors
-from dnas_mmseg.spaces.registry import load_for
 
 from .command_line import ArgumentParser, user_errors
 
@@ -42,6 +34,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with user_errors():
+        import torch
+
+        from dnas_mmseg.engine.checkpoints import load_weights
+        from dnas_mmseg.files import atomic_path
+        from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
+        from dnas_mmseg.spaces.dnas.authors_checkpoint import from_authors, to_authors
+        from dnas_mmseg.spaces.registry import load_for
+
         architecture = load_for(Path(sys.argv[0]).name, args.architecture, DNASArchitecture, 'cell')
         weights = load_weights(args.source)
         if args.reverse:

@@ -1,7 +1,7 @@
 """Sort 215 public NAIP tiles (R, G, B, NIR) into a data root, with a geographic split.
 
     git clone https://github.com/yinx111/U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery
-    python tools/dataset_converters/naip_rgbn.py \\
+    dnas convert-naip \\
         U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery/dataset_split \\
         --out data/naip_rgbn
 """
@@ -9,10 +9,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from rich.progress import track
-
-from dnas_mmseg.preparation.naip import convert_naip
 
 from .command_line import ArgumentParser, user_errors
 
@@ -23,6 +19,10 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('data/naip_rgbn'))
     args = parser.parse_args()
     with user_errors():
+        from rich.progress import track
+
+        from dnas_mmseg.preparation.naip import convert_naip
+
         description = convert_naip(
             args.source, args.out, track=lambda tiles: track(tiles, description='tiles')
         )

@@ -1,8 +1,8 @@
 """Count parameters, multiply-adds and activations of any config, for any number of bands.
 
-    python tools/analysis_tools/get_flops.py configs/dnas/dnas_l1*_gid5.py configs/hrnet/*.py
-    python tools/analysis_tools/get_flops.py configs/dnas/dnas_l14_gid5.py --paper
-    python tools/analysis_tools/get_flops.py configs/pspnet/*.py --size 256 --bands 8
+    dnas count dnas_mmseg::dnas/dnas_l12_gid5.py dnas_mmseg::hrnet/fcn_hr18_gid5.py
+    dnas count dnas_mmseg::dnas/dnas_l14_gid5.py --paper
+    dnas count my_model.py --size 256 --bands 8
 
 Counted by torch's FlopCounterMode: it sees every convolution and matrix product that is executed,
 in any module or function, and needs no data, so that it is quick at any size. (Counters that trace
@@ -15,12 +15,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from dnas_mmseg.comparison.measuring import complexity
-from dnas_mmseg.engine.configs import load_config
-
 from .command_line import ArgumentParser, user_errors
 
 
@@ -31,10 +25,16 @@ def main() -> None:
     parser.add_argument('--bands', type=int, help="of the image (default: the config's)")
     parser.add_argument('--paper', action='store_true', help="by the paper's rules")
     args = parser.parse_args()
-    table = Table(title=f'one image of {args.size} x {args.size}')
-    for heading in ('config', 'parameters', 'multiply-adds, G', 'activations, MiB'):
-        table.add_column(heading, justify='left' if heading == 'config' else 'right')
     with user_errors():
+        from rich.console import Console
+        from rich.table import Table
+
+        from dnas_mmseg.comparison.measuring import complexity
+        from dnas_mmseg.engine.configs import load_config
+
+        table = Table(title=f'one image of {args.size} x {args.size}')
+        for heading in ('config', 'parameters', 'multiply-adds, G', 'activations, MiB'):
+            table.add_column(heading, justify='left' if heading == 'config' else 'right')
         for path in args.configs:
             size = (args.size, args.size)
             cost = complexity(load_config(path), size, args.bands, args.paper)
@@ -42,4 +42,4 @@ def main() -> None:
             table.add_row(
                 Path(path).stem, f'{cost.parameters:,}', f'{macs:.3f}', f'{mebibytes:.3f}'
             )
-    Console().print(table)
+        Console().print(table)

@@ -1,7 +1,7 @@
 """The whole way in a few minutes on a CPU: scenes -> tiles -> training -> test -> a picture.
 
-    python tools/demo.py --work-dir work_dirs/demo
-    python tools/demo.py --work-dir work_dirs/demo-search --search     # searches the network first
+    dnas demo --work-dir demo
+    dnas demo --work-dir demo-search --search          # searches the network first
 
 Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
 the real ones. The network is DNAS L=14 at a fifth of its width, or one of 6 layers that is searched
@@ -19,16 +19,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from dnas_mmseg.errors import UserError
 
 from .command_line import ArgumentParser, user_errors
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 MARKER = '.made-by-demo'
-CONFIG = """# Written by tools/demo.py. DNAS L=14, narrow and for a short time.
-_base_ = '{base}'
+CONFIG = """# Written by `dnas demo`. DNAS L=14, narrow and for a short time.
+_base_ = 'dnas_mmseg::dnas/dnas_l14_adamw-ema_gid5.py'
 data_root = '{data_root}'
 model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
 # Tiles this small are loaded in no time; workers would only take the cores from the network.
@@ -43,10 +40,10 @@ randomness = dict(seed=0)
 
 
 def run(*command: object) -> None:
-    """Show a command and run it."""
+    """Show a subcommand and run it."""
     words = [os.path.relpath(w) if isinstance(w, Path) else str(w) for w in command]
-    print('\n$ python ' + ' '.join(words), flush=True)
-    finished = subprocess.run([sys.executable, '-W', 'ignore', *words])
+    print('\n$ dnas ' + ' '.join(words), flush=True)
+    finished = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'dnas_mmseg', *words])
     if finished.returncode:
         sys.exit(f'error: this command failed with exit code {finished.returncode}')
 
@@ -61,11 +58,12 @@ def clear(work_dir: Path) -> None:
     for name in ('scenes', 'data', 'train', 'test', 'search'):
         shutil.rmtree(work_dir / name, ignore_errors=True)
     work_dir.mkdir(parents=True, exist_ok=True)
-    marker.write_text('tools/demo.py replaces what is here.\n')
+    marker.write_text('`dnas demo` replaces what is here.\n', encoding='utf-8')
 
 
 def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
     """Print IoU by class beside that of predicting the most frequent class, and draw a picture."""
+    import numpy as np
     from mmseg.apis import inference_model, init_model
     from rich.console import Console
     from rich.table import Table
@@ -76,7 +74,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
     from dnas_mmseg.raster import read_raster
     from dnas_mmseg.visualization import Row, save_comparison
 
-    measured = json.loads(scores_file.read_text())
+    measured = json.loads(scores_file.read_text(encoding='utf-8'))
     dataset = GID5Dataset(data_root=str(work_dir / 'data'), ann_file='test.txt')
     labels = [read_raster(label)[0] for _, label in dataset.pairs if label]
     counts = np.bincount(np.concatenate(labels, axis=None), minlength=256)[: len(CLASSES)]
@@ -136,28 +134,23 @@ def main() -> None:
 
         print(f'six synthetic scenes in the format of GID-5: {scenes}')
         write_scenes(scenes, count=6, size=512)
-        config.write_text(
-            CONFIG.format(
-                base=TOOLS.parent / 'configs/dnas/dnas_l14_adamw-ema_gid5.py',
-                data_root=data_root,
-                epochs=args.epochs,
-            )
-        )
-        run(TOOLS / 'dataset_converters/gid5.py', scenes, '--out', data_root, '--tile-size', 128)
+        text = CONFIG.format(data_root=data_root.as_posix(), epochs=args.epochs)
+        config.write_text(text, encoding='utf-8')
+        run('convert', scenes, '--out', data_root, '--tile-size', 128)
         if args.search:
             trained, tested = work_dir / 'search/retrain', work_dir / 'search/test'
             run(
-                TOOLS / 'search.py', 'dnas', '--layers', 6, '--config', config, '--crop', 64,
+                'search', 'dnas', '--layers', 6, '--config', config, '--crop', 64,
                 '--epochs', args.search_epochs, '--retrain', '--work-dir', work_dir / 'search',
             )  # fmt: skip
-            run(TOOLS / 'analysis_tools/plot_search.py', work_dir / 'search')
+            run('report', work_dir / 'search')
             config = work_dir / 'search/retrain.py'
         else:
             trained, tested = work_dir / 'train', work_dir / 'test'
-            run(TOOLS / 'train.py', config, '--work-dir', trained)
+            run('train', config, '--work-dir', trained)
         # The average of the weights at the end; nothing needs to be chosen by validation.
-        checkpoint = Path((trained / 'last_checkpoint').read_text().strip())
+        checkpoint = Path((trained / 'last_checkpoint').read_text(encoding='utf-8').strip())
         if not args.search:
-            run(TOOLS / 'test.py', config, checkpoint, '--work-dir', tested)
+            run('test', config, checkpoint, '--work-dir', tested)
         report(work_dir, config, checkpoint, tested / 'test_scores.json')
     print(f'done in {time.monotonic() - started:.0f} s')

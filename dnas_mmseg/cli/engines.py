@@ -5,34 +5,33 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
-
-from mmengine.config import Config
+from typing import TYPE_CHECKING, Any
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.onnx_model import OnnxModel
-from dnas_mmseg.mapping.openvino_model import EnginePrecision, OpenVINOModel
-from dnas_mmseg.mapping.scenes import load_segmentor
-from dnas_mmseg.mapping.windows import Precision
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from dnas_mmseg.mapping.windows import Precision
 
 BACKENDS = ('torch', 'onnxruntime', 'openvino')
+PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
 _EXPORTED = ('.onnx', '.xml')
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--backend`` and ``--precision``."""
-    known = dict.fromkeys((*get_args(Precision), *get_args(EnginePrecision)))
     parser.add_argument(
         '--precision',
-        choices=list(known),
+        choices=PRECISIONS,
         help='bfloat16 is faster where the processor computes it (recent Xeon, EPYC, GPUs); int8 '
-        'is for what export.py --int8 wrote (default: float32, or as exported)',
+        'is for what dnas export --int8 wrote (default: float32, or as exported)',
     )
     parser.add_argument(
         '--backend',
         choices=BACKENDS,
         default='torch',
-        help='engine; onnxruntime takes what export.py wrote, openvino that or a checkpoint',
+        help='engine; onnxruntime takes what dnas export wrote, openvino that or a checkpoint',
     )
 
 
@@ -52,9 +51,13 @@ def load_model(args: argparse.Namespace, window: int, config: Callable[[], Confi
     Raises:
         UserError: The backend does not take the file, or has no such precision.
     """
+    from dnas_mmseg.mapping.onnx_model import OnnxModel
+    from dnas_mmseg.mapping.openvino_model import OpenVINOModel
+    from dnas_mmseg.mapping.scenes import load_segmentor
+
     exported = Path(args.checkpoint).suffix in _EXPORTED
     if args.backend == 'torch':
-        if args.precision is not None and args.precision not in get_args(Precision):
+        if args.precision == 'int8':
             raise UserError(f'--precision {args.precision} needs --backend openvino')
         if exported:
             raise UserError(f'{args.checkpoint} needs --backend {" or ".join(BACKENDS[1:])}')

@@ -1,9 +1,9 @@
 """Write a trained model as ONNX, or for OpenVINO in eight bits: samples as stored in, logits out.
 
-    python tools/export.py configs/dnas/dnas_l14_gid5.py best.pth dnas_l14.onnx
-    python tools/predict.py configs/dnas/dnas_l14_gid5.py dnas_l14.onnx SCENE --out-dir maps \\
+    dnas export dnas_mmseg::dnas/dnas_l14_gid5.py best.pth dnas_l14.onnx
+    dnas predict dnas_mmseg::dnas/dnas_l14_gid5.py dnas_l14.onnx SCENE --out-dir maps \\
         --backend onnxruntime                                  # or openvino
-    python tools/export.py CONFIG best.pth dnas_l14_int8.xml --int8 --data-root data/gid5
+    dnas export CONFIG best.pth dnas_l14_int8.xml --int8 --data-root data/gid5
 
 Normalisation is in the model, and classes, palette and bands are in the file. Input `samples` is
 float32 (windows, bands, size, size), output `logits` (windows, classes, size, size). torch's own
@@ -18,11 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.onnx_model import export_onnx
-from dnas_mmseg.mapping.quantization import export_int8
-from dnas_mmseg.mapping.scenes import load_segmentor
 
 from .command_line import config_parser, user_errors
 
@@ -38,6 +34,11 @@ def main() -> None:
     )
     args = parser.parse_args()
     with user_errors():
+        from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.mapping.onnx_model import export_onnx
+        from dnas_mmseg.mapping.quantization import export_int8
+        from dnas_mmseg.mapping.scenes import load_segmentor
+
         suffix = '.xml' if args.int8 else '.onnx'
         if args.target.suffix != suffix:
             raise UserError(f'{args.target}: the name of the file must end with {suffix}')

@@ -1,7 +1,7 @@
 """Measure what the parts of a search space take on this machine: the table of a latency target.
 
-    python tools/analysis_tools/measure_latency.py dnas configs/dnas/dnas_l14_gid5.py latency.json
-    python tools/search.py dnas --layers 14 --cost latency --targets 40ms \\
+    dnas measure-latency dnas dnas_mmseg::dnas/dnas_l14_gid5.py latency.json
+    dnas search dnas --layers 14 --cost latency --targets 40ms \\
         --latency-table latency.json --data-root data/gid5 --work-dir work_dirs/search
 
 Width, bands and head are the config's. The table says on what device, with how many threads, at
@@ -15,12 +15,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from dnas_mmseg.search.latency import measure_space
-from dnas_mmseg.search.plan import SearchPlan
-from dnas_mmseg.spaces.registry import SPACES
-
 from .command_line import (
     ArgumentParser,
     add_supernet_options,
@@ -31,18 +25,23 @@ from .command_line import (
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('space', choices=SPACES, help='the search space')
+    parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
     parser.add_argument('config', help='of a network of the space')
     parser.add_argument('target', type=Path, help='the table to write')
     parser.add_argument('--size', type=int, default=512, help='of the images (default: 512)')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--threads', type=int, help='default: one a core')
     parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
     parser.add_argument('--base-channels', type=int, help="width (default: the config's)")
     parser.add_argument('--data-root', help='for a config of data alone')
     add_supernet_options(parser)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     with user_errors():
+        import torch
+
+        from dnas_mmseg.search.latency import measure_space
+        from dnas_mmseg.search.plan import SearchPlan
+
+        torch.set_num_threads(args.threads or torch.get_num_threads())
         plan = SearchPlan(
             args.space,
             config=args.config,

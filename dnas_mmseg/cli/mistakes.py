@@ -1,6 +1,6 @@
 """Show where a model is wrong: the classes it confuses, and the worst tiles.
 
-    python tools/analysis_tools/show_mistakes.py CONFIG CHECKPOINT --out-dir mistakes
+    dnas mistakes CONFIG CHECKPOINT --out-dir mistakes
 
 Predicts the tiles of the config's test set (or --split val) and writes confusion.png, of each true
 class's pixels the percentage called each class; worst_tiles.png, the tiles with the most wrong
@@ -10,11 +10,6 @@ pixels beside their labels, which also shows labels that are wrong; and tiles.cs
 from __future__ import annotations
 
 from pathlib import Path
-
-from rich.progress import track
-
-from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.mapping.mistakes import save_mistakes
 
 from .command_line import config_parser, user_errors
 
@@ -27,6 +22,11 @@ def main() -> None:
     parser.add_argument('--out-dir', type=Path, default=Path('mistakes'), help='for the files')
     args = parser.parse_args()
     with user_errors():
+        from rich.progress import track
+
+        from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.mapping.mistakes import save_mistakes
+
         config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
         mistakes = save_mistakes(
             config,

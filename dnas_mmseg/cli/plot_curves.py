@@ -1,9 +1,9 @@
 """Draw how the validation score grew in several trainings.
 
-    python tools/analysis_tools/plot_curves.py PSPNet=work_dirs/psp_0,work_dirs/psp_1 \\
+    dnas plot-curves PSPNet=work_dirs/psp_0,work_dirs/psp_1 \\
         DNAS=work_dirs/dnas_0,work_dirs/dnas_1 --out curves.png
 
-Runs (seeds) of a model are separated by commas, or in one work dir of `train.py --seeds`; their
+Runs (seeds) of a model are separated by commas, or in one work dir of `dnas train --seeds`; their
 mean is drawn thick, and a line says what a difference of two models must be to mean something. The
 horizontal axis is the share of each training that is done, so that different numbers of epochs
 compare.
@@ -14,8 +14,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.evaluation import measure_noise
-from dnas_mmseg.visualization import read_curve, save_learning_curves, training_folders
 
 from .command_line import ArgumentParser, user_errors
 
@@ -27,6 +25,9 @@ def main() -> None:
     parser.add_argument('--score', default='mIoU', help='OA, FWIoU, IoU.water, ... (default: mIoU)')
     args = parser.parse_args()
     with user_errors():
+        from dnas_mmseg.evaluation import measure_noise
+        from dnas_mmseg.visualization import read_curve, save_learning_curves, training_folders
+
         runs = {}
         for model in args.models:
             name, equals, folders = model.rpartition('=')

@@ -1,10 +1,10 @@
 """Map scenes of any size: georeferenced class maps as Cloud-Optimised GeoTIFFs.
 
-    python tools/predict.py configs/dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
-    python tools/predict.py CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
-    torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps
-    python tools/predict.py CONFIG CHECKPOINT scenes/*.tif --out-dir maps --backend openvino
-    python tools/predict.py CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
+    dnas predict dnas_mmseg::dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
+    dnas predict CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
+    torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
+    dnas predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps --backend openvino
+    dnas predict CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
 
 Bands are taken by name where the scene names its bands, or where --bands says what they are; else
 the scene must have the bands of the training tiles, in their order. Windows overlap and are
@@ -20,13 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.products import MapProducts
-from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import predict_scenes
 
 from .command_line import config_parser, progress_bars, user_errors
 from .engines import add_engine_options, load_model, torch_precision
@@ -34,7 +28,7 @@ from .engines import add_engine_options, load_model, torch_precision
 
 def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__, data=False)
-    parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
+    parser.add_argument('checkpoint', help='of this model; or what dnas export wrote')
     parser.add_argument('scenes', nargs='*', metavar='SCENE', help='anything that GDAL reads')
     parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
     parser.add_argument(
@@ -114,6 +108,13 @@ def shard(text: str | None) -> tuple[int, int]:
 def main() -> None:
     args = parse_args()
     with user_errors():
+        import torch
+
+        from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.mapping.products import MapProducts
+        from dnas_mmseg.mapping.scene import Tiling
+        from dnas_mmseg.mapping.scenes import predict_scenes
+
         part, parts = shard(args.shard)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))

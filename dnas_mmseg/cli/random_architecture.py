@@ -1,7 +1,7 @@
 """Draw a network at random from a search space: what a search must beat.
 
-    python tools/analysis_tools/random_architecture.py dnas --layers 8 --seed 1 random_1.json
-    python tools/train.py work_dirs/search/retrain.py --work-dir work_dirs/random_1 \\
+    dnas random-architecture dnas --layers 8 --seed 1 random_1.json
+    dnas train work_dirs/search/retrain.py --work-dir work_dirs/random_1 \\
         --cfg-options model.backbone.architecture=random_1.json
 """
 
@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from mmengine.registry import init_default_scope
-
-from dnas_mmseg.search.plan import SearchPlan
-from dnas_mmseg.search.stages import random_architecture
-from dnas_mmseg.spaces.registry import SPACES
-
 from .command_line import ArgumentParser, add_supernet_options, user_errors
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('space', choices=SPACES)
+    parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
     parser.add_argument('out', type=Path, help='the JSON file to write')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='of the draw (default: 0)')
     add_supernet_options(parser)
     args = parser.parse_args()
-    init_default_scope('mmseg')
     with user_errors():
+        import numpy as np
+        from mmengine.registry import init_default_scope
+
+        from dnas_mmseg.search.plan import SearchPlan
+        from dnas_mmseg.search.stages import random_architecture
+
+        init_default_scope('mmseg')
         rng = np.random.default_rng(args.seed)
         plan = SearchPlan(args.space, layers=args.layers, search_options=args.search_options)
         drawn = random_architecture(plan, rng, args.out.stem)

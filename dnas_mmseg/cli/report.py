@@ -1,7 +1,7 @@
 """Show a search as pictures and one HTML page, also while it runs.
 
-    python tools/analysis_tools/plot_search.py work_dirs/search
-    python tools/analysis_tools/plot_search.py work_dirs/search --out-dir /tmp/pictures
+    dnas report work_dirs/search
+    dnas report work_dirs/search --out-dir /tmp/pictures
 
 The page needs no network: the edges that are open, the operations of every node, how each
 probability went, what is decoded, and the alarms.
@@ -10,8 +10,6 @@ probability went, what is decoded, and the alarms.
 from __future__ import annotations
 
 from pathlib import Path
-
-from dnas_mmseg.search.report import save_search_report
 
 from .command_line import ArgumentParser, user_errors
 
@@ -22,4 +20,6 @@ def main() -> None:
     parser.add_argument('--out-dir', type=Path, help='default: WORK_DIR/report')
     args = parser.parse_args()
     with user_errors():
+        from dnas_mmseg.search.report import save_search_report
+
         print(save_search_report(args.work_dir, args.out_dir or args.work_dir / 'report'))

@@ -1,6 +1,6 @@
 """Score maps of scenes against their labels: every labelled pixel once, per scene and over all.
 
-    python tools/analysis_tools/score_maps.py configs/dnas/dnas_l14_gid5.py maps \\
+    dnas score dnas_mmseg::dnas/dnas_l14_gid5.py maps \\
         'Large-scale Classification_5classes/label_5classes' --label-suffix _label
 
 Prints the tables and writes scores.json and confusion.png beside the maps. Maps without a label are
@@ -15,15 +15,7 @@ import glob
 import math
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from dnas_mmseg.datasets.labels import LabelEncoding
-from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.scenes import dataset_facts
-from dnas_mmseg.mapping.scoring import OVERALL, score_maps
-from dnas_mmseg.preparation.scenes import pair_scenes
 
 from .command_line import ArgumentParser, progress_bars, user_errors
 
@@ -33,7 +25,7 @@ TOTALS = ('mIoU', 'OA', 'FWIoU', 'kappa')
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='its test set says the classes and colours')
-    parser.add_argument('maps', type=Path, help='folder of <scene>.tif, as predict.py writes them')
+    parser.add_argument('maps', type=Path, help='folder of <scene>.tif, from dnas predict')
     parser.add_argument('labels', type=Path, help='folder of <scene><suffix>.tif or .png')
     parser.add_argument('--label-suffix', default='', help="e.g. _label (GID-5's older release)")
     parser.add_argument(
@@ -46,6 +38,15 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with user_errors():
+        from rich.console import Console
+        from rich.table import Table
+
+        from dnas_mmseg.datasets.labels import LabelEncoding
+        from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.mapping.scenes import dataset_facts
+        from dnas_mmseg.mapping.scoring import OVERALL, score_maps
+        from dnas_mmseg.preparation.scenes import pair_scenes
+
         facts = dataset_facts(load_config(args.config))
         classes = facts['classes']
         labels = LabelEncoding(

@@ -1,14 +1,14 @@
 """Search a network: from tiles to an architecture and a config that trains it.
 
-    python tools/search.py dnas --config my_tiles.py --work-dir W --strategy halving --budget 24
-    python tools/search.py dnas --work-dir W --strategy halving --hours 8 --workers 4 --dry-run
-    python tools/search.py dnas --layers 14 --data-root data/gid5 --work-dir work_dirs/search
-    python tools/search.py dnas --work-dir work_dirs/search --resume      # go on where it stopped
-    python tools/search.py dnas --layers 8 --config my_tiles.py --work-dir W --dry-run
-    python tools/search.py autodeeplab --data-root data/gid5 --work-dir W --epochs 40
-    python tools/search.py dnas --layers 12 --work-dir W --targets 8G 16G 32G   # three networks
-    python tools/train.py work_dirs/search/retrain.py                     # train what was found
-    tools/dist_search.sh 4 dnas --layers 14 --data-root data/gid5 --work-dir W    # several GPUs
+    dnas search dnas --config my_tiles.py --work-dir W --strategy halving --budget 24
+    dnas search dnas --work-dir W --strategy halving --hours 8 --workers 4 --dry-run
+    dnas search dnas --layers 14 --data-root data/gid5 --work-dir work_dirs/search
+    dnas search dnas --work-dir work_dirs/search --resume      # go on where it stopped
+    dnas search dnas --layers 8 --config my_tiles.py --work-dir W --dry-run
+    dnas search autodeeplab --data-root data/gid5 --work-dir W --epochs 40
+    dnas search dnas --layers 12 --work-dir W --targets 8G 16G 32G   # three networks
+    dnas train work_dirs/search/retrain.py                     # train what was found
+    torchrun --nproc-per-node 4 -m dnas_mmseg search dnas --work-dir W --launcher pytorch
 
 --strategy halving finds the best network for your tiles within your time: it trains candidates,
 short first and then fully, learns from the scores which others to train, and leaves the winner
@@ -28,27 +28,27 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
-from dnas_mmseg.cost.table import METRICS
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
-from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged, parse_rung
-from dnas_mmseg.search.pipeline import search
-from dnas_mmseg.search.plan import SearchPlan
-from dnas_mmseg.search.selection import STRATEGIES
-from dnas_mmseg.spaces.registry import SPACES
 
-from .command_line import ArgumentParser, user_errors
+from .command_line import ArgumentParser, Overrides, user_errors
+
+COSTS = ('macs', 'params', 'latency')
+BY_TRAININGS = ('halving', 'random')
+
+
+def share(text: str) -> float:
+    """Return a share of the schedule that is written as ``1/9`` or ``0.25``."""
+    return float(Fraction(text))
 
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
-    parser.add_argument('space', choices=SPACES, help='the search space')
+    parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
     parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
     what = parser.add_argument_group('what to search')
     what.add_argument('--layers', type=int, help="number of layers (default: the space's)")
@@ -69,7 +69,7 @@ def parse_args() -> argparse.Namespace:
     )
     what.add_argument(
         '--strategy',
-        choices=['gradient', *STRATEGIES],
+        choices=['gradient', *BY_TRAININGS],
         help='by architecture parameters, as the papers do (default), or by real trainings: '
         'halving, or random, which any strategy must beat',
     )
@@ -110,14 +110,14 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options',
         dest='options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override settings of the config: data, head, hooks, schedule of retraining',
     )
     how.add_argument(
         '--search-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override settings of the stages, e.g. optim_wrapper.optimizer.lr=0.01, or '
         'optim_wrapper.type=AmpOptimWrapper for mixed precision',
@@ -129,7 +129,7 @@ def parse_args() -> argparse.Namespace:
     halving.add_argument(
         '--rungs',
         nargs='+',
-        type=parse_rung,
+        type=share,
         metavar='SHARE',
         help='shares of the full schedule that candidates are trained on (default: 1/9 1)',
     )
@@ -165,14 +165,14 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     cost.add_argument(
         '--cost',
-        choices=METRICS,
+        choices=COSTS,
         help='multiply-adds, parameters or latency (default: latency of targets in ms, else macs)',
     )
     cost.add_argument(
         '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
     )
     cost.add_argument('--cost-weight', type=float, help='how hard to push (default: 1)')
-    cost.add_argument('--latency-table', metavar='JSON', help='what measure_latency.py wrote')
+    cost.add_argument('--latency-table', metavar='JSON', help='what dnas measure-latency wrote')
     run = parser.add_argument_group('this run')
     run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
     run.add_argument('--dry-run', action='store_true', help='only say what and how long')
@@ -188,15 +188,19 @@ def main() -> None:
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
-    by_trainings = args.get('strategy') in STRATEGIES or (
-        'strategy' not in args and (is_selection(work_dir) or args.get('join'))
-    )
     with user_errors():
+        from dnas_mmseg.search.halving.plan import is_selection
+        from dnas_mmseg.search.pipeline import search
+        from dnas_mmseg.search.plan import SearchPlan
+
+        by_trainings = args.get('strategy') in BY_TRAININGS or (
+            'strategy' not in args and (is_selection(work_dir) or args.get('join'))
+        )
         try:
             if by_trainings:
                 _select(args, work_dir, **run)
                 return
-            given = [f'--{name}' for name in _BY_TRAININGS if args.get(name)]
+            given = [f'--{name}' for name in _OF_TRAININGS if args.get(name)]
             if given:
                 raise UserError(f'{", ".join(given)}: not of --strategy gradient')
             for name in ('workers', 'strategy'):
@@ -205,12 +209,12 @@ def main() -> None:
             search(plan, work_dir, launcher=launcher, **run)
         except KeyboardInterrupt:
             sys.exit(
-                f'interrupted; it goes on with: python tools/search.py {args["space"]} '
+                f'interrupted; it goes on with: dnas search {args["space"]} '
                 f'--work-dir {work_dir} --resume'
             )
 
 
-_BY_TRAININGS = ('budget', 'hours', 'rungs', 'candidates', 'rivals', 'threads', 'storage', 'join')
+_OF_TRAININGS = ('budget', 'hours', 'rungs', 'candidates', 'rivals', 'threads', 'storage', 'join')
 """Options of strategies that choose by trainings."""
 
 
@@ -223,6 +227,9 @@ def _select(
     tensorboard: bool,
 ) -> None:
     """Choose by trainings, as the arguments say."""
+    from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
+    from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged
+
     if retrain or tensorboard:
         raise UserError(
             '--retrain and --tensorboard are of --strategy gradient; a selection trains its winner'

@@ -1,16 +1,14 @@
 """Test a checkpoint on the config's test set; scores by class go to the log and to a JSON file.
 
-    python tools/test.py configs/dnas/dnas_l14_gid5.py \\
+    dnas test dnas_mmseg::dnas/dnas_l14_gid5.py \\
         work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth --data-root data/gid5
-    python tools/test.py CONFIG CHECKPOINT --backend openvino --precision bfloat16
-    python tools/test.py CONFIG model_int8.xml --backend openvino
+    dnas test CONFIG CHECKPOINT --backend openvino --precision bfloat16
+    dnas test CONFIG model_int8.xml --backend openvino
 """
 
 from __future__ import annotations
 
-from dnas_mmseg.engine.running import test
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.testing import largest_tile, score_exported
 
 from .command_line import config_parser, parse_run_args, run_config, user_errors
 from .engines import add_engine_options, load_model
@@ -18,7 +16,7 @@ from .engines import add_engine_options, load_model
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='of this model; or what tools/export.py wrote')
+    parser.add_argument('checkpoint', help='of this model; or what dnas export wrote')
     parser.add_argument(
         '--tta',
         action='store_true',
@@ -29,6 +27,9 @@ def main() -> None:
     parser.set_defaults(device=None)
     args = parse_run_args(parser)
     with user_errors():
+        from dnas_mmseg.engine.running import test
+        from dnas_mmseg.mapping.testing import largest_tile, score_exported
+
         config = run_config(args)
         if args.backend == 'torch':
             if args.precision not in (None, 'float32'):

@@ -1,9 +1,12 @@
-"""Train a model.
+"""Train a network.
 
-python tools/train.py configs/dnas/dnas_l14_gid5.py --data-root data/gid5
-python tools/train.py configs/dnas/dnas_l14_gid5.py --resume          # go on where it stopped
-python tools/train.py configs/hrnet/fcn_hr18s_naip.py --seeds 4         # and what chance does
-tools/dist_train.sh configs/dnas/dnas_l14_gid5.py 4 --sync-bn --auto-scale-lr
+    dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --data-root data/gid5
+    dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --resume            # go on where it stopped
+    dnas train dnas_mmseg::hrnet/fcn_hr18s_naip.py --seeds 4         # and what chance does
+    torchrun --nproc-per-node 4 -m dnas_mmseg train CONFIG --launcher pytorch --sync-bn
+
+Data and files are checked before the first step. A training that is stopped at any moment goes on
+by --resume as if it had not been. Logs and checkpoints go to the work dir.
 """
 
 from __future__ import annotations
@@ -12,12 +15,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-from rich.console import Console
-
-from dnas_mmseg.engine.config_checks import check_mixed_precision
-from dnas_mmseg.engine.running import train, weight_classes
-from dnas_mmseg.engine.seeds import train_seeds
 from dnas_mmseg.errors import UserError
 
 from .command_line import config_parser, parse_run_args, run_config, user_errors
@@ -55,6 +52,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with user_errors():
+        from mmengine.dist import is_main_process
+        from rich.console import Console
+
+        from dnas_mmseg.engine.config_checks import check_mixed_precision
+        from dnas_mmseg.engine.running import train, weight_classes
+        from dnas_mmseg.engine.seeds import train_seeds
+
         config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
             raise UserError(f'--seeds {args.seeds}: at least 1 is needed')

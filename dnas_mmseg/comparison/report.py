@@ -61,7 +61,10 @@ def save_cost_report(
         f'\n{told}',
     ]
     write_text(out_dir / 'comparison.md', '\n'.join(markdown) + '\n')
-    with atomic_path(out_dir / 'comparison.csv') as temporary, temporary.open('w') as file:
+    with (
+        atomic_path(out_dir / 'comparison.csv') as temporary,
+        temporary.open('w', encoding='utf-8', newline='') as file,
+    ):
         csv.writer(file).writerows([headings, *lines])
     # JSON has no NaN; a class that does not occur has no score.
     models = [

@@ -67,7 +67,7 @@ class CostTable:
             table = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
             have = dict(table.facts)
         except FileNotFoundError:
-            raise CostError(f'{path}: no such table; measure_latency.py writes it') from None
+            raise CostError(f'{path}: no such table; dnas measure-latency writes it') from None
         except (ValueError, TypeError) as error:
             raise CostError(f'{path} is no cost table ({error})') from None
         wanted = json.loads(json.dumps(dict(facts)))
@@ -75,7 +75,7 @@ class CostTable:
         if differing:
             raise CostError(
                 f'{path} does not hold here ({"; ".join(differing)}): measure anew by '
-                'tools/analysis_tools/measure_latency.py'
+                'dnas measure-latency'
             )
         return table
 

@@ -63,7 +63,7 @@ def find_release(root: Path, bits: int = 8) -> Release:
 
 @DATASETS.register_module()
 class GID5Dataset(MultiBandSegDataset):
-    """Tiles of GID-5, as ``tools/dataset_converters/gid5.py`` cuts them.
+    """Tiles of GID-5, as ``dnas convert`` cuts them.
 
     Args:
         **kwargs: Arguments of :class:`MultiBandSegDataset`.

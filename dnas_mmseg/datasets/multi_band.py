@@ -218,7 +218,7 @@ class MultiBandSegDataset(BaseSegDataset):
             print_log(f'{type(self).__name__}: {note}', logger='current')
         _complain(
             f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
-            f'{len(pairs)} pairs (`python tools/analysis_tools/browse_dataset.py CONFIG --check` '
+            f'{len(pairs)} pairs (`dnas check CONFIG` '
             'looks at all)',
             summary.problems,
         )

@@ -298,7 +298,7 @@ def check_test_labels(dataset, evaluator: Evaluator) -> None:
     """
     check_labels(
         {'test': dataset},
-        'remove {loading} from the pipeline and use tools/predict.py, as there is nothing to score',
+        'remove {loading} from the pipeline and use dnas predict, as there is nothing to score',
     )
     if all(getattr(m, 'format_only', False) for m in evaluator.metrics) or not len(dataset):
         return
@@ -307,7 +307,7 @@ def check_test_labels(dataset, evaluator: Evaluator) -> None:
         if any(_has_no_labels(part) for part in dataset_parts(dataset)):
             raise UserError(
                 'the test data have no labels (data_prefix.seg_map_path is None), so there is '
-                'nothing to score: use tools/predict.py'
+                'nothing to score: use dnas predict'
             )
         raise UserError(
             "the test pipeline loads no labels to score by: put dict(type='LoadRasterAnnotations') "

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import print_log
+from mmengine.utils import get_installed_path
 
 from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.shipped import CONFIGS
 
 
 def load_config(
@@ -25,7 +28,7 @@ def load_config(
     """Read a config for a tool.
 
     Args:
-        path: Path of the config.
+        path: Path of the config, or ``dnas_mmseg::dnas/...`` of one that comes with a package.
         data_root: Folder that replaces ``data_root`` of every data set; None keeps them.
         work_dir: Folder that replaces the config's; by default ``work_dirs/<name of the config>``
             where it has none.
@@ -34,10 +37,9 @@ def load_config(
     Raises:
         UserError: There is no such config, ``data_root`` is no folder, or an option does not fit.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'{path}: no such config')
+    path = _existing(str(path))
     config = Config.fromfile(str(path))
+    _leave_own_scope(config)
     _keep_import(config)
     if data_root is not None:
         if not os.path.isdir(data_root):
@@ -54,6 +56,27 @@ def load_config(
         except (KeyError, TypeError) as error:
             raise UserError(f'--cfg-options: {error.args[0]}') from error
     return config
+
+
+def _existing(name: str) -> Path:
+    """Return the file of a config that is named by a path, or by ``<package>::`` and a path."""
+    package, separator, rest = name.partition('::')
+    if not separator:
+        path = Path(name)
+        parts = path.parts
+        rest = '/'.join(parts[parts.index('configs') + 1 :] if 'configs' in parts else parts)
+        shipped = not path.is_absolute() and (CONFIGS / rest).is_file()
+        hint = f'; one comes with the package: dnas_mmseg::{rest}' if shipped else ''
+    else:
+        try:
+            installed = get_installed_path(MODULE2PACKAGE.get(package, package))
+        except ImportError as error:
+            raise UserError(f'{name}: there is no package {package}') from error
+        folder = CONFIGS if package == 'dnas_mmseg' else Path(installed, '.mim/configs')
+        path, hint = folder / rest, f' in {folder}'
+    if not path.is_file():
+        raise UserError(f'{name}: no such config{hint}')
+    return path
 
 
 def inheriting_text(base_path: str, base: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -88,6 +111,21 @@ def _changes(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, An
 def _same(a: Any, b: Any) -> bool:
     """Return whether two values of configs are equal; 1 and True are not."""
     return a == b and repr(a) == repr(b)
+
+
+def _leave_own_scope(value: Any) -> None:
+    """Make what is inherited by ``dnas_mmseg::`` as it is when it is inherited by a path.
+
+    mmengine marks it with a key, which would be in every config that a program writes.
+    """
+    if isinstance(value, (Config, dict)):
+        if value.get('_scope_') == 'dnas_mmseg':
+            value.pop('_scope_')
+        for child in value.values():
+            _leave_own_scope(child)
+    elif isinstance(value, (list, tuple)):
+        for child in value:
+            _leave_own_scope(child)
 
 
 def _keep_import(config: Config) -> None:

@@ -100,7 +100,9 @@ def result_checkpoint(config: Config) -> str:
     folder = Path(config.work_dir)
     averaged = any(hook['type'] == 'EMAHook' for hook in config.get('custom_hooks') or [])
     best = [] if averaged else sorted(folder.glob('best_*.pth'), key=os.path.getmtime)
-    return str(best[-1]) if best else (folder / 'last_checkpoint').read_text().strip()
+    return (
+        str(best[-1]) if best else (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
+    )
 
 
 def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
@@ -138,7 +140,10 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
             test(_seed_config(config, number, folder / 'test'), result_checkpoint(trained))
             barrier()
         result = SeedScores(
-            {n: json.loads((work_dir / f'seed_{n}' / _SCORES).read_text()) for n in numbers}
+            {
+                n: json.loads((work_dir / f'seed_{n}' / _SCORES).read_text(encoding='utf-8'))
+                for n in numbers
+            }
         )
         if is_main_process():
             write_text(work_dir / 'scores.csv', result.to_csv())

@@ -79,7 +79,7 @@ class OnnxModel(ExportedModel):
             has one.
 
     Raises:
-        UserError: onnxruntime is missing, or the file is not one that ``tools/export.py`` wrote.
+        UserError: onnxruntime is missing, or the file is not one that ``dnas export`` wrote.
     """
 
     def __init__(self, path: str | os.PathLike, device: str | None = None) -> None:
@@ -102,7 +102,7 @@ class OnnxModel(ExportedModel):
             meta = json.loads(self._session.get_modelmeta().custom_metadata_map[META])
         except Exception as error:
             raise UserError(
-                f'{path} is no model that tools/export.py wrote ({type(error).__name__}: {error})'
+                f'{path} is no model that dnas export wrote ({type(error).__name__}: {error})'
             ) from None
         _, bands, window, _ = self._session.get_inputs()[0].shape
         super().__init__(meta, bands, window)

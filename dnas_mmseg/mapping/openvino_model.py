@@ -36,7 +36,7 @@ class OpenVINOModel(ExportedModel):
         precision: Precision of the arithmetic. A file of eight bits has its own, ``'int8'``.
 
     Raises:
-        UserError: OpenVINO is missing, the file is not one that ``tools/export.py`` wrote, or the
+        UserError: OpenVINO is missing, the file is not one that ``dnas export`` wrote, or the
             precision is not to be had.
     """
 
@@ -49,7 +49,7 @@ class OpenVINOModel(ExportedModel):
             meta = _metadata(model, Path(path))
         except Exception as error:
             raise UserError(
-                f'{path} is no model that tools/export.py wrote ({type(error).__name__}: '
+                f'{path} is no model that dnas export wrote ({type(error).__name__}: '
                 f'{str(error).splitlines()[0]})'
             ) from None
         self.compile(model, meta, precision, os.fspath(path))
@@ -109,7 +109,7 @@ class OpenVINOModel(ExportedModel):
         if (precision == 'int8') != quantised:
             raise UserError(
                 f'{name} has {"weights of eight bits" if quantised else "no weights of eight bits"}'
-                f', not --precision {precision}: `tools/export.py --int8` writes them'
+                f', not --precision {precision}: `dnas export --int8` writes them'
             )
         self.precision = precision
         _, bands, window, _ = graph.inputs[0].get_partial_shape()

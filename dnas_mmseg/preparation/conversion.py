@@ -273,7 +273,8 @@ def _spread(
         return
     calls = iter(calls)
     # Not forked from here: a thread that draws progress may hold a lock.
-    context = multiprocessing.get_context('forkserver')
+    known = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context('forkserver' if 'forkserver' in known else 'spawn')
     context.set_forkserver_preload([__name__])
     pool = ProcessPoolExecutor(workers, context, _begin_worker)
     try:

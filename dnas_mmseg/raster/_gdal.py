@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from dnas_mmseg.errors import UserError
 
-_INSTALL = """{problem}
-GDAL's Python bindings must match the system library and be built against the installed numpy:
-    apt-get install libgdal-dev
-    pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
-(on Python >= 3.12, `pip install gdal-wheel` needs no system library)."""
+_INSTALL = """{problem} One of these brings it:
+  Python 3.12 or newer: pip install gdal-wheel
+  conda:                conda install -c conda-forge gdal
+  Debian, Ubuntu:       apt-get install libgdal-dev, and then bindings that match it, after numpy:
+    pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)\""""
 
 try:
     from osgeo import gdal

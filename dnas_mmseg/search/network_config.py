@@ -11,9 +11,10 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.engine.configs import leaf_datasets, load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES
 
-from .plan import CONFIGS, SearchPlan
+from .plan import SearchPlan
 
 
 def network_config(plan: SearchPlan) -> Config:
@@ -76,7 +77,7 @@ def _fit_to_data(config: Config) -> None:
     if not all(part.description.mean for part in parts):
         raise UserError(
             'the config has no model, and the data no dataset.json with mean and std: add a model '
-            '(README, "Your own tiles"; `browse_dataset.py CONFIG --check` prints mean and std)'
+            '(README, "Your own tiles"; `dnas check CONFIG` prints mean and std)'
         )
     shares = np.array([len(part) for part in parts], float)
     means, stds = (np.array([getattr(p.description, k) for p in parts]) for k in ('mean', 'std'))

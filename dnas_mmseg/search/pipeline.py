@@ -49,7 +49,7 @@ from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
 from .time import ProgressHook, StageTime, stage_time
 
-WRITTEN_HERE = '# Written by tools/search.py; an ordinary config.'
+WRITTEN_HERE = '# Written by `dnas search`; an ordinary config.'
 """First line of every config that a search writes."""
 
 _NETWORK = 'network.py'

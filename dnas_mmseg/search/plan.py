@@ -16,9 +16,9 @@ from dnas_mmseg.cost.table import METRICS, format_cost
 from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PLAN_FILE = 'search.json'
 
 _UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
@@ -52,7 +52,7 @@ class SearchPlan:
         cost: Metric of the costs, ``'macs'``, ``'params'`` or ``'latency'``.
         cost_size: Side of the images that the cost is about, in pixels.
         cost_weight: Weight with which the search is pushed to the target.
-        latency_table: Path of the measured parts (``measure_latency.py``).
+        latency_table: Path of the measured parts (``dnas measure-latency``).
         seed: Seed of everything random, the halves included.
         options: Overrides of the config, as ``--cfg-options`` gives them.
         search_options: Overrides of each stage's config.

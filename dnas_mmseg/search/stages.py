@@ -12,12 +12,13 @@ from mmengine.config import Config
 
 from dnas_mmseg.engine.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.space import SearchSpace, SeveralTargets
 
 from .network_config import network_config
-from .plan import CONFIGS, SearchPlan
+from .plan import SearchPlan
 
 _SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor')
 """What a stage takes over from its own config; ``epochs`` of the plan changes two of them."""

@@ -69,8 +69,8 @@ def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -
         print(f'  {key}: {value}')
     print(f'  {path}')
     if found.complete:
-        print(f'  train it:    python tools/train.py {path.with_name("retrain.py")}')
-    print(f'  look at it:  python tools/analysis_tools/plot_search.py {path.parent}')
+        print(f'  train it:    dnas train {path.with_name("retrain.py")}')
+    print(f'  look at it:  dnas report {path.parent}')
 
 
 def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> None:

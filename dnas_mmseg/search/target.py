@@ -39,7 +39,7 @@ class CostTarget:
             to the middle (the geometric mean), except where each network has its own part of it.
         weight: Weight of the term, and bound of the multiplier.
         size: Height and width of the images that the cost is about, in pixels.
-        table: File of measured parts, which latency needs (``measure_latency.py``).
+        table: File of measured parts, which latency needs (``dnas measure-latency``).
         network: Config of the segmentor that the found network will be in, whose width and head
             count; the search's own by default.
         several: Results that the stage decodes for several targets, one of :class:`SeveralTargets`.
@@ -66,7 +66,7 @@ class CostTarget:
             raise UserError(f'cost target = {target}, weight = {weight}: these must be positive')
         if (metric == 'latency') != (table is not None):
             raise UserError(
-                'a measured table (measure_latency.py writes it) is needed for latency, and only '
+                'a measured table (dnas measure-latency writes it) is needed for latency, and only '
                 'for that'
             )
         self.metric, self.weight = metric, weight

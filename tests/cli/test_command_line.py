@@ -40,4 +40,4 @@ def test_help_teaches(tool, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
     assert end.value.code == 0
-    assert 'python tools/' in capsys.readouterr().out, 'an example is missing'
+    assert '    dnas ' in capsys.readouterr().out, 'an example is missing'

@@ -9,7 +9,7 @@ def test_a_time_needs_a_table_as_before(tmp_path):
         '--targets', '40ms', '--dry-run',
     )  # fmt: skip
     assert code == 1
-    assert 'measure_latency.py' in output
+    assert 'dnas measure-latency' in output
     assert 'Traceback' not in output
 
 

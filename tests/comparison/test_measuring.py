@@ -1,4 +1,4 @@
-"""Models side by side, as `tools/analysis_tools/benchmark.py` puts them."""
+"""Models side by side, as `dnas compare` puts them."""
 
 import pytest
 from mmengine.config import Config

@@ -1,5 +1,7 @@
 """Configs as the command line gives them."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -17,6 +19,33 @@ def test_a_missing_config_is_an_error_that_callers_can_catch(tmp_path):
         load_config(tmp_path / 'none.py')
     with pytest.raises(UserError, match=r'none\.py: no such config'):
         search(SearchPlan(config=str(tmp_path / 'none.py')), tmp_path / 'run', dry_run=True)
+
+
+def test_a_config_of_a_package_goes_by_its_name(tmp_path):
+    config = load_config('dnas_mmseg::dnas/dnas_l12_gid5.py')
+    assert config.model == load_config(CONFIG).model
+    assert config.work_dir == 'work_dirs/dnas_l12_gid5'
+    assert Path(config.filename).name == 'dnas_l12_gid5.py'  # the copy in the work dir is named so
+    (tmp_path / 'mine.py').write_text("_base_ = 'dnas_mmseg::dnas/dnas_l12_gid5.py'\n")
+    assert '_scope_' in Config.fromfile(str(tmp_path / 'mine.py')).pretty_text
+    mine = load_config(tmp_path / 'mine.py', work_dir=config.work_dir)
+    assert mine.pretty_text == config.pretty_text
+    stock = load_config('mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py')
+    assert stock.model.backbone.type == 'ResNetV1c'
+
+
+@pytest.mark.parametrize(
+    ('name', 'error'),
+    [
+        ('dnas_mmseg::dnas/none.py', r'dnas/none\.py: no such config in .*configs'),
+        ('mmsegg::fcn/fcn.py', 'there is no package mmsegg'),
+        ('configs/dnas/dnas_l12_gid5.py', r'package: dnas_mmseg::dnas/dnas_l12_gid5\.py'),
+    ],
+)
+def test_a_config_that_is_not_there_is_said_to_be_elsewhere(name, error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=error):
+        load_config(name)
 
 
 def test_an_option_that_nothing_reads_is_named(capsys):

@@ -161,12 +161,12 @@ class TestUnlabelledData:
         return str(tmp_path / 'c.pth')
 
     def test_testing_says_what_to_do(self, checkpoint, images_only):
-        with pytest.raises(UserError, match=r'remove LoadRasterAnnotations .*tools/predict\.py'):
+        with pytest.raises(UserError, match=r'remove LoadRasterAnnotations .*dnas predict'):
             apis.test(images_only, checkpoint)
 
     def test_testing_without_the_step_too(self, checkpoint, images_only):
         del images_only.test_dataloader.dataset.pipeline[1]
-        with pytest.raises(UserError, match=r'nothing to score: use tools/predict\.py'):
+        with pytest.raises(UserError, match=r'nothing to score: use dnas predict'):
             apis.test(images_only, checkpoint)
 
     def test_labelled_data_need_the_step(self, checkpoint, config):

@@ -39,7 +39,7 @@ def test_every_model_agrees(name, tmp_path, rng):
 
 
 def test_what_is_no_exported_model(trained, tmp_path):
-    with pytest.raises(UserError, match=r'best\.pth is no model that tools/export\.py wrote'):
+    with pytest.raises(UserError, match=r'best\.pth is no model that dnas export wrote'):
         OnnxModel(trained[1])
     with pytest.raises(UserError, match='no such file'):
         OnnxModel(tmp_path / 'none.onnx')

@@ -87,7 +87,7 @@ def test_its_own_files_hold_the_metadata(model, file, tmp_path, rng, openvino):
 
 
 def test_what_cannot_be_is_refused(small, file, tmp_path):
-    with pytest.raises(UserError, match=r'small\.pth is no model that tools/export\.py wrote'):
+    with pytest.raises(UserError, match=r'small\.pth is no model that dnas export wrote'):
         OpenVINOModel(small[1])
     with pytest.raises(UserError, match='no such file'):
         OpenVINOModel(tmp_path / 'none.onnx')

@@ -1,4 +1,4 @@
-"""Maps of many scenes, as `tools/predict.py` makes them."""
+"""Maps of many scenes, as `dnas predict` makes them."""
 
 import errno
 

@@ -1,4 +1,4 @@
-"""The whole search, as `tools/search.py` runs it."""
+"""The whole search, as `dnas search` runs it."""
 
 import json
 

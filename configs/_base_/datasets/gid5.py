@@ -1,4 +1,4 @@
-# GID-5 in 512 x 512 tiles, as tools/dataset_converters/gid5.py cuts them.
+# GID-5 in 512 x 512 tiles, as dnas convert cuts them.
 dataset_type = 'GID5Dataset'
 data_root = 'data/gid5'
 crop_size = (512, 512)

@@ -52,10 +52,10 @@ def require_finite(value: float, data_batch: dict | None, runner, what: str = 't
     samples = (data_batch or {}).get('data_samples') or []
     tiles = ', '.join(str(s.metainfo.get('img_path', '?')) for s in samples)
     pointer = Path(runner.work_dir) / 'last_checkpoint'
-    last = pointer.read_text().strip() if pointer.is_file() else 'none yet'
+    last = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else 'none yet'
     raise UserError(
         f'{what} is {value} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, '
         f'{f"on {tiles}" if tiles else "after a step on tiles not known"}. Look at the tiles '
-        '(browse_dataset.py --check), or lower the learning rate; unchanged, the run would end '
+        '(dnas check), or lower the learning rate; unchanged, the run would end '
         f'here again. The last good checkpoint: {last}'
     )

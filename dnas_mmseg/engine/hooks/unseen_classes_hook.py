@@ -71,5 +71,5 @@ class UnseenClassesHook(Hook):
         runner.logger.warning(
             f'{"class" if len(unseen) == 1 else "classes"} {named} never occurred in the training '
             f'labels of the {when}: nothing is learned of {"it" if len(unseen) == 1 else "them"} '
-            f'(`browse_dataset.py CONFIG --check` counts the labels){hint}'
+            f'(`dnas check CONFIG` counts the labels){hint}'
         )

@@ -95,8 +95,8 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         warnings.warn(
             f'the samples ({str(image.dtype).removeprefix("torch.")}, up to {peak:g}) lie '
             f'{where} mean {self.mean.flatten().tolist()} and std {self.std.flatten().tolist()}, '
-            f'which look like {kind} statistics. `python tools/analysis_tools/browse_dataset.py '
-            'CONFIG --check` prints the right ones.',
+            f'which look like {kind} statistics. `dnas check '
+            'CONFIG` prints the right ones.',
             stacklevel=2,
         )
 

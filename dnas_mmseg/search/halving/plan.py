@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -171,15 +170,6 @@ def is_selection(work_dir: str | os.PathLike) -> bool:
         return document.get('strategy') in STRATEGIES
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def parse_rung(text: str) -> float:
-    """Return a share of the schedule that is written as ``1/9`` or ``0.25``.
-
-    Raises:
-        ValueError: The text is no number.
-    """
-    return float(Fraction(text))
 
 
 def merged(before: SelectionPlan | None, options: Mapping[str, Any]) -> SelectionPlan:

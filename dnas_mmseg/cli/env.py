@@ -1,0 +1,87 @@
+"""Check what is installed: Python, torch, the stack, GDAL with numpy, GPUs, engines.
+
+    dnas env
+    dnas env --all      # what a report of a fault needs: also compilers, CUDA, threads
+
+It exits with 1 where something is missing, and says what to run.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from dnas_mmseg import __version__
+from dnas_mmseg.cpus import usable_cores
+from dnas_mmseg.errors import UserError
+
+from .command_line import ArgumentParser
+
+STACKS = {
+    'onedl': ('onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation'),
+    'openmmlab': ('mmcv', 'mmengine', 'mmsegmentation'),
+}
+EXTRAS = ('onnx', 'onnxruntime', 'openvino', 'nncf', 'psycopg', 'tensorboard')
+
+
+def installed(distribution: str) -> str | None:
+    """Return the version of a distribution; None where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def stack() -> str:
+    """Return the one stack that is installed, with its versions.
+
+    Raises:
+        UserError: There is none, or there are two.
+    """
+    found = {name: [installed(d) for d in names] for name, names in STACKS.items()}
+    whole = [name for name, versions in found.items() if all(versions)]
+    started = [name for name, versions in found.items() if any(versions)]
+    install = "pip install 'dnas_mmseg[onedl]'  or  pip install 'dnas_mmseg[openmmlab]'"
+    if len(started) > 1:
+        raise UserError(
+            'packages of both stacks are installed, and they overwrite each other. Make a new '
+            f'environment with one of them: {install}'
+        )
+    if not whole:
+        raise UserError(f'no stack is installed: {install}')
+    pairs = zip(STACKS[whole[0]], found[whole[0]], strict=True)
+    return f'{whole[0]} ({", ".join(f"{d} {v}" for d, v in pairs)})'
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('--all', action='store_true', help="also what mmengine's collect_env says")
+    args = parser.parse_args()
+    print(f'python     {platform.python_version()}  {sys.prefix}')
+    print(f'machine    {platform.platform()}, {usable_cores()} cores')
+    try:
+        print(f'stack      {stack()}')
+        import numpy
+        import torch
+
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        print(f'torch      {torch.__version__}, {torch.get_num_threads()} threads')
+        print(f'GPUs       {", ".join(gpus) or "none: training runs on the CPU"}')
+        print(f'numpy      {numpy.__version__}')
+        extras = [f'{name} {found}' for name in EXTRAS if (found := installed(name))]
+        print(f'extras     {", ".join(extras) or "none"}')
+
+        from dnas_mmseg import registration  # noqa: F401  says what to run without GDAL
+        from dnas_mmseg.shipped import CONFIGS
+    except (UserError, ImportError) as error:
+        sys.exit(f'error: {error}')
+    gdal = sys.modules['osgeo.gdal']
+    print(f'GDAL       {gdal.VersionInfo("RELEASE_NAME")}, with gdal_array')
+    print(f'configs    {CONFIGS}')
+    if args.all:
+        from mmengine.utils.dl_utils import collect_env
+
+        for name, value in collect_env().items():
+            print(f'{name}: {value}')
+    print(f'dnas_mmseg {__version__}  ready')

@@ -1,0 +1,94 @@
+"""The command `dnas`: its map, how fast it answers, and what it knows of the subcommands."""
+
+import argparse
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from dnas_mmseg.cli import COMMANDS
+from dnas_mmseg.cli.command_line import Overrides
+from dnas_mmseg.cli.search import BY_TRAININGS, COSTS
+from dnas_mmseg.cost.table import METRICS
+from dnas_mmseg.search.selection import STRATEGIES
+from dnas_mmseg.spaces.registry import SPACES
+
+from ..conftest import ROOT
+
+NAMES = [name for group in COMMANDS.values() for name in group]
+SHARED = {'__init__.py', 'command_line.py', 'engines.py'}
+
+# As the script that pip makes of `[project.scripts]`, which a test must not rely on.
+SCRIPT = "import sys; sys.argv[0] = '/bin/dnas'; from dnas_mmseg.cli import main; main()"
+
+
+def dnas(*arguments: str, then: str = '') -> subprocess.CompletedProcess:
+    script = SCRIPT if not then else f'import atexit; atexit.register(lambda: {then}); {SCRIPT}'
+    command = [sys.executable, '-W', 'ignore', '-c', script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_help_is_a_map_of_all_subcommands():
+    finished = dnas('--help')
+    assert finished.returncode == 0, finished.stderr
+    for name in NAMES:
+        assert f'\n  {name} ' in finished.stdout
+    files = {path.name for path in (ROOT / 'dnas_mmseg/cli').glob('*.py')} - SHARED
+    assert files == {f'{name.replace("-", "_")}.py' for name in NAMES}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_help_comes_before_torch(name):
+    heavy = "print(sorted({'torch', 'numpy', 'mmengine', 'rich', 'osgeo'} & set(sys.modules)))"
+    finished = dnas(name, '--help', then=heavy)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(f'usage: dnas {name} ')
+    assert f'    dnas {name}' in finished.stdout, 'an example is missing'
+    assert finished.stdout.endswith('[]\n'), 'imported before the arguments were read'
+
+
+def test_a_subcommand_that_is_none():
+    finished = dnas('trian')
+    assert finished.returncode == 2
+    assert "invalid choice: 'trian'" in finished.stderr
+    assert "'train'" in finished.stderr
+
+
+def test_the_command_registers_when_there_is_work():
+    finished = dnas('train', 'none.py')
+    assert finished.returncode == 1
+    assert finished.stderr == 'error: none.py: no such config\n'
+    finished = dnas('count', 'dnas_mmseg::dnas/dnas_l12_gid5.py', '--size', '64')
+    assert finished.returncode == 0, finished.stderr
+    assert 'dnas_l12_gid5' in finished.stdout
+
+
+def test_a_program_of_users_named_alike_registers(tmp_path):
+    (tmp_path / 'dnas.py').write_text(
+        'import dnas_mmseg, mmseg.registry as r; print(r.MODELS.get("DNAS"))'
+    )
+    finished = subprocess.run(
+        [sys.executable, '-W', 'ignore', tmp_path / 'dnas.py'], capture_output=True, text=True
+    )
+    assert "class 'dnas_mmseg.spaces.dnas.network.DNAS'" in finished.stdout, finished.stderr
+
+
+def test_what_help_says_of_the_package_is_so():
+    assert {*BY_TRAININGS} == {*STRATEGIES}
+    assert {*COSTS} == {*METRICS}
+    for name in ('search', 'measure_latency', 'random_architecture'):
+        text = (ROOT / f'dnas_mmseg/cli/{name}.py').read_text()
+        *most, last = SPACES
+        assert f'the search space: {", ".join(most)} or {last}' in text
+
+
+def test_every_module_has_a_program():
+    assert all(callable(import_module(f'dnas_mmseg.cli.{n.replace("-", "_")}').main) for n in NAMES)
+
+
+def test_overrides_are_read_as_mmengine_reads_them():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides)
+    args = parser.parse_args(['--cfg-options', 'a.b=3', 'c=[x,2]', 'd=None'])
+    assert args.cfg_options == {'a.b': 3, 'c': ['x', 2], 'd': None}

@@ -1,0 +1,99 @@
+"""The package as its users install it: a wheel, in an environment of its own, without the clone."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dnas_mmseg.preparation.synthetic import write_scenes
+
+from .conftest import ROOT
+
+SOURCES = (
+    'dnas_mmseg', 'configs', 'tools', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md',
+    'LICENSE', 'model-index.yml', 'CHANGELOG.md', 'CITATION.cff',
+)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory) -> Path:
+    """The wheel that is built from the sdist that is built from a clean copy of the sources."""
+    folder = tmp_path_factory.mktemp('build')
+    clean = folder / 'clone'
+    clean.mkdir()
+    for name in SOURCES:
+        ignore = shutil.ignore_patterns('__pycache__', '.mim')
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, clean / name, **({'ignore': ignore} if copy is shutil.copytree else {}))
+    build = f'from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})'
+    call(sys.executable, '-W', 'ignore', '-c', build, folder=clean)
+    (sdist,) = folder.glob('*.tar.gz')
+    call(
+        sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation',
+        '--disable-pip-version-check', '-w', folder, sdist, folder=folder,
+    )  # fmt: skip
+    (wheel,) = folder.glob('*.whl')
+    return wheel
+
+
+def call(*command: object, folder: Path) -> str:
+    finished = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def test_the_wheel_holds_what_is_no_module(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    configs = {f'dnas_mmseg/.mim/{p.relative_to(ROOT)}' for p in (ROOT / 'configs').rglob('*.py')}
+    assert configs <= names
+    assert {
+        'dnas_mmseg/.mim/model-index.yml',
+        'dnas_mmseg/.mim/tools/train.py',
+        'dnas_mmseg/py.typed',
+        'dnas_mmseg/spaces/dnas/published/dnas_l14_gid5.json',
+    } <= names
+    assert not [name for name in names if name.startswith(('tests', 'benchmarks', 'configs'))]
+
+
+def test_installed_without_the_clone(wheel, tmp_path):
+    """Scenes to tiles, two iterations of a training, a search's plan, and a map, by `dnas`."""
+    home, work = tmp_path / 'venv', tmp_path / 'work'
+    work.mkdir()
+    venv.create(home, symlinks=True)
+    site = Path(sysconfig.get_path('purelib', vars={'base': str(home)}))
+    (site / 'borrowed.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    call(
+        sys.executable, '-m', 'pip', '--python', home / 'bin/python', 'install', '-q', '--no-deps',
+        '--disable-pip-version-check', wheel, folder=work,
+    )  # fmt: skip
+
+    def dnas(*arguments: object) -> str:
+        return call(home / 'bin/dnas', *arguments, folder=work)
+
+    assert f'configs    {site}' in dnas('env')
+    write_scenes(work / 'scenes', count=3, size=128)
+    dnas('convert', 'scenes', '--out', 'data', '--tile-size', 64, '--workers', 1)
+    (work / 'mine.py').write_text(
+        "_base_ = 'dnas_mmseg::dnas/dnas_l12_gid5.py'\n"
+        'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
+        'train_dataloader = dict(num_workers=0, persistent_workers=False)\n'
+        'val_dataloader = train_dataloader\n'
+        'test_dataloader = train_dataloader\n'
+        'train_cfg = dict(max_epochs=1)\n'
+    )
+    dnas('train', 'mine.py', '--data-root', 'data', '--work-dir', 'trained')
+    checkpoint = (work / 'trained/last_checkpoint').read_text()
+    plan = dnas(
+        'search', 'dnas', '--layers', 4, '--config', 'mine.py', '--data-root', 'data', '--dry-run',
+        '--work-dir', 'search', '--crop', 32,
+    )  # fmt: skip
+    assert 'path' in plan
+    assert 'connection' in plan
+    scenes = (work / 'scenes/image_NirRGB').glob('*.tif')
+    dnas('predict', 'mine.py', checkpoint, *scenes, '--out-dir', 'maps')
+    assert len(list((work / 'maps').glob('*.tif'))) == 3
