@@ -6,10 +6,13 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
+from mmengine.fileio import load
 
+import dnas_mmseg
 from dnas_mmseg.preparation.synthetic import write_scenes
 
 from .conftest import ROOT
@@ -45,6 +48,21 @@ def call(*command: object, folder: Path) -> str:
     finished = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
+
+
+def test_metadata_agree(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith('.dist-info/METADATA'))
+    metadata = message_from_string(archive.read(name).decode())
+    citation = load(str(ROOT / 'CITATION.cff'), file_format='yml')
+    assert metadata['Version'] == citation['version'] == dnas_mmseg.__version__
+    assert metadata['Name'].replace('-', '_') == citation['title']
+    assert [metadata['Author']] == [author['name'] for author in citation['authors']]
+    assert metadata['License'] == citation['license']
+    (paper,) = citation['references']
+    assert metadata['Project-URL'] == f'Paper, https://doi.org/{paper["doi"]}'
+    assert metadata.get_payload().startswith('# dnas_mmseg')
+    assert f'## {dnas_mmseg.__version__}' in (ROOT / 'CHANGELOG.md').read_text()
 
 
 def test_the_wheel_holds_what_is_no_module(wheel):
