@@ -4,6 +4,8 @@
     dnas convert-naip \\
         U-Net-Semantic-Segmentation-on-Multispectral-Satellite-Imagery/dataset_split \\
         --out data/naip_rgbn
+
+Tiles that touch each other are in one split; the list of it comes with the package.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
     dnas random-architecture dnas --layers 8 --seed 1 random_1.json
     dnas train work_dirs/search/retrain.py --work-dir work_dirs/random_1 \\
         --cfg-options model.backbone.architecture=random_1.json
+
+It is drawn as the random control of `dnas search --strategy halving` is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Test a checkpoint on the config's test set; scores by class go to the log and to a JSON file.
+"""Score a checkpoint, or an exported network, on the config's test tiles.
 
     dnas test dnas_mmseg::dnas/dnas_l14_gid5.py \\
         work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth --data-root data/gid5
     dnas test CONFIG CHECKPOINT --backend openvino --precision bfloat16
     dnas test CONFIG model_int8.xml --backend openvino
+
+Scores by class go to the log and, in percent, to test_scores.json in the work dir.
 """
 
 from __future__ import annotations
