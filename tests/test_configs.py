@@ -23,6 +23,7 @@ def test_the_promised_configs_are_there():
             for layers in (12, 14)
             for level in ('path', 'connection', 'cell')
         ),
+        *(f'dnas/dnas_l{layers}_{data}.py' for layers in (12, 14) for data in ('gid15', 'fbp')),
         'pspnet/pspnet_r50-d8_gid5.py',
         'deeplabv3plus/deeplabv3plus_r50-d8_gid5.py',
         'hrnet/fcn_hr18_gid5.py',

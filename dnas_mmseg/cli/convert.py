@@ -1,16 +1,17 @@
-"""Cut GID-5's scenes, or any labelled scenes, into tiles.
+"""Cut the scenes of GID-5, GID-15 or Five-Billion-Pixels, or any labelled scenes, into tiles.
 
     dnas convert 'Large-scale Classification_5classes' --out data/gid5
-    dnas convert ROOT --out data/gid5 --workers 8 \\
+    dnas convert ROOT --out data/fbp --workers 8 \\
         --train-list train_scenes.txt --val-list val_scenes.txt --test-list test_scenes.txt
-    dnas convert ROOT --bits 16 --scale-to-8-bit 0 1023 --out data/gid5
+    dnas convert ROOT --dataset gid5 --bits 16 --scale-to-8-bit 0 1023 --out data/gid5
     dnas convert ROOT --out data/mine --facts mine.json \\
         --images 'scenes/*.tif' --labels 'truth/{name}_gt.png'
 
-ROOT is the older release (image_NirRGB, label_5classes), the newer one (Image__8bit_NirRGB or
-Image_16bit_BGRNir, Annotation__index), or any folder with --images and --labels. --facts says in
-JSON what such scenes are, all of it: {"classes": [...], "palette": [[r, g, b], ...],
-"bands": [...], "label_convention": "rgb", "index" or "train_id"}; without, they are as GID-5's.
+ROOT is a release as it was unpacked (image_NirRGB and label_5classes or label_15classes; or
+Image__8bit_NirRGB or Image_16bit_BGRNir, and Annotation__index), or any folder with --images and
+--labels. --facts says in JSON what such scenes are, all of it: {"classes": [...],
+"palette": [[r, g, b], ...], "bands": [...], "label_convention": "rgb", "index" or "train_id"};
+without, they are as those of --dataset.
 
 Whole scenes go to train, val or test: tiles of one scene in two splits would let the test set see
 its neighbourhood. Writes images/, labels/, manifest/<scene>.json (where each tile is from, and its
@@ -20,6 +21,7 @@ checksum), the lists and dataset.json. An interrupted run goes on where it was, 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from dnas_mmseg.cpus import usable_cores
@@ -32,11 +34,21 @@ def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('root', type=Path, help='the release as it was unpacked, or any folder')
     parser.add_argument('--out', type=Path, default=Path('data/gid5'), help='data root to write')
+    parser.add_argument(
+        '--dataset',
+        choices=('gid5', 'gid15', 'fbp'),
+        help='which labels, where ROOT has those of several (default: what is there)',
+    )
     parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='which images')
     other = parser.add_argument_group('scenes of other folders, below ROOT')
     other.add_argument('--images', metavar='PATTERN', help="e.g. 'scenes/*.tif'")
     other.add_argument('--labels', metavar='PATTERN', help="e.g. 'truth/{name}_gt.png'")
-    other.add_argument('--facts', type=Path, metavar='JSON', help="what they are, if not GID-5's")
+    other.add_argument('--facts', type=Path, metavar='JSON', help="what they are, if not GID's")
+    other.add_argument(
+        '--label-convention',
+        choices=('rgb', 'index', 'train_id'),
+        help="what the labels hold (default: what --facts says, else the palette's colours, rgb)",
+    )
     tiles = parser.add_argument_group('tiles')
     tiles.add_argument('--tile-size', type=int, default=512, help='pixels (default: 512)')
     tiles.add_argument('--stride', type=int, help='pixels (default: the tile size)')
@@ -83,7 +95,7 @@ def main() -> None:
     args = parse_args()
     with user_errors():
         from dnas_mmseg.datasets import DatasetDescription
-        from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE, Release, find_release
+        from dnas_mmseg.datasets.releases import Release, find_release
         from dnas_mmseg.preparation.conversion import convert_scenes
         from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
         from dnas_mmseg.preparation.tiling import Cut
@@ -91,12 +103,15 @@ def main() -> None:
         if (args.images is None) != (args.labels is None):
             raise UserError('--images and --labels belong together: give both, or neither')
         if args.images is not None:
-            release = Release(args.images, args.labels, 'rgb')
+            convention = args.label_convention or 'rgb'
+            release = Release(args.dataset or 'gid5', args.images, args.labels, convention)
         else:
-            release = find_release(args.root, args.bits)
-        facts = DatasetDescription(release.bands, CLASSES, PALETTE, release.label_convention)
+            release = find_release(args.root, args.bits, args.dataset)
+        facts = release.description
         if args.facts is not None:
             facts = DatasetDescription.load_file(args.facts)
+        if args.label_convention is not None:
+            facts = replace(facts, label_convention=args.label_convention)
         cut = Cut(
             facts.classes,
             facts.palette,

@@ -2,7 +2,9 @@
 
 from .checks import inspect_pairs, summarise
 from .description import DatasetDescription, DatasetError
+from .fbp import FBPDataset
 from .gid5 import GID5Dataset
+from .gid15 import GID15Dataset
 from .labels import LabelEncoding, LabelError, class_weights
 from .multi_band import MultiBandSegDataset, dataset_parts, multi_band_parts
 from .transforms import (
@@ -17,7 +19,9 @@ from .transforms import (
 __all__ = [
     'DatasetDescription',
     'DatasetError',
+    'FBPDataset',
     'GID5Dataset',
+    'GID15Dataset',
     'LabelEncoding',
     'LabelError',
     'LoadRasterAnnotations',

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from dnas_mmseg.preparation.synthetic import write_scenes
-from dnas_mmseg.raster import write_raster
+from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, run
 
@@ -21,7 +21,7 @@ def test_scenes_to_tiles(tmp_path):
     assert len((tmp_path / 'data/train.txt').read_text().splitlines()) == 4
     code, output = run(ROOT / 'tools/dataset_converters/gid5.py', tmp_path)
     assert code == 1
-    assert 'no 8-bit release of GID-5 is there. Expected image_NirRGB and label_5' in output
+    assert 'no 8-bit release is there. Expected image_NirRGB/* and label_5' in output
 
 
 def test_scenes_of_any_folder_to_tiles(tmp_path, rng):
@@ -49,3 +49,32 @@ def test_scenes_of_any_folder_to_tiles(tmp_path, rng):
     code, output = run(*command[:-3])
     assert code == 1
     assert 'cut with another scale: choose another folder' in output
+
+
+def test_five_billion_pixels_to_a_training(tmp_path, rng):
+    """Index labels of 24 classes become train ids, and a config of 24 classes trains on them."""
+    labels = {}
+    for name in ('a', 'b', 'c'):
+        labels[name] = rng.integers(0, 25, (64, 64)).astype(np.uint8)
+        samples = rng.integers(1, 255, (4, 64, 64)).astype(np.uint8)
+        write_raster(tmp_path / f'in/Image__8bit_NirRGB/{name}.tif', samples)
+        write_raster(tmp_path / f'in/Annotation__index/{name}_24label.png', labels[name])
+    code, output = run(
+        ROOT / 'tools/dataset_converters/scenes.py', tmp_path / 'in', '--out', tmp_path / 'fbp',
+        '--tile-size', 64, '--workers', 1,
+    )  # fmt: skip
+    assert code == 0, output
+    for name, label in labels.items():
+        tile = read_raster(tmp_path / f'fbp/labels/{name}_0_0.png')[0]
+        np.testing.assert_array_equal(tile, np.where(label == 0, 255, label - np.uint8(1)))
+    narrow = ('model.backbone.base_channels=2', 'model.decode_head.channels=8')
+    code, output = run(
+        ROOT / 'tools/train.py', ROOT / 'configs/dnas/dnas_l12_fbp.py',
+        '--data-root', tmp_path / 'fbp', '--work-dir', tmp_path / 'run',
+        '--cfg-options', *narrow, 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=1',
+        'train_dataloader.drop_last=False', 'train_pipeline.2.crop_size=(64,64)',
+        'train_dataloader.dataset.pipeline.2.crop_size=(64,64)', 'train_dataloader.num_workers=0',
+        'val_dataloader.num_workers=0',
+    )  # fmt: skip
+    assert code == 0, output
+    assert 'railway station' in output

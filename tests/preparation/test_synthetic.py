@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE, find_release
+from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.datasets.releases import find_release
 from dnas_mmseg.preparation.scenes import find_scenes
 from dnas_mmseg.preparation.synthetic import make_scene, write_scenes
 from dnas_mmseg.raster import Raster, read_raster

@@ -1,0 +1,2 @@
+_base_ = './dnas_l14_fbp.py'
+model = dict(backbone=dict(architecture='dnas_l12_gid5'))
