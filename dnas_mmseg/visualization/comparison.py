@@ -84,8 +84,21 @@ def save_pictures(
             ('unlabelled', (0, 0, 0)),
         )
     ]
-    figure.legend(handles=handles, loc='outside lower center', ncols=6, frameon=False, fontsize=9)
+    _add_legend(figure, handles)
     if title:
         figure.suptitle(title, fontsize=12)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _add_legend(figure: Figure, handles: Sequence[Patch]) -> None:
+    """Put a legend below everything, in as many columns as fit, and make room for its lines."""
+    for columns in range(min(6, len(handles)), 0, -1):
+        legend = figure.legend(
+            handles=handles, loc='outside lower center', ncols=columns, frameon=False, fontsize=9
+        )
+        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
+            break
+        legend.remove()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.2 * (-(-len(handles) // columns) - 1))

@@ -26,15 +26,18 @@ def save_confusion(
     totals = matrix.sum(1, keepdims=True)
     percent = 100 * np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     n = len(classes)
-    figure = Figure(figsize=(2.2 + 0.8 * n, 1.8 + 0.7 * n), layout='constrained')
+    many = n > 10
+    figure = Figure(figsize=(4.2 + 0.55 * n, 2.5 + 0.55 * n), layout='constrained')
     axes = figure.add_subplot()
     image = axes.imshow(percent, cmap='Blues', vmin=0, vmax=100)
     for row, column in np.ndindex(n, n):
-        colour = 'white' if percent[row, column] > 55 else '#1e293b'
-        axes.text(
-            column, row, f'{percent[row, column]:.1f}', ha='center', va='center', color=colour
-        )
-    axes.set_xticks(range(n), classes, rotation=30, ha='right')
+        value = percent[row, column]
+        colour = 'white' if value > 55 else '#1e293b'
+        text = f'{value:.0f}' if many else f'{value:.1f}'
+        axes.text(column, row, text, ha='center', va='center', color=colour)
+    axes.set_xticks(
+        range(n), classes, rotation=60 if many else 30, ha='right', rotation_mode='anchor'
+    )
     shares = totals[:, 0] / max(totals.sum(), 1)
     axes.set_yticks(
         range(n), [f'{c} ({100 * s:.0f} %)' for c, s in zip(classes, shares, strict=True)]
@@ -42,6 +45,8 @@ def save_confusion(
     axes.set_xlabel('map')
     axes.set_ylabel('label (share of the pixels)')
     axes.set_title(title, fontsize=10)
-    figure.colorbar(image, ax=axes, label='% of the true class')
+    figure.colorbar(
+        image, ax=axes, shrink=0.8, fraction=0.04, pad=0.02, label='% of the true class'
+    )
     with atomic_path(path) as temporary:
-        FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
+        FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png', bbox_inches='tight')
