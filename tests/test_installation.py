@@ -84,7 +84,9 @@ def test_installed_without_the_clone(wheel, tmp_path):
     work.mkdir()
     venv.create(home, symlinks=True)
     site = Path(sysconfig.get_path('purelib', vars={'base': str(home)}))
-    (site / 'borrowed.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    # With the .pth files there: setuptools puts distutils back by one, which mmengine imports.
+    borrowed = sysconfig.get_path('purelib')
+    (site / 'borrowed.pth').write_text(f'import site; site.addsitedir({borrowed!r})\n')
     call(
         sys.executable, '-m', 'pip', '--python', home / 'bin/python', 'install', '-q', '--no-deps',
         '--disable-pip-version-check', wheel, folder=work,

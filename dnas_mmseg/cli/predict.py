@@ -44,11 +44,21 @@ def parse_args() -> argparse.Namespace:
     windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
     windows.add_argument('--batch', type=int, default=4, help='windows at once (default: 4)')
     windows.add_argument('--flips', action='store_true', help='average over four flips')
-    products = parser.add_argument_group('beside the maps, in folders of their own')
+    products = parser.add_argument_group('beside the maps')
     products.add_argument('--confidence', action='store_true', help="the class's probability, %%")
     products.add_argument('--probabilities', action='store_true', help="every class's, %%")
     products.add_argument('--quick-look', action='store_true', help='scene and map as a PNG')
     products.add_argument('--polygons', action='store_true', help='classes as a GeoPackage')
+    products.add_argument(
+        '--min-pixels', type=int, default=1, metavar='N',
+        help='polygons: a smaller area becomes a part of its largest neighbour',
+    )  # fmt: skip
+    products.add_argument(
+        '--simplify', type=float, default=0, metavar='PIXELS',
+        help='polygons: how far outlines may move to get fewer corners',
+    )  # fmt: skip
+    products.add_argument('--qgis-style', action='store_true', help='names and colours as .qml')
+    products.add_argument('--stac', action='store_true', help='a STAC item, for catalogues')
     parser.add_argument(
         '--skip-bad-blocks',
         action='store_true',
@@ -134,7 +144,14 @@ def main() -> None:
                 shard=(part, parts),
                 tiling=Tiling(window, args.overlap, args.batch, args.flips, torch_precision(args)),
                 products=MapProducts(
-                    args.confidence, args.probabilities, args.quick_look, args.polygons
+                    confidence=args.confidence,
+                    probabilities=args.probabilities,
+                    quick_look=args.quick_look,
+                    polygons=args.polygons,
+                    min_pixels=args.min_pixels,
+                    simplify=args.simplify,
+                    qgis_style=args.qgis_style,
+                    stac=args.stac,
                 ),
                 skip_bad_blocks=args.skip_bad_blocks,
                 track=track,

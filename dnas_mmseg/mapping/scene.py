@@ -150,7 +150,6 @@ def predict_scene(
             f'{chosen} (from 0)'
         )
     grid: dict[str, Any] = dict(height=info.height, width=info.width, georeference=place)
-    metadata = {f'class_{i}': name for i, name in enumerate(classes)}
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
         writers = [
@@ -160,7 +159,7 @@ def predict_scene(
                     **grid,
                     nodata=NODATA,
                     palette=palette,
-                    metadata=metadata,
+                    classes=classes,
                     resampling='MODE',
                 )
             )

@@ -32,7 +32,9 @@ from dnas_mmseg.raster import (
 from dnas_mmseg.visualization import save_quick_look
 
 from .products import MapProducts
+from .qgis_style import write_qgis_style
 from .scene import Tiling, predict_scene
+from .stac import write_map_item
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -211,7 +213,17 @@ def predict_scenes(
                     raise
                 notes[target].append(f'no quick look: {error}')
         if 'polygons' in work.missing:
-            write_polygons(target, work.missing['polygons'], facts['classes'])
+            write_polygons(
+                target,
+                work.missing['polygons'],
+                facts['classes'],
+                min_pixels=products.min_pixels,
+                simplify=products.simplify,
+            )
+        if 'qgis_style' in work.missing:
+            write_qgis_style(work.missing['qgis_style'], **facts)
+        if 'stac' in work.missing:
+            notes[target] += write_map_item(work.missing['stac'], target, info, **facts)
     return notes
 
 

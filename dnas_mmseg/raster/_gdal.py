@@ -28,7 +28,10 @@ __all__ = ['RasterError', 'block_cache', 'gdal', 'gdal_array', 'gdal_exceptions'
 
 
 class RasterError(UserError, OSError):
-    """A raster that cannot be read or written; the message names the file."""
+    """A raster that cannot be read or written; the message names the file, in one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace('\n', ' '))  # GDAL 3.13 has a line for every cause
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from osgeo import osr
 
-from ._gdal import gdal
+from ._gdal import gdal, gdal_exceptions
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,48 @@ class GeoReference:
             dataset.SetGeoTransform(list(self.transform))
         if self.rpc:
             dataset.SetMetadata(dict(self.rpc), 'RPC')
+
+    @property
+    def epsg(self) -> int | None:
+        """Code of the reference system in the EPSG register; None where it has none."""
+        if not self.crs:
+            return None
+        system = osr.SpatialReference()
+        system.ImportFromWkt(self.crs)
+        code = system.GetAuthorityCode(None)
+        known = system.GetAuthorityName(None) == 'EPSG' and code is not None
+        return int(code) if known else None
+
+    def footprint(self, height: int, width: int) -> list[tuple[float, float]] | None:
+        """Return the outline of a raster in degrees.
+
+        Args:
+            height, width: Size of the raster, in pixels.
+
+        Returns:
+            Corners as (longitude, latitude), WGS 84, counterclockwise, the first one again at the
+            end; None where there is no geotransform, or the system has no relation to the Earth.
+        """
+        if self.transform is None or not self.crs:
+            return None
+        source, target = osr.SpatialReference(), osr.SpatialReference()
+        source.ImportFromWkt(self.crs)
+        target.ImportFromEPSG(4326)
+        for system in (source, target):
+            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+        corners = ((0, 0), (0, height), (width, height), (width, 0))
+        places = [gdal.ApplyGeoTransform(list(self.transform), *corner) for corner in corners]
+        try:
+            with gdal_exceptions():
+                change = osr.CoordinateTransformation(source, target)
+                ring = [change.TransformPoint(*place)[:2] for place in places]
+        except RuntimeError:
+            return None
+        area = sum(
+            a[0] * b[1] - b[0] * a[1] for a, b in zip(ring, ring[1:] + ring[:1], strict=True)
+        )
+        ring = ring if area > 0 else [ring[0], *ring[:0:-1]]
+        return [*ring, ring[0]]
 
     def moved(self, row: int, column: int) -> GeoReference:
         """Return the georeference of a part whose upper left pixel is at ``(row, column)``."""

@@ -5,25 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from osgeo import ogr
+from osgeo import ogr, osr
 
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 
+_EQUAL_AREA = 6933
+"""EPSG code of a projection of the whole Earth that keeps areas."""
+
 
 def write_polygons(
-    class_map: str | os.PathLike, path: str | os.PathLike, classes: Sequence[str]
+    class_map: str | os.PathLike,
+    path: str | os.PathLike,
+    classes: Sequence[str],
+    *,
+    min_pixels: int = 1,
+    simplify: float = 0.0,
 ) -> None:
     """Write a GeoPackage with a polygon for each connected area of one class.
 
     Pixels that touch by a corner only are not connected. The layer ``classes`` has the fields
-    ``class_id`` (train id) and ``class`` (name); pixels without a class are in no polygon.
+    ``class_id`` (train id), ``class`` (name) and ``area_m2`` (area on the ground in square metres,
+    empty where the map has no reference system); pixels without a class are in no polygon.
 
     Args:
         class_map: Path of a map of one band, with nodata where there is no class.
         path: Path of the file, ending in ``.gpkg``; it appears when it is complete.
         classes: Names of the classes, in train-id order.
+        min_pixels: Number of pixels that an area must have; a smaller one becomes a part of its
+            largest neighbour.
+        simplify: Distance in pixels by which outlines may move to get fewer corners; neighbours
+            may then overlap, or leave gaps, by as much.
 
     Raises:
         RasterError: The file cannot be written.
@@ -33,13 +46,17 @@ def write_polygons(
             temporary.unlink()  # the driver makes files, it does not fill them
             gdal.ErrorReset()
             target = gdal.GetDriverByName('GPKG').Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
+            sieved = temporary.with_suffix('.sieved.tif')
             try:
-                _trace(gdal.Open(os.fspath(class_map)), target, classes)
+                source = gdal.Open(os.fspath(class_map))
+                if min_pixels > 1:
+                    source = _without_small_areas(source, str(sieved), min_pixels)
+                _trace(source, target, classes, simplify)
                 target.FlushCache()
             finally:
-                target = None  # closed before it gets its name
-                for leftover in temporary.parent.glob(f'{temporary.name}-*'):
-                    leftover.unlink()
+                target = source = None  # closed before it gets its name
+                for leftover in (*temporary.parent.glob(f'{temporary.name}-*'), sieved):
+                    leftover.unlink(missing_ok=True)
             # Closing a file writes the rest of it, and reports a full disk this way only.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
@@ -47,14 +64,48 @@ def write_polygons(
         raise RasterError(f'{path}: cannot be written ({error})') from error
 
 
-def _trace(source, target, classes: Sequence[str]) -> None:
+def _without_small_areas(source, path: str, min_pixels: int):
+    """Return a copy of a map in which small areas are part of their largest neighbours."""
+    options = ['TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER']
+    result = gdal.GetDriverByName('GTiff').CreateCopy(path, source, options=options)
     band = source.GetRasterBand(1)
-    layer = target.CreateLayer('classes', source.GetSpatialRef(), ogr.wkbPolygon)
-    for name, kind in (('class_id', ogr.OFTInteger), ('class', ogr.OFTString)):
+    gdal.SieveFilter(band, band.GetMaskBand(), result.GetRasterBand(1), min_pixels, 4)
+    result.FlushCache()
+    return result
+
+
+def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
+    band, system = source.GetRasterBand(1), source.GetSpatialRef()
+    layer = target.CreateLayer('classes', system, ogr.wkbPolygon)
+    for name, kind in (
+        ('class_id', ogr.OFTInteger),
+        ('class', ogr.OFTString),
+        ('area_m2', ogr.OFTReal),
+    ):
         layer.CreateField(ogr.FieldDefn(name, kind))
+    transform = source.GetGeoTransform()
+    tolerance = simplify * max(abs(transform[1]) + abs(transform[2]), abs(transform[5]))
+    flat = _equal_area(system)
     layer.StartTransaction()
     gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
+    for feature in layer:
+        shape = feature.geometry()
+        if tolerance:
+            shape = shape.SimplifyPreserveTopology(tolerance)
+            feature.SetGeometry(shape)
+        if flat is not None:
+            ground = shape.Clone()
+            ground.Transform(flat)
+            feature['area_m2'] = ground.GetArea()
+        feature['class'] = classes[feature['class_id']]
+        layer.SetFeature(feature)
     layer.CommitTransaction()
-    for i, name in enumerate(classes):
-        quoted = name.replace("'", "''")
-        target.ExecuteSQL(f"UPDATE classes SET class = '{quoted}' WHERE class_id = {i}")
+
+
+def _equal_area(system: osr.SpatialReference | None) -> osr.CoordinateTransformation | None:
+    """Return the way from a system to one that keeps areas; None from one that is on no Earth."""
+    if system is None or system.IsLocal():
+        return None
+    target = osr.SpatialReference()
+    target.ImportFromEPSG(_EQUAL_AREA)
+    return osr.CoordinateTransformation(system, target)

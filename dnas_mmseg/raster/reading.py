@@ -44,6 +44,8 @@ class RasterInfo:
         nodata: Nodata value of each band, None where a band has none.
         has_mask: Whether the file has a mask of its own (internal or ``.msk``).
         georeference: Georeference of the raster.
+        recorded: Time at which the image was recorded, ``'YYYY-MM-DD HH:MM:SS'`` in UTC, empty
+            where the file does not tell it.
     """
 
     path: str
@@ -55,6 +57,7 @@ class RasterInfo:
     nodata: tuple[float | None, ...]
     has_mask: bool
     georeference: GeoReference
+    recorded: str = ''
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -162,6 +165,7 @@ class Raster:
             nodata=tuple(band.GetNoDataValue() for band in bands),
             has_mask=any(band.GetMaskFlags() == gdal.GMF_PER_DATASET for band in bands),
             georeference=GeoReference.read(dataset),
+            recorded=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
         )
 
     def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> np.ndarray:

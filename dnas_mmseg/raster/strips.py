@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .writing import GDAL_TYPES, describe_bands
+from .writing import GDAL_TYPES, describe_bands, describe_classes
 
 _PLAIN = ('TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER', 'INTERLEAVE=BAND')
 
@@ -30,7 +30,7 @@ def write_strips(
     nodata: float | None = None,
     georeference: GeoReference = GeoReference(),  # noqa: B008  immutable
     palette: Sequence[Sequence[int]] | None = None,
-    metadata: Mapping[str, str] | None = None,
+    classes: Sequence[str] = (),
     resampling: str = 'NEAREST',
 ) -> Iterator[Callable[[int, np.ndarray], None]]:
     """Write a Cloud-Optimised GeoTIFF in strips of full width.
@@ -46,7 +46,8 @@ def write_strips(
         nodata: Nodata value of all bands.
         georeference: Georeference of the map.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
-        metadata: Items of the file's metadata.
+        classes: Names of the values 0, 1, ..., which have a colour each. GIS programs read them
+            from the file's ``.aux.xml``, which appears before the map does.
         resampling: Resampling of overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
 
     Yields:
@@ -70,7 +71,8 @@ def write_strips(
                     for i, name in enumerate(names):
                         dataset.GetRasterBand(i + 1).SetDescription(name)
                     georeference.write(dataset)
-                    dataset.SetMetadata(dict(metadata or {}))
+                    if classes:
+                        describe_classes(dataset, classes, palette or ())
 
                 def write(row: int, samples: np.ndarray) -> None:
                     try:
@@ -92,6 +94,9 @@ def write_strips(
                     # Closing a file writes the rest of it, and reports a full disk this way only.
                     if gdal.GetLastErrorType() >= gdal.CE_Failure:
                         raise RuntimeError(gdal.GetLastErrorMsg())
+                aside = final.with_name(f'{final.name}.aux.xml')
+                if aside.is_file():
+                    os.replace(aside, f'{os.fspath(path)}.aux.xml')
             finally:
                 dataset = None
                 for leftover in final.parent.glob(f'{final.name}.*'):

@@ -121,6 +121,34 @@ def describe_bands(dataset, nodata: float | None, palette) -> None:
         dataset.GetRasterBand(1).SetColorTable(table)
 
 
+def describe_classes(dataset, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> None:
+    """Set names and colours of the values 0, 1, ... of the first band, as GIS programs read them.
+
+    They are the band's category names and its raster attribute table, both beside a TIFF as
+    ``.aux.xml``, and items ``class_<value>`` of the file's metadata, for what reads no side file.
+    """
+    table = gdal.RasterAttributeTable()
+    table.SetTableType(gdal.GRTT_THEMATIC)
+    columns = (
+        ('Value', gdal.GFT_Integer, gdal.GFU_MinMax),
+        ('Class', gdal.GFT_String, gdal.GFU_Name),
+        ('Red', gdal.GFT_Integer, gdal.GFU_Red),
+        ('Green', gdal.GFT_Integer, gdal.GFU_Green),
+        ('Blue', gdal.GFT_Integer, gdal.GFU_Blue),
+    )
+    for column in columns:
+        table.CreateColumn(*column)
+    for value, (name, colour) in enumerate(zip(classes, palette, strict=True)):
+        table.SetValueAsInt(value, 0, value)
+        table.SetValueAsString(value, 1, name)
+        for i, part in enumerate(colour):
+            table.SetValueAsInt(value, 2 + i, int(part))
+    band = dataset.GetRasterBand(1)
+    band.SetCategoryNames(list(classes))
+    band.SetDefaultRAT(table)
+    dataset.SetMetadata({f'class_{i}': name for i, name in enumerate(classes)})
+
+
 def _write_samples(dataset, samples: np.ndarray) -> None:
     for i, band in enumerate(samples):
         dataset.GetRasterBand(i + 1).WriteArray(np.ascontiguousarray(band))

@@ -1,5 +1,9 @@
 """Searching, as a user starts it."""
 
+import pytest
+
+from dnas_mmseg.cli.search import share
+
 from ..conftest import ROOT, run
 
 
@@ -17,3 +21,10 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
     code, output = run(ROOT / 'tools/search.py', 'dnas')
     assert code == 2
     assert output == 'error: the following arguments are required: --work-dir (see --help)\n'
+
+
+def test_rungs_are_written_as_fractions():
+    assert share('1/9') == 1 / 9
+    assert share('0.25') == 0.25
+    with pytest.raises(ValueError, match='Invalid literal'):
+        share('a third')

@@ -65,7 +65,7 @@ def test_tables_say_what_they_hold_for(tmp_path):
     assert (loaded.metric, loaded.values) == (table.metric, table.values)
     with pytest.raises(CostError, match=r'does not hold here \(space: dnas, here other\)'):
         CostTable.load(tmp_path / 't.json', {'space': 'other'})
-    with pytest.raises(CostError, match='no such table; measure_latency'):
+    with pytest.raises(CostError, match='no such table; dnas measure-latency'):
         CostTable.load(tmp_path / 'none.json', {})
     (tmp_path / 't.json').write_text(json.dumps({'metric': 'macs'}))
     with pytest.raises(CostError, match='is no cost table'):

@@ -145,8 +145,9 @@ def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
     (scene,) = scenes(tmp_path / 'in', rng, 'a', nodata=0)
     out = tmp_path / 'out'
     (target,) = predict_scenes(
-        model, [scene], out, products=MapProducts(polygons=True, quick_look=True)
-    )
+        model, [scene], out,
+        products=MapProducts(polygons=True, quick_look=True, qgis_style=True),
+    )  # fmt: skip
     classes = read_raster(target)[0]
     package = ogr.Open(str(out / 'polygons/a.gpkg'))  # its layers go with it
     areas = np.zeros(5)
@@ -156,6 +157,8 @@ def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
     np.testing.assert_array_equal(areas, np.bincount(classes.ravel(), minlength=5))
     picture = mmcv.imread(str(out / 'quick_look/a.png'))
     assert picture.shape[1] > 1.5 * picture.shape[0]
+    assert 'label="farmland"' in (out / 'a.qml').read_text()
+    assert (out / 'a.tif.aux.xml').is_file()
 
 
 @pytest.mark.parametrize('product', ['probabilities', 'polygons'])

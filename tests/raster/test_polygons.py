@@ -4,12 +4,21 @@ import errno
 
 import numpy as np
 import pytest
-from osgeo import ogr
+from osgeo import ogr, osr
 
 from dnas_mmseg import files
 from dnas_mmseg.raster import GeoReference, RasterError, write_polygons, write_raster
 
 CLASSES = ('water', "farmer's land")
+
+
+def polygons(path):
+    """The layer's polygons: class_id, class, area_m2, geometry."""
+    package = ogr.Open(str(path))
+    return [
+        (f['class_id'], f['class'], f['area_m2'], f.geometry().Clone())
+        for f in package.GetLayer('classes')
+    ]
 
 
 @pytest.fixture
@@ -25,16 +34,52 @@ def class_map(tmp_path):
 
 def test_connected_areas_are_polygons_of_their_size_and_place(class_map, tmp_path):
     write_polygons(class_map, tmp_path / 'p.gpkg', CLASSES)
-    package = ogr.Open(str(tmp_path / 'p.gpkg'))
     found = sorted(
-        (f['class_id'], f['class'], f.geometry().GetArea(), f.geometry().GetEnvelope())
-        for f in package.GetLayer('classes')
+        (number, name, shape.GetArea(), shape.GetEnvelope())
+        for number, name, _, shape in polygons(tmp_path / 'p.gpkg')
     )
     assert found == [
         (0, 'water', 4 * 28, (10, 22, 38, 50)),
         (1, "farmer's land", 4 * 4, (10, 14, 46, 50)),
         (1, "farmer's land", 4 * 4, (14, 18, 42, 46)),
     ]
+
+
+def test_small_areas_go_to_their_largest_neighbour(class_map, tmp_path):
+    write_polygons(class_map, tmp_path / 'p.gpkg', CLASSES, min_pixels=5)
+    ((_, name, ground, shape),) = polygons(tmp_path / 'p.gpkg')
+    assert (name, shape.GetArea()) == ('water', 4 * 36)
+    assert ground is None  # a local system is nowhere on the Earth
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['map.tif', 'p.gpkg']
+
+
+def test_areas_are_square_metres_on_the_ground_in_any_system(tmp_path):
+    """The same hundredth of a degree at 60 degrees north, where it is half as wide."""
+    wgs84 = osr.SpatialReference()
+    wgs84.ImportFromEPSG(4326)
+    place = GeoReference(wgs84.ExportToWkt(), 0.0, (10.0, 0.0001, 0.0, 60.0, 0.0, -0.0001))
+    write_raster(tmp_path / 'm.tif', np.zeros((100, 100), np.uint8), nodata=255, georeference=place)
+    write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
+    ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
+    # Lengths of a degree at 59.995 N on the ellipsoid: 111,412 m along the meridian, 55,808 m.
+    assert ground == pytest.approx(1114.12 * 558.08, rel=2e-4)
+
+
+def test_outlines_of_fewer_corners(tmp_path):
+    rows, columns = np.indices((60, 60))
+    ids = (rows > columns).astype(np.uint8)  # a staircase
+    write_raster(tmp_path / 'm.tif', ids, nodata=255)
+    for name, simplify in (('exact', 0), ('simple', 1.5)):
+        write_polygons(tmp_path / 'm.tif', tmp_path / f'{name}.gpkg', CLASSES, simplify=simplify)
+    corners = {
+        name: [
+            shape.GetGeometryRef(0).GetPointCount()
+            for *_, shape in polygons(tmp_path / f'{name}.gpkg')
+        ]
+        for name in ('exact', 'simple')
+    }
+    assert min(corners['exact']) > 100
+    assert max(corners['simple']) < 12
 
 
 def test_what_fails_leaves_nothing(class_map, tmp_path, monkeypatch):

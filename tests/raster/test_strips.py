@@ -1,5 +1,11 @@
 """Maps that are written from top to bottom."""
 
+import json
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from osgeo import gdal
@@ -14,7 +20,7 @@ def test_strips_make_the_whole_with_overviews(tmp_path, rng):
     path = tmp_path / 'm.tif'
     with write_strips(
         path, height=700, width=600, names=('a', 'b'), dtype='uint16', nodata=9,
-        georeference=PLACE, metadata={'key': 'value'}, resampling='AVERAGE',
+        georeference=PLACE, resampling='AVERAGE',
     ) as write:  # fmt: skip
         for row in range(0, 700, 64):
             write(row, samples[:, row : row + 64])
@@ -25,11 +31,49 @@ def test_strips_make_the_whole_with_overviews(tmp_path, rng):
     assert (info.dtype, info.names, info.nodata) == ('uint16', ('a', 'b'), (9, 9))
     assert info.georeference.transform == PLACE.transform
     dataset = gdal.Open(str(path))
-    assert dataset.GetMetadataItem('key') == 'value'
     overview = dataset.GetRasterBand(1).GetOverview(0).ReadAsArray()
     expected = samples[0].reshape(350, 2, 300, 2).mean((1, 3))
     assert np.abs(overview - expected).max() <= 1
     assert [p.name for p in tmp_path.iterdir()] == ['m.tif']
+
+
+READ = """
+import json, sys, rasterio
+with rasterio.open(sys.argv[1]) as map:
+    colours = {value: map.colormap(1)[value][:3] for value in (0, 1)}
+    print(json.dumps([map.tags(), colours, map.nodata, map.overviews(1)]))
+"""
+
+
+def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
+    path, classes, palette = (
+        tmp_path / 'm.tif',
+        ('built-up', 'Öd & "leer"'),
+        ((255, 0, 0), (1, 2, 3)),
+    )
+    with write_strips(
+        path, height=600, width=600, nodata=255, georeference=PLACE, palette=palette,
+        classes=classes, resampling='MODE',
+    ) as write:  # fmt: skip
+        write(0, np.ones((1, 600, 600), np.uint8))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['m.tif', 'm.tif.aux.xml']
+    dataset = gdal.Open(str(path))
+    table = dataset.GetRasterBand(1).GetDefaultRAT()
+    names = [table.GetNameOfCol(i) for i in range(table.GetColumnCount())]
+    assert names == ['Value', 'Class', 'Red', 'Green', 'Blue']
+    assert [table.GetValueAsString(row, 1) for row in range(2)] == list(classes)
+    assert [table.GetValueAsInt(1, column) for column in (0, 2, 3, 4)] == [1, 1, 2, 3]
+    if shutil.which('gdalinfo'):  # a wheel of GDAL has no programs
+        told = subprocess.run(['gdalinfo', path], capture_output=True, text=True)
+        assert '<F>built-up</F>' in told.stdout
+        assert '1: 1,2,3,255' in told.stdout
+    if find_spec('rasterio') is None:
+        pytest.skip('rasterio is not installed: pip install rasterio')
+    read = subprocess.run([sys.executable, '-c', READ, path], capture_output=True, text=True)
+    tags, colours, nodata, overviews = json.loads(read.stdout)
+    assert [tags[f'class_{i}'] for i in range(2)] == list(classes)
+    assert colours == {'0': [255, 0, 0], '1': [1, 2, 3]}
+    assert (nodata, overviews) == (255, [2])
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, ValueError, OSError])

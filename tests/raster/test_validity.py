@@ -101,9 +101,9 @@ def test_alpha_masks_and_is_no_band(tmp_path):
     stored[4] = np.where(expected(), 0, 255)
     stored[4, 0] = 128  # half transparent is there
     dataset = gdal.GetDriverByName('GTiff').Create(str(tmp_path / 'a.tif'), 8, 8, 5, gdal.GDT_Byte)
-    dataset.WriteArray(stored)
     dataset.GetRasterBand(5).SetColorInterpretation(gdal.GCI_AlphaBand)
     dataset.GetRasterBand(4).SetColorInterpretation(gdal.GCI_Undefined)
+    dataset.WriteArray(stored)
     dataset = None
     raster = Raster(tmp_path / 'a.tif')
     assert raster.info.told[4] == 'alpha'

@@ -25,7 +25,7 @@ from .conftest import LEVELS
         (dict(targets=(1e5,), cost='flops'), "cost 'flops' is unknown: there are macs"),
         (dict(targets=(1e5, 1.00001e5)), 'targets 100K, 100K: too near to each other'),
         (dict(cost='params'), 'a cost without targets does nothing'),
-        (dict(targets=(0.1,), cost='latency'), r'a measured table .measure_latency\.py'),
+        (dict(targets=(0.1,), cost='latency'), r'a measured table .dnas measure-latency'),
         (dict(targets=(0.1,), cost='latency', latency_table='no.json'), r'no\.json: no such table'),
     ],
 )

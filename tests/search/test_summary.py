@@ -45,7 +45,7 @@ def test_a_result_says_what_to_do_next(tmp_path, capsys):
     text = capsys.readouterr().out
     assert 'search done (path: 0:01:01, cell: 1:00:00)' in text
     assert f'dnas train {tmp_path}/retrain.py' in text
-    assert f'plot_search.py {tmp_path}' in text
+    assert f'dnas report {tmp_path}' in text
     show_result(load_architecture('dnas_l12_gid5@path'), path, {})
     text = capsys.readouterr().out
     assert 'search done (nothing was left to do)' in text

@@ -9,7 +9,6 @@ from dnas_mmseg.search.halving.plan import (
     SelectionPlan,
     is_selection,
     merged,
-    parse_rung,
 )
 from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
 
@@ -97,10 +96,3 @@ def test_options_are_laid_over_an_earlier_plan(tmp_path):
     assert (plan.limit, plan.network.cost, plan.rivals) == (2e9, 'macs', (str(config),))
     later = merged(plan, {'space': 'dnas', 'data_root': '/data'})
     assert later == replace(plan, network=replace(plan.network, data_root='/data'))
-
-
-def test_rungs_are_written_as_fractions():
-    assert parse_rung('1/9') == 1 / 9
-    assert parse_rung('0.25') == 0.25
-    with pytest.raises(ValueError, match='Invalid literal'):
-        parse_rung('a third')

@@ -1,0 +1,34 @@
+"""Styles by which QGIS shows a class map: names and colours in its legend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from dnas_mmseg.files import write_text
+
+
+def write_qgis_style(
+    path: str | os.PathLike, classes: Sequence[str], palette: Sequence[Sequence[int]]
+) -> None:
+    """Write a style, which QGIS loads with the map of the same name beside it.
+
+    Args:
+        path: Path of the file, that of the map with the suffix ``.qml``.
+        classes, palette: Names and colours of the classes, in train-id order.
+    """
+    root = ElementTree.Element('qgis', version='3.22', styleCategories='Symbology')
+    pipe = ElementTree.SubElement(root, 'pipe')
+    renderer = ElementTree.SubElement(
+        pipe, 'rasterrenderer', type='paletted', band='1', opacity='1', alphaBand='-1'
+    )
+    entries = ElementTree.SubElement(renderer, 'colorPalette')
+    for value, (name, colour) in enumerate(zip(classes, palette, strict=True)):
+        ElementTree.SubElement(
+            entries, 'paletteEntry', value=str(value), label=name, alpha='255',
+            color='#' + ''.join(f'{int(part):02x}' for part in colour),
+        )  # fmt: skip
+    ElementTree.indent(root)
+    header = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    write_text(path, header + ElementTree.tostring(root, encoding='unicode') + '\n')

@@ -1,0 +1,125 @@
+"""STAC items of class maps, for catalogues of geodata (pystac writes them)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from dnas_mmseg.files import write_text
+from dnas_mmseg.raster import Raster, RasterInfo
+
+from .exported import require
+
+_CHUNK = 2**22
+
+
+def write_map_item(
+    path: str | os.PathLike,
+    class_map: str | os.PathLike,
+    scene: RasterInfo,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+) -> list[str]:
+    """Write the STAC item of a class map: outline, projection, classes, band and checksum.
+
+    Args:
+        path: Path of the item, ending in ``.json``.
+        class_map: Path of the map.
+        scene: Facts of the scene that was mapped, which tell when it was recorded.
+        classes, palette: Names and colours of the classes, in train-id order.
+
+    Returns:
+        Notes, a line each: what the scene does not tell.
+
+    Raises:
+        UserError: pystac is not installed.
+    """
+    pystac = require('pystac', 'stac')
+    from pystac.extensions.classification import Classification, ClassificationExtension
+    from pystac.extensions.file import FileExtension
+    from pystac.extensions.projection import ProjectionExtension
+    from pystac.extensions.raster import DataType, RasterBand, RasterExtension
+
+    path, class_map = Path(path), Path(class_map)
+    with Raster(class_map) as raster:
+        info = raster.info
+    place, notes = info.georeference, []
+    ring = place.footprint(*info.shape)
+    outline: dict[str, Any] = dict(geometry=None, bbox=None)
+    if ring is None:
+        notes.append(f'{path.name}: the scene is at no known place, so the item has no geometry')
+    else:
+        longitudes, latitudes = zip(*ring, strict=True)
+        outline = dict(
+            geometry={'type': 'Polygon', 'coordinates': [list(map(list, ring))]},
+            bbox=[min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
+        )
+    recorded = _time(scene.recorded)
+    written = datetime.fromtimestamp(class_map.stat().st_mtime, timezone.utc)
+    if recorded is None:
+        notes.append(
+            f'{path.name}: the scene does not tell when it was recorded; the item has the time of '
+            'the map'
+        )
+    item = pystac.Item(
+        id=path.stem,
+        datetime=recorded or written,
+        properties={'created': pystac.utils.datetime_to_str(written)},
+        **outline,
+    )
+    asset = pystac.Asset(
+        href=os.path.relpath(class_map, path.parent),
+        title='class map',
+        media_type=pystac.MediaType.COG,
+        roles=['data', 'classification'],
+    )
+    item.add_asset('map', asset)
+    projection = ProjectionExtension.ext(item, add_if_missing=True)
+    transform = place.transform
+    projection.apply(
+        code=None if place.epsg is None else f'EPSG:{place.epsg}',
+        wkt2=place.crs or None if place.epsg is None else None,
+        shape=list(info.shape),
+        # Row by row, as the extension has it.
+        transform=None if transform is None else [transform[i] for i in (1, 2, 0, 4, 5, 3)],
+    )
+    band = RasterBand.create(nodata=info.nodata[0], data_type=DataType.UINT8)
+    RasterExtension.ext(asset, add_if_missing=True).apply([band])
+    ClassificationExtension.ext(asset, add_if_missing=True).apply(
+        [
+            Classification.create(
+                value=value,
+                name=re.sub('[^0-9A-Za-z_-]+', '-', name),
+                title=name,
+                color_hint=''.join(f'{int(part):02X}' for part in colour),
+            )
+            for value, (name, colour) in enumerate(zip(classes, palette, strict=True))
+        ]
+    )
+    FileExtension.ext(asset, add_if_missing=True).apply(
+        checksum=f'1220{_sha256(class_map)}', size=class_map.stat().st_size
+    )
+    write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=1) + '\n')
+    return notes
+
+
+def _time(recorded: str) -> datetime | None:
+    try:
+        return datetime.strptime(recorded[:19], '%Y-%m-%d %H:%M:%S').replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    """Return the hexadecimal checksum; 1220 before it makes a multihash of it."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,90 @@
+"""STAC items of maps, read back by pystac."""
+
+import hashlib
+from datetime import datetime, timezone
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from osgeo import osr
+
+from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
+from dnas_mmseg.mapping.stac import write_map_item
+from dnas_mmseg.raster import GeoReference, Raster, write_raster, write_strips
+
+pystac = pytest.importorskip('pystac', reason="pystac is not installed: extra 'stac'")
+
+
+def utm(zone: int) -> str:
+    system = osr.SpatialReference()
+    system.ImportFromEPSG(32600 + zone)
+    return system.ExportToWkt()
+
+
+def mapped(folder, georeference):
+    path = folder / 'maps/a scene.tif'
+    with write_strips(
+        path, height=200, width=300, nodata=255, georeference=georeference, palette=PALETTE,
+        classes=CLASSES, resampling='MODE',
+    ) as write:  # fmt: skip
+        write(0, np.zeros((1, 200, 300), np.uint8))
+    scene = folder / 'a scene.tif'
+    write_raster(scene, np.zeros((4, 200, 300), np.uint8), georeference=georeference)
+    with Raster(scene) as raster:
+        return path, raster.info
+
+
+def test_an_item_tells_place_classes_and_checksum(tmp_path):
+    from pystac.extensions.classification import ClassificationExtension
+    from pystac.extensions.file import FileExtension
+    from pystac.extensions.projection import ProjectionExtension
+    from pystac.extensions.raster import RasterExtension
+
+    place = GeoReference(utm(50), 0.0, (500000.0, 4.0, 0.0, 4000000.0, 0.0, -4.0))
+    path, scene = mapped(tmp_path, place)
+    scene = type(scene)(**{**scene.__dict__, 'recorded': '2015-06-01 03:04:05'})
+    target = path.with_suffix('.json')
+    assert write_map_item(target, path, scene, CLASSES, PALETTE) == []
+    item = pystac.Item.from_file(str(target))
+    # The core's schema comes with pystac; those of the extensions are on the web only.
+    core = {**item.to_dict(), 'stac_extensions': []}
+    pystac.validation.validate_dict(core)
+    assert item.datetime == datetime(2015, 6, 1, 3, 4, 5, tzinfo=timezone.utc)
+    # The central meridian of zone 50 is 117 degrees east.
+    west, south, east, north = item.bbox
+    assert west == pytest.approx(117, abs=1e-9)
+    assert east - west == pytest.approx(1200 / 90500, rel=0.02)
+    assert north == pytest.approx(36.144, abs=0.01)
+    assert (north - south) * 110950 == pytest.approx(800, rel=0.01)
+    ring = item.geometry['coordinates'][0]
+    assert ring[0] == ring[-1]
+    assert len(ring) == 5
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))
+    assert area > 0  # counterclockwise, as GeoJSON wants
+    projection = ProjectionExtension.ext(item)
+    assert projection.epsg == 32650
+    assert projection.shape == [200, 300]
+    assert projection.transform == [4, 0, 500000, 0, -4, 4000000]
+    asset = item.assets['map']
+    assert asset.href.endswith('a scene.tif')
+    (band,) = RasterExtension.ext(asset).bands
+    assert (band.nodata, band.data_type) == (255, 'uint8')
+    classes = ClassificationExtension.ext(asset).classes
+    assert [(c.value, c.title, c.color_hint) for c in classes][:2] == [
+        (0, 'built-up', 'FF0000'), (1, 'farmland', '00FF00'),
+    ]  # fmt: skip
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert FileExtension.ext(asset).checksum == f'1220{digest}'
+    assert FileExtension.ext(asset).size == path.stat().st_size
+
+
+def test_what_a_scene_does_not_tell_is_said(tmp_path):
+    path, scene = mapped(tmp_path, GeoReference())
+    notes = write_map_item(tmp_path / 'a.json', path, scene, CLASSES, PALETTE)
+    assert len(notes) == 2
+    assert 'at no known place' in notes[0]
+    assert 'does not tell when it was recorded' in notes[1]
+    item = pystac.Item.from_file(str(tmp_path / 'a.json'))
+    pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
+    assert item.geometry is None
+    assert item.assets['map'].href.endswith('maps/a scene.tif')
