@@ -29,6 +29,7 @@ COMMANDS = {
     'From a network to maps': {
         'predict': 'map scenes of any size, georeferenced',
         'export': 'write a network as ONNX, or for OpenVINO in eight bits',
+        'models': 'the trained models that come with the package',
         'score': 'score maps of scenes against their labels',
         'mistakes': 'show confused classes and the worst tiles',
     },

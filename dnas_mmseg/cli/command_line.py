@@ -114,6 +114,12 @@ def config_parser(description: str, data: bool = True) -> ArgumentParser:
     parser.add_argument('config', help='a config of this package, or any mmseg config')
     if data:
         parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    add_overrides(parser)
+    return parser
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -121,7 +127,6 @@ def config_parser(description: str, data: bool = True) -> ArgumentParser:
         metavar='KEY=VALUE',
         help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
     )
-    return parser
 
 
 def add_supernet_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Options of programs that predict, by torch or by another engine."""
+"""Which model predicts, and by which engine: options of the programs that do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 BACKENDS = ('torch', 'onnxruntime', 'openvino')
 PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
-_EXPORTED = ('.onnx', '.xml')
+_EXPORTED = {'.onnx': 'onnxruntime', '.xml': 'openvino'}
+"""Engine of exported files by suffix, where the user names none."""
+_CONFIGS = ('.py', '.json', '.yaml', '.yml')
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +32,43 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--backend',
         choices=BACKENDS,
-        default='torch',
-        help='engine; onnxruntime takes what dnas export wrote, openvino that or a checkpoint',
+        help='engine; onnxruntime takes what dnas export wrote, openvino that or a checkpoint '
+        '(default: torch for a checkpoint, onnxruntime for .onnx, openvino for .xml)',
     )
+
+
+def take_model(args: argparse.Namespace, words: list[str]) -> list[str]:
+    """Set the model's config and checkpoint from the words that name it; return the words left.
+
+    A model is a config and a checkpoint, an exported file alone, or a name of ``dnas models``.
+
+    Args:
+        args: Arguments with ``backend``, which get ``config`` and ``checkpoint``.
+        words: Words of the command line, from the model on.
+
+    Raises:
+        UserError: A config stands there without a checkpoint.
+    """
+    first, *rest = words
+    if Path(first).suffix in _EXPORTED:
+        args.config, args.checkpoint = None, first
+    elif Path(first).suffix in _CONFIGS or '::' in first:
+        if not rest:
+            raise UserError(f'{first} is a config: its checkpoint is to follow')
+        args.config, args.checkpoint, rest = first, rest[0], rest[1:]
+    else:
+        from dnas_mmseg.mapping.boxed import boxed_model
+
+        model = boxed_model(first)
+        args.config, args.checkpoint = str(model.config), str(model.weights)
+    settle_backend(args)
+    return rest
+
+
+def settle_backend(args: argparse.Namespace) -> None:
+    """Set the engine to that of the checkpoint's file, where the user names none."""
+    if args.backend is None:
+        args.backend = _EXPORTED.get(Path(args.checkpoint).suffix, 'torch')
 
 
 def torch_precision(args: argparse.Namespace) -> Precision:

@@ -1,60 +1,131 @@
-"""Write a trained model as ONNX, or for OpenVINO in eight bits: samples as stored in, logits out.
+"""Write a trained network for others: ONNX, ONNX for QGIS, or eight bits for OpenVINO.
 
     dnas export dnas_mmseg::dnas/dnas_l14_gid5.py best.pth dnas_l14.onnx
-    dnas predict dnas_mmseg::dnas/dnas_l14_gid5.py dnas_l14.onnx SCENE --out-dir maps \\
-        --backend onnxruntime                                  # or openvino
+    dnas predict dnas_l14.onnx SCENE --out-dir maps
+    dnas export CONFIG best.pth dnas_l14_qgis.onnx --deepness --metres 4
     dnas export CONFIG best.pth dnas_l14_int8.xml --int8 --data-root data/gid5
+    dnas export naip_small naip_small.onnx --licence 'CC BY 4.0'
 
-Normalisation is in the model, and classes, palette and bands are in the file. Input `samples` is
-float32 (windows, bands, size, size), output `logits` (windows, classes, size, size). torch's own
-exporter is used: mmdeploy stands still, and reads images by OpenCV. Needs onnx and onnxscript.
+MODEL is a config and a checkpoint, or a name of `dnas models`. Normalisation is in the file, and
+classes, palette and bands are. Input `samples` is float32 (windows, bands, size, size), as samples
+are stored, output `logits` (windows, classes, size, size). torch's own exporter is used: mmdeploy
+stands still, and reads images by OpenCV. Needs the extra onnx.
+
+--deepness is for the plugin Deepness of QGIS, which divides samples by 255: that file takes those,
+gives probabilities, and says what the plugin reads (classes, size of windows and of pixels).
 
 --int8 takes the ranges of activations from training tiles (NNCF, after training), scores the model
 on the validation tiles before and after, and refuses where more than 0.3 points of mIoU are lost.
 Needs the extra openvino.
+
+Beside the file appear a model card (.md) and, with the extra stac, a STAC item (.json).
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 
 from dnas_mmseg.errors import UserError
 
-from .command_line import config_parser, user_errors
+from .command_line import ArgumentParser, add_overrides, user_errors
+from .engines import take_model
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__, usage='%(prog)s MODEL TARGET [options]')
+    parser.add_argument(
+        'words', nargs='+', metavar='MODEL TARGET',
+        help='the model, then the file to write: .onnx, or .xml with --int8',
+    )  # fmt: skip
+    parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
+    add_overrides(parser)
+    parser.add_argument('--work-dir', help='logs of --int8 (default: work_dirs/<config>)')
+    parser.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument('--deepness', action='store_true', help="for QGIS's plugin Deepness")
+    form.add_argument(
+        '--int8', action='store_true', help='weights and activations of eight bits, for OpenVINO'
+    )
+    card = parser.add_argument_group('on the model card')
+    card.add_argument(
+        '--scores', type=Path, metavar='JSON', help='scores: test_scores.json of dnas test'
+    )
+    card.add_argument(
+        '--metres', type=float, help='size of a pixel (default: that of the training tiles)'
+    )
+    card.add_argument('--licence', default='not stated', help='terms of use')
+    parser.set_defaults(backend='torch')
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='of this model')
-    parser.add_argument('target', type=Path, help='the .onnx file to write; .xml with --int8')
-    parser.add_argument('--work-dir', help='logs of --int8 (default: work_dirs/<config>)')
-    parser.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')
-    parser.add_argument(
-        '--int8', action='store_true', help='weights and activations of eight bits, for OpenVINO'
-    )
-    args = parser.parse_args()
+    args = parse_args()
     with user_errors():
+        from dataclasses import replace
+
         from dnas_mmseg.engine.configs import load_config
-        from dnas_mmseg.mapping.onnx_model import export_onnx
+        from dnas_mmseg.mapping.model_card import model_card_facts, write_model_card
+        from dnas_mmseg.mapping.onnx_model import export_deepness, export_onnx
         from dnas_mmseg.mapping.quantization import export_int8
         from dnas_mmseg.mapping.scenes import load_segmentor
+        from dnas_mmseg.mapping.stac import write_model_item
 
-        suffix = '.xml' if args.int8 else '.onnx'
-        if args.target.suffix != suffix:
-            raise UserError(f'{args.target}: the name of the file must end with {suffix}')
+        targets = take_model(args, args.words)
+        if args.config is None or len(targets) != 1:
+            raise UserError(f'{" ".join(args.words)}: a model and one file to write are expected')
+        target, suffix = Path(targets[0]), '.xml' if args.int8 else '.onnx'
+        if target.suffix != suffix:
+            raise UserError(f'{target}: the name of the file must end with {suffix}')
         config = load_config(
             args.config,
             data_root=args.data_root,
             work_dir=args.work_dir,
             options=args.cfg_options,
         )
+        scores = read_scores(args.scores)
         model = load_segmentor(config, args.checkpoint, 'cpu')
-        if args.int8:
-            scores = export_int8(model, config, args.target, args.window)
-            told = ', '.join(f'{name} {score:.2f} %' for name, score in scores.items())
-            print(f'validation mIoU: {told}')
+        facts = model_card_facts(model, config, target.stem, args.window, scores, args.licence)
+        if args.metres is not None:
+            facts = replace(facts, metres=args.metres)
+        if args.deepness:
+            if facts.dtype not in ('', 'uint8'):
+                raise UserError(
+                    f'--deepness: the plugin feeds samples of eight bits; the model was trained '
+                    f'on {facts.dtype}'
+                )
+            export_deepness(model, target, args.window, facts.metres)
+            use = ['# in QGIS: Plugins, Deepness, Model, Segmentor']
+        elif args.int8:
+            both = export_int8(model, config, target, args.window)
+            told = {f'validation mIoU in {name}': score for name, score in both.items()}
+            print(', '.join(f'{name} {score:.2f} %' for name, score in told.items()))
+            facts = replace(facts, scores={**facts.scores, **told})
         else:
-            export_onnx(model, args.target, args.window)
-    files = [args.target] + ([args.target.with_suffix('.bin')] if args.int8 else [])
+            export_onnx(model, target, args.window)
+        if not args.deepness:
+            use = [f'dnas predict {target.name} scene.tif --out-dir maps']
+        write_model_card(target.with_suffix('.md'), facts, use)
+        try:
+            write_model_item(target.with_suffix('.json'), target, facts)
+        except UserError as error:
+            print(f'note: no STAC item: {error}')
+    files = [target] + ([target.with_suffix('.bin')] if args.int8 else [])
     size = sum(path.stat().st_size for path in files)
-    print(f'{args.target}: {size / 2**20:.1f} MiB')
+    print(f'{target}: {size / 2**20:.1f} MiB; its card: {target.with_suffix(".md")}')
+
+
+def read_scores(path: Path | None) -> dict[str, float]:
+    """Return the scores in a file of ``dnas test``.
+
+    Raises:
+        UserError: There is no such file, or it holds something else.
+    """
+    if path is None:
+        return {}
+    try:
+        scores = json.loads(path.read_text(encoding='utf-8'))
+        return {str(name): float(score) for name, score in scores.items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} is no test_scores.json ({error})') from None

@@ -1,15 +1,17 @@
 """Map scenes of any size: georeferenced class maps as Cloud-Optimised GeoTIFFs.
 
+    dnas predict naip_small scene.tif --out-dir maps              # a model that comes along
     dnas predict dnas_mmseg::dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
     dnas predict CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
-    torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
     dnas predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps --backend openvino
-    dnas predict CONFIG model.onnx scenes/*.tif --out-dir maps --backend onnxruntime
+    dnas predict model.onnx scenes/*.tif --out-dir maps           # what dnas export wrote
+    torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
 
-Bands are taken by name where the scene names its bands, or where --bands says what they are; else
-the scene must have the bands of the training tiles, in their order. Windows overlap and are
-blended; memory holds one row of windows. Any model that mmseg trains works. Several processes
-(torchrun, or --shard on several machines) each take a part of the scenes.
+MODEL is a name of `dnas models`, an exported file, or a config and a checkpoint. Bands are taken
+by name where the scene names its bands, or where --bands says what they are; else the scene must
+have the bands of the training tiles, in their order. Windows overlap and are blended; memory holds
+one row of windows. Any model that mmseg trains works. Several processes (torchrun, or --shard on
+several machines) each take a part of the scenes.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from pathlib import Path
 
 from dnas_mmseg.errors import UserError
 
-from .command_line import config_parser, progress_bars, user_errors
-from .engines import add_engine_options, load_model, torch_precision
+from .command_line import ArgumentParser, add_overrides, progress_bars, user_errors
+from .engines import add_engine_options, load_model, take_model, torch_precision
 
 
 def parse_args() -> argparse.Namespace:
-    parser = config_parser(__doc__, data=False)
-    parser.add_argument('checkpoint', help='of this model; or what dnas export wrote')
-    parser.add_argument('scenes', nargs='*', metavar='SCENE', help='anything that GDAL reads')
+    usage = '%(prog)s MODEL SCENE [SCENE ...] --out-dir FOLDER [options]'
+    parser = ArgumentParser(description=__doc__, usage=usage)
+    parser.add_argument(
+        'words', nargs='+', metavar='MODEL SCENE', help='the model, then anything that GDAL reads'
+    )
+    add_overrides(parser)
     parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
     parser.add_argument(
         '--bands', nargs='+', metavar='A,B,C',
@@ -72,8 +77,6 @@ def parse_args() -> argparse.Namespace:
     add_engine_options(parser)
     args = parser.parse_intermixed_args()  # scenes may stand before and behind options
     split_bands(args)
-    if not args.scenes:
-        parser.error('no SCENE is given')
     return args
 
 
@@ -82,7 +85,7 @@ def split_bands(args: argparse.Namespace) -> None:
     words = [word for text in args.bands or () for word in text.split(',') if word]
     # No band is called like a file; a scene may be the last word of `--bands nir red a.tif`.
     scenes = [word for word in words if '/' in word or '.' in word or os.path.exists(word)]
-    args.scenes += scenes
+    args.words += scenes
     args.bands = [word for word in words if word not in scenes] or None
 
 
@@ -125,6 +128,9 @@ def main() -> None:
         from dnas_mmseg.mapping.scene import Tiling
         from dnas_mmseg.mapping.scenes import predict_scenes
 
+        scenes = take_model(args, args.words)
+        if not scenes:
+            raise UserError('no SCENE is given')
         part, parts = shard(args.shard)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
@@ -136,7 +142,7 @@ def main() -> None:
         with out_of_memory_explained(), progress_bars(show) as track:
             maps = predict_scenes(
                 model,
-                args.scenes,
+                scenes,
                 args.out_dir,
                 bands=args.bands,
                 nodata=args.nodata,
@@ -156,7 +162,7 @@ def main() -> None:
                 skip_bad_blocks=args.skip_bad_blocks,
                 track=track,
             )
-    skipped = f'; {len(args.scenes) - len(maps)} left out' if len(maps) < len(args.scenes) else ''
+    skipped = f'; {len(scenes) - len(maps)} left out' if len(maps) < len(scenes) else ''
     for note in (note for notes in maps.values() for note in notes):
         print(f'note: {note}')
     print(f'{args.out_dir}: {len(maps)} maps{skipped}')

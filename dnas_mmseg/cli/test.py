@@ -13,7 +13,7 @@ from __future__ import annotations
 from dnas_mmseg.errors import UserError
 
 from .command_line import config_parser, parse_run_args, run_config, user_errors
-from .engines import add_engine_options, load_model
+from .engines import add_engine_options, load_model, settle_backend
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
         from dnas_mmseg.engine.running import test
         from dnas_mmseg.mapping.testing import largest_tile, score_exported
 
+        settle_backend(args)
         config = run_config(args)
         if args.backend == 'torch':
             if args.precision not in (None, 'float32'):

@@ -39,6 +39,51 @@ def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512
     Raises:
         UserError: The packages it needs are missing, or the model normalises in another way.
     """
+    _export(_WithNormalisation(model), model, path, window, {META: json.dumps(export_meta(model))})
+
+
+def export_deepness(
+    model: BaseSegmentor, path: str | os.PathLike, window: int, metres: float | None
+) -> None:
+    """Write a segmentor as ONNX for QGIS's plugin Deepness.
+
+    The plugin feeds samples of eight bits divided by 255, and takes the largest output of each
+    pixel of what is not below a threshold; so this graph takes those, and gives probabilities. Its
+    metadata are the plugin's (docs of Deepness, "Model metadata"), and not those of
+    :func:`export_onnx`, so that no program here feeds it plain samples by mistake.
+
+    Args:
+        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+        path: Path of the file; it appears when it is complete.
+        window: Side of the windows, in pixels.
+        metres: Size of a pixel in metres, at which the plugin shows scenes to the model; None
+            leaves it to the user.
+
+    Raises:
+        UserError: The packages it needs are missing, or the model normalises in another way.
+    """
+    threshold = binary_threshold(model)
+    classes = dict(enumerate(model.dataset_meta['classes']))
+    told = {
+        'model_type': 'Segmentor',
+        'class_names': classes,
+        'tile_size': window,
+        'tiles_overlap': 25,  # percent
+        'seg_thresh': threshold or 0.0,
+        'seg_small_segment': 1,  # nothing is smoothed away
+        **({} if metres is None else {'resolution': round(100 * metres, 2)}),  # centimetres
+    }
+    module = _ForDeepness(_WithNormalisation(model))
+    _export(module, model, path, window, {key: json.dumps(value) for key, value in told.items()})
+
+
+def _export(
+    module: nn.Module,
+    model: BaseSegmentor,
+    path: str | os.PathLike,
+    window: int,
+    metadata: dict[str, str],
+) -> None:
     if not isinstance(model.data_preprocessor, MultiBandDataPreProcessor):
         raise UserError(
             f'models with {type(model.data_preprocessor).__name__} cannot be exported; '
@@ -50,7 +95,7 @@ def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512
     samples = samples.to(model.data_preprocessor.mean.device)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            _WithNormalisation(model).eval(),
+            module.eval(),
             (samples,),
             input_names=[INPUT],
             output_names=[OUTPUT],
@@ -59,7 +104,7 @@ def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512
             verbose=False,
         )
     assert program is not None  # which it is only without dynamo
-    program.model.metadata_props[META] = json.dumps(export_meta(model))
+    program.model.metadata_props.update(metadata)
     with atomic_path(path) as temporary:
         program.save(str(temporary))
 
@@ -120,6 +165,16 @@ class _WithNormalisation(nn.Module):
         size = tuple(samples.shape[2:])
         meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
         return self.model.encode_decode(self.model.data_preprocessor.normalise(samples), [meta])
+
+
+class _ForDeepness(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, samples: Tensor) -> Tensor:
+        logits = self.inner(255 * samples)
+        return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
 @contextmanager

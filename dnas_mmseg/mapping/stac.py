@@ -1,4 +1,4 @@
-"""STAC items of class maps, for catalogues of geodata (pystac writes them)."""
+"""STAC items of class maps and of models, for catalogues of geodata (pystac writes them)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import Any
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import Raster, RasterInfo
 
-from .exported import require
+from .exported import INPUT, OUTPUT, require
+from .model_card import ModelFacts
 
 _CHUNK = 2**22
+_SPDX = re.compile(r'[\w.+-]+')
 
 
 def write_map_item(
@@ -41,7 +43,7 @@ def write_map_item(
         UserError: pystac is not installed.
     """
     pystac = require('pystac', 'stac')
-    from pystac.extensions.classification import Classification, ClassificationExtension
+    from pystac.extensions.classification import ClassificationExtension
     from pystac.extensions.file import FileExtension
     from pystac.extensions.projection import ProjectionExtension
     from pystac.extensions.raster import DataType, RasterBand, RasterExtension
@@ -91,22 +93,95 @@ def write_map_item(
     )
     band = RasterBand.create(nodata=info.nodata[0], data_type=DataType.UINT8)
     RasterExtension.ext(asset, add_if_missing=True).apply([band])
-    ClassificationExtension.ext(asset, add_if_missing=True).apply(
-        [
-            Classification.create(
-                value=value,
-                name=re.sub('[^0-9A-Za-z_-]+', '-', name),
-                title=name,
-                color_hint=''.join(f'{int(part):02X}' for part in colour),
-            )
-            for value, (name, colour) in enumerate(zip(classes, palette, strict=True))
-        ]
-    )
+    ClassificationExtension.ext(asset, add_if_missing=True).apply(_classes(classes, palette))
     FileExtension.ext(asset, add_if_missing=True).apply(
         checksum=f'1220{_sha256(class_map)}', size=class_map.stat().st_size
     )
     write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=1) + '\n')
     return notes
+
+
+def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: ModelFacts) -> None:
+    """Write the STAC item of an exported model, by the extension for models (MLM).
+
+    Args:
+        path: Path of the item, ending in ``.json``.
+        model: Path of the model's file.
+        facts: Facts of the model.
+
+    Raises:
+        UserError: pystac is not installed.
+    """
+    pystac = require('pystac', 'stac')
+    from pystac.extensions import mlm
+    from pystac.extensions.file import FileExtension
+
+    path, model = Path(path), Path(model)
+    shape = [-1, len(facts.mean), facts.window, facts.window]
+    order = ['batch', 'bands', 'y', 'x']
+    kind = mlm.DataType.FLOAT32
+    tasks = [mlm.TaskType.SEMANTIC_SEGMENTATION]
+    item = pystac.Item(
+        id=facts.name,
+        geometry=None,
+        bbox=None,
+        datetime=datetime.fromtimestamp(model.stat().st_mtime, timezone.utc),
+        properties={
+            'description': f'trained on: {facts.data}; licence: {facts.licence}',
+            # A code of SPDX, or this word.
+            'license': facts.licence if _SPDX.fullmatch(facts.licence) else 'other',
+        },
+    )
+    mlm.MLMExtension.ext(item, add_if_missing=True).apply(
+        name=facts.name,
+        architecture=facts.network,
+        tasks=tasks,
+        framework='ONNX' if model.suffix == '.onnx' else 'OpenVINO',
+        total_parameters=facts.parameters,
+        input=[
+            mlm.ModelInput.create(
+                name=INPUT,
+                bands=list(facts.bands),
+                input=mlm.InputStructure.create(shape=shape, dim_order=order, data_type=kind),
+                description='samples as they are stored; the model normalises them',
+            )
+        ],
+        output=[
+            mlm.ModelOutput.create(
+                name=OUTPUT,
+                tasks=tasks,
+                result=mlm.ResultStructure.create(
+                    shape=[-1, len(facts.classes), facts.window, facts.window],
+                    dim_order=['batch', 'classes', 'y', 'x'],
+                    data_type=kind,
+                ),
+                classes=_classes(facts.classes, facts.palette),
+            )
+        ],
+        hyperparameters=None,
+    )
+    asset = pystac.Asset(
+        href=os.path.relpath(model, path.parent), title=facts.name, roles=['mlm:model', 'data']
+    )
+    item.add_asset('model', asset)
+    FileExtension.ext(asset, add_if_missing=True).apply(
+        checksum=f'1220{_sha256(model)}', size=model.stat().st_size
+    )
+    write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=1) + '\n')
+
+
+def _classes(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list:
+    from pystac.extensions.classification import Classification
+
+    return [
+        Classification.create(
+            value=value,
+            name=re.sub('[^0-9A-Za-z_-]+', '-', name),
+            title=name,
+            color_hint=''.join(f'{int(part):02X}' for part in colour),
+        )
+        for value, (name, colour) in enumerate(zip(classes, palette, strict=True))
+    ]
 
 
 def _time(recorded: str) -> datetime | None:

@@ -78,6 +78,22 @@ class GeoReference:
         known = system.GetAuthorityName(None) == 'EPSG' and code is not None
         return int(code) if known else None
 
+    @property
+    def metres(self) -> float | None:
+        """Height of a pixel on the ground, in metres; None where it is not known."""
+        if self.transform is None or not self.crs:
+            return None
+        system = osr.SpatialReference()
+        system.ImportFromWkt(self.crs)
+        height = (self.transform[2] ** 2 + self.transform[5] ** 2) ** 0.5
+        if system.IsGeographic():
+            height *= system.GetAngularUnits() * system.GetSemiMajor()
+        elif system.IsProjected():
+            height *= system.GetLinearUnits()
+        else:
+            return None
+        return round(height, 4)
+
     def footprint(self, height: int, width: int) -> list[tuple[float, float]] | None:
         """Return the outline of a raster in degrees.
 

@@ -6,7 +6,13 @@ from importlib.util import find_spec
 import pytest
 from mmengine.config import Config
 
-from dnas_mmseg.cli.engines import add_engine_options, load_model, torch_precision
+from dnas_mmseg.cli.engines import (
+    add_engine_options,
+    load_model,
+    settle_backend,
+    take_model,
+    torch_precision,
+)
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 
@@ -16,6 +22,7 @@ def _args(checkpoint, *words, device=None):
     add_engine_options(parser)
     args = parser.parse_args(list(words))
     args.checkpoint, args.device = str(checkpoint), device
+    settle_backend(args)
     return args
 
 
@@ -23,7 +30,7 @@ def _args(checkpoint, *words, device=None):
     ('name', 'words', 'device', 'message'),
     [
         ('best.pth', ('--precision', 'int8'), None, '--precision int8 needs --backend openvino'),
-        ('m.onnx', (), None, r'm\.onnx needs --backend onnxruntime or openvino'),
+        ('m.onnx', ('--backend', 'torch'), None, r'm\.onnx needs --backend onnxruntime or open'),
         (
             'm.onnx',
             ('--backend', 'onnxruntime', '--precision', 'bfloat16'),
@@ -37,6 +44,28 @@ def _args(checkpoint, *words, device=None):
 def test_what_an_engine_cannot_do_is_refused(name, words, device, message):
     with pytest.raises(UserError, match=message):
         load_model(_args(name, *words, device=device), 64, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ('words', 'config', 'checkpoint', 'backend', 'rest'),
+    [
+        (['a.py', 'b.pth', 's.tif'], 'a.py', 'b.pth', 'torch', ['s.tif']),
+        (['x::a/b.py', 'b.pth'], 'x::a/b.py', 'b.pth', 'torch', []),
+        (['a.py', 'm.xml', 's.tif'], 'a.py', 'm.xml', 'openvino', ['s.tif']),
+        (['m.onnx', 's.tif', 't.tif'], None, 'm.onnx', 'onnxruntime', ['s.tif', 't.tif']),
+    ],
+)
+def test_a_model_is_named_in_three_ways(words, config, checkpoint, backend, rest):
+    args = argparse.Namespace(backend=None)
+    assert take_model(args, words) == rest
+    assert (args.config, args.checkpoint, args.backend) == (config, checkpoint, backend)
+
+
+def test_a_model_that_is_none():
+    with pytest.raises(UserError, match=r'a\.py is a config: its checkpoint is to follow'):
+        take_model(argparse.Namespace(backend=None), ['a.py'])
+    with pytest.raises(UserError, match="there is no model 'naip_smal'; with the package come"):
+        take_model(argparse.Namespace(backend=None), ['naip_smal', 's.tif'])
 
 
 @pytest.mark.long

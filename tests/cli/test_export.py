@@ -1,15 +1,18 @@
 """Exporting, and mapping by what was exported."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
-from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, run
@@ -22,6 +25,7 @@ def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
     target = tmp_path / 'model.onnx'
     code, output = run(ROOT / 'tools/export.py', *small, target, '--window', 64)
     assert code == 0, output
+    assert '| 1 | nir |' in (tmp_path / 'model.md').read_text()
     model, exported = (
         load_segmentor(Config.fromfile(str(small[0])), small[1]),
         OnnxModel(target),
@@ -37,8 +41,8 @@ def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
         model, [tmp_path / 's.tif'], tmp_path / 'torch', tiling=Tiling(64, 16)
     )
     code, output = run(
-        ROOT / 'tools/predict.py', 'no-config-needed.py', target, tmp_path / 's.tif', '--window',
-        64, '--overlap', 16, '--backend', 'onnxruntime', '--out-dir', tmp_path / 'out',
+        ROOT / 'tools/predict.py', target, tmp_path / 's.tif', '--overlap', 16,
+        '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     assert code == 0, output
     got, expected = read_raster(tmp_path / 'out/s.tif'), read_raster(by_torch)
@@ -47,3 +51,75 @@ def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
     assert exported.logits([torch.zeros(4, 20, 30)]).shape == (1, 5, 20, 30)
     with pytest.raises(UserError, match='give --window 64, or export it anew'):
         exported.logits([torch.zeros(4, 65, 64)])
+
+
+def as_deepness_feeds(samples: np.ndarray) -> np.ndarray:
+    """What the plugin makes of samples (bands, H, W): height, width, bands, divided by 255."""
+    tiles = samples.transpose(1, 2, 0)[None]
+    return np.float32(tiles * 1.0 / 255.0).transpose(0, 3, 1, 2)
+
+
+def as_deepness_reads(outputs: np.ndarray, threshold: float) -> np.ndarray:
+    """What the plugin makes of a model's outputs (1, channels, H, W): ids, (H, W)."""
+    kept = np.where(outputs < threshold, 0, outputs)[0]
+    return (kept[0] != 0).astype(int) if len(kept) == 1 else kept.argmax(0)
+
+
+def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
+    import onnxruntime
+
+    target = tmp_path / 'qgis.onnx'
+    code, output = run(
+        ROOT / 'tools/export.py', *small, target, '--window', 64, '--deepness', '--metres', 4
+    )
+    assert code == 0, output
+    session = onnxruntime.InferenceSession(str(target))
+    told = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    assert told['model_type'] == 'Segmentor'
+    assert list(told['class_names'].items())[:2] == [('0', 'built-up'), ('1', 'farmland')]
+    assert (told['tile_size'], told['tiles_overlap'], told['resolution']) == (64, 25, 400)
+    (inputs,), (outputs,) = session.get_inputs(), session.get_outputs()
+    assert inputs.shape[1:] == [4, 64, 64]
+    assert outputs.shape[2] == outputs.shape[3]
+    samples = rng.integers(1, 255, (4, 64, 64)).astype(np.uint8)
+    (probabilities,) = session.run(None, {inputs.name: as_deepness_feeds(samples)})
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    model = load_segmentor(Config.fromfile(str(small[0])), small[1])
+    logits = SegmentorWindows(model).logits([torch.from_numpy(samples).float()])
+    expected = torch.from_numpy(logits).softmax(1).numpy()
+    assert np.ptp(expected, axis=(2, 3)).max() > 1e-3
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
+    got = as_deepness_reads(probabilities, told['seg_thresh'])
+    assert (got == logits[0].argmax(0)).mean() > 0.999
+    # Plain samples would give another map, so no program here takes the file.
+    code, output = run(ROOT / 'tools/predict.py', target, 'scene.tif', '--out-dir', tmp_path)
+    assert code == 1
+    assert 'is no model that dnas export wrote' in output
+
+
+def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root):
+    (tmp_path / 'scores.json').write_text('{"mIoU": 71.5, "OA": 85}')
+    command = (
+        ROOT / 'tools/export.py', *small, tmp_path / 'm.onnx', '--window', 64, '--data-root',
+        data_root, '--licence', 'CC BY 4.0', '--scores',
+    )  # fmt: skip
+    code, output = run(*command, tmp_path / 'scores.json')
+    assert code == 0, output
+    card = (tmp_path / 'm.md').read_text()
+    for line in ('| mIoU | 71.50 |', 'CC BY 4.0', '4 tiles of 64 x 64 pixels', '(uint8)'):
+        assert line in card
+    code, shown = run(ROOT / 'tools/models.py', tmp_path / 'm.onnx')
+    assert shown.startswith(card)
+    code, output = run(*command, small[0])
+    assert code == 1
+    assert 'is no test_scores.json' in output
+    pystac = pytest.importorskip('pystac', reason="the extra 'stac' is not installed")
+    from pystac.extensions.mlm import MLMExtension
+
+    item = pystac.Item.from_file(str(tmp_path / 'm.json'))
+    pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
+    told = MLMExtension.ext(item)
+    assert told.input[0].input.shape == [-1, 4, 64, 64]
+    assert told.input[0].bands == list(BANDS)
+    assert [c.title for c in told.output[0].classes] == list(CLASSES)
+    assert told.framework == 'ONNX'

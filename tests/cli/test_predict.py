@@ -15,13 +15,13 @@ def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
     command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', out, '--window', 64)
     code, output = run(*command, '--shard', '2/3')
     assert code == 0, output
-    assert [p.name for p in out.iterdir()] == ['b.tif']
+    assert [p.name for p in out.glob('*.tif')] == ['b.tif']
     written = (out / 'b.tif').stat().st_mtime_ns
     code, output = run(*command, '--resume', '--confidence', '--quick-look')
     assert code == 0, output
     assert '3 maps' in output  # of b, the confidence was missing
     for folder, suffix in (('.', 'tif'), ('confidence', 'tif'), ('quick_look', 'png')):
-        names = [p.name for p in sorted((out / folder).iterdir()) if p.is_file()]
+        names = [p.name for p in sorted((out / folder).glob(f'*.{suffix}'))]
         assert names == [f'{name}.{suffix}' for name in 'abc']
     assert (out / 'b.tif').stat().st_mtime_ns > written
     (out / 'quick_look/b.png').unlink()
@@ -40,7 +40,7 @@ def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
         *TWO_PROCESSES, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     assert code == 0, output
-    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.tif', 'b.tif', 'c.tif']
+    assert sorted(p.name for p in (tmp_path / 'out').glob('*.tif')) == ['a.tif', 'b.tif', 'c.tif']
     assert ': 2 maps; 1 left out' in output
     assert ': 1 maps; 2 left out' in output
 

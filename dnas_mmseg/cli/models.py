@@ -1,0 +1,56 @@
+"""List the trained models that come with the package, or show the card of one.
+
+    dnas models
+    dnas models naip_small                 # its card: data, bands, classes, scores, licence
+    dnas models dnas_l14.onnx              # the card that dnas export wrote beside it
+    dnas predict naip_small scene.tif --out-dir maps
+
+A model's name stands for its config and checkpoint in `dnas predict` and `dnas export`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dnas_mmseg.errors import UserError
+
+from .command_line import ArgumentParser, user_errors
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('model', nargs='?', help='name of a model, or path of an exported one')
+    args = parser.parse_args()
+    with user_errors():
+        from dnas_mmseg.mapping.boxed import boxed_model, boxed_models
+
+        if args.model is None:
+            show_all(boxed_models())
+        elif Path(args.model).suffix in ('.onnx', '.xml'):
+            card = Path(args.model).with_suffix('.md')
+            if not card.is_file():
+                raise UserError(f'{card}: no such card; dnas export writes one beside the model')
+            print(card.read_text(encoding='utf-8'))
+        else:
+            print(boxed_model(args.model).card.read_text(encoding='utf-8'))
+
+
+def show_all(models: dict) -> None:
+    """Print a table of models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table('name', 'bands', 'pixel, m', 'classes', 'parameters', 'mIoU, %', 'licence')
+    for name, model in models.items():
+        facts = model.facts
+        scores = [f'{value:.1f}' for key, value in facts.scores.items() if 'mIoU' in key]
+        table.add_row(
+            name,
+            ', '.join(facts.bands),
+            '' if facts.metres is None else f'{facts.metres:g}',
+            ', '.join(facts.classes),
+            f'{facts.parameters:,}',
+            ', '.join(scores),
+            facts.licence,
+        )
+    Console().print(table)

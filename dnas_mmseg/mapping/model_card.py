@@ -1,0 +1,190 @@
+"""Facts of a trained model that others need to use it, and their page, the model card."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from dnas_mmseg.cost.counting import count
+from dnas_mmseg.cost.table import format_cost
+from dnas_mmseg.datasets import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.list_files import read_lines
+from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.files import write_text
+from dnas_mmseg.raster import Raster, RasterError
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Facts of a trained model.
+
+    Attributes:
+        name: Name of the model.
+        network: What it is built of.
+        classes, palette: Names and colours of the classes, in train-id order.
+        bands: Names of the bands it takes, in its order; empty where they are not known.
+        mean, std: Mean and standard deviation by which it normalises each band.
+        window: Side of its windows, in pixels.
+        parameters, macs: Number of parameters, and of multiply-adds for a window.
+        dtype: Name of the numpy type of the training tiles' samples; empty where it is not known.
+        metres: Size of the training tiles' pixels in metres; None where it is not known.
+        data: What it was trained on.
+        scores: Scores by name, in percent.
+        licence: Terms of use.
+    """
+
+    name: str
+    network: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, ...], ...]
+    bands: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    window: int
+    parameters: int
+    macs: int
+    dtype: str = ''
+    metres: float | None = None
+    data: str = 'not stated'
+    scores: Mapping[str, float] = field(default_factory=dict)
+    licence: str = 'not stated'
+
+
+def model_card_facts(
+    model: BaseSegmentor,
+    config: Config,
+    name: str,
+    window: int,
+    scores: Mapping[str, float],
+    licence: str,
+) -> ModelFacts:
+    """Collect the facts of a segmentor, and of its training tiles where they are at hand.
+
+    Args:
+        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`, on the CPU.
+        config: Its config.
+        name: Name of the model.
+        window: Side of its windows, in pixels.
+        scores: Scores by name, in percent.
+        licence: Terms of use.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    meta, normalisation = model.dataset_meta, model.data_preprocessor
+    with torch.no_grad():
+        cost = count(model, model, (1, normalisation.mean.numel(), window, window))
+    backbone = config.model.get('backbone', {})
+    parts = [backbone.get('type', type(model).__name__), config.model.decode_head.get('type', '')]
+    dtype, metres, data = _training_tiles(config)
+    return ModelFacts(
+        name=name,
+        network=' with '.join(filter(None, parts)),
+        classes=tuple(meta['classes']),
+        palette=tuple(map(tuple, meta['palette'])),
+        bands=tuple(meta.get('bands') or ()),
+        mean=tuple(round(float(value), 3) for value in normalisation.mean.flatten()),
+        std=tuple(round(float(value), 3) for value in normalisation.std.flatten()),
+        window=window,
+        parameters=sum(p.numel() for p in model.parameters()),
+        macs=cost.macs,
+        dtype=dtype,
+        metres=metres,
+        data=data,
+        scores=dict(scores),
+        licence=licence,
+    )
+
+
+def _training_tiles(config: Config) -> tuple[str, float | None, str]:
+    """Return type, size of the pixels and a description of the training tiles that are here."""
+    for dataset in leaf_datasets(config.get('train_dataloader')):
+        root = Path(dataset.get('data_root') or '')
+        try:
+            lines = read_lines(root / (dataset.get('ann_file') or ''))
+            with Raster(root / lines[0].split('\t')[0]) as raster:
+                info = raster.info
+        except (DatasetError, RasterError, OSError, IndexError):
+            continue
+        source = DatasetDescription.load(root).provenance.get('source', '')
+        data = f'{len(lines)} tiles of {info.height} x {info.width} pixels, {root.name}' + (
+            f' (cut from {source})' if source else ''
+        )
+        return info.dtypes[0], info.georeference.metres, data
+    return '', None, 'not stated'
+
+
+def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Sequence[str]) -> None:
+    """Write a model card in Markdown.
+
+    Args:
+        path: Path of the file.
+        facts: Facts of the model.
+        commands: Lines of a shell that use it.
+    """
+    bands = facts.bands or tuple(f'band {i + 1}' for i in range(len(facts.mean)))
+    resolution = 'not known' if facts.metres is None else f'{facts.metres:g} m'
+    rows = zip(range(1, len(bands) + 1), bands, facts.mean, facts.std, strict=True)
+    lines = [
+        f'# {facts.name}',
+        '',
+        f'{facts.network}: a class for every pixel, of {len(facts.classes)}.',
+        '',
+        '## Input',
+        '',
+        f'Samples as they are stored{f" ({facts.dtype})" if facts.dtype else ""}, pixels of '
+        f'{resolution}, windows of {facts.window} x {facts.window}. Normalisation is in the model.',
+        '',
+        '| | Band | Mean | Standard deviation |',
+        '|---:|---|---:|---:|',
+        *(f'| {i} | {name} | {mean:g} | {std:g} |' for i, name, mean, std in rows),
+        '',
+        '## Classes',
+        '',
+        '| Value | Class | Colour |',
+        '|---:|---|---|',
+        *(
+            f'| {i} | {name} | #{"".join(f"{int(part):02x}" for part in colour)} |'
+            for i, (name, colour) in enumerate(zip(facts.classes, facts.palette, strict=True))
+        ),
+        '',
+        '## Trained on',
+        '',
+        facts.data,
+        '',
+        '## Scores',
+        '',
+        *(
+            [
+                '| Score | % |',
+                '|---|---:|',
+                *(f'| {k} | {v:.2f} |' for k, v in facts.scores.items()),
+            ]
+            if facts.scores
+            else ['Not stated (`dnas export --scores test_scores.json` puts them here).']
+        ),
+        '',
+        '## Cost',
+        '',
+        f'{facts.parameters:,} parameters; {format_cost(facts.macs, "macs")} for a window.',
+        '',
+        '## Licence',
+        '',
+        facts.licence,
+        '',
+        '## Use',
+        '',
+        '```bash',
+        *commands,
+        '```',
+        '',
+    ]
+    write_text(path, '\n'.join(lines))
