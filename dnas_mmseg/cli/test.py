@@ -4,6 +4,7 @@
         work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth --data-root data/gid5
     dnas test CONFIG CHECKPOINT --backend openvino --precision bfloat16
     dnas test CONFIG model_int8.xml --backend openvino
+    dnas test CONFIG CHECKPOINT --tta --show-dir pictures --out predictions
 
 Scores by class go to the log and, in percent, to test_scores.json in the work dir.
 """
@@ -25,6 +26,12 @@ def main() -> None:
         help='average the predictions over each tile and its two mirror images: three times the '
         'time, usually a little better',
     )
+    parser.add_argument(
+        '--out', metavar='FOLDER', help='write the predictions there, as PNG of train ids'
+    )
+    parser.add_argument(
+        '--show-dir', metavar='FOLDER', help='draw labels and predictions of all tiles there'
+    )
     add_engine_options(parser)
     parser.set_defaults(device=None)
     args = parse_run_args(parser)
@@ -34,6 +41,20 @@ def main() -> None:
 
         settle_backend(args)
         config = run_config(args)
+        if args.out:
+            metrics = config.test_evaluator
+            for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
+                metric['output_dir'] = args.out  # of mmseg's IoUMetric, too
+        if args.show_dir:
+            config.default_hooks.visualization = dict(
+                type='MultiBandVisualizationHook', interval=1, number=None
+            )
+            config.visualizer = dict(
+                type='MultiBandLocalVisualizer',
+                vis_backends=[dict(type='LocalVisBackend')],
+                save_dir=args.show_dir,
+                name='shown',
+            )
         if args.backend == 'torch':
             if args.precision not in (None, 'float32'):
                 raise UserError(f'--precision {args.precision} needs --backend openvino')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -11,6 +13,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from dnas_mmseg.datasets.tiles import tile_place
+from dnas_mmseg.raster import write_raster
 
 from .scores import confusion_matrix, scores
 
@@ -29,13 +32,18 @@ class ConfusionMetric(BaseMetric):
 
     Args:
         by_scene: Whether to log a table by scene, too, of tiles ``<scene>_<row>_<column>``.
+        output_dir: Folder in which to write the predictions, ``<image>.png`` of train ids in the
+            data set's colours; none by default.
         collect_device: Device where results of several processes are gathered.
         prefix: Prefix of the scores' names.
     """
 
-    def __init__(self, by_scene: bool = False, **kwargs) -> None:
+    def __init__(
+        self, by_scene: bool = False, output_dir: str | os.PathLike | None = None, **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         self.by_scene = by_scene
+        self.output_dir = None if output_dir is None else Path(output_dir)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch."""
@@ -46,6 +54,10 @@ class ConfusionMetric(BaseMetric):
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
             place = tile_place(sample.get('img_path') or '') if self.by_scene else None
             scene = None if place is None else place[0]
+            if self.output_dir is not None:
+                target = self.output_dir / f'{Path(sample["img_path"]).stem}.png'
+                palette = self.dataset_meta.get('palette')
+                write_raster(target, prediction.astype(np.uint8), palette=palette)
             self.results.append((scene, confusion_matrix(label, prediction, num_classes)))
 
     def compute_metrics(self, results: list[tuple[str | None, np.ndarray]]) -> dict[str, float]:

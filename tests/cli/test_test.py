@@ -1,11 +1,14 @@
 """Testing, as a user starts it."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dnas_mmseg import apis
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.raster import read_raster
 
 from ..conftest import ROOT, run
 
@@ -38,3 +41,24 @@ def test_a_checkpoint_of_another_model_is_refused(trained, data_root, tmp_path):
     assert f'error: {trained[1]} does not fit the model: ' in output
     assert 'size mismatch for decode_head.' in output
     assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize('flips', [False, True], ids=['plain', 'tta'])
+def test_predictions_are_written_and_drawn(trained, data_root, tmp_path, flips):
+    code, output = run(
+        ROOT / 'tools/test.py', *trained, '--data-root', data_root, '--work-dir', tmp_path / 'run',
+        '--out', tmp_path / 'ids', '--show-dir', tmp_path / 'shown', *(['--tta'] if flips else []),
+        '--cfg-options', 'test_dataloader.num_workers=0',
+    )  # fmt: skip
+    assert code == 0, output
+    lines = (data_root / 'test.txt').read_text().splitlines()
+    stems = sorted(Path(line.split('\t')[0]).stem for line in lines)
+    written = sorted((tmp_path / 'ids').iterdir())
+    assert [path.stem for path in written] == stems
+    ids, labels = (
+        np.stack([read_raster(folder / path.name)[0] for path in written])
+        for folder in (tmp_path / 'ids', data_root / 'labels')
+    )
+    accuracy = json.loads((tmp_path / 'run/test_scores.json').read_text())['OA']
+    assert 100 * (ids == labels)[labels != 255].mean() == pytest.approx(accuracy, abs=0.01)
+    assert len(list((tmp_path / 'shown').rglob('*.png'))) == len(stems)

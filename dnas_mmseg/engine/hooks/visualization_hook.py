@@ -23,12 +23,13 @@ class MultiBandVisualizationHook(Hook):
 
     Args:
         interval: Number of batches from one drawn tile to the next, beginning with the first batch.
-        number: Largest number of tiles in a validation or test; the same ones every time.
+        number: Largest number of tiles in a validation or test, the same ones every time; None for
+            all.
     """
 
     priority = 'NORMAL'
 
-    def __init__(self, interval: int = 10, number: int = 8) -> None:
+    def __init__(self, interval: int = 10, number: int | None = 8) -> None:
         self.interval, self.number = interval, number
 
     def before_run(self, runner: Runner) -> None:
@@ -47,7 +48,8 @@ class MultiBandVisualizationHook(Hook):
         self._draw(runner, batch_idx, outputs, 'test', 0)
 
     def _draw(self, runner: Runner, batch_idx: int, outputs, mode: str, step: int) -> None:
-        wanted = not batch_idx % self.interval and batch_idx < self.number * self.interval
+        index, rest = divmod(batch_idx, self.interval)
+        wanted = rest == 0 and (self.number is None or index < self.number)
         if not (wanted and is_main_process()):
             return
         sample = outputs[0]
