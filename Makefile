@@ -10,7 +10,7 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-search test test-long lint format clean
+.PHONY: help setup demo demo-search test test-long docs lint format clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -32,6 +32,10 @@ test: setup  ## The fast tests
 
 test-long: setup  ## The slow tests too
 	$(BIN)/python -m pytest -m 'long or not long'
+
+docs: setup  ## The manual, into docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 lint: setup  ## Style, errors, the direction of imports, and types
 	$(BIN)/ruff check .

@@ -1,11 +1,11 @@
-"""Run the benchmarks and write their tables into docs/performance.md.
+"""Run the benchmarks and write their tables into docs/performance.md and performance_training.md.
 
     python -m benchmarks --threads 2
     python -m benchmarks --only inference training
     python -m benchmarks --device cuda              # the tables of GPUs, with the device's name
 
 Each in a process of its own, one after another: 20 minutes on two cores. The machine should have
-nothing else to do. The page's other text is left as it is.
+nothing else to do. The pages' other text is left as it is.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / 'docs/performance.md'
+DOCS = Path(__file__).resolve().parents[1] / 'docs'
+PAGES = (DOCS / 'performance.md', DOCS / 'performance_training.md')
 
 
-def replace_table(text: str, name: str, output: str) -> str:
-    """Return the page with a benchmark's output between its marks."""
-    marks = f'<!-- {name} -->', f'<!-- end of {name} -->'
-    pattern = re.compile(rf'(?<={re.escape(marks[0])}\n).*?(?={re.escape(marks[1])})', re.DOTALL)
-    if not pattern.search(text):
-        sys.exit(f'error: {PAGE.name} has no place for it: {marks[0]} ... {marks[1]}')
-    return pattern.sub(lambda _: f'\n{output.strip()}\n\n', text)
+def write_table(name: str, output: str) -> None:
+    """Put a benchmark's output between its marks, on the page that has them."""
+    first, last = f'<!-- {name} -->', f'<!-- end of {name} -->'
+    pattern = re.compile(rf'(?<={re.escape(first)}\n).*?(?={re.escape(last)})', re.DOTALL)
+    for page in PAGES:
+        text = page.read_text(encoding='utf-8')
+        if pattern.search(text):
+            page.write_text(
+                pattern.sub(lambda _: f'\n{output.strip()}\n\n', text), encoding='utf-8'
+            )
+            return
+    sys.exit(f'error: no page has a place for it: {first} ... {last}')
 
 
 def main() -> None:
-    names = re.findall(r'<!-- end of (\w+) -->', PAGE.read_text())
+    texts = ''.join(page.read_text(encoding='utf-8') for page in PAGES)
+    names = re.findall(r'<!-- end of (\w+) -->', texts)
     names.remove('devices')
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,7 +49,7 @@ def main() -> None:
         command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.devices', '--device', 'cuda']
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         print(output)
-        PAGE.write_text(replace_table(PAGE.read_text(), 'devices', output))
+        write_table('devices', output)
         return
     for i, name in enumerate(args.only):
         print(f'{name} ({i + 1} of {len(args.only)}) ...', file=sys.stderr)
@@ -53,7 +60,7 @@ def main() -> None:
         # The line that says what was measured, and the table; imports may have printed before.
         found = re.search(r'[^\n]+\n\n(\|[^\n]*\n)+', output).group()
         print(found, flush=True)
-        PAGE.write_text(replace_table(PAGE.read_text(), name, found))
+        write_table(name, found)
 
 
 if __name__ == '__main__':

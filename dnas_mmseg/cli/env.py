@@ -42,7 +42,9 @@ def stack() -> str:
     found = {name: [installed(d) for d in names] for name, names in STACKS.items()}
     whole = [name for name, versions in found.items() if all(versions)]
     started = [name for name, versions in found.items() if any(versions)]
-    install = f'pip install {" ".join(STACKS["onedl"])}  (or the openmmlab line, see the README)'
+    install = (
+        f'pip install {" ".join(STACKS["onedl"])}  (or the openmmlab line: docs/installation.md)'
+    )
     if len(started) > 1:
         raise UserError(
             'packages of both stacks are installed, and they overwrite each other. Make a new '

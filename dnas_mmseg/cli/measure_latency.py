@@ -6,7 +6,7 @@
 
 Width, bands and head are the config's. The table says on what device, with how many threads, at
 what size and in what dtype it was measured; a search elsewhere refuses it. Parts and networks are
-timed in the form that predicts (README, "Predicting fast"). A network's latency is predicted as the
+timed in the form that predicts (`switch_to_deploy`). A network's latency is predicted as the
 sum of its parts, times what whole networks, drawn at random, take more than that.
 The search reports the measured latency of what it found beside the prediction.
 """

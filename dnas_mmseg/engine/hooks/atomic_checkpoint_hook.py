@@ -37,7 +37,8 @@ class AtomicCheckpointHook(CheckpointHook):
     deletes. Checkpoints go to local disk.
 
     Args:
-        *args, **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is
+        *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
+        **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is
             set here.
     """
 

@@ -1,0 +1,191 @@
+"""What the README and the manual show, works as it stands there."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from importlib import import_module
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.runner import save_checkpoint
+from mmseg.registry import DATASETS, MODELS
+
+from dnas_mmseg.cli import COMMANDS
+from dnas_mmseg.raster import write_raster
+
+from .conftest import ROOT
+
+DOCS = sorted((ROOT / 'docs').glob('*.md'))
+PAGES = [
+    str(path.relative_to(ROOT)) for path in (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *DOCS)
+]
+CARDS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / 'configs').glob('*/README.md'))]
+NAMES = [name for group in COMMANDS.values() for name in group]
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding='utf-8')
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf'```{language}\n(.*?)```', text(page), re.S)
+
+
+def shell_lines(page: str) -> list[str]:
+    """The lines of the shell on a page, continued ones joined, without comments."""
+    shell = '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ')
+    return [re.split(r'\s#\s', line)[0].strip() for line in shell.splitlines() if line]
+
+
+def mentions(page: str) -> list[str]:
+    """Commands in sentences."""
+    return [' '.join(found.split()) for found in re.findall(r'`(dnas [a-z-]+ [^`]*)`', text(page))]
+
+
+def test_ones_own_tiles(tmp_path, rng):
+    """The first example: three classes, four bands, index labels, lists, no dataset.json."""
+    data = tmp_path / 'mine'
+    for name in ('a', 'b', 'c'):
+        write_raster(data / f'images/{name}.tif', rng.integers(0, 255, (4, 96, 80)).astype('uint8'))
+        write_raster(data / f'labels/{name}.png', rng.integers(0, 4, (96, 80)).astype('uint8'))
+    for split in ('train', 'val', 'test'):
+        (data / f'{split}.txt').write_text('images/a.tif\tlabels/a.png\n' * 3)
+    (example,) = blocks('README.md', 'python')
+    (tmp_path / 'config.py').write_text(example.replace('data/mine', str(data)))
+    config = Config.fromfile(str(tmp_path / 'config.py'))
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert len(dataset) == 3
+    assert set(np.unique(dataset[0]['data_samples'].gt_sem_seg.data)) == {0, 1, 2, 255}
+    model = MODELS.build(config.model)
+    batch = [dataset[0], dataset[1]]
+    data = model.data_preprocessor(
+        {key: [sample[key] for sample in batch] for key in batch[0]}, training=True
+    )
+    assert model(**data, mode='loss')['decode.loss_ce'].isfinite()
+
+
+def test_the_recipe_for_ones_own_tiles(tmp_path):
+    (tmp_path / 'config.py').write_text(blocks('docs/recipes.md', 'python')[0])
+    config = Config.fromfile(str(tmp_path / 'config.py'))
+    assert config.optim_wrapper.optimizer.type == 'AdamW'
+    losses = [loss.loss_name for loss in MODELS.build(config.model).decode_head.loss_decode]
+    assert losses == ['loss_ce', 'loss_dice']
+    assert config.custom_hooks[0].type == 'EMAHook'
+    assert config.train_cfg.max_epochs == 28
+
+
+def test_fine_tuning(tmp_path):
+    base = f"_base_ = '{ROOT}/configs/dnas/dnas_l14_gid5.py'\n"
+    (tmp_path / 'source.py').write_text(base)
+    source = MODELS.build(Config.fromfile(str(tmp_path / 'source.py')).model)
+    save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'gid5.pth'))
+    text = blocks('docs/recipes.md', 'python')[1].replace(
+        'work_dirs/dnas_l14_gid5/best_mIoU_epoch_187.pth', str(tmp_path / 'gid5.pth')
+    )
+    (tmp_path / 'config.py').write_text(base + text)
+    model = MODELS.build(Config.fromfile(str(tmp_path / 'config.py')).model)
+    model.init_weights()
+    stem = model.backbone.stem[0][0].weight
+    assert (stem[:, 3] == source.backbone.stem[0][0].weight[:, 0]).all()
+    assert model.decode_head.num_classes == 3
+
+
+def test_ones_own_tiles_of_the_manual(tmp_path):
+    (tmp_path / 'config.py').write_text(blocks('docs/data.md', 'python')[0])
+    config = Config.fromfile(str(tmp_path / 'config.py'))
+    assert config.train_dataloader.dataset.metainfo.classes == ('roof', 'road', 'tree')
+    assert MODELS.build(config.model).decode_head.num_classes == 3
+
+
+def test_the_readme_is_a_page():
+    assert len(text('README.md').splitlines()) <= 150
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_pages_are_short(page):
+    assert len(text(page).splitlines()) < 200
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r'\]\(([^)\s]+)\)', text(page)):
+        if link.startswith('http'):
+            continue
+        path, _, anchor = link.partition('#')
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r'^#+ (.*)$', target.read_text(), re.M)
+            known = {re.sub(r'[^a-z0-9 -]', '', h.lower()).replace(' ', '-') for h in headings}
+            assert anchor in known, link
+
+
+class Parsed(Exception):
+    """The arguments were read."""
+
+
+@pytest.mark.parametrize('page', [*PAGES, *CARDS])
+def test_commands_are_understood(page, monkeypatch, tmp_path, capsys):
+    """Every `dnas ...` is parsed by its program; make's targets and benchmarks are there."""
+
+    def stop():
+        raise Parsed
+
+    monkeypatch.chdir(tmp_path)
+    blocks_of_shell = shell_lines(page)
+    for line in [*blocks_of_shell, *mentions(page)]:
+        words = shlex.split(line)
+        if words[:3] == ['python', '-m', words[2] if len(words) > 2 else '']:
+            assert importlib.util.find_spec(words[2]), line
+        elif words[0] == 'make':
+            assert re.search(rf'^{words[1]}:', text('Makefile'), re.M), line
+        if '-m' in words and 'dnas_mmseg' in words and words[0] == 'torchrun':
+            words = ['dnas', *words[words.index('dnas_mmseg') + 1 :]]
+        if words[0] != 'dnas' or words[1].startswith('-') or '...' in words:
+            continue
+        assert words[1] in NAMES, line
+        if words[1] == 'env':
+            continue
+        module = import_module(f'dnas_mmseg.cli.{words[1].replace("-", "_")}')
+        monkeypatch.setattr(module, 'user_errors', stop)
+        monkeypatch.setattr(sys, 'argv', words[1:])
+        if not is_whole(words):
+            continue
+        with pytest.raises(Parsed):
+            try:
+                module.main()
+            except SystemExit:
+                error = capsys.readouterr().err
+                if line in blocks_of_shell or 'arguments are required' not in error:
+                    pytest.fail(f'{line}: {error}')
+                raise Parsed from None  # a mention in a sentence leaves out what is clear
+
+
+def is_whole(words: list[str]) -> bool:
+    """Whether a command has its arguments; a mention in a sentence names an option or two."""
+    return len(words) > 2 and not words[2].startswith('--')
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_test_that_a_page_names_is_there(page):
+    for path, name in re.findall(r'`([\w/]*test_\w+\.py)(?:::(\w+))?`', text(page)):
+        assert (ROOT / path).is_file(), path
+        assert f'def {name}' in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_python_is_python(page):
+    for block in blocks(page, 'python'):
+        compile(block.replace('{{_base_.', 'dict(').replace('}}', ')'), page, 'exec')
+
+
+def test_the_manual_is_built_without_a_warning(tmp_path):
+    if importlib.util.find_spec('sphinx') is None:
+        pytest.skip("sphinx is not installed: pip install 'dnas_mmseg[docs]'")
+    from sphinx.cmd.build import build_main
+
+    code = build_main(['-q', '-W', '--keep-going', '-b', 'html', str(ROOT / 'docs'), str(tmp_path)])
+    assert code == 0
+    assert 'MultiBandInferencer' in (tmp_path / 'api.html').read_text()
