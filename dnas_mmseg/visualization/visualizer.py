@@ -34,9 +34,14 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         percentiles: Percentiles between which each band is stretched.
         alpha: Opacity of the classes, 0 to 1.
         **kwargs: Arguments of :class:`mmseg.visualization.SegLocalVisualizer`.
+
+    Attributes:
+        drawn: The last picture, uint8 (H, W, 3); :meth:`get_image` passes it through matplotlib,
+            which may move it by a pixel.
     """
 
     dataset_meta: dict[str, Any]
+    drawn: np.ndarray
 
     def __init__(
         self,
@@ -101,6 +106,7 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         if with_labels and panels:
             picture = np.concatenate([picture, self._legend(picture.shape[1])])
         self.set_image(picture)
+        self.drawn = picture
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         elif out_file is not None:
