@@ -17,7 +17,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from dnas_mmseg.files import atomic_path, write_text
-from dnas_mmseg.visualization.html_page import html_page, html_svg, html_table
+from dnas_mmseg.visualization.html_page import (
+    html_figure,
+    html_page,
+    html_svg,
+    html_table,
+    html_verdict,
+    html_warning,
+)
+
+_TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
+"""Scores over all classes; the others are of a class each."""
 
 _COLUMNS = (
     # heading, key, unit's factor, digits
@@ -76,19 +86,76 @@ def save_cost_report(
     ]
     document = {'facts': dict(facts), 'models': models}
     write_text(out_dir / 'comparison.json', json.dumps(document, indent=1) + '\n')
-    figure = _pareto(rows)
+    figure, tips = _pareto(rows)
     with atomic_path(out_dir / 'pareto.png') as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
-    svg = html_svg(figure)
-    write_text(out_dir / 'pareto.svg', svg)
-    parts = [
-        f'<p>{html.escape(told)}</p>',
-        html_table(headings, lines),
-        *(f'<p class="alarm">{html.escape(note)}</p>' for note in notes),
-        svg,
-    ]
-    write_text(out_dir / 'index.html', html_page('Comparison', '\n'.join(parts)))
+    write_text(out_dir / 'pareto.svg', html_svg(figure))
+    by_class = [i for i, heading in enumerate(headings) if heading.startswith(('IoU.', 'Acc.'))]
+    scores = [i for i, heading in enumerate(headings) if heading in _TOTALS]
+    rest = [i for i in range(1, len(headings)) if i not in (*by_class, *scores)]
+    scored = any(_score(row) is not None for row in rows)
+    order = sorted(range(len(rows)), key=lambda i: _rank(rows[i], scored))
+
+    def part(columns: Sequence[int]) -> str:
+        names = [headings[i].removeprefix('IoU.') for i in columns]
+        return html_table(names, [[lines[k][i] for i in columns] for k in order], sortable=True)
+
+    parts = [html_verdict(_verdict(rows)), *map(html_warning, notes)]
+    title = 'What accuracy costs' if _drawn_scores(rows) else 'What multiply-adds cost in time'
+    parts += [html_figure(figure, title, tips), '<h2>All figures</h2>', part([0, *scores, *rest])]
+    if by_class:
+        parts += ['<h2>IoU by class, %</h2>', part([0, *by_class])]
+    parts.append(f'<p class="quiet">{html.escape(told)}</p>')
+    write_text(out_dir / 'index.html', html_page('Networks side by side', '\n'.join(parts)))
     return out_dir / 'index.html'
+
+
+def _score(row: Mapping[str, Any]) -> float | None:
+    """Return the mIoU of a model; None where it was not scored, or has none."""
+    value = row.get('scores', {}).get('mIoU')
+    return None if value is None or math.isnan(value) else value
+
+
+def _rank(row: Mapping[str, Any], scored: bool) -> tuple[bool, float]:
+    """Return what orders the table: the best score first, or the fastest."""
+    score, seconds = _score(row), _number(row, 'latency')
+    if scored:
+        return score is None, -(score or 0.0)
+    return seconds is None, seconds or 0.0
+
+
+def _drawn_scores(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether scores are worth a picture: one dot compares nothing."""
+    return sum(_score(row) is not None for row in rows) > 1
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which model is the best, which the fastest, and by how much, in sentences."""
+    sentences = []
+    scored = [(score, row['name']) for row in rows if (score := _score(row)) is not None]
+    scored.sort(reverse=True)
+    timed = sorted((row for row in rows if _number(row, 'latency')), key=_latency)
+    if len(scored) > 1:
+        (score, best), (other, second) = scored[:2]
+        sentences.append(
+            f'{best} scores best: {score:.1f} % mIoU, {score - other:.1f} more than {second}.'
+        )
+        sentences.append('One training each says little: dnas train --seeds trains several.')
+    elif scored:
+        sentences.append(f'{scored[0][1]} reaches {scored[0][0]:.1f} % mIoU.')
+    if len(timed) > 1:
+        first, last = timed[0], timed[-1]
+        sentences.append(
+            f'{first["name"]} is the fastest: {1e3 * _latency(first):.0f} ms, '
+            f'{_latency(last) / _latency(first):.1f} times as fast as {last["name"]}.'
+        )
+    return sentences or ['There is nothing to compare: no model has a time or a score.']
+
+
+def _latency(row: Mapping[str, Any]) -> float:
+    value = _number(row, 'latency')
+    assert value is not None
+    return value
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -115,14 +182,16 @@ def _number(row: Mapping[str, Any], key: str) -> float | None:
     return value
 
 
-def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw accuracy over multiply-adds and latency; without scores, latency over multiply-adds."""
-    figure = Figure(figsize=(10, 4.2), layout='constrained')
-    scored = any('mIoU' in row.get('scores', {}) for row in rows)
-    axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
+def _pareto(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, dict[str, str]]:
+    """Draw accuracy over multiply-adds and latency; without scores, latency over multiply-adds.
 
-    def score(row: Mapping[str, Any]) -> float | None:
-        return row.get('scores', {}).get('mIoU')
+    Returns:
+        The figure, and the texts over its points by their group ids.
+    """
+    figure = Figure(figsize=(10, 4.2), layout='constrained')
+    scored = _drawn_scores(rows)
+    axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
+    tips: dict[str, str] = {}
 
     def seconds(row: Mapping[str, Any]) -> float | None:
         value = _number(row, 'latency')
@@ -133,14 +202,14 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
         return None if value is None else value / 1e9
 
     if scored:
-        _scatter(axes[0], rows, macs, score, 'multiply-adds, G', 'mIoU, %', best=max)
-        _scatter(axes[1], rows, seconds, score, 'latency, ms', 'mIoU, %', best=max)
+        _scatter(axes[0], rows, macs, _score, 'multiply-adds, G', 'mIoU, %', max, tips)
+        _scatter(axes[1], rows, seconds, _score, 'latency, ms', 'mIoU, %', max, tips)
     else:
-        _scatter(axes[0], rows, macs, seconds, 'multiply-adds, G', 'latency, ms', best=min)
-    return figure
+        _scatter(axes[0], rows, macs, seconds, 'multiply-adds, G', 'latency, ms', min, tips)
+    return figure, tips
 
 
-def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best) -> None:
+def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> None:
     """Draw points with names, and a line through those that no other beats in both values."""
     points = [(x_of(row), y_of(row), row['name']) for row in rows]
     sign = 1 if best is min else -1
@@ -152,8 +221,12 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best) -> None:
             front.append((x, y))
     if front:
         axes.step(*zip(*front, strict=True), where='post', color='#94a3b8', linewidth=1)
-    for x, y, name in points:
-        axes.plot(x, y, 'o', color='#0f766e')
+    for i, (x, y, name) in enumerate(points):
+        (point,) = axes.plot(x, y, 'o', color='#0f766e')
+        point.set_gid(f'{x_label[:1]}{y_label[:1]}{i}')
+        tips[point.get_gid()] = (
+            f'{name}: {y:.4g} {y_label.split()[-1]} at {x:.4g} {x_label.split()[-1]}'
+        )
         axes.annotate(name, (x, y), xytext=(5, 4), textcoords='offset points', fontsize=8)
     if points and points[-1][0] > 10 * points[0][0]:
         axes.set_xscale('log')

@@ -131,6 +131,7 @@ def course_figure(history: SearchHistory) -> Figure:
             epochs, [history.entropies(i)[kind] for i in range(len(epochs))], '.-', label=kind
         )
     entropy.set_title('entropy of the decisions (1: undecided)', fontsize=10)
+    entropy.set_ylim(0, 1.05)
     entropy.legend(frameon=False)
     loss.plot(epochs, [np.nan if e.loss is None else e.loss for e in history.epochs], '.-')
     loss.set_title('loss on half B', fontsize=10)
@@ -147,40 +148,6 @@ def course_figure(history: SearchHistory) -> Figure:
         axes.set_xlim(0.5, epochs[-1] + 0.5)
         if start is not None:
             axes.axvline(start - 0.5, color='#334155', linestyle=':', linewidth=1)
-    return figure
-
-
-def probabilities_figure(history: SearchHistory) -> Figure:
-    """Draw the probability of every option over the epochs, a row of pixels for each, by node."""
-    kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
-    figure = Figure(figsize=(11, 4.6 * len(kinds)), layout='constrained')
-    for axes, kind in zip(figure.subplots(len(kinds), squeeze=False)[:, 0], kinds, strict=True):
-        labels: list[str] = []
-        rows: list[list[float]] = []
-        borders: list[int] = []
-        for i, decision in enumerate(history.decisions):
-            if decision.kind != kind:
-                continue
-            borders.append(len(rows))
-            for j, option in enumerate(decision.options):
-                rows.append([epoch.probabilities[i][j] for epoch in history.epochs])
-                name = option if isinstance(option, str) else _name(option)
-                labels.append(f'{_name(decision.node)} {name}')
-        values = np.array(rows)
-        image = axes.imshow(
-            values,
-            aspect='auto',
-            interpolation='nearest',
-            cmap='viridis',
-            extent=(0.5, len(history.epochs) + 0.5, len(rows) - 0.5, -0.5),
-        )
-        if len(rows) <= 64:
-            axes.set_yticks(range(len(rows)), labels, fontsize=5)
-        else:
-            axes.set_yticks(borders, [labels[b].split()[0] for b in borders], fontsize=5)
-        axes.set_xlabel('epoch')
-        axes.set_title(f'probability of every option, {kind} decisions', fontsize=10)
-        figure.colorbar(image, ax=axes)
     return figure
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +28,15 @@ from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.supernet import Supernet, architecture_gradients
 
 from .history import Epoch, SearchHistory
+from .report import save_search_report
 from .target import CostTarget
 
 STATE = 'architecture_search'
 """Key of the search's state in a checkpoint."""
 
+
+_PAGE_EVERY = 20.0
+"""Seconds from one page of a running search to the next, at least."""
 
 ARCH_START = 1 / 3
 """Share of the epochs that is over when architecture steps begin, by default."""
@@ -93,6 +99,7 @@ class ArchitectureSearchHook(Hook):
         self._resumed: dict | None = None
         self._batches: Iterator | None = None
         self._losses: list[float] = []
+        self._shown = -math.inf
 
     def before_run(self, runner) -> None:
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -163,6 +170,7 @@ class ArchitectureSearchHook(Hook):
         )
         if is_main_process():
             self._write(runner)
+            self._show(runner)
         self._report(runner)
         self._stop_if_settled(runner)
 
@@ -259,6 +267,18 @@ class ArchitectureSearchHook(Hook):
         if epoch.epoch == 1:
             for name, lines in self.halves.items():
                 write_text(folder / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
+
+    def _show(self, runner) -> None:
+        """Write the page of the search, now and then and after the last epoch."""
+        last = runner.epoch + 1 == runner.max_epochs
+        if not last and time.monotonic() - self._shown < _PAGE_EVERY:
+            return
+        self._shown = time.monotonic()
+        folder = Path(runner.work_dir)
+        root = folder.parent if (folder.parent / 'search.json').is_file() else folder
+        # A stage of a whole search is followed by the next one.
+        running = not last or root != folder
+        save_search_report(root, root / 'report', running=running, pictures=False)
 
     def _report(self, runner) -> None:
         """Write a line to the log, the figures to the visualizer's backends, and the alarms."""

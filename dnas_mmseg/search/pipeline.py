@@ -44,6 +44,7 @@ from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, stand_for_all
 from .network_config import network_config
 from .plan import PLAN_FILE, SearchPlan
+from .report import save_search_report
 from .stages import retrain_config, search_hook, several_targets, stage_config
 from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
@@ -126,6 +127,7 @@ class _Search:
                 if retrain:
                     self._retrain()
         if is_main_process():
+            save_search_report(self.work_dir, self.work_dir / 'report', pictures=False)
             show_result(current, self._result(current.level), self.seconds)
             if self.plan.targets and current.complete:
                 show_targets(self.plan, self._folders())

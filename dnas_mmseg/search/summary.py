@@ -70,7 +70,7 @@ def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -
     print(f'  {path}')
     if found.complete:
         print(f'  train it:    dnas train {path.with_name("retrain.py")}')
-    print(f'  look at it:  dnas report {path.parent}')
+    print(f'  look at it:  {path.parent}/report/search.html (pictures: dnas report {path.parent})')
 
 
 def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> None:

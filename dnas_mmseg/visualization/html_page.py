@@ -1,45 +1,123 @@
-"""Parts of self-contained HTML pages."""
+"""Parts of self-contained HTML pages: no other file, no network, for wide and narrow windows."""
 
 from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterable, Sequence
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+_PARTS = Path(__file__).with_name('page')
 _METADATA = ('Creator', 'Date', 'Format', 'Type')
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1e293b }}
-h1, h2, h3 {{ line-height: 1.2 }} h2 {{ margin-top: 3rem; border-top: 2px solid #cbd5e1;
-  padding-top: 1rem }}
-table {{ border-collapse: collapse; font-size: 13px }} td, th {{ border-bottom: 1px solid #e2e8f0;
-  padding: .2rem .7rem; text-align: left; vertical-align: top }}
-svg {{ max-width: 100%; height: auto }} .alarm {{ color: #b91c1c }} summary {{ cursor: pointer }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
+_NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+( ?[%a-zA-Z]+)?')
+_RELOAD = 30
+"""Seconds after which the page of a run that goes on loads itself anew."""
 
 
-def html_page(title: str, body: str) -> str:
-    """Return a page that needs no other file."""
-    return _PAGE.format(title=html.escape(title), body=body)
+def html_page(title: str, body: str, running: bool = False) -> str:
+    """Return a page that needs no other file.
 
-
-def html_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table of text."""
-    head = ''.join(f'<th>{html.escape(heading)}</th>' for heading in headings)
-    body = ''.join(
-        '<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>'
-        for row in rows
+    Args:
+        title: Title and heading.
+        body: Content, HTML.
+        running: Whether what it shows goes on; the page then reloads itself.
+    """
+    style, script = (
+        (_PARTS / name).read_text(encoding='utf-8') for name in ('style.css', 'script.js')
     )
-    return f'<table><tr>{head}</tr>{body}</table>'
+    written = time.strftime('%Y-%m-%d %H:%M:%S')
+    state = f'; it goes on, and this page reloads itself every {_RELOAD} s' if running else ''
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f'<title>{html.escape(title)}</title>\n<style>\n{style}</style></head>\n'
+        f'<body{f" data-reload={_RELOAD}" if running else ""}>\n'
+        f'<h1>{html.escape(title)}</h1>\n{body}\n'
+        f'<p class="quiet">Written {written}{state}.</p>\n'
+        f'<script>\n{script}</script>\n</body></html>\n'
+    )
+
+
+def html_verdict(sentences: Sequence[str], commands: Sequence[str] = ()) -> str:
+    """Return what was found, the most important sentence first, and the next commands to copy."""
+    text = ''.join(f'<p>{html.escape(sentence)}</p>' for sentence in sentences)
+    return f'<div class="verdict">{text}</div>\n' + ''.join(map(html_command, commands))
+
+
+def html_command(command: str) -> str:
+    """Return a command with a button that copies it."""
+    return (
+        f'<div class="command"><pre>{html.escape(command)}</pre>'
+        '<button type="button">copy</button></div>'
+    )
+
+
+def html_warning(text: str) -> str:
+    """Return a warning; it says what it means and what to do."""
+    return f'<p class="warning">{html.escape(text)}</p>'
+
+
+def html_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    sortable: bool = False,
+) -> str:
+    """Return a table in a box of its own, which scrolls where the window is narrow.
+
+    Columns of numbers are set to the right.
+
+    Args:
+        headings: Headings of the columns.
+        rows: Cells by row.
+        sortable: Whether a click on a heading sorts by it.
+    """
+    lines = [[str(cell) for cell in row] for row in rows]
+    numeric = [
+        any(line[i] for line in lines)
+        and all(_NUMBER.fullmatch(line[i]) or line[i] in ('', '–') for line in lines)
+        for i in range(len(headings))
+    ]
+
+    def cells(tag: str, line: Sequence[str]) -> str:
+        return ''.join(
+            f'<{tag}{" class=number" if number else ""}>{html.escape(cell)}</{tag}>'
+            for cell, number in zip(line, numeric, strict=True)
+        )
+
+    body = ''.join(f'<tr>{cells("td", line)}</tr>' for line in lines)
+    kind = ' class="sortable"' if sortable else ''
+    head = f'<thead><tr>{cells("th", headings)}</tr></thead>' if any(headings) else ''
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{body}</tbody></table></div>'
+
+
+def html_figure(figure: Figure, title: str, tips: Mapping[str, str] | None = None) -> str:
+    """Return a figure under a title that says what it answers.
+
+    Args:
+        figure: The figure.
+        title: Title.
+        tips: Texts that appear over the artists with these group ids (``artist.set_gid``).
+    """
+    # Narrow windows scroll to the sides rather than making labels tiny.
+    width = 72 * figure.get_size_inches()[0]
+    svg = html_svg(figure).replace('<svg ', f'<svg style="min-width:min(40rem,{width:.0f}pt)" ', 1)
+    for gid, text in (tips or {}).items():
+        svg = svg.replace(
+            f'<g id="{gid}">',
+            f'<g class="tip" tabindex="0"><title>{html.escape(text)}</title>',
+        )
+    return (
+        f'<figure><figcaption>{html.escape(title)}</figcaption>'
+        f'<div class="scroll">{svg}</div></figure>'
+    )
 
 
 def html_svg(figure: Figure) -> str:

@@ -43,7 +43,10 @@ def test_every_form_tells_the_same(folder):
     assert document['facts'] == {'size': '64 x 64', 'threads': 1}
     assert document['models'][0]['scores'] == {'mIoU': 71.234, 'IoU.x': None}
     page = (folder / 'index.html').read_text()
-    assert '<td>a&lt;b</td><td>2.50</td><td>16.00</td><td>200.0</td><td>71.23</td>' in page
+    cells = ''.join(f'<td class=number>{n}</td>' for n in ('71.23', '2.50', '16.00', '200.0'))
+    assert f'<td>a&lt;b</td>{cells}</tr>' in page
+    assert '<h2>IoU by class, %</h2>' in page
+    assert 'a&lt;b reaches 71.2 % mIoU.' in page
     assert 'a &amp; note' in page
     assert page.count('<svg') == 1
     assert (folder / 'pareto.png').stat().st_size > 1000
@@ -55,3 +58,21 @@ def test_without_scores_latency_stands_over_cost(tmp_path):
     text = save_cost_report(rows, {}, tmp_path).read_text()
     assert 'mIoU, %' not in text
     assert 'latency, ms' in text
+
+
+def test_the_best_and_the_fastest_are_said_first(tmp_path):
+    rows = [
+        {**ROWS[0], 'name': 'slow', 'latency': [0.4], 'scores': {'mIoU': 75.0}},
+        {**ROWS[0], 'name': 'fast', 'latency': [0.1], 'scores': {'mIoU': 72.5}},
+        {**ROWS[0], 'name': 'none', 'latency': [0.2], 'scores': {}},
+    ]
+    text = save_cost_report(rows, {}, tmp_path).read_text()
+    assert 'slow scores best: 75.0 % mIoU, 2.5 more than fast.' in text
+    assert 'fast is the fastest: 100 ms, 4.0 times as fast as slow.' in text
+    order = [text.index(f'<td>{name}</td>') for name in ('slow', 'fast', 'none')]
+    assert order == sorted(order)
+    assert 'fast: 72.5 % at 100 ms' in text  # over its point
+
+
+def test_one_score_is_no_picture_of_scores(folder):
+    assert 'What multiply-adds cost in time' in (folder / 'index.html').read_text()

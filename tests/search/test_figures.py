@@ -8,7 +8,6 @@ from dnas_mmseg.search.figures import (
     course_figure,
     graph_figure,
     operations_figure,
-    probabilities_figure,
     shares_figure,
 )
 from dnas_mmseg.spaces.dnas.supernets import (
@@ -84,10 +83,3 @@ def test_shares_add_up_to_one_every_epoch(cell):
     curves = [line.get_ydata() for line in shares_figure(cell).axes[0].lines]
     assert len(curves) == 10
     np.testing.assert_allclose(np.sum(curves, 0), [1, 1, 1])
-
-
-def test_every_option_is_a_line_of_pixels(path):
-    axes = probabilities_figure(path).axes[0]
-    shown = np.asarray(axes.images[0].get_array())
-    expected = [[p for ps in epoch.probabilities for p in ps] for epoch in path.epochs]
-    np.testing.assert_allclose(shown.T, expected)

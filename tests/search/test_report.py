@@ -1,8 +1,10 @@
+import json
 import re
 
 import pytest
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.history import SearchHistory
 from dnas_mmseg.search.report import save_search_report
 from dnas_mmseg.spaces.dnas.supernets import (
     DNASCellSupernet,
@@ -35,22 +37,56 @@ def test_the_page_is_complete_and_needs_no_network(work_dir, tmp_path):
     text = page.read_text()
     links = re.findall(r'(?:src|href)\s*=\s*"(.{6})', text)
     assert all(link.startswith(('#', 'data:')) for link in links)
-    order = [text.index(f'<h2>{level}:') for level in ('path', 'connection', 'cell')]
+    order = [text.index(f'<h2>Stage {level}:') for level in ('path', 'connection', 'cell')]
     assert order == sorted(order)
     for picture in ('path_graph', 'connection_graph', 'cell_operations', 'cell_shares'):
         assert (tmp_path / f'out/{picture}.png').stat().st_size > 5000
     assert not (tmp_path / 'out/path_operations.png').exists()
-    assert text.count('<svg') == len(list((tmp_path / 'out').glob('*.png'))) == 10
+    # The page has a table with a slider in place of the operations' picture.
+    assert text.count('<svg') == len(list((tmp_path / 'out').glob('*.png'))) - 1 == 6
+    assert text.count('class="heat"') >= 3
     assert '<td>layers</td><td>4</td>' in text
     assert 'crop' not in text
     nodes = load_architecture('dnas_l12_gid5').pruned().nodes
     assert re.search(rf'The decoded network: path [0-3-]+, nodes {len(nodes)}, edges', text)
 
 
+def test_the_first_sentences_are_the_verdict(work_dir, tmp_path):
+    text = save_search_report(work_dir, tmp_path / 'out').read_text()
+    assert '<h1>Search of a network of 4 layers in the space dnas</h1>' in text
+    assert 'Stage cell, after epoch 1, would decode to: path ' in text
+    assert f'dnas search dnas --work-dir {work_dir} --resume' in text
+    for level in ('path', 'connection', 'cell'):
+        searched(DNASPathSupernet(layers=4, base_channels=2), epochs=3).save(work_dir / level)
+    (work_dir / 'retrain.py').write_text('')
+    text = save_search_report(work_dir, tmp_path / 'out').read_text()
+    assert 'Found: path ' in text
+    assert re.search(r'have an entropy of 0\.\d+ of 1, which is [a-z ]*decided\.', text)
+    assert f'dnas train {work_dir}/retrain.py' in text
+    assert '<body>' in text
+    text = save_search_report(work_dir, tmp_path / 'out', running=True).read_text()
+    assert '<body data-reload=30>' in text
+
+
+def test_the_slider_has_every_probability(work_dir, tmp_path):
+    text = save_search_report(work_dir, tmp_path / 'out').read_text()
+    history = SearchHistory.load(work_dir / 'cell')
+    data = json.loads(re.findall(r'application/json">(.*?)</script>', text)[-1])
+    (epoch,) = data['epochs']
+    shown = dict(zip(data['names'], epoch['values'], strict=True))
+    decision, probabilities = history.decisions[0], history.epochs[0].probabilities[0]
+    node = ','.join(map(str, decision.node))
+    for option, probability in zip(decision.options, probabilities, strict=True):
+        assert shown[f'{option} of {node}'] == pytest.approx(probability, abs=1e-3)
+    decoded = {data['names'][i] for i in epoch['decoded']}
+    chosen = history.epochs[0].architecture.chosen[decision.node]
+    assert {f'{name} of {node}' for name in chosen} <= decoded
+
+
 def test_a_single_stage(work_dir, tmp_path):
     text = save_search_report(work_dir / 'path', tmp_path / 'out').read_text()
     assert re.search('Decoded: <b>path 0-[0-3]-[0-3]-[0-3]</b>', text)
-    assert 'connection' not in text
+    assert '<h1>Search, stage path</h1>' in text
 
 
 def test_nothing_searched_yet(tmp_path):

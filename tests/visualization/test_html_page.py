@@ -2,20 +2,36 @@
 
 from matplotlib.figure import Figure
 
-from dnas_mmseg.visualization.html_page import html_page, html_svg, html_table
+from dnas_mmseg.visualization.html_page import html_figure, html_page, html_svg, html_table
 
 
 def test_text_is_shown_as_it_stands():
-    table = html_table(['a & b'], [['<b>', 3], ['"x"', None]])
+    table = html_table(['a & b', 'n'], [['<b>', 3], ['"x"', '–']])
     assert table == (
-        '<table><tr><th>a &amp; b</th></tr><tr><td>&lt;b&gt;</td><td>3</td></tr>'
-        '<tr><td>&quot;x&quot;</td><td>None</td></tr></table>'
+        '<div class="scroll"><table><thead><tr><th>a &amp; b</th><th class=number>n</th></tr>'
+        '</thead><tbody><tr><td>&lt;b&gt;</td><td class=number>3</td></tr>'
+        '<tr><td>&quot;x&quot;</td><td class=number>–</td></tr></tbody></table></div>'
     )
     page = html_page('L=12 < L=14', table)
     assert '<title>L=12 &lt; L=14</title>' in page
     assert '<h1>L=12 &lt; L=14</h1>' in page
     assert table in page
-    assert '{' + ' font' in page  # the style's braces are single ones
+    assert 'name="viewport"' in page
+
+
+def test_the_page_of_a_run_that_goes_on_says_so():
+    assert '<body data-reload=30>' in html_page('a', '', running=True)
+    assert 'reloads itself every 30 s' in html_page('a', '', running=True)
+    assert 'reloads itself every' not in html_page('a', '')
+
+
+def test_artists_have_texts():
+    figure = Figure(figsize=(2, 2))
+    (line,) = figure.add_subplot().plot([0, 1], [0, 1])
+    line.set_gid('mine')
+    text = html_figure(figure, 'a < b', {'mine': 'x & y'})
+    assert '<figcaption>a &lt; b</figcaption>' in text
+    assert '<g class="tip" tabindex="0"><title>x &amp; y</title>' in text
 
 
 def test_the_same_picture_is_the_same_text():

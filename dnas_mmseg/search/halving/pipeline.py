@@ -333,7 +333,7 @@ class _Run:
                 workers.stop()
         board.decide(selection)
         save_results(board, self.work_dir, running=False)
-        print(board.verdict())
+        print(' '.join(board.verdict()))
         return selection
 
     def _train_winner(self, selection: Selection, pace: Pace) -> None:

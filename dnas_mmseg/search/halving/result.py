@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,12 @@ from dnas_mmseg.cost.table import METRICS, format_cost
 from dnas_mmseg.files import write_text
 from dnas_mmseg.search.selection import Request, Selection
 from dnas_mmseg.search.selection.study import Outcome
-from dnas_mmseg.visualization.html_page import html_page, html_svg, html_table
+from dnas_mmseg.visualization.html_page import (
+    html_figure,
+    html_page,
+    html_table,
+    html_verdict,
+)
 
 from .networks import Candidate, Rival, SpaceCandidates
 from .plan import SelectionPlan
@@ -123,13 +126,13 @@ class Leaderboard:
 
         return sorted(self.rows.values(), key=order)
 
-    def verdict(self) -> str:
+    def verdict(self) -> list[str]:
         """Return what was found and how sure it is, in sentences."""
         if self.selection is None:
-            return (
+            return [
                 f'The selection runs: {self.spent:.1f} of {self.plan.budget:g} full trainings are '
                 'done. What leads now may not win.'
-            )
+            ]
         result, last = self.selection, len(self.plan.rungs) - 1
         best = self.rows[result.best]
         cost = format_cost(best.cost, self.plan.network.cost)
@@ -138,7 +141,8 @@ class Leaderboard:
             lines.append("It is a rival: none of the space's candidates was better.")
         if result.undecided:
             names = [candidate.name for candidate in result.undecided]
-            more = f' and {len(names) - 3} others' if len(names) > 3 else ''
+            rest = len(names) - 3
+            more = f' and {rest} other{"s" * (rest > 1)}' if rest > 0 else ''
             lines.append(
                 f'That is undecided: {", ".join(names[:3])}{more} cannot be told from the best by '
                 'a standard error; of the first two, the cheaper one is taken.'
@@ -159,9 +163,10 @@ class Leaderboard:
             told = f'{mean:.2f}' if mean is not None else f'failed ({row.error})'
             lines.append(f'{row.name}: {told} at {format_cost(row.macs, "macs")}.')
         if result.failures:
-            lines.append(f'{len(result.failures)} candidates failed in training and are out.')
+            count = len(result.failures)
+            lines.append(f'{count} candidate{"s" * (count > 1)} failed in training: out.')
         lines.append(f'Spent: {result.spent:.1f} of {self.plan.budget:g} full trainings.')
-        return ' '.join(lines)
+        return lines
 
 
 def save_results(board: Leaderboard, work_dir: Path, running: bool) -> None:
@@ -177,7 +182,7 @@ def save_results(board: Leaderboard, work_dir: Path, running: bool) -> None:
     csv.writer(text, lineterminator='\n').writerows([headings, *lines])
     write_text(work_dir / 'leaderboard.csv', text.getvalue())
     document = {
-        'verdict': board.verdict(),
+        'verdict': ' '.join(board.verdict()),
         'running': running,
         'spent': board.spent,
         'budget': board.plan.budget,
@@ -199,19 +204,31 @@ def save_results(board: Leaderboard, work_dir: Path, running: bool) -> None:
         ],
     }
     write_text(work_dir / 'leaderboard.json', json.dumps(document, indent=1) + '\n')
-    parts = [f'<p><b>{html.escape(board.verdict())}</b></p>']
-    parts += [f'<h2>{title}</h2>{html_svg(figure)}' for title, figure in _figures(board)]
-    parts += ['<h2>Leaderboard</h2>', html_table(headings, lines)]
-    parts.append(f'<p>Written {time.strftime("%Y-%m-%d %H:%M:%S")}.</p>')
+    space = board.plan.network.space
     if running:
-        parts.append('<script>setTimeout(() => location.reload(), 30000)</script>')
-    title = f'Choosing a {board.plan.network.space} network by trainings'
-    write_text(work_dir / 'report.html', html_page(title, '\n'.join(parts)))
+        commands = [f'dnas search {space} --work-dir {work_dir} --resume    # if it is stopped']
+    else:
+        commands = [
+            f'dnas predict {work_dir}/retrain.py $(cat {work_dir}/final/last_checkpoint) '
+            'SCENE --out-dir maps'
+        ]
+    parts = [html_verdict(board.verdict(), commands), *_figures(board)]
+    parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
+    parts.append(
+        '<p class="quiet">Origin: drawn at random, chosen by predictions, given, or a rival. '
+        'Scores are means over seeds, on the part of the training list that is kept for choosing.'
+        '</p>'
+    )
+    title = f'Choosing a {space} network by trainings'
+    write_text(work_dir / 'report.html', html_page(title, '\n'.join(parts), running))
 
 
 def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     rungs = range(len(board.plan.rungs))
-    headings = ['candidate', 'origin', 'multiply-adds, G', 'parameters, M']
+    (macs, letter), (params, also) = (
+        _unit([getattr(row, key) for row in board.rows.values()]) for key in ('macs', 'params')
+    )
+    headings = ['candidate', 'origin', f'multiply-adds, {letter}', f'parameters, {also}']
     headings += [f'mIoU at {board.plan.rungs[rung]:.3g}' for rung in reversed(rungs)]
     headings += ['seeds', 'seconds', 'note']
     lines = []
@@ -222,8 +239,8 @@ def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
             [
                 row.name,
                 row.kind,
-                f'{row.macs / 1e9:.3f}',
-                f'{row.params / 1e6:.3f}',
+                f'{row.macs / macs:.4g}',
+                f'{row.params / params:.4g}',
                 *('' if mean is None else f'{mean:.2f}' for mean in means),
                 str(seeds),
                 f'{row.seconds:.0f}',
@@ -233,36 +250,59 @@ def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     return headings, lines
 
 
-def _figures(board: Leaderboard) -> list[tuple[str, Figure]]:
-    """Return the pictures of a page with their titles, as far as there is something to show."""
+def _unit(values: Sequence[float]) -> tuple[float, str]:
+    """Return a factor that suits values, and its letter."""
+    largest = max(values, default=0)
+    return next(
+        (f, letter)
+        for f, letter in ((1e9, 'G'), (1e6, 'M'), (1e3, 'K'))
+        if largest >= f / 2 or f == 1e3
+    )
+
+
+def _figures(board: Leaderboard) -> list[str]:
+    """Return the pictures of a page, as far as there is something to show."""
     last = len(board.plan.rungs) - 1
     figures = []
     points = [(row, mean) for row in board.rows.values() if (mean := row.mean(last)) is not None]
     if points:
-        figures.append(('Which candidates are worth their cost', _front_figure(board, points)))
+        figure, tips = _front_figure(board, points)
+        figures.append(html_figure(figure, 'Which candidates are worth their cost', tips))
     rungs = [
         sum(row.mean(rung) is not None for rung in range(last + 1)) for row in board.rows.values()
     ]
     if max(rungs, default=0) > 1:  # a candidate that has gone from rung to rung
-        figures.append(('How far a short training foretells a long one', _rungs_figure(board)))
+        figure, tips = _rungs_figure(board)
+        figures.append(html_figure(figure, 'How far a short training foretells a long one', tips))
     return figures
 
 
-def _front_figure(board: Leaderboard, points: Sequence[tuple[Row, float]]) -> Figure:
+def _front_figure(
+    board: Leaderboard, points: Sequence[tuple[Row, float]]
+) -> tuple[Figure, dict[str, str]]:
+    """Draw scores over cost; return also the texts over the points."""
     figure = Figure(figsize=(8, 4.5), layout='constrained')
     axes = figure.add_subplot()
     metric = board.plan.network.cost
-    factor = {'macs': 1e-9, 'params': 1e-6, 'latency': 1e3}[metric]
-    unit = {'macs': 'G', 'params': 'M', 'latency': 'ms'}[metric]
+    if metric == 'latency':
+        factor, unit = 1e3, 'ms'
+    else:
+        divisor, unit = _unit([row.cost for row, _ in points])
+        factor = 1 / divisor
     front: list[tuple[float, float]] = []
+    tips: dict[str, str] = {}
     for row, mean in sorted(points, key=lambda point: (point[0].cost, -point[1])):
         if not front or mean > front[-1][1]:
             front.append((row.cost * factor, mean))
     axes.step(*zip(*front, strict=True), where='post', color='#94a3b8', linewidth=1)
     for kind, colour in _COLOURS.items():
-        own = [(row.cost * factor, mean) for row, mean in points if row.kind == kind]
-        if own:
-            axes.plot(*zip(*own, strict=True), 'o', color=colour, label=kind)
+        own = [(row, mean) for row, mean in points if row.kind == kind]
+        for i, (row, mean) in enumerate(own):
+            (point,) = axes.plot(
+                row.cost * factor, mean, 'o', color=colour, label=None if i else kind
+            )
+            point.set_gid(f'front_{row.name}')
+            tips[f'front_{row.name}'] = f'{row.name}: {mean:.2f} %, {format_cost(row.cost, metric)}'
     if board.selection is not None:
         row = board.rows[board.selection.best]
         axes.plot(
@@ -274,17 +314,24 @@ def _front_figure(board: Leaderboard, points: Sequence[tuple[Row, float]]) -> Fi
     axes.set_ylabel('mIoU on the scored part, %')
     axes.grid(alpha=0.25)
     axes.legend()
-    return figure
+    return figure, tips
 
 
-def _rungs_figure(board: Leaderboard) -> Figure:
+def _rungs_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
+    """Draw scores by the length of the training; return also the texts over the lines."""
+    tips: dict[str, str] = {}
     figure = Figure(figsize=(8, 4.5), layout='constrained')
     axes = figure.add_subplot()
     rungs = board.plan.rungs
     for row in board.rows.values():
         means = [(rungs[r], mean) for r in range(len(rungs)) if (mean := row.mean(r)) is not None]
         if means:
-            axes.plot(*zip(*means, strict=True), 'o-', color=_COLOURS[row.kind], alpha=0.7)
+            (line,) = axes.plot(
+                *zip(*means, strict=True), 'o-', color=_COLOURS[row.kind], alpha=0.7
+            )
+            line.set_gid(f'rungs_{row.name}')
+            told = ', '.join(f'{mean:.2f} % at {share:.3g}' for share, mean in means)
+            tips[f'rungs_{row.name}'] = f'{row.name}: {told}'
     for kind, colour in _COLOURS.items():
         if any(row.kind == kind for row in board.rows.values()):
             axes.plot([], [], 'o-', color=colour, label=kind)
@@ -295,4 +342,4 @@ def _rungs_figure(board: Leaderboard) -> Figure:
     axes.set_ylabel('mIoU on the scored part, %')
     axes.grid(alpha=0.25)
     axes.legend()
-    return figure
+    return figure, tips

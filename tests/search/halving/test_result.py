@@ -64,41 +64,43 @@ def test_the_winner_is_first_though_another_scored_higher_once(board):
 
 
 def test_the_verdict_says_what_is_sure(board):
-    assert board.verdict().startswith('The selection runs: 4.8 of 8 full trainings')
+    assert board.verdict()[0].startswith('The selection runs: 4.8 of 8 full trainings')
     board.decide(result(A))
-    verdict = board.verdict()
+    verdict = ' '.join(board.verdict())
     for text in (
         'net_a wins with 74.00 % mIoU, at 2 G multiply-adds.',
         'deviate by 1.41 from seed to seed',
         'The 2 networks drawn at random would reach 70.00 on average, and 73.50 at best',
         'hrnet: 70.00 at 2 G multiply-adds.',
-        '1 candidates failed',
+        '1 candidate failed in training',
         'Spent: 4.8 of 8',
     ):
         assert text in verdict
     assert 'undecided' not in verdict
     board.decide(result(A, undecided=(C,), noise=None))
-    assert 'undecided: net_c cannot be told from the best' in board.verdict()
-    assert 'No training was repeated' in board.verdict()
+    assert 'undecided: net_c cannot be told from the best' in ' '.join(board.verdict())
+    assert 'No training was repeated' in ' '.join(board.verdict())
     board.decide(result(HRNET))
-    assert 'It is a rival' in board.verdict()
+    assert 'It is a rival' in ' '.join(board.verdict())
 
 
 def test_files_hold_all_of_it(board, tmp_path):
     save_results(board, tmp_path, running=True)
-    assert 'location.reload' in (tmp_path / 'report.html').read_text()
+    assert '<body data-reload=30>' in (tmp_path / 'report.html').read_text()
     board.decide(result(A))
     save_results(board, tmp_path, running=False)
     page = (tmp_path / 'report.html').read_text()
-    assert 'location.reload' not in page
+    assert '<body>' in page
+    assert 'dnas predict' in page
+    assert '<title>net_a: 74.00 %, 2 G multiply-adds</title>' in page
     assert page.count('<svg') == 2
     assert 'net_a wins' in page
     rows = list(csv.reader((tmp_path / 'leaderboard.csv').open()))
     assert rows[0] == [
-        'candidate', 'origin', 'multiply-adds, G', 'parameters, M', 'mIoU at 1', 'mIoU at 0.25',
+        'candidate', 'origin', 'multiply-adds, G', 'parameters, K', 'mIoU at 1', 'mIoU at 0.25',
         'seeds', 'seconds', 'note',
     ]  # fmt: skip
-    assert rows[1] == ['net_a', 'drawn', '2.000', '0.300', '74.00', '60.00', '2', '10', '']
+    assert rows[1] == ['net_a', 'drawn', '2', '300', '74.00', '60.00', '2', '10', '']
     assert rows[-1][-1] == 'ValueError: mIoU is nan'
     document = json.loads((tmp_path / 'leaderboard.json').read_text())
     assert document['candidates'][0]['scores'] == [

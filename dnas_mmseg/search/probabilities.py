@@ -1,0 +1,109 @@
+"""Probabilities of a search as a table on a page, with a slider that chooses the epoch."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from dnas_mmseg.spaces.decisions import Decision
+
+from .history import SearchHistory
+
+_EPOCHS = 60
+"""Epochs to choose from, at most."""
+
+_TITLES = {
+    'operation': 'Which operation each node prefers',
+    'gate': 'How likely each edge is kept',
+    'incoming': 'Where each node reads from',
+    'outgoing': 'Where each node leads to',
+}
+
+
+def html_probabilities(history: SearchHistory) -> str:
+    """Return a table of probabilities for each kind of decisions: options by nodes.
+
+    A slider chooses the epoch, numbers and texts appear over the cells, and what is decoded has a
+    frame.
+    """
+    kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
+    return '\n'.join(_table(history, kind) for kind in kinds)
+
+
+def _table(history: SearchHistory, kind: str) -> str:
+    picked = [i for i, decision in enumerate(history.decisions) if decision.kind == kind]
+    decisions = [history.decisions[i] for i in picked]
+    labels = [_labels(decision) for decision in decisions]
+    options = list(dict.fromkeys(label for own in labels for label in own))
+    columns = [_place(decision) for decision in decisions]
+    # Cell by cell, row after row: which decision and which of its options, if any.
+    cells = [
+        (column, own.index(option) if option in own else None)
+        for option in options
+        for column, own in enumerate(labels)
+    ]
+    last = len(history.epochs) - 1
+    shown = sorted({round(x) for x in np.linspace(0, last, min(_EPOCHS, last + 1))})
+    epochs = []
+    for i in shown:
+        epoch = history.epochs[i]
+        values = [
+            None if option is None else round(epoch.probabilities[picked[column]][option], 3)
+            for column, option in cells
+        ]
+        chosen = epoch.architecture.chosen if kind == 'operation' else {}
+        decoded = [
+            j
+            for j, (column, option) in enumerate(cells)
+            if option is not None
+            and decisions[column].options[option] in chosen.get(decisions[column].node, ())
+        ]
+        epochs.append({'epoch': epoch.epoch, 'values': values, 'decoded': decoded})
+    names = [
+        f'{options[j // len(columns)]} of {columns[j % len(columns)]}' for j in range(len(cells))
+    ]
+    data = json.dumps({'epochs': epochs, 'names': names}, separators=(',', ':'))
+    data = data.replace('</', '<\\/')  # nothing in it ends the script
+    head = ''.join(f'<th>{html.escape(column)}</th>' for column in columns)
+    rows = ''.join(
+        f'<tr><th>{html.escape(option)}</th>{"<td></td>" * len(columns)}</tr>' for option in options
+    )
+    title = _TITLES.get(kind, f'The {kind} decisions')
+    return (
+        f'<h3>{html.escape(title)}</h3>\n<div class="course">'
+        f'<label>Epoch <input type="range" min="0" max="{len(epochs) - 1}" '
+        f'value="{len(epochs) - 1}" aria-label="epoch"> <output></output></label>'
+        f'<div class="scroll"><table class="heat"><thead><tr><th></th>{head}</tr></thead>'
+        f'<tbody>{rows}</tbody></table></div>'
+        f'<script type="application/json">{data}</script></div>'
+    )
+
+
+def _labels(decision: Decision) -> list[str]:
+    """Return the options' names: scales where these tell the options apart, else places."""
+    if decision.kind == 'gate':
+        return ['kept']
+    named = [
+        option if isinstance(option, str) else f'1/{4 * 2 ** option[1]:g}'
+        for option in decision.options
+    ]
+    if len(set(named)) < len(named):
+        return [str(option) for option in decision.options]
+    return named
+
+
+def _place(decision: Decision) -> str:
+    """Return the name of a decision's node; of a gate, with the node that the edge comes from."""
+    node = _short(decision.node)
+    if decision.kind == 'gate':
+        return f'{_short(decision.options[0])} → {node}'
+    return node
+
+
+def _short(node: Sequence[int] | str) -> str:
+    if isinstance(node, str):
+        return node
+    return 'stem' if node[0] < 0 else ','.join(map(str, node))
