@@ -1,5 +1,6 @@
 """The package as its users install it: a wheel, in an environment of its own, without the clone."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,10 @@ def wheel(tmp_path_factory) -> Path:
 
 
 def call(*command: object, folder: Path) -> str:
-    finished = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
+    environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+    finished = subprocess.run(
+        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 

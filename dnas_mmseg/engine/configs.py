@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,9 @@ def _existing(name: str) -> Path:
         shipped = not path.is_absolute() and (CONFIGS / rest).is_file()
         hint = f'; one comes with the package: dnas_mmseg::{rest}' if shipped else ''
     else:
-        try:
-            installed = get_installed_path(MODULE2PACKAGE.get(package, package))
-        except ImportError as error:
-            raise UserError(f'{name}: there is no package {package}') from error
+        if find_spec(package) is None:
+            raise UserError(f'{name}: there is no package {package}')
+        installed = get_installed_path(MODULE2PACKAGE.get(package, package))
         folder = CONFIGS if package == 'dnas_mmseg' else Path(installed, '.mim/configs')
         path, hint = folder / rest, f' in {folder}'
     if not path.is_file():
