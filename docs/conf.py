@@ -15,3 +15,4 @@ autodoc_member_order = 'bysource'
 napoleon_google_docstring = True
 html_theme = 'furo'
 html_title = f'dnas_mmseg {release}'
+html_copy_source = False
