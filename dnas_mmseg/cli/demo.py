@@ -2,6 +2,7 @@
 
     dnas demo --work-dir demo
     dnas demo --work-dir demo-search --search          # searches the network first
+    dnas demo --map                                    # maps the test scene, too
 
 Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
 the real ones. The network is DNAS L=14 at a fifth of its width, or one of 6 layers that is searched
@@ -55,7 +56,7 @@ def clear(work_dir: Path) -> None:
         raise UserError(
             f'{work_dir} is not empty, and no demo has made it: choose another --work-dir'
         )
-    for name in ('scenes', 'data', 'train', 'test', 'search'):
+    for name in ('scenes', 'data', 'train', 'test', 'search', 'maps'):
         shutil.rmtree(work_dir / name, ignore_errors=True)
     work_dir.mkdir(parents=True, exist_ok=True)
     marker.write_text('`dnas demo` replaces what is here.\n', encoding='utf-8')
@@ -119,6 +120,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--epochs', type=int, default=28, help='of the training (default: 28)')
     parser.add_argument('--search', action='store_true', help='search a network, then train it')
+    parser.add_argument('--map', action='store_true', help='then map the whole test scene')
     parser.add_argument('--search-epochs', type=int, default=12, help='of each stage')
     return parser.parse_args()
 
@@ -153,4 +155,11 @@ def main() -> None:
         if not args.search:
             run('test', config, checkpoint, '--work-dir', tested)
         report(work_dir, config, checkpoint, tested / 'test_scores.json')
+        if args.map:
+            tile = (data_root / 'test.txt').read_text(encoding='utf-8').split('\t')[0]
+            scene = Path(tile).stem.rsplit('_', 2)[0]
+            run(
+                'predict', config, checkpoint, scenes / f'image_NirRGB/{scene}.tif', '--out-dir',
+                work_dir / 'maps', '--window', 128, '--quick-look', '--polygons', '--qgis-style',
+            )  # fmt: skip
     print(f'done in {time.monotonic() - started:.0f} s')
