@@ -58,7 +58,8 @@ def equal(a, b) -> bool:
     return a == b
 
 
-def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
+@pytest.mark.parametrize('most', [1, pytest.param(4, marks=pytest.mark.long)])
+def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path, most):
     command = [
         sys.executable, '-W', 'ignore', TOOL, 'dnas', *tiny, '--epochs', '5',
         '--cost', 'params', '--targets', '3K', '4500', '--cost-size', '32',
@@ -76,7 +77,7 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
             start_new_session=True,
         )  # fmt: skip
-        if kills < 4:
+        if kills < most:
             # Some time after the second to fourth checkpoint of this attempt: in steps, in writing,
             # in decoding, between stages.
             lines = (line for line in iter(process.stdout.readline, '') if 'Saving' in line)
@@ -88,7 +89,7 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path):
         rest, _ = process.communicate()
         assert process.returncode in (0, -signal.SIGKILL), rest
         kills += process.returncode != 0
-    assert kills >= 2  # a fast machine may be through before the fourth
+    assert kills >= (most + 1) // 2  # a fast machine may be through before the last
     assert equal(final_state(tmp_path / 'whole'), final_state(tmp_path / 'cut'))
 
 
