@@ -77,6 +77,8 @@ def test_the_wheel_holds_what_is_no_module(wheel):
         'dnas_mmseg/.mim/model-index.yml',
         'dnas_mmseg/.mim/tools/train.py',
         'dnas_mmseg/py.typed',
+        'dnas_mmseg/visualization/page/style.css',
+        'dnas_mmseg/visualization/page/script.js',
         'dnas_mmseg/spaces/dnas/published/dnas_l14_gid5.json',
     } <= names
     assert not [name for name in names if name.startswith(('tests', 'benchmarks', 'configs'))]

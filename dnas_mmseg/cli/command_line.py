@@ -23,6 +23,8 @@ def user_errors() -> Iterator[None]:
         import dnas_mmseg.registration  # noqa: F401  the command has waited with it
     except ImportError as error:
         sys.exit(f'error: {error}\n(`dnas env` checks the installation)')
+    except Exception as error:  # whatever else a broken installation raises
+        sys.exit(f'error: {type(error).__name__}: {error}\n(`dnas env` checks the installation)')
     from dnas_mmseg.engine.config_checks import config_errors, single_value_errors
 
     # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
@@ -100,6 +102,9 @@ class Overrides(argparse.Action):
         from mmengine.config import DictAction
 
         action = DictAction(self.option_strings, self.dest)
+        bare = [value for value in values if '=' not in value]
+        if bare:
+            raise argparse.ArgumentError(self, f'{bare[0]}: KEY=VALUE is expected')
         action(parser, namespace, values, option_string)
 
 

@@ -52,7 +52,7 @@ def main() -> None:
         for model in args.models:
             name, _, rest = model.rpartition('=')
             # Not at the colons of dnas_mmseg::..., nor at that of a drive.
-            config, *checkpoint = re.split(r'(?<!:):(?![:\\])', rest, maxsplit=1)
+            config, *checkpoint = re.split(r'(?<!:)(?<!^[A-Za-z]):(?!:)', rest, maxsplit=1)
             loaded = load_config(config, data_root=args.data_root)
             entries.append(Entry(name or Path(config).stem, loaded, *checkpoint))
         with progress_bars() as track:

@@ -33,7 +33,9 @@ from .command_line import ArgumentParser, progress_bars, user_errors
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('root', type=Path, help='the release as it was unpacked, or any folder')
-    parser.add_argument('--out', type=Path, default=Path('data/gid5'), help='data root to write')
+    parser.add_argument(
+        '--out', type=Path, help='data root to write (default: data/gid5, data/gid15 or data/fbp)'
+    )
     parser.add_argument(
         '--dataset',
         choices=('gid5', 'gid15', 'fbp'),
@@ -104,9 +106,12 @@ def main() -> None:
             raise UserError('--images and --labels belong together: give both, or neither')
         if args.images is not None:
             convention = args.label_convention or 'rgb'
-            release = Release(args.dataset or 'gid5', args.images, args.labels, convention)
+            release = Release(
+                args.dataset or 'gid5', args.images, args.labels, convention, args.bits
+            )
         else:
             release = find_release(args.root, args.bits, args.dataset)
+        out = args.out or Path('data') / release.dataset
         facts = release.description
         if args.facts is not None:
             facts = DatasetDescription.load_file(args.facts)
@@ -133,11 +138,11 @@ def main() -> None:
         with progress_bars() as track:
             description, notes = convert_scenes(
                 splits,
-                args.out,
+                out,
                 cut,
                 max_unknown=args.max_unknown,
                 mix_tiles=args.seed if args.mix_tiles else None,
-                provenance={'source': release.images, 'seed': args.seed},
+                provenance={'source': release.images, 'labels': release.labels, 'seed': args.seed},
                 workers=args.workers,
                 advance=track('cutting tiles'),
             )
@@ -147,6 +152,6 @@ def main() -> None:
     if listed < len(scenes):
         print(f'note: {len(scenes) - listed} of {len(scenes)} scenes are in no list')
     counts = ', '.join(f'{split} {len(part)}' for split, part in splits.items())
-    print(f'{args.out}: scenes {listed if args.mix_tiles else counts}')
+    print(f'{out}: scenes {listed if args.mix_tiles else counts}')
     print('mean ', description.mean, '\nstd  ', description.std)
     print('share', dict(zip(description.classes, description.class_shares, strict=True)))

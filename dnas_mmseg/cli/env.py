@@ -22,7 +22,7 @@ STACKS = {
     'onedl': ('onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation'),
     'openmmlab': ('mmcv', 'mmengine', 'mmsegmentation'),
 }
-EXTRAS = ('onnx', 'onnxruntime', 'openvino', 'nncf', 'psycopg', 'tensorboard')
+EXTRAS = ('onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'psycopg', 'tensorboard')
 
 
 def installed(distribution: str) -> str | None:
@@ -78,6 +78,8 @@ def main() -> None:
         from dnas_mmseg.shipped import CONFIGS
     except (UserError, ImportError) as error:
         sys.exit(f'error: {error}')
+    except Exception as error:  # whatever a broken installation raises when it is imported
+        sys.exit(f'error: {type(error).__name__}: {error}')
     gdal = sys.modules['osgeo.gdal']
     print(f'GDAL       {gdal.VersionInfo("RELEASE_NAME")}, with gdal_array')
     print(f'configs    {CONFIGS}')

@@ -18,7 +18,7 @@ gives probabilities, and says what the plugin reads (classes, size of windows an
 on the validation tiles before and after, and refuses where more than 0.3 points of mIoU are lost.
 Needs the extra openvino.
 
-Beside the file appear a model card (.md) and, with the extra stac, a STAC item (.json).
+Beside the file appear a model card (.card.md) and, with the extra stac, a STAC item (.stac.json).
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def main() -> None:
         if args.metres is not None:
             facts = replace(facts, metres=args.metres)
         if args.deepness:
-            if facts.dtype not in ('', 'uint8'):
+            if facts.dtype not in ('', 'uint8') or max(facts.mean) > 255:
                 raise UserError(
-                    f'--deepness: the plugin feeds samples of eight bits; the model was trained '
-                    f'on {facts.dtype}'
+                    '--deepness: the plugin feeds samples of eight bits; the model was trained on '
+                    f'{facts.dtype or "larger ones"} (mean {max(facts.mean):g})'
                 )
             export_deepness(model, target, args.window, facts.metres)
             use = ['# in QGIS: Plugins, Deepness, Model, Segmentor']
@@ -106,14 +106,15 @@ def main() -> None:
             export_onnx(model, target, args.window)
         if not args.deepness:
             use = [f'dnas predict {target.name} scene.tif --out-dir maps']
-        write_model_card(target.with_suffix('.md'), facts, use)
+        card = target.with_suffix('.card.md')
+        write_model_card(card, facts, use)
         try:
-            write_model_item(target.with_suffix('.json'), target, facts)
+            write_model_item(target.with_suffix('.stac.json'), target, facts)
         except UserError as error:
             print(f'note: no STAC item: {error}')
     files = [target] + ([target.with_suffix('.bin')] if args.int8 else [])
     size = sum(path.stat().st_size for path in files)
-    print(f'{target}: {size / 2**20:.1f} MiB; its card: {target.with_suffix(".md")}')
+    print(f'{target}: {size / 2**20:.1f} MiB; its card: {card}')
 
 
 def read_scores(path: Path | None) -> dict[str, float]:

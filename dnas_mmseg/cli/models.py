@@ -27,7 +27,7 @@ def main() -> None:
         if args.model is None:
             show_all(boxed_models())
         elif Path(args.model).suffix in ('.onnx', '.xml'):
-            card = Path(args.model).with_suffix('.md')
+            card = Path(args.model).with_suffix('.card.md')
             if not card.is_file():
                 raise UserError(f'{card}: no such card; dnas export writes one beside the model')
             print(card.read_text(encoding='utf-8'))

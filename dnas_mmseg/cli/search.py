@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -42,8 +43,15 @@ BY_TRAININGS = ('halving', 'random')
 
 
 def share(text: str) -> float:
-    """Return a share of the schedule that is written as ``1/9`` or ``0.25``."""
-    return float(Fraction(text))
+    """Return a share of the schedule that is written as ``1/9`` or ``0.25``.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    try:
+        return float(Fraction(text))
+    except ZeroDivisionError:
+        raise ValueError(f'{text} is no number') from None
 
 
 def parse_args() -> argparse.Namespace:
@@ -196,6 +204,8 @@ def main() -> None:
         by_trainings = args.get('strategy') in BY_TRAININGS or (
             'strategy' not in args and (is_selection(work_dir) or args.get('join'))
         )
+        storage = args.get('storage')
+        queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
         try:
             if by_trainings:
                 _select(args, work_dir, **run)
@@ -210,7 +220,7 @@ def main() -> None:
         except KeyboardInterrupt:
             sys.exit(
                 f'interrupted; it goes on with: dnas search {args["space"]} '
-                f'--work-dir {work_dir} --resume'
+                f'--work-dir {shlex.quote(str(work_dir))} --resume{queue}'
             )
 
 
@@ -235,6 +245,8 @@ def _select(
             '--retrain and --tensorboard are of --strategy gradient; a selection trains its winner'
         )
     workers, storage = args.pop('workers'), args.pop('storage', None)
+    if workers < 1:
+        raise UserError(f'--workers {workers}: at least 1 is needed')
     hours, join = args.pop('hours', None), args.pop('join', False)
     before = None
     if join and storage is not None:

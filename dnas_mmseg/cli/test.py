@@ -46,9 +46,8 @@ def main() -> None:
             for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
                 metric['output_dir'] = args.out  # of mmseg's IoUMetric, too
         if args.show_dir:
-            config.default_hooks.visualization = dict(
-                type='MultiBandVisualizationHook', interval=1, number=None
-            )
+            drawing = dict(type='MultiBandVisualizationHook', interval=1, number=None)
+            config.default_hooks = {**(config.get('default_hooks') or {}), 'visualization': drawing}
             config.visualizer = dict(
                 type='MultiBandLocalVisualizer',
                 vis_backends=[dict(type='LocalVisBackend')],

@@ -80,7 +80,9 @@ def save_cost_report(
     models = [
         {
             **row,
-            'scores': {k: None if math.isnan(v) else float(v) for k, v in row['scores'].items()},
+            'scores': {
+                k: None if math.isnan(v) else float(v) for k, v in row.get('scores', {}).items()
+            },
         }
         for row in rows
     ]

@@ -69,7 +69,7 @@ def _existing(name: str) -> Path:
         shipped = not path.is_absolute() and (CONFIGS / rest).is_file()
         hint = f'; one comes with the package: dnas_mmseg::{rest}' if shipped else ''
     else:
-        if find_spec(package) is None:
+        if not package.isidentifier() or find_spec(package) is None:
             raise UserError(f'{name}: there is no package {package}')
         installed = get_installed_path(MODULE2PACKAGE.get(package, package))
         folder = CONFIGS if package == 'dnas_mmseg' else Path(installed, '.mim/configs')

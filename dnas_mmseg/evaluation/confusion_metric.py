@@ -13,6 +13,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from dnas_mmseg.datasets.tiles import tile_place
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import write_raster
 
 from .scores import confusion_matrix, scores
@@ -44,6 +45,7 @@ class ConfusionMetric(BaseMetric):
         super().__init__(**kwargs)
         self.by_scene = by_scene
         self.output_dir = None if output_dir is None else Path(output_dir)
+        self._written: dict[str, str] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch."""
@@ -55,10 +57,19 @@ class ConfusionMetric(BaseMetric):
             place = tile_place(sample.get('img_path') or '') if self.by_scene else None
             scene = None if place is None else place[0]
             if self.output_dir is not None:
-                target = self.output_dir / f'{Path(sample["img_path"]).stem}.png'
+                target = self.output_dir / f'{self._name(sample["img_path"])}.png'
                 palette = self.dataset_meta.get('palette')
                 write_raster(target, prediction.astype(np.uint8), palette=palette)
             self.results.append((scene, confusion_matrix(label, prediction, num_classes)))
+
+    def _name(self, path: str) -> str:
+        """Return the name of an image's prediction; refuse one that another image has."""
+        name = Path(path).stem
+        if self._written.setdefault(name, path) != path:
+            raise UserError(
+                f'{path} and {self._written[name]} would have the same prediction {name}.png'
+            )
+        return name
 
     def compute_metrics(self, results: list[tuple[str | None, np.ndarray]]) -> dict[str, float]:
         """Return the scores over all images, and log them as a table by class."""

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
 
 from dnas_mmseg.cost.counting import count
 from dnas_mmseg.cost.table import format_cost
-from dnas_mmseg.datasets import DatasetDescription, DatasetError
-from dnas_mmseg.datasets.list_files import read_lines
+from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
-from dnas_mmseg.raster import Raster, RasterError
+from dnas_mmseg.models import MultiBandDataPreProcessor
+from dnas_mmseg.raster import Raster
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -77,24 +79,35 @@ def model_card_facts(
         window: Side of its windows, in pixels.
         scores: Scores by name, in percent.
         licence: Terms of use.
+
+    Raises:
+        UserError: The model normalises in another way than exports can.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     meta, normalisation = model.dataset_meta, model.data_preprocessor
+    if not isinstance(normalisation, MultiBandDataPreProcessor):
+        raise UserError(
+            f'models with {type(normalisation).__name__} cannot be exported; '
+            'MultiBandDataPreProcessor normalises any number of bands'
+        )
     with torch.no_grad():
         cost = count(model, model, (1, normalisation.mean.numel(), window, window))
-    backbone = config.model.get('backbone', {})
-    parts = [backbone.get('type', type(model).__name__), config.model.decode_head.get('type', '')]
+    heads = config.model.get('decode_head', {})
+    last = heads[-1] if isinstance(heads, (list, tuple)) else heads  # of a cascade
+    backbone = config.model.get('backbone', {}).get('type', type(model).__name__)
+    trained_only = getattr(model, 'auxiliary_head', None)
+    aside = sum(p.numel() for p in trained_only.parameters()) if trained_only is not None else 0
     dtype, metres, data = _training_tiles(config)
     return ModelFacts(
         name=name,
-        network=' with '.join(filter(None, parts)),
+        network=' with '.join(filter(None, (backbone, last.get('type')))),
         classes=tuple(meta['classes']),
         palette=tuple(map(tuple, meta['palette'])),
         bands=tuple(meta.get('bands') or ()),
         mean=tuple(round(float(value), 3) for value in normalisation.mean.flatten()),
         std=tuple(round(float(value), 3) for value in normalisation.std.flatten()),
         window=window,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in model.parameters()) - aside,
         macs=cost.macs,
         dtype=dtype,
         metres=metres,
@@ -106,20 +119,25 @@ def model_card_facts(
 
 def _training_tiles(config: Config) -> tuple[str, float | None, str]:
     """Return type, size of the pixels and a description of the training tiles that are here."""
-    for dataset in leaf_datasets(config.get('train_dataloader')):
-        root = Path(dataset.get('data_root') or '')
+    told = []
+    dtype, metres = '', None
+    for leaf in leaf_datasets(config.get('train_dataloader')):
         try:
-            lines = read_lines(root / (dataset.get('ann_file') or ''))
-            with Raster(root / lines[0].split('\t')[0]) as raster:
+            dataset = DATASETS.build({**leaf, 'check_files': 0, 'lazy_init': False})
+            pairs = dataset.pairs
+            with Raster(pairs[0][0]) as raster:
                 info = raster.info
-        except (DatasetError, RasterError, OSError, IndexError):
-            continue
-        source = DatasetDescription.load(root).provenance.get('source', '')
-        data = f'{len(lines)} tiles of {info.height} x {info.width} pixels, {root.name}' + (
-            f' (cut from {source})' if source else ''
+        except (UserError, OSError, TypeError, KeyError, AttributeError, IndexError):
+            continue  # not here, or of another kind
+        root = leaf.get('data_root') or ''
+        source = DatasetDescription.load(root or None).provenance.get('source', '')
+        told.append(
+            f'{len(pairs)} tiles of {info.height} x {info.width} pixels, {Path(root).name}'
+            + (f' (cut from {source})' if source else '')
         )
-        return info.dtypes[0], info.georeference.metres, data
-    return '', None, 'not stated'
+        dtype = dtype or info.dtypes[0]
+        metres = metres or info.georeference.metres(*info.shape)
+    return dtype, metres, '; '.join(told) or 'not stated'
 
 
 def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from dnas_mmseg.errors import UserError
 _FOLDERS = {'confidence': 'tif', 'probabilities': 'tif', 'quick_look': 'png', 'polygons': 'gpkg'}
 """Products in folders of their own, and their suffixes."""
 
-_BESIDE = {'qgis_style': '.qml', 'stac': '.json'}
+_BESIDE = {'qgis_style': '.qml', 'stac': '.stac.json'}
 """Products beside the map, under its name."""
 
 
@@ -29,7 +29,7 @@ class MapProducts:
             largest neighbour.
         simplify: Distance in pixels by which outlines of polygons may move to get fewer corners.
         qgis_style: Whether to write a style for QGIS, as ``<name>.qml``.
-        stac: Whether to write a STAC item, as ``<name>.json``.
+        stac: Whether to write a STAC item, as ``<name>.stac.json``.
 
     Raises:
         UserError: A value is not possible.

@@ -52,16 +52,14 @@ def write_map_item(
     with Raster(class_map) as raster:
         info = raster.info
     place, notes = info.georeference, []
-    ring = place.footprint(*info.shape)
+    found = place.footprint(*info.shape)
     outline: dict[str, Any] = dict(geometry=None, bbox=None)
-    if ring is None:
-        notes.append(f'{path.name}: the scene is at no known place, so the item has no geometry')
+    if found is not None:
+        outline = dict(geometry=found[0], bbox=list(found[1]))
+    elif place.known:
+        notes.append(f'{path.name}: the scene has no outline without its control points or RPCs')
     else:
-        longitudes, latitudes = zip(*ring, strict=True)
-        outline = dict(
-            geometry={'type': 'Polygon', 'coordinates': [list(map(list, ring))]},
-            bbox=[min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
-        )
+        notes.append(f'{path.name}: the scene is at no known place, so the item has no geometry')
     recorded = _time(scene.recorded)
     written = datetime.fromtimestamp(class_map.stat().st_mtime, timezone.utc)
     if recorded is None:
@@ -86,7 +84,7 @@ def write_map_item(
     transform = place.transform
     projection.apply(
         code=None if place.epsg is None else f'EPSG:{place.epsg}',
-        wkt2=place.crs or None if place.epsg is None else None,
+        wkt2=place.wkt2 or None if place.epsg is None else None,
         shape=list(info.shape),
         # Row by row, as the extension has it.
         transform=None if transform is None else [transform[i] for i in (1, 2, 0, 4, 5, 3)],
@@ -97,7 +95,7 @@ def write_map_item(
     FileExtension.ext(asset, add_if_missing=True).apply(
         checksum=f'1220{_sha256(class_map)}', size=class_map.stat().st_size
     )
-    write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=1) + '\n')
+    _write(item, path)
     return notes
 
 
@@ -167,7 +165,7 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
     FileExtension.ext(asset, add_if_missing=True).apply(
         checksum=f'1220{_sha256(model)}', size=model.stat().st_size
     )
-    write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=1) + '\n')
+    _write(item, path)
 
 
 def _classes(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list:
@@ -182,6 +180,11 @@ def _classes(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list:
         )
         for value, (name, colour) in enumerate(zip(classes, palette, strict=True))
     ]
+
+
+def _write(item: Any, path: Path) -> None:
+    content = item.to_dict(include_self_link=False)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
 
 
 def _time(recorded: str) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ _INSTALL = """{problem} One of these brings it:
     pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)\""""
 
 try:
-    from osgeo import gdal
+    from osgeo import gdal, ogr, osr
 except ImportError as error:
     raise ImportError(_INSTALL.format(problem=f'GDAL cannot be imported ({error}).')) from error
 try:
@@ -34,18 +35,39 @@ class RasterError(UserError, OSError):
         super().__init__(message.replace('\n', ' '))  # GDAL 3.13 has a line for every cause
 
 
+_MODULES = (gdal, ogr, osr)
+"""GDAL's modules; each raises or does not raise by a switch of its own."""
+
+_users = 0
+_before: tuple[bool, ...] = ()
+_lock = threading.Lock()
+
+
 @contextmanager
 def gdal_exceptions() -> Iterator[None]:
-    """Make GDAL raise inside the block; other code in the process keeps its own setting."""
-    before = gdal.GetUseExceptions()
-    gdal.UseExceptions()
-    gdal.PushErrorHandler('CPLQuietErrorHandler')
+    """Make GDAL raise inside the block; other code in the process keeps its own setting.
+
+    The switches are the process's, so they go back when the last of several threads leaves.
+    """
+    global _users, _before
+    with _lock:
+        if _users == 0:
+            _before = tuple(bool(module.GetUseExceptions()) for module in _MODULES)
+            for module in _MODULES:
+                module.UseExceptions()
+        _users += 1
+    gdal.PushErrorHandler('CPLQuietErrorHandler')  # of this thread
     try:
         yield
     finally:
         gdal.PopErrorHandler()
-        if not before:
-            gdal.DontUseExceptions()
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                # Each puts a handler on one stack, so they leave in the reverse order.
+                for module, raised in reversed(list(zip(_MODULES, _before, strict=True))):
+                    if not raised:
+                        module.DontUseExceptions()
 
 
 @contextmanager

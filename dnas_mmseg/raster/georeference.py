@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
-from osgeo import osr
+from osgeo import ogr, osr
 
 from ._gdal import gdal, gdal_exceptions
 
@@ -78,31 +81,58 @@ class GeoReference:
         known = system.GetAuthorityName(None) == 'EPSG' and code is not None
         return int(code) if known else None
 
-    @property
-    def metres(self) -> float | None:
-        """Height of a pixel on the ground, in metres; None where it is not known."""
+    def metres(self, height: int, width: int) -> float | None:
+        """Return the height of a pixel on the ground, in metres; None where it is not known.
+
+        It is measured in the middle of the raster: a pixel of Web Mercator is smaller there than
+        its units say.
+
+        Args:
+            height, width: Size of the raster, in pixels.
+        """
         if self.transform is None or not self.crs:
             return None
+        source, target = osr.SpatialReference(), osr.SpatialReference()
+        source.ImportFromWkt(self.crs)
+        target.ImportFromEPSG(4326)
+        for system in (source, target):
+            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+        upper, lower = (
+            gdal.ApplyGeoTransform(list(self.transform), width / 2, height / 2 + down)
+            for down in (-0.5, 0.5)
+        )
+        try:
+            with gdal_exceptions():
+                change = osr.CoordinateTransformation(source, target)
+                (x0, y0), (x1, y1) = (change.TransformPoint(*p)[:2] for p in (upper, lower))
+        except RuntimeError:
+            return None
+        # On the sphere of the mean radius; to the last per mille nothing depends on it.
+        east = math.radians(x1 - x0) * math.cos(math.radians((y0 + y1) / 2))
+        distance = 6371008.8 * math.hypot(east, math.radians(y1 - y0))
+        return round(distance, 3) if math.isfinite(distance) and distance > 0 else None
+
+    @property
+    def wkt2(self) -> str:
+        """Reference system in the current standard's form, WKT 2; empty where there is none."""
+        if not self.crs:
+            return ''
         system = osr.SpatialReference()
         system.ImportFromWkt(self.crs)
-        height = (self.transform[2] ** 2 + self.transform[5] ** 2) ** 0.5
-        if system.IsGeographic():
-            height *= system.GetAngularUnits() * system.GetSemiMajor()
-        elif system.IsProjected():
-            height *= system.GetLinearUnits()
-        else:
-            return None
-        return round(height, 4)
+        return system.ExportToWkt(['FORMAT=WKT2_2019'])
 
-    def footprint(self, height: int, width: int) -> list[tuple[float, float]] | None:
-        """Return the outline of a raster in degrees.
+    def footprint(
+        self, height: int, width: int
+    ) -> tuple[dict[str, Any], tuple[float, float, float, float]] | None:
+        """Return the outline of a raster in degrees, as GeoJSON (RFC 7946) has it.
 
         Args:
             height, width: Size of the raster, in pixels.
 
         Returns:
-            Corners as (longitude, latitude), WGS 84, counterclockwise, the first one again at the
-            end; None where there is no geotransform, or the system has no relation to the Earth.
+            Geometry, WGS 84: a polygon, or two where the raster lies across the antimeridian; and
+            west, south, east, north, where west is greater than east then. None where there is no
+            geotransform, or a corner is nowhere on the Earth.
         """
         if self.transform is None or not self.crs:
             return None
@@ -119,11 +149,33 @@ class GeoReference:
                 ring = [change.TransformPoint(*place)[:2] for place in places]
         except RuntimeError:
             return None
-        area = sum(
-            a[0] * b[1] - b[0] * a[1] for a, b in zip(ring, ring[1:] + ring[:1], strict=True)
-        )
-        ring = ring if area > 0 else [ring[0], *ring[:0:-1]]
-        return [*ring, ring[0]]
+        if not all(math.isfinite(value) for place in ring for value in place):
+            return None
+        # Neighbouring corners are less than half of the globe apart.
+        first = ring[0][0]
+        ring = [(x + 360 * round((first - x) / 360), y) for x, y in ring]
+        outline = ogr.Geometry(ogr.wkbLinearRing)
+        for x, y in [*ring, ring[0]]:
+            outline.AddPoint_2D(x, y)
+        whole = ogr.Geometry(ogr.wkbPolygon)
+        whole.AddGeometry(outline)
+        parts = []
+        for shift in (-360, 0, 360):
+            band = ogr.CreateGeometryFromWkt(
+                f'POLYGON (({shift - 180} -90, {shift + 180} -90, {shift + 180} 90, '
+                f'{shift - 180} 90, {shift - 180} -90))'
+            )
+            part = whole.Intersection(band)
+            if part is not None and part.GetArea() > 0:
+                parts.append(_counterclockwise(part, shift))
+        if not parts:
+            return None
+        geometry = {'type': 'Polygon', 'coordinates': parts[0]}
+        if len(parts) > 1:
+            geometry = {'type': 'MultiPolygon', 'coordinates': parts}
+        longitudes, latitudes = zip(*ring, strict=True)
+        west, east = ((x + 180) % 360 - 180 for x in (min(longitudes), max(longitudes)))
+        return geometry, (west, min(latitudes), east, max(latitudes))
 
     def moved(self, row: int, column: int) -> GeoReference:
         """Return the georeference of a part whose upper left pixel is at ``(row, column)``."""
@@ -174,3 +226,11 @@ class GeoReference:
         if max(map(abs, offset)) > 0.75:
             return f'it lies {offset[0]:+.1f} rows and {offset[1]:+.1f} columns apart'
         return ''
+
+
+def _counterclockwise(polygon: ogr.Geometry, shift: float) -> list[list[list[float]]]:
+    """Return the coordinates of a polygon's outer ring, longitudes moved back by ``shift``."""
+    ring = polygon.GetGeometryRef(0)
+    points = [[ring.GetX(i) - shift, ring.GetY(i)] for i in range(ring.GetPointCount())]
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(points))
+    return [points if area > 0 else points[::-1]]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from osgeo import ogr, osr
 
@@ -11,8 +15,8 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 
-_EQUAL_AREA = 6933
-"""EPSG code of a projection of the whole Earth that keeps areas."""
+_EQUAL_AREA = '+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m'
+"""A projection that keeps areas, centred on the map."""
 
 
 def write_polygons(
@@ -55,7 +59,9 @@ def write_polygons(
                 target.FlushCache()
             finally:
                 target = source = None  # closed before it gets its name
-                for leftover in (*temporary.parent.glob(f'{temporary.name}-*'), sieved):
+                name = glob.escape(temporary.name)
+                journals = temporary.parent.glob(f'{name}-*')
+                for leftover in (*journals, sieved, Path(f'{sieved}.aux.xml')):
                     leftover.unlink(missing_ok=True)
             # Closing a file writes the rest of it, and reports a full disk this way only.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
@@ -85,7 +91,7 @@ def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
         layer.CreateField(ogr.FieldDefn(name, kind))
     transform = source.GetGeoTransform()
     tolerance = simplify * max(abs(transform[1]) + abs(transform[2]), abs(transform[5]))
-    flat = _equal_area(system)
+    flat = _equal_area(source)
     layer.StartTransaction()
     gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
     for feature in layer:
@@ -95,17 +101,31 @@ def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
             feature.SetGeometry(shape)
         if flat is not None:
             ground = shape.Clone()
-            ground.Transform(flat)
-            feature['area_m2'] = ground.GetArea()
+            with suppress(RuntimeError):  # a corner that is not on the Earth
+                ground.Transform(flat)
+                feature['area_m2'] = ground.GetArea()
         feature['class'] = classes[feature['class_id']]
         layer.SetFeature(feature)
     layer.CommitTransaction()
 
 
-def _equal_area(system: osr.SpatialReference | None) -> osr.CoordinateTransformation | None:
-    """Return the way from a system to one that keeps areas; None from one that is on no Earth."""
+def _equal_area(source) -> osr.CoordinateTransformation | None:
+    """Return the way from a map's system to one that keeps areas; None from one on no Earth."""
+    system = source.GetSpatialRef()
     if system is None or system.IsLocal():
         return None
-    target = osr.SpatialReference()
-    target.ImportFromEPSG(_EQUAL_AREA)
+    degrees, target = osr.SpatialReference(), osr.SpatialReference()
+    degrees.ImportFromEPSG(4326)
+    degrees.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    middle = gdal.ApplyGeoTransform(
+        source.GetGeoTransform(), source.RasterXSize / 2, source.RasterYSize / 2
+    )
+    try:
+        change = osr.CoordinateTransformation(system, degrees)
+        longitude, latitude, _ = change.TransformPoint(*middle)
+    except RuntimeError:
+        return None
+    if not (math.isfinite(longitude) and math.isfinite(latitude)):
+        return None
+    target.ImportFromProj4(_EQUAL_AREA.format(latitude=latitude, longitude=longitude))
     return osr.CoordinateTransformation(system, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def write_strips(
         georeference: Georeference of the map.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
         classes: Names of the values 0, 1, ..., which have a colour each. GIS programs read them
-            from the file's ``.aux.xml``, which appears before the map does.
+            from the file's ``.aux.xml``, which appears right after the map does.
         resampling: Resampling of overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
 
     Yields:
@@ -58,6 +59,7 @@ def write_strips(
         RasterError: The file cannot be written.
     """
     inside: BaseException | None = None
+    names_of_classes: bytes | None = None
     try:
         with atomic_path(path) as final:
             plain = final.with_name(f'{final.name}.strips')
@@ -77,7 +79,9 @@ def write_strips(
                 def write(row: int, samples: np.ndarray) -> None:
                     try:
                         with gdal_exceptions():
-                            dataset.WriteArray(np.ascontiguousarray(samples), 0, row)
+                            status = dataset.WriteArray(np.ascontiguousarray(samples), 0, row)
+                        if status:  # where another thread has switched exceptions off
+                            raise RuntimeError(gdal.GetLastErrorMsg())
                     except RuntimeError as error:
                         raise _named(path, error) from error
 
@@ -95,12 +99,14 @@ def write_strips(
                     if gdal.GetLastErrorType() >= gdal.CE_Failure:
                         raise RuntimeError(gdal.GetLastErrorMsg())
                 aside = final.with_name(f'{final.name}.aux.xml')
-                if aside.is_file():
-                    os.replace(aside, f'{os.fspath(path)}.aux.xml')
+                names_of_classes = aside.read_bytes() if aside.is_file() else None
             finally:
                 dataset = None
-                for leftover in final.parent.glob(f'{final.name}.*'):
+                for leftover in final.parent.glob(f'{glob.escape(final.name)}.*'):
                     leftover.unlink()
+        if names_of_classes is not None:
+            with atomic_path(f'{os.fspath(path)}.aux.xml') as temporary:
+                temporary.write_bytes(names_of_classes)
     except (RuntimeError, OSError) as error:
         # What fails between two strips, in the network for instance, keeps its own words.
         if error is inside:

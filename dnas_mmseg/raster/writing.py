@@ -127,6 +127,8 @@ def describe_classes(dataset, classes: Sequence[str], palette: Sequence[Sequence
     They are the band's category names and its raster attribute table, both beside a TIFF as
     ``.aux.xml``, and items ``class_<value>`` of the file's metadata, for what reads no side file.
     """
+    if len(palette) < len(classes):
+        raise RasterError(f'{len(classes)} classes, but colours for {len(palette)} only')
     table = gdal.RasterAttributeTable()
     table.SetTableType(gdal.GRTT_THEMATIC)
     columns = (
@@ -138,7 +140,7 @@ def describe_classes(dataset, classes: Sequence[str], palette: Sequence[Sequence
     )
     for column in columns:
         table.CreateColumn(*column)
-    for value, (name, colour) in enumerate(zip(classes, palette, strict=True)):
+    for value, (name, colour) in enumerate(zip(classes, palette, strict=False)):
         table.SetValueAsInt(value, 0, value)
         table.SetValueAsString(value, 1, name)
         for i, part in enumerate(colour):

@@ -268,9 +268,12 @@ class ArchitectureSearchHook(Hook):
             for name, lines in self.halves.items():
                 write_text(folder / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
 
-    def _show(self, runner) -> None:
-        """Write the page of the search, now and then and after the last epoch."""
-        last = runner.epoch + 1 == runner.max_epochs
+    def after_train(self, runner) -> None:
+        if is_main_process():
+            self._show(runner, last=True)
+
+    def _show(self, runner, last: bool = False) -> None:
+        """Write the page of the search, now and then and at the end."""
         if not last and time.monotonic() - self._shown < _PAGE_EVERY:
             return
         self._shown = time.monotonic()

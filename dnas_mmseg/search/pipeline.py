@@ -40,6 +40,7 @@ from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 from dnas_mmseg.spaces.space import SeveralTargets
 
+from .history import HISTORY_FILE
 from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, stand_for_all
 from .network_config import network_config
@@ -124,10 +125,11 @@ class _Search:
             assert current is not None  # a plan has a stage
             if current.complete:
                 self._retrain_file(self.work_dir)
-                if retrain:
-                    self._retrain()
+            if is_main_process() and any(self.work_dir.glob(f'*/{HISTORY_FILE}')):
+                save_search_report(self.work_dir, self.work_dir / 'report', pictures=False)
+            if current.complete and retrain:
+                self._retrain()
         if is_main_process():
-            save_search_report(self.work_dir, self.work_dir / 'report', pictures=False)
             show_result(current, self._result(current.level), self.seconds)
             if self.plan.targets and current.complete:
                 show_targets(self.plan, self._folders())

@@ -26,7 +26,7 @@ _TITLES = {
 def html_probabilities(history: SearchHistory) -> str:
     """Return a table of probabilities for each kind of decisions: options by nodes.
 
-    A slider chooses the epoch, numbers and texts appear over the cells, and what is decoded has a
+    A slider chooses the epoch, texts appear over the cells, and operations that are decoded have a
     frame.
     """
     kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
@@ -65,7 +65,8 @@ def _table(history: SearchHistory, kind: str) -> str:
     names = [
         f'{options[j // len(columns)]} of {columns[j % len(columns)]}' for j in range(len(cells))
     ]
-    data = json.dumps({'epochs': epochs, 'names': names}, separators=(',', ':'))
+    content = {'epochs': epochs, 'names': names, 'last': history.epochs[-1].epoch}
+    data = json.dumps(content, separators=(',', ':'))
     data = data.replace('</', '<\\/')  # nothing in it ends the script
     head = ''.join(f'<th>{html.escape(column)}</th>' for column in columns)
     rows = ''.join(

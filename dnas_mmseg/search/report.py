@@ -162,6 +162,8 @@ def _stage(name: str, history: SearchHistory, out_dir: Path | None) -> str:
         advice = next((text for words, text in _ADVICE.items() if words in alarm), '')
         parts.append(html_warning(f'{alarm[0].upper()}{alarm[1:]}. {advice}'))
     for key, (title, make) in FIGURES.items():
+        if out_dir is None and key in _ONLY_AS_PNG:
+            continue
         figure = make(history)
         if figure is None:
             continue

@@ -1,5 +1,6 @@
 """What the tools share."""
 
+import importlib
 import runpy
 import sys
 
@@ -41,3 +42,18 @@ def test_help_teaches(tool, monkeypatch, capsys):
         runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
     assert end.value.code == 0
     assert '    dnas ' in capsys.readouterr().out, 'an example is missing'
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('train', 'x.py', '--cfg-options', 'foo'), 'foo: KEY=VALUE is expected'),
+        (('search', 'dnas', '--work-dir', 'w', '--rungs', '1/0'), "invalid share value: '1/0'"),
+    ],
+)
+def test_values_that_are_none(words, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', list(words))
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f'dnas_mmseg.cli.{words[0]}').main()
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err

@@ -40,6 +40,6 @@ def test_the_tool_writes_tables_pictures_and_a_page(configs, data_root, tmp_path
     page = (out / 'index.html').read_text()
     assert '<svg' in page
     assert 'src=' not in page
-    assert '<link' not in page
+    assert page.count('<link') == page.count('<link rel="icon" href="data:,">') == 1
     assert (out / 'pareto.png').stat().st_size > 1000
     assert (out / 'pareto.svg').is_file()

@@ -78,3 +78,18 @@ def test_five_billion_pixels_to_a_training(tmp_path, rng):
     )  # fmt: skip
     assert code == 0, output
     assert 'railway station' in output
+
+
+def test_sixteen_bits_in_folders_of_ones_own_have_their_bands(tmp_path, rng):
+    for name in ('a', 'b', 'c'):
+        samples = rng.integers(1, 3000, (4, 32, 32)).astype(np.uint16)
+        write_raster(tmp_path / f'in/scenes/{name}.tif', samples)
+        write_raster(tmp_path / f'in/truth/{name}.png', np.ones((32, 32), np.uint8))
+    code, output = run(
+        ROOT / 'tools/dataset_converters/scenes.py', tmp_path / 'in', '--out', tmp_path / 'out',
+        '--images', 'scenes/*.tif', '--labels', 'truth/{name}.png', '--label-convention', 'index',
+        '--bits', 16, '--tile-size', 32, '--workers', 1,
+    )  # fmt: skip
+    assert code == 0, output
+    written = json.loads((tmp_path / 'out/dataset.json').read_text())
+    assert written['bands'] == ['blue', 'green', 'red', 'nir']

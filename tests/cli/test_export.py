@@ -25,7 +25,7 @@ def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
     target = tmp_path / 'model.onnx'
     code, output = run(ROOT / 'tools/export.py', *small, target, '--window', 64)
     assert code == 0, output
-    assert '| 1 | nir |' in (tmp_path / 'model.md').read_text()
+    assert '| 1 | nir |' in (tmp_path / 'model.card.md').read_text()
     model, exported = (
         load_segmentor(Config.fromfile(str(small[0])), small[1]),
         OnnxModel(target),
@@ -105,8 +105,10 @@ def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root)
     )  # fmt: skip
     code, output = run(*command, tmp_path / 'scores.json')
     assert code == 0, output
-    card = (tmp_path / 'm.md').read_text()
-    for line in ('| mIoU | 71.50 |', 'CC BY 4.0', '4 tiles of 64 x 64 pixels', '(uint8)'):
+    card = (tmp_path / 'm.card.md').read_text()
+    lines = (data_root / 'train.txt').read_text().count('\n')
+    expected = f'{lines} tiles of 64 x 64 pixels'
+    for line in ('| mIoU | 71.50 |', 'CC BY 4.0', expected, '(uint8)'):
         assert line in card
     code, shown = run(ROOT / 'tools/models.py', tmp_path / 'm.onnx')
     assert shown.startswith(card)
@@ -116,7 +118,7 @@ def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root)
     pystac = pytest.importorskip('pystac', reason="the extra 'stac' is not installed")
     from pystac.extensions.mlm import MLMExtension
 
-    item = pystac.Item.from_file(str(tmp_path / 'm.json'))
+    item = pystac.Item.from_file(str(tmp_path / 'm.stac.json'))
     pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
     told = MLMExtension.ext(item)
     assert told.input[0].input.shape == [-1, 4, 64, 64]

@@ -18,7 +18,8 @@ def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
         code, output = run(TOOL, work_dir, *options)
         assert code == 0, output
         assert output.splitlines()[-1] == f'{folder}/search.html'
-        assert '<h2>path: DNASPathSupernet</h2>' in (folder / 'search.html').read_text()
+        page = (folder / 'search.html').read_text()
+        assert '<h2>Stage path: which scale every layer has</h2>' in page
     code, output = run(TOOL, tmp_path / 'o')
     assert code == 1
     assert output.strip().endswith('a search writes it after its first epoch')

@@ -48,7 +48,7 @@ def test_predictions_are_written_and_drawn(trained, data_root, tmp_path, flips):
     code, output = run(
         ROOT / 'tools/test.py', *trained, '--data-root', data_root, '--work-dir', tmp_path / 'run',
         '--out', tmp_path / 'ids', '--show-dir', tmp_path / 'shown', *(['--tta'] if flips else []),
-        '--cfg-options', 'test_dataloader.num_workers=0',
+        '--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.batch_size=2',
     )  # fmt: skip
     assert code == 0, output
     lines = (data_root / 'test.txt').read_text().splitlines()

@@ -16,7 +16,7 @@ def test_products_stand_beside_the_map():
         'quick_look': 'maps/quick_look/a.b.png',
         'polygons': 'maps/polygons/a.b.gpkg',
         'qgis_style': 'maps/a.b.qml',
-        'stac': 'maps/a.b.json',
+        'stac': 'maps/a.b.stac.json',
     }
     assert list(MapProducts(quick_look=True).paths(target)) == ['quick_look']
 

@@ -43,7 +43,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
     place = GeoReference(utm(50), 0.0, (500000.0, 4.0, 0.0, 4000000.0, 0.0, -4.0))
     path, scene = mapped(tmp_path, place)
     scene = type(scene)(**{**scene.__dict__, 'recorded': '2015-06-01 03:04:05'})
-    target = path.with_suffix('.json')
+    target = path.with_suffix('.stac.json')
     assert write_map_item(target, path, scene, CLASSES, PALETTE) == []
     item = pystac.Item.from_file(str(target))
     # The core's schema comes with pystac; those of the extensions are on the web only.
@@ -88,3 +88,39 @@ def test_what_a_scene_does_not_tell_is_said(tmp_path):
     pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
     assert item.geometry is None
     assert item.assets['map'].href.endswith('maps/a scene.tif')
+
+
+def test_across_the_antimeridian_the_west_is_east(tmp_path):
+    place = GeoReference(utm(60), 0.0, (820000.0, 100.0, 0.0, 1000000.0, 0.0, -100.0))
+    path, scene = mapped(tmp_path, place)
+    write_map_item(tmp_path / 'a.stac.json', path, scene, CLASSES, PALETTE)
+    item = pystac.Item.from_file(str(tmp_path / 'a.stac.json'))
+    pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
+    west, _, east, _ = item.bbox
+    assert 179 < west < 180
+    assert -180 < east < -179
+    assert item.geometry['type'] == 'MultiPolygon'
+    longitudes = [x for part in item.geometry['coordinates'] for x, _ in part[0]]
+    assert max(map(abs, longitudes)) <= 180
+
+
+def test_a_system_without_a_code_is_told_in_the_current_form(tmp_path):
+    system = osr.SpatialReference()
+    system.ImportFromProj4('+proj=laea +lat_0=50 +lon_0=10 +datum=WGS84')
+    place = GeoReference(system.ExportToWkt(), 0.0, (0.0, 10.0, 0.0, 0.0, 0.0, -10.0))
+    path, scene = mapped(tmp_path, place)
+    write_map_item(tmp_path / 'a.stac.json', path, scene, CLASSES, PALETTE)
+    told = pystac.Item.from_file(str(tmp_path / 'a.stac.json')).properties
+    assert told['proj:wkt2'].startswith('PROJCRS[')
+
+
+def test_the_time_of_a_recording_is_read_from_the_file(tmp_path):
+    folder = tmp_path / 'scene'
+    write_raster(folder / 'a.tif', np.zeros((4, 8, 8), np.uint8))
+    # As DigitalGlobe's products have it; GDAL reads it beside the image.
+    (folder / 'a.IMD').write_text(
+        'version = "28.3";\nBEGIN_GROUP = IMAGE_1\n\tsatId = "WV02";\n'
+        '\tfirstLineTime = 2015-06-01T03:04:05.000000Z;\nEND_GROUP = IMAGE_1\nEND;\n'
+    )
+    with Raster(folder / 'a.tif') as raster:
+        assert raster.info.recorded == '2015-06-01 03:04:05'

@@ -7,7 +7,13 @@ import pytest
 from osgeo import ogr, osr
 
 from dnas_mmseg import files
-from dnas_mmseg.raster import GeoReference, RasterError, write_polygons, write_raster
+from dnas_mmseg.raster import (
+    GeoReference,
+    RasterError,
+    write_polygons,
+    write_raster,
+    write_strips,
+)
 
 CLASSES = ('water', "farmer's land")
 
@@ -28,7 +34,12 @@ def class_map(tmp_path):
     ids[:2, :2] = ids[2:4, 2:4] = 1
     ids[:, 6:] = 255
     place = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (10.0, 2.0, 0.0, 50.0, 0.0, -2.0))
-    write_raster(tmp_path / 'map.tif', ids, nodata=255, georeference=place)
+    palette = ((0, 0, 255), (0, 255, 0))
+    with write_strips(
+        tmp_path / 'map.tif', height=6, width=8, nodata=255, georeference=place, palette=palette,
+        classes=CLASSES,
+    ) as write:  # fmt: skip
+        write(0, ids[None])
     return tmp_path / 'map.tif'
 
 
@@ -50,7 +61,8 @@ def test_small_areas_go_to_their_largest_neighbour(class_map, tmp_path):
     ((_, name, ground, shape),) = polygons(tmp_path / 'p.gpkg')
     assert (name, shape.GetArea()) == ('water', 4 * 36)
     assert ground is None  # a local system is nowhere on the Earth
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['map.tif', 'p.gpkg']
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ['map.tif', 'map.tif.aux.xml', 'p.gpkg']
 
 
 def test_areas_are_square_metres_on_the_ground_in_any_system(tmp_path):
@@ -63,6 +75,29 @@ def test_areas_are_square_metres_on_the_ground_in_any_system(tmp_path):
     ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
     # Lengths of a degree at 59.995 N on the ellipsoid: 111,412 m along the meridian, 55,808 m.
     assert ground == pytest.approx(1114.12 * 558.08, rel=2e-4)
+
+
+def test_areas_across_the_antimeridian(tmp_path):
+    utm = osr.SpatialReference()
+    utm.ImportFromEPSG(32660)
+    place = GeoReference(utm.ExportToWkt(), 0.0, (825000.0, 100.0, 0.0, 1000000.0, 0.0, -100.0))
+    assert place.footprint(100, 100)[0]['type'] == 'MultiPolygon'
+    write_raster(tmp_path / 'm.tif', np.zeros((100, 100), np.uint8), nodata=255, georeference=place)
+    write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
+    ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
+    # The projection's scale is 1.0009 three degrees off its meridian.
+    assert ground == pytest.approx(1e8, rel=3e-3)
+
+
+def test_what_is_not_on_the_earth_has_no_area(tmp_path):
+    disk = osr.SpatialReference()
+    disk.ImportFromProj4('+proj=geos +h=35785831 +lon_0=0 +datum=WGS84')
+    place = GeoReference(disk.ExportToWkt(), 0.0, (-8e6, 1e5, 0.0, 8e6, 0.0, -1e5))
+    assert place.footprint(160, 160) is None
+    write_raster(tmp_path / 'm.tif', np.zeros((160, 160), np.uint8), nodata=255, georeference=place)
+    write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
+    ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
+    assert ground is None
 
 
 def test_outlines_of_fewer_corners(tmp_path):
@@ -92,4 +127,4 @@ def test_what_fails_leaves_nothing(class_map, tmp_path, monkeypatch):
     monkeypatch.setattr(files, '_sync', full)
     with pytest.raises(RasterError, match=r'p\.gpkg: cannot be written .*No space left'):
         write_polygons(class_map, tmp_path / 'p.gpkg', CLASSES)
-    assert [path.name for path in tmp_path.iterdir()] == ['map.tif']
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['map.tif', 'map.tif.aux.xml']

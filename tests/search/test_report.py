@@ -24,10 +24,9 @@ def work_dir(tmp_path):
         'connection': DNASConnectionSupernet(L4, base_channels=2),
         'cell': DNASCellSupernet('dnas_l12_gid5@connection', base_channels=2),
     }
-    for i, (level, supernet) in enumerate(supernets.items()):
+    for level, supernet in supernets.items():
         (tmp_path / f'{level}.py').write_text('')
         searched(supernet, epochs=1 if level == 'cell' else 3).save(tmp_path / level)
-        assert i < 3
     (tmp_path / 'search.json').write_text('{"space": "dnas", "layers": 4, "crop": null}')
     return tmp_path
 
@@ -73,6 +72,7 @@ def test_the_slider_has_every_probability(work_dir, tmp_path):
     history = SearchHistory.load(work_dir / 'cell')
     data = json.loads(re.findall(r'application/json">(.*?)</script>', text)[-1])
     (epoch,) = data['epochs']
+    assert data['last'] == 1
     shown = dict(zip(data['names'], epoch['values'], strict=True))
     decision, probabilities = history.decisions[0], history.epochs[0].probabilities[0]
     node = ','.join(map(str, decision.node))
@@ -81,6 +81,14 @@ def test_the_slider_has_every_probability(work_dir, tmp_path):
     decoded = {data['names'][i] for i in epoch['decoded']}
     chosen = history.epochs[0].architecture.chosen[decision.node]
     assert {f'{name} of {node}' for name in chosen} <= decoded
+
+
+def test_of_many_epochs_some_are_chosen_from(tmp_path):
+    searched(DNASPathSupernet(layers=4, base_channels=2), epochs=80).save(tmp_path)
+    text = save_search_report(tmp_path, tmp_path / 'out', pictures=False).read_text()
+    data = json.loads(re.findall(r'application/json">(.*?)</script>', text)[-1])
+    epochs = [epoch['epoch'] for epoch in data['epochs']]
+    assert (len(epochs), epochs[0], epochs[-1], data['last']) == (60, 1, 80, 80)
 
 
 def test_a_single_stage(work_dir, tmp_path):

@@ -49,11 +49,10 @@ class MultiBandVisualizationHook(Hook):
 
     def _draw(self, runner: Runner, batch_idx: int, outputs, mode: str, step: int) -> None:
         index, rest = divmod(batch_idx, self.interval)
-        wanted = rest == 0 and (self.number is None or index < self.number)
-        if not (wanted and is_main_process()):
+        if rest or (self.number is not None and (index >= self.number or not is_main_process())):
             return
-        sample = outputs[0]
-        image = read_raster(sample.img_path).transpose(1, 2, 0)
-        runner.visualizer.add_datasample(
-            f'{mode}_{Path(sample.img_path).stem}', image, sample, with_image=True, step=step
-        )
+        for sample in outputs if self.number is None else outputs[:1]:
+            image = read_raster(sample.img_path).transpose(1, 2, 0)
+            runner.visualizer.add_datasample(
+                f'{mode}_{Path(sample.img_path).stem}', image, sample, with_image=True, step=step
+            )

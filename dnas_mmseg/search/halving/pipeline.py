@@ -151,7 +151,7 @@ class _Run:
     ) -> None:
         init_default_scope('mmseg')
         self.plan, self.work_dir, self.count = plan, work_dir, workers
-        self.storage = storage or str(work_dir / _JOURNAL)
+        self.storage, self.named_storage = storage or str(work_dir / _JOURNAL), storage
 
     def seconds_of_full_training(self) -> float:
         """Return about how long a full training of a typical candidate takes here."""
@@ -327,12 +327,12 @@ class _Run:
                     )
                     queue.release_lost(workers.replace_dead())
                     if changed:
-                        save_results(board, self.work_dir, running=True)
+                        save_results(board, self.work_dir, True, self.named_storage)
                     time.sleep(_POLL)
             finally:
                 workers.stop()
         board.decide(selection)
-        save_results(board, self.work_dir, running=False)
+        save_results(board, self.work_dir, False, self.named_storage)
         print(' '.join(board.verdict()))
         return selection
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,13 +170,16 @@ class Leaderboard:
         return lines
 
 
-def save_results(board: Leaderboard, work_dir: Path, running: bool) -> None:
+def save_results(
+    board: Leaderboard, work_dir: Path, running: bool, storage: str | None = None
+) -> None:
     """Write ``leaderboard.csv``, ``leaderboard.json`` and ``report.html``.
 
     Args:
         board: The candidates.
         work_dir: Folder to write to.
         running: Whether the selection still runs; the page then reloads itself.
+        storage: Storage of the queue, where the user named one.
     """
     headings, lines = _table(board)
     text = io.StringIO()
@@ -204,12 +208,13 @@ def save_results(board: Leaderboard, work_dir: Path, running: bool) -> None:
         ],
     }
     write_text(work_dir / 'leaderboard.json', json.dumps(document, indent=1) + '\n')
-    space = board.plan.network.space
+    space, folder = board.plan.network.space, shlex.quote(str(work_dir))
+    queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
     if running:
-        commands = [f'dnas search {space} --work-dir {work_dir} --resume    # if it is stopped']
+        commands = [f'dnas search {space} --work-dir {folder} --resume{queue}    # if it stops']
     else:
         commands = [
-            f'dnas predict {work_dir}/retrain.py $(cat {work_dir}/final/last_checkpoint) '
+            f'dnas predict {folder}/retrain.py "$(cat {folder}/final/last_checkpoint)" '
             'SCENE --out-dir maps'
         ]
     parts = [html_verdict(board.verdict(), commands), *_figures(board)]
@@ -301,8 +306,10 @@ def _front_figure(
             (point,) = axes.plot(
                 row.cost * factor, mean, 'o', color=colour, label=None if i else kind
             )
-            point.set_gid(f'front_{row.name}')
-            tips[f'front_{row.name}'] = f'{row.name}: {mean:.2f} %, {format_cost(row.cost, metric)}'
+            point.set_gid(f'front_{len(tips)}')
+            tips[f'front_{len(tips)}'] = (
+                f'{row.name}: {mean:.2f} %, {format_cost(row.cost, metric)}'
+            )
     if board.selection is not None:
         row = board.rows[board.selection.best]
         axes.plot(
@@ -329,9 +336,9 @@ def _rungs_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
             (line,) = axes.plot(
                 *zip(*means, strict=True), 'o-', color=_COLOURS[row.kind], alpha=0.7
             )
-            line.set_gid(f'rungs_{row.name}')
+            line.set_gid(f'rungs_{len(tips)}')
             told = ', '.join(f'{mean:.2f} % at {share:.3g}' for share, mean in means)
-            tips[f'rungs_{row.name}'] = f'{row.name}: {told}'
+            tips[f'rungs_{len(tips)}'] = f'{row.name}: {told}'
     for kind, colour in _COLOURS.items():
         if any(row.kind == kind for row in board.rows.values()):
             axes.plot([], [], 'o-', color=colour, label=kind)

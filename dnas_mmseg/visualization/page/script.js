@@ -51,7 +51,7 @@ for (const box of document.querySelectorAll('.course')) {
   const cells = [...box.querySelectorAll('td')];
   const show = () => {
     const epoch = data.epochs[slider.value];
-    box.querySelector('output').textContent = `epoch ${epoch.epoch} of ${data.epochs.length}`;
+    box.querySelector('output').textContent = `epoch ${epoch.epoch} of ${data.last}`;
     cells.forEach((cell, i) => {
       const p = epoch.values[i];
       const missing = p === null;

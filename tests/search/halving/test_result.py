@@ -1,7 +1,10 @@
 """The leaderboard and the page of a selection."""
 
 import csv
+import html
 import json
+import re
+import shlex
 
 import pytest
 
@@ -108,3 +111,21 @@ def test_files_hold_all_of_it(board, tmp_path):
         {'rung': 1.0, 'seed': 0, 'mIoU': 73.0},
         {'rung': 1.0, 'seed': 1, 'mIoU': 75.0},
     ]
+
+
+def test_commands_are_whole_and_points_have_texts_whatever_the_names(board, tmp_path):
+    folder = tmp_path / 'my run'
+    folder.mkdir()
+    A.name = 'a & "b" <c>'
+    try:
+        save_results(board, folder, running=True, storage='postgresql+psycopg://u@h/n')
+        page = (folder / 'report.html').read_text()
+    finally:
+        A.name = 'net_a'
+    command = html.unescape(re.search(r'<pre>(.*?)</pre>', page)[1])
+    words = shlex.split(command, comments=True)
+    assert words == [
+        'dnas', 'search', 'dnas', '--work-dir', str(folder), '--resume', '--storage',
+        'postgresql+psycopg://u@h/n',
+    ]  # fmt: skip
+    assert page.count('class="tip"') == 3 + 4
