@@ -120,6 +120,8 @@ def test_installed_without_the_clone(wheel, tmp_path):
     )  # fmt: skip
     assert 'path' in plan
     assert 'connection' in plan
-    scenes = (work / 'scenes/image_NirRGB').glob('*.tif')
+    scenes = list((work / 'scenes/image_NirRGB').glob('*.tif'))
+    dnas('predict', 'naip_small', scenes[0], '--out-dir', 'boxed')
+    assert len(list((work / 'boxed').glob('*.tif'))) == 1
     dnas('predict', 'mine.py', checkpoint, *scenes, '--out-dir', 'maps')
     assert len(list((work / 'maps').glob('*.tif'))) == 3

@@ -40,7 +40,9 @@ def show_all(models: dict) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table('name', 'bands', 'pixel, m', 'classes', 'parameters', 'mIoU, %', 'licence')
+    table = Table()
+    for heading in ('name', 'bands', 'pixel, m', 'classes', 'parameters', 'mIoU, %'):
+        table.add_column(heading, no_wrap=heading not in ('bands', 'classes'))
     for name, model in models.items():
         facts = model.facts
         scores = [f'{value:.1f}' for key, value in facts.scores.items() if 'mIoU' in key]
@@ -51,6 +53,6 @@ def show_all(models: dict) -> None:
             ', '.join(facts.classes),
             f'{facts.parameters:,}',
             ', '.join(scores),
-            facts.licence,
         )
     Console().print(table)
+    print('dnas models NAME shows the card of one: data, scores by class, licence')

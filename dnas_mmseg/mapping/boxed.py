@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from dnas_mmseg.engine.checkpoints import load_weights_and_meta
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
+from dnas_mmseg.spaces.registry import load_architecture
 
 from .model_card import ModelFacts, write_model_card
 
@@ -63,7 +65,8 @@ def boxed_model(name: str) -> BoxedModel:
     """
     models = boxed_models()
     if name not in models:
-        raise UserError(f"there is no model '{name}'; with the package come {', '.join(models)}")
+        known = ', '.join(models)
+        raise UserError(f"there is no model '{name}'; with the package come: {known}")
     return models[name]
 
 
@@ -84,7 +87,11 @@ def box_model(
     halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
     with atomic_path(model.weights) as temporary:
         torch.save({'state_dict': halves, 'meta': {'dataset_meta': kept}}, temporary)
-    text = Config({'default_scope': 'mmseg', 'model': config.model}).pretty_text
+    network = copy.deepcopy(config.model)
+    architecture = network.backbone.get('architecture')
+    if isinstance(architecture, str) and Path(architecture).is_file():
+        network.backbone.architecture = load_architecture(architecture).to_document()
+    text = Config({'default_scope': 'mmseg', 'model': network}).pretty_text
     write_text(model.config, f'# The model `{model.folder.name}`; its card is README.md.\n{text}')
     write_text(model.folder / 'facts.json', json.dumps(asdict(facts), indent=1) + '\n')
     use = [f'dnas predict {model.folder.name} scene.tif --out-dir maps']

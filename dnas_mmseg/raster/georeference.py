@@ -107,10 +107,14 @@ class GeoReference:
                 (x0, y0), (x1, y1) = (change.TransformPoint(*p)[:2] for p in (upper, lower))
         except RuntimeError:
             return None
-        # On the sphere of the mean radius; to the last per mille nothing depends on it.
-        east = math.radians(x1 - x0) * math.cos(math.radians((y0 + y1) / 2))
-        distance = 6371008.8 * math.hypot(east, math.radians(y1 - y0))
-        return round(distance, 3) if math.isfinite(distance) and distance > 0 else None
+        latitude = math.radians((y0 + y1) / 2)
+        # The radii of the ellipsoid of WGS 84 along the meridian and across it.
+        flat = 1 - 0.00669438 * math.sin(latitude) ** 2
+        along, across = 6335439.0 / flat**1.5, 6378137.0 / flat**0.5
+        distance = math.hypot(
+            along * math.radians(y1 - y0), across * math.cos(latitude) * math.radians(x1 - x0)
+        )
+        return float(f'{distance:.3g}') if math.isfinite(distance) and distance > 0 else None
 
     @property
     def wkt2(self) -> str:

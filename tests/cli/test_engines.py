@@ -64,7 +64,9 @@ def test_a_model_is_named_in_three_ways(words, config, checkpoint, backend, rest
 def test_a_model_that_is_none():
     with pytest.raises(UserError, match=r'a\.py is a config: its checkpoint is to follow'):
         take_model(argparse.Namespace(backend=None), ['a.py'])
-    with pytest.raises(UserError, match="there is no model 'naip_smal'; with the package come"):
+    with pytest.raises(
+        UserError, match="there is no model 'naip_smal'; with the package come: naip_small"
+    ):
         take_model(argparse.Namespace(backend=None), ['naip_smal', 's.tif'])
 
 

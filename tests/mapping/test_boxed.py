@@ -1,0 +1,60 @@
+"""Models that come with the package."""
+
+import pytest
+
+from dnas_mmseg import apis
+from dnas_mmseg.engine.checkpoints import load_weights_and_meta
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.mapping.boxed import boxed_model, boxed_models
+from dnas_mmseg.mapping.scenes import load_segmentor
+
+from ..conftest import ROOT, run
+
+
+@pytest.mark.parametrize('name', list(boxed_models()))
+def test_a_boxed_model_is_whole(name):
+    model = boxed_model(name)
+    loaded = load_segmentor(load_config(model.config), model.weights, 'cpu')
+    facts = model.facts
+    assert tuple(loaded.dataset_meta['classes']) == tuple(facts.classes)
+    assert tuple(loaded.dataset_meta['bands']) == tuple(facts.bands)
+    assert sum(p.numel() for p in loaded.parameters()) == facts.parameters
+    card = model.card.read_text(encoding='utf-8')
+    assert facts.licence in card
+    assert f'dnas predict {name} scene.tif' in card
+    assert sum(path.stat().st_size for path in model.folder.iterdir()) < 2**20
+    weights, _ = load_weights_and_meta(model.weights)
+    assert all(v.dtype.itemsize == 2 for v in weights.values() if v.is_floating_point())
+
+
+def test_its_card_tells_the_score_that_it_has(shared, tmp_path):
+    model = boxed_model('naip_small')
+    config = load_config(
+        ROOT / 'configs/densenas/densenas_narrow_naip.py',
+        data_root=shared / 'data/naip_rgbn',
+        work_dir=tmp_path,
+        options={'test_dataloader.num_workers': 0, 'experiment_name': str(tmp_path)},
+    )
+    config.model = load_config(model.config).model
+    scores = apis.test(config, str(model.weights))
+    for name in ('mIoU', 'OA', 'IoU.water'):
+        assert scores[name] == pytest.approx(
+            model.facts.scores[f'{name} on the test tiles'], abs=0.1
+        )
+
+
+def test_a_name_stands_for_a_model(tmp_path, rng):
+    from dnas_mmseg.raster import write_raster
+
+    samples = rng.integers(0, 255, (4, 80, 70)).astype('uint8')
+    write_raster(tmp_path / 's.tif', samples, names=('red', 'green', 'blue', 'nir'))
+    code, output = run(
+        ROOT / 'tools/predict.py', 'naip_small', tmp_path / 's.tif', '--out-dir', tmp_path / 'maps'
+    )
+    assert code == 0, output
+    assert (tmp_path / 'maps/s.tif').is_file()
+    code, output = run(ROOT / 'tools/models.py')
+    assert code == 0
+    assert 'naip_small' in output
+    code, output = run(ROOT / 'tools/models.py', 'naip_small')
+    assert 'USDA NAIP, public domain' in output
