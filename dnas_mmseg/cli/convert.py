@@ -104,6 +104,10 @@ def main() -> None:
 
         if (args.images is None) != (args.labels is None):
             raise UserError('--images and --labels belong together: give both, or neither')
+        if not args.root.is_dir():
+            raise UserError(f'{args.root}: no such folder')
+        if args.images is not None and args.out is None:
+            raise UserError('--images needs --out, the data root to write')
         if args.images is not None:
             convention = args.label_convention or 'rgb'
             release = Release(
@@ -148,6 +152,9 @@ def main() -> None:
             )
     for note in notes:
         print(f'note: {note}')
+    for split in ('train', 'val', 'test'):
+        if not splits.get(split):
+            print(f'note: no scene is in {split}, whose list is empty')
     listed = sum(map(len, splits.values()))
     if listed < len(scenes):
         print(f'note: {len(scenes) - listed} of {len(scenes)} scenes are in no list')

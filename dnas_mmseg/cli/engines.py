@@ -56,6 +56,8 @@ def take_model(args: argparse.Namespace, words: list[str]) -> list[str]:
         if not rest:
             raise UserError(f'{first} is a config: its checkpoint is to follow')
         args.config, args.checkpoint, rest = first, rest[0], rest[1:]
+    elif Path(first).suffix in ('.pth', '.pt', '.tar'):
+        raise UserError(f'{first} is a checkpoint: its config comes before it')
     else:
         from dnas_mmseg.mapping.boxed import boxed_model
 

@@ -77,7 +77,8 @@ def main() -> None:
             raise UserError(f'{" ".join(args.words)}: a model and one file to write are expected')
         target, suffix = Path(targets[0]), '.xml' if args.int8 else '.onnx'
         if target.suffix != suffix:
-            raise UserError(f'{target}: the name of the file must end with {suffix}')
+            hint = '' if args.int8 or target.suffix != '.xml' else ', or give --int8'
+            raise UserError(f'{target}: the name of the file must end with {suffix}{hint}')
         config = load_config(
             args.config,
             data_root=args.data_root,
@@ -96,7 +97,7 @@ def main() -> None:
                     f'{facts.dtype or "larger ones"} (mean {max(facts.mean):g})'
                 )
             export_deepness(model, target, args.window, facts.metres)
-            use = ['# in QGIS: Plugins, Deepness, Model, Segmentor']
+            use = ['# QGIS, Deepness, Segmentor (samples / 255); for dnas export another one']
         elif args.int8:
             both = export_int8(model, config, target, args.window)
             told = {f'validation mIoU in {name}': score for name, score in both.items()}

@@ -36,6 +36,8 @@ def main() -> None:
     parser.set_defaults(device=None)
     args = parse_run_args(parser)
     with user_errors():
+        from mmengine.dist import is_main_process
+
         from dnas_mmseg.engine.running import test
         from dnas_mmseg.mapping.testing import largest_tile, score_exported
 
@@ -62,3 +64,7 @@ def main() -> None:
             raise UserError('--tta needs --backend torch')
         else:
             score_exported(config, load_model(args, largest_tile(config), lambda: config))
+    if is_main_process():
+        for path in (f'{config.work_dir}/test_scores.json', args.out, args.show_dir):
+            if path:
+                print(path)

@@ -74,6 +74,14 @@ def main() -> None:
         if args.class_weights:
             print('class weights:', weight_classes(config))
         if args.seeds is None:
+            begun = (Path(config.work_dir) / 'last_checkpoint').is_file()
+            if begun and not args.resume and not config.get('resume'):
+                raise UserError(
+                    f'{config.work_dir} holds a training already: --resume goes on with it; choose '
+                    'another --work-dir for a new one'
+                )
+            if args.resume and not begun:
+                print(f'note: {config.work_dir} holds no training yet: it begins now')
             config.resume = args.resume or config.get('resume', False)
             train(config)
             return

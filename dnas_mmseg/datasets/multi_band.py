@@ -108,7 +108,14 @@ class MultiBandSegDataset(BaseSegDataset):
                 f"label_convention='{label_convention}' is given too: leave one of them out"
             )
         given = 'index' if reduce_zero_label else label_convention
-        convention = given or description.label_convention or self.LABEL_CONVENTION
+        said = description.label_convention
+        if given and said and given != said:
+            raise DatasetError(
+                f"{data_root}/{DESCRIPTION_FILE} says label_convention='{said}', the config "
+                f"'{given}', perhaps by inheritance: give '{said}' in the config, too, or correct "
+                'the file'
+            )
+        convention = given or said or self.LABEL_CONVENTION
         if convention is None:
             raise DatasetError(
                 'label_convention is unknown: give it (train_id, index or rgb), or a '

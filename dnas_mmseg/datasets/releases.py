@@ -81,7 +81,10 @@ def find_release(root: Path, bits: int = 8, dataset: str | None = None) -> Relea
     found = [r for r in wanted if _is_there(root, r.images) and _is_there(root, r.labels)]
     if not found:
         expected = '; or '.join(f'{r.images} and {r.labels} ({r.dataset})' for r in wanted)
-        raise DatasetError(f'{root}: no {bits}-bit release is there. Expected {expected}')
+        raise DatasetError(
+            f'{root}: no {bits}-bit release is there. Expected {expected}; for scenes of your own '
+            'give --images and --labels'
+        )
     if len({release.dataset for release in found}) > 1:
         names = ', '.join(release.dataset for release in found)
         raise DatasetError(f'{root} has labels of {names}: say which by --dataset')

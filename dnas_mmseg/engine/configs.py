@@ -18,6 +18,8 @@ from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 
+_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
 
 def load_config(
     path: str | os.PathLike,
@@ -39,7 +41,17 @@ def load_config(
         UserError: There is no such config, ``data_root`` is no folder, or an option does not fit.
     """
     path = _existing(str(path))
-    config = Config.fromfile(str(path))
+    if path.suffix not in _SUFFIXES:
+        raise UserError(
+            f'{path} is no config (these end with {", ".join(_SUFFIXES)}); the config comes first, '
+            'then the checkpoint'
+        )
+    try:
+        config = Config.fromfile(str(path))
+    except SyntaxError as error:
+        raise UserError(f'{path}, or a base of it: line {error.lineno}: {error.msg}') from None
+    except FileNotFoundError as error:
+        raise UserError(f'{path}: what it inherits is not there: {error}') from None
     _leave_own_scope(config)
     _keep_import(config)
     if data_root is not None:

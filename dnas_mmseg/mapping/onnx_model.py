@@ -144,7 +144,12 @@ class OnnxModel(ExportedModel):
         options.intra_op_num_threads = usable_cores()
         try:
             self._session = runtime.InferenceSession(os.fspath(path), options, providers=providers)
-            meta = json.loads(self._session.get_modelmeta().custom_metadata_map[META])
+            told = self._session.get_modelmeta().custom_metadata_map
+            if META not in told and 'model_type' in told:
+                raise UserError(f'{path} is for Deepness in QGIS: export another one for dnas')
+            meta = json.loads(told[META])
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 f'{path} is no model that dnas export wrote ({type(error).__name__}: {error})'

@@ -51,7 +51,7 @@ class MapProducts:
                 'needed'
             )
         if (self.min_pixels > 1 or self.simplify) and not self.polygons:
-            raise UserError('min_pixels and simplify are about polygons, which are not asked for')
+            raise UserError('min_pixels and simplify are about polygons: ask for them (--polygons)')
 
     def paths(self, target: Path) -> dict[str, Path]:
         """Return the paths of the chosen products by kind.

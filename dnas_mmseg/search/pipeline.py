@@ -112,6 +112,8 @@ class _Search:
             return None
         with self._alone(self.work_dir):
             self._claim(resume)
+            if resume and not (self.work_dir / PLAN_FILE).is_file() and is_main_process():
+                print(f'note: {self.work_dir} holds no search yet: it begins now')
             start = self._start()
             done = [level for level in self.plan.levels if self._result(level).is_file()]
             todo = [level for level in self.plan.levels if level not in done]

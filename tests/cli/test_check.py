@@ -10,7 +10,14 @@ from ..conftest import ROOT, run
 
 def test_check_reports_everything_wrong(data_root, tmp_path):
     config = ROOT / 'configs/dnas/dnas_l14_gid5.py'
-    command = (ROOT / 'tools/analysis_tools/check_dataset.py', config, '--data-root', data_root)
+    command = (
+        ROOT / 'tools/analysis_tools/check_dataset.py',
+        config,
+        '--data-root',
+        data_root,
+        '--split',
+        'train',
+    )
     code, output = run(*command)
     assert code == 0, output
     assert '0 problems' in output
@@ -31,3 +38,33 @@ def test_check_reports_everything_wrong(data_root, tmp_path):
     assert code == 1
     assert 't_3_0.png: label values 7 (4 pixels) are unknown' in output
     assert 't_1_0.tif: 5 bands, expected 4' in output
+
+
+def test_all_splits_and_the_model_are_checked(data_root, tmp_path):
+    """What a training would refuse, or be wrong about, is said before it."""
+    tool, config = ROOT / 'tools/analysis_tools/check_dataset.py', tmp_path / 'mine.py'
+    names = [line.split('\t')[0] for line in (data_root / 'train.txt').read_text().splitlines()]
+    for split, lines in (('train', 4), ('val', 3), ('test', 2)):
+        text = ''.join(f'{n}\t{n.replace("images", "labels")[:-3]}png\n' for n in names[:lines])
+        (data_root / f'{split}.txt').write_text(text)
+    base = f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
+    config.write_text(f'{base}model = dict(data_preprocessor=dict(mean=[900] * 4))\n')
+    code, output = run(tool, config, '--data-root', data_root)
+    assert code == 1
+    for words in (
+        '4 pairs', '3 pairs', '2 pairs', '3 tiles are in train and in val', '2 tiles are in val',
+        'normalises by other statistics than those above',
+    ):  # fmt: skip
+        assert words in output
+    for change, words in (
+        ('decode_head=dict(num_classes=7)', 'num_classes=7'),
+        (
+            'backbone=dict(in_channels=3)',
+            'the network takes 3 bands, the data have nir, red, green',
+        ),
+        ('data_preprocessor=dict(std=[1, 2])', 'mean has 4 bands, std has 2'),
+    ):
+        config.write_text(f'{base}model = dict({change})\n')
+        code, output = run(tool, config, '--data-root', data_root, '--split', 'train')
+        assert code == 1
+        assert words in output

@@ -94,7 +94,7 @@ def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
     # Plain samples would give another map, so no program here takes the file.
     code, output = run(ROOT / 'tools/predict.py', target, 'scene.tif', '--out-dir', tmp_path)
     assert code == 1
-    assert 'is no model that dnas export wrote' in output
+    assert 'is for Deepness in QGIS: export another one for dnas' in output
 
 
 def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root):

@@ -145,7 +145,13 @@ def test_bad_files_show_before_training(data_root, kind, message):
     GID5Dataset(data_root=str(data_root), ann_file='train.txt', check_files=1)
 
 
+def test_a_convention_that_contradicts_the_description_is_refused(data_root):
+    with pytest.raises(DatasetError, match="says label_convention='train_id', the config 'index'"):
+        GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
+
+
 def test_labels_of_the_other_convention_are_recognised(data_root):
+    (data_root / 'dataset.json').unlink()
     with pytest.raises(DatasetError, match="looks like label_convention='train_id'"):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
 
@@ -213,6 +219,7 @@ def test_lists_of_images_alone(data_root):
 
 
 def test_train_ids_read_as_indices_are_doubted(data_root):
+    (data_root / 'dataset.json').unlink()
     for path in (data_root / 'labels').iterdir():
         ids = read_raster(path)[0]
         ids[ids == 255] = 0

@@ -22,7 +22,7 @@ def test_products_stand_beside_the_map():
 
 
 def test_what_does_nothing_is_refused():
-    with pytest.raises(UserError, match='about polygons, which are not asked for'):
+    with pytest.raises(UserError, match='about polygons: ask for them'):
         MapProducts(min_pixels=4)
     with pytest.raises(UserError, match='min_pixels = 0, simplify = 0: at least 1 and 0'):
         MapProducts(polygons=True, min_pixels=0, simplify=0)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -155,14 +156,16 @@ class _Run:
 
     def seconds_of_full_training(self) -> float:
         """Return about how long a full training of a typical candidate takes here."""
-        self._prepare()
-        pace = measure_pace(self.candidates, self.trainings)
+        with tempfile.TemporaryDirectory() as folder:
+            self._prepare(Path(folder))
+            pace = measure_pace(self.candidates, self.trainings)
         return planned_seconds(pace, self._samples, full_epochs(self.candidates.config))
 
     def dry_run(self) -> None:
         """Show the trainings and the time that they would take."""
-        self._prepare()
-        pace = measure_pace(self.candidates, self.trainings)
+        with tempfile.TemporaryDirectory() as folder:  # nothing is left behind
+            self._prepare(Path(folder))
+            pace = measure_pace(self.candidates, self.trainings)
         self._show_plan(pace, training_counts(self.plan, len(self.plan.candidates)))
 
     def run(self, resume: bool) -> Candidate:
@@ -196,8 +199,12 @@ class _Run:
         self._compare(queue, self._facts())
         self._select(queue)
 
-    def _prepare(self) -> None:
-        """Look at everything that can be wrong before a training starts."""
+    def _prepare(self, folder: Path | None = None) -> None:
+        """Look at everything that can be wrong before a training starts.
+
+        Args:
+            folder: Folder of the lists to train and score on; the work dir by default.
+        """
         self.candidates = SpaceCandidates(self.plan)
         config = self.candidates.config
         full_epochs(config)
@@ -205,7 +212,7 @@ class _Run:
         if self.plan.network.halves is not None:
             train_list, scored = map(Path, self.plan.network.halves)
         else:
-            train_list, scored = selection_lists(config, seed, self.work_dir)
+            train_list, scored = selection_lists(config, seed, folder or self.work_dir)
         self.lists = train_list, scored
         check_leakage(config, train_list, scored)
         self.trainings = CandidateTrainings(

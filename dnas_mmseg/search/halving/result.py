@@ -152,8 +152,9 @@ class Leaderboard:
             lines.append('No training was repeated, so how sure that is, is unknown.')
         else:
             lines.append(f'Scores of one network deviate by {result.noise:.2f} from seed to seed.')
-        if result.control:
-            scores = list(result.control.values())
+        scores = list(result.control.values())
+        # Of few trainings a prediction may be no mIoU at all.
+        if scores and min(scores) >= 0 and max(scores) <= 100:
             lines.append(
                 f'The {len(scores)} networks drawn at random would reach {np.mean(scores):.2f} on '
                 f'average, and {max(scores):.2f} at best, by prediction from their short trainings.'

@@ -92,9 +92,9 @@ def set_lists(config: Config, train: Path, scored: Path) -> None:
         **own,
         'pipeline': validated['pipeline'],
         'test_mode': True,
-        'ann_file': str(scored),
+        'ann_file': os.path.abspath(scored),  # a relative one would be below the data root
     }
-    leaves[0]['ann_file'] = str(train)
+    leaves[0]['ann_file'] = os.path.abspath(train)
 
 
 def check_leakage(config: Config, train: Path, scored: Path) -> None:
