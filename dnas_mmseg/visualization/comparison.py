@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from dnas_mmseg.files import atomic_path
 
-from .false_colour import class_colours, false_colour
+from .false_colour import class_colours, false_colour, shown_as
 
 
 class Row(NamedTuple):
@@ -44,7 +44,7 @@ def save_comparison(
             ]
             for row in rows
         ],
-        headings=('image', 'truth', 'prediction'),
+        headings=(f'image{shown_as(bands)}', 'truth', 'prediction'),
         classes=classes,
         palette=palette,
         title=title,

@@ -25,6 +25,14 @@ def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
     return (0, 1, 2) if channels >= 3 else (0, 0, 0)
 
 
+def shown_as(bands: Sequence[str]) -> str:
+    """Return which bands :func:`false_colour` shows, for a heading; empty without names."""
+    if not bands:
+        return ''
+    shown = dict.fromkeys(display_bands(bands, len(bands)))
+    return f': {", ".join(bands[i] for i in shown)}'
+
+
 def false_colour(
     image: np.ndarray, bands: Sequence[str] = (), percentiles: tuple[float, float] = (2, 98)
 ) -> np.ndarray:

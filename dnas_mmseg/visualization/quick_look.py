@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dnas_mmseg.raster import Raster
 
 from .comparison import save_pictures
-from .false_colour import class_colours, false_colour
+from .false_colour import class_colours, false_colour, shown_as
 
 
 def save_quick_look(
@@ -47,7 +47,7 @@ def save_quick_look(
     save_pictures(
         path,
         [[image, class_colours(ids, palette)]],
-        headings=(os.path.basename(os.fspath(scene)), 'map'),
+        headings=(f'{os.path.basename(os.fspath(scene))}{shown_as(bands)}', 'map'),
         classes=classes,
         palette=palette,
         inches=side / 110,

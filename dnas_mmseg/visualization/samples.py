@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from .comparison import save_pictures
-from .false_colour import class_colours, false_colour
+from .false_colour import class_colours, false_colour, shown_as
 
 
 def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -> list[Path]:
@@ -37,7 +37,7 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
                     class_colours(results['gt_seg_map'], palette),
                 ]
             ],
-            headings=('image', 'label'),
+            headings=(f'image{shown_as(results["bands"])}', 'label'),
             classes=classes,
             palette=palette,
         )

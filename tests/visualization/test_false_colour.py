@@ -6,6 +6,7 @@ from dnas_mmseg.visualization import (
     display_bands,
     false_colour,
 )
+from dnas_mmseg.visualization.false_colour import shown_as
 
 
 def test_bands_are_chosen_by_name():
@@ -38,3 +39,10 @@ def test_missing_samples_are_black():
 def test_class_colours():
     picture = class_colours(np.array([[0, 4, 255]], np.uint8), PALETTE)
     assert picture.tolist() == [[[255, 0, 0], [0, 0, 255], [0, 0, 0]]]
+
+
+def test_headings_say_which_bands_are_shown():
+    assert shown_as(('blue', 'green', 'red', 'nir')) == ': nir, red, green'
+    assert shown_as(('red', 'green', 'blue')) == ': red, green, blue'
+    assert shown_as(('pan',)) == ': pan'
+    assert shown_as(()) == ''
