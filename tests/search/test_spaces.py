@@ -83,7 +83,7 @@ def test_from_tiles_to_a_retrained_network(plan, tmp_path):
     assert [epoch.searching for epoch in history.epochs] == [False, True, True]
     assert history.epochs[-1].architecture.graph == found.graph
     text = save_search_report(work_dir, tmp_path / 'out').read_text()
-    for picture in ('graph', 'operations', 'shares', 'course', 'probabilities'):
+    for picture in ('graph', 'operations', 'shares', 'course'):
         assert (tmp_path / f'out/cell_{picture}.png').stat().st_size > 5000
     assert all(f'{key} {value}' in text for key, value in found.summary.items())
     # The config can be moved with its architecture, and trained as it is.
