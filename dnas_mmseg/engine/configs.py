@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ def _existing(name: str) -> Path:
         installed = get_installed_path(MODULE2PACKAGE.get(package, package))
         folder = CONFIGS if package == 'dnas_mmseg' else Path(installed, '.mim/configs')
         path, hint = folder / rest, f' in {folder}'
+        known = [file.relative_to(folder).as_posix() for file in folder.glob('*/*.py')]
+        near = get_close_matches(rest, known, n=1)
+        if near:
+            hint += f' (did you mean {package}::{near[0]}?)'
     if not path.is_file():
         raise UserError(f'{name}: no such config{hint}')
     return path

@@ -38,6 +38,10 @@ def test_a_config_of_a_package_goes_by_its_name(tmp_path):
     ('name', 'error'),
     [
         ('dnas_mmseg::dnas/none.py', r'dnas/none\.py: no such config in .*configs'),
+        (
+            'dnas_mmseg::dnas/dnas_l12_gid.py',
+            r'did you mean dnas_mmseg::dnas/dnas_l12_gid\d+\.py\?',
+        ),
         ('mmsegg::fcn/fcn.py', 'there is no package mmsegg'),
         ('mm.seg::fcn/fcn.py', r'there is no package mm\.seg'),
         ('configs/dnas/dnas_l12_gid5.py', r'package: dnas_mmseg::dnas/dnas_l12_gid5\.py'),
