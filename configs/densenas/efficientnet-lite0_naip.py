@@ -1,5 +1,5 @@
-# EfficientNet-Lite0 from its ImageNet weights, on four bands: a strong baseline for few tiles. The
-# network is one of DenseNAS's space. `python -m benchmarks.pretrained --help` says where the
+# EfficientNet-Lite0 from its ImageNet weights, on four bands: a baseline with pretrained weights.
+# The network is one of DenseNAS's space. `python -m benchmarks.pretrained --help` says where the
 # weights are from and how they get their names.
 _base_ = './densenas_narrow_naip.py'
 model = dict(
