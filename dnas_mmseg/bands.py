@@ -149,9 +149,15 @@ def choose_bands(
             f'; band {told.index(ALPHA) + 1} is tagged as alpha (transparency), so it is not taken '
             'for one'
         )
+    if len(wanted) > len(told):
+        remedy = (
+            'It has too few bands for this model: take a model for the bands that it has, or train '
+            'one'
+        )
+    else:
+        remedy = 'Say what its bands are, in file order (`bands`, --bands)'
     raise UserError(
-        f'{path}: the model takes {", ".join(wanted)}; the file has {_listed(told)}{hint}. Say '
-        'what its bands are, in file order (`bands`, --bands)'
+        f'{path}: the model takes {", ".join(wanted)}; the file has {_listed(told)}{hint}. {remedy}'
     )
 
 

@@ -49,6 +49,12 @@ def test_a_models_bands_are_found_by_name():
         choose_bands('a', told, ('red', 'green', 'blue', 'swir16'))
 
 
+def test_a_file_with_too_few_bands_needs_another_model():
+    for told in (('red', 'green', 'blue'), ('', '', '')):
+        with pytest.raises(UserError, match='too few bands for this model'):
+            choose_bands('a', told, RGBN)
+
+
 def test_one_unnamed_band_is_the_one_that_is_missing_and_said():
     choice = choose_bands('a', ('blue', 'green', 'red', ''), RGBN)
     assert choice.index == (2, 1, 0, 3)
