@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -90,23 +91,10 @@ class GeoReference:
         Args:
             height, width: Size of the raster, in pixels.
         """
-        if self.transform is None or not self.crs:
+        places = self.degrees((width / 2, height / 2 + down) for down in (-0.5, 0.5))
+        if places is None:
             return None
-        source, target = osr.SpatialReference(), osr.SpatialReference()
-        source.ImportFromWkt(self.crs)
-        target.ImportFromEPSG(4326)
-        for system in (source, target):
-            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-        upper, lower = (
-            gdal.ApplyGeoTransform(list(self.transform), width / 2, height / 2 + down)
-            for down in (-0.5, 0.5)
-        )
-        try:
-            with gdal_exceptions():
-                change = osr.CoordinateTransformation(source, target)
-                (x0, y0), (x1, y1) = (change.TransformPoint(*p)[:2] for p in (upper, lower))
-        except RuntimeError:
-            return None
+        (x0, y0), (x1, y1) = places
         latitude = math.radians((y0 + y1) / 2)
         # The radii of the ellipsoid of WGS 84 along the meridian and across it.
         flat = 1 - 0.00669438 * math.sin(latitude) ** 2
@@ -114,7 +102,7 @@ class GeoReference:
         distance = math.hypot(
             along * math.radians(y1 - y0), across * math.cos(latitude) * math.radians(x1 - x0)
         )
-        return float(f'{distance:.3g}') if math.isfinite(distance) and distance > 0 else None
+        return float(f'{distance:.3g}') if distance > 0 else None
 
     @property
     def wkt2(self) -> str:
@@ -138,22 +126,8 @@ class GeoReference:
             west, south, east, north, where west is greater than east then. None where there is no
             geotransform, or a corner is nowhere on the Earth.
         """
-        if self.transform is None or not self.crs:
-            return None
-        source, target = osr.SpatialReference(), osr.SpatialReference()
-        source.ImportFromWkt(self.crs)
-        target.ImportFromEPSG(4326)
-        for system in (source, target):
-            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-        corners = ((0, 0), (0, height), (width, height), (width, 0))
-        places = [gdal.ApplyGeoTransform(list(self.transform), *corner) for corner in corners]
-        try:
-            with gdal_exceptions():
-                change = osr.CoordinateTransformation(source, target)
-                ring = [change.TransformPoint(*place)[:2] for place in places]
-        except RuntimeError:
-            return None
-        if not all(math.isfinite(value) for place in ring for value in place):
+        ring = self.degrees(((0, 0), (0, height), (width, height), (width, 0)))
+        if ring is None:
             return None
         # Neighbouring corners are less than half of the globe apart.
         first = ring[0][0]
@@ -180,6 +154,30 @@ class GeoReference:
         longitudes, latitudes = zip(*ring, strict=True)
         west, east = ((x + 180) % 360 - 180 for x in (min(longitudes), max(longitudes)))
         return geometry, (west, min(latitudes), east, max(latitudes))
+
+    def degrees(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
+        """Return longitudes and latitudes (WGS 84); None where a place is nowhere on the Earth.
+
+        Args:
+            pixels: Places as (column, row), in pixels from the upper left corner.
+        """
+        if self.transform is None or not self.crs:
+            return None
+        source, target = osr.SpatialReference(), osr.SpatialReference()
+        source.ImportFromWkt(self.crs)
+        target.ImportFromEPSG(4326)
+        for system in (source, target):
+            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+        try:
+            with gdal_exceptions():
+                change = osr.CoordinateTransformation(source, target)
+                places = [
+                    change.TransformPoint(*gdal.ApplyGeoTransform(list(self.transform), *pixel))[:2]
+                    for pixel in pixels
+                ]
+        except RuntimeError:
+            return None
+        return places if all(math.isfinite(value) for place in places for value in place) else None
 
     def moved(self, row: int, column: int) -> GeoReference:
         """Return the georeference of a part whose upper left pixel is at ``(row, column)``."""

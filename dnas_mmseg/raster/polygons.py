@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from osgeo import ogr, osr
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
+from .georeference import GeoReference
 
 _EQUAL_AREA = '+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m'
 """A projection that keeps areas, centred on the map."""
@@ -111,21 +111,10 @@ def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
 
 def _equal_area(source) -> osr.CoordinateTransformation | None:
     """Return the way from a map's system to one that keeps areas; None from one on no Earth."""
-    system = source.GetSpatialRef()
-    if system is None or system.IsLocal():
+    middle = GeoReference.read(source).degrees([(source.RasterXSize / 2, source.RasterYSize / 2)])
+    if middle is None:
         return None
-    degrees, target = osr.SpatialReference(), osr.SpatialReference()
-    degrees.ImportFromEPSG(4326)
-    degrees.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-    middle = gdal.ApplyGeoTransform(
-        source.GetGeoTransform(), source.RasterXSize / 2, source.RasterYSize / 2
-    )
-    try:
-        change = osr.CoordinateTransformation(system, degrees)
-        longitude, latitude, _ = change.TransformPoint(*middle)
-    except RuntimeError:
-        return None
-    if not (math.isfinite(longitude) and math.isfinite(latitude)):
-        return None
+    [(longitude, latitude)] = middle
+    target = osr.SpatialReference()
     target.ImportFromProj4(_EQUAL_AREA.format(latitude=latitude, longitude=longitude))
-    return osr.CoordinateTransformation(system, target)
+    return osr.CoordinateTransformation(source.GetSpatialRef(), target)
