@@ -22,6 +22,8 @@ from dnas_mmseg.files import write_text
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import Raster
 
+from .windows import binary_threshold
+
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
@@ -37,6 +39,7 @@ class ModelFacts:
         bands: Names of the bands it takes, in its order; empty where they are not known.
         mean, std: Mean and standard deviation by which it normalises each band.
         window: Side of its windows, in pixels.
+        outputs: Number of its outputs for a pixel: one a class, or the one of a binary head.
         parameters, macs: Number of parameters, and of multiply-adds for a window.
         dtype: Name of the numpy type of the training tiles' samples; empty where it is not known.
         metres: Size of the training tiles' pixels in metres; None where it is not known.
@@ -53,6 +56,7 @@ class ModelFacts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     window: int
+    outputs: int
     parameters: int
     macs: int
     dtype: str = ''
@@ -107,6 +111,7 @@ def model_card_facts(
         mean=tuple(round(float(value), 3) for value in normalisation.mean.flatten()),
         std=tuple(round(float(value), 3) for value in normalisation.std.flatten()),
         window=window,
+        outputs=len(meta['classes']) if binary_threshold(model) is None else 1,
         parameters=sum(p.numel() for p in model.parameters()) - aside,
         macs=cost.macs,
         dtype=dtype,

@@ -149,7 +149,7 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
                 name=OUTPUT,
                 tasks=tasks,
                 result=mlm.ResultStructure.create(
-                    shape=[-1, len(facts.classes), facts.window, facts.window],
+                    shape=[-1, facts.outputs, facts.window, facts.window],
                     dim_order=['batch', 'classes', 'y', 'x'],
                     data_type=kind,
                 ),
@@ -174,7 +174,8 @@ def _classes(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list:
     return [
         Classification.create(
             value=value,
-            name=re.sub('[^0-9A-Za-z_-]+', '-', name),
+            # A name for programs, of letters and digits; the title is the name itself.
+            name=re.sub('[^0-9A-Za-z_-]+', '-', name).strip('-') or f'class-{value}',
             title=name,
             color_hint=''.join(f'{int(part):02X}' for part in colour),
         )

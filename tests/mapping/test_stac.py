@@ -9,7 +9,8 @@ import pytest
 from osgeo import osr
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
-from dnas_mmseg.mapping.stac import write_map_item
+from dnas_mmseg.mapping.model_card import ModelFacts
+from dnas_mmseg.mapping.stac import write_map_item, write_model_item
 from dnas_mmseg.raster import GeoReference, Raster, write_raster, write_strips
 
 pystac = pytest.importorskip('pystac', reason="pystac is not installed: extra 'stac'")
@@ -124,3 +125,21 @@ def test_the_time_of_a_recording_is_read_from_the_file(tmp_path):
     )
     with Raster(folder / 'a.tif') as raster:
         assert raster.info.recorded == '2015-06-01 03:04:05'
+
+
+def test_a_binary_model_has_one_output_and_names_are_for_programs(tmp_path):
+    model = tmp_path / 'water.onnx'
+    model.write_bytes(b'a graph')
+    facts = ModelFacts(
+        name='water', network='DNAS',
+        classes=('水体', 'dry (land)'), palette=((0, 0, 255), (9, 9, 9)),
+        bands=('nir',), mean=(0.0,), std=(1.0,), window=64, outputs=1, parameters=1, macs=1,
+    )  # fmt: skip
+    write_model_item(tmp_path / 'water.stac.json', model, facts)
+    told = pystac.Item.from_file(str(tmp_path / 'water.stac.json')).properties
+    (output,) = told['mlm:output']
+    assert output['result']['shape'] == [-1, 1, 64, 64]
+    classes = output['classification:classes']
+    assert [(c['name'], c['title']) for c in classes] == [
+        ('class-0', '水体'), ('dry-land', 'dry (land)'),
+    ]  # fmt: skip
