@@ -97,6 +97,7 @@ def main() -> None:
                     f'{facts.dtype or "larger ones"} (mean {max(facts.mean):g})'
                 )
             export_deepness(model, target, args.window, facts.metres)
+            facts = replace(facts, samples='divided by 255, as the plugin feeds them')
             use = ['# QGIS, Deepness, Segmentor (samples / 255); for dnas export another one']
         elif args.int8:
             both = export_int8(model, config, target, args.window)

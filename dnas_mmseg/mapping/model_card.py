@@ -46,6 +46,7 @@ class ModelFacts:
         data: What it was trained on.
         scores: Scores by name, in percent.
         licence: Terms of use.
+        samples: How samples are fed to it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ModelFacts:
     data: str = 'not stated'
     scores: Mapping[str, float] = field(default_factory=dict)
     licence: str = 'not stated'
+    samples: str = 'as they are stored'
 
 
 def model_card_facts(
@@ -163,7 +165,7 @@ def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Seque
         '',
         '## Input',
         '',
-        f'Samples as they are stored{f" ({facts.dtype})" if facts.dtype else ""}, pixels of '
+        f'Samples {facts.samples}{f" ({facts.dtype})" if facts.dtype else ""}, pixels of '
         f'{resolution}, windows of {facts.window} x {facts.window}. Normalisation is in the model.',
         '',
         '| | Band | Mean | Standard deviation |',

@@ -141,7 +141,7 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
                 name=INPUT,
                 bands=list(facts.bands),
                 input=mlm.InputStructure.create(shape=shape, dim_order=order, data_type=kind),
-                description='samples as they are stored; the model normalises them',
+                description=f'samples {facts.samples}; the model normalises them',
             )
         ],
         output=[

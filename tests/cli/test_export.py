@@ -91,6 +91,7 @@ def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
     np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
     got = as_deepness_reads(probabilities, told['seg_thresh'])
     assert (got == logits[0].argmax(0)).mean() > 0.999
+    assert 'Samples divided by 255' in target.with_suffix('.card.md').read_text()
     # Plain samples would give another map, so no program here takes the file.
     code, output = run(ROOT / 'tools/predict.py', target, 'scene.tif', '--out-dir', tmp_path)
     assert code == 1
