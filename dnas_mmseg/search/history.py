@@ -96,7 +96,7 @@ class SearchHistory:
         return count
 
     def alarms(self) -> list[str]:
-        """Return signs that the search collapses or stands still, a sentence each."""
+        """Return signs that the search collapses or stands still, each with what to do."""
         if not self.epochs or not self.epochs[-1].searching:
             return []
         found = []
@@ -106,16 +106,25 @@ class SearchHistory:
             if decision.kind == 'operation'
         ]
         if len(tops) > 2 and len(set(tops)) == 1:
-            found.append(f'{tops[0]} is the first choice of all {len(tops)} nodes')
+            found.append(
+                f'{tops[0]} is the first choice of all {len(tops)} nodes: the search collapses to '
+                'one operation. Let it draw evenly for longer (--arch-start), or lower the '
+                'learning rate of the architecture parameters.'
+            )
         kept, gates = self.gates()
         if gates > 2 and kept in (0, gates):
-            found.append(f'{"all" if kept else "none"} of the {gates} gated edges are kept')
+            found.append(
+                f'{"all" if kept else "none"} of the {gates} gated edges are kept: the gates '
+                'decide nothing. Look at the loss on half B: it should fall before architecture '
+                'steps begin (--arch-start).'
+            )
         searching = [i for i, epoch in enumerate(self.epochs) if epoch.searching]
         if len(searching) > _PATIENCE:
             now, then = self.entropies(searching[-1]), self.entropies(searching[-1 - _PATIENCE])
             found += [
                 f'the entropy of the {kind} decisions has stayed at {now[kind]:.3f} for '
-                f'{_PATIENCE} epochs of architecture steps'
+                f'{_PATIENCE} epochs of architecture steps: too few steps for so few tiles. More '
+                'epochs may help; --strategy halving decides by real trainings.'
                 for kind in now
                 if now[kind] > 0.1 and abs(now[kind] - then[kind]) < _STILL
             ]

@@ -42,15 +42,6 @@ _QUESTIONS = {
     'connection': 'which edges are kept beside the path',
     'cell': 'which operations every node has',
 }
-_ADVICE = {
-    'is the first choice': 'The search collapses to one operation. Let it draw evenly for longer '
-    '(--arch-start), or lower the learning rate of the architecture parameters.',
-    'gated edges are kept': 'The gates decide nothing then. Look at the loss on half B: it should '
-    'fall before architecture steps begin (--arch-start).',
-    'has stayed at': 'The architecture parameters hardly move: too few steps for so few tiles. '
-    'More epochs may help; --strategy halving decides by real trainings.',
-}
-"""What an alarm means and what to do, by words of it."""
 
 
 def save_search_report(
@@ -159,8 +150,7 @@ def _stage(name: str, history: SearchHistory, out_dir: Path | None) -> str:
     question = f': {_QUESTIONS[name]}' if name in _QUESTIONS else ''
     parts = [f'<h2>Stage {html.escape(name)}{question}</h2>', _summary(history)]
     for alarm in history.alarms():
-        advice = next((text for words, text in _ADVICE.items() if words in alarm), '')
-        parts.append(html_warning(f'{alarm[0].upper()}{alarm[1:]}. {advice}'))
+        parts.append(html_warning(f'{alarm[0].upper()}{alarm[1:]}'))
     for key, (title, make) in FIGURES.items():
         if out_dir is None and key in _ONLY_AS_PNG:
             continue
