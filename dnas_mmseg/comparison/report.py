@@ -217,6 +217,9 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> 
     sign = 1 if best is min else -1
     points = [p for p in points if p[0] is not None and p[1] is not None]
     points.sort(key=lambda point: (point[0], sign * point[1]))
+    log = bool(points) and points[-1][0] > 10 * points[0][0]
+    ends = (points[0][0], points[-1][0]) if points else (0, 0)
+    middle = math.sqrt(ends[0] * ends[1]) if log else sum(ends) / 2
     front: list[tuple] = []
     for x, y, _ in points:
         if not front or sign * y < sign * front[-1][1]:
@@ -229,8 +232,15 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> 
         tips[point.get_gid()] = (
             f'{name}: {y:.4g} {y_label.split()[-1]} at {x:.4g} {x_label.split()[-1]}'
         )
-        axes.annotate(name, (x, y), xytext=(5, 4), textcoords='offset points', fontsize=8)
-    if points and points[-1][0] > 10 * points[0][0]:
+        # Names lead inwards, and away from the next point there.
+        inwards = 1 if x < middle else -1
+        beside = points[i + inwards] if 0 <= i + inwards < len(points) else None
+        below = beside is not None and beside[1] > y
+        axes.annotate(
+            name, (x, y), xytext=(5 * inwards, -4 if below else 4), textcoords='offset points',
+            fontsize=8, ha='left' if inwards > 0 else 'right', va='top' if below else 'bottom',
+        )  # fmt: skip
+    if log:
         axes.set_xscale('log')
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FormatStrFormatter('%g'))
