@@ -100,6 +100,16 @@ def test_what_is_not_on_the_earth_has_no_area(tmp_path):
     assert ground is None
 
 
+def test_pixels_that_are_nowhere_have_no_area(tmp_path):
+    utm = osr.SpatialReference()
+    utm.ImportFromEPSG(32650)
+    place = GeoReference(utm.ExportToWkt(), 0.0, None)  # a system, but no geotransform
+    write_raster(tmp_path / 'm.tif', np.zeros((10, 10), np.uint8), nodata=255, georeference=place)
+    write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
+    ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
+    assert ground is None
+
+
 def test_outlines_of_fewer_corners(tmp_path):
     rows, columns = np.indices((60, 60))
     ids = (rows > columns).astype(np.uint8)  # a staircase
