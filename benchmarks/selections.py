@@ -4,11 +4,12 @@
     python -m benchmarks.selections --data naip gid5-rgb --list          # what is still missing
 
 Every arm spends as much as a dozen full trainings, on the training list alone, trains what it has
-chosen once more on all of it, and tests that once. A full training has 24 epochs for a typical
-network of DNAS with 8 layers at base 16; others train for as long. A rival spends its budget on a
-dozen learning rates. Each finished run is a row of benchmarks/selections.csv, and each training of
-it one of benchmarks/trained_networks.csv, a table of networks to replay selections on. An
-interrupted run goes on by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be there.
+chosen once more on all of it, and tests that once. A full training has about 770 steps for a
+typical network of DNAS with 8 layers at base 16; others train for as long. A rival spends its
+budget on a dozen learning rates. Each finished run is a row of benchmarks/selections.csv, and each
+training of it one of benchmarks/trained_networks.csv, a table of networks to replay selections on.
+An interrupted run goes on by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be
+there.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / 'benchmarks/selections.csv'
 NETWORKS = ROOT / 'benchmarks/trained_networks.csv'
 BUDGET = 12
-EPOCHS = 24
+EPOCHS = {'naip': 24, 'gid5-rgb': 5}
+"""Epochs of a full training: about 770 steps on either data."""
+
 RIVALS = {
     'HRNet-W18-small': 'hrnet/fcn_hr18s',
     'PSPNet R-18': 'pspnet/pspnet_r18-d8',
@@ -70,10 +73,10 @@ class Run:
         """Return the command of the run, apart from the program."""
         config = ROOT / f'configs/dnas/dnas_l12_w16_{self.data}.py'
         base = ['dnas', '--layers', '8', '--config', config, '--seed', self.repeat]
-        base += ['--work-dir', folder, '--cfg-options', f'train_cfg.max_epochs={EPOCHS}']
+        base += ['--work-dir', folder, '--cfg-options', f'train_cfg.max_epochs={EPOCHS[self.data]}']
         if self.arm == 'gradient':
             # A step of a search takes about one and a half of a training, on half the tiles.
-            epochs = round((BUDGET * EPOCHS) / _STAGES)
+            epochs = round((BUDGET * EPOCHS[self.data]) / _STAGES)
             base += ['--epochs', epochs, '--retrain']
         else:
             strategy = 'halving' if self.arm == 'halving' else 'random'
@@ -116,8 +119,8 @@ class Run:
             ).returncode
         if status:
             raise RuntimeError(f'{self}: failed, see {log}')
-        _append(NETWORKS, self._networks(folder))
-        _append(ROWS, [self._row(folder)])
+        append_rows(NETWORKS, self._networks(folder))
+        append_rows(ROWS, [self._row(folder)])
 
     def _row(self, folder: Path) -> dict[str, object]:
         test = folder / ('test' if self.arm == 'gradient' else 'final/test')
@@ -180,7 +183,8 @@ class Run:
         return rows
 
 
-def _append(path: Path, rows: list[dict[str, object]]) -> None:
+def append_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    """Append rows to a file of results; the first ones bring its header."""
     if not rows:
         return
     with FileLock(f'{path}.lock'), path.open('a', newline='') as file:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.trainings --data naip gid5-rgb --seeds 0 1 2 --workers 2
     python -m benchmarks.trainings --variants --seeds 0 1 --workers 2
+    python -m benchmarks.trainings --longer --seeds 0
     python -m benchmarks.trainings --data naip --list     # what is still missing
     python -m benchmarks.trainings --data naip --table    # what is there, as in the README
 
@@ -66,6 +67,9 @@ _PACK = "dict(type='PackSegInputs')"
 _CE = "dict(type='LabelledCrossEntropyLoss')"
 _SHORT = 30
 """Epochs of the trainings that compare variants of the recipe."""
+
+_LONG = (84, 168)
+"""Epochs of the longer trainings of HRNet: half an hour and an hour of a core, validated once."""
 
 
 def _pipeline(steps: str) -> str:
@@ -206,6 +210,18 @@ def missing(args: argparse.Namespace) -> list[Training]:
             for seed in args.seeds
             for name, text in VARIANTS.items()
         ]
+    elif args.longer:
+        wanted = [
+            Training(
+                'naip',
+                f'{RECIPE}, {epochs} epochs',
+                'HRNet-W18-small',
+                seed,
+                f'train_cfg = dict(max_epochs={epochs}, val_interval={epochs})',
+            )
+            for seed in args.seeds
+            for epochs in _LONG
+        ]
     else:
         wanted = [
             Training(data, RECIPE, network, seed)
@@ -267,6 +283,7 @@ def main() -> None:
     parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--variants', action='store_true', help='of the recipe, each alone')
+    parser.add_argument('--longer', action='store_true', help='of HRNet-W18-small')
     parser.add_argument('--workers', type=int, default=1, help='trainings at a time')
     parser.add_argument('--table', action='store_true', help='only print what is there')
     parser.add_argument('--list', action='store_true', help='only print what is missing')

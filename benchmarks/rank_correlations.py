@@ -1,0 +1,316 @@
+"""How well cheap scores order networks: short trainings, and a supernet of shared weights.
+
+    python -m benchmarks.rank_correlations                  # goes on where it stopped
+    python -m benchmarks.rank_correlations --table
+
+Networks are drawn evenly from DNAS's space (8 layers, base 16). Each is trained for the full
+schedule of :mod:`benchmarks.selections` on NAIP tiles, and for a ninth and a third of it. A
+supernet that holds every edge and operation of the space is trained on a network drawn anew each
+step; batch norms are calibrated anew for each network that it scores. Trainings are rows of
+benchmarks/trained_networks.csv, the supernet's scores of benchmarks/shared_weights.csv.
+``data/naip_rgbn`` must be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS, MODELS
+from scipy.stats import kendalltau
+from torch import Tensor, nn
+
+from dnas_mmseg.engine.running import train
+from dnas_mmseg.search.halving.networks import SpaceCandidates
+from dnas_mmseg.search.halving.pacing import measure_pace
+from dnas_mmseg.search.halving.plan import SelectionPlan
+from dnas_mmseg.search.halving.schedule import Pace, full_epochs
+from dnas_mmseg.search.halving.split import selection_lists, set_lists
+from dnas_mmseg.search.halving.training import CandidateTrainings
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.selection import Request
+from dnas_mmseg.spaces.dnas.architecture import OPERATIONS, DNASArchitecture, NodeSpec
+from dnas_mmseg.spaces.dnas.decoding import random_architecture
+from dnas_mmseg.spaces.dnas.head import DNASHead
+from dnas_mmseg.spaces.dnas.lattice import Lattice
+from dnas_mmseg.spaces.dnas.operations import Cell
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+
+from .selections import EPOCHS, NETWORKS, ROOT, append_rows
+
+SHARED = ROOT / 'benchmarks/shared_weights.csv'
+RUN = 'rank correlations'
+LAYERS = 8
+NETWORKS_DRAWN = 24
+STEPS = 6000
+"""Steps of the supernet: those of eight full trainings."""
+
+_CALIBRATED = 16
+"""Batches on which batch norms are calibrated for a network."""
+
+_RESAMPLES = 10_000
+
+
+def whole_lattice(layers: int) -> DNASArchitecture:
+    """Return the lattice of all networks: a node takes the stem and all nodes of earlier layers."""
+    specs: list[NodeSpec] = []
+    for layer in range(layers):
+        earlier = tuple(spec.node for spec in specs)
+        for scale in range(min(layer + 1, NUM_SCALES)):
+            specs.append(NodeSpec(Node(layer, scale), (STEM, *earlier), OPERATIONS))
+    return DNASArchitecture(name='whole', level='cell', layers=layers, nodes=tuple(specs))
+
+
+@MODELS.register_module()
+class SharedWeights(Lattice):
+    """Supernet in which a network of the space is an assignment of ``active``."""
+
+    active: DNASArchitecture
+
+    def __init__(self, layers: int, *args, **kwargs) -> None:
+        super().__init__(whole_lattice(layers), *args, **kwargs)
+
+    def build_cell(
+        self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
+    ) -> Cell:
+        return Cell(spec.operations, in_channels, out_channels, norm_cfg)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images to the outputs of the active network, finest first."""
+        height, width = x.shape[2:]
+        maps = {STEM: self.stem(x.contiguous(memory_format=torch.channels_last))}
+        for node, inputs, operations in self.active.nodes:
+            stride = 4 * 2**node.scale
+            size = -(-height // stride), -(-width // stride)
+            maps[node] = sum(
+                self.cell(source, node)[name](self.resized_input(maps[source], size))
+                for source in inputs
+                for name in operations
+            )
+        return tuple(maps[node] for node in self.active.outputs)
+
+
+@MODELS.register_module()
+class SharedHead(DNASHead):
+    """DNAS's head, of which a network uses the weights of its outputs' scales."""
+
+    scales: tuple[int, ...] = ()
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Map the outputs of the active network, finest first, to logits."""
+        size = inputs[0].shape[2:]
+        resized = [F.interpolate(x, size, mode='bilinear', align_corners=True) for x in inputs]
+        conv, *rest = self.convs[0]
+        channels = [16 * 2**scale for scale in range(NUM_SCALES)]
+        weights = conv.weight.split(channels, dim=1)
+        weight = torch.cat([weights[scale] for scale in self.scales], 1)
+        x = F.conv2d(torch.cat(resized, 1), weight, conv.bias, padding=1)
+        for layer in (*rest, *self.convs[1:]):
+            x = layer(x)
+        return self.cls_seg(x)
+
+
+def activate(model: nn.Module, network: DNASArchitecture) -> None:
+    """Make a segmentor of shared weights compute a network of the space."""
+    model.backbone.active = network
+    model.decode_head.scales = tuple(node.scale for node in network.outputs)
+
+
+@HOOKS.register_module()
+class DrawNetworkHook(Hook):
+    """Hook that draws a network before each step.
+
+    Args:
+        seed: Seed of what is drawn.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        network = random_architecture(LAYERS, self.rng, 'drawn')
+        activate(runner.model, network)
+
+
+def calibrate(runner: Runner) -> None:
+    """Estimate the statistics of batch norms anew, by training batches."""
+    norms = [m for m in runner.model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a mean over all batches
+    runner.model.train()
+    with torch.no_grad():
+        for _, batch in zip(range(_CALIBRATED), runner.train_dataloader, strict=False):
+            data = runner.model.data_preprocessor(batch, training=True)
+            runner.model(**data, mode='tensor')
+
+
+class Measurement:
+    """Networks, their trainings and their scores by shared weights.
+
+    Args:
+        folder: Folder of the trainings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        init_default_scope('mmseg')
+        folder.mkdir(parents=True, exist_ok=True)
+        network = SearchPlan(
+            layers=LAYERS,
+            config=str(ROOT / 'configs/dnas/dnas_l12_w16_naip.py'),
+            options={'train_cfg.max_epochs': EPOCHS['naip']},
+        )
+        self.plan = SelectionPlan(network, budget=NETWORKS_DRAWN, rungs=(1 / 9, 1 / 3, 1.0))
+        self.candidates = SpaceCandidates(self.plan)
+        self.folder, self.config = folder, self.candidates.config
+        self.lists = selection_lists(self.config, 0, folder)
+        rng = np.random.default_rng(0)
+        self.networks = [self.candidates.random(rng) for _ in range(NETWORKS_DRAWN)]
+
+    def train_networks(self) -> None:
+        """Train each network on each rung; those that have a row are left out."""
+        trainings = CandidateTrainings(self.plan, [], self.folder, self.lists)
+        kept = self.folder / 'pace.json'
+        if not kept.is_file():
+            kept.write_text(json.dumps(measure_pace(self.candidates, trainings).to_document()))
+        pace = Pace(**json.loads(kept.read_text()))
+        done = {(row['network'], row['rung']) for row in own_rows()}
+        for network in self.networks:
+            macs = self.candidates.cost_by(network, 'macs')
+            for fidelity, share in enumerate(self.plan.rungs):
+                if (network.name, f'{share:.4g}') in done:
+                    continue
+                seconds = pace.seconds(macs)
+                epochs = pace.epochs(seconds, full_epochs(self.config), share)
+                content = trainings.content(Request(network, fidelity, 0), epochs)
+                score, facts = trainings.run(f'{network.name}-{fidelity}-0', content)
+                row = {
+                    'data': 'naip',
+                    'run': RUN,
+                    'network': network.name,
+                    'rung': f'{share:.4g}',
+                    'epochs': epochs,
+                    'seed': 0,
+                    'mIoU': score,
+                    'seconds': facts['seconds'],
+                    'macs': macs,
+                    'params': self.candidates.cost_by(network, 'params'),
+                    'architecture': json.dumps(network.to_document(), separators=(',', ':')),
+                }
+                append_rows(NETWORKS, [row])
+
+    def score_by_shared_weights(self, seed: int) -> None:
+        """Train a supernet and score the networks by it."""
+        config = Config(self.config.to_dict())
+        set_lists(config, *(path.resolve() for path in self.lists))
+        config.model.backbone = dict(
+            type='SharedWeights', layers=LAYERS, in_channels=4, base_channels=16
+        )
+        config.model.decode_head.type = 'SharedHead'
+        batch = config.train_dataloader.batch_size
+        samples = len(self.lists[0].read_text().splitlines())
+        config.train_cfg.max_epochs = STEPS // (samples // batch)
+        config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # by hand, below
+        config.custom_hooks = [dict(type='DrawNetworkHook', seed=seed)]
+        config.default_hooks.checkpoint = None
+        config.work_dir = str(self.folder / f'supernet_{seed}')
+        config.randomness = dict(seed=seed)
+        config.test_dataloader = config.test_cfg = config.test_evaluator = None
+        began = time.monotonic()
+        runner = train(config)
+        trained = time.monotonic() - began
+        for network in self.networks:
+            activate(runner.model, network)
+            calibrate(runner)
+            score = runner.val_loop.run()['mIoU']
+            row = {'network': network.name, 'seed': seed, 'steps': STEPS, 'mIoU': score}
+            append_rows(SHARED, [{**row, 'seconds_of_supernet': round(trained)}])
+
+
+def own_rows() -> list[dict[str, str]]:
+    """Return the rows of this measurement's trainings."""
+    if not NETWORKS.is_file():
+        return []
+    with NETWORKS.open() as file:
+        return [row for row in csv.DictReader(file) if row['run'] == RUN]
+
+
+def shared_rows() -> list[dict[str, str]]:
+    """Return the rows of supernets."""
+    if not SHARED.is_file():
+        return []
+    with SHARED.open() as file:
+        return list(csv.DictReader(file))
+
+
+def correlation(cheap: np.ndarray, real: np.ndarray) -> tuple[float, float, float]:
+    """Return Kendall's tau, and the limits of its 95 % interval by drawing networks anew.
+
+    Args:
+        cheap, real: Scores of the networks, (networks,).
+    """
+    rng, count = np.random.default_rng(0), len(real)
+    taus = []
+    for _ in range(_RESAMPLES):
+        drawn = rng.integers(count, size=count)
+        tau = kendalltau(cheap[drawn], real[drawn]).statistic
+        if np.isfinite(tau):
+            taus.append(tau)
+    low, high = np.quantile(taus, [0.025, 0.975])
+    return float(kendalltau(cheap, real).statistic), float(low), float(high)
+
+
+def table() -> str:
+    """Return the correlations as a table in Markdown."""
+    scores: dict[str, dict[str, float]] = {}
+    for row in own_rows():
+        scores.setdefault(row['rung'], {})[row['network']] = float(row['mIoU'])
+    for row in shared_rows():
+        name = f'shared weights, seed {row["seed"]}'
+        scores.setdefault(name, {})[row['network']] = float(row['mIoU'])
+    real = scores.pop('1')
+    lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
+    for name, cheap in scores.items():
+        both = [network for network in real if network in cheap]
+        tau, low, high = correlation(
+            *(np.array([values[network] for network in both]) for values in (cheap, real))
+        )
+        lines.append(f'| {name} | {len(both)} | {tau:.2f} | {low:.2f} to {high:.2f} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--parts', nargs='+', choices=['trainings', 'supernets'])
+    parser.add_argument('--supernets', type=int, default=2, metavar='N', help='of how many seeds')
+    parser.add_argument('--table', action='store_true', help='only print the table')
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/rank_correlations')
+    args = parser.parse_args()
+    if not args.table:
+        torch.set_num_threads(1)
+        measurement = Measurement(args.work_dir)
+        parts = args.parts or ['trainings', 'supernets']
+        if 'trainings' in parts:
+            measurement.train_networks()
+        done = {int(row['seed']) for row in shared_rows()}
+        for seed in range(args.supernets if 'supernets' in parts else 0):
+            if seed not in done:
+                measurement.score_by_shared_weights(seed)
+    print(table())
+
+
+if __name__ == '__main__':
+    main()
