@@ -1,0 +1,127 @@
+"""Where the time of a selection's trainings goes.
+
+    python -m benchmarks.selection_time
+    python -m benchmarks.selection_time --epochs 24 --trainings 3
+
+The trainings that a worker of ``dnas search --strategy halving`` does, one after another in one
+process: networks of DNAS drawn evenly (8 layers, base 16), NAIP tiles. The first one also pays what
+a process pays once. ``data/naip_rgbn`` must be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from dnas_mmseg.search.halving.networks import SpaceCandidates
+from dnas_mmseg.search.halving.plan import SelectionPlan
+from dnas_mmseg.search.halving.split import selection_lists
+from dnas_mmseg.search.halving.training import CandidateTrainings
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.selection import Request
+
+from .selections import ROOT
+from .side_by_side import machine
+
+PARTS = ('building', 'steps', 'tiles', 'between epochs', 'validation', 'end')
+_seconds: dict[str, float] = {}
+_last = 0.0
+
+
+def _spend(part: str) -> None:
+    """Count the time since the last call as that of a part."""
+    global _last
+    now = time.perf_counter()
+    _seconds[part] = _seconds.get(part, 0.0) + now - _last
+    _last = now
+
+
+@HOOKS.register_module()
+class FirstTimeHook(Hook):
+    """Hook that ends parts before any other hook acts."""
+
+    priority = 'HIGHEST'
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        _spend('between epochs' if runner.epoch else 'building')
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        _spend('tiles')
+
+    def before_val(self, runner: Runner) -> None:
+        _spend('between epochs')
+
+
+@HOOKS.register_module()
+class LastTimeHook(Hook):
+    """Hook that ends parts after all other hooks have acted."""
+
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        _spend('steps')
+
+    def after_val(self, runner: Runner) -> None:
+        _spend('validation')
+
+
+class TimedTrainings(CandidateTrainings):
+    """Trainings with both hooks."""
+
+    def config(self, key: str, content: Mapping[str, Any]) -> Config:
+        config = super().config(key, content)
+        hooks = [dict(type='FirstTimeHook'), dict(type='LastTimeHook')]
+        config.custom_hooks = [*config.custom_hooks, *hooks]
+        return config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--epochs', type=int, nargs='+', default=[24, 3])
+    parser.add_argument('--trainings', type=int, default=3)
+    args = parser.parse_args()
+    imports = time.process_time()
+    torch.set_num_threads(1)
+    init_default_scope('mmseg')
+    config = str(ROOT / 'configs/dnas/dnas_l12_w16_naip.py')
+    plan = SelectionPlan(SearchPlan(layers=8, config=config), budget=12)
+    candidates = SpaceCandidates(plan)
+    rng = np.random.default_rng(0)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        lists = selection_lists(candidates.config, 0, Path(folder))
+        trainings = TimedTrainings(plan, [], Path(folder), lists)
+        for i in range(args.trainings):
+            network = candidates.random(rng)
+            for epochs in args.epochs:
+                global _last
+                _seconds.clear()
+                began = _last = time.perf_counter()
+                content = trainings.content(Request(network, 0, 0), epochs)
+                trainings.run(f'{i}-{epochs}', content)
+                _spend('end')
+                rows.append((i + 1, epochs, time.perf_counter() - began, dict(_seconds)))
+    print(f'{machine()}; a process of its own would begin with {imports:.1f} s of imports\n')
+    print(f'| Training | Epochs | Seconds | {" | ".join(PARTS)} |')
+    print('|---:' * (len(PARTS) + 3) + '|')
+    for number, epochs, seconds, parts in rows:
+        shares = ' | '.join(f'{100 * parts.get(part, 0) / seconds:.1f} %' for part in PARTS)
+        print(f'| {number} | {epochs} | {seconds:.1f} | {shares} |')
+
+
+if __name__ == '__main__':
+    main()
