@@ -2,6 +2,7 @@
 
     python -m benchmarks.selections --data naip --repeats 0 1 2 --workers 2
     python -m benchmarks.selections --data naip gid5-rgb --list          # what is still missing
+    python -m benchmarks.selections --data naip --table
 
 Every arm spends as much as a dozen full trainings, on the training list alone, trains what it has
 chosen once more on all of it, and tests that once. A full training has about 770 steps for a
@@ -18,6 +19,7 @@ import argparse
 import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -206,6 +208,23 @@ def missing(args: argparse.Namespace) -> list[Run]:
     return [run for run in wanted if run.key not in done]
 
 
+def table(data: str) -> str:
+    """Return the runs on some data as a Markdown table, the best arm first."""
+    with ROWS.open() as file:
+        rows = [row for row in csv.DictReader(file) if row['data'] == data]
+    lines = []
+    for arm in ARMS:
+        own = sorted((r for r in rows if r['arm'] == arm), key=lambda r: int(r['repeat']))
+        if not own:
+            continue
+        mean = statistics.mean(float(r['mIoU']) for r in own)
+        macs = ', '.join(f'{float(r["macs"]) / 1e9:.2f}' if r['macs'] else '–' for r in own)
+        scores = ', '.join(f'{float(r["mIoU"]):.1f}' for r in own)
+        lines.append((-mean, f'| {arm} | {macs} | {scores} | **{mean:.1f}** |'))
+    heading = '| | Multiply-adds, 512 x 512, G | Test mIoU by repeat | Mean |'
+    return '\n'.join([heading, '|---|---:|---:|---:|', *(line for _, line in sorted(lines))])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -215,8 +234,13 @@ def main() -> None:
     parser.add_argument('--repeats', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--workers', type=int, default=1, help='runs at a time')
     parser.add_argument('--list', action='store_true', help='only print what is missing')
+    parser.add_argument('--table', action='store_true', help='only print what is there')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/selections')
     args = parser.parse_args()
+    if args.table:
+        for data in args.data:
+            print(table(data))
+        return
     runs = missing(args)
     if args.list:
         for run in runs:
