@@ -1,13 +1,16 @@
-"""How well cheap scores order networks: short trainings, and a supernet of shared weights.
+"""How well cheap scores order networks: short trainings, shared weights, a gradient search.
 
     python -m benchmarks.rank_correlations                  # goes on where it stopped
+    python -m benchmarks.rank_correlations --parts searches --searches work_dirs/search_*
     python -m benchmarks.rank_correlations --table
 
 Networks are drawn evenly from DNAS's space (8 layers, base 16). Each is trained for the full
 schedule of :mod:`benchmarks.selections` on NAIP tiles, and for a ninth and a third of it. A
 supernet that holds every edge and operation of the space is trained on a network drawn anew each
-step; batch norms are calibrated anew for each network that it scores. Trainings are rows of
-benchmarks/trained_networks.csv, the supernet's scores of benchmarks/shared_weights.csv.
+step; batch norms are calibrated anew for each network that it scores. A gradient search's score
+of a network is the probability of its core path, and that of its operations at the nodes that the
+search knew. Trainings are rows of benchmarks/trained_networks.csv, other scores of
+benchmarks/cheap_scores.csv.
 ``data/naip_rgbn`` must be there.
 """
 
@@ -16,9 +19,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +44,8 @@ from dnas_mmseg.search.halving.plan import SelectionPlan
 from dnas_mmseg.search.halving.schedule import Pace, full_epochs
 from dnas_mmseg.search.halving.split import selection_lists, set_lists
 from dnas_mmseg.search.halving.training import CandidateTrainings
-from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.history import SearchHistory
+from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
 from dnas_mmseg.search.selection import Request
 from dnas_mmseg.spaces.dnas.architecture import OPERATIONS, DNASArchitecture, NodeSpec
 from dnas_mmseg.spaces.dnas.decoding import random_architecture
@@ -49,13 +56,16 @@ from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
 from .selections import EPOCHS, NETWORKS, ROOT, append_rows
 
-SHARED = ROOT / 'benchmarks/shared_weights.csv'
+SCORES = ROOT / 'benchmarks/cheap_scores.csv'
 RUN = 'rank correlations'
 LAYERS = 8
 NETWORKS_DRAWN = 24
 STEPS = 6000
 """Steps of the supernet: those of eight full trainings."""
 
+_SHARED = 'shared weights'
+_PATH = 'path of a gradient search'
+_OPERATIONS = 'operations of a gradient search'
 _CALIBRATED = 16
 """Batches on which batch norms are calibrated for a network."""
 
@@ -234,8 +244,26 @@ class Measurement:
             activate(runner.model, network)
             calibrate(runner)
             score = runner.val_loop.run()['mIoU']
-            row = {'network': network.name, 'seed': seed, 'steps': STEPS, 'mIoU': score}
-            append_rows(SHARED, [{**row, 'seconds_of_supernet': round(trained)}])
+            row = {'method': _SHARED, 'seed': seed, 'network': network.name, 'score': score}
+            append_rows(SCORES, [{**row, 'seconds': round(trained)}])
+
+    def score_by_search(self, folder: Path) -> None:
+        """Score the networks by the final probabilities of a gradient search.
+
+        Args:
+            folder: Work dir of the search.
+        """
+        path, operations = (_probabilities(folder / stage) for stage in ('path', 'cell'))
+        seed = json.loads((folder / PLAN_FILE).read_text())['seed']
+        for network in self.networks:
+            nodes = [STEM, *map(Node, range(LAYERS), network.path)]
+            edges = [path[target][source] for source, target in pairwise(nodes)]
+            known = [spec for spec in network.nodes if spec.node in operations]
+            chosen = [np.mean([operations[s.node][o] for o in s.operations]) for s in known]
+            for method, logs in ((_PATH, edges), (_OPERATIONS, chosen)):
+                row = {'method': method, 'seed': seed, 'network': network.name}
+                score = float(np.mean(logs)) if logs else ''
+                append_rows(SCORES, [{**row, 'score': score, 'seconds': ''}])
 
 
 def own_rows() -> list[dict[str, str]]:
@@ -246,12 +274,26 @@ def own_rows() -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row['run'] == RUN]
 
 
-def shared_rows() -> list[dict[str, str]]:
-    """Return the rows of supernets."""
-    if not SHARED.is_file():
+def score_rows() -> list[dict[str, str]]:
+    """Return the scores other than trainings."""
+    if not SCORES.is_file():
         return []
-    with SHARED.open() as file:
+    with SCORES.open() as file:
         return list(csv.DictReader(file))
+
+
+def _probabilities(stage: Path) -> dict[Node, dict[Any, float]]:
+    """Return the logarithms of a stage's probabilities, times their number, by node and option."""
+    history = SearchHistory.load(stage)
+    return {
+        Node(*decision.node): {
+            Node(*option) if isinstance(option, tuple) else option: math.log(p * len(values))
+            for option, p in zip(decision.options, values, strict=True)
+        }
+        for decision, values in zip(
+            history.decisions, history.epochs[-1].probabilities, strict=True
+        )
+    }
 
 
 def correlation(cheap: np.ndarray, real: np.ndarray) -> tuple[float, float, float]:
@@ -276,9 +318,10 @@ def table() -> str:
     scores: dict[str, dict[str, float]] = {}
     for row in own_rows():
         scores.setdefault(row['rung'], {})[row['network']] = float(row['mIoU'])
-    for row in shared_rows():
-        name = f'shared weights, seed {row["seed"]}'
-        scores.setdefault(name, {})[row['network']] = float(row['mIoU'])
+    for row in score_rows():
+        if row['score']:
+            name = f'{row["method"]}, seed {row["seed"]}'
+            scores.setdefault(name, {})[row['network']] = float(row['score'])
     real = scores.pop('1')
     lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
     for name, cheap in scores.items():
@@ -294,21 +337,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--parts', nargs='+', choices=['trainings', 'supernets'])
+    parser.add_argument(
+        '--parts',
+        nargs='+',
+        choices=['trainings', 'supernets', 'searches'],
+        default=['trainings', 'supernets'],
+    )
     parser.add_argument('--supernets', type=int, default=2, metavar='N', help='of how many seeds')
+    parser.add_argument('--searches', type=Path, nargs='+', default=[], help='their work dirs')
     parser.add_argument('--table', action='store_true', help='only print the table')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/rank_correlations')
     args = parser.parse_args()
     if not args.table:
         torch.set_num_threads(1)
         measurement = Measurement(args.work_dir)
-        parts = args.parts or ['trainings', 'supernets']
-        if 'trainings' in parts:
+        if 'trainings' in args.parts:
             measurement.train_networks()
-        done = {int(row['seed']) for row in shared_rows()}
-        for seed in range(args.supernets if 'supernets' in parts else 0):
+        done = {int(row['seed']) for row in score_rows() if row['method'] == _SHARED}
+        for seed in range(args.supernets if 'supernets' in args.parts else 0):
             if seed not in done:
                 measurement.score_by_shared_weights(seed)
+        for folder in args.searches if 'searches' in args.parts else []:
+            measurement.score_by_search(folder)
     print(table())
 
 

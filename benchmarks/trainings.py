@@ -68,8 +68,8 @@ _CE = "dict(type='LabelledCrossEntropyLoss')"
 _SHORT = 30
 """Epochs of the trainings that compare variants of the recipe."""
 
-_LONG = (84, 168)
-"""Epochs of the longer trainings of HRNet: half an hour and an hour of a core, validated once."""
+_LONG = (84, 168, 280)
+"""Epochs of the longer trainings of HRNet: 20, 35 and 60 minutes of a core, validated once."""
 
 
 def _pipeline(steps: str) -> str:
@@ -275,6 +275,26 @@ def table(data: str) -> str:
     return '\n'.join([f'| {" | ".join(heading)} |', rule, *(line for _, line in sorted(lines))])
 
 
+def variants_table() -> str:
+    """Return the changes of the recipe as a Markdown table, the best one first."""
+    with ROWS.open() as file:
+        rows = [r for r in csv.DictReader(file) if r['data'] == DATA['naip']]
+    scores = {
+        name: [
+            (int(r['seed']), float(r['mIoU'])) for r in rows if r['recipe'] == f'{RECIPE}, {name}'
+        ]
+        for name in VARIANTS
+    }
+    means = {name: statistics.mean(v for _, v in own) for name, own in scores.items() if own}
+    plain = next(iter(VARIANTS))
+    lines = ['| | mIoU by seed | Mean | Difference |', '|---|---:|---:|---:|']
+    for name in sorted(means, key=lambda name: -means[name]):
+        values = ', '.join(f'{value:.1f}' for _, value in sorted(scores[name]))
+        difference = '' if name == plain else f'{means[name] - means[plain]:+.1f}'
+        lines.append(f'| {name} | {values} | {means[name]:.1f} | {difference} |')
+    return '\n'.join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -290,8 +310,8 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/trainings')
     args = parser.parse_args()
     if args.table:
-        for data in args.data:
-            print(table(data))
+        for text in [variants_table()] if args.variants else map(table, args.data):
+            print(text)
         return
     trainings = missing(args)
     if args.list:
