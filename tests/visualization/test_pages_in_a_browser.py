@@ -67,6 +67,7 @@ def pages(tmp_path_factory):
     last = [(Request(n, 1, 0), Outcome(70.0 + i)) for i, n in enumerate(networks[:6])]
     board.add([*last, (Request(rival, 1, 0), Outcome(72.0))])
     board.decide(Selection(networks[5], 75.0, (networks[4],), 0.8, 7.5, (), {networks[0]: 70}, {}))
+    board.finish(74.2)
     save_results(board, folder, running=False)
     rows = [
         dict(

@@ -17,6 +17,7 @@ Files of a work dir:
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -50,7 +51,7 @@ from .progress import Progress, planned_seconds, show_plan
 from .result import Leaderboard, save_results
 from .schedule import Pace, full_epochs, shorten
 from .split import check_leakage, selection_lists
-from .training import CandidateTrainings, config_checksum, data_checksum
+from .training import SCORE, CandidateTrainings, config_checksum, data_checksum
 from .worker import Workers
 
 _POLL = 1.0
@@ -186,8 +187,11 @@ class _Run:
         if queue.kept('pace') is None:
             pace = measure_pace(self.candidates, self.trainings)
             queue.keep('pace', pace.to_document())
-        selection = self._select(queue)
-        self._train_winner(selection, Pace(**queue.kept('pace')))
+        selection, board = self._select(queue)
+        print(' '.join(board.verdict()))
+        save_results(board, self.work_dir, True, self.named_storage)
+        board.finish(self._train_winner(selection, Pace(**queue.kept('pace'))))
+        save_results(board, self.work_dir, False, self.named_storage)
         return selection.best
 
     def join(self) -> None:
@@ -197,7 +201,9 @@ class _Run:
             raise StorageError(f'{self.storage}: its selection has not begun yet; join it then')
         self._prepare()
         self._compare(queue, self._facts())
-        self._select(queue)
+        _, board = self._select(queue)
+        print(' '.join(board.verdict()))
+        save_results(board, self.work_dir, False, self.named_storage)
 
     def _prepare(self, folder: Path | None = None) -> None:
         """Look at everything that can be wrong before a training starts.
@@ -289,7 +295,7 @@ class _Run:
         show_plan(self.plan, seconds, counts, full, self.count)
         return seconds
 
-    def _select(self, queue: TrainingQueue) -> Selection:
+    def _select(self, queue: TrainingQueue) -> tuple[Selection, Leaderboard]:
         """Run the algorithm on the queue's outcomes, with the workers of this command."""
         pace = Pace(**queue.kept('pace'))
         given = [load_architecture(document) for document in queue.kept('given')]
@@ -339,12 +345,14 @@ class _Run:
             finally:
                 workers.stop()
         board.decide(selection)
-        save_results(board, self.work_dir, False, self.named_storage)
-        print(' '.join(board.verdict()))
-        return selection
+        return selection, board
 
-    def _train_winner(self, selection: Selection, pace: Pace) -> None:
-        """Write the winner's files, train it on the whole training list, and test it."""
+    def _train_winner(self, selection: Selection, pace: Pace) -> float | None:
+        """Write the winner's files, train it on the whole training list, and test it.
+
+        Returns:
+            Its score on the test tiles, in percent; None where there are none.
+        """
         winner = selection.best
         epochs = self._epochs(Request(winner, len(self.plan.rungs) - 1, 0), pace)
         config = self.trainings.full_config(winner)
@@ -367,13 +375,17 @@ class _Run:
             text = config.pretty_text
         write_text(path, f'{WRITTEN_HERE}\n{text}')
         final = self.work_dir / 'final'
-        if not (final / 'test' / 'test_scores.json').is_file():
+        scores = final / 'test' / 'test_scores.json'
+        if not scores.is_file():
             config = self._final_config(path, final)
             config.resume = (final / 'last_checkpoint').is_file()
             train(config)
             if config.get('test_dataloader'):
                 test(self._final_config(path, final / 'test'), result_checkpoint(config))
         print(f'  {final}: the trained network; configs {path}')
+        if not scores.is_file():
+            return None
+        return json.loads(scores.read_text(encoding='utf-8')).get(SCORE)
 
     def _final_config(self, path: Path, folder: Path) -> Config:
         config = Config.fromfile(str(path))

@@ -73,6 +73,8 @@ class Leaderboard:
     Attributes:
         rows: Row of each candidate.
         selection: Result; None while the selection runs.
+        trained: Whether the winner is trained on the whole training list.
+        tested: Its mIoU on the test tiles then, in percent; None where there are none.
         spent: Cost of the trainings, in full trainings.
     """
 
@@ -83,6 +85,8 @@ class Leaderboard:
         self._first_rung_done = False
         self.rows: dict[Candidate, Row] = {}
         self.selection: Selection | None = None
+        self.trained = False
+        self.tested: float | None = None
         self.spent = 0.0
 
     def add(self, trainings: Iterable[tuple[Request, Outcome]]) -> None:
@@ -115,6 +119,14 @@ class Leaderboard:
         """Keep the result."""
         self.selection = selection
 
+    def finish(self, tested: float | None) -> None:
+        """Keep what the winner reaches, trained on the whole training list.
+
+        Args:
+            tested: Its mIoU on the test tiles, in percent; None where there are none.
+        """
+        self.trained, self.tested = True, tested
+
     @property
     def ranked(self) -> list[Row]:
         """Rows, the winner first, then by the mean at the last rung that a candidate reached."""
@@ -138,6 +150,11 @@ class Leaderboard:
         best = self.rows[result.best]
         cost = format_cost(best.cost, self.plan.network.cost)
         lines = [f'{best.name} wins with {result.score:.2f} % mIoU, at {cost}.']
+        if self.tested is not None:
+            lines.append(
+                f'Trained on the whole training list, it reaches {self.tested:.2f} % on the test '
+                'tiles.'
+            )
         if isinstance(result.best, Rival):
             lines.append("It is a rival: none of the space's candidates was better.")
         if result.undecided:
@@ -179,15 +196,20 @@ def save_results(
     Args:
         board: The candidates.
         work_dir: Folder to write to.
-        running: Whether the selection still runs; the page then reloads itself.
+        running: Whether the selection or the training of its winner still runs; the page then
+            reloads itself.
         storage: Storage of the queue, where the user named one.
     """
     headings, lines = _table(board)
+    verdict = board.verdict()
+    if running and board.selection is not None:
+        verdict.insert(1, 'It is being trained on the whole training list now.')
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows([headings, *lines])
     write_text(work_dir / 'leaderboard.csv', text.getvalue())
     document = {
-        'verdict': ' '.join(board.verdict()),
+        'verdict': ' '.join(verdict),
+        'test_mIoU': board.tested,
         'running': running,
         'spent': board.spent,
         'budget': board.plan.budget,
@@ -211,14 +233,15 @@ def save_results(
     write_text(work_dir / 'leaderboard.json', json.dumps(document, indent=1) + '\n')
     space, folder = board.plan.network.space, shlex.quote(str(work_dir))
     queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
+    commands = []
     if running:
         commands = [f'dnas search {space} --work-dir {folder} --resume{queue}    # if it stops']
-    else:
+    elif board.trained:  # not on a machine that only joined
         commands = [
             f'dnas predict {folder}/retrain.py "$(cat {folder}/final/last_checkpoint)" '
             'SCENE --out-dir maps'
         ]
-    parts = [html_verdict(board.verdict(), commands), *_figures(board)]
+    parts = [html_verdict(verdict, commands), *_figures(board)]
     parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
     parts.append(
         '<p class="quiet">Origin: drawn at random, chosen by predictions, given, or a rival. '

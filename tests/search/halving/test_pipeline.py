@@ -37,11 +37,13 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     assert 'at a time; done about' in output
     board = json.loads((work_dir / 'leaderboard.json').read_text())
     assert not board['running']
-    assert board['verdict'] in output
     found = load_architecture(work_dir / 'architecture.json')
     assert (found.level, found.layers) == ('cell', 4)
     scores = json.loads((work_dir / 'final/test/test_scores.json').read_text())
     assert 0 <= scores['mIoU'] <= 100
+    assert board['test_mIoU'] == scores['mIoU']
+    won = board['verdict'].split(' Trained on the whole')[0]
+    assert won in output
     assert list((work_dir / 'final').glob('*.pth'))
     # Every training that was asked for was done, and no checkpoint of it is left.
     assert len(list(work_dir.glob('trainings/*/result.json'))) == 5

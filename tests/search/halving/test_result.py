@@ -91,9 +91,15 @@ def test_files_hold_all_of_it(board, tmp_path):
     save_results(board, tmp_path, running=True)
     assert '<body data-reload=30>' in (tmp_path / 'report.html').read_text()
     board.decide(result(A))
+    save_results(board, tmp_path, running=True)
+    page = (tmp_path / 'report.html').read_text()
+    assert 'It is being trained on the whole training list now.' in page
+    assert '--resume' in page
+    board.finish(71.234)
     save_results(board, tmp_path, running=False)
     page = (tmp_path / 'report.html').read_text()
     assert '<body>' in page
+    assert 'it reaches 71.23 % on the test tiles' in page
     assert 'dnas predict' in page
     assert '<title>net_a: 74.00 %, 2 G multiply-adds</title>' in page
     assert page.count('<svg') == 2
@@ -106,11 +112,20 @@ def test_files_hold_all_of_it(board, tmp_path):
     assert rows[1] == ['net_a', 'drawn', '2', '300', '74.00', '60.00', '2', '10', '']
     assert rows[-1][-1] == 'ValueError: mIoU is nan'
     document = json.loads((tmp_path / 'leaderboard.json').read_text())
+    assert document['test_mIoU'] == 71.234
     assert document['candidates'][0]['scores'] == [
         {'rung': 0.25, 'seed': 0, 'mIoU': 60.0},
         {'rung': 1.0, 'seed': 0, 'mIoU': 73.0},
         {'rung': 1.0, 'seed': 1, 'mIoU': 75.0},
     ]
+
+
+def test_where_a_command_only_joined_there_is_no_trained_network(board, tmp_path):
+    board.decide(result(A))
+    save_results(board, tmp_path, running=False)
+    page = (tmp_path / 'report.html').read_text()
+    assert 'net_a wins' in page
+    assert 'dnas predict' not in page
 
 
 def test_commands_are_whole_and_points_have_texts_whatever_the_names(board, tmp_path):
