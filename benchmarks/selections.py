@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from mmengine.config import Config
 
+from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.search.halving.plan import SelectionPlan
 from dnas_mmseg.search.selection.study import TrainingQueue
 
@@ -152,6 +154,9 @@ class Run:
                 'score': round(sum(full) / len(full), 2),
                 'seconds': round(sum(c['seconds'] for c in document['candidates'])),
             }
+        else:
+            cost = complexity(Config.fromfile(str(folder / 'retrain.py')), (512, 512))
+            row |= {'network': 'found', 'macs': cost.macs, 'params': cost.parameters}
         return row
 
     def _networks(self, folder: Path) -> list[dict[str, object]]:
