@@ -199,7 +199,7 @@ class Measurement:
         for network in self.networks:
             macs = self.candidates.cost_by(network, 'macs')
             for fidelity, share in enumerate(self.plan.rungs):
-                if (network.name, f'{share:.4g}') in done:
+                if (network.name, str(round(share, 4))) in done:
                     continue
                 seconds = pace.seconds(macs)
                 epochs = pace.epochs(seconds, full_epochs(self.config), share)
@@ -209,7 +209,7 @@ class Measurement:
                     'data': 'naip',
                     'run': RUN,
                     'network': network.name,
-                    'rung': f'{share:.4g}',
+                    'rung': round(share, 4),
                     'epochs': epochs,
                     'seed': 0,
                     'mIoU': score,
@@ -322,7 +322,7 @@ def table() -> str:
         if row['score']:
             name = f'{row["method"]}, seed {row["seed"]}'
             scores.setdefault(name, {})[row['network']] = float(row['score'])
-    real = scores.pop('1')
+    real = scores.pop('1.0')
     lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
     for name, cheap in scores.items():
         both = [network for network in real if network in cheap]
