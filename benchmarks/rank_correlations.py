@@ -38,6 +38,7 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from dnas_mmseg.engine.running import train
+from dnas_mmseg.models.layers.operation import sum_tensors
 from dnas_mmseg.search.halving.networks import SpaceCandidates
 from dnas_mmseg.search.halving.pacing import measure_pace
 from dnas_mmseg.search.halving.plan import SelectionPlan
@@ -54,7 +55,7 @@ from dnas_mmseg.spaces.dnas.lattice import Lattice
 from dnas_mmseg.spaces.dnas.operations import Cell
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
-from .selections import EPOCHS, NETWORKS, ROOT, append_rows
+from .selections import EPOCHS, NETWORKS, ROOT, append_rows, network_row
 
 SCORES = ROOT / 'benchmarks/cheap_scores.csv'
 RUN = 'rank correlations'
@@ -103,11 +104,11 @@ class SharedWeights(Lattice):
         for node, inputs, operations in self.active.nodes:
             stride = 4 * 2**node.scale
             size = -(-height // stride), -(-width // stride)
-            maps[node] = sum(
-                self.cell(source, node)[name](self.resized_input(maps[source], size))
-                for source in inputs
-                for name in operations
-            )
+            terms = []
+            for source in inputs:
+                cell, x = self.cell(source, node), self.resized_input(maps[source], size)
+                terms += [cell[name](x) for name in operations]
+            maps[node] = sum_tensors(terms)
         return tuple(maps[node] for node in self.active.outputs)
 
 
@@ -197,27 +198,15 @@ class Measurement:
         pace = Pace(**json.loads(kept.read_text()))
         done = {(row['network'], row['rung']) for row in own_rows()}
         for network in self.networks:
-            macs = self.candidates.cost_by(network, 'macs')
+            costs = {m: self.candidates.cost_by(network, m) for m in ('macs', 'params')}
             for fidelity, share in enumerate(self.plan.rungs):
                 if (network.name, str(round(share, 4))) in done:
                     continue
-                seconds = pace.seconds(macs)
+                seconds = pace.seconds(costs['macs'])
                 epochs = pace.epochs(seconds, full_epochs(self.config), share)
                 content = trainings.content(Request(network, fidelity, 0), epochs)
                 score, facts = trainings.run(f'{network.name}-{fidelity}-0', content)
-                row = {
-                    'data': 'naip',
-                    'run': RUN,
-                    'network': network.name,
-                    'rung': round(share, 4),
-                    'epochs': epochs,
-                    'seed': 0,
-                    'mIoU': score,
-                    'seconds': facts['seconds'],
-                    'macs': macs,
-                    'params': self.candidates.cost_by(network, 'params'),
-                    'architecture': json.dumps(network.to_document(), separators=(',', ':')),
-                }
+                row = network_row('naip', RUN, network.name, share, content, score, facts, costs)
                 append_rows(NETWORKS, [row])
 
     def score_by_shared_weights(self, seed: int) -> None:
@@ -240,12 +229,14 @@ class Measurement:
         began = time.monotonic()
         runner = train(config)
         trained = time.monotonic() - began
+        rows: list[dict[str, object]] = []
         for network in self.networks:
             activate(runner.model, network)
             calibrate(runner)
             score = runner.val_loop.run()['mIoU']
             row = {'method': _SHARED, 'seed': seed, 'network': network.name, 'score': score}
-            append_rows(SCORES, [{**row, 'seconds': round(trained)}])
+            rows.append({**row, 'seconds': round(trained)})
+        append_rows(SCORES, rows)  # all or none
 
     def score_by_search(self, folder: Path) -> None:
         """Score the networks by the final probabilities of a gradient search.
@@ -255,6 +246,9 @@ class Measurement:
         """
         path, operations = (_probabilities(folder / stage) for stage in ('path', 'cell'))
         seed = json.loads((folder / PLAN_FILE).read_text())['seed']
+        if any(r['method'] == _PATH and r['seed'] == str(seed) for r in score_rows()):
+            return
+        rows: list[dict[str, object]] = []
         for network in self.networks:
             nodes = [STEM, *map(Node, range(LAYERS), network.path)]
             edges = [path[target][source] for source, target in pairwise(nodes)]
@@ -263,7 +257,8 @@ class Measurement:
             for method, logs in ((_PATH, edges), (_OPERATIONS, chosen)):
                 row = {'method': method, 'seed': seed, 'network': network.name}
                 score = float(np.mean(logs)) if logs else ''
-                append_rows(SCORES, [{**row, 'score': score, 'seconds': ''}])
+                rows.append({**row, 'score': score, 'seconds': ''})
+        append_rows(SCORES, rows)
 
 
 def own_rows() -> list[dict[str, str]]:

@@ -23,9 +23,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from mmengine.config import Config
@@ -123,8 +125,9 @@ class Run:
             ).returncode
         if status:
             raise RuntimeError(f'{self}: failed, see {log}')
-        append_rows(NETWORKS, self._networks(folder))
-        append_rows(ROWS, [self._row(folder)])
+        networks, row = self._networks(folder), self._row(folder)  # before anything is written
+        append_rows(NETWORKS, networks)
+        append_rows(ROWS, [row])
 
     def _row(self, folder: Path) -> dict[str, object]:
         test = folder / ('test' if self.arm == 'gradient' else 'final/test')
@@ -168,26 +171,51 @@ class Run:
         queue = TrainingQueue(str(folder / 'trials.log'), {}, join=True)
         plan, rows = SelectionPlan.load(folder), []
         for key, (content, outcome) in queue.trainings().items():
-            name, rung, seed = key.rsplit('-', 2)
-            architecture = content.get('architecture')
+            name, rung, _ = key.rsplit('-', 2)
+            share, facts = plan.rungs[int(rung)], outcome.facts
+            run = f'{self.arm} {self.repeat}'
             rows.append(
-                {
-                    'data': self.data,
-                    'run': f'{self.arm} {self.repeat}',
-                    'network': name,
-                    'rung': round(plan.rungs[int(rung)], 4),
-                    'epochs': content['epochs'],
-                    'seed': int(seed) + self.repeat,
-                    'mIoU': outcome.score,
-                    'seconds': outcome.facts.get('seconds', ''),
-                    'macs': costs[name]['macs'],
-                    'params': costs[name]['params'],
-                    'architecture': json.dumps(architecture, separators=(',', ':'))
-                    if architecture
-                    else '',
-                }
+                network_row(self.data, run, name, share, content, outcome.score, facts, costs[name])
             )
         return rows
+
+
+def network_row(
+    data: str,
+    run: str,
+    name: str,
+    share: float,
+    content: Mapping[str, Any],
+    score: float | None,
+    facts: Mapping[str, Any],
+    costs: Mapping[str, float],
+) -> dict[str, object]:
+    """Return a training as a row of the table of networks.
+
+    Args:
+        data: Key of the data.
+        run: What the training was done for.
+        name: Name of the network.
+        share: Share of the full schedule.
+        content: The training, as the queue has it.
+        score: Its mIoU; None where it failed.
+        facts: Facts on it.
+        costs: Multiply-adds and parameters, ``'macs'`` and ``'params'``.
+    """
+    architecture = content.get('architecture')
+    return {
+        'data': data,
+        'run': run,
+        'network': name,
+        'rung': round(share, 4),
+        'epochs': content['epochs'],
+        'seed': content['seed'],
+        'mIoU': score,
+        'seconds': facts.get('seconds', ''),
+        'macs': costs['macs'],
+        'params': costs['params'],
+        'architecture': json.dumps(architecture, separators=(',', ':')) if architecture else '',
+    }
 
 
 def append_rows(path: Path, rows: list[dict[str, object]]) -> None:

@@ -1,4 +1,4 @@
-# Eight minutes of one CPU core on public RGB crops of GID-5: docs/results.md.
+# Five to ten minutes of one CPU core on public RGB crops of GID-5: docs/results.md.
 _base_ = [
     '../_base_/models/fcn_unet_s5.py',
     '../_base_/datasets/gid5_rgb.py',

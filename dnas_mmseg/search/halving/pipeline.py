@@ -188,7 +188,6 @@ class _Run:
             pace = measure_pace(self.candidates, self.trainings)
             queue.keep('pace', pace.to_document())
         selection, board = self._select(queue)
-        print(' '.join(board.verdict()))
         save_results(board, self.work_dir, True, self.named_storage)
         board.finish(self._train_winner(selection, Pace(**queue.kept('pace'))))
         save_results(board, self.work_dir, False, self.named_storage)
@@ -202,7 +201,6 @@ class _Run:
         self._prepare()
         self._compare(queue, self._facts())
         _, board = self._select(queue)
-        print(' '.join(board.verdict()))
         save_results(board, self.work_dir, False, self.named_storage)
 
     def _prepare(self, folder: Path | None = None) -> None:
@@ -345,6 +343,7 @@ class _Run:
             finally:
                 workers.stop()
         board.decide(selection)
+        print(' '.join(board.verdict()))
         return selection, board
 
     def _train_winner(self, selection: Selection, pace: Pace) -> float | None:
