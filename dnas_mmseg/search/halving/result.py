@@ -162,8 +162,8 @@ class Leaderboard:
             rest = len(names) - 3
             more = f' and {rest} other{"s" * (rest > 1)}' if rest > 0 else ''
             lines.append(
-                f'That is undecided: {", ".join(names[:3])}{more} cannot be told from the best by '
-                'a standard error; of the first two, the cheaper one is taken.'
+                f'Its lead is undecided: {", ".join(names[:3])}{more} cannot be told from the best '
+                'by a standard error; of the first two, the cheaper one is taken.'
             )
         if result.noise is None:
             lines.append('No training was repeated, so how sure that is, is unknown.')
@@ -173,8 +173,9 @@ class Leaderboard:
         # Of few trainings a prediction may be no mIoU at all.
         if scores and min(scores) >= 0 and max(scores) <= 100:
             lines.append(
-                f'The {len(scores)} networks drawn at random would reach {np.mean(scores):.2f} on '
-                f'average, and {max(scores):.2f} at best, by prediction from their short trainings.'
+                f'The {len(scores)} network{"s" * (len(scores) > 1)} drawn at random would reach '
+                f'{np.mean(scores):.2f} on average, and {max(scores):.2f} at best, by prediction '
+                'from their short trainings.'
             )
         rivals = [row for row in self.rows.values() if row.kind == 'rival' and row is not best]
         for row in rivals:

@@ -81,7 +81,7 @@ def test_the_verdict_says_what_is_sure(board):
         assert text in verdict
     assert 'undecided' not in verdict
     board.decide(result(A, undecided=(C,), noise=None))
-    assert 'undecided: net_c cannot be told from the best' in ' '.join(board.verdict())
+    assert 'Its lead is undecided: net_c cannot be told from the best' in ' '.join(board.verdict())
     assert 'No training was repeated' in ' '.join(board.verdict())
     board.decide(result(HRNET))
     assert 'It is a rival' in ' '.join(board.verdict())
