@@ -19,7 +19,6 @@ import csv
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -155,6 +154,7 @@ class Training:
             RuntimeError: The training failed; the message names its log.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        went_on = any(folder.glob('run/*/last_checkpoint'))
         (folder / 'config.py').write_text(self.config())
         command = [
             'nice', '-n', '19', sys.executable, '-W', 'ignore', ROOT / 'tools/train.py',
@@ -169,9 +169,11 @@ class Training:
             _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise RuntimeError(f'{self}: failed, see {folder / "log.txt"}')
-        return self.row(folder, usage)
+        # What an interrupted training took before is not known.
+        seconds = None if went_on else round(usage.ru_utime + usage.ru_stime)
+        return self.row(folder, seconds)
 
-    def row(self, folder: Path, usage: resource.struct_rusage) -> dict[str, object]:
+    def row(self, folder: Path, cpu_seconds: int | None) -> dict[str, object]:
         """Return the row of a finished training."""
         trained = folder / f'run/seed_{self.seed}'
         scores = json.loads((trained / 'test/test_scores.json').read_text())
@@ -188,7 +190,7 @@ class Training:
             'network': self.network,
             'seed': self.seed,
             'epochs': epochs[-1],
-            'cpu_seconds': round(usage.ru_utime + usage.ru_stime),
+            'cpu_seconds': cpu_seconds,
             'mIoU_val': next((value for value in reversed(values) if value is not None), ''),
             **{name: scores[name] for name in ('mIoU', 'OA', 'FWIoU')},
             **{f'IoU_{name}': scores[f'IoU.{name}'] for name in CLASSES},
@@ -327,7 +329,7 @@ def main() -> None:
             print(f'error: {error}', flush=True)
             return
         append(row)
-        print(f'{name}: {row["mIoU"]} % mIoU in {row["cpu_seconds"]} s', flush=True)
+        print(f'{name}: {row["mIoU"]} % mIoU', flush=True)
 
     with ThreadPoolExecutor(args.workers) as pool:
         list(pool.map(work, trainings))
