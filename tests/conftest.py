@@ -19,6 +19,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
+from threadpoolctl import threadpool_limits
 
 import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.datasets import DatasetDescription
@@ -28,6 +29,7 @@ from dnas_mmseg.spaces.registry import SPACES
 
 # The networks here are tiny: threads would wait for each other longer than they work.
 torch.set_num_threads(1)
+threadpool_limits(1, user_api='blas')
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))

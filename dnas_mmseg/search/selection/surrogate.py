@@ -21,7 +21,7 @@ class Surrogate:
     Args:
         features: (points, features), float.
         scores: (points,), float.
-        seed: Seed of the folds and the trees.
+        seed: Seed of the folds.
     """
 
     def __init__(self, features: np.ndarray, scores: np.ndarray, seed: int) -> None:
@@ -32,7 +32,7 @@ class Surrogate:
         self._spread = spread if spread > 0 else 1.0
         y = (y - self._center) / self._spread
         self.name, build = _chosen(x, y, seed)
-        self._predict = build(x, y, seed)
+        self._predict = build(x, y)
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of the scores of candidates, (candidates,) each.
@@ -53,14 +53,15 @@ _CLEARLY_BETTER = 0.7
 """Share of the linear model's squared error below which another one is clearly better."""
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Model = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
-def _linear(x: np.ndarray, y: np.ndarray, seed: int) -> Prediction:
+def _linear(x: np.ndarray, y: np.ndarray) -> Prediction:
     model = BayesianRidge().fit(x, y)
     return lambda points: model.predict(points, return_std=True)
 
 
-def _quadratic(x: np.ndarray, y: np.ndarray, seed: int) -> Prediction:
+def _quadratic(x: np.ndarray, y: np.ndarray) -> Prediction:
     model = BayesianRidge().fit(_with_squares(x), y)
     return lambda points: model.predict(_with_squares(points), return_std=True)
 
@@ -69,22 +70,17 @@ def _with_squares(x: np.ndarray) -> np.ndarray:
     return np.c_[x, x**2 - 1]
 
 
-_MODELS: dict[str, Callable[[np.ndarray, np.ndarray, int], Prediction]] = {
-    'linear': _linear,
-    'quadratic': _quadratic,
-}
+_MODELS: dict[str, Model] = {'linear': _linear, 'quadratic': _quadratic}
 
 
-def _chosen(
-    x: np.ndarray, y: np.ndarray, seed: int
-) -> tuple[str, Callable[[np.ndarray, np.ndarray, int], Prediction]]:
+def _chosen(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Model]:
     """Return the model of the smallest squared error on held-out points; the linear one if near."""
     names: Sequence[str] = list(_MODELS) if len(y) >= _ENOUGH_FOR_A_CHOICE else ['linear']
     if len(names) > 1:
         errors = dict.fromkeys(names, 0.0)
         for train, held in KFold(5, shuffle=True, random_state=seed).split(x):
             for name in names:
-                mean, _ = _MODELS[name](x[train], y[train], seed)(x[held])
+                mean, _ = _MODELS[name](x[train], y[train])(x[held])
                 errors[name] += float(((mean - y[held]) ** 2).sum())
         errors['linear'] *= _CLEARLY_BETTER
         names = sorted(names, key=lambda name: errors[name])
