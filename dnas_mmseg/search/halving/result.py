@@ -169,14 +169,7 @@ class Leaderboard:
             lines.append('No training was repeated, so how sure that is, is unknown.')
         else:
             lines.append(f'Scores of one network deviate by {result.noise:.2f} from seed to seed.')
-        scores = list(result.control.values())
-        # Of few trainings a prediction may be no mIoU at all.
-        if scores and min(scores) >= 0 and max(scores) <= 100:
-            lines.append(
-                f'The {len(scores)} network{"s" * (len(scores) > 1)} drawn at random would reach '
-                f'{np.mean(scores):.2f} on average, and {max(scores):.2f} at best, by prediction '
-                'from their short trainings.'
-            )
+        lines += self._beside_chance(list(result.control.values()))
         rivals = [row for row in self.rows.values() if row.kind == 'rival' and row is not best]
         for row in rivals:
             mean = row.mean(last)
@@ -187,6 +180,28 @@ class Leaderboard:
             lines.append(f'{count} candidate{"s" * (count > 1)} failed in training: out.')
         lines.append(f'Spent: {result.spent:.1f} of {self.plan.budget:g} full trainings.')
         return lines
+
+    def _beside_chance(self, drawn: list[float]) -> list[str]:
+        """Return what drawn networks reached in their first training, beside the chosen ones."""
+        if not drawn:
+            return []
+        first = min(rung for row in self.rows.values() for rung, _ in row.scores)
+        chosen = [row.mean(first) for row in self.rows.values() if row.kind == 'chosen']
+        compared = [mean for mean in chosen if mean is not None]
+        share = self.plan.rungs[first]
+        where = '' if share == 1 else f' after {share:.3g} of the schedule'
+        text = f'{_networks(len(drawn))} drawn at random reached{where} {_mean_and_best(drawn)}'
+        if compared:
+            text += f'; {_networks(len(compared))} chosen after them {_mean_and_best(compared)}'
+        return [f'{text}.']
+
+
+def _networks(count: int) -> str:
+    return f'{count} network{"s" * (count > 1)}'
+
+
+def _mean_and_best(scores: list[float]) -> str:
+    return f'{np.mean(scores):.2f} on average, {max(scores):.2f} at best'
 
 
 def save_results(

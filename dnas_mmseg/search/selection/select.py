@@ -1,9 +1,12 @@
 """Choosing the best candidate by trainings: cheap ones first, a surrogate, repeats at the end.
 
-The first rung trains candidates at the cheapest fidelity; what a surrogate makes of their scores is
-a feature of the next one. Batches at the full fidelity follow, of the candidates whose predicted
-score, plus its deviation, is the highest. What is left of the budget repeats the best ones with
-other seeds. Promotion is by batch, so that one worker and many give the same winner.
+Half of the budget goes into the cheapest fidelity: candidates that are drawn, then, batch after
+batch, those whose predicted score, plus its deviation, is the highest. From fidelity to fidelity
+the best of those that were trained are promoted, by their scores and the predictions together:
+what is only predicted is never trained fully, as a surrogate of a few scores is wrong where nothing
+was tried. What is left of the budget repeats the best ones with other seeds. Where the full
+fidelity is the only one, it is treated as the cheapest. Promotion is by batch, so that one worker
+and many give the same winner.
 """
 
 from __future__ import annotations
@@ -24,20 +27,35 @@ STRATEGIES = ('halving', 'random')
 _POOL = 3000
 """Candidates that are drawn to choose from, at most."""
 
-_CHEAP_SHARE = 0.25
+_CHEAP_SHARE = 1 / 2
 """Share of the budget that goes into trainings below the full fidelity."""
+
+_DRAWN_SHARE = 1 / 3
+"""Share of the cheapest trainings that are of drawn candidates; the rest is of chosen ones."""
+
+_DRAWN_FULL_SHARE = 1 / 4
+"""The same where there is no other fidelity than the full one."""
 
 _CURIOSITY = 1.0
 """Deviations of the prediction that are added to its mean."""
 
 _BATCHES = 4
-"""Batches at the full fidelity, about."""
+"""Batches of chosen candidates, about."""
+
+_PROMOTIONS = 2
+"""Batches that are promoted to the full fidelity, about."""
 
 _REPEATED_SHARE = 1 / 8
 """Share of the budget that is kept for training the best candidates with other seeds."""
 
+_OWN_WEIGHT = 2 / 3
+"""Weight of a candidate's own score at a fidelity, beside what the others' say of it."""
+
 _FEW = 3
 """Scores below which nothing is predicted from them."""
+
+_FEW_PROMOTED = 6
+"""The same for candidates that were promoted: they are all good, and tell less."""
 
 _EPS = 1e-9
 
@@ -55,8 +73,8 @@ class Selection(Generic[C]):
             known of how sure the order is.
         spent: Cost of all trainings, in full trainings.
         trials: All trainings, in order.
-        control: Candidates of the first rung that were drawn evenly, each with the score that is
-            predicted for it at the full fidelity: what chance finds, beside what was chosen.
+        control: Candidates that were drawn evenly, each with its first score: what chance finds,
+            beside what was chosen.
         failures: What went wrong, by candidate.
     """
 
@@ -200,26 +218,33 @@ class _Run(Generic[C]):
         for fidelity, cost in enumerate(fidelities):
             share = _CHEAP_SHARE * self.budget / len(fidelities)
             count = min(int(share / cost + _EPS), len(self.pool))
-            if self.budget - self.spent - count * cost < 1 - _EPS:
+            if not count or self.budget - self.spent - count * cost < 1 - _EPS:
                 continue
-            if fidelity == 0:
-                yield from self._first(count, fidelity)
+            if not any(self.scores):
+                yield from self._first(math.ceil(_DRAWN_SHARE * count), count, fidelity)
+                yield from self._batches(count - len(self.trials), _BATCHES, fidelity)
             else:
-                yield from self._train(self._best_predicted(count, fidelity - 1), fidelity)
+                yield from self._train(self._best_predicted(count, fidelity), fidelity)
 
     def full_rung(self) -> _Rung:
-        """Train at the full fidelity what is predicted to be best, batch after batch."""
-        if not any(self.scores[: self.full]):
-            yield from self._first(max(1, int(_CHEAP_SHARE * self.budget + _EPS)), self.full)
+        """Train at the full fidelity, batch after batch, what is best by all that is known."""
+        batches = _PROMOTIONS
+        if not any(self.scores):
+            batches = _BATCHES
+            drawn = max(1, int(_DRAWN_FULL_SHARE * self.budget + _EPS))
+            yield from self._first(drawn, int(self.budget + _EPS), self.full)
         if self.rivals:
             yield from self._train(self.rivals[: int(self.budget - self.spent + _EPS)], self.full)
         reserve = int(_REPEATED_SHARE * self.budget + _EPS)
-        size = max(1, round((self.budget - self.spent - reserve) / _BATCHES))
-        while (left := int(self.budget - self.spent - reserve + _EPS)) > 0:
-            batch = self._best_predicted(min(size, left), self.full)
-            if not batch:
-                break
-            yield from self._train(batch, self.full)
+        left = int(self.budget - self.spent - reserve + _EPS)
+        yield from self._batches(left, batches, self.full)
+
+    def _batches(self, left: int, batches: int, fidelity: int) -> _Rung:
+        """Train a number of candidates in about as many batches as are wanted."""
+        size = max(1, round(left / batches))
+        while left > 0 and (batch := self._best_predicted(min(size, left), fidelity)):
+            yield from self._train(batch, fidelity)
+            left -= len(batch)
 
     def random_rung(self) -> _Rung:
         """Train at the full fidelity what is named, and what is drawn until the budget is spent."""
@@ -262,6 +287,7 @@ class _Run(Generic[C]):
         # Of the first two, not of all: with few repeats the noise may look larger than it is.
         winner = min((best, *near[:1]), key=self.problem.cost)
         rest = tuple(c for c in (best, *near) if c != winner)
+        first = self.scores[self.trials[0].fidelity]
         return Selection(
             best=winner,
             score=float(np.mean(self.scores[self.full][winner])),
@@ -269,15 +295,9 @@ class _Run(Generic[C]):
             noise=None if noise is None else math.sqrt(noise),
             spent=self.spent,
             trials=tuple(self.trials),
-            control=self._control_scores(),
+            control={c: first[c][0] for c in self.control if c in first},
             failures=dict(self.failures),
         )
-
-    def _control_scores(self) -> dict[C, float]:
-        left = [c for c in self.control if c not in self.failures]
-        if not left:
-            return {}
-        return dict(zip(left, self._predicted(left, self.full)[0].tolist(), strict=True))
 
     def _fill_pool(self) -> None:
         for candidate in self.given:
@@ -313,13 +333,13 @@ class _Run(Generic[C]):
     def _affordable(self, candidate: C) -> bool:
         return self.limit is None or self.problem.cost(candidate) <= self.limit
 
-    def _first(self, count: int, fidelity: int) -> _Rung:
-        """Train candidates of which nothing is known, the given ones first."""
+    def _first(self, drawn: int, most: int, fidelity: int) -> _Rung:
+        """Train candidates of which nothing is known: those given, and some that are drawn."""
         pool = [c for c in self.pool if c not in self.given]
-        left = max(0, count - len(self.given))
-        drawn = [pool[i] for i in self.rng.permutation(len(pool))[:left]]
-        self.control = tuple(drawn)
-        yield from self._train([*self.given[:count], *drawn], fidelity)
+        order = self.rng.permutation(len(pool))[:drawn]
+        named = self.given[:most]
+        self.control = tuple(pool[i] for i in order[: most - len(named)])
+        yield from self._train([*named, *self.control], fidelity)
         if not self.scores[fidelity]:
             raise SelectionError(
                 f'all {len(self.failures)} trainings of the first rung failed; the first: '
@@ -339,19 +359,23 @@ class _Run(Generic[C]):
                 self.scores[fidelity].setdefault(candidate, []).append(score)
 
     def _best_predicted(self, count: int, fidelity: int) -> list[C]:
-        """Return candidates of the highest predicted score, the highest first.
+        """Return candidates to train at a fidelity, of the highest predicted score first.
 
-        For the full fidelity they are those that were not trained at it; to promote to a rung below
-        it, all of them, those trained at the rung before included.
+        Those that were trained below it are promoted; if there are none, any others are chosen.
 
         Args:
             count: Number of candidates.
-            fidelity: Fidelity at whose scores the prediction aims.
+            fidelity: Fidelity that they are trained at, and were not yet.
         """
+        done = self.scores[fidelity]
+        below = self.scores[fidelity - 1] if fidelity > 0 else {}
+        promoted = [c for c in below if c in self.pool and c not in done]
+        if promoted:
+            mean, _ = self._predicted(promoted, fidelity)
+            return [promoted[i] for i in np.argsort(-mean, kind='stable')[:count]]
         for candidate in [c for c in self._ranked(fidelity) if c in self.codes][:3]:
             for other in self.problem.neighbours(candidate, self.rng):
                 self._offer(other)
-        done = self.scores[self.full] if fidelity == self.full else {}
         candidates = [c for c in self.pool if c not in done and c not in self.failures]
         if not candidates:
             return []
@@ -362,37 +386,51 @@ class _Run(Generic[C]):
     def _predicted(self, candidates: Sequence[C], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of the predicted scores at a fidelity, (candidates,) each.
 
-        With too few scores at it, they are those of the fidelity below it, and equal below all.
+        With too few scores at it, they are what is known of the fidelity below it, and equal below
+        all.
         """
         surrogate = self._surrogate(fidelity)
         if surrogate is not None:
             return surrogate.predict(self._features(candidates, fidelity))
-        if fidelity > 0:
-            return self._predicted(candidates, fidelity - 1)
-        return np.zeros(len(candidates)), np.zeros(len(candidates))
+        known = self._known(candidates, fidelity - 1) if fidelity > 0 else np.zeros(len(candidates))
+        return known, np.zeros(len(candidates))
+
+    def _known(self, candidates: Sequence[C], fidelity: int) -> np.ndarray:
+        """Return what is known of candidates at a fidelity, (candidates,).
+
+        It is the prediction, and for those that were trained mostly their score: the rest of that
+        is noise.
+        """
+        known, _ = self._predicted(candidates, fidelity)
+        for i, candidate in enumerate(candidates):
+            if candidate in self.scores[fidelity]:
+                score = float(np.mean(self.scores[fidelity][candidate]))
+                known[i] += _OWN_WEIGHT * (score - known[i])
+        return known
 
     def _surrogate(self, fidelity: int) -> Surrogate | None:
-        """Return the surrogate of the scores at a fidelity; None for fewer than three of them."""
+        """Return the surrogate of the scores at a fidelity; None where they are too few."""
         trained, model = self._surrogates.get(fidelity, (-1, None))
         if trained != len(self.trials):  # else nothing was trained since
             scores = {c: own for c, own in self.scores[fidelity].items() if c in self.codes}
             failed = [c for c in self.failures if c in self.codes]
             model = None
-            if len(scores) >= _FEW:
+            if len(scores) >= (_FEW_PROMOTED if any(self.scores[:fidelity]) else _FEW):
                 means = [float(np.mean(own)) for own in scores.values()]
                 # Where trainings failed, others like them are as good as the worst.
                 means += [min(means)] * len(failed)
                 rows = self._features([*scores, *failed], fidelity)
-                model = Surrogate(rows, np.array(means), self.seed)
+                among = self._features(list(dict.fromkeys((*self.pool, *scores))), fidelity)
+                model = Surrogate(rows, np.array(means), self.seed, among)
             self._surrogates[fidelity] = len(self.trials), model
         return model
 
     def _features(self, candidates: Sequence[C], fidelity: int) -> np.ndarray:
-        """Return code, cost and, above the cheapest fidelity, the predicted score below it."""
+        """Return code, cost and, above the cheapest fidelity, what is known below it."""
         codes = np.stack([self.codes[c] for c in candidates])
         if fidelity == 0 or self._surrogate(fidelity - 1) is None:
             return codes
-        return np.c_[codes, self._predicted(candidates, fidelity - 1)[0]]
+        return np.c_[codes, self._known(candidates, fidelity - 1)]
 
     def _ranked(self, fidelity: int | None = None) -> list[C]:
         """Return candidates by what is known of them at a fidelity, the best first.

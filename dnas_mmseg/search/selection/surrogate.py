@@ -22,10 +22,14 @@ class Surrogate:
         features: (points, features), float.
         scores: (points,), float.
         seed: Seed of the folds.
+        among: (candidates, features), those to choose among. How much they differ in a feature is
+            its unit, as the points may be alike in it.
     """
 
-    def __init__(self, features: np.ndarray, scores: np.ndarray, seed: int) -> None:
-        self._mean, self._scale = features.mean(0), features.std(0)
+    def __init__(
+        self, features: np.ndarray, scores: np.ndarray, seed: int, among: np.ndarray
+    ) -> None:
+        self._mean, self._scale = among.mean(0), among.std(0)
         self._used = self._scale > 1e-12
         x, y = self._prepared(features), np.asarray(scores, float)
         self._center, spread = y.mean(), y.std()

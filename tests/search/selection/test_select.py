@@ -82,7 +82,7 @@ class Table:
         return float(self.scores[candidate, fidelity - len(self.fidelities)])
 
 
-@pytest.mark.parametrize(('budget', 'score', 'wins'), [(12, 78.6, 88), (24, 79.0, 96)])
+@pytest.mark.parametrize(('budget', 'score', 'wins'), [(12, 79.0, 98), (24, 79.0, 98)])
 def test_it_beats_chance_on_really_trained_networks(shared, budget, score, wins):
     table = Table(shared)
     found, chance = [], []
@@ -123,11 +123,30 @@ def test_it_finds_the_best_of_a_simple_space_and_says_how_it_knows():
     result = select(Digits(), 16, 0)
     assert Digits().truth(result.best) == result.score == BEST
     assert not result.failures
-    first = [trial.candidate for trial in result.trials if trial.fidelity == 0]
-    assert len(first) == 40  # a quarter of the budget
-    # What chance finds is known beside it, by prediction where it was trained no further.
-    assert list(result.control) == first
-    assert np.mean(list(result.control.values())) < max(result.control.values()) <= BEST + 1
+    first = {trial.candidate: trial.score for trial in result.trials if trial.fidelity == 0}
+    assert len(first) == 80  # half of the budget
+    # What chance finds is a third of it, beside what was chosen.
+    drawn, chosen = list(first)[:27], list(first)[27:]
+    assert result.control == {candidate: first[candidate] for candidate in drawn}
+    assert np.mean([first[c] for c in drawn]) + 5 < np.mean([first[c] for c in chosen])
+
+
+class Rough(Digits):
+    """Scores that nothing can be predicted from: each candidate has its own."""
+
+    def truth(self, candidate):
+        return float(np.random.default_rng(candidate).standard_normal())
+
+
+def test_where_nothing_can_be_predicted_what_was_trained_decides():
+    for seed in range(5):
+        problem = Rough(noise=0.1)
+        result = select(problem, 12, seed)
+        cheap = {t.candidate: t.score for t in result.trials if t.fidelity == 0}
+        full = {t.candidate for t in result.trials if t.fidelity == 1}
+        assert full <= set(cheap)
+        assert len(full & set(sorted(cheap, key=cheap.get)[-8:])) >= 4
+        assert problem.truth(result.best) == max(map(problem.truth, full))
 
 
 def test_the_same_seed_gives_the_same_result():
@@ -151,7 +170,7 @@ def test_trainings_of_a_batch_may_be_done_in_any_order():
         except StopIteration as finished:
             result = finished.value
     assert result == expected
-    assert sizes[0] == 25
+    assert sizes[0] == 17
     assert max(sizes[1:]) > 1
 
 
@@ -179,7 +198,7 @@ def test_scores_that_are_no_numbers_are_failures():
     problem = Digits()
     problem.evaluate = lambda candidate, fidelity, seed: float('nan')
     with pytest.raises(
-        SelectionError, match='all 10 trainings of the first rung failed; the first: nan'
+        SelectionError, match='all 7 trainings of the first rung failed; the first: nan'
     ):
         select(problem, 4, 0)
 
