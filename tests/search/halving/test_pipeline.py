@@ -49,7 +49,7 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     assert board['verdict'].replace(tested, '') in output  # said before it was trained
     assert list((work_dir / 'final').glob('*.pth'))
     # Every training that was asked for was done, and no checkpoint of it is left.
-    assert len(list(work_dir.glob('trainings/*/result.json'))) == 5
+    assert len(list(work_dir.glob('trainings/*/result.json'))) == 6
     assert not list(work_dir.glob('trainings/*/*.pth'))
     config = load_config(work_dir / 'retrain.py')
     assert config.model.backbone.architecture == str(work_dir / 'architecture.json')
@@ -80,11 +80,11 @@ def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys,
 @pytest.mark.parametrize(
     ('changes', 'given', 'counts'),
     [
-        ({'budget': 4.0}, 0, [2, 3]),
-        ({'budget': 12.0, 'rungs': (1 / 9, 1.0)}, 2, [27, 9]),
-        ({'budget': 12.0, 'rungs': (1 / 9, 1 / 3, 1.0)}, 0, [13, 4, 9]),
+        ({'budget': 4.0}, 0, [4, 2]),
+        ({'budget': 12.0, 'rungs': (1 / 9, 1.0)}, 2, [54, 6]),
+        ({'budget': 12.0, 'rungs': (1 / 9, 1 / 3, 1.0)}, 0, [27, 9, 6]),
         ({'budget': 12.0, 'rungs': (1.0,)}, 0, [12]),
-        ({'budget': 12.0, 'rivals': ('a.py', 'b.py')}, 0, [6, 9]),
+        ({'budget': 12.0, 'rivals': ('a.py', 'b.py')}, 0, [12, 6]),
         ({'budget': 12.0, 'strategy': 'random', 'rivals': ('a.py',)}, 2, [12]),
     ],
 )
