@@ -82,7 +82,7 @@ class Leaderboard:
         self, plan: SelectionPlan, candidates: SpaceCandidates, given: Sequence[Candidate]
     ) -> None:
         self.plan, self._candidates, self._given = plan, candidates, frozenset(given)
-        self._first_rung_done = False
+        self._drawn = False
         self.rows: dict[Candidate, Row] = {}
         self.selection: Selection | None = None
         self.trained = False
@@ -90,7 +90,7 @@ class Leaderboard:
         self.spent = 0.0
 
     def add(self, trainings: Iterable[tuple[Request, Outcome]]) -> None:
-        """Add a batch of trainings that are done; the first batch is the first rung."""
+        """Add a batch of trainings that are done; the first batch is of drawn and given ones."""
         for (candidate, rung, seed), outcome in trainings:
             row = self.rows.get(candidate)
             if row is None:
@@ -106,14 +106,14 @@ class Leaderboard:
                 row.scores[rung, seed] = outcome.score
             row.seconds += outcome.facts.get('seconds', 0.0)
             self.spent += self.plan.rungs[rung]
-        self._first_rung_done = True
+        self._drawn = True
 
     def _kind(self, candidate: Candidate) -> str:
         if isinstance(candidate, Rival):
             return 'rival'
         if candidate in self._given:
             return 'given'
-        return 'chosen' if self._first_rung_done else 'drawn'
+        return 'chosen' if self._drawn else 'drawn'
 
     def decide(self, selection: Selection) -> None:
         """Keep the result."""
