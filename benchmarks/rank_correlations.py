@@ -9,8 +9,9 @@ schedule of :mod:`benchmarks.selections` on NAIP tiles, and for a ninth and a th
 supernet that holds every edge and operation of the space is trained on a network drawn anew each
 step; batch norms are calibrated anew for each network that it scores. A gradient search's score
 of a network is the probability of its core path, and that of its operations at the nodes that the
-search knew. Trainings are rows of benchmarks/trained_networks.csv, other scores of
-benchmarks/cheap_scores.csv.
+search knew. Networks that both the selection and the random baseline of a repeat drew, and one
+trained shortly, the other fully, are a further sample. Trainings are rows of
+benchmarks/trained_networks.csv, other scores of benchmarks/cheap_scores.csv.
 ``data/naip_rgbn`` must be there.
 """
 
@@ -291,21 +292,44 @@ def _probabilities(stage: Path) -> dict[Node, dict[Any, float]]:
     }
 
 
-def correlation(cheap: np.ndarray, real: np.ndarray) -> tuple[float, float, float]:
+def correlation(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
     """Return Kendall's tau, and the limits of its 95 % interval by drawing networks anew.
 
     Args:
-        cheap, real: Scores of the networks, (networks,).
+        groups: Cheap and real scores of the networks, (networks,) each, by the tiles that they were
+            scored on; tau is the mean of those of the groups.
     """
-    rng, count = np.random.default_rng(0), len(real)
+    rng = np.random.default_rng(0)
     taus = []
     for _ in range(_RESAMPLES):
-        drawn = rng.integers(count, size=count)
-        tau = kendalltau(cheap[drawn], real[drawn]).statistic
+        drawn = [(pair, rng.integers(len(pair[0]), size=len(pair[0]))) for pair in groups]
+        tau = _tau([(cheap[indices], real[indices]) for (cheap, real), indices in drawn])
         if np.isfinite(tau):
             taus.append(tau)
     low, high = np.quantile(taus, [0.025, 0.975])
-    return float(kendalltau(cheap, real).statistic), float(low), float(high)
+    return _tau(groups), float(low), float(high)
+
+
+def _tau(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    return float(np.mean([kendalltau(cheap, real).statistic for cheap, real in groups]))
+
+
+def selected_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return short and full trainings of the networks that a repeat's selections both drew."""
+    with NETWORKS.open() as file:
+        rows = [row for row in csv.DictReader(file) if row['data'] == 'naip' and row['seed'] == '0']
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        scores.setdefault(f'{row["run"]}, {row["rung"]}', {})[row['network']] = float(row['mIoU'])
+    groups = []
+    for repeat in range(3):
+        real = scores.get(f'random {repeat}, 1.0', {})
+        cheap = scores.get(f'halving {repeat}, {round(1 / 9, 4)}', {})
+        both = [network for network in real if network in cheap]
+        if len(both) > 2:
+            columns = (np.array([values[n] for n in both]) for values in (cheap, real))
+            groups.append(tuple(columns))
+    return groups
 
 
 def table() -> str:
@@ -318,13 +342,17 @@ def table() -> str:
             name = f'{row["method"]}, seed {row["seed"]}'
             scores.setdefault(name, {})[row['network']] = float(row['score'])
     real = scores.pop('1.0')
-    lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
+    found = {f'{round(1 / 9, 4)}, by selections': selected_pairs()}
     for name, cheap in scores.items():
         both = [network for network in real if network in cheap]
-        tau, low, high = correlation(
-            *(np.array([values[network] for network in both]) for values in (cheap, real))
-        )
-        lines.append(f'| {name} | {len(both)} | {tau:.2f} | {low:.2f} to {high:.2f} |')
+        columns = (np.array([values[network] for network in both]) for values in (cheap, real))
+        found[name] = [tuple(columns)]
+    lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
+    for name, groups in found.items():
+        if groups:
+            tau, low, high = correlation(groups)
+            count = sum(len(cheap) for cheap, _ in groups)
+            lines.append(f'| {name} | {count} | {tau:.2f} | {low:.2f} to {high:.2f} |')
     return '\n'.join(lines)
 
 

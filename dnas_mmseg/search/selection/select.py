@@ -40,10 +40,10 @@ _CURIOSITY = 1.0
 """Deviations of the prediction that are added to its mean."""
 
 _BATCHES = 4
-"""Batches of chosen candidates, about."""
+"""Batches of chosen candidates."""
 
 _PROMOTIONS = 2
-"""Batches that are promoted to the full fidelity, about."""
+"""Batches that are promoted to the full fidelity."""
 
 _REPEATED_SHARE = 1 / 8
 """Share of the budget that is kept for training the best candidates with other seeds."""
@@ -240,8 +240,8 @@ class _Run(Generic[C]):
         yield from self._batches(left, batches, self.full)
 
     def _batches(self, left: int, batches: int, fidelity: int) -> _Rung:
-        """Train a number of candidates in about as many batches as are wanted."""
-        size = max(1, round(left / batches))
+        """Train a number of candidates in a number of batches."""
+        size = max(1, math.ceil(left / batches))
         while left > 0 and (batch := self._best_predicted(min(size, left), fidelity)):
             yield from self._train(batch, fidelity)
             left -= len(batch)
