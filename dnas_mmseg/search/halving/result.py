@@ -168,7 +168,11 @@ class Leaderboard:
         if result.noise is None:
             lines.append('No training was repeated, so how sure that is, is unknown.')
         else:
-            lines.append(f'Scores of one network deviate by {result.noise:.2f} from seed to seed.')
+            repeats = sum(seed > 0 for row in self.rows.values() for _, seed in row.scores)
+            by = f'{repeats} repeat{"s" * (repeats > 1)}'
+            lines.append(
+                f'Scores of one network deviate by {result.noise:.2f} from seed to seed, by {by}.'
+            )
         lines += self._beside_chance(list(result.control.values()))
         rivals = [row for row in self.rows.values() if row.kind == 'rival' and row is not best]
         for row in rivals:
@@ -189,10 +193,11 @@ class Leaderboard:
         chosen = [row.mean(first) for row in self.rows.values() if row.kind == 'chosen']
         compared = [mean for mean in chosen if mean is not None]
         share = self.plan.rungs[first]
-        where = '' if share == 1 else f' after {share:.3g} of the schedule'
-        text = f'{_networks(len(drawn))} drawn at random reached{where} {_mean_and_best(drawn)}'
+        text = f'{_networks(len(drawn))} drawn at random reached {_mean_and_best(drawn)}'
         if compared:
-            text += f'; {_networks(len(compared))} chosen after them {_mean_and_best(compared)}'
+            text += f', {_networks(len(compared))} chosen after them {_mean_and_best(compared)}'
+        if share < 1:
+            text = f'In {100 * share:.3g} % of the schedule, {text}'
         return [f'{text}.']
 
 
@@ -201,7 +206,7 @@ def _networks(count: int) -> str:
 
 
 def _mean_and_best(scores: list[float]) -> str:
-    return f'{np.mean(scores):.2f} on average, {max(scores):.2f} at best'
+    return f'{np.mean(scores):.2f} on average and {max(scores):.2f} at best'
 
 
 def save_results(

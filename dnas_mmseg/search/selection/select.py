@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
+from scipy import stats
 
 from .problem import C, Candidates, Problem, Request, SelectionError, Trial
 from .surrogate import Surrogate
@@ -453,15 +454,24 @@ class _Run(Generic[C]):
 
     def _noise_variance(self) -> float | None:
         """Return the variance of scores over seeds, pooled; None where nothing was repeated."""
-        repeated = [np.array(s) for s in self.scores[self.full].values() if len(s) > 1]
-        freedom = sum(len(s) - 1 for s in repeated)
-        if not freedom:
+        scores = self.scores[self.full].values()
+        if not self._repeats():
             return None
-        return float(sum(((s - s.mean()) ** 2).sum() for s in repeated) / freedom)
+        return float(sum(((np.array(s) - np.mean(s)) ** 2).sum() for s in scores) / self._repeats())
+
+    def _repeats(self) -> int:
+        """Return how often a training was repeated with another seed."""
+        return sum(len(own) - 1 for own in self.scores[self.full].values())
 
     def _leads(self, first: C, second: C) -> bool:
-        """Return whether a candidate leads another by a standard error of their difference."""
+        """Return whether a candidate leads another by a standard error of their difference.
+
+        The noise that the error is of is that of few repeats, which may be small by chance: it is
+        as many times larger as Student's distribution is wider than the normal one.
+        """
         one, two = self.scores[self.full][first], self.scores[self.full][second]
-        noise = self._noise_variance() or 0.0
-        error = math.sqrt(noise * (1 / len(one) + 1 / len(two)))
+        error = 0.0
+        if noise := self._noise_variance():
+            error = math.sqrt(noise * (1 / len(one) + 1 / len(two)))
+            error *= stats.t.ppf(stats.norm.cdf(1), self._repeats())
         return float(np.mean(one) - np.mean(two)) > error

@@ -72,8 +72,9 @@ def test_the_verdict_says_what_is_sure(board):
     verdict = ' '.join(board.verdict())
     for text in (
         'net_a wins with 74.00 % mIoU, at 2 G multiply-adds.',
-        'deviate by 1.41 from seed to seed',
-        '1 network drawn at random reached after 0.25 of the schedule 60.00 on average, 60.00 at',
+        'deviate by 1.41 from seed to seed, by 1 repeat.',
+        'In 25 % of the schedule, 1 network drawn at random reached 60.00 on average and 60.00 at '
+        'best.',
         'hrnet: 70.00 at 2 G multiply-adds.',
         '1 candidate failed in training',
         'Spent: 4.8 of 8',

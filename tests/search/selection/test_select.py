@@ -221,6 +221,26 @@ def test_where_scores_depend_on_seeds_the_best_are_trained_again():
     assert result.score > np.mean(surest) - 2 * problem.noise
 
 
+class Few(Digits):
+    """Three candidates of one digit, with the scores of their trainings by seed."""
+
+    def random(self, rng):
+        return (int(rng.integers(3)),)
+
+    def neighbours(self, candidate, rng):
+        return []
+
+    def evaluate(self, candidate, fidelity, seed):
+        return ((73.57, 73.27), (73.09, 73.0), (70.0, 70.0))[candidate[0]][seed]
+
+
+def test_one_repeat_says_little_of_how_sure_a_lead_is():
+    """Two scores that are alike by chance do not make a lead of 0.33 sure."""
+    result = select(Few(fidelities=(1.0,)), 4, 0)
+    assert (result.best, result.undecided) == ((0,), ((1,),))
+    assert result.noise == pytest.approx(0.3 / 2**0.5)
+
+
 def test_equal_scores_are_no_trouble():
     problem = Digits()
     problem.evaluate = lambda candidate, fidelity, seed: 1.0
