@@ -317,7 +317,7 @@ def _tau(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 def selected_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     """Return short and full trainings of the networks that a repeat's selections both drew."""
     with NETWORKS.open() as file:
-        rows = [row for row in csv.DictReader(file) if row['data'] == 'naip' and row['seed'] == '0']
+        rows = [row for row in csv.DictReader(file) if row['data'] == 'naip']
     scores: dict[str, dict[str, float]] = {}
     for row in rows:
         scores.setdefault(f'{row["run"]}, {row["rung"]}', {})[row['network']] = float(row['mIoU'])
