@@ -325,11 +325,15 @@ def selected_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     for repeat in range(3):
         real = scores.get(f'random {repeat}, 1.0', {})
         cheap = scores.get(f'halving {repeat}, {round(1 / 9, 4)}', {})
-        both = [network for network in real if network in cheap]
-        if len(both) > 2:
-            columns = (np.array([values[n] for n in both]) for values in (cheap, real))
-            groups.append(tuple(columns))
+        pair = _paired(cheap, real)
+        if len(pair[0]) > 2:
+            groups.append(pair)
     return groups
+
+
+def _paired(cheap: dict[str, float], real: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    both = [network for network in real if network in cheap]
+    return np.array([cheap[n] for n in both]), np.array([real[n] for n in both])
 
 
 def table() -> str:
@@ -343,10 +347,7 @@ def table() -> str:
             scores.setdefault(name, {})[row['network']] = float(row['score'])
     real = scores.pop('1.0')
     found = {f'{round(1 / 9, 4)}, by selections': selected_pairs()}
-    for name, cheap in scores.items():
-        both = [network for network in real if network in cheap]
-        columns = (np.array([values[network] for network in both]) for values in (cheap, real))
-        found[name] = [tuple(columns)]
+    found |= {name: [_paired(cheap, real)] for name, cheap in scores.items()}
     lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
     for name, groups in found.items():
         if groups:
