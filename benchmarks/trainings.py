@@ -9,7 +9,7 @@
 Every training runs in a process of its own, with one thread and at the lowest priority; its row is
 appended when it is done. Rows that are there are not trained again, so an interrupted run goes on
 by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be there (README). The networks
-that searches found, and the one that was drawn, are in ``benchmarks/networks``.
+that searches found or chose, and the one that was drawn, are in ``benchmarks/networks``.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ NETWORKS = {
 """Networks of the equal-time tables: the config's name before ``_naip.py`` or ``_gid5-rgb.py``, and
 an architecture that replaces the config's."""
 
+CHOSEN = {
+    f'DNAS L=8 chosen {repeat}, base 16': ('dnas/dnas_l12_w16', f'dnas_chosen_{repeat}')
+    for repeat in range(3)
+}
+"""Networks that the halving repeats of :mod:`benchmarks.selections` chose on the NAIP tiles."""
+
 _LOAD = "dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations'), "
 _CROP = "dict(type='RandomCrop', crop_size=(128, 128)), "
 _FLIPS = (
@@ -67,8 +73,9 @@ _CE = "dict(type='LabelledCrossEntropyLoss')"
 _SHORT = 30
 """Epochs of the trainings that compare variants of the recipe."""
 
-_LONG = (84, 168, 280)
-"""Epochs of the longer trainings of HRNet: 20, 35 and 60 minutes of a core, validated once."""
+LONGER = {'HRNet-W18-small': (84, 168, 280), **dict.fromkeys(CHOSEN, (180,))}
+"""Epochs of the longer trainings, which are validated once: HRNet's take 20, 35 and 60 minutes of a
+core, one of a chosen network about 20."""
 
 
 def _pipeline(steps: str) -> str:
@@ -127,7 +134,7 @@ class Training:
     Attributes:
         data: Key of :data:`DATA`.
         recipe: Name of the recipe in the rows.
-        network: Key of :data:`NETWORKS`.
+        network: Key of :data:`NETWORKS` or :data:`CHOSEN`.
         seed: Seed of the training.
         change: Text of a config that is put over the network's.
     """
@@ -140,7 +147,7 @@ class Training:
 
     def config(self) -> str:
         """Return the text of the training's config."""
-        name, architecture = NETWORKS[self.network]
+        name, architecture = {**NETWORKS, **CHOSEN}[self.network]
         lines = [f"_base_ = '{ROOT}/configs/{name}_{self.data}.py'"]
         if architecture is not None:
             path = ROOT / f'benchmarks/networks/{architecture}.json'
@@ -217,12 +224,13 @@ def missing(args: argparse.Namespace) -> list[Training]:
             Training(
                 'naip',
                 f'{RECIPE}, {epochs} epochs',
-                'HRNet-W18-small',
+                network,
                 seed,
                 f'train_cfg = dict(max_epochs={epochs}, val_interval={epochs})',
             )
             for seed in args.seeds
-            for epochs in _LONG
+            for network, numbers in LONGER.items()
+            for epochs in numbers
         ]
     else:
         wanted = [
@@ -305,7 +313,7 @@ def main() -> None:
     parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--variants', action='store_true', help='of the recipe, each alone')
-    parser.add_argument('--longer', action='store_true', help='of HRNet-W18-small')
+    parser.add_argument('--longer', action='store_true', help='of HRNet and of chosen networks')
     parser.add_argument('--workers', type=int, default=1, help='trainings at a time')
     parser.add_argument('--table', action='store_true', help='only print what is there')
     parser.add_argument('--list', action='store_true', help='only print what is missing')
