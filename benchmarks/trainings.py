@@ -62,6 +62,8 @@ CHOSEN = {
 }
 """Networks that the halving repeats of :mod:`benchmarks.selections` chose on the NAIP tiles."""
 
+_ALL = NETWORKS | CHOSEN
+
 _LOAD = "dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations'), "
 _CROP = "dict(type='RandomCrop', crop_size=(128, 128)), "
 _FLIPS = (
@@ -147,7 +149,7 @@ class Training:
 
     def config(self) -> str:
         """Return the text of the training's config."""
-        name, architecture = {**NETWORKS, **CHOSEN}[self.network]
+        name, architecture = _ALL[self.network]
         lines = [f"_base_ = '{ROOT}/configs/{name}_{self.data}.py'"]
         if architecture is not None:
             path = ROOT / f'benchmarks/networks/{architecture}.json'
@@ -258,7 +260,7 @@ def table(data: str) -> str:
     with ROWS.open() as file:
         rows = [r for r in csv.DictReader(file) if r['data'] == DATA[data]]
     lines = []
-    for network in NETWORKS:
+    for network in _ALL:
         own = [r for r in rows if r['network'] == network and r['recipe'] in _EQUAL[RECIPE]]
         if not own:
             continue
@@ -310,7 +312,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--data', nargs='+', choices=DATA, default=list(DATA))
-    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument('--networks', nargs='+', choices=_ALL, default=list(NETWORKS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--variants', action='store_true', help='of the recipe, each alone')
     parser.add_argument('--longer', action='store_true', help='of HRNet and of chosen networks')
