@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -30,6 +31,8 @@ from dnas_mmseg.spaces.registry import SPACES
 # The networks here are tiny: threads would wait for each other longer than they work.
 torch.set_num_threads(1)
 threadpool_limits(1, user_api='blas')
+# mmengine collects garbage whenever it builds a data set; what is imported need not be looked at.
+gc.freeze()
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))

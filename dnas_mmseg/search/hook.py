@@ -274,14 +274,15 @@ class ArchitectureSearchHook(Hook):
 
     def _show(self, runner, last: bool = False) -> None:
         """Write the page of the search, now and then and at the end."""
-        if not last and time.monotonic() - self._shown < _PAGE_EVERY:
-            return
-        self._shown = time.monotonic()
         folder = Path(runner.work_dir)
         root = folder.parent if (folder.parent / 'search.json').is_file() else folder
-        # A stage of a whole search is followed by the next one.
-        running = not last or root != folder
-        save_search_report(root, root / 'report', running=running, pictures=False)
+        if last:
+            due = root == folder  # a whole search writes its last page itself
+        else:
+            due = time.monotonic() - self._shown >= _PAGE_EVERY
+        if due:
+            self._shown = time.monotonic()
+            save_search_report(root, root / 'report', running=not last, pictures=False)
 
     def _report(self, runner) -> None:
         """Write a line to the log, the figures to the visualizer's backends, and the alarms."""

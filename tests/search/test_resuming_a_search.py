@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,7 +94,8 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path, most
     assert equal(final_state(tmp_path / 'whole'), final_state(tmp_path / 'cut'))
 
 
-def test_resuming_needs_no_other_option_and_refuses_others(plan, tiny, tmp_path):
+def test_resuming_needs_no_other_option_and_refuses_others(plan, tmp_path):
+    plan = replace(plan, levels=('path',))
     search(plan, tmp_path / 'run')
     assert SearchPlan.load(tmp_path / 'run') == plan
     code, output = run(TOOL, 'dnas', '--work-dir', tmp_path / 'run', '--resume')
@@ -110,8 +112,9 @@ def test_resuming_needs_no_other_option_and_refuses_others(plan, tiny, tmp_path)
 
 
 def test_resuming_says_what_changed_in_an_inherited_config(plan, tiny, tmp_path):
+    plan = replace(plan, levels=('path',))
     search(plan, tmp_path / 'run')
-    (tmp_path / 'run/architecture.json').unlink()
+    (tmp_path / 'run/path.json').unlink()
     text = tiny[1].read_text()
     tiny[1].write_text(text.replace('decode_head=dict(channels=8)', 'decode_head=dict(channels=9)'))
     with pytest.raises(
