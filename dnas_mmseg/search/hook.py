@@ -276,11 +276,8 @@ class ArchitectureSearchHook(Hook):
         """Write the page of the search, now and then and at the end."""
         folder = Path(runner.work_dir)
         root = folder.parent if (folder.parent / 'search.json').is_file() else folder
-        if last:
-            due = root == folder  # a whole search writes its last page itself
-        else:
-            due = time.monotonic() - self._shown >= _PAGE_EVERY
-        if due:
+        # A whole search writes its last page itself.
+        if root == folder if last else time.monotonic() - self._shown >= _PAGE_EVERY:
             self._shown = time.monotonic()
             save_search_report(root, root / 'report', running=not last, pictures=False)
 
