@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dnas_mmseg.errors import UserError
+
 from .command_line import ArgumentParser, user_errors
 
 
@@ -20,6 +22,12 @@ def main() -> None:
     parser.add_argument('--out-dir', type=Path, help='default: WORK_DIR/report')
     args = parser.parse_args()
     with user_errors():
+        from dnas_mmseg.search.halving.plan import is_selection
         from dnas_mmseg.search.report import save_search_report
 
+        if is_selection(args.work_dir):
+            raise UserError(
+                f'{args.work_dir} holds a selection, which writes its page itself: '
+                f'{args.work_dir}/report.html'
+            )
         print(save_search_report(args.work_dir, args.out_dir or args.work_dir / 'report'))

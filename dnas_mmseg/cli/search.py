@@ -151,7 +151,7 @@ def parse_args() -> argparse.Namespace:
         '--rivals', nargs='+', metavar='CONFIG', help='other networks, in the last rung'
     )
     halving.add_argument(
-        '--workers', type=int, default=1, help='trainings at a time on this machine (default: 1)'
+        '--workers', type=int, help='trainings at a time on this machine (default: 1)'
     )
     halving.add_argument(
         '--threads', type=int, help='of each training (default: the cores, shared out)'
@@ -182,7 +182,12 @@ def parse_args() -> argparse.Namespace:
     cost.add_argument('--cost-weight', type=float, help='how hard to push (default: 1)')
     cost.add_argument('--latency-table', metavar='JSON', help='what dnas measure-latency wrote')
     run = parser.add_argument_group('this run')
-    run.add_argument('--resume', action='store_true', help='go on; other options may be left out')
+    run.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on; what was given then may be left out, except '
+        '--storage, --workers and what is below',
+    )
     run.add_argument('--dry-run', action='store_true', help='only say what and how long')
     run.add_argument('--retrain', action='store_true', help='then train and test what was found')
     run.add_argument('--tensorboard', action='store_true', help='also log for TensorBoard')
@@ -208,13 +213,14 @@ def main() -> None:
         queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
         try:
             if by_trainings:
+                if launcher != 'none':
+                    raise UserError('--launcher is of --strategy gradient; --workers is of others')
                 _select(args, work_dir, **run)
                 return
             given = [f'--{name}' for name in _OF_TRAININGS if args.get(name)]
             if given:
                 raise UserError(f'{", ".join(given)}: not of --strategy gradient')
-            for name in ('workers', 'strategy'):
-                args.pop(name, None)
+            args.pop('strategy', None)
             plan = SearchPlan.from_options(args, work_dir, run['resume'])
             search(plan, work_dir, launcher=launcher, **run)
         except KeyboardInterrupt:
@@ -224,7 +230,9 @@ def main() -> None:
             )
 
 
-_OF_TRAININGS = ('budget', 'hours', 'rungs', 'candidates', 'rivals', 'threads', 'storage', 'join')
+_OF_TRAININGS = (
+    'budget', 'hours', 'rungs', 'candidates', 'rivals', 'workers', 'threads', 'storage', 'join'
+)  # fmt: skip
 """Options of strategies that choose by trainings."""
 
 
@@ -244,7 +252,7 @@ def _select(
         raise UserError(
             '--retrain and --tensorboard are of --strategy gradient; a selection trains its winner'
         )
-    workers, storage = args.pop('workers'), args.pop('storage', None)
+    workers, storage = args.pop('workers', 1), args.pop('storage', None)
     if workers < 1:
         raise UserError(f'--workers {workers}: at least 1 is needed')
     hours, join = args.pop('hours', None), args.pop('join', False)

@@ -1,5 +1,6 @@
 """The page of a search, as a user asks for it."""
 
+from dnas_mmseg.apis import SearchPlan, SelectionPlan
 from dnas_mmseg.spaces.dnas.supernets import DNASPathSupernet
 
 from ..conftest import ROOT, run
@@ -23,3 +24,10 @@ def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
     code, output = run(TOOL, tmp_path / 'o')
     assert code == 1
     assert output.strip().endswith('a search writes it after its first epoch')
+
+
+def test_a_selection_has_a_page_of_its_own(tmp_path):
+    (tmp_path / 'search.json').write_text(SelectionPlan(SearchPlan(), budget=4).to_json())
+    code, output = run(TOOL, tmp_path)
+    assert code == 1
+    assert f'which writes its page itself: {tmp_path}/report.html' in output

@@ -23,6 +23,24 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
     assert output == 'error: the following arguments are required: --work-dir (see --help)\n'
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('--workers', 2), '--workers: not of --strategy gradient'),
+        (
+            ('--strategy', 'halving', '--launcher', 'pytorch'),
+            '--launcher is of --strategy gradient',
+        ),
+        (('--strategy', 'halving', '--retrain'), '--retrain and --tensorboard are of'),
+    ],
+)
+def test_options_of_the_other_strategy_are_refused(tmp_path, options, message):
+    code, output = run(ROOT / 'tools/search.py', 'dnas', '--work-dir', tmp_path / 'run', *options)
+    assert code == 1
+    assert message in output
+    assert not (tmp_path / 'run').exists()
+
+
 def test_rungs_are_written_as_fractions():
     assert share('1/9') == 1 / 9
     assert share('0.25') == 0.25

@@ -174,7 +174,8 @@ class _Run:
         self._claim(resume)
         self._prepare()
         facts = self._facts()
-        queue = TrainingQueue(self.storage, facts)
+        begun = (self.work_dir / PLAN_FILE).is_file()
+        queue = TrainingQueue(self.storage, facts, join=begun)  # its trainings must be found again
         self._compare(queue, facts)
         write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
         network = self.candidates.config.pretty_text

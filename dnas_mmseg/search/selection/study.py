@@ -50,6 +50,7 @@ _LOSSES = 3
 """Workers that a training may take with it before it counts as failed."""
 
 _STUDY = 'dnas_mmseg'
+_ITS = '(--storage: the one that it was begun with)'
 _UNAVAILABLE = (StorageInternalError, SQLAlchemyError, OSError)
 _OURS_TO_SOLVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
@@ -106,7 +107,7 @@ class TrainingQueue:
         self.storage = storage
         self._signs: dict[int, tuple[int, float]] = {}
         if join and '://' not in storage and not Path(storage).is_file():
-            raise StorageError(f'{storage}: nothing to join, no such file')
+            raise StorageError(f'{storage}: no such file, so no selection to go on with {_ITS}')
         # Where it cannot be reached at the start, its name is more likely to be wrong.
         self._study = self._patiently(lambda: _open(storage, join), patience=10.0)
         kept = self._patiently(lambda: dict(self._study.user_attrs))
@@ -285,7 +286,7 @@ def _open(storage: str, join: bool) -> optuna.Study:
         try:
             return optuna.load_study(storage=backend, study_name=_STUDY)
         except KeyError:
-            raise StorageError(f'{storage}: nothing to join, it holds no selection') from None
+            raise StorageError(f'{storage} holds no selection to go on with {_ITS}') from None
     try:
         return optuna.create_study(
             storage=backend, study_name=_STUDY, direction='maximize', load_if_exists=True

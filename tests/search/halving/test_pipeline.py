@@ -62,6 +62,9 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume', '--budget', 5)
     assert code == 1
     assert 'budget: 4.0, now 5.0' in output
+    code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume', '--storage', 'other.log')
+    assert code == 1
+    assert 'other.log: no such file, so no selection to go on with' in output
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume')
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -39,7 +39,9 @@ def test_a_killed_worker_is_replaced_and_one_that_stops_by_itself_is_told_of(pla
         workers.replace_dead()  # the new one finds no queue
         ((job, process),) = workers._processes.values()
         process.join(60)
-        with pytest.raises(UserError, match=r'a worker stopped: .*nothing to join.*\.txt'):
+        with pytest.raises(
+            UserError, match=r'a worker stopped: .*no selection to go on with.*\.txt'
+        ):
             workers.replace_dead()
     finally:
         workers.stop()

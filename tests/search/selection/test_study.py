@@ -149,8 +149,8 @@ def test_files_without_locks_are_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('storage', 'message'),
     [
-        ('{}/none.log', 'nothing to join, no such file'),
-        ('sqlite:///{}/empty.db', 'nothing to join, it holds no selection'),
+        ('{}/none.log', 'no such file, so no selection to go on with'),
+        ('sqlite:///{}/empty.db', 'holds no selection to go on with'),
     ],
 )
 def test_there_must_be_something_to_join(storage, message, tmp_path):
