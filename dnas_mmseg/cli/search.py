@@ -10,7 +10,7 @@
     dnas train work_dirs/search/retrain.py                     # train what was found
     torchrun --nproc-per-node 4 -m dnas_mmseg search dnas --work-dir W --launcher pytorch
 
---strategy halving finds the best network for your tiles within your time: it trains candidates,
+--strategy halving is the one for your own tiles, within your own time: it trains candidates,
 short first and then fully, learns from the scores which others to train, and leaves the winner
 trained. A budget is counted in full trainings. Any number of machines help by --join.
 
@@ -59,7 +59,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
     parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
     what = parser.add_argument_group('what to search')
-    what.add_argument('--layers', type=int, help="number of layers (default: the space's)")
+    what.add_argument(
+        '--layers', type=int, help="number of layers (default: the space's, DNAS's 14; no config's)"
+    )
     what.add_argument(
         '--base-channels',
         type=int,
