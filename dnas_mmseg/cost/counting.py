@@ -58,7 +58,7 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
         flops = stack.enter_context(FlopCounterMode(display=False))
         made = stack.enter_context(_AllocatedBytes())
         call(*inputs)
-    return Complexity(_parameters(model), flops.get_total_flops() // 2, made.bytes)
+    return Complexity(count_parameters(model), flops.get_total_flops() // 2, made.bytes)
 
 
 def count_by_modules(
@@ -89,7 +89,7 @@ def count_by_modules(
     finally:
         for handle in handles:
             handle.remove()
-    return Complexity(_parameters(model), macs, activations)
+    return Complexity(count_parameters(model), macs, activations)
 
 
 @contextmanager
@@ -133,5 +133,6 @@ def _torchstat_macs(module: nn.Module, x: Tensor, output: Tensor) -> int:
     return x.numel() if isinstance(module, pools) else 0
 
 
-def _parameters(model: nn.Module) -> int:
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters of a model."""
     return sum(p.numel() for p in model.parameters())

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.models.deployment import switch_to_deploy
 
-from .counting import count
+from .counting import count, count_parameters
 from .measuring import seconds_of
 from .table import CostTable
 
@@ -125,8 +125,10 @@ def cost_table(parts: Parts, metric: str) -> CostTable:
     """
     values = {}
     for name, part, shapes in parts.modules:
-        counted = count(part.eval(), part, *shapes)
-        values[name] = counted.macs if metric == 'macs' else counted.parameters
+        if metric == 'params':
+            values[name] = count_parameters(part)
+        else:
+            values[name] = count(part.eval(), part, *shapes).macs
     return CostTable(metric, parts.facts, values)
 
 

@@ -162,7 +162,7 @@ def rival_config(rival: Rival, config: Config) -> Config:
 
 def named(architecture: Architecture) -> Architecture:
     """Return a network with a name that tells it from others, and no history."""
-    body = replace(architecture, name='', provenance={}).to_document()
+    body = {**architecture.to_document(), 'name': '', 'provenance': {}}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return replace(architecture, name=f'{architecture.space}_{digest[:8]}', provenance={})
 

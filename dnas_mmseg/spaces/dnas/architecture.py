@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -56,7 +57,7 @@ class DNASArchitecture(Architecture):
     path: tuple[int, ...] = ()
     nodes: tuple[NodeSpec, ...] = ()
 
-    @property
+    @cached_property
     def edges(self) -> tuple[tuple[Node, Node], ...]:
         """Pairs (source, target) in order of execution."""
         return tuple((source, spec.node) for spec in self.nodes for source in spec.inputs)
@@ -88,7 +89,7 @@ class DNASArchitecture(Architecture):
             for node, inputs, operations in self.nodes
         ]
 
-    @property
+    @cached_property
     def fed(self) -> frozenset[Node]:
         """Nodes that data from the stem reaches, the stem included."""
         return _closure([STEM], self.edges)
@@ -119,7 +120,7 @@ class DNASArchitecture(Architecture):
             for spec in self.nodes
             if spec.node in live
         )
-        return replace(self, nodes=nodes)
+        return self if nodes == self.nodes else replace(self, nodes=nodes)
 
     def union(self, other: Self) -> Self:
         """Return the union of two networks of level ``'connection'`` with one core path."""
@@ -172,6 +173,8 @@ class DNASArchitecture(Architecture):
             if self.nodes:
                 self._fail("level 'path' has decided no nodes yet, but some are listed")
             return
+        in_order = tuple(sorted(self.nodes, key=lambda spec: spec.node))
+        object.__setattr__(self, 'nodes', in_order)
         self._validate_nodes()
         self._validate_order()
         self._validate_flow()
@@ -212,31 +215,33 @@ class DNASArchitecture(Architecture):
         for source, target in self.edges:
             if source not in known:
                 self._fail(f'edge {source} -> {target} starts at a node that is not listed')
+        edges = set(self.edges)
         for layer, (a, b) in enumerate(zip((0, *self.path), self.path, strict=False)):
             source = Node(layer - 1, a) if layer else STEM
-            if (source, Node(layer, b)) not in self.edges:
+            if (source, Node(layer, b)) not in edges:
                 self._fail(f'edge {source} -> {Node(layer, b)} of the core path is not listed')
 
     def _validate_order(self) -> None:
-        """Check the order of layers, cycles first: a cycle says more than its backward edge."""
-        try:
-            TopologicalSorter({node: inputs for node, inputs, _ in self.nodes}).prepare()
-        except CycleError as error:
-            self._fail('cycle ' + ' -> '.join(str(Node(*node)) for node in error.args[1]))
+        """Check the order of layers; a cycle says more than its backward edge."""
         for source, target in self.edges:
             if source.layer >= target.layer:
+                try:
+                    TopologicalSorter({node: inputs for node, inputs, _ in self.nodes}).prepare()
+                except CycleError as error:
+                    self._fail('cycle ' + ' -> '.join(str(Node(*node)) for node in error.args[1]))
                 self._fail(f'edge {source} -> {target} goes backwards or sideways in the layers')
-        if list(self.nodes) != sorted(self.nodes, key=lambda spec: spec.node):
-            object.__setattr__(self, 'nodes', tuple(sorted(self.nodes, key=lambda s: s.node)))
 
     def _validate_flow(self) -> None:
         if not self.outputs:
             self._fail(
                 f'no path leads from the stem to a node of the last layer ({self.layers - 1})'
             )
+        unfed = [spec.node for spec in self.nodes if spec.node not in self.fed]
+        if not unfed:
+            return
         both_ways = [*self.edges, *((target, source) for source, target in self.edges)]
         whole = _closure([STEM], both_ways)
-        apart = [str(spec.node) for spec in self.nodes if spec.node not in whole]
+        apart = [str(node) for node in unfed if node not in whole]
         if apart:
             self._fail(
                 'more than one network: nothing connects ' + ', '.join(apart) + ' with the stem; '

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -27,6 +28,7 @@ OPERATIONS_PER_NODE = 3
 Edge = tuple[Node, Node]
 
 
+@cache
 def path_lattice(layers: int) -> DNASArchitecture:
     """Return the lattice of stage 1, where a node feeds scales s-1, s, s+1 of the next layer.
 
