@@ -338,16 +338,25 @@ def _paired(cheap: dict[str, float], real: dict[str, float]) -> tuple[np.ndarray
 
 def table() -> str:
     """Return the correlations as a table in Markdown."""
-    scores: dict[str, dict[str, float]] = {}
+    trained: dict[str, dict[str, float]] = {}
     for row in own_rows():
-        scores.setdefault(row['rung'], {})[row['network']] = float(row['mIoU'])
+        trained.setdefault(row['rung'], {})[row['network']] = float(row['mIoU'])
+    real, ninth = trained.pop('1.0'), str(round(1 / 9, 4))
+    found = {f'{share} of the schedule': [_paired(s, real)] for share, s in trained.items()}
+    found[f'{ninth}, networks of selections'] = selected_pairs()
+    found[f'{ninth}, all of them'] = [_paired(trained[ninth], real), *selected_pairs()]
+    scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in score_rows():
         if row['score']:
-            name = f'{row["method"]}, seed {row["seed"]}'
-            scores.setdefault(name, {})[row['network']] = float(row['score'])
-    real = scores.pop('1.0')
-    found = {f'{round(1 / 9, 4)}, by selections': selected_pairs()}
-    found |= {name: [_paired(cheap, real)] for name, cheap in scores.items()}
+            seeds = scores.setdefault(row['method'], {})
+            seeds.setdefault(row['seed'], {})[row['network']] = float(row['score'])
+    for method, seeds in scores.items():
+        for seed, own in seeds.items():
+            found[f'{method}, seed {seed}'] = [_paired(own, real)]
+        if len(seeds) > 1:
+            shared = set.intersection(*map(set, seeds.values()))
+            means = {n: float(np.mean([own[n] for own in seeds.values()])) for n in shared}
+            found[f'{method}, mean of {len(seeds)} seeds'] = [_paired(means, real)]
     lines = ["| Cheap score | Networks | Kendall's tau | 95 % interval |", '|---|---:|---:|---|']
     for name, groups in found.items():
         if groups:
