@@ -60,7 +60,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, required=True, help='everything goes there')
     what = parser.add_argument_group('what to search')
     what.add_argument(
-        '--layers', type=int, help="number of layers (default: the space's, DNAS's 14; no config's)"
+        '--layers',
+        type=int,
+        help="number of layers (default: the space's, 14 for dnas, whatever the config has)",
     )
     what.add_argument(
         '--base-channels',
