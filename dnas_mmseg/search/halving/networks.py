@@ -25,6 +25,7 @@ from dnas_mmseg.spaces.registry import SPACES, load_architecture
 from dnas_mmseg.spaces.space import constructor_arguments
 
 from .plan import GRADIENT, SelectionPlan
+from .schedule import full_epochs, whole_epochs
 
 _SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks', 'log_processor')
 """Settings that a rival keeps beside its model: how it is best trained."""
@@ -62,13 +63,14 @@ class SpaceCandidates:
         plan: Settings of the selection.
 
     Attributes:
-        fidelities: Shares of the full schedule, one for each rung.
+        fidelities: Shares of the full schedule in whole epochs, one for each rung.
         config: Config of the space's networks on the user's data.
     """
 
     def __init__(self, plan: SelectionPlan) -> None:
-        self.plan, self.fidelities = plan, plan.rungs
+        self.plan = plan
         self.config = network_config(plan.network)
+        self.fidelities = whole_epochs(plan.rungs, full_epochs(self.config))
         self._space = SPACES[plan.network.space]
         supernet = supernet_config(plan.network)
         self._arguments = constructor_arguments(supernet)

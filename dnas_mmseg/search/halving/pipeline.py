@@ -22,7 +22,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ class _Run:
         with tempfile.TemporaryDirectory() as folder:  # nothing is left behind
             self._prepare(Path(folder))
             pace = measure_pace(self.candidates, self.trainings)
-        self._show_plan(pace, training_counts(self.plan, len(self.plan.candidates)))
+        self._show_plan(pace, len(self.plan.candidates))
 
     def run(self, resume: bool) -> Candidate:
         """Choose a network, train it on all tiles, and test it."""
@@ -212,7 +212,6 @@ class _Run:
         """
         self.candidates = SpaceCandidates(self.plan)
         config = self.candidates.config
-        full_epochs(config)
         seed = self.plan.network.seed
         if self.plan.network.halves is not None:
             train_list, scored = map(Path, self.plan.network.halves)
@@ -281,25 +280,29 @@ class _Run:
         return self.work_dir / 'gradient' / 'architecture.json'
 
     def _epochs(self, request: Request, pace: Pace) -> int:
-        share = self.plan.rungs[request.fidelity]
+        share = self.candidates.fidelities[request.fidelity]
         seconds = pace.rivals.get(request.candidate.name) or pace.seconds(
             self.candidates.cost_by(request.candidate, 'macs')
         )
         return pace.epochs(seconds, full_epochs(self.candidates.config), share)
 
-    def _show_plan(self, pace: Pace, counts: Sequence[int]) -> float:
-        """Print the plan, and return about how long a full training takes, in seconds."""
-        full = full_epochs(self.candidates.config)
+    def _show_plan(self, pace: Pace, given: int) -> tuple[list[int], float]:
+        """Print the plan.
+
+        Returns:
+            Number of trainings of each rung, and about how long a full one takes, in seconds.
+        """
+        full, rungs = full_epochs(self.candidates.config), self.candidates.fidelities
+        counts = training_counts(self.plan, rungs, given)
         seconds = planned_seconds(pace, self._samples, full)
-        show_plan(self.plan, seconds, counts, full, self.count)
-        return seconds
+        show_plan(self.plan, rungs, seconds, counts, full, self.count)
+        return counts, seconds
 
     def _select(self, queue: TrainingQueue) -> tuple[Selection, Leaderboard]:
         """Run the algorithm on the queue's outcomes, with the workers of this command."""
         pace = Pace(**queue.kept('pace'))
         given = [load_architecture(document) for document in queue.kept('given')]
-        counts = training_counts(self.plan, len(given))
-        seconds = self._show_plan(pace, counts)
+        counts, seconds = self._show_plan(pace, len(given))
         candidates: Candidates[Any] = self.candidates
         steps = selection_steps(
             candidates,
@@ -311,7 +314,7 @@ class _Run:
             self.plan.strategy,
         )
         batch, board = next(steps), Leaderboard(self.plan, self.candidates, given)
-        with Progress(counts, self.plan.rungs, seconds, self.count) as progress:
+        with Progress(counts, self.candidates.fidelities, seconds, self.count) as progress:
             workers = Workers(self.plan, self.work_dir, self.storage, self.lists, self.count)
             try:
                 while True:
@@ -413,16 +416,17 @@ class _Numbers:
         return 1.0
 
 
-def training_counts(plan: SelectionPlan, given: int) -> list[int]:
+def training_counts(plan: SelectionPlan, rungs: tuple[float, ...], given: int) -> list[int]:
     """Return the number of trainings of each rung, where none fails.
 
     Args:
         plan: Settings of the selection.
+        rungs: Share of the full schedule that a training of each rung costs.
         given: Number of candidates that the user names.
     """
-    rivals, counts = range(-len(plan.rivals), 0), [0] * len(plan.rungs)
+    rivals, counts = range(-len(plan.rivals), 0), [0] * len(rungs)
     steps = selection_steps(
-        _Numbers(plan.rungs), plan.budget, 0, None, range(given), rivals, plan.strategy
+        _Numbers(rungs), plan.budget, 0, None, range(given), rivals, plan.strategy
     )
     rng = np.random.default_rng(0)
 

@@ -34,12 +34,18 @@ def planned_seconds(pace: Pace, samples: int, epochs: int) -> float:
 
 
 def show_plan(
-    plan: SelectionPlan, full: float, counts: Sequence[int], epochs: int, workers: int
+    plan: SelectionPlan,
+    rungs: Sequence[float],
+    full: float,
+    counts: Sequence[int],
+    epochs: int,
+    workers: int,
 ) -> None:
     """Print how many trainings of which length there will be, and when they will be done.
 
     Args:
         plan: Settings of the selection.
+        rungs: Share of the full schedule of each rung.
         full: Seconds of a full training of a typical candidate.
         counts: Number of trainings of each rung.
         epochs: Number of epochs of the full schedule.
@@ -49,7 +55,7 @@ def show_plan(
     for heading in ('rung', 'trainings', 'epochs, typical', 'each, about', 'all, about'):
         table.add_column(heading, justify='right')
     total = 0.0
-    for share, count in zip(plan.rungs, counts, strict=True):
+    for share, count in zip(rungs, counts, strict=True):
         seconds = share * full * -(-count // workers)
         total += seconds
         table.add_row(

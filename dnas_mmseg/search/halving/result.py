@@ -71,6 +71,7 @@ class Leaderboard:
         given: Those that the user named.
 
     Attributes:
+        rungs: Shares of the full schedule that the rungs are.
         rows: Row of each candidate.
         selection: Result; None while the selection runs.
         trained: Whether the winner is trained on the whole training list.
@@ -82,6 +83,7 @@ class Leaderboard:
         self, plan: SelectionPlan, candidates: SpaceCandidates, given: Sequence[Candidate]
     ) -> None:
         self.plan, self._candidates, self._given = plan, candidates, frozenset(given)
+        self.rungs = candidates.fidelities
         self._drawn = False
         self.rows: dict[Candidate, Row] = {}
         self.selection: Selection | None = None
@@ -105,7 +107,7 @@ class Leaderboard:
             else:
                 row.scores[rung, seed] = outcome.score
             row.seconds += outcome.facts.get('seconds', 0.0)
-            self.spent += self.plan.rungs[rung]
+            self.spent += self.rungs[rung]
         self._drawn = True
 
     def _kind(self, candidate: Candidate) -> str:
@@ -130,7 +132,7 @@ class Leaderboard:
     @property
     def ranked(self) -> list[Row]:
         """Rows, the winner first, then by the mean at the last rung that a candidate reached."""
-        rungs = range(len(self.plan.rungs))
+        rungs = range(len(self.rungs))
 
         def order(row: Row) -> tuple:
             first = self.selection is not None and row is self.rows[self.selection.best]
@@ -146,7 +148,7 @@ class Leaderboard:
                 f'The selection runs: {self.spent:.1f} of {self.plan.budget:g} full trainings are '
                 'done. What leads now may not win.'
             ]
-        result, last = self.selection, len(self.plan.rungs) - 1
+        result, last = self.selection, len(self.rungs) - 1
         best = self.rows[result.best]
         cost = format_cost(best.cost, self.plan.network.cost)
         lines = [f'{best.name} wins with {result.score:.2f} % mIoU, at {cost}.']
@@ -192,7 +194,7 @@ class Leaderboard:
         first = min(rung for row in self.rows.values() for rung, _ in row.scores)
         chosen = [row.mean(first) for row in self.rows.values() if row.kind == 'chosen']
         compared = [mean for mean in chosen if mean is not None]
-        share = self.plan.rungs[first]
+        share = self.rungs[first]
         text = f'{_networks(len(drawn))} drawn at random reached {_mean_and_best(drawn)}'
         if compared:
             text += f', {_networks(len(compared))} chosen after them {_mean_and_best(compared)}'
@@ -244,7 +246,7 @@ def save_results(
                 'seconds': row.seconds,
                 'error': row.error,
                 'scores': [
-                    {'rung': board.plan.rungs[rung], 'seed': seed, 'mIoU': score}
+                    {'rung': board.rungs[rung], 'seed': seed, 'mIoU': score}
                     for (rung, seed), score in row.scores.items()
                 ],
             }
@@ -274,17 +276,17 @@ def save_results(
 
 
 def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    rungs = range(len(board.plan.rungs))
+    rungs = range(len(board.rungs))
     (macs, letter), (params, also) = (
         _unit([getattr(row, key) for row in board.rows.values()]) for key in ('macs', 'params')
     )
     headings = ['candidate', 'origin', f'multiply-adds, {letter}', f'parameters, {also}']
-    headings += [f'mIoU at {board.plan.rungs[rung]:.3g}' for rung in reversed(rungs)]
+    headings += [f'mIoU at {board.rungs[rung]:.3g}' for rung in reversed(rungs)]
     headings += ['seeds', 'seconds', 'note']
     lines = []
     for row in board.ranked:
         means = [row.mean(rung) for rung in reversed(rungs)]
-        seeds = sum(at == len(board.plan.rungs) - 1 for at, _ in row.scores)
+        seeds = sum(at == len(board.rungs) - 1 for at, _ in row.scores)
         lines.append(
             [
                 row.name,
@@ -312,7 +314,7 @@ def _unit(values: Sequence[float]) -> tuple[float, str]:
 
 def _figures(board: Leaderboard) -> list[str]:
     """Return the pictures of a page, as far as there is something to show."""
-    last = len(board.plan.rungs) - 1
+    last = len(board.rungs) - 1
     figures = []
     points = [(row, mean) for row in board.rows.values() if (mean := row.mean(last)) is not None]
     if points:
@@ -374,7 +376,7 @@ def _rungs_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
     tips: dict[str, str] = {}
     figure = Figure(figsize=(8, 4.5), layout='constrained')
     axes = figure.add_subplot()
-    rungs = board.plan.rungs
+    rungs = board.rungs
     for row in board.rows.values():
         means = [(rungs[r], mean) for r in range(len(rungs)) if (mean := row.mean(r)) is not None]
         if means:

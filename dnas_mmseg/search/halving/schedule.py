@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,26 @@ class Pace:
     def to_document(self) -> dict[str, Any]:
         """Return the pace as JSON, for the queue."""
         return asdict(self)
+
+
+def whole_epochs(rungs: Sequence[float], full: int) -> tuple[float, ...]:
+    """Return rungs as shares of whole epochs, which is what their trainings cost.
+
+    Args:
+        rungs: Shares of the full schedule, ascending.
+        full: Number of epochs of the full schedule.
+
+    Raises:
+        UserError: Two rungs are of as many epochs.
+    """
+    epochs = [max(1, math.floor(full * share + 0.5)) for share in rungs]
+    if any(less >= more for less, more in pairwise(epochs)):
+        raise UserError(
+            f'rungs {", ".join(f"{rung:.3g}" for rung in rungs)} of {full} epochs are '
+            f'{", ".join(map(str, epochs))} epochs: each needs more than the one before; give the '
+            'schedule more epochs, or the selection other --rungs'
+        )
+    return tuple(count / full for count in epochs)
 
 
 def full_epochs(config: Config) -> int:

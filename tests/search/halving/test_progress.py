@@ -11,7 +11,7 @@ from dnas_mmseg.search.selection.study import Outcome
 
 def test_the_plan_says_how_many_trainings_and_how_long(capsys):
     plan = SelectionPlan(network=SearchPlan(), budget=12)
-    show_plan(plan, full=900.0, counts=(27, 9), epochs=60, workers=4)
+    show_plan(plan, (1 / 9, 1.0), full=900.0, counts=(27, 9), epochs=60, workers=4)
     output = capsys.readouterr().out
     for text in ('27', '9', '60', '0:01:40', '0:11:40', '0:45:00', '0:15:00', '1:11:40', '37'):
         assert text in output

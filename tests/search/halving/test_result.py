@@ -22,6 +22,8 @@ class Named:
 
 
 class Costs:
+    fidelities = 0.25, 1.0
+
     def cost_by(self, candidate, metric):
         return {'macs': 2e9, 'params': 3e5}[metric] + len(candidate.name)
 

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.halving.schedule import Pace, full_epochs, shorten
+from dnas_mmseg.search.halving.schedule import Pace, full_epochs, shorten, whole_epochs
 
 
 def test_a_pace_is_the_line_through_what_was_measured():
@@ -32,6 +32,16 @@ def test_trainings_of_a_rung_cost_the_same():
     # Small networks train longer, and not for ever; at least an epoch is trained.
     assert pace.epochs(pace.seconds(1e7), 60, 1.0) == 120
     assert pace.epochs(pace.seconds(1e12), 60, 1 / 9) == 1
+
+
+def test_rungs_are_whole_epochs_and_cost_as_much():
+    assert whole_epochs((1 / 9, 1.0), 18) == (1 / 9, 1.0)
+    assert whole_epochs((1 / 9, 1 / 3, 1.0), 24) == (3 / 24, 8 / 24, 1.0)
+    assert whole_epochs((1 / 9, 1.0), 5) == (1 / 5, 1.0)
+    with pytest.raises(UserError, match=r'rungs 0\.111, 0\.333, 1 of 4 epochs are 1, 1, 4 epochs'):
+        whole_epochs((1 / 9, 1 / 3, 1.0), 4)
+    with pytest.raises(UserError, match='each needs more than the one before'):
+        whole_epochs((1 / 9, 1.0), 1)
 
 
 def test_a_schedule_is_shortened_in_proportion():
