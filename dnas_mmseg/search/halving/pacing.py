@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -20,7 +22,9 @@ from .training import CandidateTrainings
 _DRAWN = 64
 """Candidates of which the typical one is the middle."""
 
-_REPEATS = 3
+_ROUNDS = 5
+"""Steps of each network that are timed, of which the fastest counts. They take turns, so that a
+machine which is busy for a moment slows all alike."""
 
 
 def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> Pace:
@@ -37,17 +41,26 @@ def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> 
     order = sorted(affordable or drawn, key=lambda c: candidates.cost_by(c, 'macs'))
     timed = [order[0], order[len(order) // 2], order[-1]]
     macs = [candidates.cost_by(candidate, 'macs') for candidate in timed]
-    threads = torch.get_num_threads()
+    threads, device = torch.get_num_threads(), get_device()
     torch.set_num_threads(candidates.plan.threads)
     try:
-        seconds = [_seconds_per_tile(trainings, candidate) for candidate in timed]
-        rivals = {rival.name: _seconds_per_tile(trainings, rival) for rival in candidates.rivals}
+        measured: list[Candidate] = [*timed, *candidates.rivals]
+        steps = [_training_step(trainings, candidate) for candidate in measured]
+        rounds = [
+            [seconds_of(step, device) / tiles for step, tiles in steps] for _ in range(1 + _ROUNDS)
+        ]
     finally:
         torch.set_num_threads(threads)
-    return Pace.fit(macs, seconds, macs[1], rivals)
+    seconds = [float(fastest) for fastest in np.min(rounds[1:], axis=0)]  # the first also sets up
+    rivals = [rival.name for rival in candidates.rivals]
+    of_rivals = dict(zip(rivals, seconds[len(timed) :], strict=True))
+    return Pace.fit(macs, seconds[: len(timed)], macs[1], of_rivals)
 
 
-def _seconds_per_tile(trainings: CandidateTrainings, candidate: Candidate) -> float:
+def _training_step(
+    trainings: CandidateTrainings, candidate: Candidate
+) -> tuple[Callable[[], None], int]:
+    """Return a step of a candidate's training on noise, and the number of tiles that it takes."""
     config: Config = trainings.full_config(candidate)
     if isinstance(candidate, Architecture):
         config.model.backbone.architecture = candidate
@@ -66,5 +79,4 @@ def _seconds_per_tile(trainings: CandidateTrainings, candidate: Candidate) -> fl
         loss.backward()
         model.zero_grad(set_to_none=True)
 
-    seconds_of(step, get_device())  # the first one also sets up
-    return min(seconds_of(step, get_device()) for _ in range(_REPEATS)) / batch
+    return step, batch
