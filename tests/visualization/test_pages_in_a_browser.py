@@ -47,6 +47,8 @@ class Named:
 
 
 class Costs:
+    fidelities = 1 / 9, 1.0
+
     def cost_by(self, candidate, metric):
         return {'macs': 4e8, 'params': 3e5}[metric] * (1 + len(candidate.name))
 
