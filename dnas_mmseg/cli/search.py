@@ -221,7 +221,7 @@ def main() -> None:
                     raise UserError('--launcher is of --strategy gradient; --workers is of others')
                 _select(args, work_dir, **run)
                 return
-            given = [f'--{name}' for name in _OF_TRAININGS if args.get(name)]
+            given = [f'--{name}' for name in _OF_TRAININGS if name in args]
             if given:
                 raise UserError(f'{", ".join(given)}: not of --strategy gradient')
             args.pop('strategy', None)

@@ -26,7 +26,7 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--workers', 2), '--workers: not of --strategy gradient'),
+        (('--workers', 0, '--threads', 1), '--workers, --threads: not of --strategy gradient'),
         (
             ('--strategy', 'halving', '--launcher', 'pytorch'),
             '--launcher is of --strategy gradient',

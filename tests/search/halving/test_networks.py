@@ -44,6 +44,10 @@ def test_networks_are_drawn_changed_encoded_and_counted(candidates, plan, rng):
     assert candidates.cost(drawn[0]) == candidates.cost_by(drawn[0], 'macs')
 
 
+def test_a_rung_costs_the_whole_epochs_that_it_trains(plan):
+    assert SpaceCandidates(replace(plan, rungs=(1 / 9, 1.0))).fidelities == (0.5, 1.0)  # 1 of 2
+
+
 def test_a_name_says_which_network_it_is(candidates, rng):
     network = candidates.random(rng)
     again = replace(network, name='other', provenance={'from': 'elsewhere'})
