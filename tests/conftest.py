@@ -34,12 +34,6 @@ threadpool_limits(1, user_api='blas')
 # mmengine collects garbage whenever it builds a data set; what is imported need not be looked at.
 gc.freeze()
 
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests wait for the disk and for processes that they start."""
-    return min(os.cpu_count() or 1, 4) + 1
-
-
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))
 
