@@ -66,6 +66,11 @@ WIDER = {'DNAS L=8 chosen 0, base 32': ('dnas/dnas_l12_w16', 'dnas_chosen_0')}
 """A chosen network twice as wide, with a head of 128 channels: 8.9 G of multiply-adds at 512 x 512,
 HRNet-W18-small's 9.6."""
 
+_WIDTH = """\
+model['backbone']['base_channels'] = 32
+model['decode_head'] = dict(channels=128)
+"""
+
 _ALL = NETWORKS | CHOSEN | WIDER
 
 _LOAD = "dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations'), "
@@ -161,9 +166,9 @@ class Training:
         lines = [f"_base_ = '{ROOT}/configs/{name}_{self.data}.py'"]
         if architecture is not None:
             path = ROOT / f'benchmarks/networks/{architecture}.json'
-            wide = ', base_channels=32' if self.network in WIDER else ''
-            head = ', decode_head=dict(channels=128)' if wide else ''
-            lines.append(f"model = dict(backbone=dict(architecture='{path}'{wide}){head})")
+            lines.append(f"model = dict(backbone=dict(architecture='{path}'))")
+        if self.network in WIDER:
+            lines.append(_WIDTH)
         return '\n'.join([*lines, self.change, ''])
 
     def run(self, folder: Path) -> dict[str, object]:
