@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -219,6 +220,8 @@ def main() -> None:
             if by_trainings:
                 if launcher != 'none':
                     raise UserError('--launcher is of --strategy gradient; --workers is of others')
+                # A batch system's way to say ^C; without it the workers would go on by themselves.
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
                 _select(args, work_dir, **run)
                 return
             given = [f'--{name}' for name in _OF_TRAININGS if name in args]

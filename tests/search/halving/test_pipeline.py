@@ -137,12 +137,15 @@ def test_a_limit_that_nothing_meets_is_told_of(plan, tmp_path):
 
 @pytest.mark.long
 def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
-    """To the bit: a worker is killed, then the command; another goes on, a third one joins."""
+    """To the bit: a worker is killed, then the command; one is stopped, another goes on and a last
+    one joins. All have the pace of the undisturbed one, as it is measured by time."""
     code, output = run(TOOL, *_options(tiny, tmp_path / 'one', '--budget', 6))
     assert code == 0, output
     expected = json.loads((tmp_path / 'one/leaderboard.json').read_text())
 
     work_dir, storage = tmp_path / 'many', tmp_path / 'shared/trials.log'
+    pace = TrainingQueue(str(tmp_path / 'one/trials.log'), {}, join=True).kept('pace')
+    TrainingQueue(str(storage), {}).keep('pace', pace)
     options = _options(tiny, work_dir, '--budget', 6, '--workers', 2, '--storage', storage)
 
     def start(*command):
@@ -170,6 +173,15 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
     wait_for(3, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+    done = {path: path.read_text() for path in results()}
+
+    stopped = start(*options, '--resume')
+    wait_for(len(done) + 1, stopped)
+    stopped.terminate()
+    output, _ = stopped.communicate(timeout=60)
+    assert 'interrupted; it goes on with' in output
+    workers = ['pgrep', '-g', str(stopped.pid), '-f', 'spawn_main']
+    assert subprocess.run(workers).returncode == 1  # none is left
     done = {path: path.read_text() for path in results()}
 
     again = start(*options, '--resume')
