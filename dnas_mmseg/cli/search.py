@@ -220,8 +220,9 @@ def main() -> None:
             if by_trainings:
                 if launcher != 'none':
                     raise UserError('--launcher is of --strategy gradient; --workers is of others')
-                # A batch system's way to say ^C; without it the workers would go on by themselves.
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
+                from dnas_mmseg.search.halving.worker import interrupt_on
+
+                interrupt_on(signal.SIGTERM)  # workers would go on by themselves
                 _select(args, work_dir, **run)
                 return
             given = [f'--{name}' for name in _OF_TRAININGS if name in args]

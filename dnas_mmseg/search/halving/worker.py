@@ -29,6 +29,9 @@ from .training import CandidateTrainings
 _POLL = 0.5
 """Time between two looks at an empty queue, in seconds."""
 
+_LOADER_GONE = 'DataLoader worker'
+"""What torch's errors begin with when a process that loads data was killed."""
+
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -129,9 +132,24 @@ class Workers:
         self._processes[slot] = job, process
 
 
+def interrupt_on(*signals: int) -> None:
+    """Let signals stop this process as ^C does, the first of them; the others are ignored then.
+
+    A batch system that ends a job sends SIGTERM to all of its processes, and may do so repeatedly.
+    """
+
+    def interrupt(*_: object) -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in signals:
+        signal.signal(number, interrupt)
+
+
 def work(job: WorkerJob) -> None:
     """Take trainings from the queue until the process is ended, or its parent is gone."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on(signal.SIGTERM, signal.SIGINT)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open('a', encoding='utf-8', buffering=1) as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
@@ -178,11 +196,24 @@ def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> N
         if isinstance(error, StorageError) or getattr(error, 'errno', None) in _FULL_DISK:
             queue.release(task)
             raise
+        if str(error).startswith(_LOADER_GONE):
+            _lose(queue, task)
+            return
         trainings.discard(task.key)
         reason = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
         queue.fail(task, reason, {'seconds': round(time.monotonic() - began, 1)})
     else:
         queue.finish(task, score, facts)
+
+
+def _lose(queue: TrainingQueue, task: Task) -> None:
+    """Give back a training of which a loading process was killed; that is no fault of its own."""
+    try:
+        time.sleep(1)  # whoever ends a whole job ends this process too
+    except KeyboardInterrupt:
+        queue.release(task)
+        raise
+    queue.lose(task)
 
 
 @contextmanager
@@ -203,10 +234,6 @@ def _signs_of_life(queue: TrainingQueue, task: Task) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _visible_gpus() -> list[str]:

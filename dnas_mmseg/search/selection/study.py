@@ -210,6 +210,10 @@ class TrainingQueue:
         """Give back a training that was not finished."""
         self._finish(task.trial, {'released': True}, state=TrialState.FAIL)
 
+    def lose(self, task: Task) -> None:
+        """Give back a training that something from outside has ended; it is not tried for ever."""
+        self._tell(task.trial.number, state=TrialState.FAIL)
+
     def release_lost(self, dead: Collection[str] = ()) -> list[str]:
         """Give back the trainings of workers that are dead.
 

@@ -137,16 +137,18 @@ def test_a_limit_that_nothing_meets_is_told_of(plan, tmp_path):
 
 @pytest.mark.long
 def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
-    """To the bit: a worker is killed, then the command; one is stopped, another goes on and a last
-    one joins. All have the pace of the undisturbed one, as it is measured by time."""
-    code, output = run(TOOL, *_options(tiny, tmp_path / 'one', '--budget', 6))
+    """To the bit: a worker is killed, then the command; one is ended as a batch system ends a job,
+    another goes on and a last one joins. All have the pace of the undisturbed one, as it is
+    measured by time."""
+    more = ['--budget', 6, '--cfg-options', 'train_dataloader.num_workers=1']
+    code, output = run(TOOL, *_options(tiny, tmp_path / 'one', *more))
     assert code == 0, output
     expected = json.loads((tmp_path / 'one/leaderboard.json').read_text())
 
     work_dir, storage = tmp_path / 'many', tmp_path / 'shared/trials.log'
     pace = TrainingQueue(str(tmp_path / 'one/trials.log'), {}, join=True).kept('pace')
     TrainingQueue(str(storage), {}).keep('pace', pace)
-    options = _options(tiny, work_dir, '--budget', 6, '--workers', 2, '--storage', storage)
+    options = _options(tiny, work_dir, *more, '--workers', 2, '--storage', storage)
 
     def start(*command):
         return subprocess.Popen(
@@ -177,11 +179,15 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
 
     stopped = start(*options, '--resume')
     wait_for(len(done) + 1, stopped)
-    stopped.terminate()
+    for _ in range(2):
+        os.killpg(stopped.pid, signal.SIGTERM)
     output, _ = stopped.communicate(timeout=60)
     assert 'interrupted; it goes on with' in output
     workers = ['pgrep', '-g', str(stopped.pid), '-f', 'spawn_main']
     assert subprocess.run(workers).returncode == 1  # none is left
+    assert 'Traceback' not in output
+    for log in work_dir.glob(f'workers/*-{stopped.pid}-*.txt'):
+        assert 'Traceback' not in log.read_text()
     done = {path: path.read_text() for path in results()}
 
     again = start(*options, '--resume')

@@ -73,10 +73,12 @@ def test_what_a_worker_gives_back_or_takes_with_it_is_trained_again(storage):
 
 def test_a_training_that_takes_its_workers_with_it_has_failed(storage):
     queue = TrainingQueue(storage, {})
-    for name in ('one', 'two', 'three'):
+    for name in ('one', 'two'):
         queue.request({'a': {}})
         queue.claim(name)
         queue.release_lost({name})
+    queue.request({'a': {}})
+    queue.lose(queue.claim('three'))  # only its loading process was killed
     assert '3 workers were killed' in queue.outcomes()['a'].error
 
 
