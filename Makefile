@@ -10,7 +10,7 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-search test test-long docs lint format clean
+.PHONY: help setup demo demo-search test test-long test-gpu docs lint format clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -32,6 +32,9 @@ test: setup  ## The fast tests
 
 test-long: setup  ## The slow tests too
 	$(BIN)/python -m pytest -m 'long or not long'
+
+test-gpu: setup  ## The tests of a GPU, where there is one
+	DNAS_TEST_GPU=1 $(BIN)/python -m pytest -n 0 tests/test_gpu.py
 
 docs: setup  ## The manual, into docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

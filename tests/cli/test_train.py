@@ -1,7 +1,5 @@
 """Training, as a user starts it."""
 
-import pytest
-import torch
 
 from ..conftest import ROOT, TWO_PROCESSES, run
 
@@ -22,7 +20,6 @@ def test_two_processes_train_together(data_root, tmp_path):
     assert (tmp_path / 'run/epoch_1.pth').exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_the_tool_refuses_mixed_precision_without_a_gpu(data_root, tmp_path):
     code, output = run(
         ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--amp',

@@ -26,7 +26,6 @@ def test_without_a_launcher_nothing_is_joined(alone):
     assert not is_distributed()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 @pytest.mark.parametrize('unused', [False, True])
 def test_where_there_is_no_gpu_processes_are_joined_without_one(alone, unused):
     config = Config(dict(find_unused_parameters=True) if unused else {})
