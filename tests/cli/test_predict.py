@@ -5,7 +5,7 @@ import numpy as np
 from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.raster import read_raster, write_raster
 
-from ..conftest import ROOT, TWO_PROCESSES, run
+from ..conftest import ROOT, TORCHRUN, run
 from ..mapping.conftest import scenes
 
 
@@ -37,7 +37,7 @@ def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
 def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
     inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c', size=(20, 20))
     code, output = run(
-        *TWO_PROCESSES, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
+        *TORCHRUN, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     assert code == 0, output
     assert sorted(p.name for p in (tmp_path / 'out').glob('*.tif')) == ['a.tif', 'b.tif', 'c.tif']

@@ -1,7 +1,6 @@
 """Training, as a user starts it."""
 
-
-from ..conftest import ROOT, TWO_PROCESSES, run
+from ..conftest import ROOT, TORCHRUN, run, run_two
 
 DNAS = 'configs/dnas/dnas_l12_gid5.py'
 
@@ -9,7 +8,7 @@ DNAS = 'configs/dnas/dnas_l12_gid5.py'
 def test_two_processes_train_together(data_root, tmp_path):
     """By torchrun on the CPU, where mmengine alone would ask for GPUs."""
     code, output = run(
-        *TWO_PROCESSES,
+        *TORCHRUN,
         ROOT / 'tools/train.py', ROOT / DNAS, '--launcher', 'pytorch',
         '--data-root', data_root, '--work-dir', tmp_path / 'run', '--auto-scale-lr',
         '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=2',
@@ -32,8 +31,7 @@ def test_the_tool_refuses_mixed_precision_without_a_gpu(data_root, tmp_path):
 
 
 def test_two_processes_share_one_quiet_console(data_root, tmp_path):
-    code, output = run(
-        *TWO_PROCESSES,
+    code, output = run_two(
         ROOT / 'tools/train.py', ROOT / DNAS, '--launcher', 'pytorch', '--resume',
         '--data-root', data_root, '--work-dir', tmp_path / 'run',
         '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=2',

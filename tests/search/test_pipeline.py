@@ -10,7 +10,7 @@ from dnas_mmseg.search.history import SearchHistory
 from dnas_mmseg.spaces.dnas.network import DNAS
 from dnas_mmseg.spaces.registry import load_architecture
 
-from ..conftest import ROOT, TWO_PROCESSES, run
+from ..conftest import ROOT, run, run_two
 from .conftest import LEVELS
 
 TOOL = ROOT / 'tools/search.py'
@@ -51,7 +51,7 @@ plan = module.SearchPlan(
 with user_errors():
     module.search(plan, '{tmp_path}/run', launcher='pytorch')
 """)
-    code, output = run(*TWO_PROCESSES, probe)
+    code, output = run_two(probe)
     assert code == 0, output[-3000:]
     for level in LEVELS:
         assert output.count(f'compared 3 steps in {level}') == 2

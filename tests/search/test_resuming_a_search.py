@@ -1,10 +1,7 @@
 """A search goes on where it was ended, as if nothing had happened."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -16,7 +13,7 @@ from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.registry import load_architecture
 
-from ..conftest import ROOT, run
+from ..conftest import ROOT, Program, run
 from .conftest import LEVELS
 
 TOOL = ROOT / 'tools/search.py'
@@ -62,34 +59,28 @@ def equal(a, b) -> bool:
 @pytest.mark.parametrize('most', [1, pytest.param(4, marks=pytest.mark.long)])
 def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path, most):
     command = [
-        sys.executable, '-W', 'ignore', TOOL, 'dnas', *tiny, '--epochs', '5',
+        TOOL, 'dnas', *tiny, '--epochs', '5',
         '--cost', 'params', '--targets', '3K', '4500', '--cost-size', '32',
     ]  # fmt: skip
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    code, output = run(*command[3:], '--work-dir', tmp_path / 'whole')
+    code, output = run(*command, '--work-dir', tmp_path / 'whole')
     assert code == 0, output
     seed = int(time.time())
     print('moments of the kills from seed', seed)
     rng = np.random.default_rng(seed)
     kills = 0
     while not (tmp_path / 'cut/retrain.py').exists():
-        process = subprocess.Popen(
-            [str(part) for part in (*command, '--work-dir', tmp_path / 'cut', '--resume')],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
+        program = Program(*command, '--work-dir', tmp_path / 'cut', '--resume')
         if kills < most:
             # Some time after the second to fourth checkpoint of this attempt: in steps, in writing,
             # in decoding, between stages.
-            lines = (line for line in iter(process.stdout.readline, '') if 'Saving' in line)
-            for _ in range(rng.integers(2, 5)):
-                next(lines, '')
+            saved = rng.integers(2, 5)
+            while program.running() and program.output().count('Saving') < saved:
+                time.sleep(0.01)
             time.sleep(rng.uniform(0, 0.5))
-            # Its loading workers too: one that has just been forked would wait for ever.
-            os.killpg(process.pid, signal.SIGKILL)
-        rest, _ = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), rest
-        kills += process.returncode != 0
+            program.kill()
+        code = program.wait()
+        assert code in (0, -signal.SIGKILL), program.output()
+        kills += code != 0
     assert kills >= (most + 1) // 2  # a fast machine may be through before the last
     assert equal(final_state(tmp_path / 'whole'), final_state(tmp_path / 'cut'))
 

@@ -17,7 +17,7 @@ from dnas_mmseg.search.report import save_search_report
 from dnas_mmseg.search.stages import retrain_config, stage_config, supernet_config
 from dnas_mmseg.spaces.registry import load_architecture
 
-from ..conftest import ROOT, TWO_PROCESSES, make_data_root, run
+from ..conftest import ROOT, make_data_root, run, run_two
 
 TOOL = ROOT / 'tools/search.py'
 
@@ -161,7 +161,7 @@ module.ProgressHook = Compare
 plan = module.SearchPlan(**{plan.__dict__!r})
 module.search(plan, '{tmp_path}/run', launcher='pytorch')
 """)
-    code, output = run(*TWO_PROCESSES, probe)
+    code, output = run_two(probe)
     assert code == 0, output[-3000:]
     assert output.count('compared 3 steps') == 2
     assert (tmp_path / 'run/retrain.py').is_file()
