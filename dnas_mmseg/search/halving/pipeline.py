@@ -340,7 +340,7 @@ class _Run:
                             if key not in outcomes
                         }
                     )
-                    queue.release_lost(workers.replace_dead())
+                    queue.release_lost(workers.keep_working())
                     if changed:
                         save_results(board, self.work_dir, True, self.named_storage)
                     time.sleep(_POLL)

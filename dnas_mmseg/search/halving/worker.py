@@ -62,8 +62,8 @@ class WorkerJob:
 class Workers:
     """The worker processes of this command.
 
-    A GPU is given to a worker, in turn, by ``CUDA_VISIBLE_DEVICES``. A process that is killed is
-    started again.
+    They are started when there is work, and again when they are killed. A GPU is given to each, in
+    turn, by ``CUDA_VISIBLE_DEVICES``.
 
     Args:
         plan: Settings of the selection.
@@ -85,19 +85,23 @@ class Workers:
         self._gpus = _visible_gpus()
         self._context = multiprocessing.get_context('spawn')
         self._threads = plan.threads
-        self._started = 0
+        self._count, self._started = count, 0
         self._processes: dict[int, tuple[WorkerJob, SpawnProcess]] = {}
-        for slot in range(count):
-            self._start(slot)
 
-    def replace_dead(self) -> list[str]:
-        """Start processes in place of those that have ended, and return the names of the latter.
+    def keep_working(self) -> list[str]:
+        """Start the processes, and others in place of those that have ended.
+
+        Returns:
+            Names of those that have ended.
 
         Raises:
             UserError: A worker stopped by itself; the message is the last line of its log.
         """
         dead = []
-        for slot, (job, process) in list(self._processes.items()):
+        for slot in range(self._count):
+            if slot not in self._processes:
+                self._start(slot)
+            job, process = self._processes[slot]
             if process.is_alive():
                 continue
             # Killed ones have negative codes; one that stopped by itself would stop again.

@@ -23,11 +23,11 @@ def test_a_killed_worker_is_replaced_and_one_that_stops_by_itself_is_told_of(pla
     queue = TrainingQueue(storage, {})
     workers = Workers(plan, tmp_path, storage, (tmp_path / 'a.txt', tmp_path / 'b.txt'), 1)
     try:
-        assert workers.replace_dead() == []
+        assert workers.keep_working() == []
         ((job, process),) = workers._processes.values()
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        assert workers.replace_dead() == [job.name]
+        assert workers.keep_working() == [job.name]
         # What cannot be trained has failed; the worker goes on.
         queue.request({'a-0-0': {'rival': 'unknown'}})
         _wait(lambda: 'a-0-0' in queue.outcomes())
@@ -36,12 +36,12 @@ def test_a_killed_worker_is_replaced_and_one_that_stops_by_itself_is_told_of(pla
         ((job, process),) = workers._processes.values()
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        workers.replace_dead()  # the new one finds no queue
+        workers.keep_working()  # the new one finds no queue
         ((job, process),) = workers._processes.values()
         process.join(60)
         with pytest.raises(
             UserError, match=r'a worker stopped: .*no selection to go on with.*\.txt'
         ):
-            workers.replace_dead()
+            workers.keep_working()
     finally:
         workers.stop()
