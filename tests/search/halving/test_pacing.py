@@ -15,14 +15,17 @@ from ...conftest import ROOT
 
 def test_candidates_and_rivals_are_timed(plan, tiny, tmp_path):
     path = str(ROOT / 'configs/pspnet/pspnet_r18-d8_naip.py')
-    plan = replace(plan, rivals=(path,), budget=5)
+    slow = tmp_path / 'slow.py'
+    slow.write_text(f"_base_ = '{path}'\noptim_wrapper = dict(optimizer=dict(lr=1e-4))\n")
+    plan = replace(plan, rivals=(path, str(slow)), budget=6)
     lists = selection_lists(Config.fromfile(str(tiny)), 0, tmp_path)
     candidates = SpaceCandidates(plan)
     trainings = CandidateTrainings(plan, candidates.rivals, tmp_path, lists)
     threads = torch.get_num_threads()
     pace = measure_pace(candidates, trainings)
     assert torch.get_num_threads() == threads
-    assert set(pace.rivals) == {'pspnet_r18-d8_naip'}
+    assert pace.rivals.keys() == {'pspnet_r18-d8_naip', 'slow'}
+    assert pace.rivals['slow'] == pace.rivals['pspnet_r18-d8_naip']  # to the bit: timed once
     # A network of twelve million parameters beside some of a few thousand.
     assert pace.rivals['pspnet_r18-d8_naip'] > 2 * pace.seconds(pace.typical) > 0
     macs = [candidates.cost_by(rival, 'macs') for rival in candidates.rivals]
