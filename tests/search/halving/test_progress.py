@@ -16,6 +16,16 @@ def test_the_plan_says_how_many_trainings_and_how_long(capsys):
     for text in ('27', '9', '60', '0:01:40', '0:11:40', '0:45:00', '0:15:00', '1:11:40', '37'):
         assert text in output
     assert '4 at a time; done about' in output
+    assert 'note:' not in output
+
+
+@pytest.mark.parametrize(
+    ('rungs', 'told'), [((1 / 5, 1.0), True), ((2 / 5, 1.0), False), ((1.0,), False)]
+)
+def test_short_trainings_of_one_epoch_are_told_of(rungs, told, capsys):
+    plan = SelectionPlan(network=SearchPlan(), budget=12)
+    show_plan(plan, rungs, full=900.0, counts=(6,) * len(rungs), epochs=5, workers=1)
+    assert ('note: trainings of one epoch' in capsys.readouterr().out) == told
 
 
 def test_a_full_training_takes_its_steps_and_a_little_more():
