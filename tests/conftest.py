@@ -150,6 +150,7 @@ class Program:
         """End it, and the processes that it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()  # it may have no group of its own yet
 
     def wait(self) -> int:
         """Its exit code."""

@@ -10,7 +10,7 @@ from dnas_mmseg.raster import read_raster
 
 from .conftest import ROOT, make_data_root, run
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU, or `make test-gpu`')
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU is shown')
 
 
 @pytest.fixture

@@ -132,8 +132,18 @@ class BFloat16OptimWrapper(OptimWrapper):
         return torch.autocast('cpu', torch.bfloat16)
 
 
-def test_mixed_precision_trains_alike(training, tmp_path):
-    kind, losses = 'BFloat16OptimWrapper', {}
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'BFloat16OptimWrapper',
+        pytest.param(
+            'AmpOptimWrapper',
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
+        ),
+    ],
+)
+def test_mixed_precision_trains_alike(training, tmp_path, kind):
+    losses = {}
     for name in ('OptimWrapper', kind):
         seen = losses[name] = []
 

@@ -72,7 +72,7 @@ def show_plan(
     end = datetime.now() + timedelta(seconds=total)
     table.caption = f'{workers} at a time; done about {end:%A %H:%M}'
     Console().print(table)
-    if len(rungs) > 1 and rungs[0] * epochs < 2:
+    if len(rungs) > 1 and round(rungs[0] * epochs) < 2:
         print(
             'note: trainings of one epoch hardly tell which networks are good; give the schedule '
             'more epochs (--cfg-options train_cfg.max_epochs=...), or take --rungs 1/3 1'

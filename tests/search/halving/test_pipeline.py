@@ -31,7 +31,7 @@ def _options(tiny, work_dir, *more):
 
 def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     work_dir = tmp_path / 'run'
-    code, output = run(TOOL, *_options(tiny, work_dir))
+    code, output = run(TOOL, *_options(tiny, work_dir, '--workers', 2))
     assert code == 0, output
     assert 'rung' in output
     assert 'at a time; done about' in output
