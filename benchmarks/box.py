@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import dnas_mmseg  # noqa: F401  registers everything
-from dnas_mmseg.cli.command_line import ArgumentParser, add_overrides
-from dnas_mmseg.cli.export import read_scores
+from dnas_cli.command_line import ArgumentParser, add_overrides
+from dnas_cli.export import read_scores
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.mapping.boxed import BOX, box_model
 from dnas_mmseg.mapping.model_card import model_card_facts

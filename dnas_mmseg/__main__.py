@@ -1,6 +1,6 @@
 """Run the command ``dnas`` by ``python -m dnas_mmseg``, or several of it by torchrun."""
 
-from .cli import main
+from dnas_cli import main
 
 if __name__ == '__main__':
     main()

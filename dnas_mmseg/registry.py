@@ -8,7 +8,7 @@ import mmseg.registry
 from mmengine.registry import Registry
 
 SCOPED = [
-    Registry(parent.name, parent=parent, scope='dnas_mmseg', locations=['dnas_mmseg.registration'])
+    Registry(parent.name, parent=parent, scope='dnas_mmseg', locations=['dnas_mmseg'])
     for parent in vars(mmseg.registry).values()
     if isinstance(parent, Registry)
 ]

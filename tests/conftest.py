@@ -54,6 +54,8 @@ def _format_once(text: str, **options: object) -> tuple[str, bool]:
 yapf_api.FormatCode = _format_once
 
 ROOT = Path(__file__).parent.parent
+DNAS = Path(sys.executable).with_name('dnas')
+"""The installed command."""
 SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))
 
 

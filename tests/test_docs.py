@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
-from dnas_mmseg.cli import COMMANDS
+from dnas_cli import COMMANDS
 from dnas_mmseg.raster import write_raster
 
 from .conftest import ROOT
@@ -148,7 +148,7 @@ def test_commands_are_understood(page, monkeypatch, tmp_path, capsys):
         assert words[1] in NAMES, line
         if words[1] == 'env':
             continue
-        module = import_module(f'dnas_mmseg.cli.{words[1].replace("-", "_")}')
+        module = import_module(f'dnas_cli.{words[1].replace("-", "_")}')
         monkeypatch.setattr(module, 'user_errors', stop)
         monkeypatch.setattr(sys, 'argv', words[1:])
         if not is_whole(words):

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.demo`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.demo`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.demo import main
+from dnas_cli.demo import main
 
 if __name__ == '__main__':
     main()

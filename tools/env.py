@@ -1,11 +1,11 @@
-"""Run :mod:`dnas_mmseg.cli.env`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.env`; ``--help`` explains it."""
 
 import sys
 
 # As the command: it says what is missing, and importing the package would fail there.
 sys.argv[0] = 'dnas'
 
-from dnas_mmseg.cli.env import main
+from dnas_cli.env import main
 
 if __name__ == '__main__':
     main()

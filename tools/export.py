@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.export`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.export`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.export import main
+from dnas_cli.export import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.models`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.models`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.models import main
+from dnas_cli.models import main
 
 if __name__ == '__main__':
     main()

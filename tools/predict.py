@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.predict`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.predict`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.predict import main
+from dnas_cli.predict import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.search`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.search`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.search import main
+from dnas_cli.search import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.test`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.test`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.test import main
+from dnas_cli.test import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.train`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.train`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.train import main
+from dnas_cli.train import main
 
 if __name__ == '__main__':
     main()

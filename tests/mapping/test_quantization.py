@@ -15,7 +15,7 @@ pytestmark = [
 
 _PROGRAM = """
 import sys
-from dnas_mmseg.cli import export
+from dnas_cli import export
 from dnas_mmseg.mapping import quantization
 quantization.MAX_LOSS = {loss}  # a random network is right by chance
 export.main()

@@ -45,7 +45,7 @@ class Compare(module.ProgressHook):
         print(f'compared {{runner.compared}} steps in {{self.level}}')
 
 module.ProgressHook = Compare
-from dnas_mmseg.cli.command_line import user_errors
+from dnas_cli.command_line import user_errors
 plan = module.SearchPlan(
     config='{tiny[1]}', layers=4, epochs=3, arch_start=1, crop=32, batch=2)
 with user_errors():

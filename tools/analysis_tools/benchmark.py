@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.compare`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.compare`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.compare import main
+from dnas_cli.compare import main
 
 if __name__ == '__main__':
     main()

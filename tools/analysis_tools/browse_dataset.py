@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.browse`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.browse`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.browse import main
+from dnas_cli.browse import main
 
 if __name__ == '__main__':
     main()

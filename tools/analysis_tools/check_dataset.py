@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.check`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.check`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.check import main
+from dnas_cli.check import main
 
 if __name__ == '__main__':
     main()

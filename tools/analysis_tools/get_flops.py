@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.count`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.count`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.count import main
+from dnas_cli.count import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.measure_latency`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.measure_latency`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.measure_latency import main
+from dnas_cli.measure_latency import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.report`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.report`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.report import main
+from dnas_cli.report import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.random_architecture`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.random_architecture`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.random_architecture import main
+from dnas_cli.random_architecture import main
 
 if __name__ == '__main__':
     main()

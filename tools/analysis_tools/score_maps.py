@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.score`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.score`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.score import main
+from dnas_cli.score import main
 
 if __name__ == '__main__':
     main()

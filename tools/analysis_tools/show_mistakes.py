@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.mistakes`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.mistakes`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.mistakes import main
+from dnas_cli.mistakes import main
 
 if __name__ == '__main__':
     main()

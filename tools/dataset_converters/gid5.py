@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.convert`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.convert`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.convert import main
+from dnas_cli.convert import main
 
 if __name__ == '__main__':
     main()

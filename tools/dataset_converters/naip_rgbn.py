@@ -1,6 +1,6 @@
-"""Run :mod:`dnas_mmseg.cli.convert_naip`; ``--help`` explains it."""
+"""Run :mod:`dnas_cli.convert_naip`; ``--help`` explains it."""
 
-from dnas_mmseg.cli.convert_naip import main
+from dnas_cli.convert_naip import main
 
 if __name__ == '__main__':
     main()

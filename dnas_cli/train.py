@@ -15,9 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import config_parser, parse_run_args, run_config, user_errors
+from .command_line import UsageError, config_parser, parse_run_args, run_config, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,7 +59,7 @@ def main() -> None:
 
         config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
-            raise UserError(f'--seeds {args.seeds}: at least 1 is needed')
+            raise UsageError(f'--seeds {args.seeds}: at least 1 is needed')
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
             check_mixed_precision(config)
@@ -69,14 +67,14 @@ def main() -> None:
             config.sync_bn = 'torch'
         if args.auto_scale_lr:
             if 'auto_scale_lr' not in config:
-                raise UserError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')
+                raise UsageError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')
             config.auto_scale_lr.enable = True
         if args.class_weights:
             print('class weights:', weight_classes(config))
         if args.seeds is None:
             begun = (Path(config.work_dir) / 'last_checkpoint').is_file()
             if begun and not args.resume and not config.get('resume'):
-                raise UserError(
+                raise UsageError(
                     f'{config.work_dir} holds a training already: --resume goes on with it; choose '
                     'another --work-dir for a new one'
                 )

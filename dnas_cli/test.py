@@ -11,9 +11,7 @@ Scores by class go to the log and, in percent, to test_scores.json in the work d
 
 from __future__ import annotations
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import config_parser, parse_run_args, run_config, user_errors
+from .command_line import UsageError, config_parser, parse_run_args, run_config, user_errors
 from .engines import add_engine_options, load_model, settle_backend
 
 
@@ -58,10 +56,10 @@ def main() -> None:
             )
         if args.backend == 'torch':
             if args.precision not in (None, 'float32'):
-                raise UserError(f'--precision {args.precision} needs --backend openvino')
+                raise UsageError(f'--precision {args.precision} needs --backend openvino')
             test(config, args.checkpoint, flips=args.tta)
         elif args.tta:
-            raise UserError('--tta needs --backend torch')
+            raise UsageError('--tta needs --backend torch')
         else:
             score_exported(config, load_model(args, largest_tile(config), lambda: config))
     if is_main_process():

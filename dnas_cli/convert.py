@@ -24,10 +24,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from dnas_mmseg.cpus import usable_cores
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, progress_bars, user_errors
+from .command_line import ArgumentParser, UsageError, progress_bars, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -87,15 +84,14 @@ def parse_args() -> argparse.Namespace:
         '--mix-tiles', action='store_true',
         help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
     )  # fmt: skip
-    parser.add_argument(
-        '--workers', type=int, default=usable_cores(), help='processes (default: one a core)'
-    )
+    parser.add_argument('--workers', type=int, help='processes (default: one per core)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     with user_errors():
+        from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.datasets import DatasetDescription
         from dnas_mmseg.datasets.releases import Release, find_release
         from dnas_mmseg.preparation.conversion import convert_scenes
@@ -103,11 +99,11 @@ def main() -> None:
         from dnas_mmseg.preparation.tiling import Cut
 
         if (args.images is None) != (args.labels is None):
-            raise UserError('--images and --labels belong together: give both, or neither')
+            raise UsageError('--images and --labels belong together: give both, or neither')
         if not args.root.is_dir():
-            raise UserError(f'{args.root}: no such folder')
+            raise UsageError(f'{args.root}: no such folder')
         if args.images is not None and args.out is None:
-            raise UserError('--images needs --out, the data root to write')
+            raise UsageError('--images needs --out, the data root to write')
         if args.images is not None:
             convention = args.label_convention or 'rgb'
             release = Release(
@@ -147,7 +143,7 @@ def main() -> None:
                 max_unknown=args.max_unknown,
                 mix_tiles=args.seed if args.mix_tiles else None,
                 provenance={'source': release.images, 'labels': release.labels, 'seed': args.seed},
-                workers=args.workers,
+                workers=usable_cores() if args.workers is None else args.workers,
                 advance=track('cutting tiles'),
             )
     for note in notes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dnas_mmseg.cli.search import share
+from dnas_cli.search import share
 
 from ..conftest import ROOT, run
 

@@ -15,9 +15,7 @@ import glob
 import math
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, progress_bars, user_errors
+from .command_line import ArgumentParser, UsageError, progress_bars, user_errors
 
 TOTALS = ('mIoU', 'OA', 'FWIoU', 'kappa')
 
@@ -55,7 +53,7 @@ def main() -> None:
         labelled = f'{glob.escape(str(args.labels.resolve()))}/{{name}}{args.label_suffix}.*'
         pairs, unlabelled = pair_scenes(args.maps, '*.tif', labelled)
         if not pairs:
-            raise UserError(f'none of the {len(unlabelled)} maps has a label {labelled}')
+            raise UsageError(f'none of the {len(unlabelled)} maps has a label {labelled}')
         with progress_bars() as track:
             results, notes = score_maps(pairs, classes, labels, args.maps, track('scoring'))
     table = Table(title='percent')

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, user_errors
+from .command_line import ArgumentParser, UsageError, user_errors
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
         from dnas_mmseg.search.report import save_search_report
 
         if is_selection(args.work_dir):
-            raise UserError(
+            raise UsageError(
                 f'{args.work_dir} holds a selection, which writes its page itself: '
                 f'{args.work_dir}/report.html'
             )

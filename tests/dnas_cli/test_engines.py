@@ -6,7 +6,8 @@ from importlib.util import find_spec
 import pytest
 from mmengine.config import Config
 
-from dnas_mmseg.cli.engines import (
+from dnas_cli.command_line import UsageError
+from dnas_cli.engines import (
     add_engine_options,
     load_model,
     settle_backend,
@@ -42,7 +43,7 @@ def _args(checkpoint, *words, device=None):
     ],
 )
 def test_what_an_engine_cannot_do_is_refused(name, words, device, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         load_model(_args(name, *words, device=device), 64, lambda: None)
 
 
@@ -62,7 +63,7 @@ def test_a_model_is_named_in_three_ways(words, config, checkpoint, backend, rest
 
 
 def test_a_model_that_is_none():
-    with pytest.raises(UserError, match=r'a\.py is a config: its checkpoint is to follow'):
+    with pytest.raises(UsageError, match=r'a\.py is a config: its checkpoint is to follow'):
         take_model(argparse.Namespace(backend=None), ['a.py'])
     with pytest.raises(
         UserError, match="there is no model 'naip_smal'; with the package come: naip_small"

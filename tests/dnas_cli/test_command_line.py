@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dnas_mmseg.cli.command_line import ArgumentParser, user_errors
+from dnas_cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.engine.configs import load_config
 
 from ..conftest import ROOT
@@ -54,6 +54,6 @@ def test_help_teaches(tool, monkeypatch, capsys):
 def test_values_that_are_none(words, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', list(words))
     with pytest.raises(SystemExit) as end:
-        importlib.import_module(f'dnas_mmseg.cli.{words[0]}').main()
+        importlib.import_module(f'dnas_cli.{words[0]}').main()
     assert end.value.code == 2
     assert message in capsys.readouterr().err

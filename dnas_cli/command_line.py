@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dnas_mmseg.errors import UserError
-
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+class UsageError(Exception):
+    """Arguments that do not fit together; the message says what to change."""
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Register the package, and show errors about files and settings as one message."""
+    """Import the package, and show errors about arguments, files and settings as one message."""
     try:
-        import dnas_mmseg.registration  # noqa: F401  the command has waited with it
+        from dnas_mmseg.errors import UserError
     except ImportError as error:
         sys.exit(f'error: {error}\n(`dnas env` checks the installation)')
     except Exception as error:  # whatever else a broken installation raises
@@ -32,7 +34,7 @@ def user_errors() -> Iterator[None]:
     try:
         with config_errors(), single_value_errors():
             yield
-    except (UserError, OSError) as error:
+    except (UsageError, UserError, OSError) as error:
         # From a loader's worker it arrives with the worker's traceback before the message.
         message = str(error)
         if 'Original Traceback' in message:

@@ -20,9 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, user_errors
+from .command_line import ArgumentParser, UsageError, user_errors
 
 MARKER = '.made-by-demo'
 CONFIG = """# Written by `dnas demo`. DNAS L=14, narrow and for a short time.
@@ -53,7 +51,7 @@ def clear(work_dir: Path) -> None:
     """Remove the results of an earlier demo; refuse a folder that no demo has made."""
     marker = work_dir / MARKER
     if not marker.is_file() and work_dir.is_dir() and any(work_dir.iterdir()):
-        raise UserError(
+        raise UsageError(
             f'{work_dir} is not empty, and no demo has made it: choose another --work-dir'
         )
     for name in ('scenes', 'data', 'train', 'test', 'search', 'maps'):

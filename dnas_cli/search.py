@@ -34,10 +34,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dnas_mmseg.cpus import usable_cores
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, Overrides, user_errors
+from .command_line import ArgumentParser, Overrides, UsageError, user_errors
 
 COSTS = ('macs', 'params', 'latency')
 BY_TRAININGS = ('halving', 'random')
@@ -219,7 +216,7 @@ def main() -> None:
         try:
             if by_trainings:
                 if launcher != 'none':
-                    raise UserError('--launcher is of --strategy gradient; --workers is of others')
+                    raise UsageError('--launcher is of --strategy gradient; --workers is of others')
                 from dnas_mmseg.search.halving.worker import interrupt_on
 
                 interrupt_on(signal.SIGTERM)  # workers would go on by themselves
@@ -227,7 +224,7 @@ def main() -> None:
                 return
             given = [f'--{name}' for name in _OF_TRAININGS if name in args]
             if given:
-                raise UserError(f'{", ".join(given)}: not of --strategy gradient')
+                raise UsageError(f'{", ".join(given)}: not of --strategy gradient')
             args.pop('strategy', None)
             plan = SearchPlan.from_options(args, work_dir, run['resume'])
             search(plan, work_dir, launcher=launcher, **run)
@@ -253,16 +250,17 @@ def _select(
     tensorboard: bool,
 ) -> None:
     """Choose by trainings, as the arguments say."""
+    from dnas_mmseg.cpus import usable_cores
     from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
     from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged
 
     if retrain or tensorboard:
-        raise UserError(
+        raise UsageError(
             '--retrain and --tensorboard are of --strategy gradient; a selection trains its winner'
         )
     workers, storage = args.pop('workers', 1), args.pop('storage', None)
     if workers < 1:
-        raise UserError(f'--workers {workers}: at least 1 is needed')
+        raise UsageError(f'--workers {workers}: at least 1 is needed')
     hours, join = args.pop('hours', None), args.pop('join', False)
     before = None
     if join and storage is not None:

@@ -7,26 +7,24 @@ from importlib import import_module
 
 import pytest
 
-from dnas_mmseg.cli import COMMANDS
-from dnas_mmseg.cli.command_line import Overrides
-from dnas_mmseg.cli.search import BY_TRAININGS, COSTS
+from dnas_cli import COMMANDS
+from dnas_cli.command_line import Overrides
+from dnas_cli.search import BY_TRAININGS, COSTS
 from dnas_mmseg.cost.table import METRICS
 from dnas_mmseg.search.selection import STRATEGIES
 from dnas_mmseg.spaces.registry import SPACES
 
-from ..conftest import ROOT
+from ..conftest import DNAS, ROOT
 
 NAMES = [name for group in COMMANDS.values() for name in group]
 SHARED = {'__init__.py', 'command_line.py', 'engines.py'}
 
-# As the script that pip makes of `[project.scripts]`, which a test must not rely on.
-SCRIPT = "import sys; sys.argv[0] = '/bin/dnas'; from dnas_mmseg.cli import main; main()"
+SCRIPT = 'from dnas_cli import main; main()'
 
 
-def dnas(*arguments: str, then: str = '') -> subprocess.CompletedProcess:
-    script = SCRIPT if not then else f'import atexit; atexit.register(lambda: {then}); {SCRIPT}'
-    command = [sys.executable, '-W', 'ignore', '-c', script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+def dnas(*arguments: str) -> subprocess.CompletedProcess:
+    """Run the installed command in a fresh process."""
+    return subprocess.run([DNAS, *arguments], capture_output=True, text=True)
 
 
 def test_the_help_is_a_map_of_all_subcommands():
@@ -34,14 +32,17 @@ def test_the_help_is_a_map_of_all_subcommands():
     assert finished.returncode == 0, finished.stderr
     for name in NAMES:
         assert f'\n  {name} ' in finished.stdout
-    files = {path.name for path in (ROOT / 'dnas_mmseg/cli').glob('*.py')} - SHARED
+    files = {path.name for path in (ROOT / 'dnas_cli').glob('*.py')} - SHARED
     assert files == {f'{name.replace("-", "_")}.py' for name in NAMES}
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_help_comes_before_torch(name):
     heavy = "print(sorted({'torch', 'numpy', 'mmengine', 'rich', 'osgeo'} & set(sys.modules)))"
-    finished = dnas(name, '--help', then=heavy)
+    script = f'import atexit, sys; atexit.register(lambda: {heavy}); {SCRIPT}'
+    finished = subprocess.run(
+        [sys.executable, '-c', script, name, '--help'], capture_output=True, text=True
+    )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(f'usage: dnas {name} ')
     assert f'    dnas {name}' in finished.stdout, 'an example is missing'
@@ -64,12 +65,20 @@ def test_the_command_registers_when_there_is_work():
     assert 'dnas_l12_gid5' in finished.stdout
 
 
-def test_a_program_of_users_named_alike_registers(tmp_path):
-    (tmp_path / 'dnas.py').write_text(
-        'import dnas_mmseg, mmseg.registry as r; print(r.MODELS.get("DNAS"))'
+@pytest.mark.parametrize('start', ['fork', 'spawn'])
+def test_the_package_registers_in_every_process(start, tmp_path):
+    """A child of the command has its parent's arguments, and is no command itself."""
+    (tmp_path / 'dnas').write_text(
+        'import multiprocessing as mp\n'
+        'def show():\n'
+        '    import dnas_mmseg, mmseg.registry as r\n'
+        '    print(r.MODELS.get("DNAS"))\n'
+        'if __name__ == "__main__":\n'
+        f'    child = mp.get_context({start!r}).Process(target=show)\n'
+        '    child.start(); child.join()\n'
     )
     finished = subprocess.run(
-        [sys.executable, '-W', 'ignore', tmp_path / 'dnas.py'], capture_output=True, text=True
+        [sys.executable, '-W', 'ignore', tmp_path / 'dnas'], capture_output=True, text=True
     )
     assert "class 'dnas_mmseg.spaces.dnas.network.DNAS'" in finished.stdout, finished.stderr
 
@@ -78,13 +87,13 @@ def test_what_help_says_of_the_package_is_so():
     assert {*BY_TRAININGS} == {*STRATEGIES}
     assert {*COSTS} == {*METRICS}
     for name in ('search', 'measure_latency', 'random_architecture'):
-        text = (ROOT / f'dnas_mmseg/cli/{name}.py').read_text()
+        text = (ROOT / f'dnas_cli/{name}.py').read_text()
         *most, last = SPACES
         assert f'the search space: {", ".join(most)} or {last}' in text
 
 
 def test_every_module_has_a_program():
-    assert all(callable(import_module(f'dnas_mmseg.cli.{n.replace("-", "_")}').main) for n in NAMES)
+    assert all(callable(import_module(f'dnas_cli.{n.replace("-", "_")}').main) for n in NAMES)
 
 
 def test_overrides_are_read_as_mmengine_reads_them():

@@ -27,9 +27,7 @@ import argparse
 import json
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, add_overrides, user_errors
+from .command_line import ArgumentParser, UsageError, add_overrides, user_errors
 from .engines import take_model
 
 
@@ -74,11 +72,11 @@ def main() -> None:
 
         targets = take_model(args, args.words)
         if args.config is None or len(targets) != 1:
-            raise UserError(f'{" ".join(args.words)}: a model and one file to write are expected')
+            raise UsageError(f'{" ".join(args.words)}: a model and one file to write are expected')
         target, suffix = Path(targets[0]), '.xml' if args.int8 else '.onnx'
         if target.suffix != suffix:
             hint = '' if args.int8 or target.suffix != '.xml' else ', or give --int8'
-            raise UserError(f'{target}: the name of the file must end with {suffix}{hint}')
+            raise UsageError(f'{target}: the name of the file must end with {suffix}{hint}')
         config = load_config(
             args.config,
             data_root=args.data_root,
@@ -92,7 +90,7 @@ def main() -> None:
             facts = replace(facts, metres=args.metres)
         if args.deepness:
             if facts.dtype not in ('', 'uint8') or max(facts.mean) > 255:
-                raise UserError(
+                raise UsageError(
                     '--deepness: the plugin feeds samples of eight bits; the model was trained on '
                     f'{facts.dtype or "larger ones"} (mean {max(facts.mean):g})'
                 )
@@ -112,7 +110,7 @@ def main() -> None:
         write_model_card(card, facts, use)
         try:
             write_model_item(target.with_suffix('.stac.json'), target, facts)
-        except UserError as error:
+        except UsageError as error:
             print(f'note: no STAC item: {error}')
     files = [target] + ([target.with_suffix('.bin')] if args.int8 else [])
     size = sum(path.stat().st_size for path in files)
@@ -123,7 +121,7 @@ def read_scores(path: Path | None) -> dict[str, float]:
     """Return the scores in a file of ``dnas test``.
 
     Raises:
-        UserError: There is no such file, or it holds something else.
+        UsageError: There is no such file, or it holds something else.
     """
     if path is None:
         return {}
@@ -131,4 +129,4 @@ def read_scores(path: Path | None) -> dict[str, float]:
         scores = json.loads(path.read_text(encoding='utf-8'))
         return {str(name): float(score) for name, score in scores.items()}
     except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f'{path} is no test_scores.json ({error})') from None
+        raise UsageError(f'{path} is no test_scores.json ({error})') from None

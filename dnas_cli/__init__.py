@@ -1,15 +1,15 @@
-"""The command ``dnas``: one module a subcommand, which is imported when it is called.
+"""The command ``dnas``: one module per subcommand, imported when it is called.
 
-Modules here import torch, the stack and the package inside functions, after the arguments are
-read: ``--help`` answers at once.
+This is a package of its own because importing ``dnas_mmseg`` registers everything, which takes
+seconds and needs torch, the stack and GDAL. Modules here import it inside functions, after the
+arguments are parsed: ``--help`` answers at once, and ``dnas env`` runs in a broken installation.
 """
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
-
-from dnas_mmseg import __version__
+from importlib.metadata import version
 
 from .command_line import ArgumentParser
 
@@ -60,7 +60,9 @@ def main() -> None:
     names = [name for group in COMMANDS.values() for name in group]
     parser = ArgumentParser(prog='dnas', description=DESCRIPTION.format(commands=overview()))
     parser.add_argument('command', choices=names, metavar='COMMAND', help='one of the above')
-    parser.add_argument('--version', action='version', version=f'dnas_mmseg {__version__}')
+    parser.add_argument(
+        '--version', action='version', version=f'dnas_mmseg {version("dnas_mmseg")}'
+    )
     name = parser.parse_args(sys.argv[1:2]).command
     sys.argv = [f'dnas {name}', *sys.argv[2:]]
     import_module(f'.{name.replace("-", "_")}', __name__).main()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnas_mmseg.errors import UserError
+from .command_line import UsageError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -47,17 +47,17 @@ def take_model(args: argparse.Namespace, words: list[str]) -> list[str]:
         words: Words of the command line, from the model on.
 
     Raises:
-        UserError: A config stands there without a checkpoint.
+        UsageError: A config stands there without a checkpoint.
     """
     first, *rest = words
     if Path(first).suffix in _EXPORTED:
         args.config, args.checkpoint = None, first
     elif Path(first).suffix in _CONFIGS or '::' in first:
         if not rest:
-            raise UserError(f'{first} is a config: its checkpoint is to follow')
+            raise UsageError(f'{first} is a config: its checkpoint is to follow')
         args.config, args.checkpoint, rest = first, rest[0], rest[1:]
     elif Path(first).suffix in ('.pth', '.pt', '.tar'):
-        raise UserError(f'{first} is a checkpoint: its config comes before it')
+        raise UsageError(f'{first} is a checkpoint: its config comes before it')
     else:
         from dnas_mmseg.mapping.boxed import boxed_model
 
@@ -87,7 +87,7 @@ def load_model(args: argparse.Namespace, window: int, config: Callable[[], Confi
         config: Function that loads the model's config, which an exported model does not need.
 
     Raises:
-        UserError: The backend does not take the file, or has no such precision.
+        UsageError: The backend does not take the file, or has no such precision.
     """
     from dnas_mmseg.mapping.onnx_model import OnnxModel
     from dnas_mmseg.mapping.openvino_model import OpenVINOModel
@@ -96,18 +96,18 @@ def load_model(args: argparse.Namespace, window: int, config: Callable[[], Confi
     exported = Path(args.checkpoint).suffix in _EXPORTED
     if args.backend == 'torch':
         if args.precision == 'int8':
-            raise UserError(f'--precision {args.precision} needs --backend openvino')
+            raise UsageError(f'--precision {args.precision} needs --backend openvino')
         if exported:
-            raise UserError(f'{args.checkpoint} needs --backend {" or ".join(BACKENDS[1:])}')
+            raise UsageError(f'{args.checkpoint} needs --backend {" or ".join(BACKENDS[1:])}')
         return load_segmentor(config(), args.checkpoint, args.device)
     if args.backend == 'onnxruntime':
         if args.precision not in (None, 'float32'):
-            raise UserError('--precision: onnxruntime runs a model as it was exported')
+            raise UsageError('--precision: onnxruntime runs a model as it was exported')
         return OnnxModel(args.checkpoint, args.device)
     if args.device not in (None, 'cpu'):
-        raise UserError(f'--device {args.device}: OpenVINO runs on the CPU here')
+        raise UsageError(f'--device {args.device}: OpenVINO runs on the CPU here')
     if args.precision == 'float16':
-        raise UserError('--precision float16: OpenVINO computes in float32, bfloat16 or int8 here')
+        raise UsageError('--precision float16: OpenVINO computes in float32, bfloat16 or int8 here')
     if exported:
         return OpenVINOModel(args.checkpoint, args.precision)
     model = load_segmentor(config(), args.checkpoint, 'cpu')

@@ -22,9 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, add_overrides, progress_bars, user_errors
+from .command_line import ArgumentParser, UsageError, add_overrides, progress_bars, user_errors
 from .engines import add_engine_options, load_model, take_model, torch_precision
 
 
@@ -99,7 +97,7 @@ def out_of_memory_explained() -> Iterator[None]:
         if isinstance(error, RuntimeError) and 'memory' not in str(error):
             raise
         first = str(error).partition('\n')[0]
-        raise UserError(
+        raise UsageError(
             f'out of memory ({first}): give a smaller --batch, or a smaller --window'
         ) from error
 
@@ -108,13 +106,13 @@ def shard(text: str | None) -> tuple[int, int]:
     """Return the part, from 1, and the number of parts; by default from the launcher's environment.
 
     Raises:
-        UserError: The text is not I/N.
+        UsageError: The text is not I/N.
     """
     if text is None:
         return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))
     part, _, parts = text.partition('/')
     if not (part.isdigit() and parts.isdigit()):
-        raise UserError(f'--shard {text}: I/N is expected, 1/4 for instance')
+        raise UsageError(f'--shard {text}: I/N is expected, 1/4 for instance')
     return int(part), int(parts)
 
 
@@ -130,7 +128,7 @@ def main() -> None:
 
         scenes = take_model(args, args.words)
         if not scenes:
-            raise UserError('no SCENE is given')
+            raise UsageError('no SCENE is given')
         part, parts = shard(args.shard)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, user_errors
+from .command_line import ArgumentParser, UsageError, user_errors
 
 
 def main() -> None:
@@ -32,7 +30,7 @@ def main() -> None:
         for model in args.models:
             name, equals, folders = model.rpartition('=')
             if not equals:
-                raise UserError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] is expected')
+                raise UsageError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] is expected')
             runs[name] = [
                 read_curve(training, args.score)
                 for folder in folders.split(',')

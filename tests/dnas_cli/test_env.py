@@ -23,7 +23,7 @@ def test_without_gdal_it_says_what_to_run(tmp_path):
     (tmp_path / 'osgeo').mkdir()
     (tmp_path / 'osgeo/__init__.py').write_text("raise ImportError('no libgdal here')")
     program = f'import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ["dnas", "env"]\n'
-    program += 'from dnas_mmseg.cli import main; main()'
+    program += 'from dnas_cli import main; main()'
     finished = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', program], capture_output=True, text=True, cwd=ROOT
     )

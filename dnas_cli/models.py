@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser, user_errors
+from .command_line import ArgumentParser, UsageError, user_errors
 
 
 def main() -> None:
@@ -29,7 +27,7 @@ def main() -> None:
         elif Path(args.model).suffix in ('.onnx', '.xml'):
             card = Path(args.model).with_suffix('.card.md')
             if not card.is_file():
-                raise UserError(f'{card}: no such card; dnas export writes one beside the model')
+                raise UsageError(f'{card}: no such card; dnas export writes one beside the model')
             print(card.read_text(encoding='utf-8'))
         else:
             print(boxed_model(args.model).card.read_text(encoding='utf-8'))

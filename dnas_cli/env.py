@@ -12,11 +12,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from dnas_mmseg import __version__
-from dnas_mmseg.cpus import usable_cores
-from dnas_mmseg.errors import UserError
-
-from .command_line import ArgumentParser
+from .command_line import ArgumentParser, UsageError
 
 STACKS = {
     'onedl': ('onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation'),
@@ -37,7 +33,7 @@ def stack() -> str:
     """Return the one stack that is installed, with its versions.
 
     Raises:
-        UserError: There is none, or there are two.
+        UsageError: There is none, or there are two.
     """
     found = {name: [installed(d) for d in names] for name, names in STACKS.items()}
     whole = [name for name, versions in found.items() if all(versions)]
@@ -46,12 +42,12 @@ def stack() -> str:
         f'pip install {" ".join(STACKS["onedl"])}  (or the openmmlab line: docs/installation.md)'
     )
     if len(started) > 1:
-        raise UserError(
+        raise UsageError(
             'packages of both stacks are installed, and they overwrite each other. Make a new '
             f'environment with one of them: {install}'
         )
     if not whole:
-        raise UserError(f'no stack is installed: {install}')
+        raise UsageError(f'no stack is installed: {install}')
     pairs = zip(STACKS[whole[0]], found[whole[0]], strict=True)
     return f'{whole[0]} ({", ".join(f"{d} {v}" for d, v in pairs)})'
 
@@ -61,27 +57,29 @@ def main() -> None:
     parser.add_argument('--all', action='store_true', help="also what mmengine's collect_env says")
     args = parser.parse_args()
     print(f'python     {platform.python_version()}  {sys.prefix}')
-    print(f'machine    {platform.platform()}, {usable_cores()} cores')
+    print(f'machine    {platform.platform()}')
     try:
         print(f'stack      {stack()}')
         import numpy
         import torch
 
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        print(f'torch      {torch.__version__}, {torch.get_num_threads()} threads')
+        print(f'torch      {torch.__version__}')
         print(f'GPUs       {", ".join(gpus) or "none: training runs on the CPU"}')
         print(f'numpy      {numpy.__version__}')
         extras = [f'{name} {found}' for name in EXTRAS if (found := installed(name))]
         print(f'extras     {", ".join(extras) or "none"}')
 
-        from dnas_mmseg import registration  # noqa: F401  says what to run without GDAL
+        from dnas_mmseg import __version__  # says what to install where GDAL is missing
+        from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.shipped import CONFIGS
-    except (UserError, ImportError) as error:
+    except (UsageError, ImportError) as error:
         sys.exit(f'error: {error}')
     except Exception as error:  # whatever a broken installation raises when it is imported
         sys.exit(f'error: {type(error).__name__}: {error}')
     gdal = sys.modules['osgeo.gdal']
     print(f'GDAL       {gdal.VersionInfo("RELEASE_NAME")}, with gdal_array')
+    print(f'cores      {usable_cores()}')
     print(f'configs    {CONFIGS}')
     if args.all:
         from mmengine.utils.dl_utils import collect_env
