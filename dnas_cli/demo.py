@@ -130,6 +130,7 @@ def main() -> None:
     scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
     with user_errors():
         clear(work_dir)
+        from dnas_mmseg.engine.checkpoints import last_checkpoint
         from dnas_mmseg.preparation.synthetic import write_scenes
 
         print(f'six synthetic scenes in the format of GID-5: {scenes}')
@@ -149,7 +150,8 @@ def main() -> None:
             trained, tested = work_dir / 'train', work_dir / 'test'
             run('train', config, '--work-dir', trained)
         # The average of the weights at the end; nothing needs to be chosen by validation.
-        checkpoint = Path((trained / 'last_checkpoint').read_text(encoding='utf-8').strip())
+        checkpoint = last_checkpoint(trained)
+        assert checkpoint is not None  # the training has ended well
         if not args.search:
             run('test', config, checkpoint, '--work-dir', tested)
         report(work_dir, config, checkpoint, tested / 'test_scores.json')

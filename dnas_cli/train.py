@@ -53,6 +53,7 @@ def main() -> None:
         from mmengine.dist import is_main_process
         from rich.console import Console
 
+        from dnas_mmseg.engine.checkpoints import last_checkpoint
         from dnas_mmseg.engine.config_checks import check_mixed_precision
         from dnas_mmseg.engine.running import train, weight_classes
         from dnas_mmseg.engine.seeds import train_seeds
@@ -72,7 +73,7 @@ def main() -> None:
         if args.class_weights:
             print('class weights:', weight_classes(config))
         if args.seeds is None:
-            begun = (Path(config.work_dir) / 'last_checkpoint').is_file()
+            begun = last_checkpoint(config.work_dir) is not None
             if begun and not args.resume and not config.get('resume'):
                 raise UsageError(
                     f'{config.work_dir} holds a training already: --resume goes on with it; choose '

@@ -5,19 +5,57 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dnas_mmseg.errors import UserError
 
+POINTER = 'last_checkpoint'
+"""File of a work dir with the name of its last checkpoint."""
+
 
 class CheckpointError(UserError):
     """A checkpoint that is invalid, or not of the network that is needed."""
 
 
+def last_checkpoint(work_dir: str | os.PathLike) -> Path | None:
+    """Return the last checkpoint of a training; None before the first one.
+
+    It is always a file of the work dir, which may have been moved or copied: of an absolute path,
+    as mmengine's own hook writes it, only the name counts.
+    """
+    pointer = Path(work_dir) / POINTER
+    if not pointer.is_file():
+        return None
+    text = pointer.read_text(encoding='utf-8').strip()
+    path = pointer.parent / (Path(text).name if os.path.isabs(text) else text)
+    return path if path.is_file() else None
+
+
+def find_checkpoint(path: str | os.PathLike) -> Path:
+    """Return a checkpoint file; a work dir stands for its last checkpoint.
+
+    Raises:
+        CheckpointError: There is no such file, or the folder holds no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.is_file():
+            raise CheckpointError(f'{path}: no such file')
+        return path
+    found = last_checkpoint(path)
+    if found is None:
+        raise CheckpointError(f'{path}: the folder holds no checkpoint ({POINTER} names none)')
+    return found
+
+
 def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     """Return the state dict in a checkpoint file, read with ``weights_only=True``.
+
+    Args:
+        path: Path of the file, or a work dir for its last checkpoint.
 
     Raises:
         CheckpointError: The file is damaged, or a pickle of something else than weights.
@@ -28,13 +66,15 @@ def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
 def load_weights_and_meta(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     """Return a checkpoint's state dict, and the facts of its training data (``dataset_meta``).
 
+    Args:
+        path: Path of the file, or a work dir for its last checkpoint.
+
     Raises:
-        CheckpointError: The file is damaged, or a pickle of something else than weights.
+        CheckpointError: The file is missing, damaged, or a pickle of something else than weights.
     """
+    path = find_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f'{path}: no such file') from None
     except Exception as error:
         named = re.search(r'GLOBAL (\S+)', str(error))
         if named:

@@ -35,7 +35,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.models import switch_to_deploy
 
-from .checkpoints import load_exactly, load_weights
+from .checkpoints import last_checkpoint, load_exactly, load_weights
 from .config_checks import (
     check_classes,
     check_labels,
@@ -106,8 +106,8 @@ def train(config: Config) -> Runner:
     """
     with lock_folder(config.work_dir) if is_main_process() else nullcontext():
         runner = build_runner(config)
-        last = Path(config.work_dir) / 'last_checkpoint'
-        if config.get('resume') and config.get('load_from') is None and not last.is_file():
+        last = last_checkpoint(config.work_dir)
+        if config.get('resume') and config.get('load_from') is None and last is None:
             runner.logger.warning(
                 f'resume: {config.work_dir} holds no checkpoint to go on from; training starts at '
                 'the beginning'

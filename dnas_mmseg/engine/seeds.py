@@ -21,6 +21,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import least_difference
 from dnas_mmseg.files import lock_folder, write_text
 
+from .checkpoints import find_checkpoint, last_checkpoint
 from .running import test, train
 
 _SCORES = Path('test') / 'test_scores.json'
@@ -100,9 +101,7 @@ def result_checkpoint(config: Config) -> str:
     folder = Path(config.work_dir)
     averaged = any(hook['type'] == 'EMAHook' for hook in config.get('custom_hooks') or [])
     best = [] if averaged else sorted(folder.glob('best_*.pth'), key=os.path.getmtime)
-    return (
-        str(best[-1]) if best else (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
-    )
+    return str(best[-1] if best else find_checkpoint(folder))
 
 
 def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
@@ -134,7 +133,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
             if (folder / _SCORES).is_file():
                 continue
             trained = _seed_config(config, number, folder)
-            trained.resume = (folder / 'last_checkpoint').is_file()
+            trained.resume = last_checkpoint(folder) is not None
             train(trained)
             barrier()  # the main process may still be writing the best checkpoint
             test(_seed_config(config, number, folder / 'test'), result_checkpoint(trained))
@@ -162,7 +161,9 @@ def _check_folder(work_dir: Path, config: Config, resume: bool) -> None:
     """Refuse a folder with trainings of another config, or with some that would be overwritten."""
     path = work_dir / 'config.py'
     before = path.read_text(encoding='utf-8') if path.is_file() else None
-    text = config.pretty_text
+    without_place = copy.deepcopy(config)
+    without_place.pop('work_dir')  # the folder may be moved
+    text = without_place.pretty_text
     if before is not None and not resume:
         raise UserError(
             f'{work_dir} holds trainings with seeds already: --resume goes on with them, and '

@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import gc
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +31,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
@@ -44,7 +46,7 @@ from .history import HISTORY_FILE
 from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, stand_for_all
 from .network_config import network_config
-from .plan import PLAN_FILE, SearchPlan
+from .plan import NETWORK_FILE, PLAN_FILE, SearchPlan
 from .report import save_search_report
 from .stages import retrain_config, search_hook, several_targets, stage_config
 from .summary import show_plan, show_result, show_targets
@@ -54,8 +56,7 @@ from .time import ProgressHook, StageTime, stage_time
 WRITTEN_HERE = '# Written by `dnas search`; an ordinary config.'
 """First line of every config that a search writes."""
 
-_NETWORK = 'network.py'
-"""Config that the others of a work dir inherit: the user's, as it was when the search began."""
+_DATA_ROOT = re.compile(r"data_root='[^'\n]*'")
 
 
 def search(
@@ -119,8 +120,9 @@ class _Search:
             todo = [level for level in self.plan.levels if level not in done]
             times = self._plan_times(start, todo, retrain) if todo else {}
             if is_main_process():
-                write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
-            self._config_file(self.work_dir / _NETWORK, self._network.pretty_text)
+                write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
+            text = movable_text(self._network, self.plan.data_root, self.work_dir)
+            self._config_file(self.work_dir / NETWORK_FILE, text)
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
                 current = self._stage(level, current, times)
@@ -235,7 +237,7 @@ class _Search:
         config.visualizer.name = str(folder)  # there is one of each name in a process
         if self.tensorboard:
             config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
-        if (folder / 'last_checkpoint').is_file():
+        if last_checkpoint(folder) is not None:
             config.resume, config.load_from = True, None
         for leftover in folder.glob('.*.pth') if is_main_process() else ():
             leftover.unlink()  # of a checkpoint that a kill cut off
@@ -311,8 +313,7 @@ class _Search:
         begun = [
             level
             for level in stages
-            if self._result(level).is_file()
-            or (self.work_dir / level / 'last_checkpoint').is_file()
+            if self._result(level).is_file() or last_checkpoint(self.work_dir / level) is not None
         ]
         if not begun:
             if (self.work_dir / PLAN_FILE).is_file():
@@ -348,7 +349,7 @@ class _Search:
 
     def _inheriting_file(self, path: Path, config: Config) -> None:
         """Write a config as its changes to the network's config."""
-        base = os.path.relpath(self.work_dir / _NETWORK, path.parent)
+        base = os.path.relpath(self.work_dir / NETWORK_FILE, path.parent)
         self._config_file(path, inheriting_text(base, self._network, config))
 
     def _config_file(self, path: Path, text: str) -> None:
@@ -356,7 +357,7 @@ class _Search:
         if is_main_process():
             text = f'{WRITTEN_HERE}\n{text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
-            if before != text:
+            if _DATA_ROOT.sub('', before) != _DATA_ROOT.sub('', text):  # the data may be moved
                 changes = difflib.unified_diff(
                     before.splitlines(), text.splitlines(), 'as it is', 'as it would be', n=0
                 )
@@ -388,6 +389,22 @@ class _Search:
             config = stage_config(self.plan, self.plan.levels[0], start)
             cost = CostTarget(**search_hook(config)['cost'])
             cost.prepare(MODELS.build(config.model.backbone).to(get_device()), config.model)
+
+
+def movable_text(config: Config, data_root: str | None, folder: Path) -> str:
+    """Return a config's text for a file in a folder, where data are named relative to the folder.
+
+    Args:
+        config: The config.
+        data_root: Absolute path of the data that were chosen by an option; None where the config
+            names them.
+        folder: Folder of the file.
+    """
+    text = config.pretty_text
+    if data_root is None or not os.path.isabs(data_root):
+        return text
+    place = Path(os.path.relpath(data_root, folder)).as_posix()
+    return text.replace(f"data_root='{data_root}'", f"data_root='{{{{ fileDirname }}}}/{place}'")
 
 
 def _beside(level: str) -> str:

@@ -20,6 +20,13 @@ from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES
 
 PLAN_FILE = 'search.json'
+NETWORK_FILE = 'network.py'
+"""Config of a work dir that the others in it inherit: the user's, as the search found it."""
+
+_PATHS = (
+    'config', 'data_root', 'architecture', 'latency_table', 'halves', 'candidates', 'rivals'
+)  # fmt: skip
+"""Settings that are paths, or may be."""
 
 _UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
 _TIMES = {'ms', 's'}
@@ -123,17 +130,21 @@ class SearchPlan:
         return tuple(name[0] + name[1][: None if self.cost == 'latency' else 1] for name in names)
 
     def differences(self, other: SearchPlan) -> list[str]:
-        """Return the differences from another plan, a line each; the stages to run may differ."""
+        """Return the differences from another plan, a line each.
+
+        The stages to run may differ, and where the config and the data are: the config is compared
+        by its content.
+        """
         mine, theirs = asdict(self), asdict(other)
         return [
             f'{k}: {theirs[k]!r}, now {mine[k]!r}'
             for k in mine
-            if k != 'levels' and mine[k] != theirs[k]
+            if k not in ('levels', 'config', 'data_root') and mine[k] != theirs[k]
         ]
 
-    def to_json(self) -> str:
-        """Return the plan as the text of ``search.json``."""
-        return json.dumps(asdict(self), indent=2) + '\n'
+    def to_json(self, work_dir: str | os.PathLike) -> str:
+        """Return the plan as the text of ``search.json`` in a work dir."""
+        return json.dumps(relative_paths(asdict(self), work_dir), indent=2) + '\n'
 
     @classmethod
     def load(cls, work_dir: str | os.PathLike) -> SearchPlan:
@@ -153,7 +164,7 @@ class SearchPlan:
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in document.items()
             }
-            return cls(**values)
+            return cls(**absolute_paths(values, work_dir))
         except FileNotFoundError:
             raise UserError(f'{work_dir} holds no search: nothing to resume') from None
         except (TypeError, json.JSONDecodeError) as error:
@@ -198,6 +209,43 @@ class SearchPlan:
         if self.search_options:
             stage = Config.fromfile(str(CONFIGS / SPACES[self.space].stage(self.levels[0]).config))
             warn_unknown_keys(self.search_options, stage, '--search-options')
+
+
+def relative_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> dict[str, Any]:
+    """Return settings with absolute paths written relative to a folder, with ``./`` or ``../``.
+
+    A work dir can then be moved or copied together with what it names.
+    """
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return tuple(map(shorten, value))
+        if not isinstance(value, str) or not os.path.isabs(value):
+            return value
+        path = Path(os.path.relpath(value, folder)).as_posix()
+        return path if path.startswith('.') else f'./{path}'
+
+    return {key: shorten(value) if key in _PATHS else value for key, value in settings.items()}
+
+
+def absolute_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> dict[str, Any]:
+    """Return settings of :func:`relative_paths` with absolute paths.
+
+    A config that is not found any more is replaced by the work dir's copy of it.
+    """
+
+    def lengthen(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return tuple(map(lengthen, value))
+        if not isinstance(value, str) or not value.startswith(('./', '../')):
+            return value
+        return os.path.abspath(Path(folder) / value)
+
+    result = {key: lengthen(value) if key in _PATHS else value for key, value in settings.items()}
+    config, copy = result.get('config'), Path(folder) / NETWORK_FILE
+    if config and os.path.isabs(config) and not os.path.exists(config) and copy.is_file():
+        result['config'] = os.path.abspath(copy)
+    return result
 
 
 def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[float, ...], str]:

@@ -27,7 +27,7 @@ def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
 
 
 def test_a_selection_has_a_page_of_its_own(tmp_path):
-    (tmp_path / 'search.json').write_text(SelectionPlan(SearchPlan(), budget=4).to_json())
+    (tmp_path / 'search.json').write_text(SelectionPlan(SearchPlan(), budget=4).to_json(tmp_path))
     code, output = run(TOOL, tmp_path)
     assert code == 1
     assert f'which writes its page itself: {tmp_path}/report.html' in output

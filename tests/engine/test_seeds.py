@@ -72,8 +72,9 @@ def test_the_result_of_a_training_is_its_average_or_else_its_best(config, tmp_pa
     folder = tmp_path / 'run'
     folder.mkdir()
     (folder / 'best_mIoU_epoch_1.pth').touch()
+    (folder / 'epoch_2.pth').touch()
     (folder / 'last_checkpoint').write_text('epoch_2.pth')
-    assert result_checkpoint(config) == 'epoch_2.pth'
+    assert result_checkpoint(config) == str(folder / 'epoch_2.pth')
     config.custom_hooks = []
     assert result_checkpoint(config) == str(folder / 'best_mIoU_epoch_1.pth')
 

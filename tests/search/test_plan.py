@@ -48,7 +48,7 @@ def test_units_that_contradict_are_refused(tmp_path, targets, options, message):
 
 def test_resuming_keeps_what_targets_are_of(tmp_path):
     first = plan_of(tmp_path, '3K', cost='params')
-    (tmp_path / 'search.json').write_text(first.to_json())
+    (tmp_path / 'search.json').write_text(first.to_json(tmp_path))
     assert plan_of(tmp_path, resume=True) == first
     assert plan_of(tmp_path, '3K', resume=True) == first
     with pytest.raises(UserError, match='no amount of parameters'):

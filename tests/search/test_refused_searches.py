@@ -89,7 +89,7 @@ def test_files_that_no_search_wrote_are_left_alone(plan, tmp_path, name, planned
     mine = work_dir / f'{name}.py'
     mine.write_text('# mine\n')
     if planned:
-        (work_dir / 'search.json').write_text(plan.to_json())
+        (work_dir / 'search.json').write_text(plan.to_json(work_dir))
     with pytest.raises(UserError, match=rf'{name}\.py is there, and no search has written it'):
         search(plan, work_dir)
     assert mine.read_text() == '# mine\n'

@@ -13,6 +13,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
+from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
 from dnas_mmseg.files import atomic_path, write_text
 
 
@@ -36,6 +37,9 @@ class AtomicCheckpointHook(CheckpointHook):
     full disk or a kill in between costs both. This one writes beside, renames, and only then
     deletes. Checkpoints go to local disk.
 
+    A work dir may be moved or copied: its checkpoints are found by name in it, where the stock hook
+    stores absolute paths, and a resumed copy would delete the best checkpoint of the original.
+
     Args:
         *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
         **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is
@@ -44,6 +48,28 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
+
+    def before_run(self, runner) -> None:
+        """Let a runner that resumes start from the last checkpoint of its work dir."""
+        # mmengine takes the text in the file for a path, and has no public place to say another.
+        if runner._resume and runner._load_from is None:
+            found = last_checkpoint(runner.work_dir)
+            runner._resume = found is not None
+            runner._load_from = None if found is None else str(found)
+
+    def before_train(self, runner) -> None:
+        """Prepare, and look for the best checkpoint in this run's own folder."""
+        super().before_train(runner)
+        if not self.save_best:
+            return
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = self._here(self.best_ckpt_path)
+        else:
+            for key, path in self.best_ckpt_path_dict.items():
+                self.best_ckpt_path_dict[key] = self._here(path)
+
+    def _here(self, path: str | None) -> str | None:
+        return None if path is None else str(Path(self.out_dir) / Path(path).name)
 
     # mmengine has no public place for either: the method below removes before it writes and opens
     # `last_checkpoint` in place, and what it calls knows neither the order nor the old file. Only
@@ -70,7 +96,9 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         if is_main_process():
-            write_text(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+            write_text(
+                Path(runner.work_dir) / POINTER, os.path.relpath(self.last_ckpt, runner.work_dir)
+            )
             for old in outdated:
                 (Path(self.out_dir) / self.filename_tmpl.format(old)).unlink(missing_ok=True)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.errors import UserError
 
 
@@ -51,8 +51,7 @@ def require_finite(value: float, data_batch: dict | None, runner, what: str = 't
         return
     samples = (data_batch or {}).get('data_samples') or []
     tiles = ', '.join(str(s.metainfo.get('img_path', '?')) for s in samples)
-    pointer = Path(runner.work_dir) / 'last_checkpoint'
-    last = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else 'none yet'
+    last = last_checkpoint(runner.work_dir) or 'none yet'
     raise UserError(
         f'{what} is {value} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, '
         f'{f"on {tiles}" if tiles else "after a step on tiles not known"}. Look at the tiles '

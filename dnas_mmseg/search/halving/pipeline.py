@@ -31,13 +31,14 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import result_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
-from dnas_mmseg.search.pipeline import WRITTEN_HERE, search
-from dnas_mmseg.search.plan import PLAN_FILE
+from dnas_mmseg.search.pipeline import WRITTEN_HERE, movable_text, search
+from dnas_mmseg.search.plan import NETWORK_FILE, PLAN_FILE
 from dnas_mmseg.search.selection import Candidates, Request, Selection, run_steps, selection_steps
 from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
 from dnas_mmseg.search.time import duration
@@ -142,7 +143,7 @@ def kept_plan(storage: str) -> SelectionPlan:
     text = TrainingQueue(storage, {}, join=True).kept('plan')
     if text is None:
         raise StorageError(f'{storage}: its selection has not begun yet; join it then')
-    return SelectionPlan.parse(text, storage)
+    return SelectionPlan.parse(text, storage, '.')
 
 
 class _Run:
@@ -177,9 +178,9 @@ class _Run:
         begun = (self.work_dir / PLAN_FILE).is_file()
         queue = TrainingQueue(self.storage, facts, join=begun)  # its trainings must be found again
         self._compare(queue, facts)
-        write_text(self.work_dir / PLAN_FILE, self.plan.to_json())
-        network = self.candidates.config.pretty_text
-        write_text(self.work_dir / 'network.py', f'{WRITTEN_HERE}\n{network}')
+        write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
+        text = movable_text(self.candidates.config, self.plan.network.data_root, self.work_dir)
+        write_text(self.work_dir / NETWORK_FILE, f'{WRITTEN_HERE}\n{text}')
         if GRADIENT in self.plan.candidates and not self._found.is_file():
             search(self.plan.gradient(), self.work_dir / 'gradient', resume=resume)
         if queue.kept('given') is None:
@@ -229,7 +230,7 @@ class _Run:
     def _facts(self) -> dict[str, str]:
         """Return what all who share the queue must agree on."""
         return {
-            'plan': self.plan.to_json(),
+            'plan': self.plan.to_json(self.work_dir),
             'data': data_checksum(self.candidates.config, self.lists),
             'config': config_checksum(self.trainings),
         }
@@ -240,7 +241,7 @@ class _Run:
         Raises:
             StorageError: The queue is of something else; the message says what differs.
         """
-        kept = SelectionPlan.parse(queue.kept('plan') or '', self.storage)
+        kept = SelectionPlan.parse(queue.kept('plan') or '', self.storage, self.work_dir)
         lines = self.plan.differences(kept)
         lines += [
             f'{what}: not the same here (their checksums differ)'
@@ -373,7 +374,7 @@ class _Run:
             found = replace(winner, name=self.work_dir.resolve().name, provenance=provenance)
             found.save(self.work_dir / 'architecture.json')
             config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
-            text = inheriting_text('network.py', self.candidates.config, config)
+            text = inheriting_text(NETWORK_FILE, self.candidates.config, config)
         else:
             text = config.pretty_text
         write_text(path, f'{WRITTEN_HERE}\n{text}')
@@ -381,7 +382,7 @@ class _Run:
         scores = final / 'test' / 'test_scores.json'
         if not scores.is_file():
             config = self._final_config(path, final)
-            config.resume = (final / 'last_checkpoint').is_file()
+            config.resume = last_checkpoint(final) is not None
             train(config)
             if config.get('test_dataloader'):
                 test(self._final_config(path, final / 'test'), result_checkpoint(config))

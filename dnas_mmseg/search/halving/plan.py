@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
+from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan, absolute_paths, relative_paths
 from dnas_mmseg.search.selection import STRATEGIES
 
 GRADIENT = 'gradient'
@@ -117,25 +117,33 @@ class SelectionPlan:
         """Return the plan of the gradient search that proposes a candidate."""
         return replace(self.network, halves=None)
 
-    def to_json(self) -> str:
-        """Return the plan as the text of ``search.json``."""
-        return json.dumps(asdict(self), indent=2) + '\n'
+    def to_json(self, work_dir: str | os.PathLike) -> str:
+        """Return the plan as the text of ``search.json`` in a work dir."""
+        document = relative_paths(asdict(self), work_dir)
+        document['network'] = relative_paths(document['network'], work_dir)
+        return json.dumps(document, indent=2) + '\n'
 
     def differences(self, other: SelectionPlan) -> list[str]:
         """Return the differences from another plan, a line each.
 
-        Where the data lie may differ from machine to machine.
+        Where the config and the data are may differ from machine to machine: both are compared by
+        their content.
         """
         mine, theirs = _flat(self), _flat(other)
         return [
             f'{key}: {theirs[key]!r}, now {mine[key]!r}'
             for key in mine
-            if key != 'data_root' and _portable(mine[key]) != _portable(theirs[key])
+            if key not in ('config', 'data_root') and _portable(mine[key]) != _portable(theirs[key])
         ]
 
     @classmethod
-    def parse(cls, text: str, source: str) -> SelectionPlan:
+    def parse(cls, text: str, source: str, work_dir: str | os.PathLike) -> SelectionPlan:
         """Return the plan of a text that :meth:`to_json` made.
+
+        Args:
+            text: The text.
+            source: Name of the text in messages.
+            work_dir: Folder that its relative paths start from.
 
         Raises:
             UserError: The text is no plan of a selection.
@@ -144,8 +152,9 @@ class SelectionPlan:
             document = json.loads(text)
             if document.get('strategy') not in STRATEGIES:
                 raise UserError(f'{source} is of a search by gradients, not of a selection')
-            network = SearchPlan(**_as_tuples(document.pop('network')))
-            return cls(network=network, **_as_tuples(document))
+            network = absolute_paths(_as_tuples(document.pop('network')), work_dir)
+            settings = absolute_paths(_as_tuples(document), work_dir)
+            return cls(network=SearchPlan(**network), **settings)
         except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise UserError(f'{source} is damaged ({error})') from None
 
@@ -158,7 +167,7 @@ class SelectionPlan:
         """
         path = Path(work_dir) / PLAN_FILE
         try:
-            return cls.parse(path.read_text(encoding='utf-8'), str(path))
+            return cls.parse(path.read_text(encoding='utf-8'), str(path), work_dir)
         except FileNotFoundError:
             raise UserError(f'{work_dir} holds no selection: nothing to resume') from None
 

@@ -260,10 +260,7 @@ def save_results(
     if running:
         commands = [f'dnas search {space} --work-dir {folder} --resume{queue}    # if it stops']
     elif board.trained:  # not on a machine that only joined
-        commands = [
-            f'dnas predict {folder}/retrain.py "$(cat {folder}/final/last_checkpoint)" '
-            'SCENE --out-dir maps'
-        ]
+        commands = [f'dnas predict {folder}/retrain.py {folder}/final SCENE --out-dir maps']
     parts = [html_verdict(verdict, commands), *_figures(board)]
     parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
     parts.append(

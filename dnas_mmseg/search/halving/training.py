@@ -17,6 +17,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
 from dnas_mmseg.engine.configs import leaf_datasets
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
@@ -93,7 +94,7 @@ class CandidateTrainings:
             max_keep_ckpts=1,
         )
         config.load_from = None
-        config.resume = (folder / 'last_checkpoint').is_file()
+        config.resume = last_checkpoint(folder) is not None
         for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
             config[name] = None
         return config
@@ -127,7 +128,7 @@ class CandidateTrainings:
         """Remove what a failed training has left, its log aside."""
         for checkpoint in (self.folder / key).glob('*.pth'):
             checkpoint.unlink()
-        (self.folder / key / 'last_checkpoint').unlink(missing_ok=True)
+        (self.folder / key / POINTER).unlink(missing_ok=True)
 
 
 def data_checksum(config: Config, lists: tuple[Path, Path]) -> str:

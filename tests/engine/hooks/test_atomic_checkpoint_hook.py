@@ -1,4 +1,5 @@
 import errno
+import shutil
 
 import pytest
 import torch
@@ -6,7 +7,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from dnas_mmseg import files
-from dnas_mmseg.engine.checkpoints import load_weights
+from dnas_mmseg.engine.checkpoints import (
+    CheckpointError,
+    find_checkpoint,
+    last_checkpoint,
+    load_weights,
+)
 
 from ...conftest import ROOT
 
@@ -43,7 +49,7 @@ def test_the_last_two_and_the_best_are_kept(data_root, tmp_path):
     names = checkpoints(work_dir)
     assert [n for n in names if n.startswith('epoch')] == ['epoch_2.pth', 'epoch_3.pth']
     (best,) = [n for n in names if n.startswith('best_mIoU')]
-    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_3.pth')
+    assert (work_dir / 'last_checkpoint').read_text() == 'epoch_3.pth'
     last = torch.load(work_dir / 'epoch_3.pth', weights_only=True)
     assert last['message_hub']['runtime_info']['best_ckpt'] == str(work_dir / best)
     assert not [p for p in work_dir.rglob('*') if p.name.startswith('.')]
@@ -62,6 +68,43 @@ def test_resuming_goes_on_from_the_last(data_root, tmp_path):
         'epoch_4.pth',
     ]
     assert len([n for n in checkpoints(work_dir) if n.startswith('best')]) == 1
+
+
+def test_a_copy_goes_on_from_its_own_checkpoints(data_root, tmp_path):
+    """And leaves those of the original alone; a moved one goes on, too."""
+    original, copy = tmp_path / 'run', tmp_path / 'copy'
+    Runner.from_cfg(config(data_root, original, epochs=2)).train()
+    shutil.copytree(original, copy)
+    before = {path.name: path.read_bytes() for path in original.glob('*.pth')}
+    (copy / 'epoch_1.pth').unlink()
+    cfg = config(data_root, copy, epochs=4, rule='less')  # its next validation is "better"
+    cfg.default_hooks.checkpoint.save_best = 'mIoU'
+    cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.epoch == 4
+    assert {path.name: path.read_bytes() for path in original.glob('*.pth')} == before
+    assert 'epoch_4.pth' in checkpoints(copy)
+
+    moved = tmp_path / 'moved'
+    original.rename(moved)
+    cfg = config(data_root, moved, epochs=3)
+    cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert (runner.epoch, len(list(moved.glob('best*.pth')))) == (3, 1)
+    assert not original.exists()
+
+
+def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
+    (tmp_path / 'epoch_2.pth').touch()
+    for text in ('epoch_2.pth', '/elsewhere/run/epoch_2.pth\n'):
+        (tmp_path / 'last_checkpoint').write_text(text)
+        assert last_checkpoint(tmp_path) == find_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
+    (tmp_path / 'epoch_2.pth').unlink()
+    assert last_checkpoint(tmp_path) is None
+    with pytest.raises(CheckpointError, match='holds no checkpoint'):
+        find_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize('failing', ['epoch', 'best'])

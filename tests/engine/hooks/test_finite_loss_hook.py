@@ -26,8 +26,9 @@ def test_it_names_the_tiles_and_the_last_checkpoint(runner, tmp_path, value):
     place = rf'the loss is {value} in epoch 3, iteration 42, on a\.tif, b\.tif\.'
     with pytest.raises(UserError, match=rf'{place}.* checkpoint: none yet$'):
         hook.after_train_iter(runner, 0, BATCH, loss)
-    (tmp_path / 'last_checkpoint').write_text('run/epoch_2.pth\n')
-    with pytest.raises(UserError, match=rf'{place}.* checkpoint: run/epoch_2\.pth$'):
+    (tmp_path / 'epoch_2.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text('epoch_2.pth\n')
+    with pytest.raises(UserError, match=rf'{place}.* checkpoint: {tmp_path}/epoch_2\.pth$'):
         hook.after_train_iter(runner, 0, BATCH, loss)
 
 

@@ -112,7 +112,7 @@ def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
     queue = TrainingQueue(storage, {})
     with pytest.raises(StorageError, match='has not begun yet'):
         kept_plan(storage)
-    queue.keep('plan', replace(plan, budget=5).to_json())
+    queue.keep('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
     queue.keep('given', [])
     queue.keep('pace', {})
     queue.keep('data', 'x')

@@ -23,13 +23,13 @@ PLAN = SelectionPlan(
 
 
 def test_a_plan_is_kept(tmp_path):
-    (tmp_path / PLAN_FILE).write_text(PLAN.to_json())
+    (tmp_path / PLAN_FILE).write_text(PLAN.to_json(tmp_path))
     assert SelectionPlan.load(tmp_path) == PLAN
     assert is_selection(tmp_path)
     assert PLAN.limit == 2e9
     with pytest.raises(UserError, match='selection by trainings'):
         SearchPlan.load(tmp_path)
-    (tmp_path / PLAN_FILE).write_text(SearchPlan().to_json())
+    (tmp_path / PLAN_FILE).write_text(SearchPlan().to_json(tmp_path))
     assert not is_selection(tmp_path)
     with pytest.raises(UserError, match='of a search by gradients'):
         SelectionPlan.load(tmp_path)
@@ -81,10 +81,10 @@ def test_differences_leave_out_where_data_lie():
     assert other.differences(PLAN) == ['layers: 8, now 9', 'budget: 12, now 13']
 
 
-def test_the_random_baseline_trains_fully():
+def test_the_random_baseline_trains_fully(tmp_path):
     plan = replace(PLAN, strategy='random', budget=1, rungs=(0.25, 1.0))
     assert plan.rungs == (1.0,)
-    assert SelectionPlan.parse(plan.to_json(), 'x') == plan
+    assert SelectionPlan.parse(plan.to_json(tmp_path), 'x', tmp_path) == plan
 
 
 def test_options_are_laid_over_an_earlier_plan(tmp_path):
