@@ -4,15 +4,16 @@
     dnas check CONFIG --split train --workers 4
 
 Opens every image and label of all splits: missing and truncated files, bands, types, sizes, label
-values out of range, tiles in two splits. Prints class shares, and mean and std ready for a config;
-says where the model does not fit the data. Exits with 1 where something is wrong. `dnas browse`
-draws the tiles.
+values out of range, tiles in two splits (by content), splits that overlap on the ground, splits
+without a label. Prints class shares, and what a config needs of the data, ready to paste; says
+where the model does not fit the data. Exits with 1 where something is wrong. `dnas browse` draws
+the tiles.
 """
 
 from __future__ import annotations
 
 import sys
-from itertools import chain, combinations
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .command_line import config_parser, user_errors
@@ -20,7 +21,7 @@ from .command_line import config_parser, user_errors
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from dnas_mmseg.datasets import MultiBandSegDataset
+    from dnas_mmseg.datasets import MultiBandSegDataset, TileRegister
 
 SPLITS = ('train', 'val', 'test')
 
@@ -34,12 +35,13 @@ def main() -> None:
         from mmengine.registry import init_default_scope
         from mmseg.registry import DATASETS
 
-        from dnas_mmseg.datasets import multi_band_parts
+        from dnas_mmseg.datasets import TileRegister, multi_band_parts
         from dnas_mmseg.engine.configs import leaf_datasets, load_config
 
         config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
         init_default_scope(config.get('default_scope', 'mmseg'))
         parts: dict[str, list[MultiBandSegDataset]] = {}
+        register = TileRegister()
         good, means = True, None
         for split in [args.split] if args.split else SPLITS:
             settings = (config.get(f'{split}_dataloader') or {}).get('dataset')
@@ -49,71 +51,64 @@ def main() -> None:
                 leaf['check_files'] = 0  # all of them are checked here, and reported together
             parts[split] = multi_band_parts(DATASETS.build(settings))
             print(f'\n{split}: {", ".join(str(part.ann_file) for part in parts[split])}')
-            right, found = check(parts[split], args.workers, paste=split == (args.split or 'train'))
+            paste = split == (args.split or 'train')
+            right, found = check(split, parts[split], args.workers, paste, register)
             good, means = good and right, means or found
-        for problem in [*shared_tiles(parts), *model_problems(config, parts, means)]:
+        problems, doubts = model_findings(config, parts, means)
+        for doubt in [*register.doubts(), *doubts]:
+            print(f'CHECK    {doubt}')
+        for problem in [*register.problems(), *problems]:
             print(f'PROBLEM  {problem}')
             good = False
     sys.exit(0 if good else 1)
 
 
-def shared_tiles(parts: dict[str, list[MultiBandSegDataset]]) -> list[str]:
-    """Return a line for every two splits that share tiles: the scores would be too high."""
-    images = {
-        split: {image for part in own for image, _ in part.pairs} for split, own in parts.items()
-    }
-    return [
-        f'{len(both)} tiles are in {one} and in {other}, {min(both)} for instance'
-        for one, other in combinations(images, 2)
-        if (both := images[one] & images[other])
-    ]
-
-
-def model_problems(
+def model_findings(
     config: Config, parts: dict[str, list[MultiBandSegDataset]], means: Any
-) -> list[str]:
-    """Return what of a config's model does not fit its data, a line each."""
+) -> tuple[list[str], list[str]]:
+    """Return what of a config's model does not fit its data: problems and doubts, a line each."""
     from mmseg.registry import MODELS
 
     from dnas_mmseg.cost.parts import input_bands
+    from dnas_mmseg.datasets.checks import compare_statistics
     from dnas_mmseg.engine.config_checks import check_classes
     from dnas_mmseg.errors import UserError
 
     if 'model' not in config:
-        return []
+        return [], []
     try:
         model = MODELS.build(config.model)
         check_classes(model, {split: own[0] for split, own in parts.items()})
     except (UserError, TypeError, ValueError, KeyError, AssertionError) as error:
-        return [f'the model: {error}']
+        return [f'the model: {error}'], []
     used = next(iter(parts.values()))[0].used_bands
-    problems = []
     bands = input_bands(model.backbone)
     if used and bands != len(used):
-        problems.append(f'the network takes {bands} bands, the data have {", ".join(used)}')
+        return [f'the network takes {bands} bands, the data have {", ".join(used)}'], []
     mean = getattr(model.data_preprocessor, 'mean', None)
     std = getattr(model.data_preprocessor, 'std', None)
-    if means is None or mean is None or std is None:
-        return problems
-    if mean.numel() == len(means[0]):
-        off = (mean.flatten().numpy() - means[0]) / std.flatten().numpy()
-        if abs(off).max() > 0.5:
-            print(
-                'CHECK    the config normalises by other statistics than those above: up to '
-                f'{abs(off).max():.1f} standard deviations off'
-            )
-    return problems
+    if means is None or mean is None or std is None or mean.numel() != len(means[0]):
+        return [], []
+    finding, serious = compare_statistics(mean.flatten().numpy(), std.flatten().numpy(), *means)
+    lines = [finding] if finding else []
+    return (lines, []) if serious else ([], lines)
 
 
 def check(
-    parts: list[MultiBandSegDataset], workers: int, paste: bool
+    split: str,
+    parts: list[MultiBandSegDataset],
+    workers: int,
+    paste: bool,
+    register: TileRegister,
 ) -> tuple[bool, tuple[Any, Any] | None]:
     """Print a summary of the parts of a data set.
 
     Args:
+        split: Name of the split.
         parts: The parts.
         workers: Number of processes.
         paste: Whether to print what may be pasted into a config.
+        register: Register that gets the tiles.
 
     Returns:
         Whether there are no problems; and mean and std of the bands, where they are known.
@@ -123,6 +118,7 @@ def check(
     from rich.table import Table
 
     from dnas_mmseg.datasets import class_weights, inspect_pairs, summarise
+    from dnas_mmseg.datasets.checks import significant
 
     dataset, total = parts[0], sum(len(part.pairs) for part in parts)
     with Progress() as progress:
@@ -131,6 +127,7 @@ def check(
         def track(reports):
             for report in reports:
                 progress.advance(task)
+                register.add(split, report)
                 yield report
 
         reports = chain.from_iterable(
@@ -154,9 +151,11 @@ def check(
         print('model = dict(')
         if summary.mean is not None and summary.std is not None:
             print('    data_preprocessor=dict(')
-            print(f'        mean={[round(float(value), 2) for value in summary.mean]},')
-            print(f'        std={[round(float(value), 2) for value in summary.std]},')
+            print(f'        mean={[significant(value, 5) for value in summary.mean]},')
+            print(f'        std={[significant(value, 5) for value in summary.std]},')
             print('    ),')
+            print(f'    backbone=dict(in_channels={len(summary.mean)}),')
+        print(f'    decode_head=dict(num_classes={len(dataset.metainfo["classes"])}),')
         print('    # for rare classes, also what `dnas train --class-weights` sets:')
         print(f'    # decode_head=dict(loss_decode=dict(class_weight={class_weights(shares)})),')
         print(')')
@@ -167,8 +166,12 @@ def check(
         print(f'NOTE     {note}')
     for doubt in summary.doubts:
         print(f'CHECK    {doubt}')
-    for problem in summary.problems:
+    problems = list(summary.problems)
+    labelled = any(label for part in parts for _, label in part.pairs)
+    if not problems and labelled and not summary.class_pixels.sum():
+        problems.append(f'no pixel of {split} is labelled, so there is nothing to score or learn')
+    for problem in problems:
         print(f'PROBLEM  {problem}')
-    print(f'{len(summary.problems)} problems')
+    print(f'{len(problems)} problems')
     known = summary.mean is not None and summary.std is not None
-    return not summary.problems, (summary.mean, summary.std) if known else None
+    return not problems, (summary.mean, summary.std) if known else None

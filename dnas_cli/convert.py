@@ -65,6 +65,11 @@ def parse_args() -> argparse.Namespace:
         help='make 0 .. 255 of these samples; without it samples stay as they are',
     )  # fmt: skip
     tiles.add_argument(
+        '--apply-scale', action='store_true',
+        help='apply the scale and offset that bands declare (float32), e.g. where Sentinel-2 '
+        'scenes of several processing baselines meet; dnas predict then does the same',
+    )  # fmt: skip
+    tiles.add_argument(
         '--nodata', type=float, metavar='VALUE',
         help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
     )  # fmt: skip
@@ -127,6 +132,7 @@ def main() -> None:
             args.min_labelled,
             args.scale_to_8_bit and tuple(args.scale_to_8_bit),
             args.nodata,
+            args.apply_scale,
         )
         scenes = find_scenes(args.root, release.images, release.labels)
         lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}

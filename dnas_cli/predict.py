@@ -124,7 +124,7 @@ def main() -> None:
         from dnas_mmseg.engine.configs import load_config
         from dnas_mmseg.mapping.products import MapProducts
         from dnas_mmseg.mapping.scene import Tiling
-        from dnas_mmseg.mapping.scenes import predict_scenes
+        from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
 
         scenes = take_model(args, args.words)
         if not scenes:
@@ -137,30 +137,38 @@ def main() -> None:
         )
         window = args.window or getattr(model, 'window', 512)
         show = 'RANK' not in os.environ or part == 1
-        with out_of_memory_explained(), progress_bars(show) as track:
-            maps = predict_scenes(
-                model,
-                scenes,
-                args.out_dir,
-                bands=args.bands,
-                nodata=args.nodata,
-                resume=args.resume,
-                shard=(part, parts),
-                tiling=Tiling(window, args.overlap, args.batch, args.flips, torch_precision(args)),
-                products=MapProducts(
-                    confidence=args.confidence,
-                    probabilities=args.probabilities,
-                    quick_look=args.quick_look,
-                    polygons=args.polygons,
-                    min_pixels=args.min_pixels,
-                    simplify=args.simplify,
-                    qgis_style=args.qgis_style,
-                    stac=args.stac,
-                ),
-                skip_bad_blocks=args.skip_bad_blocks,
-                track=track,
-            )
-    skipped = f'; {len(scenes) - len(maps)} left out' if len(maps) < len(scenes) else ''
-    for note in (note for notes in maps.values() for note in notes):
-        print(f'note: {note}')
-    print(f'{args.out_dir}: {len(maps)} maps{skipped}')
+        failed: SceneError | None = None
+        try:
+            with out_of_memory_explained(), progress_bars(show) as track:
+                maps = predict_scenes(
+                    model,
+                    scenes,
+                    args.out_dir,
+                    bands=args.bands,
+                    nodata=args.nodata,
+                    resume=args.resume,
+                    shard=(part, parts),
+                    tiling=Tiling(
+                        window, args.overlap, args.batch, args.flips, torch_precision(args)
+                    ),
+                    products=MapProducts(
+                        confidence=args.confidence,
+                        probabilities=args.probabilities,
+                        quick_look=args.quick_look,
+                        polygons=args.polygons,
+                        min_pixels=args.min_pixels,
+                        simplify=args.simplify,
+                        qgis_style=args.qgis_style,
+                        stac=args.stac,
+                    ),
+                    skip_bad_blocks=args.skip_bad_blocks,
+                    track=track,
+                )
+        except SceneError as error:
+            maps, failed = error.notes, error
+        skipped = f'; {len(scenes) - len(maps)} left out' if len(maps) < len(scenes) else ''
+        for note in (note for notes in maps.values() for note in notes):
+            print(f'note: {note}')
+        print(f'{args.out_dir}: {len(maps)} maps{skipped}')
+        if failed is not None:
+            raise failed

@@ -12,46 +12,93 @@ RGB = ('red', 'green', 'blue')
 ALPHA = 'alpha'
 
 _ALIASES = {
-    'coastal': ('coastalaerosol', 'ultrablue', 'b1', 'b01'),
-    'blue': ('b2', 'b02'),
-    'green': ('b3', 'b03'),
-    'red': ('b4', 'b04'),
-    'nir': ('nearinfrared', 'nearir', 'infrared', 'nir1', 'b8', 'b08'),
-    'nir08': ('narrownir', 'nirnarrow', 'b8a'),
-    'nir09': ('watervapour', 'watervapor', 'b9', 'b09'),
+    'coastal': ('coastalaerosol', 'ultrablue'),
+    'blue': (),
+    'green': (),
+    'red': (),
+    'nir': ('nearinfrared', 'nearir', 'infrared', 'nir1'),
+    'nir08': ('narrownir', 'nirnarrow'),
+    'nir09': ('watervapour', 'watervapor'),
     'rededge': (),
     'rededge071': ('rededge1', 'vegetationrededge1'),
     'rededge075': ('rededge2', 'vegetationrededge2'),
     'rededge078': ('rededge3', 'vegetationrededge3'),
-    'swir16': ('swir1', 'b11'),
-    'swir22': ('swir2', 'b12'),
-    'cirrus': ('b10',),
+    'swir16': ('swir1',),
+    'swir22': ('swir2',),
+    'cirrus': (),
     'yellow': (),
     'pan': ('panchromatic',),
     'lwir': (),
+    'lwir11': (),
+    'lwir12': (),
     ALPHA: (),
 }
-"""Common names of STAC's eo extension, with what files write for them.
+"""Common names of STAC's eo extension, with other words for them."""
 
-The numbers are Sentinel-2's. Its B5 to B7 are other bands than Landsat's of the same numbers, so
-those three stay as they are written.
-"""
+_SENSORS = {
+    'Sentinel-2': {
+        'b1': 'coastal', 'b2': 'blue', 'b3': 'green', 'b4': 'red', 'b5': 'rededge071',
+        'b6': 'rededge075', 'b7': 'rededge078', 'b8': 'nir', 'b8a': 'nir08', 'b9': 'nir09',
+        'b10': 'cirrus', 'b11': 'swir16', 'b12': 'swir22',
+    },
+    'Landsat 8-9': {
+        'b1': 'coastal', 'b2': 'blue', 'b3': 'green', 'b4': 'red', 'b5': 'nir', 'b6': 'swir16',
+        'b7': 'swir22', 'b8': 'pan', 'b9': 'cirrus', 'b10': 'lwir11', 'b11': 'lwir12',
+    },
+    'Landsat 4-7': {
+        'b1': 'blue', 'b2': 'green', 'b3': 'red', 'b4': 'nir', 'b5': 'swir16', 'b6': 'lwir',
+        'b7': 'swir22', 'b8': 'pan',
+    },
+}  # fmt: skip
+"""Band numbers of sensors. A number alone is ambiguous, since they differ."""
+
+_SENSOR_NAMES = {
+    'Sentinel-2': r'sentinel[-_ ]?2|(?<![a-z0-9])s2[abc]?[-_]|s2msi',
+    'Landsat 8-9': r'landsat[-_ ]?[89]|(?<![a-z0-9])l[cot]0[89]_',
+    'Landsat 4-7': r'landsat[-_ ]?[4-7]|(?<![a-z0-9])l[tem]0[4-7]_',
+}
+"""How names of files and their metadata say the sensor."""
 
 _COMMON = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
-_NUMBERED = re.compile(r'(?:band|layer|channel|b)?[ _-]*(\d+)')
+_COUNTED = re.compile(r'(?:band|layer|channel|b)?[ _-]*(\d+)')
+_NUMBER = re.compile(r'b(0?)(\d{1,2}a?)')
 
 
-def band_name(text: str) -> str:
+def find_sensor(names: Iterable[str], text: str = '') -> str:
+    """Return the sensor whose band numbers a list of names has; empty where that is unknown.
+
+    Args:
+        names: Names of bands. Numbers with a leading zero, B8A and B12 are Sentinel-2's alone.
+        text: Further text, such as the file's name and its metadata, which may name the sensor.
+    """
+    numbers = [_NUMBER.fullmatch(_letters(name)) for name in names]
+    if any(match and (match[1] or match[2] in ('8a', '12')) for match in numbers):
+        return 'Sentinel-2'
+    found = [name for name, pattern in _SENSOR_NAMES.items() if re.search(pattern, text.lower())]
+    return found[0] if len(found) == 1 else ''
+
+
+def band_name(text: str, sensor: str = '') -> str:
     """Return a band's name in the form for comparison: lower case, a common name where possible.
 
-    ``'B08'``, ``'NIR'``, ``'near infrared'`` and ``'Band 4 (NIR)'`` are all ``'nir'``; any other
+    ``'NIR'``, ``'near infrared'`` and ``'Band 4 (NIR)'`` are all ``'nir'``, and so is ``'B8'`` of
+    Sentinel-2. A word counts more than a number: ``'B8 (Panchromatic)'`` is ``'pan'``. Any other
     name stays, without space around it.
+
+    Args:
+        text: The name.
+        sensor: Sensor of band numbers (:func:`find_sensor`); where it is unknown, numbers stay.
     """
     lower = str(text).strip().lower()
-    for part in (lower, *re.split(r'[()\[\]:,/]| - ', lower)):
-        common = _COMMON.get(re.sub(r'[^a-z0-9]', '', part))
-        if common is not None:
-            return common
+    parts = [_letters(part) for part in (lower, *re.split(r'[()\[\]:,/]| - ', lower))]
+    for part in parts:
+        if part in _COMMON:
+            return _COMMON[part]
+    for part in parts:
+        match = _NUMBER.fullmatch(part)
+        if match:
+            number = f'b{match[2]}'
+            return _SENSORS[sensor].get(number, number) if sensor else number
     return lower
 
 
@@ -63,25 +110,47 @@ def band_names(names: Iterable[str] | None) -> tuple[str, ...]:
     """
     if isinstance(names, str):
         raise UserError(f"bands = '{names}': give a list of names, ('{names}',) for a single one")
-    result = tuple(band_name(name) for name in names or ())
+    names = [str(name) for name in names or ()]
+    sensor = find_sensor(names)
+    result = tuple(band_name(name, sensor) for name in names)
     if len(set(result)) != len(result):
         raise UserError(f'bands = {result}: a name occurs twice')
     return result
 
 
-def described_bands(descriptions: Sequence[str]) -> tuple[str, ...]:
+def described_bands(descriptions: Sequence[str], text: str = '') -> tuple[str, ...]:
     """Return the names in a file's band descriptions, ``''`` where one has none.
 
-    Numbers from 1 upwards in their order (``Band 1``, ``b2``, ``3``) are no names: programs
-    describe unknown bands in this way.
+    Numbers from 1 upwards in their order (``Band 1``, ``b2``, ``3``) are no names, unless the
+    sensor is known: programs describe unknown bands in this way.
+
+    Args:
+        descriptions: Descriptions of the bands, in file order.
+        text: Name and metadata of the file, which may name the sensor.
     """
     lower = [text.strip().lower() for text in descriptions]
-    numbers = [_NUMBERED.fullmatch(text) for text in lower]
-    if all(match and int(match[1]) == i for i, match in enumerate(numbers, 1)):
+    sensor = find_sensor(lower, text)
+    counted = [_COUNTED.fullmatch(text) for text in lower]
+    if not sensor and all(match and int(match[1]) == i for i, match in enumerate(counted, 1)):
         return ('',) * len(lower)
     return tuple(
-        '' if re.fullmatch(r'(band|layer|channel)[ _-]*\d*', text) else band_name(text)
+        '' if re.fullmatch(r'((band|layer|channel)[ _-]*)?\d*', text) else band_name(text, sensor)
         for text in lower
+    )
+
+
+def _letters(text: str) -> str:
+    return re.sub(r'[^a-z0-9]', '', str(text).lower())
+
+
+def _ambiguous(names: Iterable[str]) -> str:
+    """Return a clause on band numbers among names; empty where there are none."""
+    numbers = [name.upper() for name in names if _NUMBER.fullmatch(name)]
+    if not numbers:
+        return ''
+    return (
+        f'; {", ".join(numbers[:4])}: a number means different bands on Sentinel-2, Landsat 4-7 '
+        'and Landsat 8-9, and nothing says which sensor it is'
     )
 
 
@@ -131,7 +200,7 @@ def choose_bands(
     if not missing:
         return BandChoice(tuple(data[names.index(name)] for name in wanted), tuple(wanted))
     unnamed = [i for i in data if not told[i]]
-    known = [name for name in names if name in _ALIASES]
+    known = [name for name in names if name in _ALIASES or _NUMBER.fullmatch(name)]
     if len(wanted) == len(data):
         if not known and len(missing) == len(wanted):
             note = (
@@ -143,7 +212,7 @@ def choose_bands(
             note = f'{path}: band {unnamed[0] + 1} has no name, taken as {missing[0]}'
             index = (unnamed[0] if name in missing else data[names.index(name)] for name in wanted)
             return BandChoice(tuple(index), tuple(wanted), (note,))
-    hint = ''
+    hint = _ambiguous(names)
     if ALPHA in told and len(wanted) == len(told):
         hint = (
             f'; band {told.index(ALPHA) + 1} is tagged as alpha (transparency), so it is not taken '
@@ -179,12 +248,14 @@ def _choose_given(
     if missing:
         raise UserError(
             f'{path}: the model takes {", ".join(wanted)}; the bands are given as '
-            f'{", ".join(given)}, without {", ".join(missing)}'
+            f'{", ".join(given)}, without {", ".join(missing)}{_ambiguous(given)}'
         )
     notes = tuple(
         f'{path}: band {place + 1} is {told[place]} by the file and taken as {name}, as given'
         for place, name in zip(places, given, strict=True)
-        if told[place] in _ALIASES and told[place] != name
+        if told[place] in _ALIASES
+        and told[place] != name
+        and all(numbers.get(name) != told[place] for numbers in _SENSORS.values())
     )
     chosen = wanted or given
     return BandChoice(tuple(places[given.index(name)] for name in chosen), chosen, notes)

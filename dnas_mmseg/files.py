@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import UserError
+
+_HERE = re.sub(r'[^A-Za-z0-9]', '', socket.gethostname()) or 'host'
+_TEMPORARY = re.compile(r'\.([A-Za-z0-9]+)-(\d+)\.[a-z0-9_]{8}(\.|$)')
+"""Part of the names of temporary files, with the machine and the process that writes them."""
 
 _WORKERS_END = 8.0
 """Time in which torch's loader workers notice that their process was killed, in seconds."""
@@ -31,7 +37,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem}.', suffix=path.suffix)
+    prefix = f'.{path.stem}.{_HERE}-{os.getpid()}.'
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -50,6 +57,26 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Remove the temporary files that killed processes of this machine have left in a folder."""
+    for path in Path(folder).glob('.*'):
+        found = _TEMPORARY.search(path.name)
+        if found and found[1] == _HERE and not _is_running(int(found[2])) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == 'nt':  # where this call would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -19,10 +19,12 @@ def test_a_string_and_repeated_names_are_refused():
 @pytest.mark.parametrize(
     ('written', 'name'),
     [
-        ('B2', 'blue'), ('B03', 'green'), ('b4', 'red'), ('B8', 'nir'), ('B8A', 'nir08'),
-        ('B11', 'swir16'), ('Near Infrared', 'nir'), ('Band 4 (NIR)', 'nir'), ('SWIR 2', 'swir22'),
-        ('B4 - Red', 'red'), ('Coastal Aerosol', 'coastal'), ('B5', 'b5'), ('NDSM', 'ndsm'),
-        ('rededge', 'rededge'),
+        ('B03', 'green'), ('B8A', 'nir08'), ('b12', 'swir22'), ('Near Infrared', 'nir'),
+        ('Band 4 (NIR)', 'nir'), ('SWIR 2', 'swir22'), ('B4 - Red', 'red'),
+        ('Coastal Aerosol', 'coastal'), ('NDSM', 'ndsm'), ('rededge', 'rededge'),
+        # Words count more than numbers, and a number alone says nothing.
+        ('B3 (Red)', 'red'), ('B8 (Panchromatic)', 'pan'), ('B4', 'b4'), ('B8', 'b8'),
+        ('B11', 'b11'), ('B5', 'b5'),
     ],
 )  # fmt: skip
 def test_aliases_of_common_names(written, name):
@@ -32,9 +34,36 @@ def test_aliases_of_common_names(written, name):
 def test_descriptions_that_only_count_say_nothing():
     for descriptions in (('Band 1', 'Band 2'), ('b1', 'b2'), ('1', '2'), ('', '')):
         assert described_bands(descriptions) == ('', '')
-    assert described_bands(('B2', 'B3', 'B4', 'B8')) == ('blue', 'green', 'red', 'nir')
-    assert described_bands(('B1', 'B2', 'B4')) == ('coastal', 'blue', 'red')
+    assert described_bands(('B1', 'B2', 'B4')) == ('b1', 'b2', 'b4')
     assert described_bands(('Band 1', 'NIR')) == ('', 'nir')
+
+
+@pytest.mark.parametrize(
+    ('descriptions', 'text', 'names'),
+    [
+        (('B2', 'B3', 'B4', 'B8', 'B8A'), '', ('blue', 'green', 'red', 'nir', 'nir08')),
+        (('B02', 'B11'), '', ('blue', 'swir16')),
+        (('B4', 'B8'), 'S2A_MSIL2A_20200101.tif', ('red', 'nir')),
+        (('B4', 'B8'), 'LC08_L2SP_1.tif', ('red', 'pan')),
+        (('B4', 'B5'), 'x.tif LANDSAT_7 ETM', ('nir', 'swir16')),
+        (('B1', 'B2'), 'x.tif Landsat-8', ('coastal', 'blue')),  # counting, but of a known sensor
+        (('B4', 'B8'), 'sentinel-2 like LANDSAT_8', ('b4', 'b8')),  # both: unknown
+        (('B4', 'B8'), 'tracts2_a.tif', ('b4', 'b8')),
+    ],
+)
+def test_numbers_are_those_of_the_sensor(descriptions, text, names):
+    assert described_bands(descriptions, text) == names
+
+
+def test_numbers_without_a_sensor_are_ambiguous():
+    told = ('b2', 'b3', 'b4', 'b8')
+    ambiguous = 'B2, B3, B4, B8: a number means different bands'
+    with pytest.raises(UserError, match=f'{ambiguous}.* Say what its bands are'):
+        choose_bands('a', told, RGBN)
+    with pytest.raises(UserError, match=ambiguous):
+        choose_bands('a', ('',) * 4, RGBN, given=told)
+    assert choose_bands('a', told, ('b4', 'b3')).index == (2, 1)
+    assert choose_bands('a', ('blue', 'green', 'red', 'nir'), ('b4',), given=told).notes == ()
 
 
 RGBN = ('red', 'green', 'blue', 'nir')

@@ -2,6 +2,7 @@
 
 from .checks import inspect_pairs, summarise
 from .description import DatasetDescription, DatasetError
+from .duplicates import TileRegister
 from .fbp import FBPDataset
 from .gid5 import GID5Dataset
 from .gid15 import GID15Dataset
@@ -31,6 +32,7 @@ __all__ = [
     'MultiBandSegDataset',
     'RandomClassMix',
     'SelectBands',
+    'TileRegister',
     'class_weights',
     'dataset_parts',
     'inspect_pairs',

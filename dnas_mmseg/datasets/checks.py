@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +13,9 @@ import numpy as np
 
 from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Samples
+from dnas_mmseg.raster import GeoReference, Raster, RasterError, RasterInfo, Samples
 
-from .labels import IGNORE, LabelEncoding, LabelError
+from .labels import IGNORE, LabelEncoding, LabelError, label_samples
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class PairReport:
         pixels: Number of valid pixels of the image.
         totals, squares: Sum and sum of squares of each band over the valid pixels, float64
             (bands,).
+        scaling: Scale and offset that the used bands declare.
+        digest: Checksum of the samples of the used bands, where they were read.
+        image: Path of the image.
+        georeference: Georeference of the image.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -67,6 +72,10 @@ class PairReport:
     pixels: int = 0
     totals: np.ndarray | None = None
     squares: np.ndarray | None = None
+    scaling: tuple[tuple[float, float], ...] = ()
+    digest: bytes = b''
+    image: str = ''
+    georeference: GeoReference = field(default_factory=GeoReference)
 
 
 def band_sums(
@@ -89,12 +98,13 @@ def inspect_pair(
         statistics: Whether to read the image's samples and sum them up, too.
     """
     image_path, label_path = pair
-    report, invalid = PairReport(), None
+    report, invalid = PairReport(image=image_path), None
     try:
         with Raster(image_path, expected.nodata) as raster:
             info = raster.info
-            report.shape = info.shape
+            report.shape, report.georeference = info.shape, info.georeference
             index = _look_at_bands(info, expected, report)
+            report.scaling = tuple(info.scaling[i] for i in index)
             gaps = info.may_have_gaps or expected.nodata is not None
             if statistics or (gaps and label_path is not None):
                 samples = raster.samples(bands=index)
@@ -102,6 +112,8 @@ def inspect_pair(
                 report.invalid = 0 if invalid is None else int(invalid.sum())
                 sums = band_sums(samples.values, invalid)
                 report.pixels, report.totals, report.squares = sums
+                content = np.ascontiguousarray(samples.values)
+                report.digest = hashlib.blake2b(content, digest_size=16).digest()
         if label_path is not None:
             _look_at_label(label_path, info, invalid, expected.labels, report)
     except RasterError as error:
@@ -134,17 +146,18 @@ def _look_at_label(
 ) -> None:
     """Report what is wrong with a label, and count its classes where the image is valid."""
     with Raster(path) as raster:
-        info, samples = raster.info, raster.samples()
+        info, samples = raster.info, label_samples(raster, labels)
     if info.shape != image.shape:
         report.problems.append(
             f'{path}: label of {_size(info.shape)} for an image of {_size(image.shape)}'
         )
-    apart = image.georeference.differs_from(info.georeference)
-    if apart and info.shape == image.shape:
-        report.problems.append(f"{path}: by its georeference {apart} from its image's")
+    elif apart := image.georeference.differs_from(info.georeference, *image.shape):
+        report.problems.append(f"{path}: its georeference is not its image's: {apart}")
     if len(samples.values) == 1 and samples.values.dtype.kind in 'ui':
         report.values = {int(value) for value in np.unique(samples.values)}
     report.doubts += _doubt_of_nodata(path, samples, labels)
+    if contradiction := labels.contradiction(info.colour_table):
+        report.doubts.append(f'{path}: {contradiction}')
     report.class_pixels = np.zeros(labels.num_classes, np.int64)
     ids = labels.encode(samples)
     if invalid is not None and ids.shape == invalid.shape:
@@ -229,6 +242,7 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     totals = squares = np.zeros(())
     doubts: list[str] = []
     notes: list[str] = []
+    scalings: dict[tuple[tuple[float, float], ...], str] = {}
     for report in reports:
         summary.files += 1
         summary.problems += report.problems
@@ -236,6 +250,8 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         notes += report.notes
         invalid += report.invalid
         values |= report.values
+        if report.scaling:
+            scalings.setdefault(report.scaling, report.image)
         if report.shape:
             kinds: tuple[tuple[dict[Any, int], Any], ...] = (
                 (summary.sizes, report.shape),
@@ -254,7 +270,7 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         ):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
-    summary.doubts += first_of_each(doubts)
+    summary.doubts += first_of_each(doubts) + scaling_doubts(scalings)
     summary.notes += first_of_each(notes)
     other = labels.looks_like(values)
     if other:
@@ -292,6 +308,27 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         summary.mean = mean = totals / pixels
         summary.std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
     return summary
+
+
+def scaling_doubts(
+    scalings: Mapping[tuple[tuple[float, float], ...], str], remedy: str = 'dnas convert'
+) -> list[str]:
+    """Return a sentence where files declare different scales and offsets for their samples.
+
+    Args:
+        scalings: A file for each scale and offset of the bands.
+        remedy: Command with ``--apply-scale``.
+    """
+    if len(scalings) < 2:
+        return []
+    listed = [
+        f'{path} ({", ".join(dict.fromkeys(f"x {s:g} {o:+g}" for s, o in scaling))})'
+        for scaling, path in list(scalings.items())[:3]
+    ]
+    return [
+        f'the files declare {len(scalings)} different scales and offsets, so equal samples mean '
+        f'different values: {", ".join(listed)}. {remedy} --apply-scale makes them comparable'
+    ]
 
 
 def check_bands(
@@ -351,6 +388,37 @@ def first_of_each(sentences: list[str]) -> list[str]:
         alike[0] + (f' (and {len(alike) - 1} more files)' if len(alike) > 1 else '')
         for alike in kinds.values()
     ]
+
+
+def compare_statistics(
+    mean: np.ndarray, std: np.ndarray, data_mean: np.ndarray, data_std: np.ndarray
+) -> tuple[str, bool]:
+    """Compare the statistics that a model normalises by with those of its data.
+
+    Args:
+        mean, std: Statistics of the model, (bands,).
+        data_mean, data_std: Statistics of the data, (bands,).
+
+    Returns:
+        A sentence on the difference, empty where there is hardly any; and whether training cannot
+        go well with it: means five deviations off, or deviations that differ tenfold.
+    """
+    off = float(np.max(np.abs(mean - data_mean) / np.maximum(std, 1e-30)))
+    varies = data_std > 0
+    ratios = np.maximum(std[varies], 1e-30) / data_std[varies] if varies.any() else np.ones(1)
+    ratio = float(np.max(np.maximum(ratios, 1 / ratios)))
+    if off <= 0.5 and ratio <= 2:
+        return '', False
+    return (
+        'the config normalises by other statistics than those above: means up to '
+        f'{off:.3g} standard deviations off, standard deviations up to {ratio:.3g} times as large '
+        'or small'
+    ), off > 5 or ratio > 10
+
+
+def significant(value: float, digits: int = 6) -> float:
+    """Return a statistic with so many significant digits, however small it is."""
+    return float(f'{float(value):.{digits}g}')
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -33,6 +33,8 @@ class DatasetDescription:
         mean, std: Mean and standard deviation of each band over the training tiles, in units of the
             samples.
         class_shares: Share of each class among the labelled pixels of the training tiles.
+        apply_scale: Whether the samples are those of the scenes with scale and offset applied, so
+            that scenes must be read in this way, too.
         provenance: Origin of the tiles, free.
     """
 
@@ -45,12 +47,14 @@ class DatasetDescription:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_shares: tuple[float, ...] = ()
+    apply_scale: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def metainfo(self) -> dict[str, Any]:
         """Part that is an mmseg data set's metainfo."""
-        everything = {'bands': self.bands, 'classes': self.classes, 'palette': self.palette}
+        names = ('bands', 'classes', 'palette', 'apply_scale')
+        everything = {name: getattr(self, name) for name in names}
         return {key: value for key, value in everything.items() if value}
 
     def save(self, root: str | os.PathLike) -> None:

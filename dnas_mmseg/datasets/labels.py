@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,10 +28,11 @@ class LabelEncoding:
     Attributes:
         convention: Convention of the files. ``'train_id'``: 0 .. n-1, 255 unlabelled. ``'index'``:
             1 .. n, 0 unlabelled. ``'rgb'``: three bands with the palette's colours,
-            ``unlabelled_colour`` unlabelled.
+            or one band with a colour table; ``unlabelled_colour`` unlabelled.
         num_classes: Number of classes in the files, n.
         palette: RGB colours of the classes, needed for ``'rgb'``.
-        unlabelled_colour: RGB colour of unlabelled pixels, for ``'rgb'``.
+        unlabelled_colour: RGB colour of unlabelled pixels, for ``'rgb'``. A class of that colour is
+            the class.
     """
 
     convention: str
@@ -52,6 +53,15 @@ class LabelEncoding:
                 f"convention 'rgb' needs a colour a class, the palette has {len(self.palette)} "
                 f'for {self.num_classes} classes'
             )
+        if self.convention == 'rgb':
+            first: dict[tuple[int, ...], int] = {}
+            for i, colour in enumerate(map(tuple, self.palette)):
+                if colour in first:
+                    raise LabelError(
+                        f"convention 'rgb': classes {first[colour]} and {i} (from 0) have the same "
+                        f'colour {colour} in the palette, so labels cannot tell them apart'
+                    )
+                first[colour] = i
 
     def encode(self, samples: np.ndarray | Samples) -> np.ndarray:
         """Return train ids.
@@ -139,6 +149,34 @@ class LabelEncoding:
             return 'train_id'
         return None
 
+    def contradiction(self, colour_table: Sequence[Sequence[int]]) -> str:
+        """Return how a file's colour table contradicts the palette; empty where it does not.
+
+        Args:
+            colour_table: RGB colours of the values 0, 1, ... of the file.
+        """
+        if self.convention == 'rgb' or not colour_table or not self.palette:
+            return ''
+        classes = {tuple(colour): i for i, colour in enumerate(self.palette)}
+        first = {'train_id': 0, 'index': 1}
+        found = {
+            convention: [
+                (i + start, classes[tuple(colour_table[i + start])], i)
+                for i in range(min(self.num_classes, len(colour_table) - start))
+                if classes.get(tuple(colour_table[i + start]), i) != i
+            ]
+            for convention, start in first.items()
+        }
+        if not found[self.convention]:
+            return ''
+        value, colour, meant = found[self.convention][0]
+        (other,) = set(first) - {self.convention}
+        advice = "'rgb' reads labels by their colours" if found[other] else f"'{other}' agrees"
+        return (
+            f"its colour table gives {value} the palette's colour of class {colour}, "
+            f"label_convention='{self.convention}' makes it class {meant} (from 0): {advice}"
+        )
+
     def may_be(self, values: set[int]) -> str | None:
         """Return the other integer convention, if values fit both and rather suggest that one."""
         if self.convention == 'index' and 0 in values and self.num_classes not in values:
@@ -172,8 +210,11 @@ class LabelEncoding:
                 "one band are label_convention='train_id' or 'index'"
             )
         colours = _pack(samples[:3])
-        known = _pack(np.array([*self.palette, self.unlabelled_colour]).T[:, :, None])[:, 0]
-        ids = np.array([*range(self.num_classes), IGNORE], np.int16)
+        palette = [tuple(colour) for colour in self.palette]
+        ids = np.arange(self.num_classes, dtype=np.int16)
+        if self.unlabelled_colour not in palette:
+            palette, ids = [*palette, self.unlabelled_colour], np.append(ids, np.int16(IGNORE))
+        known = _pack(np.array(palette).T[:, :, None])[:, 0]
         order = np.argsort(known)
         place = np.searchsorted(known, colours, sorter=order).clip(max=len(known) - 1)
         nearest = order[place]
@@ -182,7 +223,19 @@ class LabelEncoding:
 
 def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> np.ndarray:
     """Read train ids, uint8 (height, width); see :meth:`LabelEncoding.encode`."""
-    return labels.encode(raster.samples(window))
+    return labels.encode(label_samples(raster, labels, window))
+
+
+def label_samples(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> Samples:
+    """Read a label's samples; by ``'rgb'`` those of one band are colours of its colour table."""
+    samples = raster.samples(window)
+    table = raster.info.colour_table
+    if labels.convention != 'rgb' or len(samples.values) != 1 or not table:
+        return samples
+    colours = np.full((3, max(len(table), int(samples.values.max()) + 1)), -1, np.int32)
+    colours[:, : len(table)] = np.array(table).T
+    values = colours[:, samples.values[0]]
+    return replace(samples, values=values, nodata=(None,) * 3, outside=samples.invalid)
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:

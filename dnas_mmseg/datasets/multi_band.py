@@ -379,11 +379,15 @@ def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
         raise DatasetError(
             f'{folder}: no such folder (data_prefix says where images and labels are)'
         )
-    return {
-        name.removesuffix(suffix): os.path.join(folder, name)
-        for name in sorted(os.listdir(folder))
-        if name.endswith(suffix) and not name.startswith('.')
-    }
+    found: dict[str, str] = {}
+    for name in sorted(os.listdir(folder)):
+        if name.startswith('.') or not name.lower().endswith(suffix.lower()):
+            continue
+        stem, path = name[: len(name) - len(suffix)], os.path.join(folder, name)
+        if stem in found:
+            raise DatasetError(f'{found[stem]} and {path}: two files of one name')
+        found[stem] = path
+    return found
 
 
 def _complain(title: str, problems: Sequence[str]) -> None:

@@ -174,7 +174,8 @@ class MultiBandInferencer(MMSegInferencer):
                 )
             shape = given.shape[:2]
             return dict(img=given, img_path=None, img_shape=shape, ori_shape=shape, bands=bands)
-        with Raster(given) as raster:
+        scaled = bool(self.model.dataset_meta.get('apply_scale'))
+        with Raster(given, apply_scale=scaled) as raster:
             info = raster.info
             choice = choose_bands(info.path, info.told, bands)
             samples = raster.samples(bands=choice.index)

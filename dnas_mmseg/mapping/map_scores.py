@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnas_mmseg.datasets.description import DatasetError
-from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
 from dnas_mmseg.evaluation.scores import confusion_matrix
 from dnas_mmseg.raster import Raster, Window
 
@@ -56,17 +56,17 @@ def count_map(
         shape = predicted.info.shape
         if truth.info.shape != shape:
             raise DatasetError(f'{label}: label of {truth.info.shape} for a map of {shape}')
-        apart = predicted.info.georeference.differs_from(truth.info.georeference)
+        apart = predicted.info.georeference.differs_from(truth.info.georeference, *shape)
         if apart:
             raise DatasetError(
-                f'{label}: by its georeference {apart} from the map {prediction}. Cut it to the '
-                'map, or correct its georeference'
+                f'{label}: its georeference is not that of the map {prediction}: {apart}. Warp it '
+                "to the map's grid (gdalwarp -r near -t_srs ... -te ... -ts ...), or correct it"
             )
         for row in range(0, shape[0], _ROWS):
             window = Window(row, 0, min(_ROWS, shape[0] - row), shape[1])
             classes = predicted.read(window)[0]
             try:
-                ids, odd_labels = labels.encode_known(truth.samples(window))
+                ids, odd_labels = labels.encode_known(label_samples(truth, labels, window))
             except LabelError as error:
                 raise DatasetError(f'{label}: {error}') from None
             unknown.update(odd_labels)

@@ -111,7 +111,8 @@ def _export(
 
 def export_meta(model: BaseSegmentor) -> dict[str, Any]:
     """Return what an exported file tells of a segmentor."""
-    meta = {key: model.dataset_meta.get(key) for key in ('classes', 'palette', 'bands')}
+    keys = ('classes', 'palette', 'bands', 'apply_scale')
+    meta = {key: model.dataset_meta.get(key) for key in keys}
     return {**meta, 'threshold': binary_threshold(model)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +16,19 @@ from torch import Tensor, nn
 
 from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import Raster, RasterError, RasterInfo, Window, block_cache, write_strips
+from dnas_mmseg.raster import (
+    Raster,
+    RasterError,
+    RasterInfo,
+    Window,
+    block_cache,
+    is_virtual,
+    raster_stem,
+    source_files,
+    write_strips,
+)
 
+from .blending import Part, WindowBlender
 from .products import MapProducts
 from .windows import Precision, SegmentorWindows, WindowModel, logits_of_flips
 
@@ -69,31 +80,6 @@ class Tiling:
         return self.overlap
 
 
-def blending_weights(size: int, overlap: int, first: bool, last: bool) -> np.ndarray:
-    """Return the weights along a window's side, for its logits where windows overlap.
-
-    Towards a neighbour they fall smoothly from 1 to 0, and are 0 in the outermost quarter of the
-    overlap: logits at a window's edge, where the network sees nothing beyond, do not count. At the
-    scene's own border there is no neighbour, and they stay 1.
-
-    Args:
-        size: Length of the side, in pixels.
-        overlap: Number of pixels shared with a neighbour.
-        first, last: Whether the side begins, or ends, at the scene's border.
-
-    Returns:
-        Weights, float32 (size,).
-    """
-    margin = overlap // 4
-    distance = np.arange(size) + 0.5
-    weights = np.ones(size)
-    for at_border, inwards in ((first, distance), (last, distance[::-1])):
-        if overlap and not at_border:
-            ramp = np.clip((inwards - margin) / (overlap - 2 * margin), 0, 1)
-            weights = np.minimum(weights, np.sin(0.5 * np.pi * ramp) ** 2)
-    return weights.astype(np.float32)
-
-
 def predict_scene(
     model: BaseSegmentor | WindowModel,
     source: str | os.PathLike,
@@ -103,6 +89,7 @@ def predict_scene(
     palette: Sequence[Sequence[int]],
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
+    apply_scale: bool = False,
     tiling: Tiling = Tiling(),
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
     skip_bad_blocks: bool = False,
@@ -111,8 +98,9 @@ def predict_scene(
     """Predict a class map.
 
     Windows overlap, and their logits are blended with weights that fall towards their borders, so
-    that no seam shows. Reading ahead, the network and writing work at the same time; a strip of one
-    window's height is held in memory, whatever the scene's.
+    that no seam shows. Windows without a valid pixel are not computed. Reading ahead, the network
+    and writing work at the same time; what two rows of windows share is held in memory, whatever
+    the scene's height.
 
     Args:
         model: Segmentor in evaluation mode, of any kind that mmseg has; or an exported one.
@@ -122,6 +110,7 @@ def predict_scene(
         bands: Indices of the scene's bands that the model takes, from 0, in its order; by default
             all but alpha.
         nodata: Value that is nodata beside what the scene declares.
+        apply_scale: Whether the model takes samples with the scene's scale and offset applied.
         tiling: Windows, flips and precision.
         products: Rasters to write beside the map; :func:`predict_scenes` makes the products that
             are drawn from the finished map.
@@ -133,10 +122,13 @@ def predict_scene(
         Notes, a line each: windows that cannot be read, a missing reference system.
 
     Raises:
-        RasterError: The scene cannot be read, or a map cannot be written; nothing is left then.
+        RasterError: The scene cannot be read or changes meanwhile, or a map cannot be written;
+            nothing is left then.
         UserError: A chosen band is not in the scene, or their number is not that of the model.
     """
     target = Path(target)
+    files = source_files(source)
+    before = _state(files)
     with Raster(source) as raster:
         info = raster.info
     place = info.georeference
@@ -149,7 +141,9 @@ def predict_scene(
             f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '
             f'{chosen} (from 0)'
         )
-    grid: dict[str, Any] = dict(height=info.height, width=info.width, georeference=place)
+    grid: dict[str, Any] = dict(
+        height=info.height, width=info.width, georeference=place, map_of=scene_name(source)
+    )
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
         writers = [
@@ -174,40 +168,48 @@ def predict_scene(
                     paths[kind], **grid, names=names, nodata=NODATA, resampling='AVERAGE'
                 )
                 writers.append(stack.enter_context(writer))
-        strips = _Strips(len(classes), info, tiling, windows.threshold)
-        reader = _Reader(Raster(source, nodata), info, chosen, tiling, skip_bad_blocks, notes)
+        raster = stack.enter_context(Raster(source, nodata, apply_scale))
+        reader = _Reader(raster, info, chosen, tiling, skip_bad_blocks, notes)
+        blender = WindowBlender(
+            len(classes), *info.shape, reader.windows, tiling.shared, windows.threshold
+        )
         disk = stack.enter_context(ThreadPoolExecutor(1))
         pending: list[Future] = []
-        done, total = 0, len(reader.windows)
-        for batch in reader.batches():
-            images = batch.images
-            logits = logits_of_flips(windows, images) if tiling.flips else windows.logits(images)
-            for ready in strips.add(batch, logits):
-                pending.append(disk.submit(_write, writers, ready, products))
+
+        def write(parts: Iterable[Part]) -> None:
+            for part in parts:
+                pending.append(disk.submit(_write, writers, part, products))
                 while len(pending) > 1:
                     pending.pop(0).result()
-            done += len(batch.windows)
+
+        done, total = 0, len(reader.windows)
+        for batch in reader.batches():
+            if batch.windows:
+                images = batch.images
+                logits = (
+                    logits_of_flips(windows, images) if tiling.flips else windows.logits(images)
+                )
+                for window, values, missing in zip(
+                    batch.windows, logits, batch.missing, strict=True
+                ):
+                    write(blender.add(window, values, missing))
+            done += batch.read
             advance(done, total)
+        write(blender.finish())
         for future in pending:
             future.result()
+        if _state(files) != before:
+            raise RasterError(f'{source} was changed while it was read: map it again')
     return notes
 
 
 class _Batch(NamedTuple):
-    """Windows of one row of windows, their samples, and masks of the missing ones."""
+    """Windows of one row of windows that have a valid pixel, their samples and missing pixels."""
 
     windows: list[Window]
     images: list[Tensor]
     missing: list[np.ndarray | None]
-
-
-class _Ready(NamedTuple):
-    """Rows of the scene that no further window touches."""
-
-    row: int
-    classes: np.ndarray  # uint8 (rows, width)
-    probabilities: np.ndarray  # (classes, rows, width)
-    missing: np.ndarray  # (rows, width)
+    read: int  # windows without a valid pixel included
 
 
 class _Reader:
@@ -250,98 +252,51 @@ class _Reader:
                 yield batch
 
     def _read(self, windows: list[Window]) -> _Batch:
-        images: list[Tensor] = []
-        missing: list[np.ndarray | None] = []
+        batch = _Batch([], [], [], len(windows))
         for window in windows:
             try:
                 samples = self.raster.samples(window, self.bands)
-                # As in training: the preprocessor makes the means of what is invalid.
-                values, gone = samples.without_invalid(), samples.invalid
             except RasterError as error:
                 if not self.skip:
                     raise RasterError(
-                        f'{error}; skip_bad_blocks leaves it without a class'
+                        f'{error}; skip_bad_blocks (--skip-bad-blocks) leaves it without a class'
                     ) from None
                 self.notes.append(str(error))
-                values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
-                gone = np.ones((window.height, window.width), bool)
-            images.append(_tensor(values))
-            missing.append(gone)
-        return _Batch(windows, images, missing)
+                continue
+            missing = samples.invalid
+            if missing is not None and missing.all():
+                continue
+            batch.windows.append(window)
+            # As in training: the preprocessor makes the means of what is invalid.
+            batch.images.append(_tensor(samples.without_invalid()))
+            batch.missing.append(missing)
+        return batch
 
 
-class _Strips:
-    """Sum of the weighted logits of a row of windows, which hands out complete rows."""
-
-    def __init__(
-        self, classes: int, info: RasterInfo, tiling: Tiling, threshold: float | None
-    ) -> None:
-        self.height, self.width, self.threshold = info.height, info.width, threshold
-        rows = min(tiling.window, self.height)
-        channels = classes if threshold is None else 1
-        self.logits = np.zeros((channels, rows, self.width), np.float32)
-        self.weights = np.zeros((rows, self.width), np.float32)
-        self.missing = np.zeros((rows, self.width), bool)
-        self.top, self.overlap = 0, tiling.shared
-
-    def add(self, batch: _Batch, logits: np.ndarray) -> Iterator[_Ready]:
-        """Add a batch; yield the rows that are complete before it, and at the end those left."""
-        if batch.windows[0].row > self.top:
-            yield self._take(batch.windows[0].row - self.top)
-        for window, values, missing in zip(batch.windows, logits, batch.missing, strict=True):
-            columns = slice(window.column, window.column + window.width)
-            down, across = (
-                blending_weights(size, self.overlap, start == 0, start + size == whole)
-                for start, size, whole in (
-                    (window.row, window.height, self.height),
-                    (window.column, window.width, self.width),
-                )
-            )
-            weight = down[:, None] * across
-            self.logits[:, :, columns] += weight * values
-            self.weights[:, columns] += weight
-            if missing is not None:
-                self.missing[:, columns] |= missing
-        last = batch.windows[-1]
-        if last.row + last.height == self.height and last.column + last.width == self.width:
-            yield self._take(self.height - self.top)
-
-    def _take(self, rows: int) -> _Ready:
-        """Return the uppermost rows, and move up the others."""
-        blended = self.logits[:, :rows] / self.weights[:rows]
-        if self.threshold is None:
-            blended -= blended.max(0)
-            np.exp(blended, out=blended)
-            blended /= blended.sum(0)
-            classes = blended.argmax(0)
-        else:  # a binary head: the logit of the second class
-            positive = 1 / (1 + np.exp(-blended[0].clip(-80, 80)))
-            classes = positive > self.threshold
-            blended = np.stack([1 - positive, positive])
-        missing = self.missing[:rows].copy()
-        ready = _Ready(self.top, classes.astype(np.uint8), blended, missing)
-        for array in (self.logits, self.weights, self.missing):
-            left = array.shape[-2] - rows
-            array[..., :left, :] = array[..., rows:, :]
-            array[..., left:, :] = 0
-        self.top += rows
-        return ready
-
-
-def _write(writers: list, ready: _Ready, products: MapProducts) -> None:
-    """Write class, confidence and probabilities of some rows."""
-    classes = np.where(ready.missing, np.uint8(NODATA), ready.classes)
-    writers[0](ready.row, classes[None])
+def _write(writers: list, part: Part, products: MapProducts) -> None:
+    """Write class, confidence and probabilities of a part."""
+    place = part.row, part.column
+    classes = np.where(part.missing, np.uint8(NODATA), part.classes)
+    writers[0](classes[None], *place)
     others = iter(writers[1:])
     if not (products.confidence or products.probabilities):
         return
-    percent = np.rint(100 * ready.probabilities).astype(np.uint8)
-    percent[:, ready.missing] = NODATA
+    percent = np.rint(100 * part.probabilities).astype(np.uint8)
+    percent[:, part.missing] = NODATA
     if products.confidence:
-        chosen = np.take_along_axis(percent, ready.classes[None].astype(np.intp), 0)
-        next(others)(ready.row, chosen)
+        chosen = np.take_along_axis(percent, part.classes[None].astype(np.intp), 0)
+        next(others)(chosen, *place)
     if products.probabilities:
-        next(others)(ready.row, percent)
+        next(others)(percent, *place)
+
+
+def scene_name(path: str | os.PathLike) -> str:
+    """Return the name of a scene that its maps store: that of its file, or of GDAL's own path."""
+    return raster_stem(path) if is_virtual(path) else Path(path).name
+
+
+def _state(files: Iterable[Path]) -> list[tuple[int, int]]:
+    return [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
 
 
 def _tensor(samples: np.ndarray) -> Tensor:

@@ -16,24 +16,27 @@ from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.bands import BandChoice, band_names, choose_bands
 from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.checks import scaling_doubts
 from dnas_mmseg.datasets.labels import default_palette
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
     Raster,
     RasterError,
     RasterInfo,
-    is_virtual,
     raster_stem,
+    source_files,
     write_polygons,
 )
 from dnas_mmseg.visualization import save_quick_look
 
+from .exported import require
 from .products import MapProducts
 from .qgis_style import write_qgis_style
-from .scene import Tiling, predict_scene
+from .scene import Tiling, predict_scene, scene_name
 from .stac import write_map_item
 
 if TYPE_CHECKING:
@@ -158,72 +161,173 @@ def predict_scenes(
         Maps that were written now, with what was assumed or passed over in each, a line each.
 
     Raises:
-        UserError: A scene is given twice or lacks a band, or there is no such shard.
+        SceneError: Scenes could not be read or mapped, lack a band, or their maps would overwrite
+            other files; the other scenes are mapped before.
+        UserError: A scene is given twice, or there is no such shard, or pystac is missing.
     """
     part, parts = shard
     if not 1 <= part <= parts:
         raise UserError(f'shard {part}/{parts}: the first is 1/{parts}')
+    if products.stac:
+        require('pystac', 'stac')
     out_dir = Path(out_dir)
-    targets: dict[Path, str] = {}
-    for scene, name in map_names(scenes).items():
-        target = out_dir / f'{name}.tif'
-        if not is_virtual(scene) and target.resolve() == Path(scene).resolve():
-            raise UserError(f'{scene}: its map would overwrite it; choose another --out-dir')
-        targets[target] = scene
+    names = list(map_names(scenes).items())[part - 1 :: parts]
+    for folder in {out_dir, *(path.parent for path in products.paths(out_dir / 'x.tif').values())}:
+        remove_leftovers(folder)
     given = band_names(bands)
     facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
+    apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
     todo: list[_SceneJob] = []
-    for target, scene in list(targets.items())[part - 1 :: parts]:
-        beside = products.paths(target)
-        rasters = [target, *(p for p in beside.values() if p.suffix == '.tif')]
-        mapped = resume and all(path.is_file() for path in rasters)
-        missing = {k: p for k, p in beside.items() if not (mapped and p.is_file())}
-        if not mapped or missing:
-            with Raster(scene) as raster:  # all are looked at before the first is mapped
-                info = raster.info
-                choice = choose_bands(info.path, info.told, wanted, given)
-                todo.append(_SceneJob(info, target, choice, mapped, missing))
+    failures: dict[str, Exception] = {}
+    for scene, name in names:  # all are looked at before the first is mapped
+        try:
+            job = _plan_scene(scene, out_dir / f'{name}.tif', products, resume)
+            if not job.mapped or job.missing:
+                choice = choose_bands(job.info.path, job.info.told, wanted, given)
+                todo.append(job._replace(bands=choice))
+        except (UserError, OSError) as error:
+            failures[scene] = error
+    if failures and not todo:
+        raise _failure(failures, len(names))
     notes: dict[Path, list[str]] = {}
     for work in todo:
         info, target = work.info, work.target
-        notes[target] = list(work.bands.notes)
-        if not work.mapped:
-            notes[target] += predict_scene(
-                model,
-                info.path,
-                target,
-                **facts,
-                bands=work.bands.index,
-                nodata=nodata,
-                tiling=tiling,
-                products=products,
-                skip_bad_blocks=skip_bad_blocks,
-                advance=track(target.stem),
-            )
-        if 'quick_look' in work.missing:
-            path = work.missing['quick_look']
-            index, names, _ = work.bands
-            try:
-                save_quick_look(
-                    path, info.path, target, bands=names, index=index, nodata=nodata, **facts
+        found = list(work.bands.notes) + _scaling_notes(work, apply_scale)
+        try:
+            if not work.mapped:
+                found += predict_scene(
+                    model,
+                    info.path,
+                    target,
+                    **facts,
+                    bands=work.bands.index,
+                    nodata=nodata,
+                    apply_scale=apply_scale,
+                    tiling=tiling,
+                    products=products,
+                    skip_bad_blocks=skip_bad_blocks,
+                    advance=track(target.stem),
                 )
-            except RasterError as error:
-                if not skip_bad_blocks:
-                    raise
-                notes[target].append(f'no quick look: {error}')
-        if 'polygons' in work.missing:
-            write_polygons(
-                target,
-                work.missing['polygons'],
-                facts['classes'],
-                min_pixels=products.min_pixels,
-                simplify=products.simplify,
+            found += _make_products(work, products, facts, nodata, skip_bad_blocks)
+        except (UserError, OSError) as error:
+            failures[info.path] = error
+        else:
+            notes[target] = found
+    if not apply_scale and notes:
+        scalings = {w.info.scaling: w.info.path for w in reversed(todo)}
+        notes[next(iter(notes))] += scaling_doubts(scalings)
+    if failures:
+        raise _failure(failures, len(names), notes)
+    return notes
+
+
+class SceneError(UserError):
+    """Scenes that could not be mapped; the message lists them.
+
+    Attributes:
+        notes: Maps that were written all the same, with their notes.
+    """
+
+    def __init__(self, message: str, notes: Mapping[Path, list[str]]) -> None:
+        super().__init__(message)
+        self.notes = dict(notes)
+
+
+def _failure(
+    failures: Mapping[str, Exception], count: int, notes: Mapping[Path, list[str]] = {}
+) -> SceneError:
+    lines = [
+        str(error) if scene in str(error) else f'{scene}: {error}'
+        for scene, error in failures.items()
+    ]
+    if count == 1:
+        return SceneError(lines[0], notes)
+    head = f'{len(failures)} of {count} scenes are not mapped; resume (--resume) tries them again:'
+    return SceneError('\n'.join([head, *(f'  - {line}' for line in lines)]), notes)
+
+
+def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -> _SceneJob:
+    """Look at a scene and at what lies where its map and products go.
+
+    Raises:
+        UserError: A file there is none of this scene's maps, but would be overwritten.
+    """
+    with Raster(scene) as raster:
+        info = raster.info
+    beside = products.paths(target)
+    rasters = [target, *(path for path in beside.values() if path.suffix == '.tif')]
+    others = [path for path in beside.values() if path.suffix != '.tif']
+    others.append(target.with_name(f'{target.name}.aux.xml'))
+    files = source_files(scene)
+    for path in (path for path in (*rasters, *others) if path.exists()):
+        if path.resolve() in files:
+            what = 'it' if path.resolve() == Path(scene).resolve() else f'{path}, which it reads'
+            raise UserError(f'{scene}: its map would overwrite {what}; choose another --out-dir')
+        if not _is_map_of(path if path in rasters else target, scene, info):
+            raise UserError(
+                f'{path} is there already, and is not of a map of {scene}: choose another '
+                '--out-dir, or move it away'
             )
-        if 'qgis_style' in work.missing:
-            write_qgis_style(work.missing['qgis_style'], **facts)
-        if 'stac' in work.missing:
-            notes[target] += write_map_item(work.missing['stac'], target, info, **facts)
+    mapped = resume and all(path.is_file() for path in rasters)
+    missing = {kind: path for kind, path in beside.items() if not (mapped and path.is_file())}
+    return _SceneJob(info, target, BandChoice((), ()), mapped, missing)
+
+
+def _is_map_of(path: Path, scene: str, info: RasterInfo) -> bool:
+    """Return whether a file is a map that this package has made of a scene."""
+    try:
+        with Raster(path) as raster:
+            found = raster.info
+    except RasterError:
+        return False
+    places = found.georeference.transform, info.georeference.transform
+    return (found.map_of, found.shape) == (scene_name(scene), info.shape) and places[0] == places[1]
+
+
+def _scaling_notes(work: _SceneJob, apply_scale: bool) -> list[str]:
+    """Return a note where a model takes scaled samples and a scene does not say the scale."""
+    scaling = {work.info.scaling[i] for i in work.bands.index}
+    if apply_scale and scaling == {(1.0, 0.0)}:
+        return [
+            f'{work.info.path}: the model takes samples with scale and offset applied, and the '
+            'scene declares none'
+        ]
+    return []
+
+
+def _make_products(
+    work: _SceneJob,
+    products: MapProducts,
+    facts: Mapping[str, Any],
+    nodata: float | None,
+    skip_bad_blocks: bool,
+) -> list[str]:
+    """Make what is drawn from the finished map; return notes, a line each."""
+    info, target, notes = work.info, work.target, []
+    if 'quick_look' in work.missing:
+        path = work.missing['quick_look']
+        index, names, _ = work.bands
+        try:
+            save_quick_look(
+                path, info.path, target, bands=names, index=index, nodata=nodata, **facts
+            )
+        except RasterError as error:
+            if not skip_bad_blocks:
+                raise
+            notes.append(f'no quick look: {error}')
+    if 'polygons' in work.missing:
+        write_polygons(
+            target,
+            work.missing['polygons'],
+            facts['classes'],
+            min_pixels=products.min_pixels,
+            simplify=products.simplify,
+        )
+    if 'qgis_style' in work.missing:
+        write_qgis_style(work.missing['qgis_style'], **facts)
+    if 'stac' in work.missing:
+        notes += write_map_item(work.missing['stac'], target, info, **facts)
     return notes
 
 

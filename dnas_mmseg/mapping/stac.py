@@ -56,6 +56,10 @@ def write_map_item(
     outline: dict[str, Any] = dict(geometry=None, bbox=None)
     if found is not None:
         outline = dict(geometry=found[0], bbox=list(found[1]))
+    elif place.transform is not None and place.crs:
+        notes.append(
+            f'{path.name}: a part of the scene is nowhere on the Earth, so the item has no geometry'
+        )
     elif place.known:
         notes.append(f'{path.name}: the scene has no outline without its control points or RPCs')
     else:
@@ -68,7 +72,7 @@ def write_map_item(
             'the map'
         )
     item = pystac.Item(
-        id=path.stem,
+        id=class_map.stem,
         datetime=recorded or written,
         properties={'created': pystac.utils.datetime_to_str(written)},
         **outline,

@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from dnas_mmseg.datasets.checks import PairReport, first_of_each, summarise
+from dnas_mmseg.datasets.checks import (
+    PairReport,
+    first_of_each,
+    scaling_doubts,
+    significant,
+    summarise,
+)
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
@@ -127,6 +133,11 @@ def convert_scenes(
     if not 0 <= max_unknown <= 1:
         raise DatasetError(f'max_unknown = {max_unknown}: a share of 0 to 1 is needed')
     scenes = [scene for part in splits.values() for scene in part]
+    for path in (path for scene in scenes for path in (scene.image, scene.label)):
+        if path.resolve().parent in ((out / 'images').resolve(), (out / 'labels').resolve()):
+            raise DatasetError(
+                f'{path} lies where tiles would be written: choose another folder than {out}'
+            )
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         checked = {scene: check_scene(scene, cut) for scene in scenes}  # before the first is cut
@@ -141,6 +152,8 @@ def convert_scenes(
                 f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
             )
         notes = first_of_each([note for _, notes in checked.values() for note in notes])
+        if not cut.apply_scale:
+            notes += scaling_doubts({info.scaling: info.path for info in infos.values()})
         notes += _notes(results)
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
@@ -159,6 +172,7 @@ def convert_scenes(
             palette=cut.palette,
             bands=cut.bands,
             label_convention='train_id',
+            apply_scale=cut.apply_scale,
             provenance={
                 **(provenance or {}),
                 **({} if cut.scale is None else {'scaled_to_8_bit_from': cut.scale}),
@@ -179,6 +193,7 @@ def describe_data_root(
     bands: Sequence[str],
     label_convention: str,
     provenance: Mapping[str, Any],
+    apply_scale: bool = False,
 ) -> DatasetDescription:
     """Write the lists and ``dataset.json`` of existing tiles.
 
@@ -189,6 +204,7 @@ def describe_data_root(
         classes, palette, bands, label_convention: Facts on the tiles, see
             :class:`DatasetDescription`.
         provenance: Origin of the tiles.
+        apply_scale: Whether the samples have scale and offset applied.
 
     Returns:
         Content of ``dataset.json``, with the statistics of the training tiles.
@@ -211,9 +227,10 @@ def describe_data_root(
         label_convention=label_convention,
         dtype=next(iter(summary.dtypes)),
         tile_size=next(iter(summary.sizes)),
-        mean=tuple(round(float(value), 4) for value in summary.mean),
-        std=tuple(round(float(value), 4) for value in summary.std),
+        mean=tuple(significant(value) for value in summary.mean),
+        std=tuple(significant(value) for value in summary.std),
         class_shares=tuple(round(float(share), 6) for share in shares),
+        apply_scale=apply_scale,
         provenance=dict(provenance),
     )
     description.save(root)
@@ -230,7 +247,7 @@ def _cut_scenes(
 ) -> dict[Scene, SceneTiles]:
     """Return the tiles of each scene, and write its manifest when all of them are cut."""
     types = sorted({info.dtype for info in infos.values()})
-    if len(types) > 1 and cut.scale is None:
+    if len(types) > 1 and cut.scale is None and not cut.apply_scale:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
     results = {scene: SceneTiles.load(out, scene, cut) for scene in infos}
     for scene, result in results.items():

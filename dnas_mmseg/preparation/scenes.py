@@ -133,7 +133,7 @@ def split_by_lists(
 def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     """Return rasters that fit a pattern, by the part at ``{name}``, or else by their stems."""
     result: dict[str, Path] = {}
-    found = glob.glob(pattern.replace('{name}', '*'), root_dir=root, recursive=True)
+    found = glob.glob(_any_case(pattern.replace('{name}', '*')), root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
         if path.suffix.lower() in RASTERS:
             name = _name_of(path, pattern)
@@ -143,6 +143,13 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     if not result:
         raise DatasetError(f'{Path(root, pattern)}: no such rasters ({", ".join(RASTERS)})')
     return result
+
+
+def _any_case(pattern: str) -> str:
+    """Return a pattern that matches its suffix in capitals, too."""
+    stem, dot, suffix = pattern.rpartition('.')
+    letters = (f'[{c.lower()}{c.upper()}]' if c.isalpha() else c for c in suffix)
+    return stem + dot + ''.join(letters) if dot and suffix.isalnum() else pattern
 
 
 def _name_of(path: Path, pattern: str) -> str:

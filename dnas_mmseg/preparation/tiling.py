@@ -12,7 +12,7 @@ import numpy as np
 
 from dnas_mmseg.datasets.checks import band_sums, check_bands
 from dnas_mmseg.datasets.description import DatasetError
-from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
 from dnas_mmseg.datasets.tiles import tile_paths
 from dnas_mmseg.raster import GDAL_TYPES, Raster, RasterInfo, Samples, Window, write_raster
 
@@ -34,6 +34,8 @@ class Cut:
         scale: Two sample values between which samples become 0 to 255, as uint8; None leaves all as
             they are.
         nodata: Value that is nodata beside what the scenes declare.
+        apply_scale: Whether to apply the scale and offset that the scenes' bands declare, as
+            float32; ``scale`` is of the result then.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +47,7 @@ class Cut:
     min_labelled: float = 0.0
     scale: tuple[float, float] | None = None
     nodata: float | None = None
+    apply_scale: bool = False
 
     def __post_init__(self) -> None:
         for name in ('classes', 'bands', 'label_convention'):
@@ -117,16 +120,22 @@ def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
     index, problems, doubts, notes = check_bands(info, cut.bands)
     if problems:
         raise DatasetError(problems[0])
-    dtype = info.dtype_of(index)
+    dtype = 'float32' if cut.apply_scale else info.dtype_of(index)
     if cut.scale is None and dtype not in GDAL_TYPES:
         raise DatasetError(
             f'{scene.image}: samples are {dtype}, tiles can be {", ".join(GDAL_TYPES)}'
         )
     if labelled.shape != info.shape:
         raise DatasetError(f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}')
-    apart = info.georeference.differs_from(labelled.georeference)
+    apart = info.georeference.differs_from(labelled.georeference, *info.shape)
     if apart:
-        raise DatasetError(f"{scene.label}: by its georeference {apart} from its scene's")
+        raise DatasetError(
+            f"{scene.label}: its georeference is not its scene's: {apart}. Warp it to the scene's "
+            'grid (gdalwarp -r near -t_srs ... -te ... -ts ...)'
+        )
+    contradiction = cut.labels.contradiction(labelled.colour_table)
+    if contradiction:
+        doubts.append(f'{scene.label}: {contradiction}')
     return info, doubts + notes
 
 
@@ -154,7 +163,7 @@ def cut_windows(
     """
     tiles: list[Tile] = []
     unknown: Counter[str] = Counter()
-    with Raster(scene.image, cut.nodata) as image, Raster(scene.label) as label:
+    with Raster(scene.image, cut.nodata, cut.apply_scale) as image, Raster(scene.label) as label:
         info = image.info
         bands = check_bands(info, cut.bands)[0]
         for window in windows:
@@ -163,7 +172,7 @@ def cut_windows(
                 width=min(window.width, info.width - window.column),
             )
             try:
-                ids, odd = cut.labels.encode_known(label.samples(inside))
+                ids, odd = cut.labels.encode_known(label_samples(label, cut.labels, inside))
             except LabelError as error:
                 raise DatasetError(f'{scene.label}: {error}') from None
             unknown.update(odd)
@@ -172,7 +181,11 @@ def cut_windows(
             labelled = ids if missing is None else np.where(missing, IGNORE, ids)
             if (labelled != IGNORE).mean() < cut.min_labelled:
                 continue
-            nodata = next((value for value in stored.nodata if value is not None), cut.nodata)
+            # A TIFF has one nodata value for all bands; elsewhere a mask says what is invalid.
+            declared = set(stored.nodata)
+            nodata = next(iter(declared)) if len(declared) == 1 else None
+            if declared == {None} and not cut.apply_scale:
+                nodata = cut.nodata
             if cut.scale is not None:
                 has_gaps = info.may_have_gaps or cut.nodata is not None
                 samples = _scaled(samples, cut.scale, missing, has_gaps)

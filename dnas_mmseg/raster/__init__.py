@@ -3,7 +3,7 @@
 from ._gdal import RasterError, block_cache
 from .georeference import GeoReference
 from .polygons import write_polygons
-from .reading import Raster, RasterInfo, Window, is_virtual, raster_stem, read_raster
+from .reading import Raster, RasterInfo, Window, is_virtual, raster_stem, read_raster, source_files
 from .strips import write_strips
 from .validity import Samples
 from .writing import GDAL_TYPES, write_raster
@@ -20,6 +20,7 @@ __all__ = [
     'is_virtual',
     'raster_stem',
     'read_raster',
+    'source_files',
     'write_polygons',
     'write_raster',
     'write_strips',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -118,42 +118,62 @@ class GeoReference:
     ) -> tuple[dict[str, Any], tuple[float, float, float, float]] | None:
         """Return the outline of a raster in degrees, as GeoJSON (RFC 7946) has it.
 
+        Edges are followed from point to point, since a straight edge of a projection is curved in
+        degrees. Where the outline goes around a pole, the pole is inside.
+
         Args:
             height, width: Size of the raster, in pixels.
 
         Returns:
-            Geometry, WGS 84: a polygon, or two where the raster lies across the antimeridian; and
-            west, south, east, north, where west is greater than east then. None where there is no
-            geotransform, or a corner is nowhere on the Earth.
+            Geometry, WGS 84: a polygon, or several where the raster lies across the antimeridian;
+            and west, south, east, north, where west is greater than east then. None where there is
+            no geotransform, or a part of the outline is nowhere on the Earth.
         """
-        ring = self.degrees(((0, 0), (0, height), (width, height), (width, 0)))
-        if ring is None:
+        steps = [i / _STEPS for i in range(_STEPS)]
+        edges = [(0.0, s) for s in steps] + [(s, 1.0) for s in steps]
+        edges += [(1.0, 1 - s) for s in steps] + [(1 - s, 0.0) for s in steps]
+        places = self.degrees((x * width, y * height) for x, y in [*edges, edges[0]])
+        if places is None:
             return None
-        # Neighbouring corners are less than half of the globe apart.
-        first = ring[0][0]
-        ring = [(x + 360 * round((first - x) / 360), y) for x, y in ring]
+        ring = places[:1]
+        for x, y in places[1:]:  # neighbours are less than half of the globe apart
+            ring.append((x + 360 * round((ring[-1][0] - x) / 360), y))
+        if abs(ring[-1][0] - ring[0][0]) > 180:
+            pole = 90.0 if sum(y for _, y in ring) > 0 else -90.0
+            ring += [(ring[-1][0], pole), (ring[0][0], pole)]
+        longitudes, latitudes = zip(*ring, strict=True)
+        west, east = min(longitudes), max(longitudes)
+        south, north = min(latitudes), max(latitudes)
         outline = ogr.Geometry(ogr.wkbLinearRing)
         for x, y in [*ring, ring[0]]:
             outline.AddPoint_2D(x, y)
         whole = ogr.Geometry(ogr.wkbPolygon)
         whole.AddGeometry(outline)
+        whole = whole.SimplifyPreserveTopology(1e-4 * max(east - west, north - south))
         parts = []
-        for shift in (-360, 0, 360):
+        for shift in range(-720, 721, 360):
             band = ogr.CreateGeometryFromWkt(
                 f'POLYGON (({shift - 180} -90, {shift + 180} -90, {shift + 180} 90, '
                 f'{shift - 180} 90, {shift - 180} -90))'
             )
             part = whole.Intersection(band)
-            if part is not None and part.GetArea() > 0:
-                parts.append(_counterclockwise(part, shift))
+            if part is None or part.GetArea() <= 0:
+                continue
+            polygons = [part.GetGeometryRef(i) for i in range(part.GetGeometryCount())]
+            if part.GetGeometryType() == ogr.wkbPolygon:
+                polygons = [part]
+            parts += [_counterclockwise(polygon, shift) for polygon in polygons]
         if not parts:
             return None
         geometry = {'type': 'Polygon', 'coordinates': parts[0]}
         if len(parts) > 1:
             geometry = {'type': 'MultiPolygon', 'coordinates': parts}
-        longitudes, latitudes = zip(*ring, strict=True)
-        west, east = ((x + 180) % 360 - 180 for x in (min(longitudes), max(longitudes)))
-        return geometry, (west, min(latitudes), east, max(latitudes))
+        if east - west > 360 - 1e-6:
+            west, east = -180.0, 180.0
+        else:
+            west = (west + 180) % 360 - 180
+            east = 180 - (180 - east) % 360
+        return geometry, (west, south, east, north)
 
     def degrees(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
         """Return longitudes and latitudes (WGS 84); None where a place is nowhere on the Earth.
@@ -163,21 +183,9 @@ class GeoReference:
         """
         if self.transform is None or not self.crs:
             return None
-        source, target = osr.SpatialReference(), osr.SpatialReference()
-        source.ImportFromWkt(self.crs)
-        target.ImportFromEPSG(4326)
-        for system in (source, target):
-            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-        try:
-            with gdal_exceptions():
-                change = osr.CoordinateTransformation(source, target)
-                places = [
-                    change.TransformPoint(*gdal.ApplyGeoTransform(list(self.transform), *pixel))[:2]
-                    for pixel in pixels
-                ]
-        except RuntimeError:
-            return None
-        return places if all(math.isfinite(value) for place in places for value in place) else None
+        transform = list(self.transform)
+        places = [gdal.ApplyGeoTransform(transform, *pixel) for pixel in pixels]
+        return _transform(self.crs, osr.SRS_WKT_WGS84_LAT_LONG, places)
 
     def moved(self, row: int, column: int) -> GeoReference:
         """Return the georeference of a part whose upper left pixel is at ``(row, column)``."""
@@ -199,35 +207,89 @@ class GeoReference:
             ),
         )
 
-    def offset_to(self, other: GeoReference) -> tuple[float, float] | None:
-        """Return the offset (rows, columns) of the other raster's origin, in pixels of this one.
+    def differs_from(self, other: GeoReference, height: int, width: int) -> str:
+        """Return how another raster of the same size lies apart; empty where none is known.
 
-        None where either has no geotransform, so that nothing contradicts equal places.
+        The corners are compared on the ground, whatever the two reference systems. Half a pixel is
+        not a difference: some label tools write the centre for the corner.
+
+        Args:
+            other: Georeference of the other raster.
+            height, width: Size of both, in pixels.
         """
         if self.transform is None or other.transform is None:
-            return None
+            return ''
         inverse = gdal.InvGeoTransform(list(self.transform))
         if inverse is None:
-            return None
-        x, y = other.transform[0], other.transform[3]
-        column = inverse[0] + inverse[1] * x + inverse[2] * y
-        row = inverse[3] + inverse[4] * x + inverse[5] * y
-        return row, column
-
-    def differs_from(self, other: GeoReference) -> str:
-        """Return how two rasters of one size lie apart; empty where no difference is known.
-
-        Half a pixel is not a difference: some label tools write the centre for the corner.
-        """
-        offset = self.offset_to(other)
-        if offset is None or self.transform is None or other.transform is None:
             return ''
-        sizes = [abs(t[1]) + abs(t[2]) for t in (self.transform, other.transform)]
-        if abs(sizes[0] - sizes[1]) > 1e-3 * max(sizes):
-            return f'its pixels measure {sizes[1]:g}, not {sizes[0]:g}'
-        if max(map(abs, offset)) > 0.75:
-            return f'it lies {offset[0]:+.1f} rows and {offset[1]:+.1f} columns apart'
-        return ''
+        corners = [(0, 0), (width, 0), (0, height), (width, height)]
+        places = [gdal.ApplyGeoTransform(list(other.transform), *corner) for corner in corners]
+        system = ''
+        if self.crs and other.crs and not _is_same(self.crs, other.crs):
+            system = f'it is in {_system_name(other.crs)}, not in {_system_name(self.crs)}'
+            found = _transform(other.crs, self.crs, places)
+            if found is None:
+                return system
+            places = found
+        columns, rows = zip(
+            *(gdal.ApplyGeoTransform(inverse, *place) for place in places), strict=True
+        )
+        across = [column - x for column, (x, _) in zip(columns, corners, strict=True)]
+        down = [row - y for row, (_, y) in zip(rows, corners, strict=True)]
+        if max(map(abs, [*across, *down])) <= 0.75:
+            return ''
+        if system:
+            return system
+        mine, theirs = (
+            [math.hypot(t[1], t[4]), math.hypot(t[2], t[5])]
+            for t in (self.transform, other.transform)
+        )
+        if any(abs(a - b) > 1e-3 * max(a, b) for a, b in zip(mine, theirs, strict=True)):
+            return 'its pixels measure {:g} x {:g}, not {:g} x {:g}'.format(*theirs, *mine)
+        if max(across) - min(across) > 0.75 or max(down) - min(down) > 0.75:
+            return 'it is rotated or mirrored'
+        return f'it lies {down[0]:+.1f} rows and {across[0]:+.1f} columns apart'
+
+
+_STEPS = 32
+"""Points along each edge of an outline."""
+
+
+def _is_same(first: str, second: str) -> bool:
+    systems = [osr.SpatialReference(), osr.SpatialReference()]
+    for system, wkt in zip(systems, (first, second), strict=True):
+        system.ImportFromWkt(wkt)
+    return bool(systems[0].IsSame(systems[1], ['IGNORE_DATA_AXIS_TO_SRS_AXIS_MAPPING=YES']))
+
+
+def _system_name(wkt: str) -> str:
+    """Return a reference system's code, or its name where it has none."""
+    code = GeoReference(crs=wkt).epsg
+    system = osr.SpatialReference()
+    system.ImportFromWkt(wkt)
+    return f'EPSG:{code}' if code is not None else f"'{system.GetName()}'"
+
+
+def _transform(
+    source: str, target: str, places: Iterable[Sequence[float]]
+) -> list[tuple[float, float]] | None:
+    """Return places in another reference system; None where one is nowhere in it.
+
+    Args:
+        source, target: Reference systems as WKT.
+        places: Places as (x, y), east before north in every system.
+    """
+    systems = [osr.SpatialReference(), osr.SpatialReference()]
+    for system, wkt in zip(systems, (source, target), strict=True):
+        system.ImportFromWkt(wkt)
+        system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    try:
+        with gdal_exceptions():
+            change = osr.CoordinateTransformation(*systems)
+            result = [change.TransformPoint(*place)[:2] for place in places]
+    except RuntimeError:
+        return None
+    return result if all(math.isfinite(v) for place in result for v in place) else None
 
 
 def _counterclockwise(polygon: ogr.Geometry, shift: float) -> list[list[list[float]]]:

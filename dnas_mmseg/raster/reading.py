@@ -17,6 +17,9 @@ from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
 from .georeference import GeoReference
 from .validity import Samples
 
+MAP_OF = 'dnas_map_of'
+"""Metadata item of maps: name of the scene."""
+
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
 
 
@@ -44,6 +47,9 @@ class RasterInfo:
         nodata: Nodata value of each band, None where a band has none.
         has_mask: Whether the file has a mask of its own (internal or ``.msk``).
         georeference: Georeference of the raster.
+        scaling: Scale and offset that each band declares for its samples; 1 and 0 without.
+        colour_table: RGB colours of the first band's values 0, 1, ...; empty without a table.
+        map_of: Name of the scene that this is a map of, where :func:`write_strips` stored one.
         recorded: Time at which the image was recorded, ``'YYYY-MM-DD HH:MM:SS'`` in UTC, empty
             where the file does not tell it.
     """
@@ -57,6 +63,9 @@ class RasterInfo:
     nodata: tuple[float | None, ...]
     has_mask: bool
     georeference: GeoReference
+    scaling: tuple[tuple[float, float], ...] = ()
+    colour_table: tuple[tuple[int, int, int], ...] = ()
+    map_of: str = ''
     recorded: str = ''
 
     @property
@@ -120,14 +129,20 @@ class Raster:
             ``NETCDF:"x.nc":name``. TIFFs tagged CMYK, YCbCr or palette are read without colour
             conversion, so the samples are those that were written.
         nodata: Value that is nodata beside what the file declares.
+        apply_scale: Whether :meth:`samples` applies the scale and offset that bands declare.
 
     Raises:
         RasterError: The file is missing, truncated or no raster; raised by every method.
     """
 
-    def __init__(self, path: str | os.PathLike, nodata: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        nodata: float | None = None,
+        apply_scale: bool = False,
+    ) -> None:
         self.path = os.fspath(path)
-        self.nodata = nodata
+        self.nodata, self.apply_scale = nodata, apply_scale
         self._handle = None
         self._process: int | None = None
         self._info: RasterInfo | None = None
@@ -157,7 +172,9 @@ class Raster:
             height=dataset.RasterYSize,
             width=dataset.RasterXSize,
             dtypes=tuple(_numpy_type(band, self.path) for band in bands),
-            descriptions=described_bands([band.GetDescription() for band in bands]),
+            descriptions=described_bands(
+                [band.GetDescription() for band in bands], _sensor_text(dataset, self.path)
+            ),
             colours=tuple(
                 _COLOURS.get(gdal.GetColorInterpretationName(band.GetColorInterpretation()), '')
                 for band in bands
@@ -165,6 +182,9 @@ class Raster:
             nodata=tuple(band.GetNoDataValue() for band in bands),
             has_mask=any(band.GetMaskFlags() == gdal.GMF_PER_DATASET for band in bands),
             georeference=GeoReference.read(dataset),
+            scaling=tuple((_number(b.GetScale(), 1.0), _number(b.GetOffset(), 0.0)) for b in bands),
+            colour_table=_colour_table(bands[0]),
+            map_of=dataset.GetMetadataItem(MAP_OF) or '',
             recorded=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
         )
 
@@ -211,7 +231,12 @@ class Raster:
         nodata = tuple(info.nodata[i] for i in bands)
         kept = tuple(place for place, i in enumerate(bands) if i in alpha)
         values = self._read_bands(bands, where, text)
-        return Samples(values, nodata, outside, self.nodata, kept)
+        samples = Samples(values, nodata, outside, self.nodata, kept)
+        if not self.apply_scale:
+            return samples
+        scale, offset = np.array([info.scaling[i] for i in bands], np.float32).T[:, :, None, None]
+        scaled = values.astype(np.float32) * scale + offset
+        return Samples(scaled, (None,) * len(bands), samples.invalid, None, kept)
 
     def _place(self, window: Window | None) -> dict[str, int]:
         """Return a window as GDAL's arguments."""
@@ -275,6 +300,12 @@ class Raster:
         return self._handle
 
 
+def source_files(path: str | os.PathLike) -> list[Path]:
+    """Return all files that a raster is read from: itself, side files, sources of a VRT."""
+    dataset = _open(os.fspath(path))
+    return [Path(name).resolve() for name in dataset.GetFileList() or [] if os.path.exists(name)]
+
+
 def read_raster(path: str | os.PathLike) -> np.ndarray:
     """Read all samples of a raster, shape (bands, height, width); see :class:`Raster`."""
     with Raster(path) as raster:
@@ -282,10 +313,14 @@ def read_raster(path: str | os.PathLike) -> np.ndarray:
 
 
 def is_virtual(path: str | os.PathLike) -> bool:
-    """Return whether a path is one of GDAL's own names, which need not be on the disk."""
+    """Return whether a path is one of GDAL's own names, which need not be on the disk.
+
+    A file of such a name (``scene_T10:30.tif``) is a file.
+    """
     text = os.fspath(path)
     # Two letters at least: C:\\scene.tif is a path of Windows.
-    return text.startswith('/vsi') or re.match(r'[A-Za-z]\w+:', text) is not None
+    named = re.match(r'[A-Za-z]\w+:', text) is not None
+    return text.startswith('/vsi') or (named and not os.path.exists(text))
 
 
 def raster_stem(path: str | os.PathLike) -> str:
@@ -325,6 +360,26 @@ def _open(path: str) -> gdal.Dataset:
             )
         raise RasterError(f'{path}: holds no raster bands')
     return dataset
+
+
+def _number(value: float | None, default: float) -> float:
+    return default if value is None else float(value)
+
+
+def _colour_table(band: gdal.Band) -> tuple[tuple[int, int, int], ...]:
+    table = band.GetColorTable()
+    if table is None:
+        return ()
+    entries = (table.GetColorEntry(i) for i in range(table.GetCount()))
+    return tuple((red, green, blue) for red, green, blue, *_ in entries)
+
+
+def _sensor_text(dataset: gdal.Dataset, path: str) -> str:
+    """Return what may name the sensor: the file's name, and its metadata on where it is from."""
+    items = {**dataset.GetMetadata(), **(dataset.GetMetadata('IMAGERY') or {})}
+    words = ('spacecraft', 'satellite', 'platform', 'mission', 'product', 'sensor')
+    told = [str(v) for k, v in items.items() if any(word in k.lower() for word in words)]
+    return ' '.join((Path(path).name, *told))
 
 
 def _numpy_type(band: gdal.Band, path: str) -> str:

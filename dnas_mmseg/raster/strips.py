@@ -15,9 +15,13 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
+from .reading import MAP_OF
 from .writing import GDAL_TYPES, describe_bands, describe_classes
 
-_PLAIN = ('TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER', 'INTERLEAVE=BAND')
+_PLAIN = (
+    'TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER', 'INTERLEAVE=BAND',
+    'SPARSE_OK=TRUE',
+)  # fmt: skip
 
 
 @contextmanager
@@ -33,7 +37,8 @@ def write_strips(
     palette: Sequence[Sequence[int]] | None = None,
     classes: Sequence[str] = (),
     resampling: str = 'NEAREST',
-) -> Iterator[Callable[[int, np.ndarray], None]]:
+    map_of: str = '',
+) -> Iterator[Callable[..., None]]:
     """Write a Cloud-Optimised GeoTIFF in strips of full width.
 
     The strips go to a temporary tiled file; when the block ends well, that is rewritten with
@@ -48,18 +53,18 @@ def write_strips(
         georeference: Georeference of the map.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
         classes: Names of the values 0, 1, ..., which have a colour each. GIS programs read them
-            from the file's ``.aux.xml``, which appears right after the map does.
+            from the file's ``.aux.xml``, which appears right before the map does.
         resampling: Resampling of overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
+        map_of: Name of the scene that is mapped, for :attr:`RasterInfo.map_of`.
 
     Yields:
-        Function ``write(row, samples)``: samples are (bands, rows, width), ``row`` is their first
-        row.
+        Function ``write(samples, row, column=0)`` with samples (bands, rows, columns) and their
+        upper left pixel. What is not written is nodata.
 
     Raises:
         RasterError: The file cannot be written.
     """
     inside: BaseException | None = None
-    names_of_classes: bytes | None = None
     try:
         with atomic_path(path) as final:
             plain = final.with_name(f'{final.name}.strips')
@@ -75,11 +80,13 @@ def write_strips(
                     georeference.write(dataset)
                     if classes:
                         describe_classes(dataset, classes, palette or ())
+                    if map_of:
+                        dataset.SetMetadataItem(MAP_OF, map_of)
 
-                def write(row: int, samples: np.ndarray) -> None:
+                def write(samples: np.ndarray, row: int, column: int = 0) -> None:
                     try:
                         with gdal_exceptions():
-                            status = dataset.WriteArray(np.ascontiguousarray(samples), 0, row)
+                            status = dataset.WriteArray(np.ascontiguousarray(samples), column, row)
                         if status:  # where another thread has switched exceptions off
                             raise RuntimeError(gdal.GetLastErrorMsg())
                     except RuntimeError as error:
@@ -99,14 +106,13 @@ def write_strips(
                     if gdal.GetLastErrorType() >= gdal.CE_Failure:
                         raise RuntimeError(gdal.GetLastErrorMsg())
                 aside = final.with_name(f'{final.name}.aux.xml')
-                names_of_classes = aside.read_bytes() if aside.is_file() else None
+                if aside.is_file():  # before the map, which is finished when it has its name
+                    with atomic_path(f'{os.fspath(path)}.aux.xml') as temporary:
+                        temporary.write_bytes(aside.read_bytes())
             finally:
                 dataset = None
                 for leftover in final.parent.glob(f'{glob.escape(final.name)}.*'):
                     leftover.unlink()
-        if names_of_classes is not None:
-            with atomic_path(f'{os.fspath(path)}.aux.xml') as temporary:
-                temporary.write_bytes(names_of_classes)
     except (RuntimeError, OSError) as error:
         # What fails between two strips, in the network for instance, keeps its own words.
         if error is inside:

@@ -6,8 +6,9 @@ from torch import nn
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.blending import blending_weights
 from dnas_mmseg.mapping.products import MapProducts
-from dnas_mmseg.mapping.scene import Tiling, blending_weights, predict_scene
+from dnas_mmseg.mapping.scene import Tiling, predict_scene
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
 

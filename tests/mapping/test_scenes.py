@@ -96,7 +96,7 @@ def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):
         predict_scenes(model, [a], tmp_path / 'out', shard=(3, 2))
     write_raster(tmp_path / 'in/three.tif', np.zeros((3, 9, 9), np.uint8))
     with pytest.raises(UserError, match='3 bands without names'):
-        predict_scenes(model, [a, tmp_path / 'in/three.tif'], tmp_path / 'out')
+        predict_scenes(model, [tmp_path / 'in/three.tif'], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
     with pytest.raises(CheckpointError, match='does not fit the model'):
         config.model.decode_head.num_classes = 7

@@ -28,7 +28,7 @@ def mapped(folder, georeference):
         path, height=200, width=300, nodata=255, georeference=georeference, palette=PALETTE,
         classes=CLASSES, resampling='MODE',
     ) as write:  # fmt: skip
-        write(0, np.zeros((1, 200, 300), np.uint8))
+        write(np.zeros((1, 200, 300), np.uint8), 0)
     scene = folder / 'a scene.tif'
     write_raster(scene, np.zeros((4, 200, 300), np.uint8), georeference=georeference)
     with Raster(scene) as raster:
@@ -50,6 +50,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
     # The core's schema comes with pystac; those of the extensions are on the web only.
     core = {**item.to_dict(), 'stac_extensions': []}
     pystac.validation.validate_dict(core)
+    assert item.id == 'a scene'
     assert item.datetime == datetime(2015, 6, 1, 3, 4, 5, tzinfo=timezone.utc)
     # The central meridian of zone 50 is 117 degrees east.
     west, south, east, north = item.bbox

@@ -120,7 +120,7 @@ def test_bands_are_named_by_colour_or_alias(oracle, tmp_path, rng):
     samples = scene(rng)
     right = samples.argmax(0)
     turned = samples[[2, 1, 0, 3]]  # blue, green, red, nir
-    write_raster(tmp_path / 'b.tif', turned, names=('B2', 'B3', 'B4', 'B8'))
+    write_raster(tmp_path / 'b.tif', turned, names=('B02', 'B03', 'B04', 'B08'))
     np.testing.assert_array_equal(mapped(oracle, tmp_path / 'b.tif', tmp_path / '1'), right)
     colours = (gdal.GCI_BlueBand, gdal.GCI_GreenBand, gdal.GCI_RedBand, gdal.GCI_Undefined)
     tagged(tmp_path / 'c.tif', turned, colours)

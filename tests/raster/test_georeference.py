@@ -1,7 +1,10 @@
 """Where rasters lie."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from osgeo import osr
 
 from dnas_mmseg.raster import GeoReference, Raster, write_raster
 
@@ -18,22 +21,92 @@ def test_a_part_lies_where_its_first_pixel_did():
     assert dict(part.rpc) == {'LINE_OFF': '90.0', 'X': '1'}
 
 
-def test_moving_and_measuring_are_inverse():
-    for place in (PLACE, GeoReference(transform=(7.0, 3.0, 4.0, 9.0, 4.0, -3.0))):
-        assert place.offset_to(place.moved(10, -30)) == pytest.approx((10, -30))
-        assert place.moved(10, -30).offset_to(place) == pytest.approx((-10, 30))
-    assert PLACE.offset_to(GeoReference()) is None
-    assert GeoReference(transform=(0.0,) * 6).offset_to(PLACE) is None  # it places nothing
-
-
 def test_half_a_pixel_is_no_difference():
-    def beside(x, size=2.0):
-        return GeoReference(transform=(x, size, 0.0, 900.0, 0.0, -size))
+    def beside(x, size=2.0, height=None, skew=0.0):
+        return GeoReference(transform=(x, size, skew, 900.0, skew, -(height or size)))
 
-    assert PLACE.differs_from(beside(501.0)) == ''
-    assert PLACE.differs_from(GeoReference()) == ''
-    assert PLACE.differs_from(beside(502.0)) == 'it lies +0.0 rows and +1.0 columns apart'
-    assert PLACE.differs_from(beside(500.0, 4.0)) == 'its pixels measure 4, not 2'
+    assert PLACE.differs_from(beside(501.0), 64, 64) == ''
+    assert PLACE.differs_from(GeoReference(), 64, 64) == ''
+    assert GeoReference(transform=(0.0,) * 6).differs_from(PLACE, 64, 64) == ''  # it places nothing
+    moved = PLACE.moved(10, -30)
+    assert PLACE.differs_from(moved, 64, 64) == 'it lies +10.0 rows and -30.0 columns apart'
+    assert PLACE.differs_from(beside(500.0, 4.0), 64, 64) == ('its pixels measure 4 x 4, not 2 x 2')
+    # As wide, not as high; as large, but turned.
+    assert PLACE.differs_from(beside(500.0, 2.0, 3.0), 64, 64) == (
+        'its pixels measure 2 x 3, not 2 x 2'
+    )
+    turned = GeoReference(transform=(500.0, 0.0, 2.0, 900.0, 2.0, 0.0))
+    assert PLACE.differs_from(turned, 64, 64) == 'it is rotated or mirrored'
+
+
+def projected(code):
+    system = osr.SpatialReference()
+    system.ImportFromEPSG(code)
+    return system.ExportToWkt()
+
+
+def test_a_label_in_another_system_lies_apart():
+    """By number its corner may be the same; by the ground it is not."""
+    utm = GeoReference(projected(32650), transform=(500000.0, 4.0, 0.0, 4e6, 0.0, -4.0))
+    other = GeoReference(projected(32651), transform=utm.transform)
+    assert utm.differs_from(other, 512, 512) == 'it is in EPSG:32651, not in EPSG:32650'
+    degrees = GeoReference(projected(4326), transform=utm.transform)
+    assert utm.differs_from(degrees, 512, 512) == 'it is in EPSG:4326, not in EPSG:32650'
+    # Named in another way, but on the same ground.
+    plain = osr.SpatialReference()
+    plain.ImportFromProj4('+proj=utm +zone=50 +datum=WGS84 +units=m')
+    same = GeoReference(plain.ExportToWkt(), transform=utm.transform)
+    assert utm.differs_from(same, 512, 512) == ''
+
+
+def outline(code, transform, height, width):
+    return GeoReference(projected(code), transform=transform).footprint(height, width)
+
+
+def test_outlines_of_large_scenes():
+    wide = outline(4326, (-120.0, 1.0, 0.0, 40.0, 0.0, -1.0), 80, 240)
+    assert wide[1] == pytest.approx((-120, -40, 120, 40))
+    assert wide[0]['type'] == 'Polygon'
+    assert area(wide[0]) == pytest.approx(240 * 80)
+    half = 20037508.342789244
+    world = outline(3857, (-half, half / 50, 0.0, half, 0.0, -half / 50), 100, 100)
+    assert world[1] == pytest.approx((-180, -85.0511, 180, 85.0511), abs=1e-3)
+    assert area(world[0]) == pytest.approx(360 * 2 * 85.0511, rel=1e-3)
+    shifted = outline(4326, (0.0, 1.0, 0.0, 90.0, 0.0, -1.0), 180, 360)  # 0 to 360 degrees
+    assert shifted[1] == (-180, -90, 180, 90)
+    assert area(shifted[0]) == pytest.approx(360 * 180)
+    # The edges of 4,000 km in Lambert's projection are arcs in degrees.
+    europe = outline(3035, (2.4e6, 4e4, 0.0, 5.5e6, 0.0, -4e4), 100, 100)
+    assert europe[1][3] == pytest.approx(72.66, abs=0.02)
+
+
+def test_an_outline_around_a_pole_has_the_pole_inside():
+    north = outline(3995, (-1e6, 2e4, 0.0, 1e6, 0.0, -2e4), 100, 100)
+    west, south, east, top = north[1]
+    assert (west, east, top) == (-180, 180, 90)
+    assert south == pytest.approx(77.3, abs=0.5)
+    assert all(abs(x) <= 180 for ring in rings(north[0]) for x, _ in ring)
+    assert 360 * (90 - 81.2) < area(north[0]) < 360 * (90 - south)
+    south = outline(3031, (-1e6, 2e4, 0.0, 1e6, 0.0, -2e4), 100, 100)
+    assert south[1][:2] == (-180, -90)
+
+
+def test_what_is_partly_off_the_earth_has_no_outline():
+    system = osr.SpatialReference()
+    system.ImportFromProj4('+proj=geos +h=35785831 +lon_0=0 +ellps=WGS84')
+    disk = GeoReference(system.ExportToWkt(), transform=(-5.5e6, 1.1e5, 0, 5.5e6, 0, -1.1e5))
+    assert disk.footprint(100, 100) is None
+
+
+def rings(geometry):
+    several = geometry['type'] == 'MultiPolygon'
+    return [part[0] for part in (geometry['coordinates'] if several else [geometry['coordinates']])]
+
+
+def area(geometry):
+    return sum(
+        sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) / 2 for ring in rings(geometry)
+    )
 
 
 def test_what_is_written_is_read(tmp_path):

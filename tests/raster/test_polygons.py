@@ -39,7 +39,7 @@ def class_map(tmp_path):
         tmp_path / 'map.tif', height=6, width=8, nodata=255, georeference=place, palette=palette,
         classes=CLASSES,
     ) as write:  # fmt: skip
-        write(0, ids[None])
+        write(ids[None], 0)
     return tmp_path / 'map.tif'
 
 

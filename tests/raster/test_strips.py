@@ -23,7 +23,7 @@ def test_strips_make_the_whole_with_overviews(tmp_path, rng):
         georeference=PLACE, resampling='AVERAGE',
     ) as write:  # fmt: skip
         for row in range(0, 700, 64):
-            write(row, samples[:, row : row + 64])
+            write(samples[:, row : row + 64], row)
         assert not path.exists()
     np.testing.assert_array_equal(read_raster(path), samples)
     with Raster(path) as raster:
@@ -55,7 +55,7 @@ def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
         path, height=600, width=600, nodata=255, georeference=PLACE, palette=palette,
         classes=classes, resampling='MODE',
     ) as write:  # fmt: skip
-        write(0, np.ones((1, 600, 600), np.uint8))
+        write(np.ones((1, 600, 600), np.uint8), 0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['m.tif', 'm.tif.aux.xml']
     dataset = gdal.Open(str(path))
     table = dataset.GetRasterBand(1).GetDefaultRAT()
@@ -80,6 +80,6 @@ def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
 def test_what_fails_between_two_strips_keeps_its_words_and_leaves_nothing(tmp_path, error):
     with pytest.raises(error, match='in the network'):
         with write_strips(tmp_path / 'm.tif', height=8, width=8) as write:
-            write(0, np.zeros((1, 4, 8), np.uint8))
+            write(np.zeros((1, 4, 8), np.uint8), 0)
             raise error('in the network')
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,129 @@
+"""Tiles that occur twice, in one list or in two splits, by content and by place on the ground."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from itertools import combinations, product
+from typing import NamedTuple
+
+import numpy as np
+
+from .checks import PairReport
+
+
+class _Box(NamedTuple):
+    """Extent of a tile in its reference system, in units of the system."""
+
+    image: str
+    west: float
+    south: float
+    east: float
+    north: float
+    pixel: float
+
+
+class TileRegister:
+    """Register of the tiles of a data set, which finds those that occur twice.
+
+    Tiles are the same if their samples are, whatever the files' names: a link, a copy, or the same
+    path written in another way. A tile of a single value per band, such as sea, is not compared.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[object, list[tuple[str, str]]] = defaultdict(list)
+        self._boxes: dict[str, dict[str, list[_Box]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, split: str, report: PairReport) -> None:
+        """Add a tile.
+
+        Args:
+            split: Name of its split.
+            report: Report of the tile, with statistics.
+        """
+        key = report.digest if _varies(report) else os.path.realpath(report.image)
+        self._places[key].append((split, report.image))
+        place = report.georeference
+        if place.transform is None or not place.crs or report.shape is None:
+            return
+        height, width = report.shape
+        x, dx, across, y, down, dy = place.transform
+        xs = [x + c * dx + r * across for c, r in product((0, width), (0, height))]
+        ys = [y + c * down + r * dy for c, r in product((0, width), (0, height))]
+        pixel = max(abs(dx) + abs(across), abs(down) + abs(dy))
+        box = _Box(report.image, min(xs), min(ys), max(xs), max(ys), pixel)
+        self._boxes[place.crs][split].append(box)
+
+    def problems(self) -> list[str]:
+        """Return a line for every two splits that share tiles: scores would be too high."""
+        shared: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for tiles in self._places.values():
+            images = dict(reversed(tiles))  # the first of each split
+            for one, other in combinations(images, 2):
+                pair = (one, other) if self._order(one, other) else (other, one)
+                shared[pair].append((images[pair[0]], images[pair[1]]))
+        return [
+            f'{len(found)} tiles are in {one} and in {other}, {_example(found)} for instance'
+            for (one, other), found in shared.items()
+        ]
+
+    def doubts(self) -> list[str]:
+        """Return a line for every list with tiles twice, and for splits that overlap."""
+        twice: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for tiles in self._places.values():
+            first: dict[str, str] = {}
+            for split, image in tiles:
+                if split in first:
+                    twice[split].append((first[split], image))
+                first.setdefault(split, image)
+        lines = [
+            f'{len(found)} tiles are in {split} more than once, {_example(found)} for instance'
+            for split, found in twice.items()
+        ]
+        overlapping: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for splits in self._boxes.values():
+            for one, other in combinations(splits, 2):
+                overlapping[one, other] += self._overlaps(splits[one], splits[other])
+        lines += [
+            f'{len({a for a, _ in found})} tiles of {one} overlap tiles of {other} on the ground, '
+            f'{_example(found)} for instance: scores on them are too high'
+            for (one, other), found in overlapping.items()
+            if found
+        ]
+        return lines
+
+    def _order(self, one: str, other: str) -> bool:
+        names = list(dict.fromkeys(split for tiles in self._places.values() for split, _ in tiles))
+        return names.index(one) < names.index(other)
+
+    def _overlaps(self, first: list[_Box], second: list[_Box]) -> list[tuple[str, str]]:
+        """Return the pairs of different tiles that overlap by more than half a pixel."""
+        same = {image: i for i, tiles in enumerate(self._places.values()) for _, image in tiles}
+        size = max(max(b.east - b.west, b.north - b.south) for b in (*first, *second))
+        cells = defaultdict(list)
+        for box in second:
+            cells[int(box.west // size), int(box.south // size)].append(box)
+        pairs = []
+        for box in first:
+            column, row = int(box.west // size), int(box.south // size)
+            near = product(range(column - 1, column + 2), range(row - 1, row + 2))
+            for other in (other for cell in near for other in cells.get(cell, ())):
+                half = 0.5 * max(box.pixel, other.pixel)
+                wide = min(box.east, other.east) - max(box.west, other.west)
+                high = min(box.north, other.north) - max(box.south, other.south)
+                if wide > half and high > half and same[box.image] != same[other.image]:
+                    pairs.append((box.image, other.image))
+        return pairs
+
+
+def _varies(report: PairReport) -> bool:
+    """Return whether the samples of a tile are known and not all alike."""
+    if not report.digest or report.totals is None or report.squares is None or not report.pixels:
+        return False
+    variance = report.squares / report.pixels - (report.totals / report.pixels) ** 2
+    return bool(np.any(variance > 1e-12 * np.maximum(report.squares / report.pixels, 1e-300)))
+
+
+def _example(pairs: list[tuple[str, str]]) -> str:
+    first, second = min(pairs)
+    return first if first == second else f'{first} and {second}'

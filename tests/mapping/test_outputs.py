@@ -1,0 +1,187 @@
+"""What maps do to files that are there already, and what failures leave."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from osgeo import gdal
+from torch import nn
+
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import remove_leftovers
+from dnas_mmseg.mapping.products import MapProducts
+from dnas_mmseg.mapping.scene import Tiling
+from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
+from dnas_mmseg.models import MultiBandDataPreProcessor
+from dnas_mmseg.raster import GeoReference, read_raster, write_raster
+
+from .conftest import scenes
+
+TILING = Tiling(64, 16)
+
+
+class Largest(nn.Module):
+    """A stand-in for a segmentor: the class of a pixel is the band with its largest sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = MultiBandDataPreProcessor([0.0] * 4, [1.0] * 4)
+        self.dataset_meta = dict(classes=CLASSES, palette=PALETTE, bands=BANDS)
+        self.windows = 0
+
+    def encode_decode(self, inputs, metas):
+        self.windows += len(inputs)
+        return torch.cat([inputs, torch.full_like(inputs[:, :1], -1e9)], 1)
+
+
+@pytest.fixture
+def model():
+    return Largest().eval()
+
+
+def content(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def test_the_sources_of_a_scene_are_never_overwritten(model, tmp_path, rng):
+    """A VRT over a TIFF of its name; an image of another format beside an unrelated TIFF."""
+    folder = tmp_path / 'in'
+    (tif,) = scenes(folder, rng, 'scene')
+    gdal.Translate(str(folder / 'scene.vrt'), str(tif), format='VRT')
+    before = content(folder)
+    with pytest.raises(UserError, match=r'scene\.vrt: its map would overwrite .*scene\.tif, which'):
+        predict_scenes(model, [folder / 'scene.vrt'], folder)
+    image = folder / 'other.img'
+    gdal.GetDriverByName('HFA').CreateCopy(str(image), gdal.Open(str(tif)))
+    scenes(folder, rng, 'other')
+    before = content(folder)
+    with pytest.raises(UserError, match=r'other\.tif is there already, and is not of a map of'):
+        predict_scenes(model, [image], folder)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize('name', ['quick_look/a.png', 'a.qml', 'confidence/a.tif', 'a.tif.aux.xml'])
+def test_files_of_others_are_not_replaced(model, tmp_path, rng, name):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    path = tmp_path / 'out' / name
+    path.parent.mkdir(parents=True)
+    path.write_text('mine')
+    products = MapProducts(quick_look=True, qgis_style=True, confidence=True)
+    with pytest.raises(UserError, match='is there already'):
+        predict_scenes(model, [scene], tmp_path / 'out', products=products)
+    assert path.read_text() == 'mine'
+
+
+def test_a_map_is_replaced_by_one_of_its_scene_alone(model, tmp_path, rng):
+    place = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (10.0, 2.0, 0.0, 50.0, 0.0, -2.0))
+    (scene,) = scenes(tmp_path / 'one', rng, 'a', georeference=place)
+    predict_scenes(model, [scene], tmp_path / 'out')
+    predict_scenes(model, [scene], tmp_path / 'out', products=MapProducts(confidence=True))
+    assert (tmp_path / 'out/confidence/a.tif').is_file()
+    (elsewhere,) = scenes(tmp_path / 'two', rng, 'a', georeference=place.moved(5, 5))
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r'is not of a map of .*two/a\.tif'):
+            predict_scenes(model, [elsewhere], tmp_path / 'out', resume=resume)
+
+
+def test_names_with_colons_are_names(model, tmp_path, rng):
+    a, b = scenes(tmp_path, rng, 'scene_T10:30', 'other_T11:30')
+    maps = predict_scenes(model, [a, b], tmp_path / 'out')
+    assert [path.name for path in maps] == ['scene_T10:30.tif', 'other_T11:30.tif']
+    for scene, target in zip((a, b), maps, strict=True):
+        np.testing.assert_array_equal(read_raster(target)[0], read_raster(scene).argmax(0))
+
+
+def test_a_bad_scene_does_not_cost_the_others(model, tmp_path, rng):
+    a, b, c = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
+    good = b.read_bytes()
+    b.write_bytes(good[:2000])
+    missing = tmp_path / 'in/none.tif'
+    with pytest.raises(SceneError) as failed:
+        predict_scenes(model, [a, missing, b, c], tmp_path / 'out')
+    head, *lines = str(failed.value).splitlines()
+    assert head.startswith('2 of 4 scenes are not mapped; resume (--resume)')
+    assert [line.split(':')[0].strip(' -') for line in lines] == [str(missing), str(b)]
+    assert [path.name for path in failed.value.notes] == ['a.tif', 'c.tif']
+    b.write_bytes(good)
+    maps = predict_scenes(model, [a, b, c], tmp_path / 'out', resume=True)
+    assert [path.name for path in maps] == ['b.tif']
+
+
+def test_a_scene_that_changes_meanwhile_gives_no_map(model, tmp_path, rng):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(200, 70))
+    other = read_raster(scene)[:, ::-1]
+
+    def overwrite(done, total):
+        if done == 2:
+            write_raster(scene, other)
+
+    with pytest.raises(SceneError, match=r'a\.tif was changed while it was read'):
+        predict_scenes(
+            model, [scene], tmp_path / 'out', tiling=Tiling(64, 16, 1),
+            track=lambda name: overwrite,
+        )  # fmt: skip
+    assert not list((tmp_path / 'out').iterdir())
+
+
+@pytest.mark.parametrize('overlap', [0, 16, 50])
+def test_windows_without_a_valid_pixel_are_not_computed(model, tmp_path, rng, overlap):
+    samples = np.zeros((4, 300, 1400), np.uint8)
+    samples[:, 100:130, 1000:1060] = rng.integers(1, 255, (4, 30, 60))
+    samples[:, 290:, :7] = rng.integers(1, 255, (4, 10, 7))
+    samples[:, :3, 1390:] = rng.integers(1, 255, (4, 3, 10))
+    write_raster(tmp_path / 's.tif', samples, nodata=0)
+    steps = []
+    predict_scenes(
+        model, [tmp_path / 's.tif'], tmp_path / 'out', tiling=Tiling(64, overlap, 3),
+        products=MapProducts(confidence=True), track=lambda n: lambda *a: steps.append(a),
+    )  # fmt: skip
+    expected = np.where(samples[0] == 0, 255, samples.argmax(0))
+    np.testing.assert_array_equal(read_raster(tmp_path / 'out/s.tif')[0], expected)
+    confidence = read_raster(tmp_path / 'out/confidence/s.tif')[0]
+    np.testing.assert_array_equal(confidence == 255, expected == 255)
+    done, total = steps[-1]
+    assert done == total
+    assert model.windows < total / 5
+
+
+def test_a_scene_without_any_valid_pixel(model, tmp_path):
+    write_raster(tmp_path / 's.tif', np.zeros((4, 100, 90), np.uint8), nodata=0)
+    predict_scenes(model, [tmp_path / 's.tif'], tmp_path / 'out', tiling=TILING)
+    assert (read_raster(tmp_path / 'out/s.tif') == 255).all()
+    assert model.windows == 0
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    """Files of a process that runs, and other hidden files, stay."""
+    script = (
+        'import os, sys, signal; from dnas_mmseg.files import atomic_path\n'
+        'with atomic_path(sys.argv[1]) as path: os.kill(os.getpid(), signal.SIGKILL)'
+    )
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', script, tmp_path / 'a.tif'])
+    (left,) = tmp_path.iterdir()
+    running = tmp_path / left.name.replace(left.name.split('-')[1].split('.')[0], str(os.getpid()))
+    shutil.copy(left, running)
+    (tmp_path / '.mine.tif').touch()
+    remove_leftovers(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {running.name, '.mine.tif'}
+
+
+def test_names_of_classes_are_there_before_the_map(model, tmp_path, rng, monkeypatch):
+    """Whoever ends the process in between leaves no map that looks finished."""
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    seen, replace = [], os.replace
+
+    def watch(source, target):
+        replace(source, target)
+        seen.append(os.path.relpath(target, tmp_path / 'out'))
+
+    monkeypatch.setattr(os, 'replace', watch)
+    products = MapProducts(confidence=True, probabilities=True)
+    predict_scenes(model, [scene], tmp_path / 'out', products=products)
+    assert seen == ['probabilities/a.tif', 'confidence/a.tif', 'a.tif.aux.xml', 'a.tif']
