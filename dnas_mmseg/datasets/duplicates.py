@@ -58,10 +58,11 @@ class TileRegister:
         """Return a line for every two splits that share tiles: scores would be too high."""
         shared: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for tiles in self._places.values():
-            images = dict(reversed(tiles))  # the first of each split
-            for one, other in combinations(images, 2):
-                pair = (one, other) if self._order(one, other) else (other, one)
-                shared[pair].append((images[pair[0]], images[pair[1]]))
+            first: dict[str, str] = {}
+            for split, image in tiles:
+                first.setdefault(split, image)
+            for one, other in combinations(first, 2):
+                shared[one, other].append((first[one], first[other]))
         return [
             f'{len(found)} tiles are in {one} and in {other}, {_example(found)} for instance'
             for (one, other), found in shared.items()
@@ -91,10 +92,6 @@ class TileRegister:
             if found
         ]
         return lines
-
-    def _order(self, one: str, other: str) -> bool:
-        names = list(dict.fromkeys(split for tiles in self._places.values() for split, _ in tiles))
-        return names.index(one) < names.index(other)
 
     def _overlaps(self, first: list[_Box], second: list[_Box]) -> list[tuple[str, str]]:
         """Return the pairs of different tiles that overlap by more than half a pixel."""

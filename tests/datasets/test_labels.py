@@ -3,6 +3,8 @@ import pytest
 
 from dnas_mmseg.datasets import LabelEncoding, LabelError, class_weights
 from dnas_mmseg.datasets.gid5 import PALETTE
+from dnas_mmseg.datasets.labels import read_label
+from dnas_mmseg.raster import Raster
 
 
 def test_conventions_agree():
@@ -68,3 +70,52 @@ def test_impossible_encodings():
 def test_weights_are_median_over_share():
     assert class_weights([0.5, 0.25, 0.125, 0.125]) == [0.375, 0.75, 1.5, 1.5]
     assert class_weights([30, 0, 10]) == [0.6667, 0.0, 2.0]
+
+
+BLACK_AND_MORE = (*((20 * i, 10 * i, 250 - 15 * i) for i in range(12)), (0, 0, 0))
+
+
+def test_a_black_class_is_the_class():
+    """It is not unlabelled, and moves no other class."""
+    encoding = LabelEncoding('rgb', 13, BLACK_AND_MORE)
+    colours = np.array(BLACK_AND_MORE, np.uint8).T[:, None]
+    np.testing.assert_array_equal(encoding.encode(colours), [range(13)])
+    other = LabelEncoding('rgb', 13, BLACK_AND_MORE, unlabelled_colour=(1, 2, 3))
+    colours = np.array([*BLACK_AND_MORE, (1, 2, 3)], np.uint8).T[:, None]
+    np.testing.assert_array_equal(other.encode(colours), [[*range(13), 255]])
+
+
+def test_two_classes_of_one_colour_are_refused():
+    with pytest.raises(LabelError, match=r'classes 1 and 4 \(from 0\) have the same colour'):
+        LabelEncoding('rgb', 5, (*PALETTE[:4], PALETTE[1]))
+    LabelEncoding('index', 5, (*PALETTE[:4], PALETTE[1]))  # where colours are for pictures only
+
+
+def paletted(path, ids, table):
+    Image = pytest.importorskip('PIL.Image')
+    image = Image.fromarray(ids, 'P')
+    image.putpalette([part for colour in table for part in colour])
+    image.save(path)
+
+
+def test_a_paletted_label_is_read_by_its_colours(tmp_path):
+    """As programs write them: the values count the colours in the order in which they occur."""
+    ids = np.array([[0, 1, 2, 3, 4, 5]], np.uint8)
+    table = [PALETTE[3], PALETTE[0], (0, 0, 0), PALETTE[4], PALETTE[1], PALETTE[2]]
+    paletted(tmp_path / 'a.png', ids, table)
+    with Raster(tmp_path / 'a.png') as raster:
+        got = read_label(raster, LabelEncoding('rgb', 5, PALETTE))
+        doubt = LabelEncoding('train_id', 5, PALETTE).contradiction(raster.info.colour_table)
+    np.testing.assert_array_equal(got, [[3, 0, 255, 4, 1, 2]])
+    assert "gives 0 the palette's colour of class 3" in doubt
+    assert "'rgb' reads labels by their colours" in doubt
+
+
+def test_a_colour_table_of_the_other_convention(tmp_path):
+    ids = np.array([[1, 2, 5]], np.uint8)
+    paletted(tmp_path / 'a.png', ids, [(0, 0, 0), *PALETTE])
+    with Raster(tmp_path / 'a.png') as raster:
+        table = raster.info.colour_table
+    assert "'index' agrees" in LabelEncoding('train_id', 5, PALETTE).contradiction(table)
+    assert LabelEncoding('index', 5, PALETTE).contradiction(table) == ''
+    assert LabelEncoding('train_id', 5).contradiction(table) == ''

@@ -1,9 +1,11 @@
 import hashlib
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
+from osgeo import gdal, osr
 
 from dnas_mmseg.datasets import DatasetError, GID5Dataset
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
@@ -11,7 +13,7 @@ from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import find_scenes, split_by_share
 from dnas_mmseg.preparation.synthetic import write_scenes
 from dnas_mmseg.preparation.tiling import Cut
-from dnas_mmseg.raster import read_raster, write_raster
+from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 FACTS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
 CUT = Cut(**FACTS, size=40, stride=40)
@@ -187,3 +189,114 @@ def test_counting_once_needs_tiles_that_say_their_place(data_root):
     (data_root / 'train.txt').write_text(lines)
     with pytest.raises(DatasetError, match=r'needs tiles named <scene>_<row>_<column>, .*t\.tif'):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', count_once=True)
+
+
+def scene_pair(folder, name, samples, label=None, **kwargs):
+    """A scene and its label of train ids; two splits need three of them."""
+    write_raster(folder / f'scenes/{name}.tif', samples, **kwargs)
+    if label is None:
+        label = (samples[0] > samples[0].mean()).astype(np.uint8)
+    write_raster(folder / f'labels/{name}.tif', label)
+
+
+TWO = dict(classes=('a', 'b'), palette=((1, 1, 1), (2, 2, 2)), label_convention='train_id')
+
+
+def converted(folder, pattern='scenes/*.tif', **cut):
+    found = find_scenes(folder, pattern, 'labels/{name}.tif')
+    cut = Cut(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **cut})
+    return convert_scenes({'train': found}, folder / 'out', cut)
+
+
+def test_nodata_of_each_band_is_its_own(tmp_path, rng):
+    """A TIFF has one value for all bands: of 0 and 255 neither may stand for both."""
+    samples = rng.integers(1, 255, (2, 32, 32)).astype(np.uint8)
+    samples[:, :16, :8] = 0  # valid: the second band's nodata is 255
+    samples[0, 16:, :8], samples[1, 16:, :8] = 0, 255  # invalid
+    scene_pair(tmp_path, 's', samples)
+    options = gdal.TranslateOptions(format='VRT')
+    vrt = gdal.Translate(
+        str(tmp_path / 'scenes/s.vrt'), str(tmp_path / 'scenes/s.tif'), options=options
+    )
+    vrt.GetRasterBand(1).SetNoDataValue(0)
+    vrt.GetRasterBand(2).SetNoDataValue(255)
+    vrt = None
+    converted(tmp_path, 'scenes/*.vrt')
+    expected = np.zeros((32, 32), bool)
+    expected[16:, :8] = True
+    with Raster(tmp_path / 'out/images/s_0_0.tif') as raster:
+        tile = raster.samples()
+    np.testing.assert_array_equal(tile.invalid, expected)
+    np.testing.assert_array_equal(tile.values, samples)
+    np.testing.assert_array_equal(
+        read_raster(tmp_path / 'out/labels/s_0_0.png')[0] == 255, expected
+    )
+
+
+def test_scales_of_several_baselines(tmp_path, rng):
+    """The same ground by two processing baselines: samples 1,000 apart, one reflectance."""
+    ground = rng.integers(100, 3000, (2, 32, 32)).astype(np.uint16)
+    for name, shift in (('old', 0), ('new', 1000)):
+        scene_pair(tmp_path, name, ground + np.uint16(shift))
+        dataset = gdal.Open(str(tmp_path / f'scenes/{name}.tif'), gdal.GA_Update)
+        for i in (1, 2):
+            dataset.GetRasterBand(i).SetScale(1e-4)
+            dataset.GetRasterBand(i).SetOffset(-shift * 1e-4)
+        dataset = None
+    _, notes = converted(tmp_path)
+    (doubt,) = [note for note in notes if 'files declare' in note]
+    assert 'declare 2 different scales and offsets' in doubt
+    assert 'x 0.0001 -0.1' in doubt
+    assert 'dnas convert --apply-scale' in doubt
+    shutil.rmtree(tmp_path / 'out')
+    description, notes = converted(tmp_path, apply_scale=True)
+    assert not [note for note in notes if 'files declare' in note]
+    assert (description.apply_scale, description.metainfo['apply_scale']) == (True, True)
+    tiles = [read_raster(tmp_path / f'out/images/{name}_0_0.tif') for name in ('old', 'new')]
+    np.testing.assert_allclose(tiles[0], ground * 1e-4, rtol=1e-5)
+    np.testing.assert_allclose(tiles[0], tiles[1], rtol=1e-4)
+    np.testing.assert_allclose(description.std, (ground * 1e-4).std((1, 2)), rtol=1e-4)
+
+
+def test_statistics_of_reflectance_have_digits(tmp_path, rng):
+    samples = (0.05 + 1e-3 * rng.random((2, 64, 64))).astype(np.float32)
+    scene_pair(tmp_path, 's', samples)
+    description, _ = converted(tmp_path)
+    np.testing.assert_allclose(description.std, samples.std((1, 2)), rtol=1e-4)
+    assert min(description.std) > 2e-4
+
+
+def test_suffixes_in_capitals_are_found(tmp_path, rng):
+    for name in ('a', 'b'):
+        scene_pair(tmp_path, name, rng.integers(1, 255, (2, 32, 32)).astype(np.uint8))
+    (tmp_path / 'scenes/b.tif').rename(tmp_path / 'scenes/b.TIF')
+    (tmp_path / 'labels/a.tif').rename(tmp_path / 'labels/a.TIF')
+    found = find_scenes(tmp_path, 'scenes/*.tif', 'labels/{name}.tif')
+    assert [scene.name for scene in found] == ['a', 'b']
+
+
+def test_sources_are_not_where_tiles_go(tmp_path, rng):
+    write_raster(tmp_path / 'images/s.tif', rng.integers(1, 255, (2, 32, 32)).astype(np.uint8))
+    write_raster(tmp_path / 'truth/s.tif', np.zeros((32, 32), np.uint8))
+    found = find_scenes(tmp_path, 'images/*.tif', 'truth/{name}.tif')
+    cut = Cut(**TWO, bands=('red', 'nir'))
+    with pytest.raises(DatasetError, match='lies where tiles would be written'):
+        convert_scenes({'train': found}, tmp_path, cut)
+
+
+def test_a_label_in_another_system_is_refused(tmp_path, rng):
+    def place(code, size=4.0):
+        system = osr.SpatialReference()
+        system.ImportFromEPSG(code)
+        return GeoReference(system.ExportToWkt(), 0.0, (5e5, size, 0.0, 4e6, 0.0, -size))
+
+    samples = rng.integers(1, 255, (2, 32, 32)).astype(np.uint8)
+    write_raster(tmp_path / 'scenes/s.tif', samples, georeference=place(32650))
+    for other, message in (
+        (place(32651), 'EPSG:32651, not in EPSG:32650'),
+        (place(32650, 2.0), '2 x 2'),
+    ):
+        label = np.zeros((32, 32), np.uint8)
+        write_raster(tmp_path / 'labels/s.tif', label, georeference=other)
+        with pytest.raises(DatasetError, match=message):
+            converted(tmp_path)
