@@ -40,7 +40,7 @@ def step_seconds(config: str, size: int, seconds: float) -> list[float]:
 
     init_default_scope('mmseg')
     model = MODELS.build(load_config(config).model).train()
-    data = noise_batch(4, input_bands(model.backbone), (size, size), 5)
+    data = noise_batch(model.data_preprocessor, 4, input_bands(model.backbone), (size, size), 5)
     times: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(times) < 3:

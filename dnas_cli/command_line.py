@@ -31,6 +31,8 @@ def user_errors() -> Iterator[None]:
 
     # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
     warnings.filterwarnings('ignore', message='When align_corners=True')
+    # Nor that on binary heads: two outputs are as good.
+    warnings.filterwarnings('ignore', message='For binary segmentation')
     try:
         with config_errors(), single_value_errors():
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -222,7 +223,7 @@ class MultiBandSegDataset(BaseSegDataset):
         for doubt in summary.doubts:
             warnings.warn(f'{type(self).__name__}: {doubt}', stacklevel=2)
         for note in summary.notes:
-            print_log(f'{type(self).__name__}: {note}', logger='current')
+            _log_once(f'{type(self).__name__}: {note}', self.data_root)
         _complain(
             f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
             f'{len(pairs)} pairs (`dnas check CONFIG` '
@@ -358,6 +359,17 @@ def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)
         raise DatasetError(f'data sets of different classes cannot be summed up: {listed}')
     return parts
+
+
+_logged: set[tuple[str | None, str]] = set()
+
+
+def _log_once(note: str, data_root: str | None) -> None:
+    """Log a note once in a process, though the data are built for several purposes."""
+    kind = re.sub(r'\S+\.\w+|\(and \d+ more files\)', '', note)  # whichever file it is about
+    if (data_root, kind) not in _logged:
+        _logged.add((data_root, kind))
+        print_log(note, logger='current')
 
 
 class _Listing:

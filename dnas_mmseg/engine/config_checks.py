@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from traceback import walk_tb
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ from mmseg.models import DepthEstimator
 from mmseg.models.decode_heads import STDCHead
 from torch import nn
 
-from dnas_mmseg.datasets import dataset_parts
+from dnas_mmseg.datasets import MultiBandSegDataset, dataset_parts
 from dnas_mmseg.errors import UserError
 
 _READ_BY_RUNNER = {
@@ -224,6 +225,54 @@ def check_mixed_precision(config: Config) -> None:
         raise UserError(
             'mixed precision (--amp, AmpOptimWrapper) needs a GPU, and none was found: leave it out'
         )
+
+
+_BACKENDS = {
+    'AimVisBackend': ('aim',),
+    'ClearMLVisBackend': ('clearml',),
+    'DVCLiveVisBackend': ('dvclive',),
+    'MLflowVisBackend': ('mlflow',),
+    'NeptuneVisBackend': ('neptune',),
+    'TensorboardVisBackend': ('tensorboard', 'tensorboardX'),
+    'WandbVisBackend': ('wandb',),
+}
+"""Packages of mmengine's backends, any of which will do; it imports them when a run has begun."""
+
+
+def check_backends(config: Config) -> None:
+    """Check that the packages of the visualizer's backends are installed.
+
+    Raises:
+        UserError: One is not; the message says what to install.
+    """
+    for backend in (config.get('visualizer') or {}).get('vis_backends') or []:
+        packages = _BACKENDS.get(str(backend.get('type')), ())
+        if packages and not any(find_spec(package) for package in packages):
+            raise UserError(
+                f'{backend["type"]} needs {packages[0]}, which is not installed: pip install '
+                f'{packages[0]}, or leave the backend out of visualizer.vis_backends'
+            )
+
+
+def check_labelled(datasets: Mapping[str, object]) -> None:
+    """Check that each data set has a labelled pixel, looking no further than the first one.
+
+    Args:
+        datasets: Data sets, by name.
+
+    Raises:
+        UserError: One has none: its scores would be NaN, or nothing would be learnt.
+    """
+    for split, dataset in datasets.items():
+        parts = list(dataset_parts(dataset))
+        ours = [part for part in parts if isinstance(part, MultiBandSegDataset) and len(part)]
+        if len(ours) < len(parts) or not ours or any(_has_no_labels(part) for part in ours):
+            continue
+        if not any(part.get_cat_ids(i) for part in ours for i in range(len(part))):
+            raise UserError(
+                f'no pixel of the {split} data is labelled ({", ".join(p.ann_file for p in ours)}):'
+                ' there is nothing to learn or to score. `dnas check CONFIG` shows the labels'
+            )
 
 
 def check_classes(model: nn.Module, datasets: Mapping[str, object]) -> None:

@@ -37,7 +37,9 @@ from dnas_mmseg.models import switch_to_deploy
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights
 from .config_checks import (
+    check_backends,
     check_classes,
+    check_labelled,
     check_labels,
     check_mixed_precision,
     check_test_labels,
@@ -46,14 +48,17 @@ from .config_checks import (
 )
 from .configs import leaf_datasets
 
-_FOR_THE_FILE = re.compile(r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in )')
+_FOR_THE_FILE = re.compile(
+    r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
+    r'deprecated|"HardDiskBackend" is the alias|Distributed training is not used, all SyncBatch)'
+)
 
 
 class ConsoleRunner(Runner):
     """A Runner that leaves the console to the training, and explains wrong settings in one line.
 
     mmengine's report of environment, config and hooks, hundreds of lines, goes to the log file
-    alone.
+    alone, and so do its notes to programmers.
     """
 
     @classmethod
@@ -123,6 +128,7 @@ def build_runner(config: Config) -> ConsoleRunner:
         UserError: The config cannot work, or the training set does not fill a batch.
     """
     check_mixed_precision(config)
+    check_backends(config)
     runner = ConsoleRunner.from_cfg(config)
     with config_errors():
         loader = runner.train_dataloader
@@ -135,6 +141,7 @@ def build_runner(config: Config) -> ConsoleRunner:
             f'{config.train_dataloader.batch_size}: lower the batch size or give more tiles'
         )
     check_labels(datasets, 'training and validation need labels')
+    check_labelled(datasets)
     check_classes(runner.bare_model, datasets)
     return runner
 

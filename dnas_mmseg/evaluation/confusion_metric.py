@@ -39,6 +39,8 @@ class ConfusionMetric(BaseMetric):
         prefix: Prefix of the scores' names.
     """
 
+    default_prefix = ''  # none, without mmengine's warning that there is none
+
     def __init__(
         self, by_scene: bool = False, output_dir: str | os.PathLike | None = None, **kwargs
     ) -> None:

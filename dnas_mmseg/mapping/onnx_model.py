@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
 
+_OPSET = 18
+"""Operator set of the files: the oldest that torch's exporter writes."""
+
+
 def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512) -> None:
     """Write a segmentor as ONNX, from samples to logits, normalisation included.
 
@@ -89,8 +93,8 @@ def _export(
             f'models with {type(model.data_preprocessor).__name__} cannot be exported; '
             'MultiBandDataPreProcessor normalises any number of bands'
         )
-    for package in ('onnx', 'onnxscript'):
-        require(package, 'onnx')
+    onnx = require('onnx', 'onnx')
+    require('onnxscript', 'onnx')
     samples = torch.zeros(2, model.data_preprocessor.mean.numel(), window, window)
     samples = samples.to(model.data_preprocessor.mean.device)
     with _quiet(), torch.no_grad():
@@ -100,11 +104,16 @@ def _export(
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim('windows', min=1, max=4096)},),
+            opset_version=_OPSET,
             dynamo=True,
             verbose=False,
         )
     assert program is not None  # which it is only without dynamo
     program.model.metadata_props.update(metadata)
+    # The oldest format that holds this operator set: Deepness keeps to onnxruntime 1.17, which does
+    # not read the one that current packages write by default.
+    versions = onnx.helper.OP_SET_ID_VERSION_MAP
+    program.model.ir_version = versions['ai.onnx', _OPSET]
     with atomic_path(path) as temporary:
         program.save(str(temporary))
 

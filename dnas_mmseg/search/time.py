@@ -97,17 +97,22 @@ def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def noise_batch(batch: int, bands: int, size: tuple[int, int], classes: int) -> dict[str, Any]:
+def noise_batch(
+    preprocessor: torch.nn.Module, batch: int, bands: int, size: tuple[int, int], classes: int
+) -> dict[str, Any]:
     """Return a batch of noise, as a loader would give it.
 
     Args:
+        preprocessor: Data preprocessor of the model, whose mean and std the samples have.
         batch: Number of images.
         bands: Number of their bands.
         size: Height and width of the images, in pixels.
         classes: Number of classes in their labels.
     """
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    shift, scale = (128.0, 64.0) if mean is None or std is None else (mean.cpu(), std.cpu())
     return dict(
-        inputs=[torch.randint(0, 255, (bands, *size), dtype=torch.uint8) for _ in range(batch)],
+        inputs=[shift + scale * torch.randn(bands, *size) for _ in range(batch)],
         data_samples=[
             SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *size))))
             for _ in range(batch)
@@ -122,7 +127,8 @@ def _probe(
     model = model.to(get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())
-    data = noise_batch(batch, model.backbone.in_channels, size, classes)
+    bands = model.backbone.in_channels
+    data = noise_batch(model.data_preprocessor, batch, bands, size, classes)
 
     def step(parameters: list) -> None:
         kind = 'weights' if parameters is weights else 'architecture'

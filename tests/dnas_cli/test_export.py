@@ -98,6 +98,40 @@ def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
     assert 'is for Deepness in QGIS: export another one for dnas' in output
 
 
+OLD_RUNTIME = """
+import sys, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+samples = np.load(sys.argv[2])
+np.save(sys.argv[3], session.run(None, {session.get_inputs()[0].name: samples})[0])
+print(onnxruntime.__version__)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason='onnxruntime 1.17 has no wheel for it')
+def test_a_file_for_qgis_runs_where_the_plugin_runs_it(small, tmp_path, rng):
+    """Deepness pins onnxruntime to 1.17 at most, which goes with numpy 1: in an own environment."""
+    import onnxruntime
+
+    target, home = tmp_path / 'qgis.onnx', tmp_path / 'venv'
+    code, output = run(ROOT / 'tools/export.py', *small, target, '--window', 64, '--deepness')
+    assert code == 0, output
+    venv.create(home, with_pip=True)
+    subprocess.run(
+        [home / 'bin/pip', 'install', '-q', 'onnxruntime==1.17.0', 'numpy<2'], check=True
+    )
+    samples = as_deepness_feeds(rng.integers(1, 255, (4, 64, 64)).astype(np.uint8))
+    np.save(tmp_path / 'in.npy', samples)
+    finished = subprocess.run(
+        [home / 'bin/python', '-c', OLD_RUNTIME, target, tmp_path / 'in.npy', tmp_path / 'out.npy'],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert finished.stdout.strip() == '1.17.0', finished.stderr
+    session = onnxruntime.InferenceSession(str(target))
+    (expected,) = session.run(None, {session.get_inputs()[0].name: samples})
+    np.testing.assert_allclose(np.load(tmp_path / 'out.npy'), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root):
     (tmp_path / 'scores.json').write_text('{"mIoU": 71.5, "OA": 85}')
     command = (

@@ -16,7 +16,7 @@ from dnas_mmseg.engine.configs import leaf_datasets, load_config
 from dnas_mmseg.engine.running import build_runner
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder
-from dnas_mmseg.raster import read_raster
+from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, make_data_root
 
@@ -57,13 +57,38 @@ def test_the_console_shows_the_training_and_the_log_file_all(config, tmp_path, c
 
 
 def test_resuming_nothing_is_said(config, data_root, tmp_path, capsys):
-    config.resume = True
+    config.resume, config.param_scheduler = True, None
     train(config)
     assert 'holds no checkpoint to go on from; training starts at' in capsys.readouterr().out
     again = short(data_root, tmp_path / 'run', **{'train_cfg.max_epochs': 2, 'resume': True})
     again.experiment_name = again.visualizer.name = f'{tmp_path} again'
+    again.param_scheduler = None
     assert train(again).epoch == 2
     assert 'holds no checkpoint' not in capsys.readouterr().out
+
+
+def test_data_without_a_label_are_refused(config, data_root):
+    """Their mIoU would be NaN, and there would be no best checkpoint."""
+    for image_and_label in (data_root / 'val.txt').read_text().splitlines():
+        label = data_root / image_and_label.split('\t')[1]
+        write_raster(label, np.full((64, 64), 255, np.uint8))
+    with pytest.raises(UserError, match=r'no pixel of the validation data is labelled .*val\.txt'):
+        build_runner(config)
+
+
+def test_a_backend_without_its_package_is_refused(config, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.engine.config_checks.find_spec', lambda name: None)
+    build_runner(config)
+    config.visualizer.vis_backends = [dict(type='WandbVisBackend')]
+    with pytest.raises(UserError, match=r'WandbVisBackend needs wandb, .*: pip install wandb'):
+        build_runner(config)
+
+
+def test_the_console_has_no_notes_to_programmers(config, capsys):
+    train(config)
+    console = capsys.readouterr().out
+    for words in ('FileClient', 'HardDiskBackend', 'prefix is not set', 'SyncBN', 'OneDL'):
+        assert words not in console
 
 
 def test_mixed_precision_needs_a_gpu(config, tmp_path, monkeypatch):

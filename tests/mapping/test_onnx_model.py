@@ -38,6 +38,15 @@ def test_every_model_agrees(name, tmp_path, rng):
         assert relative_error(model, exported, count, rng, (128, 128)) < 1e-4
 
 
+def test_files_are_of_the_oldest_format_that_holds_them(small, tmp_path):
+    onnx = pytest.importorskip('onnx')
+    model = load_segmentor(Config.fromfile(str(small[0])), small[1], 'cpu')
+    export_onnx(model, tmp_path / 'm.onnx', 64)
+    written = onnx.load(tmp_path / 'm.onnx')
+    assert (written.ir_version, written.opset_import[0].version) == (8, 18)
+    onnx.checker.check_model(written, full_check=True)
+
+
 def test_what_is_no_exported_model(trained, tmp_path):
     with pytest.raises(UserError, match=r'best\.pth is no model that dnas export wrote'):
         OnnxModel(trained[1])

@@ -14,7 +14,19 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
 from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.training_record import record_differences, training_record
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
+
+_RECORD = 'training'
+"""Key of a checkpoint's ``meta`` with the record of its training."""
+
+
+def _record(runner) -> str:
+    loader = runner.train_dataloader
+    dataset = loader.get('dataset') if isinstance(loader, dict) else loader.dataset
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    return training_record(runner.cfg, classes)
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -37,6 +49,9 @@ class AtomicCheckpointHook(CheckpointHook):
     full disk or a kill in between costs both. This one writes beside, renames, and only then
     deletes. Checkpoints go to local disk.
 
+    A checkpoint also says what its training is (model, optimizer, schedule, classes). Resuming with
+    something else is refused, in one line.
+
     A work dir may be moved or copied: its checkpoints are found by name in it, where the stock hook
     stores absolute paths, and a resumed copy would delete the best checkpoint of the original.
 
@@ -56,6 +71,27 @@ class AtomicCheckpointHook(CheckpointHook):
             found = last_checkpoint(runner.work_dir)
             runner._resume = found is not None
             runner._load_from = None if found is None else str(found)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Store what the training is."""
+        checkpoint['meta'][_RECORD] = _record(runner)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Compare a training that is resumed with its beginning.
+
+        Raises:
+            UserError: The config is another one; the message names what differs.
+        """
+        before = checkpoint.get('meta', {}).get(_RECORD)
+        if not runner._resume or before is None:
+            return
+        differences = record_differences(before, _record(runner))
+        if differences:
+            raise UserError(
+                f'{runner.work_dir}: the config is not that of the training to resume. What '
+                f'differs: {differences}. Change it back; or begin a new training from these '
+                f'weights: another --work-dir, and --cfg-options load_from={runner._load_from}'
+            )
 
     def before_train(self, runner) -> None:
         """Prepare, and look for the best checkpoint in this run's own folder."""

@@ -77,7 +77,7 @@ def _training_step(
     batch = config.train_dataloader.batch_size
     classes = len(dataset.metainfo['classes'])
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(get_device()).train()
-    data = noise_batch(batch, bands, size, classes)
+    data = noise_batch(model.data_preprocessor, batch, bands, size, classes)
 
     def step() -> None:
         loss, _ = model.parse_losses(

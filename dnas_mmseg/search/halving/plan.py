@@ -103,9 +103,15 @@ class SelectionPlan:
                 name for name in _OF_STAGES if getattr(self.network, name) != getattr(default, name)
             ]
             if given:
+                length = ''
+                if self.network.epochs is not None:
+                    length = (
+                        '. The length of a full training is that of the config: --cfg-options '
+                        f'train_cfg.max_epochs={self.network.epochs}'
+                    )
                 raise UserError(
                     f'{", ".join(given)}: of the stages of a gradient search, which this selection '
-                    'does not run (--candidates gradient does)'
+                    f'does not run (--candidates gradient does){length}'
                 )
 
     @property

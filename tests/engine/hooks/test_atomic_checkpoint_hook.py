@@ -13,6 +13,7 @@ from dnas_mmseg.engine.checkpoints import (
     last_checkpoint,
     load_weights,
 )
+from dnas_mmseg.errors import UserError
 
 from ...conftest import ROOT
 
@@ -24,7 +25,6 @@ def config(data_root, work_dir, epochs=3, **checkpoint):
             work_dir=str(work_dir),
             model=dict(backbone=dict(base_channels=2), decode_head=dict(channels=8)),
             train_cfg=dict(max_epochs=epochs),
-            param_scheduler=dict(T_max=epochs),
             default_hooks=dict(checkpoint=checkpoint),
             randomness=dict(seed=0),
             log_level='ERROR',
@@ -35,6 +35,7 @@ def config(data_root, work_dir, epochs=3, **checkpoint):
         loader = cfg[f'{split}_dataloader']
         loader.dataset.data_root = str(data_root)
         loader.num_workers = 0
+    cfg.param_scheduler = None  # with a schedule, a training cannot be lengthened
     return cfg
 
 
@@ -94,6 +95,48 @@ def test_a_copy_goes_on_from_its_own_checkpoints(data_root, tmp_path):
     runner.train()
     assert (runner.epoch, len(list(moved.glob('best*.pth')))) == (3, 1)
     assert not original.exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(train_cfg=dict(max_epochs=4)), r'train_cfg\.max_epochs: 2, now 4'),
+        (dict(model=dict(backbone=dict(base_channels=4))), r'base_channels: 2, now 4'),
+        (
+            dict(optim_wrapper=dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3))),
+            r'optimizer\.type: SGD, now AdamW',
+        ),
+        (dict(model=dict(decode_head=dict(num_classes=3))), r'num_classes: 5, now 3'),
+    ],
+)
+def test_another_training_is_not_resumed(data_root, tmp_path, change, message):
+    """Its learning rate would be 0, or its tensors would not fit."""
+    work_dir = tmp_path / 'run'
+
+    def scheduled(epochs):
+        cfg = config(data_root, work_dir, epochs)
+        cfg.param_scheduler = [dict(type='PolyLR', power=0.9, by_epoch=False, begin=0, end=4)]
+        return cfg
+
+    Runner.from_cfg(scheduled(2)).train()
+    cfg = scheduled(2)
+    cfg.merge_from_dict({**change, 'experiment_name': str(tmp_path), 'resume': True})
+    with pytest.raises(UserError, match=message) as refused:
+        Runner.from_cfg(cfg).train()
+    assert len(str(refused.value).splitlines()) == 1
+    assert f'load_from={work_dir}/epoch_2.pth' in str(refused.value)
+
+
+def test_what_does_not_matter_may_differ_in_a_resumed_training(data_root, tmp_path):
+    work_dir = tmp_path / 'run'
+    Runner.from_cfg(config(data_root, work_dir, epochs=1)).train()
+    cfg = config(data_root, work_dir, epochs=2)
+    cfg.model.backbone.with_cp = True
+    cfg.model.backbone.init_cfg = dict(type='Kaiming', layer='Conv2d')
+    cfg.train_cfg.val_interval, cfg.resume = 2, True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.epoch == 2
 
 
 def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):

@@ -1,0 +1,73 @@
+"""What a training is, as its checkpoints store it, and how another config differs from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_SETTINGS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')
+_HARMLESS = {'_scope_', 'init_cfg', 'pretrained', 'val_begin', 'val_interval', 'with_cp'}
+"""Keys that do not change what a resumed training computes."""
+
+_SHOWN = 6
+
+
+def training_record(config: Mapping[str, Any], classes: Any = None) -> str:
+    """Return the settings that a resumed training must share with its beginning, as JSON.
+
+    Args:
+        config: Config of the training.
+        classes: Names of the training set's classes, where they are known.
+    """
+    record = {name: _plain(config.get(name)) for name in _SETTINGS}
+    return json.dumps({**record, 'classes': _plain(classes)}, sort_keys=True)
+
+
+def record_differences(before: str, now: str) -> str:
+    """Return what differs between two records, in one line; empty where nothing does."""
+    old, new = (dict(_flat(json.loads(record))) for record in (before, now))
+    # A length without a schedule decides nothing but the end.
+    if not any(key.startswith('param_scheduler') for key in (*old, *new)):
+        for record in (old, new):
+            record.pop('train_cfg.max_epochs', None)
+            record.pop('train_cfg.max_iters', None)
+    lines = [
+        f'{key}: {_text(old, key)}, now {_text(new, key)}'
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+    more = f'; and {len(lines) - _SHOWN} more' if len(lines) > _SHOWN else ''
+    return '; '.join(lines[:_SHOWN]) + more
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if k not in _HARMLESS}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return os.path.basename(value) if os.path.isabs(value) else value
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    document = getattr(value, 'to_document', None)  # an architecture
+    return _plain(document()) if document else str(value)
+
+
+def _flat(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) or (isinstance(value, list) and any(map(_is_nested, value))):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, child in items:
+            yield from _flat(child, f'{key}.{name}' if key else str(name))
+    elif value is not None:
+        yield key, value
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    text = str(record.get(key, 'none'))
+    return text if len(text) <= 60 else f'{text[:57]}...'
