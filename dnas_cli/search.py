@@ -190,6 +190,11 @@ def parse_args() -> argparse.Namespace:
         help='go on; what was given then may be left out, except '
         '--storage, --workers and what is below',
     )
+    run.add_argument(
+        '--retry-failed',
+        action='store_true',
+        help='with --resume: train again what has failed (--strategy halving)',
+    )
     run.add_argument('--dry-run', action='store_true', help='only say what and how long')
     run.add_argument('--retrain', action='store_true', help='then train and test what was found')
     run.add_argument('--tensorboard', action='store_true', help='also log for TensorBoard')
@@ -203,6 +208,7 @@ def main() -> None:
     work_dir, launcher = args.pop('work_dir'), args.pop('launcher')
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     run = {key: args.pop(key, False) for key in ('resume', 'dry_run', 'retrain', 'tensorboard')}
+    retry_failed = args.pop('retry_failed', False)
     with user_errors():
         from dnas_mmseg.search.halving.plan import is_selection
         from dnas_mmseg.search.pipeline import search
@@ -220,9 +226,10 @@ def main() -> None:
                 from dnas_mmseg.search.halving.worker import interrupt_on
 
                 interrupt_on(signal.SIGTERM)  # workers would go on by themselves
-                _select(args, work_dir, **run)
+                _select(args, work_dir, retry_failed=retry_failed, **run)
                 return
             given = [f'--{name}' for name in _OF_TRAININGS if name in args]
+            given += ['--retry-failed'] * retry_failed
             if given:
                 raise UsageError(f'{", ".join(given)}: not of --strategy gradient')
             args.pop('strategy', None)
@@ -248,6 +255,7 @@ def _select(
     dry_run: bool,
     retrain: bool,
     tensorboard: bool,
+    retry_failed: bool,
 ) -> None:
     """Choose by trainings, as the arguments say."""
     from dnas_mmseg.cpus import usable_cores
@@ -282,6 +290,7 @@ def _select(
         resume=resume,
         join=join,
         dry_run=dry_run,
+        retry_failed=retry_failed,
     )
 
 

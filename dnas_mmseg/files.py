@@ -14,6 +14,11 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError
 
+
+class FolderInUseError(UserError):
+    """A folder that another run has locked."""
+
+
 _HERE = re.sub(r'[^A-Za-z0-9]', '', socket.gethostname()) or 'host'
 _TEMPORARY = re.compile(r'\.([A-Za-z0-9]+)-(\d+)\.[a-z0-9_]{8}(\.|$)')
 """Part of the names of temporary files, with the machine and the process that writes them."""
@@ -93,7 +98,7 @@ def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
     within seconds that the process is gone, so a locked folder is waited for that long.
 
     Raises:
-        UserError: Another process has locked the folder.
+        FolderInUseError: Another process has locked the folder.
     """
     path, owner = Path(folder) / '.lock', Path(folder) / '.lock_owner'
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +107,7 @@ def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         process = owner.read_text(encoding='utf-8') if owner.is_file() else 'unknown'
-        raise UserError(
+        raise FolderInUseError(
             f'{folder} is in use by another run (process {process}): wait for it, stop it, or '
             'choose another work dir'
         ) from None

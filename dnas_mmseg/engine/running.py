@@ -100,8 +100,12 @@ def _is_for_console(record: logging.LogRecord) -> bool:
     return not _FOR_THE_FILE.match(record.getMessage())
 
 
-def train(config: Config) -> Runner:
+def train(config: Config, lock: bool = True) -> Runner:
     """Train as a config says.
+
+    Args:
+        config: Config of the training.
+        lock: Whether to keep other runs out of the work dir; False where the caller does.
 
     Returns:
         Runner, after training.
@@ -109,7 +113,7 @@ def train(config: Config) -> Runner:
     Raises:
         UserError: Another run is in the work dir, or the config cannot work.
     """
-    with lock_folder(config.work_dir) if is_main_process() else nullcontext():
+    with lock_folder(config.work_dir) if lock and is_main_process() else nullcontext():
         runner = build_runner(config)
         last = last_checkpoint(config.work_dir)
         if config.get('resume') and config.get('load_from') is None and last is None:

@@ -1,6 +1,9 @@
 """Exporting, and mapping by what was exported."""
 
 import json
+import subprocess
+import sys
+import venv
 
 import numpy as np
 import pytest

@@ -70,6 +70,7 @@ def select_network(
     resume: bool = False,
     join: bool = False,
     dry_run: bool = False,
+    retry_failed: bool = False,
 ) -> Candidate | None:
     """Choose the best network for a training set by trainings, and train it.
 
@@ -82,6 +83,8 @@ def select_network(
         resume: Whether to go on where a selection in ``work_dir`` stopped.
         join: Whether to help a selection that another command began, in a work dir of one's own.
         dry_run: Whether to show only the trainings and the time that they would take.
+        retry_failed: Whether to try trainings again that have failed. Where all have, they are
+            tried again in any case.
 
     Returns:
         The winner; None for a dry run, or where another command's selection was helped.
@@ -97,7 +100,7 @@ def select_network(
     run = _Run(plan, Path(work_dir), storage, workers)
     with lock_folder(work_dir):
         if not (dry_run or join):
-            return run.run(resume)
+            return run.run(resume, retry_failed)
         if dry_run:
             run.dry_run()
         else:
@@ -170,7 +173,7 @@ class _Run:
             pace = measure_pace(self.candidates, self.trainings)
         self._show_plan(pace, len(self.plan.candidates))
 
-    def run(self, resume: bool) -> Candidate:
+    def run(self, resume: bool, retry_failed: bool) -> Candidate:
         """Choose a network, train it on all tiles, and test it."""
         self._claim(resume)
         self._prepare()
@@ -189,6 +192,9 @@ class _Run:
         if queue.kept('pace') is None:
             pace = measure_pace(self.candidates, self.trainings)
             queue.keep('pace', pace.to_document())
+        outcomes = queue.outcomes().values()
+        if retry_failed or (outcomes and all(outcome.score is None for outcome in outcomes)):
+            print(f'{len(queue.retry_failed())} trainings that have failed are tried again')
         selection, board = self._select(queue)
         save_results(board, self.work_dir, True, self.named_storage)
         board.finish(self._train_winner(selection, Pace(**queue.kept('pace'))))
@@ -345,6 +351,10 @@ class _Run:
                     if changed:
                         save_results(board, self.work_dir, True, self.named_storage)
                     time.sleep(_POLL)
+            except BaseException as error:
+                board.stopped = str(error) or type(error).__name__
+                save_results(board, self.work_dir, False, self.named_storage)
+                raise
             finally:
                 workers.stop()
         board.decide(selection)

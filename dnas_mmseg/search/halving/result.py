@@ -77,6 +77,7 @@ class Leaderboard:
         trained: Whether the winner is trained on the whole training list.
         tested: Its mIoU on the test tiles then, in percent; None where there are none.
         spent: Cost of the trainings, in full trainings.
+        stopped: Reason why the selection has stopped before its end; empty where it has not.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Leaderboard:
         self.trained = False
         self.tested: float | None = None
         self.spent = 0.0
+        self.stopped = ''
 
     def add(self, trainings: Iterable[tuple[Request, Outcome]]) -> None:
         """Add a batch of trainings that are done; the first batch is of drawn and given ones."""
@@ -143,6 +145,16 @@ class Leaderboard:
 
     def verdict(self) -> list[str]:
         """Return what was found and how sure it is, in sentences."""
+        if self.selection is None and self.stopped:
+            failed = sum(bool(row.error) for row in self.rows.values())
+            lines = [
+                f'The selection has stopped: {self.stopped}.',
+                f'{self.spent:.1f} of {self.plan.budget:g} full trainings are done, '
+                f'{failed} candidates have failed. --resume goes on with it.',
+            ]
+            if failed:
+                lines.append('--retry-failed tries the failed ones again.')
+            return lines
         if self.selection is None:
             return [
                 f'The selection runs: {self.spent:.1f} of {self.plan.budget:g} full trainings are '
@@ -257,8 +269,9 @@ def save_results(
     space, folder = board.plan.network.space, shlex.quote(str(work_dir))
     queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
     commands = []
-    if running:
-        commands = [f'dnas search {space} --work-dir {folder} --resume{queue}    # if it stops']
+    if running or board.stopped:
+        when = '' if board.stopped else '    # if it stops'
+        commands = [f'dnas search {space} --work-dir {folder} --resume{queue}{when}']
     elif board.trained:  # not on a machine that only joined
         commands = [f'dnas predict {folder}/retrain.py {folder}/final SCENE --out-dir maps']
     parts = [html_verdict(verdict, commands), *_figures(board)]

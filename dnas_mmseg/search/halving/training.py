@@ -21,7 +21,7 @@ from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
 from dnas_mmseg.engine.configs import leaf_datasets
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.selection import Request
 from dnas_mmseg.search.stages import retrain_config
@@ -106,21 +106,25 @@ class CandidateTrainings:
             The score at the end of the schedule, in percent, and facts on the training.
 
         Raises:
+            FolderInUseError: Another process is at this training.
             Exception: The training failed; a score that is no number is a failure.
         """
         folder = self.folder / key
-        if not (folder / _RESULT).is_file():
-            began, config = time.monotonic(), self.config(key, content)
-            score = _trained_score(config)
-            facts = {
-                'seconds': round(time.monotonic() - began, 1),
-                'resumed': config.resume,
-                'epochs': content['epochs'],
-                'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
-            }
-            write_text(folder / _RESULT, json.dumps({'score': score, 'facts': facts}) + '\n')
-        for checkpoint in folder.glob('*.pth'):
-            checkpoint.unlink()
+        # Another worker may be at it, which was taken for dead: its result counts, and its
+        # checkpoints are its own as long as it has the lock.
+        with lock_folder(folder):
+            if not (folder / _RESULT).is_file():
+                began, config = time.monotonic(), self.config(key, content)
+                score = _trained_score(config)
+                facts = {
+                    'seconds': round(time.monotonic() - began, 1),
+                    'resumed': config.resume,
+                    'epochs': content['epochs'],
+                    'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+                }
+                write_text(folder / _RESULT, json.dumps({'score': score, 'facts': facts}) + '\n')
+            for checkpoint in folder.glob('*.pth'):
+                checkpoint.unlink()
         result = json.loads((folder / _RESULT).read_text(encoding='utf-8'))
         return result['score'], result['facts']
 
@@ -176,7 +180,7 @@ def _without_places(value: Any) -> Any:
 
 
 def _trained_score(config: Config) -> float:
-    runner = train(config)
+    runner = train(config, lock=False)
     scalars = runner.message_hub.log_scalars
     if f'val/{SCORE}' not in scalars:
         raise UserError(f'the val_evaluator gives no {SCORE}, by which candidates are compared')

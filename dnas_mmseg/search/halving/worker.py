@@ -19,8 +19,17 @@ from pathlib import Path
 import torch
 from mmengine.registry import init_default_scope
 
+from dnas_mmseg.datasets import DatasetError, LabelError
+from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.selection.study import SILENCE, StorageError, Task, TrainingQueue
+from dnas_mmseg.files import FolderInUseError
+from dnas_mmseg.search.selection.study import (
+    PATIENCE,
+    SILENCE,
+    StorageError,
+    Task,
+    TrainingQueue,
+)
 
 from .networks import Rival
 from .plan import SelectionPlan
@@ -33,6 +42,15 @@ _LOADER_GONE = 'DataLoader worker'
 """What torch's errors begin with when a process that loads data was killed."""
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+_FAULTS_OF_MACHINES = (OSError, DatasetError, LabelError, CheckpointError)
+"""What says nothing about a candidate: files, disks and data, which raise errors of these kinds."""
+
+_FAULTS = 2
+"""Faults in succession after which a worker stops: it would take every training in vain."""
+
+_PAUSE = 30.0
+"""Time after a fault before the next training, in seconds; an outage may be over then."""
 
 
 @dataclass(frozen=True)
@@ -172,19 +190,34 @@ def _work(job: WorkerJob) -> None:
     init_default_scope('mmseg')
     rivals = [Rival(Path(path).stem, path) for path in job.plan.rivals]
     trainings = CandidateTrainings(job.plan, rivals, job.work_dir, job.lists)
-    queue = TrainingQueue(job.storage, {}, join=True)
+    queue = TrainingQueue(job.storage, {}, join=True, patience=PATIENCE)
     parent = multiprocessing.parent_process()
+    faults = 0
     while parent is None or parent.is_alive():
         task = queue.claim(job.name)
         if task is None:
             time.sleep(_POLL)
             continue
         with _signs_of_life(queue, task):
-            _train(queue, task, trainings)
+            fault = _train(queue, task, trainings)
+        if fault is None:
+            faults = 0
+            continue
+        print(f'{task.key} is given back: {fault}', flush=True)
+        faults += not isinstance(fault, FolderInUseError)
+        if faults >= _FAULTS:
+            raise UserError(
+                f'{faults} trainings in succession could not be done on this machine, the last: '
+                f'{" ".join(str(fault).split())}'
+            )
+        time.sleep(_PAUSE)
 
 
-def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> None:
+def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> Exception | None:
     """Do a training and keep its outcome, whatever it is.
+
+    Returns:
+        Fault of the machine or of its data for which the training was given back, if there was one.
 
     Raises:
         OSError: The disk is full; that is no fault of the candidate.
@@ -200,14 +233,18 @@ def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> N
         if isinstance(error, StorageError) or getattr(error, 'errno', None) in _FULL_DISK:
             queue.release(task)
             raise
+        if isinstance(error, (FolderInUseError, *_FAULTS_OF_MACHINES)):
+            queue.release(task)
+            return error
         if str(error).startswith(_LOADER_GONE):
             _lose(queue, task)
-            return
+            return None
         trainings.discard(task.key)
         reason = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
         queue.fail(task, reason, {'seconds': round(time.monotonic() - began, 1)})
     else:
         queue.finish(task, score, facts)
+    return None
 
 
 def _lose(queue: TrainingQueue, task: Task) -> None:

@@ -13,8 +13,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,9 @@ SILENCE = 120.0
 
 PATIENCE = 600.0
 """Time for which a storage that does not answer is waited for, in seconds."""
+
+_CHUNK = 2**16
+"""Bytes of a journal that are read at a time, from its end."""
 
 _LOSSES = 3
 """Workers that a training may take with it before it counts as failed."""
@@ -98,18 +101,26 @@ class TrainingQueue:
         storage: Path of a journal file, or URL of a database as SQLAlchemy writes it.
         facts: Facts that all who share the queue must agree on, by name; they are kept in it.
         join: Whether the queue must be there already.
+        patience: Time for which a storage that does not answer is waited for when it is opened, in
+            seconds.
 
     Raises:
         StorageError: The storage cannot be used, holds something else, or is not there.
     """
 
-    def __init__(self, storage: str, facts: Mapping[str, str], join: bool = False) -> None:
+    def __init__(
+        self,
+        storage: str,
+        facts: Mapping[str, str],
+        join: bool = False,
+        patience: float = 10.0,  # at a command's start, its name is more likely to be wrong
+    ) -> None:
         self.storage = storage
         self._signs: dict[int, tuple[int, float]] = {}
+        self._looked: float | None = None
         if join and '://' not in storage and not Path(storage).is_file():
             raise StorageError(f'{storage}: no such file, so no selection to go on with {_ITS}')
-        # Where it cannot be reached at the start, its name is more likely to be wrong.
-        self._study = self._patiently(lambda: _open(storage, join), patience=10.0)
+        self._study = self._patiently(lambda: _open(storage, join), patience)
         kept = self._patiently(lambda: dict(self._study.user_attrs))
         for name, value in facts.items():
             if name not in kept:
@@ -129,7 +140,8 @@ class TrainingQueue:
         Args:
             trainings: What is to be trained, by its key.
         """
-        there = {trial.user_attrs.get('key') for trial in self._trials() if not _is_lost(trial)}
+        retried = self._retried
+        there = {t.user_attrs.get('key') for t in self._trials() if not _is_lost(t, retried)}
         for key, content in trainings.items():
             if key not in there:
                 attributes = {'key': key, 'content': dict(content)}
@@ -139,20 +151,43 @@ class TrainingQueue:
         """Return the outcomes of the trainings that are done, by their keys."""
         found: dict[str, Outcome] = {}
         losses: dict[str, int] = {}
+        retried = self._retried
         for trial in self._trials():
             key = trial.user_attrs.get('key', '')
             facts = trial.user_attrs.get('facts', {})
             if trial.state == TrialState.COMPLETE:
                 found.setdefault(key, Outcome(trial.value, facts=facts))
-            elif trial.state == TrialState.FAIL and 'error' in trial.user_attrs:
+            elif trial.state != TrialState.FAIL or trial.number in retried:
+                continue
+            elif 'error' in trial.user_attrs:
                 found.setdefault(key, Outcome(None, trial.user_attrs['error'], facts))
-            elif _is_lost(trial) and not {'duplicate', 'released'} & set(trial.user_attrs):
+            elif not {'duplicate', 'released'} & set(trial.user_attrs):
                 losses[key] = losses.get(key, 0) + 1
         for key, count in losses.items():
             if count >= _LOSSES:
                 error = f'{count} workers were killed while they trained it (too little memory?)'
                 found.setdefault(key, Outcome(None, error))
         return found
+
+    def retry_failed(self) -> list[str]:
+        """Let the trainings that have failed be requested again.
+
+        Returns:
+            Their keys.
+        """
+        failed = {key for key, outcome in self.outcomes().items() if outcome.score is None}
+        trials = [
+            trial
+            for trial in self._trials()
+            if trial.state == TrialState.FAIL and trial.user_attrs.get('key') in failed
+        ]
+        self.keep('retried', sorted(self._retried | {trial.number for trial in trials}))
+        return sorted(failed)
+
+    @property
+    def _retried(self) -> set[int]:
+        """Numbers of failed trials that do not count any more."""
+        return set(self.kept('retried') or ())
 
     def trainings(self) -> dict[str, tuple[Mapping[str, Any], Outcome]]:
         """Return content and outcome of the trainings that are done, by their keys."""
@@ -177,12 +212,13 @@ class TrainingQueue:
         while any(trial.state == TrialState.WAITING for trial in self._trials()):
             trial = self._patiently(self._study.ask)
             key = trial.user_attrs.get('key')
+            retried = self._retried
             others = [
                 other
                 for other in self._trials()
                 if other.user_attrs.get('key') == key
                 and other.number < trial.number
-                and not _is_lost(other)
+                and not _is_lost(other, retried)
             ]
             # Others took the last one in between, or two queued the same.
             if key is None or others:
@@ -223,12 +259,16 @@ class TrainingQueue:
         Returns:
             Keys of the trainings.
         """
-        now, lost = time.monotonic(), []
-        for trial in self._trials():
+        trials, now, lost = self._trials(), time.monotonic(), []
+        if self._looked is not None and now - self._looked > SILENCE / 2:
+            # This process, or the storage, was away: nothing is known of the workers since.
+            self._signs.clear()
+        self._looked = now
+        for trial in trials:
             if trial.state != TrialState.RUNNING:
                 continue
             sign = trial.user_attrs.get('signs', 0)
-            known, since = self._signs.get(trial.number, (-1, now))
+            known, since = self._signs.get(trial.number, (None, now))
             if sign != known:
                 self._signs[trial.number] = sign, now
                 since = now
@@ -279,9 +319,53 @@ class TrainingQueue:
                 pause = min(2 * pause, 20.0)
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
-    """Return whether a trial was cut off, or never counted."""
-    return trial.state == TrialState.FAIL and 'error' not in trial.user_attrs
+def _is_lost(trial: FrozenTrial, retried: Collection[int]) -> bool:
+    """Return whether a trial was cut off, or never counted, or is tried again."""
+    if trial.state != TrialState.FAIL:
+        return False
+    return 'error' not in trial.user_attrs or trial.number in retried
+
+
+@contextmanager
+def _locked(lock: Any) -> Iterator[None]:
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Journal(JournalFileBackend):
+    """Journal whose last line may have been cut off, by a full disk or a loss of power.
+
+    The next line would be glued to the half one, and the journal could not be read any more. What
+    was cut off was never reported as written, so it is removed, under the lock.
+    """
+
+    def __init__(self, path: str, lock: Any) -> None:
+        super().__init__(path, lock_obj=lock)
+        self._path, self._write_lock = path, lock
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with _locked(self._write_lock):
+            _cut_half_line(self._path)
+        super().append_logs(logs)
+
+
+def _cut_half_line(path: str) -> None:
+    """Remove what stands behind the last whole line of a journal."""
+    with open(path, 'r+b') as file:
+        end = size = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _CHUNK)
+            file.seek(start)
+            found = file.read(end - start).rfind(b'\n')
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
 
 
 def _open(storage: str, join: bool) -> optuna.Study:
@@ -309,12 +393,13 @@ def _backend(storage: str) -> BaseStorage:
                 f'--storage {storage}: {_first_line(error)} (PostgreSQL: pip install '
                 "'dnas_mmseg[postgresql]', and postgresql+psycopg://user@host/name)"
             ) from None
-    path = Path(storage)
+    # Optuna recognises its lock by this name: a relative one would never be released.
+    path = Path(storage).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = JournalFileOpenLock if os.name == 'nt' else JournalFileSymlinkLock
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ExperimentalWarning)
-        lock = kind(str(path))
+        lock: Any = kind(str(path))
         try:
             lock.acquire()
             lock.release()
@@ -324,7 +409,10 @@ def _backend(storage: str) -> BaseStorage:
                 'choose a --storage on another one, or a database (sqlite:///FILE)'
             ) from None
         try:
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+            if path.is_file():
+                with _locked(lock):
+                    _cut_half_line(str(path))
+            return JournalStorage(_Journal(str(path), lock))
         except ValueError as error:
             raise StorageError(f'{path} is no journal of a selection ({error})') from None
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from dnas_mmseg import files
+from dnas_mmseg.files import FolderInUseError, lock_folder
 from dnas_mmseg.search.halving.networks import SpaceCandidates
 from dnas_mmseg.search.halving.split import selection_lists
 from dnas_mmseg.search.halving.training import CandidateTrainings, config_checksum, data_checksum
@@ -45,10 +47,23 @@ def test_a_score_that_is_no_number_is_a_failure(trainings, content, monkeypatch)
 
     nan = SimpleNamespace(current=lambda: float('nan'))
     runner = SimpleNamespace(message_hub=SimpleNamespace(log_scalars={'val/mIoU': nan}))
-    monkeypatch.setattr(training, 'train', lambda config: runner)
+    monkeypatch.setattr(training, 'train', lambda config, lock: runner)
     with pytest.raises(ValueError, match='mIoU is nan'):
         trainings.run('net-1-3', content)
     assert not (trainings.folder / 'net-1-3' / 'result.json').exists()
+
+
+def test_another_process_at_the_same_training_is_left_alone(trainings, content, monkeypatch):
+    """It was taken for dead; its result counts as soon as there is one."""
+    monkeypatch.setattr(files, '_WORKERS_END', 0.1)
+    folder = trainings.folder / 'net-1-3'
+    with lock_folder(folder):
+        (folder / 'epoch_1.pth').write_bytes(b'its checkpoint')
+        with pytest.raises(FolderInUseError):
+            trainings.run('net-1-3', content)
+        assert (folder / 'epoch_1.pth').is_file()
+        (folder / 'result.json').write_text('{"score": 61.5, "facts": {}}')
+    assert trainings.run('net-1-3', content) == (61.5, {})
 
 
 def test_only_the_selections_lists_are_seen(trainings, content):

@@ -86,15 +86,96 @@ def test_a_silent_worker_is_taken_for_dead_by_ones_own_clock(storage, monkeypatc
     queue, worker = TrainingQueue(storage, {}), TrainingQueue(storage, {})
     queue.request({'a': {}})
     task, now = worker.claim('one'), [0.0]
+    step = study.SILENCE * 0.4
     monkeypatch.setattr(time, 'monotonic', lambda: now[0])
     monkeypatch.setattr(time, 'time', lambda: 4e9)  # a clock that jumped
     assert queue.release_lost() == []
     for count in range(1, 5):
-        now[0] += study.SILENCE * 0.9
+        for _ in range(2):
+            now[0] += step
+            assert queue.release_lost() == []
         worker.show_life(task, count)
+    for _ in range(3):
         assert queue.release_lost() == []
-    now[0] += study.SILENCE * 1.1
+        now[0] += step
     assert queue.release_lost() == ['a']
+
+
+def test_a_watcher_that_was_away_itself_knows_nothing_of_workers(storage, monkeypatch):
+    """^Z, SIGSTOP, or a storage that did not answer: its workers could not show themselves."""
+    queue = TrainingQueue(storage, {})
+    keys = [str(i) for i in range(8)]
+    queue.request({key: {} for key in keys})
+    tasks = [queue.claim(f'worker {i}') for i in range(8)]
+    now = [0.0]
+    monkeypatch.setattr(time, 'monotonic', lambda: now[0])
+    for _ in range(5):
+        now[0] += study.SILENCE * 0.3
+        for count, task in enumerate(tasks):
+            queue.show_life(task, count + int(now[0]))
+        assert queue.release_lost() == []
+    now[0] += 130 + study.SILENCE
+    assert queue.release_lost() == []
+    now[0] += study.SILENCE * 0.4
+    assert queue.release_lost() == []
+    assert len(queue.running()) == 8
+    for _ in range(2):
+        now[0] += study.SILENCE * 0.4
+        lost = queue.release_lost()
+    assert lost == keys  # they are dead after all
+
+
+def test_failed_trainings_are_tried_again_when_asked_for(storage):
+    queue = TrainingQueue(storage, {})
+    queue.request({'a': {}, 'b': {}})
+    queue.fail(queue.claim('one'), 'no such file', {})
+    queue.finish(queue.claim('one'), 60.0, {})
+    queue.request({'a': {}})
+    assert queue.claim('one') is None
+    assert queue.retry_failed() == ['a']
+    assert set(queue.outcomes()) == {'b'}
+    queue.request({'a': {}, 'b': {}})
+    again = queue.claim('one')
+    assert (again.key, queue.claim('two')) == ('a', None)
+    queue.fail(again, 'NaN', {})
+    assert queue.outcomes()['a'].error == 'NaN'
+    for _ in range(3):
+        queue.retry_failed()
+        queue.request({'a': {}})
+        queue.lose(queue.claim('three'))
+    queue.retry_failed()
+    assert 'a' not in queue.outcomes()
+
+
+@pytest.mark.parametrize('tail', [b'{"op_code": 4, "wor', b'\0' * 512, b'{"a": 1}\0\0'])
+def test_a_journal_that_was_cut_off_goes_on(tmp_path, tail):
+    """By a full disk or a loss of power, within its last line."""
+    path = tmp_path / 'trials.log'
+    queue = TrainingQueue(str(path), {'plan': 'p'})
+    queue.request({'a': {}, 'b': {}})
+    queue.finish(queue.claim('one'), 70.0, {})
+    with path.open('ab') as file:
+        file.write(tail)
+    queue.keep('pace', 1)  # of who had it open
+    again = TrainingQueue(str(path), {}, join=True)
+    assert (again.kept('plan'), again.kept('pace')) == ('p', 1)
+    assert again.outcomes()['a'].score == 70.0
+    assert again.claim('two').key == 'b'
+    with path.open('ab') as file:
+        file.write(tail)
+    assert TrainingQueue(str(path), {}, join=True).outcomes()['a'].score == 70.0
+
+
+def test_a_lock_that_somebody_left_in_a_relative_folder_is_taken_over(tmp_path, monkeypatch):
+    """Optuna looks at what the lock points to, and went round without end."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'W').mkdir()
+    TrainingQueue('W/trials.log', {'plan': 'p'})
+    os.symlink(tmp_path / 'W/trials.log', 'W/trials.log.lock')
+    jumps = iter(range(0, 10**6, 20))
+    monkeypatch.setattr(time, 'monotonic', lambda: next(jumps))
+    assert TrainingQueue('W/trials.log', {}, join=True).kept('plan') == 'p'
+    assert not os.path.lexists('W/trials.log.lock')
 
 
 def test_a_storage_that_comes_back_is_waited_for(storage, monkeypatch):
