@@ -25,7 +25,11 @@ from dnas_mmseg.datasets.checks import (
     significant,
     summarise,
 )
-from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.description import (
+    DESCRIPTION_FILE,
+    DatasetDescription,
+    DatasetError,
+)
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_text
@@ -138,6 +142,11 @@ def convert_scenes(
             raise DatasetError(
                 f'{path} lies where tiles would be written: choose another folder than {out}'
             )
+    theirs = [out / DESCRIPTION_FILE, *(out / f'{split}.txt' for split in splits)]
+    if not (out / MANIFEST).is_dir() and any(path.exists() for path in theirs):
+        raise DatasetError(
+            f'{out} holds a data set that this command has not made: choose another folder'
+        )
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         checked = {scene: check_scene(scene, cut) for scene in scenes}  # before the first is cut

@@ -284,6 +284,15 @@ def test_sources_are_not_where_tiles_go(tmp_path, rng):
         convert_scenes({'train': found}, tmp_path, cut)
 
 
+@pytest.mark.parametrize('name', ['dataset.json', 'val.txt'])
+def test_a_data_set_of_others_is_not_overwritten(splits, tmp_path, name):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / name).write_text('mine')
+    with pytest.raises(DatasetError, match='this command has not made'):
+        convert_scenes(splits, tmp_path / 'out', CUT)
+    assert content(tmp_path / 'out') == {name: b'mine'}
+
+
 def test_a_label_in_another_system_is_refused(tmp_path, rng):
     def place(code, size=4.0):
         system = osr.SpatialReference()

@@ -1,0 +1,112 @@
+"""A folder with the files that README and manual speak of, small; a fresh one for each page.
+
+python -m tests.sandbox FOLDER      # to type the commands of a page by hand
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
+from osgeo import osr
+
+from dnas_mmseg.datasets import fbp, gid5
+from dnas_mmseg.preparation.synthetic import write_scenes
+from dnas_mmseg.raster import GeoReference, read_raster, write_raster
+
+ROOT = Path(__file__).parent.parent
+BANDS = ('red', 'green', 'blue', 'nir')
+CLASSES = ('roof', 'road', 'tree')
+TILE = 64
+
+
+def make_sandbox(folder: Path) -> None:
+    """Write everything but what the commands themselves make."""
+    rng = np.random.default_rng(0)
+    _write_tiles(folder / 'data/mine', rng)
+    _write_scenes(folder, rng)
+    (example,) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    (folder / 'mine.py').write_text(example)
+    # Networks to compare it with, and one of each space on the same tiles.
+    (folder / 'other.py').write_text(
+        "_base_ = 'mine.py'\nmodel = dict(backbone=dict(base_channels=8))\n"
+    )
+    (folder / 'mine.json').write_text(
+        json.dumps(
+            {
+                'classes': CLASSES,
+                'palette': [[200, 0, 0], [90, 90, 90], [0, 120, 0]],
+                'bands': BANDS,
+                'label_convention': 'index',
+            }
+        )
+    )
+    (folder / 'configs').symlink_to(ROOT / 'configs')
+    release = folder / 'Large-scale Classification_5classes'
+    write_scenes(release, count=5, size=64)
+    (folder / 'label_5classes').symlink_to(release / 'label_5classes')
+    _write_five_billion_pixels(folder / 'Five-Billion-Pixels', release, rng)
+    for split, numbers in (('train', '012'), ('val', '3'), ('test', '4')):
+        names = (f'GF2_PMS1__L1A000000000{n}-MSS1\n' for n in numbers)
+        (folder / f'{split}_scenes.txt').write_text(''.join(names))
+    _write_checkpoint(ROOT / 'configs/dnas/dnas_l14_gid5.py', folder / 'best_mIoU_epoch_187.pth')
+
+
+def _land(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of four bands and train ids of three classes in blocks."""
+    ids = np.kron(rng.integers(0, 3, (size // 8, size // 8)), np.ones((8, 8), int))
+    samples = rng.integers(0, 40, (4, size, size)) + 60 * ((ids + np.arange(4)[:, None, None]) % 3)
+    return samples.astype(np.uint8), ids.astype(np.uint8)
+
+
+def _place(column: int) -> GeoReference:
+    system = osr.SpatialReference()
+    system.ImportFromEPSG(32650)
+    return GeoReference(system.ExportToWkt(), 0.0, (5e5 + 1000 * column, 1.0, 0.0, 4e6, 0.0, -1.0))
+
+
+def _write_tiles(root: Path, rng: np.random.Generator) -> None:
+    for i in range(40):
+        samples, ids = _land(rng, TILE)
+        write_raster(root / f'images/t{i}.tif', samples, names=BANDS, georeference=_place(i))
+        write_raster(root / f'labels/t{i}.png', ids + 1)
+    for split, numbers in (('train', range(32)), ('val', range(32, 36)), ('test', range(36, 40))):
+        lines = (f'images/t{i}.tif\tlabels/t{i}.png\n' for i in numbers)
+        (root / f'{split}.txt').write_text(''.join(lines))
+
+
+def _write_scenes(folder: Path, rng: np.random.Generator) -> None:
+    for i in range(4):
+        samples, ids = _land(rng, 64)
+        kwargs = dict(names=BANDS, georeference=_place(100 + i))
+        path = 'scene.tif' if i == 3 else f'scenes/s{i}.tif'
+        write_raster(folder / path, samples, **kwargs)
+        for suffix in ('', '_gt'):
+            write_raster(folder / f'truth/s{i}{suffix}.png', ids + 1)
+
+
+def _write_five_billion_pixels(root: Path, release: Path, rng: np.random.Generator) -> None:
+    for path in (release / 'image_NirRGB').glob('*.tif'):
+        write_raster(root / f'Image__8bit_NirRGB/{path.name}', read_raster(path))
+        label = rng.integers(0, len(fbp.CLASSES) + 1, (64, 64)).astype(np.uint8)
+        write_raster(root / f'Annotation__index/{path.stem}_24label.png', label)
+
+
+def _write_checkpoint(config: Path, path: Path) -> None:
+    """Write a checkpoint with the weights that a network starts from."""
+    init_default_scope('mmseg')
+    model = MODELS.build(Config.fromfile(str(config)).model)
+    meta = dict(classes=gid5.CLASSES, palette=gid5.PALETTE, bands=gid5.BANDS)
+    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
+    save_checkpoint(content, str(path))
+
+
+if __name__ == '__main__':
+    make_sandbox(Path(sys.argv[1]))
