@@ -10,7 +10,7 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-search test test-long test-gpu docs lint format clean
+.PHONY: help setup demo demo-search demo-select test test-long test-gpu docs lint format clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -26,6 +26,9 @@ demo: setup  ## Synthetic GID-5 scenes -> tiles -> train -> test -> a picture (2
 
 demo-search: setup  ## The same with a network that is searched first, and pictures of the search
 	$(BIN)/dnas demo --work-dir work_dirs/demo-search --search --epochs 30
+
+demo-select: setup  ## The same with a network that is chosen by trainings, as for your own tiles
+	$(BIN)/dnas demo --work-dir work_dirs/demo-select --select
 
 test: setup  ## The fast tests
 	$(BIN)/python -m pytest
@@ -52,4 +55,4 @@ format: setup  ## Let ruff rewrite the files
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environments, the demo's results and caches
-	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search .pytest_cache .ruff_cache .mypy_cache *.egg-info build dnas_mmseg/.mim
+	rm -rf .venv .venv-* work_dirs/demo work_dirs/demo-search work_dirs/demo-select .pytest_cache .ruff_cache .mypy_cache *.egg-info build dnas_mmseg/.mim

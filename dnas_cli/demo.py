@@ -2,11 +2,12 @@
 
     dnas demo --work-dir demo
     dnas demo --work-dir demo-search --search          # searches the network first
+    dnas demo --work-dir demo-select --select          # chooses it by trainings
     dnas demo --map                                    # maps the test scene, too
 
 Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
 the real ones. The network is DNAS L=14 at a fifth of its width, or one of 6 layers that is searched
-here. Nothing is downloaded.
+or chosen here. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def clear(work_dir: Path) -> None:
         raise UsageError(
             f'{work_dir} is not empty, and no demo has made it: choose another --work-dir'
         )
-    for name in ('scenes', 'data', 'train', 'test', 'search', 'maps'):
+    for name in ('scenes', 'data', 'train', 'test', 'search', 'select', 'maps'):
         shutil.rmtree(work_dir / name, ignore_errors=True)
     work_dir.mkdir(parents=True, exist_ok=True)
     marker.write_text('`dnas demo` replaces what is here.\n', encoding='utf-8')
@@ -117,7 +118,11 @@ def parse_args() -> argparse.Namespace:
         help='a new folder, or one that an earlier demo made, which is replaced',
     )
     parser.add_argument('--epochs', type=int, default=28, help='of the training (default: 28)')
-    parser.add_argument('--search', action='store_true', help='search a network, then train it')
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument('--search', action='store_true', help='search a network, then train it')
+    network.add_argument(
+        '--select', action='store_true', help='choose a network by trainings, as for your own tiles'
+    )
     parser.add_argument('--map', action='store_true', help='then map the whole test scene')
     parser.add_argument('--search-epochs', type=int, default=12, help='of each stage')
     return parser.parse_args()
@@ -130,6 +135,7 @@ def main() -> None:
     scenes, data_root, config = work_dir / 'scenes', work_dir / 'data', work_dir / 'config.py'
     with user_errors():
         clear(work_dir)
+        from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.engine.checkpoints import last_checkpoint
         from dnas_mmseg.preparation.synthetic import write_scenes
 
@@ -146,13 +152,21 @@ def main() -> None:
             )  # fmt: skip
             run('report', work_dir / 'search')
             config = work_dir / 'search/retrain.py'
+        elif args.select:
+            trained, tested = work_dir / 'select/final', work_dir / 'select/final/test'
+            run(
+                'search', 'dnas', '--strategy', 'halving', '--layers', 6, '--config', config,
+                '--budget', 4, '--workers', usable_cores(), '--work-dir', work_dir / 'select',
+            )  # fmt: skip
+            print(f'page: {work_dir / "select/report.html"}')
+            config = work_dir / 'select/retrain.py'
         else:
             trained, tested = work_dir / 'train', work_dir / 'test'
             run('train', config, '--work-dir', trained)
         # The average of the weights at the end; nothing needs to be chosen by validation.
         checkpoint = last_checkpoint(trained)
         assert checkpoint is not None  # the training has ended well
-        if not args.search:
+        if not (args.search or args.select):
             run('test', config, checkpoint, '--work-dir', tested)
         report(work_dir, config, checkpoint, tested / 'test_scores.json')
         if args.map:
