@@ -80,7 +80,7 @@ def run_line(line: str, folder: Path) -> None:
         process = subprocess.Popen(
             ['bash', '-c', f'exec {line}'], cwd=folder, env=environment, stdout=output,
             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     end = time.monotonic() + 300
     try:

@@ -112,7 +112,7 @@ def inspect_pair(
                 report.invalid = 0 if invalid is None else int(invalid.sum())
                 sums = band_sums(samples.values, invalid)
                 report.pixels, report.totals, report.squares = sums
-                content = np.ascontiguousarray(samples.values)
+                content = np.ascontiguousarray(samples.values).data
                 report.digest = hashlib.blake2b(content, digest_size=16).digest()
         if label_path is not None:
             _look_at_label(label_path, info, invalid, expected.labels, report)
@@ -149,7 +149,8 @@ def _look_at_label(
         info, samples = raster.info, label_samples(raster, labels)
     if info.shape != image.shape:
         report.problems.append(
-            f'{path}: label of {_size(info.shape)} for an image of {_size(image.shape)}'
+            f'{path}: label of {_size(info.shape)} for an image of {_size(image.shape)}: '
+            f'{resampling_advice(*image.shape)}'
         )
     elif apart := image.georeference.differs_from(info.georeference, *image.shape):
         report.problems.append(f"{path}: its georeference is not its image's: {apart}")
@@ -419,6 +420,14 @@ def compare_statistics(
 def significant(value: float, digits: int = 6) -> float:
     """Return a statistic with so many significant digits, however small it is."""
     return float(f'{float(value):.{digits}g}')
+
+
+def resampling_advice(height: int, width: int) -> str:
+    """Return what to do with a label of another size than its image."""
+    return (
+        f'where it covers the same ground, gdal_translate -r nearest -outsize {width} {height} '
+        'makes it as large'
+    )
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -132,9 +132,21 @@ class LabelEncoding:
             'index': f'1 .. {self.num_classes} and 0 (unlabelled)',
             'rgb': "the palette's colours",
         }[self.convention]
+        advice = ''
+        if self.convention != 'rgb':
+            advice = (
+                '. Codes with gaps (10, 20, ...) are written as consecutive ones first, e.g. by '
+                'gdal_calc.py --calc="1*(A==10)+2*(A==20)"'
+            )
         return (
             f"label values {shown}{more} are unknown: convention '{self.convention}' has {allowed}"
+            f'{advice if self._has_gaps(unknown) else ""}'
         )
+
+    def _has_gaps(self, unknown: Counter[str]) -> bool:
+        """Return whether unknown values look like codes of classes, in tens for instance."""
+        values = [int(value) for value in unknown if value.isdigit()]
+        return len(values) > 1 and len(values) <= self.num_classes and max(values) > 2 * len(values)
 
     def looks_like(self, values: set[int]) -> str | None:
         """Return the other integer convention, if the values of many files fit that one instead.

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.list_files import read_lines
+from dnas_mmseg.raster import Raster
 
 SPLITS = ('train', 'val', 'test')
 RASTERS = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
@@ -133,14 +134,20 @@ def split_by_lists(
 def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     """Return rasters that fit a pattern, by the part at ``{name}``, or else by their stems."""
     result: dict[str, Path] = {}
+    others: list[Path] = []
     found = glob.glob(_any_case(pattern.replace('{name}', '*')), root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
-        if path.suffix.lower() in RASTERS:
+        if path.suffix.lower() not in RASTERS:
+            others.append(path)
+        else:
             name = _name_of(path, pattern)
             if name in result:
                 raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
             result[name] = path
     if not result:
+        if others:
+            with Raster(others[0]) as raster:
+                raster.info  # noqa: B018  says what is wrong, and what to do with polygons
         raise DatasetError(f'{Path(root, pattern)}: no such rasters ({", ".join(RASTERS)})')
     return result
 

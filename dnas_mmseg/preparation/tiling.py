@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas_mmseg.datasets.checks import band_sums, check_bands
+from dnas_mmseg.datasets.checks import band_sums, check_bands, resampling_advice
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
 from dnas_mmseg.datasets.tiles import tile_paths
@@ -126,7 +126,10 @@ def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
             f'{scene.image}: samples are {dtype}, tiles can be {", ".join(GDAL_TYPES)}'
         )
     if labelled.shape != info.shape:
-        raise DatasetError(f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}')
+        raise DatasetError(
+            f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}: '
+            f'{resampling_advice(*info.shape)}'
+        )
     apart = info.georeference.differs_from(labelled.georeference, *info.shape)
     if apart:
         raise DatasetError(

@@ -336,6 +336,19 @@ def raster_stem(path: str | os.PathLike) -> str:
     return '_'.join(re.findall(r'[\w.-]+', behind))
 
 
+_VECTORS = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')
+
+
+def _vector_hint(path: str) -> str:
+    """Return what to do with a file of polygons; empty for others."""
+    if Path(path).suffix.lower() not in _VECTORS:
+        return ''
+    return (
+        '; it holds polygons: make a raster on the grid of its scene, gdal_rasterize -a FIELD -te '
+        'XMIN YMIN XMAX YMAX -ts WIDTH HEIGHT -ot Byte'
+    )
+
+
 def _open(path: str) -> gdal.Dataset:
     try:
         with gdal_exceptions():
@@ -349,7 +362,9 @@ def _open(path: str) -> gdal.Dataset:
         if stat is None and not (is_virtual(path) and not path.startswith('/vsi')):
             raise RasterError(f'{path}: no such file') from None
         reason = 'it is empty' if stat is not None and stat.size == 0 else str(error)
-        raise RasterError(f'{path}: not a raster that GDAL can open ({reason})') from None
+        raise RasterError(
+            f'{path}: not a raster that GDAL can open ({reason}){_vector_hint(path)}'
+        ) from None
     if dataset is None or not dataset.RasterCount:
         inside = [name for name, _ in dataset.GetSubDatasets()] if dataset is not None else []
         if inside:
@@ -358,7 +373,7 @@ def _open(path: str) -> gdal.Dataset:
                 f'{path}: a container of several rasters; name one of them: '
                 f'{", ".join(inside[:8])}{more}'
             )
-        raise RasterError(f'{path}: holds no raster bands')
+        raise RasterError(f'{path}: holds no raster bands{_vector_hint(path)}')
     return dataset
 
 

@@ -119,3 +119,11 @@ def test_a_colour_table_of_the_other_convention(tmp_path):
     assert "'index' agrees" in LabelEncoding('train_id', 5, PALETTE).contradiction(table)
     assert LabelEncoding('index', 5, PALETTE).contradiction(table) == ''
     assert LabelEncoding('train_id', 5).contradiction(table) == ''
+
+
+def test_codes_with_gaps_and_other_sizes_say_what_to_do(tmp_path):
+    encoding = LabelEncoding('index', 5)
+    with pytest.raises(LabelError, match=r'10 \(1 pixels\).*Codes with gaps .* gdal_calc'):
+        encoding.encode(np.array([[[10, 20, 50]]], np.uint8))
+    with pytest.raises(LabelError, match=r'values 6 .* has 1 .. 5 and 0 .unlabelled.$'):
+        encoding.encode(np.array([[[6]]], np.uint8))

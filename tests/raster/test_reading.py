@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from osgeo import gdal
 
-from dnas_mmseg.raster import GeoReference, Raster, RasterError, Window, read_raster, write_raster
+from dnas_mmseg.raster import (
+    GeoReference,
+    Raster,
+    RasterError,
+    Window,
+    is_virtual,
+    raster_stem,
+    read_raster,
+    source_files,
+    write_raster,
+)
 
 TYPES = {
     'uint8': gdal.GDT_Byte,
@@ -167,3 +177,28 @@ def test_a_forked_worker_opens_its_own_handle(tmp_path, samples):
     os.waitpid(child, 0)
     assert os.read(reader, 1) == b'1'
     assert raster._handle is inherited
+
+
+def test_files_with_colons_are_files(tmp_path):
+    path = tmp_path / 'scene_T10:30.tif'
+    write_raster(path, np.zeros((1, 4, 4), np.uint8))
+    assert not is_virtual(path)
+    assert raster_stem(path) == 'scene_T10:30'
+    assert is_virtual('NETCDF:"x.nc":B1')
+    assert is_virtual('/vsizip/a.zip/b.tif')
+
+
+def test_polygons_are_named_with_what_to_do(tmp_path):
+    for name in ('roofs.geojson', 'roofs.gpkg'):
+        (tmp_path / name).write_text('{"type": "FeatureCollection", "features": []}')
+        with pytest.raises(
+            RasterError, match=r'it holds polygons: make a raster .* gdal_rasterize'
+        ):
+            read_raster(tmp_path / name)
+
+
+def test_every_file_that_a_raster_reads_is_named(tmp_path):
+    write_raster(tmp_path / 'a.tif', np.zeros((1, 4, 4), np.uint8))
+    vrt = tmp_path / 'a.vrt'
+    gdal.Translate(str(vrt), str(tmp_path / 'a.tif'), format='VRT')
+    assert set(source_files(vrt)) == {vrt, tmp_path / 'a.tif'}

@@ -99,12 +99,13 @@ class AtomicCheckpointHook(CheckpointHook):
         if not self.save_best:
             return
         if len(self.key_indicators) == 1:
-            self.best_ckpt_path = self._here(self.best_ckpt_path)
+            self.best_ckpt_path: str | None = self._here(self.best_ckpt_path)
         else:
             for key, path in self.best_ckpt_path_dict.items():
                 self.best_ckpt_path_dict[key] = self._here(path)
 
     def _here(self, path: str | None) -> str | None:
+        """Return a path of the stored state as one in this run's folder."""
         return None if path is None else str(Path(self.out_dir) / Path(path).name)
 
     # mmengine has no public place for either: the method below removes before it writes and opens

@@ -60,12 +60,18 @@ def selection_lists(config: Config, seed: int, folder: Path) -> tuple[Path, Path
         if len(scored) >= _SCORED * len(pairs):
             break
         scored.update(groups[group])
+    # A tile without a label counts nowhere, and would be computed in every validation.
+    blank = {i for i in scored if not dataset.get_cat_ids(i)}
+    if blank == scored:
+        raise UserError(
+            f'none of the {len(scored)} tiles to score on has a label: give --halves with two lists'
+        )
     paths = folder / 'train.txt', folder / 'scored.txt'
     for path, wanted in zip(paths, (False, True), strict=True):
         lines = (
             '\t'.join(_relative(name, dataset.data_root) for name in pair if name is not None)
             for i, pair in enumerate(pairs)
-            if (i in scored) is wanted
+            if (i in scored) is wanted and i not in blank
         )
         write_text(path, ''.join(f'{line}\n' for line in lines))
     return paths

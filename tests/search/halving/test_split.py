@@ -1,9 +1,11 @@
 """The part of the training list that candidates are scored on."""
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import write_raster
 from dnas_mmseg.search.halving.split import check_leakage, selection_lists, set_lists
 
 from ...conftest import make_data_root
@@ -38,6 +40,20 @@ def test_tiles_are_split_in_runs_where_there_are_few_scenes(config, tmp_path):
     assert list(map(_lines, selection_lists(config, 0, tmp_path / 'again'))) == [train, scored]
     others = [_lines(selection_lists(config, seed, tmp_path / 'x')[1]) for seed in range(1, 6)]
     assert any(other != scored for other in others)
+
+
+def test_tiles_without_a_label_are_not_scored(config, tmp_path):
+    (_, scored) = selection_lists(config, 0, tmp_path / 'out')
+    first, *rest = _lines(scored)
+    blank = np.full((64, 64), 255, np.uint8)
+    write_raster(tmp_path / 'data' / first.split('\t')[1], blank)
+    train, scored = map(_lines, selection_lists(config, 0, tmp_path / 'out'))
+    assert scored == rest
+    assert first not in train
+    for line in rest:
+        write_raster(tmp_path / 'data' / line.split('\t')[1], blank)
+    with pytest.raises(UserError, match='none of the 3 tiles to score on has a label'):
+        selection_lists(config, 0, tmp_path / 'out')
 
 
 def test_scenes_stay_whole(tmp_path, config):
