@@ -1,7 +1,8 @@
 """Registration of everything in mmseg's registries, by importing this module.
 
-It also allows what checkpoints hold besides tensors in ``torch.load(weights_only=True)``, and lets
-configs inherit from ``dnas_mmseg::`` and, on the onedl stack, from ``mmseg::``.
+It also allows what checkpoints hold besides tensors in ``torch.load(weights_only=True)``, makes
+mmengine read checkpoints in no other way, and lets configs inherit from ``dnas_mmseg::`` and, on
+the onedl stack, from ``mmseg::``.
 """
 
 from .stacks import inherit_configs, without_onedl_notes
@@ -10,6 +11,7 @@ with without_onedl_notes():
     from . import datasets, engine, evaluation, models, search, spaces, visualization
 
 engine.allow_checkpoint_globals()
+engine.register_safe_loaders()
 inherit_configs()
 
 __all__ = ['datasets', 'engine', 'evaluation', 'models', 'search', 'spaces', 'visualization']

@@ -8,7 +8,7 @@ from .hooks import (
     ValidateOnResumeHook,
 )
 from .initialization import MultiBandPretrained
-from .safe_globals import allow_checkpoint_globals
+from .safe_loading import allow_checkpoint_globals, register_safe_loaders
 from .sampling import HalfSampler, seed_worker
 from .schedulers import ClampedCosineLR
 
@@ -22,5 +22,6 @@ __all__ = [
     'UnseenClassesHook',
     'ValidateOnResumeHook',
     'allow_checkpoint_globals',
+    'register_safe_loaders',
     'seed_worker',
 ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dnas_mmseg.errors import UserError
+
+CHECKSUM = 'checksum'
+"""Key of a checkpoint's ``meta`` with the checksum of its tensors."""
 
 POINTER = 'last_checkpoint'
 """File of a work dir with the name of its last checkpoint."""
@@ -51,6 +56,82 @@ def find_checkpoint(path: str | os.PathLike) -> Path:
     return found
 
 
+def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
+    """Read a checkpoint file without running code, and verify its checksum where it has one.
+
+    Args:
+        path: Path of the file.
+        map_location: Device of the tensors, as ``torch.load`` takes it.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or holds more than weights.
+    """
+    if not os.path.isfile(path):
+        raise CheckpointError(f'{path}: no such file')
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        named = re.search(r'GLOBAL (\S+)', str(error))
+        if named:
+            raise CheckpointError(
+                f'{path} is refused: it holds {named[1]}, which is not weights; loading it could '
+                'run any code'
+            ) from None
+        raise CheckpointError(f'{path} is no checkpoint, or a damaged one') from None
+    meta = checkpoint.get('meta') if isinstance(checkpoint, Mapping) else None
+    expected = meta.get(CHECKSUM) if isinstance(meta, Mapping) else None
+    if expected is not None and expected != tensor_checksum(checkpoint):
+        raise CheckpointError(
+            f'{path} is damaged: its tensors are not those that were written (their checksum '
+            'differs)'
+        )
+    return checkpoint
+
+
+def tensor_checksum(checkpoint: Mapping[str, Any]) -> str:
+    """Return a checksum of all tensors of a checkpoint, with their places in it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for place, tensor in _tensors(checkpoint):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f'{place} {plain.dtype} {tuple(plain.shape)}\n'.encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b'')
+    return digest.hexdigest()
+
+
+def _tensors(value: Any, place: str = '') -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _tensors(child, f'{place}.{key}')
+    elif isinstance(value, (list, tuple)):
+        for i, child in enumerate(value):
+            yield from _tensors(child, f'{place}.{i}')
+
+
+def usable_checkpoint(work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:
+    """Return the last checkpoint of a training that is whole, and what is wrong with later ones.
+
+    Args:
+        work_dir: Folder of the training.
+
+    Returns:
+        Path of the checkpoint, None where none is whole; and a sentence on each damaged one.
+    """
+    last = last_checkpoint(work_dir)
+    older = [p for p in Path(work_dir).glob('*.pth') if not p.name.startswith(('.', 'best_'))]
+    older.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    problems = []
+    for path in dict.fromkeys([*filter(None, [last]), *older]) if last else ():
+        try:
+            read_checkpoint(path)
+        except CheckpointError as error:
+            problems.append(str(error))
+        else:
+            return path, problems
+    return None, problems
+
+
 def load_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     """Return the state dict in a checkpoint file, read with ``weights_only=True``.
 
@@ -73,16 +154,7 @@ def load_weights_and_meta(path: str | os.PathLike) -> tuple[dict[str, Tensor], d
         CheckpointError: The file is missing, damaged, or a pickle of something else than weights.
     """
     path = find_checkpoint(path)
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        named = re.search(r'GLOBAL (\S+)', str(error))
-        if named:
-            raise CheckpointError(
-                f'{path} is refused: it holds {named[1]}, which is not weights; loading it could '
-                'run any code'
-            ) from None
-        raise CheckpointError(f'{path} is no checkpoint, or a damaged one') from None
+    checkpoint = read_checkpoint(path)
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
     tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not (tensors and state):

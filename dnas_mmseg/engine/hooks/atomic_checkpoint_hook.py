@@ -13,7 +13,12 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.checkpoints import (
+    CHECKSUM,
+    POINTER,
+    tensor_checksum,
+    usable_checkpoint,
+)
 from dnas_mmseg.engine.training_record import record_differences, training_record
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
@@ -49,6 +54,9 @@ class AtomicCheckpointHook(CheckpointHook):
     full disk or a kill in between costs both. This one writes beside, renames, and only then
     deletes. Checkpoints go to local disk.
 
+    A checkpoint carries a checksum of its tensors. A damaged one is named when a training resumes,
+    and an older one is taken, or the training begins anew.
+
     A checkpoint also says what its training is (model, optimizer, schedule, classes). Resuming with
     something else is refused, in one line.
 
@@ -68,13 +76,17 @@ class AtomicCheckpointHook(CheckpointHook):
         """Let a runner that resumes start from the last checkpoint of its work dir."""
         # mmengine takes the text in the file for a path, and has no public place to say another.
         if runner._resume and runner._load_from is None:
-            found = last_checkpoint(runner.work_dir)
+            found, problems = usable_checkpoint(runner.work_dir)
+            for problem in problems:
+                begin = 'training begins anew' if found is None else f'{found.name} is taken'
+                runner.logger.warning(f'{problem}; {begin}')
             runner._resume = found is not None
             runner._load_from = None if found is None else str(found)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Store what the training is."""
+        """Store what the training is, and a checksum; other hooks have changed the weights."""
         checkpoint['meta'][_RECORD] = _record(runner)
+        checkpoint['meta'][CHECKSUM] = tensor_checksum(checkpoint)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compare a training that is resumed with its beginning.

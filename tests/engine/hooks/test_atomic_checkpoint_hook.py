@@ -139,6 +139,37 @@ def test_what_does_not_matter_may_differ_in_a_resumed_training(data_root, tmp_pa
     assert runner.epoch == 2
 
 
+@pytest.mark.parametrize('damage', ['half', 'byte'])
+def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_path, damage, capsys):
+    work_dir = tmp_path / 'run'
+    Runner.from_cfg(config(data_root, work_dir, epochs=3)).train()
+    path = work_dir / 'epoch_3.pth'
+    content = bytearray(path.read_bytes())
+    if damage == 'half':
+        content = content[: len(content) // 2]
+    else:
+        weights = torch.load(path, weights_only=True)['state_dict']['backbone.stem.0.0.weight']
+        content[content.find(weights.numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'epoch_3\.pth is (no checkpoint|damaged)'):
+        load_weights(path)
+    cfg = config(data_root, work_dir, epochs=4)
+    cfg.resume, cfg.log_level = True, 'WARNING'
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.epoch == 4
+    assert 'epoch_2.pth is taken' in capsys.readouterr().out
+    for name in ('epoch_3.pth', 'epoch_4.pth'):
+        (work_dir / name).write_bytes(b'half')
+    for best in work_dir.glob('best*'):
+        best.unlink()
+    cfg = config(data_root, work_dir, epochs=1)
+    cfg.resume, cfg.log_level = True, 'WARNING'
+    assert Runner.from_cfg(cfg).train() is not None
+    assert 'training begins anew' in capsys.readouterr().out
+    load_weights(work_dir / 'epoch_1.pth')
+
+
 def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
     (tmp_path / 'epoch_2.pth').touch()
     for text in ('epoch_2.pth', '/elsewhere/run/epoch_2.pth\n'):
