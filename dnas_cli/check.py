@@ -16,7 +16,12 @@ import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .command_line import config_parser, user_errors
+from .command_line import (
+    add_no_network,
+    config_parser,
+    forbid_network_if,
+    user_errors,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -30,6 +35,7 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('--split', choices=SPLITS, help='only this one (default: all)')
     parser.add_argument('--workers', type=int, default=0, help='processes (default: none besides)')
+    add_no_network(parser)
     args = parser.parse_args()
     with user_errors():
         from mmengine.registry import init_default_scope
@@ -38,6 +44,7 @@ def main() -> None:
         from dnas_mmseg.datasets import TileRegister, multi_band_parts
         from dnas_mmseg.engine.configs import leaf_datasets, load_config
 
+        forbid_network_if(args)
         config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
         init_default_scope(config.get('default_scope', 'mmseg'))
         parts: dict[str, list[MultiBandSegDataset]] = {}

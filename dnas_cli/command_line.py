@@ -127,6 +127,23 @@ def config_parser(description: str, data: bool = True) -> ArgumentParser:
     return parser
 
 
+def add_no_network(parser: argparse.ArgumentParser) -> None:
+    """Add ``--no-network``."""
+    parser.add_argument(
+        '--no-network',
+        action='store_true',
+        help='refuse rasters that refer to addresses, for files from others (a VRT may)',
+    )
+
+
+def forbid_network_if(args: argparse.Namespace) -> None:
+    """Let GDAL read no address where ``--no-network`` says so."""
+    if args.no_network:
+        from dnas_mmseg.raster import forbid_network
+
+        forbid_network()
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``."""
     parser.add_argument(

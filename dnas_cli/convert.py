@@ -24,7 +24,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from .command_line import ArgumentParser, UsageError, progress_bars, user_errors
+from .command_line import (
+    ArgumentParser,
+    UsageError,
+    add_no_network,
+    forbid_network_if,
+    progress_bars,
+    user_errors,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,6 +97,7 @@ def parse_args() -> argparse.Namespace:
         help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
     )  # fmt: skip
     parser.add_argument('--workers', type=int, help='processes (default: one per core)')
+    add_no_network(parser)
     return parser.parse_args()
 
 
@@ -103,6 +111,7 @@ def main() -> None:
         from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
         from dnas_mmseg.preparation.tiling import Cut
 
+        forbid_network_if(args)
         if (args.images is None) != (args.labels is None):
             raise UsageError('--images and --labels belong together: give both, or neither')
         if not args.root.is_dir():

@@ -22,7 +22,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .command_line import ArgumentParser, UsageError, add_overrides, progress_bars, user_errors
+from .command_line import (
+    ArgumentParser,
+    UsageError,
+    add_no_network,
+    add_overrides,
+    forbid_network_if,
+    progress_bars,
+    user_errors,
+)
 from .engines import add_engine_options, load_model, take_model, torch_precision
 
 
@@ -73,6 +81,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is)')
     add_engine_options(parser)
+    add_no_network(parser)
     args = parser.parse_intermixed_args()  # scenes may stand before and behind options
     split_bands(args)
     return args
@@ -126,6 +135,7 @@ def main() -> None:
         from dnas_mmseg.mapping.scene import Tiling
         from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
 
+        forbid_network_if(args)
         scenes = take_model(args, args.words)
         if not scenes:
             raise UsageError('no SCENE is given')

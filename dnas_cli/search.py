@@ -213,12 +213,13 @@ def main() -> None:
         from dnas_mmseg.search.halving.plan import is_selection
         from dnas_mmseg.search.pipeline import search
         from dnas_mmseg.search.plan import SearchPlan
+        from dnas_mmseg.search.selection.study import public_name
 
         by_trainings = args.get('strategy') in BY_TRAININGS or (
             'strategy' not in args and (is_selection(work_dir) or args.get('join'))
         )
         storage = args.get('storage')
-        queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
+        queue = '' if storage is None else f' --storage {shlex.quote(public_name(storage))}'
         try:
             if by_trainings:
                 if launcher != 'none':
@@ -259,7 +260,7 @@ def _select(
 ) -> None:
     """Choose by trainings, as the arguments say."""
     from dnas_mmseg.cpus import usable_cores
-    from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, select_network
+    from dnas_mmseg.search.halving.pipeline import budget_of, select_network, shared_plan
     from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged
 
     if retrain or tensorboard:
@@ -272,7 +273,7 @@ def _select(
     hours, join = args.pop('hours', None), args.pop('join', False)
     before = None
     if join and storage is not None:
-        before = kept_plan(storage)
+        before = shared_plan(storage)
     elif resume and is_selection(work_dir):
         before = SelectionPlan.load(work_dir)
     if before is None:

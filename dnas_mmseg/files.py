@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,6 +90,27 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
+
+
+def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV, atomically.
+
+    Text that a spreadsheet would run as a formula (names of files and classes may be anybody's)
+    gets an apostrophe before it, as spreadsheets write text; numbers stay.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([[_as_text(c) for c in row] for row in rows])
+    write_text(path, text.getvalue())
+
+
+def _as_text(cell: object) -> object:
+    if not isinstance(cell, str) or not cell.startswith(('=', '+', '-', '@', '\t', '\r', '\n')):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 @contextmanager

@@ -1,10 +1,11 @@
+import csv
 import errno
 import os
 import stat
 
 import pytest
 
-from dnas_mmseg.files import atomic_path, write_text
+from dnas_mmseg.files import atomic_path, write_csv, write_text
 
 
 def test_a_file_appears_whole_with_the_users_permissions(tmp_path):
@@ -38,3 +39,13 @@ def test_a_full_disk_names_the_file(tmp_path):
         atomic_path(tmp_path / 'a.txt'),
     ):
         raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def test_formulas_of_others_are_text_in_tables(tmp_path):
+    rows = [['=HYPERLINK("x")', '+1+1', '@a', '-2', '-b'], ['\tx', 'plain', -3.5, '', 'a=b']]
+    write_csv(tmp_path / 'a.csv', rows)
+    with (tmp_path / 'a.csv').open(newline='') as file:
+        assert list(csv.reader(file)) == [
+            ['\'=HYPERLINK("x")', "'+1+1", "'@a", '-2', "'-b"],
+            ["'\tx", 'plain', '-3.5', '', 'a=b'],
+        ]

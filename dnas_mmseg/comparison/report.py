@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import json
 import math
@@ -16,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from dnas_mmseg.files import atomic_path, write_text
+from dnas_mmseg.files import atomic_path, write_csv, write_text
 from dnas_mmseg.visualization.html_page import (
     html_figure,
     html_page,
@@ -25,6 +24,7 @@ from dnas_mmseg.visualization.html_page import (
     html_verdict,
     html_warning,
 )
+from dnas_mmseg.visualization.plain_text import plain_text
 
 _TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
 """Scores over all classes; the others are of a class each."""
@@ -71,11 +71,7 @@ def save_cost_report(
         f'\n{told}',
     ]
     write_text(out_dir / 'comparison.md', '\n'.join(markdown) + '\n')
-    with (
-        atomic_path(out_dir / 'comparison.csv') as temporary,
-        temporary.open('w', encoding='utf-8', newline='') as file,
-    ):
-        csv.writer(file).writerows([headings, *lines])
+    write_csv(out_dir / 'comparison.csv', [headings, *lines])
     # JSON has no NaN; a class that does not occur has no score.
     models = [
         {
@@ -237,8 +233,9 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> 
         beside = points[i + inwards] if 0 <= i + inwards < len(points) else None
         below = beside is not None and beside[1] > y
         axes.annotate(
-            name, (x, y), xytext=(5 * inwards, -4 if below else 4), textcoords='offset points',
-            fontsize=8, ha='left' if inwards > 0 else 'right', va='top' if below else 'bottom',
+            plain_text(name), (x, y), xytext=(5 * inwards, -4 if below else 4),
+            textcoords='offset points', fontsize=8, ha='left' if inwards > 0 else 'right',
+            va='top' if below else 'bottom',
         )  # fmt: skip
     if log:
         axes.set_xscale('log')

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -19,7 +17,7 @@ from rich.table import Table
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import least_difference
-from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.files import lock_folder, write_csv, write_text
 
 from .checkpoints import find_checkpoint, last_checkpoint
 from .running import test, train
@@ -79,14 +77,10 @@ class SeedScores:
             f'{least:.1f} on, if its seeds scatter alike'
         )
 
-    def to_csv(self) -> str:
-        """Return the scores as CSV with a row per training."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(['seed', *self.names])
-        for seed, scores in self.scores.items():
-            writer.writerow([seed, *(scores[name] for name in self.names)])
-        return text.getvalue()
+    def rows(self) -> list[list]:
+        """Return the scores as rows of a table: headings, then a row per training."""
+        lines = [[seed, *(s[name] for name in self.names)] for seed, s in self.scores.items()]
+        return [['seed', *self.names], *lines]
 
 
 def result_checkpoint(config: Config) -> str:
@@ -145,7 +139,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
             }
         )
         if is_main_process():
-            write_text(work_dir / 'scores.csv', result.to_csv())
+            write_csv(work_dir / 'scores.csv', result.rows())
     return result
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_csv
 from dnas_mmseg.raster import read_raster
 from dnas_mmseg.visualization import Row, save_comparison
 from dnas_mmseg.visualization.confusion import save_confusion
@@ -123,16 +121,14 @@ def save_mistakes(
         palette=dataset.metainfo['palette'],
         title=f'{len(worst)} of {len(mistakes)} {split} tiles: {100 * share:.0f} % of all mistakes',
     )
-    write_text(out_dir / 'tiles.csv', _table(mistakes, classes))
+    write_csv(out_dir / 'tiles.csv', _table(mistakes, classes))
     return mistakes
 
 
-def _table(mistakes: list[TileMistakes], classes: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', 'labelled', 'wrong', 'most_frequent_mistake'])
+def _table(mistakes: list[TileMistakes], classes: list[str]) -> list[list]:
+    rows: list[list] = [['image', 'labelled', 'wrong', 'most_frequent_mistake']]
     for one in mistakes:
         true, predicted = one.swap
         swap = f'{classes[true]} as {classes[predicted]}' if one.wrong else ''
-        writer.writerow([one.image, one.labelled, one.wrong, swap])
-    return text.getvalue()
+        rows.append([one.image, one.labelled, one.wrong, swap])
+    return rows

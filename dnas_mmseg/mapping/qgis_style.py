@@ -26,9 +26,14 @@ def write_qgis_style(
     entries = ElementTree.SubElement(renderer, 'colorPalette')
     for value, (name, colour) in enumerate(zip(classes, palette, strict=True)):
         ElementTree.SubElement(
-            entries, 'paletteEntry', value=str(value), label=name, alpha='255',
+            entries, 'paletteEntry', value=str(value), label=_printable(name), alpha='255',
             color='#' + ''.join(f'{int(part):02x}' for part in colour),
         )  # fmt: skip
     ElementTree.indent(root)
     header = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
     write_text(path, header + ElementTree.tostring(root, encoding='unicode') + '\n')
+
+
+def _printable(name: str) -> str:
+    """Return a name without control characters, which XML cannot hold."""
+    return ''.join(c if c.isprintable() else ' ' for c in name)

@@ -1,6 +1,6 @@
 """Access to GDAL, here alone: exact reading whatever the tags, windows, atomic writing."""
 
-from ._gdal import RasterError, block_cache
+from ._gdal import RasterError, block_cache, forbid_network
 from .georeference import GeoReference
 from .polygons import write_polygons
 from .reading import Raster, RasterInfo, Window, is_virtual, raster_stem, read_raster, source_files
@@ -17,6 +17,7 @@ __all__ = [
     'Samples',
     'Window',
     'block_cache',
+    'forbid_network',
     'is_virtual',
     'raster_stem',
     'read_raster',

@@ -25,7 +25,14 @@ except ImportError as error:
         _INSTALL.format(problem='GDAL was built without numpy (osgeo.gdal_array is missing).')
     ) from error
 
-__all__ = ['RasterError', 'block_cache', 'gdal', 'gdal_array', 'gdal_exceptions']
+__all__ = [
+    'RasterError',
+    'block_cache',
+    'forbid_network',
+    'gdal',
+    'gdal_array',
+    'gdal_exceptions',
+]
 
 
 class RasterError(UserError, OSError):
@@ -83,3 +90,23 @@ def block_cache(limit: int) -> Iterator[None]:
         yield
     finally:
         gdal.SetCacheMax(before)
+
+
+_REMOTE = (
+    'AIVector', 'DAAS', 'EEDA', 'EEDAI', 'HTTP', 'NGW', 'OGCAPI', 'PLMOSAIC', 'PLScenes', 'STACIT',
+    'STACTA', 'WCS', 'WMS', 'WMTS',
+)  # fmt: skip
+"""Drivers that read from the network, whatever the file is called."""
+
+
+def forbid_network() -> None:
+    """Let GDAL read no address in this process, whatever a file refers to.
+
+    A VRT may refer to any file and address, and any raster may be a VRT.
+    """
+    # GDAL's remote file systems (/vsicurl/, /vsis3/, ...) open names that end so, and no others.
+    gdal.SetConfigOption('CPL_VSIL_CURL_ALLOWED_EXTENSIONS', '.no-network')
+    for name in _REMOTE:
+        driver = gdal.GetDriverByName(name)
+        if driver is not None:
+            driver.Deregister()

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from dnas_mmseg.files import atomic_path
 
 from .false_colour import class_colours, false_colour, shown_as
+from .plain_text import plain_text
 
 
 class Row(NamedTuple):
@@ -76,9 +77,11 @@ def save_pictures(
             axis.imshow(picture, interpolation='nearest')
             axis.set_axis_off()
     for axis, heading in zip(axes[0], headings, strict=True):
-        axis.set_title(heading, fontsize=11)
+        axis.set_title(plain_text(heading), fontsize=11)
     handles = [
-        Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor='grey', label=name)
+        Patch(
+            facecolor=(red / 255, green / 255, blue / 255), edgecolor='grey', label=plain_text(name)
+        )
         for name, (red, green, blue) in (
             *zip(classes, palette, strict=True),
             ('unlabelled', (0, 0, 0)),
@@ -86,7 +89,7 @@ def save_pictures(
     ]
     _add_legend(figure, handles)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain_text(title), fontsize=12)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

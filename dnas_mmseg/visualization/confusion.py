@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from dnas_mmseg.files import atomic_path
 
+from .plain_text import plain_text
+
 
 def save_confusion(
     path: str | os.PathLike, matrix: np.ndarray, classes: Sequence[str], title: str = ''
@@ -35,16 +37,17 @@ def save_confusion(
         colour = 'white' if value > 55 else '#1e293b'
         text = f'{value:.0f}' if many else f'{value:.1f}'
         axes.text(column, row, text, ha='center', va='center', color=colour)
+    names = [plain_text(name) for name in classes]
     axes.set_xticks(
-        range(n), classes, rotation=60 if many else 30, ha='right', rotation_mode='anchor'
+        range(n), names, rotation=60 if many else 30, ha='right', rotation_mode='anchor'
     )
     shares = totals[:, 0] / max(totals.sum(), 1)
     axes.set_yticks(
-        range(n), [f'{c} ({100 * s:.0f} %)' for c, s in zip(classes, shares, strict=True)]
+        range(n), [f'{c} ({100 * s:.0f} %)' for c, s in zip(names, shares, strict=True)]
     )
     axes.set_xlabel('map')
     axes.set_ylabel('label (share of the pixels)')
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain_text(title), fontsize=10)
     figure.colorbar(
         image, ax=axes, shrink=0.8, fraction=0.04, pad=0.02, label='% of the true class'
     )

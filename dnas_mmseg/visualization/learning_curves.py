@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path
 
+from .plain_text import plain_text
+
 
 def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[float, float]]:
     """Return a score over the course of a training, resumed runs included.
@@ -72,7 +74,13 @@ def save_learning_curves(
             [np.interp(shares, [x for x, _ in curve], [y for _, y in curve]) for curve in curves],
             axis=0,
         )
-        axes.plot(shares, mean, color=colour, linewidth=2, label=f'{name} ({len(curves)} runs)')
+        axes.plot(
+            shares,
+            mean,
+            color=colour,
+            linewidth=2,
+            label=plain_text(f'{name} ({len(curves)} runs)'),
+        )
     axes.set_xlabel('share of the training')
     axes.set_ylabel(f'{score} on the validation set, %')
     axes.grid(alpha=0.25)

@@ -30,3 +30,9 @@ def test_a_class_without_pixels_is_all_0(picture):
         empty, full = picture([[1, 0], [0, 0]]), picture([[1, 0], [0, 1]])
     white = [(p == 255).all(2).mean() for p in (empty, full)]
     assert white[0] > white[1]
+
+
+def test_names_are_not_taken_for_formulas(tmp_path):
+    """Between two $, matplotlib sets mathematics, or fails."""
+    save_confusion(tmp_path / 'c.png', np.eye(2), ['$\\frac{$', 'b $5$'], '$\\x$')
+    assert (tmp_path / 'c.png').stat().st_size > 1000

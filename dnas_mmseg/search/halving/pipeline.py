@@ -31,6 +31,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from dnas_mmseg import __version__
 from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.running import test, train
@@ -40,14 +41,14 @@ from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.search.pipeline import WRITTEN_HERE, movable_text, search
 from dnas_mmseg.search.plan import NETWORK_FILE, PLAN_FILE
 from dnas_mmseg.search.selection import Candidates, Request, Selection, run_steps, selection_steps
-from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
+from dnas_mmseg.search.selection.study import StorageError, TrainingQueue, public_name
 from dnas_mmseg.search.time import duration
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import load_architecture
 
 from .networks import Candidate, SpaceCandidates
 from .pacing import measure_pace
-from .plan import GRADIENT, MIN_BUDGET, SelectionPlan
+from .plan import GRADIENT, MIN_BUDGET, OF_THE_MACHINE, SelectionPlan
 from .progress import Progress, planned_seconds, show_plan
 from .result import Leaderboard, save_results
 from .schedule import Pace, full_epochs, shorten
@@ -137,16 +138,20 @@ def budget_of(
     return float(budget)
 
 
-def kept_plan(storage: str) -> SelectionPlan:
-    """Return the plan of the selection in a storage.
+def shared_plan(storage: str) -> SelectionPlan:
+    """Return the settings of the selection in a storage that whoever joins it may take over.
+
+    Others can write to a storage. So what would be run or read, the config, its options, lists and
+    rivals, is not taken from there: who joins gives them, and they are compared.
 
     Raises:
         StorageError: It holds none.
     """
     text = TrainingQueue(storage, {}, join=True).kept('plan')
     if text is None:
-        raise StorageError(f'{storage}: its selection has not begun yet; join it then')
-    return SelectionPlan.parse(text, storage, '.')
+        raise StorageError(f'{public_name(storage)}: its selection has not begun yet; join it then')
+    plan = SelectionPlan.parse(text, public_name(storage), '.')
+    return replace(plan, network=replace(plan.network, **OF_THE_MACHINE), rivals=())
 
 
 class _Run:
@@ -205,7 +210,8 @@ class _Run:
         """Help another command's selection until it is done."""
         queue = TrainingQueue(self.storage, {}, join=True)
         if any(queue.kept(name) is None for name in ('plan', 'given', 'pace')):
-            raise StorageError(f'{self.storage}: its selection has not begun yet; join it then')
+            raise StorageError(f'{queue.storage}: its selection has not begun yet; join it then')
+        self._refuse(queue, self._plan_differences(queue))  # before anything is built
         self._prepare()
         self._compare(queue, self._facts())
         _, board = self._select(queue)
@@ -237,8 +243,9 @@ class _Run:
         """Return what all who share the queue must agree on."""
         return {
             'plan': self.plan.to_json(self.work_dir),
-            'data': data_checksum(self.candidates.config, self.lists),
+            'data': data_checksum(self.candidates.config, self.lists, self.work_dir),
             'config': config_checksum(self.trainings),
+            'version': __version__,
         }
 
     def _compare(self, queue: TrainingQueue, facts: Mapping[str, str]) -> None:
@@ -247,17 +254,26 @@ class _Run:
         Raises:
             StorageError: The queue is of something else; the message says what differs.
         """
-        kept = SelectionPlan.parse(queue.kept('plan') or '', self.storage, self.work_dir)
-        lines = self.plan.differences(kept)
+        lines = self._plan_differences(queue)
         lines += [
             f'{what}: not the same here (their checksums differ)'
             for what in ('data', 'config')
             if facts[what] != queue.kept(what)
         ]
-        if lines:
+        if facts['version'] != queue.kept('version'):
+            lines.append(f'version: {queue.kept("version")}, here {facts["version"]}')
+        self._refuse(queue, lines)
+
+    def _plan_differences(self, queue: TrainingQueue) -> list[str]:
+        kept = SelectionPlan.parse(queue.kept('plan') or '', queue.storage, self.work_dir)
+        return self.plan.differences(kept)
+
+    def _refuse(self, queue: TrainingQueue, differences: list[str]) -> None:
+        if differences:
             raise StorageError(
-                f'{self.storage} is of another selection. What differs:\n'
-                + '\n'.join(f'  - {line}' for line in lines)
+                f'{queue.storage} is of another selection. What differs:\n'
+                + '\n'.join(f'  - {line}' for line in differences)
+                + '\nGive --config, --cfg-options, --halves and --rivals as it was begun with'
             )
 
     def _claim(self, resume: bool) -> None:

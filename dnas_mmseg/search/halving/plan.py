@@ -29,6 +29,17 @@ _OF_STAGES = (
 )
 """Settings of the stages of a gradient search."""
 
+OF_THE_MACHINE: dict[str, Any] = {
+    'config': None,
+    'data_root': None,
+    'options': {},
+    'search_options': {},
+    'halves': None,
+    'latency_table': None,
+    'architecture': None,
+}
+"""Settings of the networks that are files or code of a machine, as a plan without them has them."""
+
 MIN_BUDGET = 4.0
 """Budget below which nothing can be promoted: a first rung, some full trainings and repeats."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -14,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dnas_mmseg.cost.table import METRICS, format_cost
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_csv, write_text
 from dnas_mmseg.search.selection import Request, Selection
-from dnas_mmseg.search.selection.study import Outcome
+from dnas_mmseg.search.selection.study import Outcome, public_name
 from dnas_mmseg.visualization.html_page import (
     html_figure,
     html_page,
@@ -239,9 +237,7 @@ def save_results(
     verdict = board.verdict()
     if running and board.selection is not None:
         verdict.insert(1, 'It is being trained on the whole training list now.')
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows([headings, *lines])
-    write_text(work_dir / 'leaderboard.csv', text.getvalue())
+    write_csv(work_dir / 'leaderboard.csv', [headings, *lines])
     document = {
         'verdict': ' '.join(verdict),
         'test_mIoU': board.tested,
@@ -267,7 +263,7 @@ def save_results(
     }
     write_text(work_dir / 'leaderboard.json', json.dumps(document, indent=1) + '\n')
     space, folder = board.plan.network.space, shlex.quote(str(work_dir))
-    queue = '' if storage is None else f' --storage {shlex.quote(storage)}'
+    queue = '' if storage is None else f' --storage {shlex.quote(public_name(storage))}'
     commands = []
     if running or board.stopped:
         when = '' if board.stopped else '    # if it stops'

@@ -8,8 +8,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,15 @@ SCORE = 'mIoU'
 """Score by which candidates are compared."""
 
 _RESULT = 'result.json'
+_KEY = re.compile(r'\w[\w.-]*-\d+-\d+')
+"""Names of trainings: candidate, rung and seed."""
+
 _RESUMED_FROM = 4
 """Checkpoints of a training that a killed one goes on from."""
 
-_HASHED_TILES = 16
-"""Tiles whose content is part of the checksum of the data."""
+_CHECKSUMS = 'checksums.json'
+_READERS = 8
+"""Files that are read at a time for the checksum of the data."""
 
 
 class CandidateTrainings:
@@ -63,6 +69,16 @@ class CandidateTrainings:
         self.plan, self.rivals = plan, rivals
         self.folder, self.lists = work_dir / 'trainings', lists
 
+    def folder_of(self, key: str) -> Path:
+        """Return the folder of a training.
+
+        Raises:
+            ValueError: The key is none that a selection gives; others can write to its queue.
+        """
+        if not _KEY.fullmatch(key):
+            raise ValueError(f'{key!r} is no name of a training')
+        return self.folder / key
+
     def content(self, request: Request, epochs: int) -> dict[str, Any]:
         """Return a training as JSON, for the queue."""
         seed = self.plan.network.seed + request.seed
@@ -84,7 +100,7 @@ class CandidateTrainings:
         config = self.full_config(from_document(dict(content), self.rivals))
         set_lists(config, *(path.resolve() for path in self.lists))
         shorten(config, content['epochs'])
-        folder = self.folder / key
+        folder = self.folder_of(key)
         config.work_dir = config.visualizer.name = str(folder)
         config.experiment_name = f'{key}_{time.time_ns()}'  # mmengine's singletons go by it
         config.randomness = {**config.get('randomness', {}), 'seed': content['seed']}
@@ -109,7 +125,7 @@ class CandidateTrainings:
             FolderInUseError: Another process is at this training.
             Exception: The training failed; a score that is no number is a failure.
         """
-        folder = self.folder / key
+        folder = self.folder_of(key)
         # Another worker may be at it, which was taken for dead: its result counts, and its
         # checkpoints are its own as long as it has the lock.
         with lock_folder(folder):
@@ -130,33 +146,53 @@ class CandidateTrainings:
 
     def discard(self, key: str) -> None:
         """Remove what a failed training has left, its log aside."""
-        for checkpoint in (self.folder / key).glob('*.pth'):
+        if not _KEY.fullmatch(key):
+            return
+        folder = self.folder_of(key)
+        for checkpoint in folder.glob('*.pth'):
             checkpoint.unlink()
-        (self.folder / key / POINTER).unlink(missing_ok=True)
+        (folder / POINTER).unlink(missing_ok=True)
 
 
-def data_checksum(config: Config, lists: tuple[Path, Path]) -> str:
-    """Return a checksum of the tiles of a selection: names, sizes, and the content of some.
+def data_checksum(config: Config, lists: tuple[Path, Path], folder: Path) -> str:
+    """Return a checksum of the tiles of a selection: names and content of all of them.
 
     Args:
         config: Config of a network on the user's data.
         lists: Lists to train on and to score on.
+        folder: Folder of a file with the checksums of files by size and time, so that each is read
+            once.
     """
     config = Config(copy.deepcopy(config.to_dict()))
     set_lists(config, *lists)
+    loaders = (config.train_dataloader, config.val_dataloader)
+    pairs = [pair for x in loaders for pair in DATASETS.build(next(leaf_datasets(x))).pairs]
+    files = [name for pair in pairs for name in pair if name is not None and os.path.isfile(name)]
+    known = _known_checksums(folder / _CHECKSUMS)
+
+    def checksum(name: str) -> tuple[str, list]:
+        stat = os.stat(name)
+        state = [stat.st_size, stat.st_mtime_ns]
+        key = os.path.relpath(name, folder)
+        if known.get(key, [])[:2] == state:
+            return key, known[key]
+        content = Path(name).read_bytes()
+        return key, [*state, hashlib.blake2b(content, digest_size=16).hexdigest()]
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(checksum, files))
+    write_text(folder / _CHECKSUMS, json.dumps(dict(found)) + '\n')
     digest = hashlib.sha256()
-    for loader in (config.train_dataloader, config.val_dataloader):
-        dataset = DATASETS.build(next(leaf_datasets(loader)))
-        pairs = dataset.pairs
-        step = max(1, len(pairs) // _HASHED_TILES)
-        for i, names in enumerate(pairs):
-            for name in names:
-                if name is None or not os.path.isfile(name):
-                    continue
-                digest.update(f'{os.path.basename(name)} {os.path.getsize(name)}\n'.encode())
-                if i % step == 0:
-                    digest.update(Path(name).read_bytes())
+    for key, (*_, content) in found:
+        digest.update(f'{os.path.basename(key)} {content}\n'.encode())
     return digest.hexdigest()
+
+
+def _known_checksums(path: Path) -> dict[str, list]:
+    try:
+        return dict(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def config_checksum(trainings: CandidateTrainings) -> str:

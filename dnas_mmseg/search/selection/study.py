@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -34,6 +35,7 @@ from optuna.storages.journal import (
     JournalFileSymlinkLock,
 )
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from dnas_mmseg.errors import UserError
@@ -58,6 +60,16 @@ _UNAVAILABLE = (StorageInternalError, SQLAlchemyError, OSError)
 _OURS_TO_SOLVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def public_name(storage: str) -> str:
+    """Return a storage for messages and pages: a database's address without its password."""
+    if '://' not in storage:
+        return storage
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except ArgumentError:
+        return re.sub(r'(://[^:@/]*):[^@]*@', r'\1:***@', storage)
 
 
 class StorageError(UserError):
@@ -115,7 +127,7 @@ class TrainingQueue:
         join: bool = False,
         patience: float = 10.0,  # at a command's start, its name is more likely to be wrong
     ) -> None:
-        self.storage = storage
+        self.storage = public_name(storage)
         self._signs: dict[int, tuple[int, float]] = {}
         self._looked: float | None = None
         if join and '://' not in storage and not Path(storage).is_file():
@@ -374,7 +386,8 @@ def _open(storage: str, join: bool) -> optuna.Study:
         try:
             return optuna.load_study(storage=backend, study_name=_STUDY)
         except KeyError:
-            raise StorageError(f'{storage} holds no selection to go on with {_ITS}') from None
+            name = public_name(storage)
+            raise StorageError(f'{name} holds no selection to go on with {_ITS}') from None
     try:
         return optuna.create_study(
             storage=backend, study_name=_STUDY, direction='maximize', load_if_exists=True
@@ -390,7 +403,7 @@ def _backend(storage: str) -> BaseStorage:
             return RDBStorage(storage, engine_kwargs={'pool_pre_ping': True, **arguments})
         except (ImportError, ValueError, ArgumentError) as error:
             raise StorageError(
-                f'--storage {storage}: {_first_line(error)} (PostgreSQL: pip install '
+                f'--storage {public_name(storage)}: {_first_line(error)} (PostgreSQL: pip install '
                 "'dnas_mmseg[postgresql]', and postgresql+psycopg://user@host/name)"
             ) from None
     # Optuna recognises its lock by this name: a relative one would never be released.

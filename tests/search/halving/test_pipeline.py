@@ -13,8 +13,10 @@ import pytest
 from dnas_mmseg.apis import select_network
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.halving.pipeline import budget_of, kept_plan, training_counts
-from dnas_mmseg.search.selection.study import StorageError, TrainingQueue
+from dnas_mmseg.search.halving.networks import SpaceCandidates
+from dnas_mmseg.search.halving.pipeline import budget_of, shared_plan, training_counts
+from dnas_mmseg.search.halving.result import Leaderboard, save_results
+from dnas_mmseg.search.selection.study import StorageError, TrainingQueue, public_name
 from dnas_mmseg.spaces.registry import load_architecture
 
 from ...conftest import ROOT, run
@@ -111,22 +113,60 @@ def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
     queue = TrainingQueue(storage, {})
     with pytest.raises(StorageError, match='has not begun yet'):
-        kept_plan(storage)
+        shared_plan(storage)
     queue.keep('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
     queue.keep('given', [])
     queue.keep('pace', {})
     queue.keep('data', 'x')
-    assert kept_plan(storage).budget == 5
+    assert shared_plan(storage).budget == 5
+    with pytest.raises(StorageError, match='budget: 5'):
+        select_network(plan, tmp_path / 'a', storage=storage, join=True)
+    queue.keep('plan', plan.to_json(tmp_path / 'a'))
+    queue.keep('version', '0.0.1')
     with pytest.raises(StorageError) as refused:
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
     message = str(refused.value)
-    assert 'budget: 5' in message
     assert 'data: not the same here' in message
     assert 'config: not the same here' in message
+    assert 'version: 0.0.1, here' in message
+    queue.keep('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
     # Nor is a new selection begun in it.
     with pytest.raises(StorageError, match='is of another selection'):
         select_network(plan, tmp_path / 'b', storage=storage)
     assert not (tmp_path / 'b/search.json').exists()
+
+
+def test_a_queue_that_others_write_to_runs_nothing(plan, tiny, tmp_path, monkeypatch):
+    """What would be built, read or removed comes from who joins, and is compared before."""
+    left, storage = tmp_path / 'mark', str(tmp_path / 'trials.log')
+    evil = {'train_dataloader.dataset': {'type': 'os.system', 'command': f'touch {left}'}}
+    network = replace(plan.network, options=evil, config=str(tmp_path / 'evil.py'))
+    (tmp_path / 'evil.py').write_text(f'import os\nos.system("touch {left}")\n')
+    queue = TrainingQueue(storage, {})
+    theirs = replace(plan, network=network, rivals=('evil.py',), budget=6)
+    queue.keep('plan', theirs.to_json(tmp_path))
+    queue.keep('given', [])
+    queue.keep('pace', {})
+    shared = shared_plan(storage)
+    assert (shared.network.options, shared.network.config, shared.rivals) == ({}, None, ())
+    for joined in (plan, replace(plan, network=replace(plan.network, config=None))):
+        with pytest.raises(StorageError, match='options: '):
+            select_network(joined, tmp_path / 'W', storage=storage, join=True)
+    assert not left.exists()
+
+
+def test_passwords_are_not_shown(plan, tmp_path):
+    secret = 'postgresql+psycopg://me:s3cret@127.0.0.1:1/none?connect_timeout=1'
+    assert public_name(secret).startswith('postgresql+psycopg://me:***@127.0.0.1:1/none')
+    assert public_name('odd://me:s3cret@host') == 'odd://me:***@host'
+    with pytest.raises(StorageError) as refused:
+        TrainingQueue('nonesuch://me:s3cret@host/name', {})
+    assert 's3cret' not in str(refused.value)
+    board = Leaderboard(plan, SpaceCandidates(plan), [])
+    save_results(board, tmp_path, True, secret)
+    page = (tmp_path / 'report.html').read_text()
+    assert 's3cret' not in page
+    assert 'me:***@127' in page
 
 
 def test_a_limit_that_nothing_meets_is_told_of(plan, tmp_path):
@@ -194,7 +234,7 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
     wait_for(len(done) + 1, again)
     helper = start(
         'dnas', '--strategy', 'halving', '--join', '--storage', storage, '--workers', 2,
-        '--work-dir', tmp_path / 'helper',
+        '--work-dir', tmp_path / 'helper', '--config', tiny, *more[2:],
     )  # fmt: skip
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output

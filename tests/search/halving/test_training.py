@@ -8,7 +8,9 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg import files
+from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.files import FolderInUseError, lock_folder
+from dnas_mmseg.raster import read_raster, write_raster
 from dnas_mmseg.search.halving.networks import SpaceCandidates
 from dnas_mmseg.search.halving.split import selection_lists
 from dnas_mmseg.search.halving.training import CandidateTrainings, config_checksum, data_checksum
@@ -39,7 +41,7 @@ def test_a_training_gives_a_score_and_is_not_done_twice(trainings, content):
     assert trainings.run('net-1-3', content) == (score, facts)
     assert (folder / 'result.json').read_text() == written
     # Elsewhere, bit for bit the same.
-    assert trainings.run('again', content)[0] == score
+    assert trainings.run('again-1-3', content)[0] == score
 
 
 def test_a_score_that_is_no_number_is_a_failure(trainings, content, monkeypatch):
@@ -51,6 +53,17 @@ def test_a_score_that_is_no_number_is_a_failure(trainings, content, monkeypatch)
     with pytest.raises(ValueError, match='mIoU is nan'):
         trainings.run('net-1-3', content)
     assert not (trainings.folder / 'net-1-3' / 'result.json').exists()
+
+
+@pytest.mark.parametrize('key', ['../../../victim', '/tmp/victim-0-0', '.-0-0', 'a/../b-0-0', 'a'])
+def test_names_that_lead_elsewhere_are_none(trainings, content, key, tmp_path):
+    victim = tmp_path / 'victim'
+    victim.mkdir()
+    (victim / 'best.pth').touch()
+    with pytest.raises(ValueError, match='is no name of a training'):
+        trainings.run(key, content)
+    trainings.discard(key)
+    assert (victim / 'best.pth').is_file()
 
 
 def test_another_process_at_the_same_training_is_left_alone(trainings, content, monkeypatch):
@@ -78,13 +91,23 @@ def test_only_the_selections_lists_are_seen(trainings, content):
 
 def test_checksums_tell_other_data_and_other_configs(trainings, tiny, plan, tmp_path):
     config = Config.fromfile(str(tiny))
-    before = data_checksum(config, trainings.lists), config_checksum(trainings)
-    assert before == (data_checksum(config, trainings.lists), config_checksum(trainings))
+    before = data_checksum(config, trainings.lists, tmp_path), config_checksum(trainings)
+    assert before == (data_checksum(config, trainings.lists, tmp_path), config_checksum(trainings))
     first, second = (
         tmp_path / 'data' / line.split('\t')[0]
         for line in trainings.lists[0].read_text().splitlines()[:2]
     )
+    original = first.read_bytes()
     first.write_bytes(second.read_bytes())
-    assert data_checksum(config, trainings.lists) != before[0]
+    assert data_checksum(config, trainings.lists, tmp_path) != before[0]
+    first.write_bytes(original)
+    assert data_checksum(config, trainings.lists, tmp_path) == before[0]
+    for line in trainings.lists[0].read_text().splitlines():  # every tile counts
+        tile = tmp_path / 'data' / line.split('\t')[0]
+        content, samples = tile.read_bytes(), read_raster(tile)
+        samples[0, 0, 0] ^= 1
+        write_raster(tile, samples, names=BANDS)
+        assert data_checksum(config, trainings.lists, tmp_path) != before[0]
+        tile.write_bytes(content)
     tiny.write_text(tiny.read_text() + '\noptim_wrapper = dict(optimizer=dict(lr=0.5))\n')
     assert config_checksum(trainings) != before[1]
