@@ -167,6 +167,12 @@ def parse_args() -> argparse.Namespace:
     halving.add_argument(
         '--join', action='store_true', help='help the selection in --storage, from another machine'
     )
+    halving.add_argument(
+        '--pace',
+        metavar='JSON',
+        help='pace.json of another selection, in place of timed steps: two selections of one seed '
+        'are equal where their pace is',
+    )
     cost = parser.add_argument_group('what the network is to cost')
     cost.add_argument(
         '--targets', nargs='+', metavar='X',
@@ -244,7 +250,8 @@ def main() -> None:
 
 
 _OF_TRAININGS = (
-    'budget', 'hours', 'rungs', 'candidates', 'rivals', 'workers', 'threads', 'storage', 'join'
+    'budget', 'hours', 'rungs', 'candidates', 'rivals', 'workers', 'threads', 'storage', 'join',
+    'pace',
 )  # fmt: skip
 """Options of strategies that choose by trainings."""
 
@@ -270,7 +277,7 @@ def _select(
     workers, storage = args.pop('workers', 1), args.pop('storage', None)
     if workers < 1:
         raise UsageError(f'--workers {workers}: at least 1 is needed')
-    hours, join = args.pop('hours', None), args.pop('join', False)
+    hours, join, pace = args.pop('hours', None), args.pop('join', False), args.pop('pace', None)
     before = None
     if join and storage is not None:
         before = shared_plan(storage)
@@ -292,6 +299,7 @@ def _select(
         join=join,
         dry_run=dry_run,
         retry_failed=retry_failed,
+        pace=pace,
     )
 
 

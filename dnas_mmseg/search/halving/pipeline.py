@@ -10,6 +10,7 @@ Files of a work dir:
     workers/                 what the worker processes print
     gradient/                the gradient search, where it proposes a candidate
     leaderboard.csv, .json   every candidate with its cost and scores, the best first
+    pace.json                how long training on a tile takes, from which lengths follow
     report.html              the same as a page with pictures, also while it runs
     architecture.json        the winner; retrain.py trains it
     final/                   the winner, trained on the whole training list, and its test
@@ -72,6 +73,7 @@ def select_network(
     join: bool = False,
     dry_run: bool = False,
     retry_failed: bool = False,
+    pace: str | os.PathLike | None = None,
 ) -> Candidate | None:
     """Choose the best network for a training set by trainings, and train it.
 
@@ -86,6 +88,8 @@ def select_network(
         dry_run: Whether to show only the trainings and the time that they would take.
         retry_failed: Whether to try trainings again that have failed. Where all have, they are
             tried again in any case.
+        pace: ``pace.json`` of another selection, in place of measuring: selections of one seed are
+            equal where their pace is.
 
     Returns:
         The winner; None for a dry run, or where another command's selection was helped.
@@ -98,7 +102,7 @@ def select_network(
         raise UserError(f'workers = {workers}: at least 1 is needed')
     if join and storage is None:
         raise UserError('--join needs the --storage of the selection that is to be helped')
-    run = _Run(plan, Path(work_dir), storage, workers)
+    run = _Run(plan, Path(work_dir), storage, workers, None if pace is None else Pace.load(pace))
     with lock_folder(work_dir):
         if not (dry_run or join):
             return run.run(resume, retry_failed)
@@ -158,10 +162,15 @@ class _Run:
     """Execution of a plan in a work dir."""
 
     def __init__(
-        self, plan: SelectionPlan, work_dir: Path, storage: str | None, workers: int
+        self,
+        plan: SelectionPlan,
+        work_dir: Path,
+        storage: str | None,
+        workers: int,
+        pace: Pace | None = None,
     ) -> None:
         init_default_scope('mmseg')
-        self.plan, self.work_dir, self.count = plan, work_dir, workers
+        self.plan, self.work_dir, self.count, self.pace = plan, work_dir, workers, pace
         self.storage, self.named_storage = storage or str(work_dir / _JOURNAL), storage
 
     def seconds_of_full_training(self) -> float:
@@ -175,7 +184,7 @@ class _Run:
         """Show the trainings and the time that they would take."""
         with tempfile.TemporaryDirectory() as folder:  # nothing is left behind
             self._prepare(Path(folder))
-            pace = measure_pace(self.candidates, self.trainings)
+            pace = self.pace or measure_pace(self.candidates, self.trainings)
         self._show_plan(pace, len(self.plan.candidates))
 
     def run(self, resume: bool, retry_failed: bool) -> Candidate:
@@ -195,14 +204,15 @@ class _Run:
             given = self.candidates.given(self._found)
             queue.keep('given', [architecture.to_document() for architecture in given])
         if queue.kept('pace') is None:
-            pace = measure_pace(self.candidates, self.trainings)
+            pace = self.pace or measure_pace(self.candidates, self.trainings)
             queue.keep('pace', pace.to_document())
+        write_text(self.work_dir / 'pace.json', json.dumps(queue.kept('pace')) + '\n')
         outcomes = queue.outcomes().values()
         if retry_failed or (outcomes and all(outcome.score is None for outcome in outcomes)):
             print(f'{len(queue.retry_failed())} trainings that have failed are tried again')
         selection, board = self._select(queue)
         save_results(board, self.work_dir, True, self.named_storage)
-        board.finish(self._train_winner(selection, Pace(**queue.kept('pace'))))
+        board.finish(self._train_winner(selection, Pace.parse(queue.kept('pace'))))
         save_results(board, self.work_dir, False, self.named_storage)
         return selection.best
 
@@ -323,7 +333,7 @@ class _Run:
 
     def _select(self, queue: TrainingQueue) -> tuple[Selection, Leaderboard]:
         """Run the algorithm on the queue's outcomes, with the workers of this command."""
-        pace = Pace(**queue.kept('pace'))
+        pace = Pace.parse(queue.kept('pace'))
         given = [load_architecture(document) for document in queue.kept('given')]
         counts, seconds = self._show_plan(pace, len(given))
         candidates: Candidates[Any] = self.candidates

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,8 +84,28 @@ class Pace:
         factor = min(self.seconds(self.typical) / seconds, _MOST)
         return max(1, math.floor(full * share * factor + 0.5))
 
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Pace:
+        """Read the pace of another selection, ``pace.json`` of its work dir.
+
+        Raises:
+            UserError: The file is missing, or no pace.
+        """
+        try:
+            return cls.parse(json.loads(Path(path).read_text(encoding='utf-8')))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f'{path} is no pace.json of a selection ({type(error).__name__}: {error})'
+            ) from None
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Pace:
+        """Return the pace of a document that :meth:`to_document` made."""
+        numbers = [float(document[key]) for key in ('fixed', 'per_mac', 'typical')]
+        return cls(*numbers, {str(k): float(v) for k, v in document['rivals'].items()})
+
     def to_document(self) -> dict[str, Any]:
-        """Return the pace as JSON, for the queue."""
+        """Return the pace as JSON, for the queue and ``pace.json``."""
         return asdict(self)
 
 

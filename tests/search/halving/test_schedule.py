@@ -1,5 +1,7 @@
 """Lengths of trainings."""
 
+import json
+
 import pytest
 from mmengine.config import Config
 
@@ -81,3 +83,13 @@ def test_one_schedule_need_not_be_a_list():
 def test_a_schedule_in_steps_is_refused():
     with pytest.raises(UserError, match='EpochBasedTrainLoop'):
         full_epochs(Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=100))))
+
+
+def test_a_pace_is_a_file(tmp_path):
+    pace = Pace(0.01, 1e-11, 1e9, {'hrnet': 0.5})
+    (tmp_path / 'pace.json').write_text(json.dumps(pace.to_document()))
+    assert Pace.load(tmp_path / 'pace.json') == pace
+    for text in ('{"fixed": 1}', '[]', '{"fixed": "x", "per_mac": 1, "typical": 1, "rivals": {}}'):
+        (tmp_path / 'other.json').write_text(text)
+        with pytest.raises(UserError, match=r'other\.json is no pace\.json of a selection'):
+            Pace.load(tmp_path / 'other.json')
