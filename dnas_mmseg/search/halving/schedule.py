@@ -101,8 +101,9 @@ class Pace:
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Pace:
         """Return the pace of a document that :meth:`to_document` made."""
-        numbers = [float(document[key]) for key in ('fixed', 'per_mac', 'typical')]
-        return cls(*numbers, {str(k): float(v) for k, v in document['rivals'].items()})
+        fixed, per_mac, typical = (float(document[k]) for k in ('fixed', 'per_mac', 'typical'))
+        rivals = {str(name): float(value) for name, value in document['rivals'].items()}
+        return cls(fixed, per_mac, typical, rivals)
 
     def to_document(self) -> dict[str, Any]:
         """Return the pace as JSON, for the queue and ``pace.json``."""
