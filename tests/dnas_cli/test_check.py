@@ -1,11 +1,14 @@
 """The check of a data set, as a user starts it."""
 
+import shutil
+
 import numpy as np
 from mmengine.config import Config
 
+from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.raster import read_raster, write_raster
 
-from ..conftest import ROOT, run
+from ..conftest import ROOT, make_data_root, run
 
 
 def test_check_reports_everything_wrong(data_root, tmp_path):
@@ -53,7 +56,7 @@ def test_all_splits_and_the_model_are_checked(data_root, tmp_path):
     assert code == 1
     for words in (
         '4 pairs', '3 pairs', '2 pairs', '3 tiles are in train and in val', '2 tiles are in val',
-        'normalises by other statistics than those above',
+        'PROBLEM  the config normalises by other statistics than those above',
     ):  # fmt: skip
         assert words in output
     for change, words in (
@@ -68,3 +71,51 @@ def test_all_splits_and_the_model_are_checked(data_root, tmp_path):
         code, output = run(tool, config, '--data-root', data_root, '--split', 'train')
         assert code == 1
         assert words in output
+
+
+REFLECTANCE = """
+_base_ = '{root}/configs/dnas/dnas_l12_gid5.py'
+model = dict(
+    data_preprocessor=dict(mean=[0.05] * 4, std=[1e-3] * 4),
+    backbone=dict(in_channels=3),
+)
+"""
+
+
+def test_reflectances_have_statistics_with_digits(tmp_path, rng):
+    """Deviations of a thousandth are no zeros, and what is pasted makes the network fit."""
+    root = make_data_root(tmp_path / 'data', dtype='float32')
+    for path in (root / 'images').glob('*.tif'):
+        samples = (0.05 + 1e-3 * rng.standard_normal((4, 64, 64))).astype(np.float32)
+        write_raster(path, samples, names=BANDS)
+    config = tmp_path / 'mine.py'
+    config.write_text(REFLECTANCE.format(root=ROOT))
+    tool = ROOT / 'tools/analysis_tools/check_dataset.py'
+    code, output = run(tool, config, '--data-root', root, '--split', 'train')
+    assert code == 1
+    assert 'the network takes 3 bands' in output
+    pasted = output[output.index('model = dict(') : output.index('\n)\n') + 3]
+    (tmp_path / 'pasted.py').write_text(f"_base_ = 'mine.py'\n{pasted}")
+    model = Config.fromfile(str(tmp_path / 'pasted.py')).model
+    np.testing.assert_allclose(model.data_preprocessor.std, 1e-3, rtol=0.1)
+    assert (model.backbone.in_channels, model.decode_head.num_classes) == (4, 5)
+    code, output = run(tool, tmp_path / 'pasted.py', '--data-root', root, '--split', 'train')
+    assert code == 0, output
+
+
+def test_tiles_twice_and_splits_without_a_label(data_root, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n")
+    lines = (data_root / 'train.txt').read_text().splitlines()
+    (data_root / 'train.txt').write_text('\n'.join([*lines, f'./{lines[0]}']) + '\n')
+    for line in (data_root / 'val.txt').read_text().splitlines():
+        write_raster(data_root / line.split('\t')[1], np.full((64, 64), 255, np.uint8))
+    (data_root / 'test.txt').write_text('images/copy.tif\tlabels/t_0_0.png\n')
+    shutil.copy(data_root / 'images/t_0_0.tif', data_root / 'images/copy.tif')
+    tool = ROOT / 'tools/analysis_tools/check_dataset.py'
+    code, output = run(tool, config, '--data-root', data_root)
+    assert code == 1
+    assert 'CHECK    1 tiles are in train more than once' in output
+    assert 'PROBLEM  1 tiles are in train and in test' in output
+    assert 'copy.tif for instance' in output
+    assert 'PROBLEM  no pixel of val is labelled' in output

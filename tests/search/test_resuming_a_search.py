@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,13 @@ def test_resuming_needs_no_other_option_and_refuses_others(plan, tmp_path):
     assert 'seed: 0, now 3' in output
     with pytest.raises(UserError, match='holds a search already: --resume'):
         search(plan, tmp_path / 'run')
+    # It may be moved, away from its config, too.
+    moved = (tmp_path / 'run').rename(tmp_path / 'moved')
+    Path(plan.config).unlink()
+    code, output = run(TOOL, 'dnas', '--work-dir', moved, '--resume')
+    assert code == 0, output
+    assert 'nothing was left to do' in output
+    assert str(tmp_path) not in (moved / 'search.json').read_text()
 
 
 def test_resuming_says_what_changed_in_an_inherited_config(plan, tiny, tmp_path):

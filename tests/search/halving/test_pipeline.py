@@ -70,6 +70,16 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume')
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    # Nothing in it is an absolute path: it may be moved, away from its config, too.
+    moved = work_dir.rename(tmp_path / 'elsewhere')
+    tiny.unlink()
+    code, output = run(TOOL, 'dnas', '--work-dir', moved, '--resume')
+    assert code == 0, output
+    kept = {moved / path.relative_to(work_dir): time for path, time in before.items()}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert not work_dir.exists()
+    for name in ('search.json', 'retrain.py', 'pace.json'):
+        assert str(tmp_path) not in (moved / name).read_text()
 
 
 def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys, monkeypatch):

@@ -55,7 +55,7 @@ def test_a_plan_is_kept(tmp_path):
         ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection has one limit'),
         (
             {'network': SearchPlan(epochs=3, patience=2), 'candidates': ()},
-            'epochs, patience: of the stages',
+            r'epochs, patience: of the stages.*--cfg-options train_cfg\.max_epochs=3',
         ),
     ],
 )
