@@ -19,8 +19,8 @@ from dnas_mmseg.preparation.synthetic import write_scenes
 from .conftest import ROOT
 
 SOURCES = (
-    'dnas_mmseg', 'configs', 'tools', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md',
-    'LICENSE', 'model-index.yml', 'CHANGELOG.md', 'CITATION.cff',
+    'dnas_cli', 'dnas_mmseg', 'configs', 'tools', 'setup.py', 'pyproject.toml', 'MANIFEST.in',
+    'README.md', 'LICENSE', 'model-index.yml', 'CHANGELOG.md', 'CITATION.cff',
 )  # fmt: skip
 
 
