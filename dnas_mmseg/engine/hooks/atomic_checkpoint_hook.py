@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -16,6 +17,7 @@ from mmengine.registry import HOOKS
 from dnas_mmseg.engine.checkpoints import (
     CHECKSUM,
     POINTER,
+    read_checkpoint,
     tensor_checksum,
     usable_checkpoint,
 )
@@ -73,7 +75,11 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
 
     def before_run(self, runner) -> None:
-        """Let a runner that resumes start from the last checkpoint of its work dir."""
+        """Let a runner that resumes start from the last whole checkpoint of its work dir.
+
+        Raises:
+            UserError: The checkpoint is of another training; the message names what differs.
+        """
         # mmengine takes the text in the file for a path, and has no public place to say another.
         if runner._resume and runner._load_from is None:
             found, problems = usable_checkpoint(runner.work_dir)
@@ -82,28 +88,26 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.warning(f'{problem}; {begin}')
             runner._resume = found is not None
             runner._load_from = None if found is None else str(found)
+        if runner._resume and os.path.isfile(runner._load_from):
+            # Before anything is loaded: other hooks load their own parts of it.
+            self._compare(runner, read_checkpoint(runner._load_from).get('meta', {}))
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Store what the training is, and a checksum; other hooks have changed the weights."""
-        checkpoint['meta'][_RECORD] = _record(runner)
-        checkpoint['meta'][CHECKSUM] = tensor_checksum(checkpoint)
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Compare a training that is resumed with its beginning.
-
-        Raises:
-            UserError: The config is another one; the message names what differs.
-        """
-        before = checkpoint.get('meta', {}).get(_RECORD)
-        if not runner._resume or before is None:
+    def _compare(self, runner, meta: Mapping[str, Any]) -> None:
+        """Refuse to resume another training."""
+        if meta.get(_RECORD) is None:
             return
-        differences = record_differences(before, _record(runner))
+        differences = record_differences(meta[_RECORD], _record(runner))
         if differences:
             raise UserError(
                 f'{runner.work_dir}: the config is not that of the training to resume. What '
                 f'differs: {differences}. Change it back; or begin a new training from these '
                 f'weights: another --work-dir, and --cfg-options load_from={runner._load_from}'
             )
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Store what the training is, and a checksum; other hooks have changed the weights."""
+        checkpoint['meta'][_RECORD] = _record(runner)
+        checkpoint['meta'][CHECKSUM] = tensor_checksum(checkpoint)
 
     def before_train(self, runner) -> None:
         """Prepare, and look for the best checkpoint in this run's own folder."""

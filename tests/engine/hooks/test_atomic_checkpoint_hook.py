@@ -115,6 +115,7 @@ def test_another_training_is_not_resumed(data_root, tmp_path, change, message):
 
     def scheduled(epochs):
         cfg = config(data_root, work_dir, epochs)
+        cfg.custom_hooks = [dict(type='EMAHook')]  # it loads a part of the checkpoint itself
         cfg.param_scheduler = [dict(type='PolyLR', power=0.9, by_epoch=False, begin=0, end=4)]
         return cfg
 
