@@ -1,4 +1,4 @@
-"""Registration of everything in mmseg's registries, by importing this module.
+"""Registration of everything in mmseg's registries, and of search spaces, by importing this module.
 
 It also allows what checkpoints hold besides tensors in ``torch.load(weights_only=True)``, makes
 mmengine read checkpoints in no other way, and lets configs inherit from ``dnas_mmseg::`` and, on
@@ -9,7 +9,9 @@ from .stacks import inherit_configs, without_onedl_notes
 
 with without_onedl_notes():
     from . import datasets, engine, evaluation, models, search, spaces, visualization
+    from .spaces.registry import load_plugins
 
+load_plugins()
 engine.allow_checkpoint_globals()
 engine.register_safe_loaders()
 inherit_configs()

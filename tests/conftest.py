@@ -223,7 +223,7 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[Path, Path]:
     """As ``trained``, of a network of four layers, which is exported in a moment."""
-    architecture = SPACES['dnas'].draw({'layers': 4}, np.random.default_rng(0), 'small')
+    architecture = SPACES['dnas'].sample({'layers': 4}, np.random.default_rng(0), 'small')
     architecture.save(tmp_path / 'small.json')
     config = tmp_path / 'small.py'
     config.write_text(

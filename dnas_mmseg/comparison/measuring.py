@@ -117,7 +117,7 @@ def complexity(
     if paper:
         for space in SPACES.values():
             if space.network == config.model.backbone.type:
-                config.model.backbone.update(space.counted_as)
+                config.model.backbone.update(space.paper_overrides)
     model, bands = build_segmentor(config, bands)
     counting = count_by_modules if paper else count
     try:

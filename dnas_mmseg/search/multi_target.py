@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dnas_mmseg.cost.table import CostError, format_cost
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.cost_model import CostModel
-from dnas_mmseg.spaces.space import SeveralTargets
+from dnas_mmseg.spaces.space import MultiTargetMode
 
 
 def decode_for_all(costs: CostModel, targets: Sequence[float], middle: float) -> Architecture:
@@ -55,11 +55,13 @@ def decode_each(
     ]
 
 
-def stand_for_all(several: SeveralTargets, found: Sequence[Architecture]) -> Architecture:
+def representative_architecture(
+    several: MultiTargetMode, found: Sequence[Architecture]
+) -> Architecture:
     """Return the architecture that stands for all a stage has decoded, given the cheapest first.
 
     That is their union where the next stage needs the parts of all, else the dearest.
     """
-    if several is SeveralTargets.JOINED:
+    if several is MultiTargetMode.JOINED:
         return functools.reduce(lambda a, b: a.union(b), found)
     return found[-1]

@@ -40,15 +40,15 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
-from dnas_mmseg.spaces.space import SeveralTargets
+from dnas_mmseg.spaces.space import MultiTargetMode
 
 from .history import HISTORY_FILE
 from .hook import ArchitectureSearchHook
-from .multi_target import decode_each, stand_for_all
+from .multi_target import decode_each, representative_architecture
 from .network_config import network_config
 from .plan import NETWORK_FILE, PLAN_FILE, SearchPlan
 from .report import save_search_report
-from .stages import retrain_config, search_hook, several_targets, stage_config
+from .stages import multi_target_mode, retrain_config, search_hook, stage_config
 from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
 from .time import ProgressHook, StageTime, stage_time
@@ -171,11 +171,13 @@ class _Search:
             },
         )
         named['provenance'].pop('cost', None)  # that of the stage before
-        several = several_targets(self.plan, level)
-        if len(self.plan.targets) > 1 and several is not SeveralTargets.SHARED:
+        several = multi_target_mode(self.plan, level)
+        if len(self.plan.targets) > 1 and several is not MultiTargetMode.SHARED:
             assert hook.cost is not None
-            decoded = stand_for_all(several, self._decode_each(level, hook.cost, named))
-            if several is SeveralTargets.JOINED:
+            decoded = representative_architecture(
+                several, self._decode_each(level, hook.cost, named)
+            )
+            if several is MultiTargetMode.JOINED:
                 decoded = replace(decoded, **named)
         else:
             decoded = hook.decode()
@@ -196,7 +198,7 @@ class _Search:
         """Decode a network per target from one stage's weights, each into a folder of its own."""
         folders = self._folders()
         parts: list[Architecture | None] = [None] * len(folders)
-        if several_targets(self.plan, level) is SeveralTargets.WITHIN:
+        if multi_target_mode(self.plan, level) is MultiTargetMode.WITHIN:
             before = self.space.before(level)
             parts = [load_architecture(folder / f'{before}.json') for _, folder in folders]
         networks = []

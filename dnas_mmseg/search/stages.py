@@ -15,7 +15,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
-from dnas_mmseg.spaces.space import SearchSpace, SeveralTargets
+from dnas_mmseg.spaces.space import MultiTargetMode, SearchSpace, constructor_arguments
 
 from .network_config import network_config
 from .plan import SearchPlan
@@ -95,18 +95,18 @@ def supernet_config(plan: SearchPlan) -> dict:
 
 def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
     """Draw a random network from the space of a plan, the baseline that a search must beat."""
-    return SPACES[plan.space].random(supernet_config(plan), rng, name)
+    return SPACES[plan.space].sample(constructor_arguments(supernet_config(plan)), rng, name)
 
 
-def several_targets(plan: SearchPlan, level: str) -> SeveralTargets:
+def multi_target_mode(plan: SearchPlan, level: str) -> MultiTargetMode:
     """Return what a stage of a plan decodes for several targets.
 
     A stage that keeps each network within its own part does so only behind the stage that joins
     these parts; where the plan begins with it, there are none.
     """
-    several = SPACES[plan.space].stage(level).several_targets
-    if several is SeveralTargets.WITHIN and level == plan.levels[0]:
-        return SeveralTargets.SEPARATE
+    several = SPACES[plan.space].stage(level).multi_target
+    if several is MultiTargetMode.WITHIN and level == plan.levels[0]:
+        return MultiTargetMode.SEPARATE
     return several
 
 
@@ -138,7 +138,7 @@ def _supernet_model(
     model = {**model, 'backbone': backbone}
     if model.get('init_cfg') is not None:
         model['init_cfg'] = None  # weights of another network
-    if space.own_head:
+    if space.has_own_head:
         if not isinstance(model['decode_head'], dict):
             raise UserError(f'space {plan.space}: one decode_head is needed, not a list')
         task = {key: model['decode_head'][key] for key in _TASK if key in model['decode_head']}
@@ -168,7 +168,7 @@ def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config)
             network=copy.deepcopy(config.model),
         )
         if len(plan.targets) > 1:
-            hook['cost']['several'] = several_targets(plan, level).value
+            hook['cost']['several'] = multi_target_mode(plan, level).value
     return hook
 
 

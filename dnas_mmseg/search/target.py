@@ -15,7 +15,7 @@ from dnas_mmseg.cost.parts import cost_table, latency_facts
 from dnas_mmseg.cost.table import METRICS, CostTable, format_cost, require_reachable
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.spaces.space import SeveralTargets
+from dnas_mmseg.spaces.space import MultiTargetMode
 from dnas_mmseg.spaces.supernet import Supernet
 
 from .multi_target import decode_for_all
@@ -42,7 +42,7 @@ class CostTarget:
         table: File of measured parts, which latency needs (``dnas measure-latency``).
         network: Config of the segmentor that the found network will be in, whose width and head
             count; the search's own by default.
-        several: Results that the stage decodes for several targets, one of :class:`SeveralTargets`.
+        several: Results that the stage decodes for several targets, a :class:`MultiTargetMode`.
 
     Attributes:
         targets: All targets.
@@ -57,7 +57,7 @@ class CostTarget:
         size: tuple[int, int] = (512, 512),
         table: str | os.PathLike | None = None,
         network: dict | None = None,
-        several: str = SeveralTargets.SEPARATE.value,
+        several: str = MultiTargetMode.SEPARATE.value,
     ) -> None:
         if metric not in METRICS:
             raise UserError(f"cost metric '{metric}' is unknown: there are {', '.join(METRICS)}")
@@ -73,7 +73,7 @@ class CostTarget:
         self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
         height, width = size
         self.size, self.path, self.network = (height, width), table, network
-        self.several = SeveralTargets(several)
+        self.several = MultiTargetMode(several)
         self.multiplier = 0.0
 
     def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
@@ -94,7 +94,7 @@ class CostTarget:
             table = cost_table(parts, self.metric)
         self.costs = supernet.cost_model(table)
         # The cost of all parts together says nothing about the network of a part.
-        self.pushes = len(self.targets) == 1 or self.several is not SeveralTargets.WITHIN
+        self.pushes = len(self.targets) == 1 or self.several is not MultiTargetMode.WITHIN
         if self.pushes:
             for target in self.targets:
                 require_reachable(target, *self.costs.range(), self.metric)
@@ -121,7 +121,7 @@ class CostTarget:
         With several targets its cost is about the middle one. Where the stage decides one thing for
         all, the later stages can reach all targets from it.
         """
-        if len(self.targets) > 1 and self.several is SeveralTargets.SHARED:
+        if len(self.targets) > 1 and self.several is MultiTargetMode.SHARED:
             return decode_for_all(self.costs, self.targets, self.target)
         return self.costs.decode_to(self.target)
 

@@ -1,14 +1,17 @@
-"""Search spaces, a folder each; importing the package registers their networks with mmseg."""
+"""Search spaces, a folder each; importing the package registers them and their networks."""
 
 from .autodeeplab.drop_path_hook import ScheduledDropPathHook
 from .autodeeplab.head import AutoDeepLabHead
 from .autodeeplab.network import AutoDeepLab
 from .autodeeplab.search_head import AutoDeepLabSearchHead
+from .autodeeplab.space import AutoDeepLabSpace
 from .autodeeplab.supernet import AutoDeepLabSupernet
 from .densenas.network import DenseNAS
+from .densenas.space import DenseNASSpace
 from .densenas.supernet import DenseNASSupernet
 from .dnas.head import DNASHead
 from .dnas.network import DNAS
+from .dnas.space import DNASSpace
 from .dnas.supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
 
 __all__ = [
@@ -16,12 +19,15 @@ __all__ = [
     'AutoDeepLab',
     'AutoDeepLabHead',
     'AutoDeepLabSearchHead',
+    'AutoDeepLabSpace',
     'AutoDeepLabSupernet',
     'DNASCellSupernet',
     'DNASConnectionSupernet',
     'DNASHead',
     'DNASPathSupernet',
+    'DNASSpace',
     'DenseNAS',
+    'DenseNASSpace',
     'DenseNASSupernet',
     'ScheduledDropPathHook',
 ]

@@ -74,7 +74,7 @@ class CostModel(ABC, Generic[A]):
     def within(self, architecture: A) -> CostModel[A]:
         """Return the cost model of the networks within a part of the supernet.
 
-        Supernets on a union of several results (``SeveralTargets.JOINED``) need it.
+        Supernets on a union of several results (``MultiTargetMode.JOINED``) need it.
 
         Args:
             architecture: Part of the supernet, an architecture of the level that the supernet

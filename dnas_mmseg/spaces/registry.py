@@ -1,100 +1,93 @@
-"""The search spaces, and architectures of any of them from a name, a JSON file or a dict."""
+"""Registry of the search spaces, and architectures of any of them from a name, a file or a dict.
+
+It knows no space: each registers itself (:func:`register_space`) where its folder is imported, and
+other packages add theirs by an entry point of the group ``dnas_mmseg.spaces``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
-
-from dnas_mmseg.spaces.autodeeplab.architecture import AutoDeepLabArchitecture
-from dnas_mmseg.spaces.densenas.architecture import DenseNASArchitecture
-from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .architecture import FORMAT, LEVELS, Architecture, ArchitectureError
-from .autodeeplab import change as autodeeplab_change
-from .autodeeplab import decoding as autodeeplab
-from .autodeeplab import encoding as autodeeplab_encoding
-from .densenas import change as densenas_change
-from .densenas import decoding as densenas
-from .densenas import encoding as densenas_encoding
-from .densenas.graph import DenseSpace, dense_space
-from .dnas import change as dnas_change
-from .dnas import decoding as dnas
-from .dnas import encoding as dnas_encoding
-from .space import SearchSpace, SeveralTargets, Stage
+
+if TYPE_CHECKING:
+    from .space import SearchSpace
 
 A = TypeVar('A', bound=Architecture)
+S = TypeVar('S', bound='type[SearchSpace]')
+
+GROUP = 'dnas_mmseg.spaces'
+"""Group of the entry points by which other packages add spaces."""
 
 
-def _dense_space(supernet: Mapping[str, Any]) -> DenseSpace:
-    keys = ('block', 'widths', 'strides', 'depths', 'window')
-    return dense_space(*(supernet[key] for key in keys))
+class _Spaces(Mapping[str, 'SearchSpace']):
+    """Search spaces by name, in the order of their registration."""
+
+    def __init__(self) -> None:
+        self._spaces: dict[str, SearchSpace] = {}
+
+    def __getitem__(self, name: str) -> SearchSpace:
+        return self._spaces[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spaces)
+
+    def __len__(self) -> int:
+        return len(self._spaces)
 
 
-SPACES = {
-    space.name: space
-    for space in (
-        SearchSpace(
-            architecture=DNASArchitecture,
-            network='DNAS',
-            config='dnas/dnas_l14_adamw-ema_gid5.py',
-            stages=tuple(
-                Stage(level, f'dnas/dnas_l14_{level}-search_gid5.py', several)
-                for level, several in (
-                    ('path', SeveralTargets.SHARED),
-                    ('connection', SeveralTargets.JOINED),
-                    ('cell', SeveralTargets.WITHIN),
-                )
-            ),
-            shared=('in_channels', 'base_channels', 'norm_cfg'),
-            draw=lambda supernet, rng, name: dnas.random_architecture(
-                supernet['layers'], rng, name
-            ),
-            change=lambda supernet, network, rng: dnas_change.random_change(network, rng),
-            encode=dnas_encoding.encode,
-            width='base_channels',
-            counted_as={'prune': False},
-        ),
-        SearchSpace(
-            architecture=AutoDeepLabArchitecture,
-            network='AutoDeepLab',
-            config='autodeeplab/autodeeplab_s_adamw-ema_gid5.py',
-            stages=(Stage('cell', 'autodeeplab/autodeeplab_search_gid5.py'),),
-            shared=('in_channels', 'stem_channels', 'norm_cfg'),
-            draw=lambda supernet, rng, name: autodeeplab.random_architecture(
-                supernet['layers'], supernet['blocks'], rng, name
-            ),
-            change=lambda supernet, network, rng: autodeeplab_change.random_change(network, rng),
-            encode=autodeeplab_encoding.encode,
-            width='filters',
-            own_head=True,
-        ),
-        SearchSpace(
-            architecture=DenseNASArchitecture,
-            network='DenseNAS',
-            config='densenas/densenas_a_adamw-ema_gid5.py',
-            stages=(Stage('cell', 'densenas/densenas_search_gid5.py'),),
-            shared=('in_channels', 'out_indices', 'norm_cfg'),
-            draw=lambda supernet, rng, name: densenas.random_architecture(
-                _dense_space(supernet), rng, name, supernet['final'] or 0
-            ),
-            change=lambda supernet, network, rng: densenas_change.random_change(
-                _dense_space(supernet), network, rng
-            ),
-            encode=densenas_encoding.encode,
-        ),
-    )
-}  # fmt: skip
-"""Every search space by name. A new space adds its entry here."""
+SPACES = _Spaces()
+"""Every search space by name."""
 
-_PUBLISHED = {path.stem: path for path in sorted(Path(__file__).parent.glob('*/published/*.json'))}
+
+def register_space(space: S) -> S:
+    """Register a search space; a decorator of subclasses of :class:`SearchSpace`.
+
+    Raises:
+        ValueError: Another space has this name.
+
+    Example:
+        >>> @register_space
+        ... class MySpace(SearchSpace):
+        ...     architecture = MyArchitecture
+        ...     network = 'MyNetwork'
+    """
+    made = space()
+    if type(SPACES._spaces.get(made.name, made)) is not space:
+        raise ValueError(f"two search spaces are named '{made.name}'")
+    SPACES._spaces[made.name] = made
+    return space
+
+
+def load_plugins() -> None:
+    """Import the spaces of other packages, whose modules register them.
+
+    One that fails is named in a warning; it must not take the others with it.
+    """
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            warnings.warn(
+                f"search space '{point.name}' of another package ({point.value}) cannot be "
+                f'imported: {type(error).__name__}: {error}',
+                stacklevel=2,
+            )
+
+
+def _published() -> dict[str, Path]:
+    return {path.stem: path for space in SPACES.values() for path in space.published}
 
 
 def published_architectures() -> tuple[str, ...]:
-    """Return the names of the architectures that ship with the package."""
-    return tuple(sorted(_PUBLISHED))
+    """Return the names of the architectures that ship with the spaces."""
+    return tuple(sorted(_published()))
 
 
 def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architecture) -> Architecture:
@@ -116,7 +109,7 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
     name, _, level = str(source).rpartition('@')
     if name and level in LEVELS:
         return load_architecture(name).at_level(level)
-    path = _PUBLISHED.get(str(source), Path(source))
+    path = _published().get(str(source), Path(source))
     try:
         text = path.read_text(encoding='utf-8')
     except FileNotFoundError:

@@ -1,12 +1,14 @@
-"""Description of a search space, as the search pipeline needs it."""
+"""Base of the search spaces: a family of networks, and how it is searched."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from mmseg.registry import MODELS
@@ -14,7 +16,7 @@ from mmseg.registry import MODELS
 from .architecture import Architecture
 
 
-class SeveralTargets(str, Enum):
+class MultiTargetMode(str, Enum):
     """Results that a stage decodes where networks of several costs are found in one search."""
 
     SHARED = 'shared'
@@ -33,19 +35,22 @@ class Stage:
 
     Attributes:
         level: Level that the stage decides, that of the architecture it decodes.
-        config: Config, relative to ``configs/``, whose supernet and search settings the stage
-            takes.
-        several_targets: Results that the stage decodes for several targets.
+        config: Config, relative to ``configs/`` of the package, whose supernet and search settings
+            the stage takes.
+        multi_target: Results that the stage decodes for several targets.
     """
 
     level: str
     config: str
-    several_targets: SeveralTargets = SeveralTargets.SEPARATE
+    multi_target: MultiTargetMode = MultiTargetMode.SEPARATE
 
 
-@dataclass(frozen=True)
-class SearchSpace:
+class SearchSpace(ABC):
     """A search space: a family of networks, and how it is searched.
+
+    A space is a folder with a subclass of this in ``space.py``, registered by
+    :func:`dnas_mmseg.spaces.registry.register_space`. Methods take the *arguments of a supernet*,
+    ``{'layers': 12, ...}``, which describe the space's size; no supernet is built.
 
     Attributes:
         architecture: Type of the space's architectures.
@@ -54,32 +59,64 @@ class SearchSpace:
             one.
         stages: Stages of the search, in order.
         shared: Arguments that supernets take over from the network's config.
-        draw: Function that draws a whole network from the space that a supernet's arguments
-            describe.
-        change: Function that draws a single change of a network, within that space.
-        encode: Function from a network to the numbers by which its score is predicted, (features,).
         width: Name of the network's argument for its width; None where it has none.
-        own_head: Whether the stages' configs have a head of the supernet's own; it takes over the
-            classes and the loss.
-        counted_as: Arguments with which the network is as its paper counted it.
+        has_own_head: Whether the stages' configs have a head of the supernet's own; it takes over
+            the classes and the loss.
+        paper_overrides: Arguments with which the network is as its paper counted it.
     """
 
-    architecture: type[Architecture]
-    network: str
-    config: str
-    stages: tuple[Stage, ...]
-    shared: tuple[str, ...]
-    draw: Callable[[Mapping[str, Any], np.random.Generator, str], Architecture]
-    change: Callable[[Mapping[str, Any], Any, np.random.Generator], Architecture]
-    encode: Callable[[Any], np.ndarray]
-    width: str | None = None
-    own_head: bool = False
-    counted_as: Mapping[str, Any] = field(default_factory=dict)
+    architecture: ClassVar[type[Architecture]]
+    network: ClassVar[str]
+    config: ClassVar[str]
+    stages: ClassVar[tuple[Stage, ...]]
+    shared: ClassVar[tuple[str, ...]]
+    width: ClassVar[str | None] = None
+    has_own_head: ClassVar[bool] = False
+    paper_overrides: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def sample(
+        self, supernet: Mapping[str, Any], rng: np.random.Generator, name: str
+    ) -> Architecture:
+        """Sample a network evenly from the space: the baseline that a search must beat.
+
+        Args:
+            supernet: Arguments of the supernet.
+            rng: Source of randomness.
+            name: Name of the architecture.
+
+        Returns:
+            Architecture of level ``'cell'``.
+        """
+
+    @abstractmethod
+    def mutate(
+        self, supernet: Mapping[str, Any], network: Any, rng: np.random.Generator
+    ) -> Architecture:
+        """Return a network that differs from one in a single thing.
+
+        Args:
+            supernet: Arguments of the supernet.
+            network: Network of level ``'cell'``.
+            rng: Source of randomness.
+        """
+
+    @abstractmethod
+    def encode(self, network: Any) -> np.ndarray:
+        """Return the features by which a surrogate predicts a network's score, (features,).
+
+        They are ordinal where an order exists.
+        """
 
     @property
     def name(self) -> str:
         """The space's name, as files and users write it."""
         return self.architecture.space
+
+    @property
+    def published(self) -> list[Path]:
+        """Files of the architectures that ship with the space, ``published/*.json`` beside it."""
+        return sorted(Path(inspect.getfile(type(self))).parent.glob('published/*.json'))
 
     @property
     def levels(self) -> list[str]:
@@ -94,24 +131,6 @@ class SearchSpace:
         """Return the level that a stage starts from; None for the first stage."""
         place = self.levels.index(level)
         return self.levels[place - 1] if place else None
-
-    def random(
-        self, supernet: Mapping[str, Any], rng: np.random.Generator, name: str
-    ) -> Architecture:
-        """Draw a random network from the space, the baseline that a search must beat.
-
-        No supernet is built.
-
-        Args:
-            supernet: Config of the first stage's supernet; its constructor's defaults fill the
-                gaps.
-            rng: Source of chance.
-            name: Name of the architecture.
-
-        Returns:
-            Architecture of level ``'cell'``.
-        """
-        return self.draw(constructor_arguments(supernet), rng, name)
 
 
 def constructor_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def binary_run(tmp_path_factory):
     DatasetDescription(bands=BANDS, classes=('no', 'yes'), label_convention='train_id').save(
         root / 'data'
     )
-    drawn = SPACES['dnas'].draw({'layers': 4}, np.random.default_rng(0), 'small')
+    drawn = SPACES['dnas'].sample({'layers': 4}, np.random.default_rng(0), 'small')
     drawn.save(root / 'small.json')  # exported in a moment
     config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
     config.merge_from_dict(

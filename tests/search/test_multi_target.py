@@ -7,11 +7,11 @@ from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.cost.table import CostError, CostTable
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.search.multi_target import decode_each, decode_for_all, stand_for_all
+from dnas_mmseg.search.multi_target import decode_each, decode_for_all, representative_architecture
 from dnas_mmseg.spaces.cost_model import CostModel
 from dnas_mmseg.spaces.dnas.decoding import connection_lattice, decode_connections
 from dnas_mmseg.spaces.registry import load_architecture
-from dnas_mmseg.spaces.space import SeveralTargets
+from dnas_mmseg.spaces.space import MultiTargetMode
 
 
 class Paths(CostModel):
@@ -74,11 +74,11 @@ def test_what_a_stage_hands_on_of_several():
     lattice = connection_lattice(load_architecture('dnas_l12_gid5@path'))
     rng = np.random.default_rng(0)
     found = [decode_connections(lattice, rng.random(len(lattice.edges)) < 0.2) for _ in range(3)]
-    joined = stand_for_all(SeveralTargets.JOINED, found)
+    joined = representative_architecture(MultiTargetMode.JOINED, found)
     assert set(joined.edges) == {edge for one in found for edge in one.edges}
     assert len(joined.edges) > max(len(one.edges) for one in found)
-    for several in (SeveralTargets.WITHIN, SeveralTargets.SEPARATE):
-        assert stand_for_all(several, found) is found[-1]
+    for several in (MultiTargetMode.WITHIN, MultiTargetMode.SEPARATE):
+        assert representative_architecture(several, found) is found[-1]
 
 
 def test_networks_of_a_cost(tiny, tmp_path):

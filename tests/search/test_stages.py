@@ -8,9 +8,9 @@ from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.stages import (
+    multi_target_mode,
     retrain_config,
     search_hook,
-    several_targets,
     stage_config,
 )
 
@@ -47,7 +47,7 @@ def test_a_stage_without_the_one_that_joins_has_no_parts_to_keep_to():
     """Its supernet is then pushed to the targets, and each network may use all of it."""
     targets = dict(targets=(1e9, 2e9))
     whole = SearchPlan('dnas', **targets)
-    assert [several_targets(whole, level).value for level in whole.levels] == [
+    assert [multi_target_mode(whole, level).value for level in whole.levels] == [
         'shared',
         'joined',
         'within',

@@ -22,7 +22,7 @@ def test_a_config_stands_for_all_arguments():
 
 
 @pytest.mark.parametrize('space', SPACES)
-def test_a_network_is_drawn_by_the_settings_of_its_supernet(space, rng):
+def test_a_network_is_sampled_by_the_settings_of_its_supernet(space, rng):
     settings = {
         'dnas': (dict(type='DNASPathSupernet', layers=5), lambda found: found.layers == 5),
         'autodeeplab': (
@@ -36,6 +36,6 @@ def test_a_network_is_drawn_by_the_settings_of_its_supernet(space, rng):
         ),
     }  # fmt: skip
     supernet, fits = settings[space]
-    found = SPACES[space].random(supernet, rng, 'drawn')
-    assert found.name == 'drawn'
+    found = SPACES[space].sample(constructor_arguments(supernet), rng, 'sampled')
+    assert found.name == 'sampled'
     assert fits(found)

@@ -30,8 +30,8 @@ from .schedule import full_epochs, whole_epochs
 _SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks', 'log_processor')
 """Settings that a rival keeps beside its model: how it is best trained."""
 
-_AROUND = 60
-"""Changes that are drawn around a network."""
+_MUTATIONS = 60
+"""Mutations sampled per parent."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class SpaceCandidates:
 
     def random(self, rng: np.random.Generator) -> Architecture:
         """Draw a network evenly from the space."""
-        return named(self._space.draw(self._arguments, rng, 'drawn'))
+        return named(self._space.sample(self._arguments, rng, 'sampled'))
 
     def neighbours(self, candidate: Architecture, rng: np.random.Generator) -> list[Architecture]:
         """Return networks that differ from one in a single thing, drawn at random."""
-        drawn = (self._space.change(self._arguments, candidate, rng) for _ in range(_AROUND))
-        return list(dict.fromkeys(map(named, drawn)))
+        found = (self._space.mutate(self._arguments, candidate, rng) for _ in range(_MUTATIONS))
+        return list(dict.fromkeys(map(named, found)))
 
     def encode(self, candidate: Architecture) -> np.ndarray:
         """Return what a surrogate sees of a network: its encoding, and its size, (features,)."""

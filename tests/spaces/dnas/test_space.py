@@ -1,10 +1,14 @@
-"""Single changes of DNAS networks."""
+"""The DNAS space: mutations, and features for a surrogate."""
 
 import numpy as np
 
-from dnas_mmseg.spaces.dnas.change import random_change
+from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture, NodeSpec
 from dnas_mmseg.spaces.dnas.decoding import random_architecture
+from dnas_mmseg.spaces.dnas.space import DNASSpace
 from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.spaces.scales import STEM, Node
+
+SPACE = DNASSpace()
 
 
 def _kinds(before, after):
@@ -21,7 +25,7 @@ def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(rng):
     network = random_architecture(8, rng, 'drawn')
     seen = {'path': 0, 'operations': 0, 'edges': 0}
     for _ in range(200):
-        changed = random_change(network, rng)
+        changed = SPACE.mutate({}, network, rng)
         assert changed != network
         assert load_architecture(changed.to_document()) == changed == changed.pruned()
         kinds = _kinds(network, changed)
@@ -40,11 +44,40 @@ def test_many_changes_lead_through_the_space(rng):
     network = random_architecture(8, rng, 'drawn')
     counts = []
     for _ in range(300):
-        network = random_change(network, rng)
+        network = SPACE.mutate({}, network, rng)
         counts.append((len(network.edges), len(network.nodes), *network.path))
     assert len(np.unique(counts, axis=0)) > 60
 
 
 def test_published_networks_can_be_changed(rng):
     network = load_architecture('dnas_l12_gid5')
-    assert all(random_change(network, rng) != network for _ in range(30))
+    assert all(SPACE.mutate({}, network, rng) != network for _ in range(30))
+
+
+def test_a_networks_numbers():
+    ops = ('conv1x1', 'conv3x3', 'sep_conv_3x3')
+    first, second, third = Node(0, 0), Node(1, 1), Node(2, 1)
+    network = DNASArchitecture(
+        name='net',
+        level='cell',
+        layers=3,
+        path=(0, 1, 1),
+        nodes=(
+            NodeSpec(first, (STEM,), ops),
+            NodeSpec(second, (first,), ops),
+            NodeSpec(third, (STEM, second), ('conv1x1', 'avg_pool_3x3', 'sep_conv_3x3')),
+        ),
+    )
+    code = SPACE.encode(network).tolist()
+    assert code[:5] == [1, 2, 0, 0, 1]  # layers at each scale, the last scale
+    assert code[5:9] == [1, 2, 0, 0]  # nodes
+    assert code[9:13] == [0, 1, 0, 0]  # outputs
+    assert code[13:15] == [4, 1.5]  # edges, and the layers that they span
+    assert code[15:19] == [1, 3, 0, 0]  # edges to each scale
+    assert code[19:] == [1, 0.5, 0, 0, 1, 0, 0, 0.5, 0, 0]
+
+
+def test_networks_are_told_apart(rng):
+    codes = [SPACE.encode(random_architecture(8, rng, 'drawn')) for _ in range(50)]
+    assert len({code.shape for code in codes}) == 1
+    assert len(np.unique(codes, axis=0)) == 50

@@ -1,22 +1,27 @@
-"""Single changes of DenseNAS networks."""
+"""The DenseNAS space: mutations, and features for a surrogate."""
 
+import numpy as np
 import pytest
 
-from dnas_mmseg.spaces.densenas.change import random_change
+from dnas_mmseg.spaces.densenas.architecture import BlockSpec, DenseNASArchitecture
 from dnas_mmseg.spaces.densenas.decoding import random_architecture
 from dnas_mmseg.spaces.densenas.graph import dense_space
+from dnas_mmseg.spaces.densenas.space import DenseNASSpace
 from dnas_mmseg.spaces.registry import load_architecture
+
+SPACE = DenseNASSpace()
 
 WIDTHS = ([8], [8, 12, 16], [16, 24, 32])
 
 
 @pytest.mark.parametrize('family', ['mbconv', 'basic'])
 def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(family, rng):
-    space = dense_space(family, WIDTHS, [2, 4, 8], [0, 1, 2], window=3)
+    settings = dict(block=family, widths=WIDTHS, strides=[2, 4, 8], depths=[0, 1, 2], window=3)
+    space = dense_space(*settings.values())
     network = random_architecture(space, rng, 'drawn')
     seen = {'operations': 0, 'paths': 0}
     for _ in range(200):
-        changed = random_change(space, network, rng)
+        changed = SPACE.mutate(settings, network, rng)
         assert changed != network
         assert load_architecture(changed.to_document()) == changed
         before, after = space.walk_of(network), space.walk_of(changed)
@@ -35,9 +40,31 @@ def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(family, rng)
 
 
 def test_a_space_with_one_path_changes_operations_alone(rng):
-    space = dense_space('mbconv', ([8], [16], [24]), [2, 4, 8], [0, 1, 1], window=1)
+    widths = ([8], [16], [24])
+    settings = dict(block='mbconv', widths=widths, strides=[2, 4, 8], depths=[0, 1, 1], window=1)
+    space = dense_space(*settings.values())
     network = random_architecture(space, rng, 'drawn')
     for _ in range(20):
-        changed = random_change(space, network, rng)
+        changed = SPACE.mutate(settings, network, rng)
         assert space.walk_of(changed) == space.walk_of(network)
         assert changed != network
+
+
+def test_a_networks_numbers():
+    network = DenseNASArchitecture(
+        name='net',
+        level='cell',
+        stem=8,
+        final=0,
+        blocks=(
+            BlockSpec(8, 'k3t1', (), 1),
+            BlockSpec(16, 'k3t3', ('k5t6', 'skip'), 2),
+            BlockSpec(32, 'k7t6', ('skip',), 2),
+        ),
+    )
+    code = SPACE.encode(network).tolist()
+    assert code[:5] == [1, 1, 1, 0, 0]  # blocks below stride 4, at 4, at 8, ...
+    assert code[5:9] == pytest.approx([1, np.log(8), 3, 1])
+    assert code[9:13] == pytest.approx([2, np.log(16), 4, 4.5])  # layers that are skipped are none
+    assert code[13:17] == pytest.approx([1, np.log(32), 7, 6])
+    assert code[17:] == [0] * 8
