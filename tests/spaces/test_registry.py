@@ -43,7 +43,8 @@ def test_files_that_are_no_architecture(tmp_path):
     with pytest.raises(ArchitectureError, match='neither a file nor a published architecture'):
         load_architecture('dnas_l13_gid5')
     document = json.loads(whole)
-    with pytest.raises(ArchitectureError, match="space 'dans' is unknown; there are autodeeplab, densenas, dnas"):
+    unknown = "space 'dans' is unknown; there are autodeeplab, densenas, dnas"
+    with pytest.raises(ArchitectureError, match=unknown):
         load_architecture({**document, 'space': 'dans'})
     for key, value in (
         ('layers', 'twelve'),

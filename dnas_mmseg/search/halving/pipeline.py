@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from dnas_mmseg import __version__
 from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.running import test, train
@@ -255,7 +255,7 @@ class _Run:
             'plan': self.plan.to_json(self.work_dir),
             'data': data_checksum(self.candidates.config, self.lists, self.work_dir),
             'config': config_checksum(self.trainings),
-            'version': __version__,
+            'version': version('dnas_mmseg'),
         }
 
     def _compare(self, queue: TrainingQueue, facts: Mapping[str, str]) -> None:
