@@ -26,8 +26,7 @@ from dnas_mmseg.mapping.exported import INPUT, OUTPUT
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_meta, export_onnx
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel
 from dnas_mmseg.mapping.quantization import quantised_graph
-from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.spaces.dnas.head import DNASHead
+from dnas_mmseg.models import DNASHead, switch_to_deploy
 
 from .inference import OTHERS, OWN, build, logits
 from .plain import plain_logits

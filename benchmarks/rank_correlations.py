@@ -39,6 +39,7 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from dnas_mmseg.engine.running import train
+from dnas_mmseg.models import DNASHead
 from dnas_mmseg.models.layers.operation import sum_tensors
 from dnas_mmseg.search.halving.networks import SpaceCandidates
 from dnas_mmseg.search.halving.pacing import measure_pace
@@ -51,7 +52,6 @@ from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
 from dnas_mmseg.search.selection import Request
 from dnas_mmseg.spaces.dnas.architecture import OPERATIONS, DNASArchitecture, NodeSpec
 from dnas_mmseg.spaces.dnas.decoding import random_architecture
-from dnas_mmseg.spaces.dnas.head import DNASHead
 from dnas_mmseg.spaces.dnas.lattice import Lattice
 from dnas_mmseg.spaces.dnas.operations import Cell
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node

@@ -1,11 +1,14 @@
-"""Parts for any network of mmseg: losses, preprocessing, segmentors, the deployed form."""
+"""Parts for any network of mmseg: heads, losses, preprocessing, segmentors, the deployed form."""
 
 from .data_preprocessors import MultiBandDataPreProcessor
+from .decode_heads import AutoDeepLabHead, DNASHead
 from .deployment import switch_to_deploy
 from .losses import LabelledCrossEntropyLoss, LabelledDiceLoss
 from .segmentors import SearchedEncoderDecoder
 
 __all__ = [
+    'AutoDeepLabHead',
+    'DNASHead',
     'LabelledCrossEntropyLoss',
     'LabelledDiceLoss',
     'MultiBandDataPreProcessor',

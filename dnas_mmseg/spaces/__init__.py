@@ -1,7 +1,6 @@
 """Search spaces, a folder each; importing the package registers them and their networks."""
 
 from .autodeeplab.drop_path_hook import ScheduledDropPathHook
-from .autodeeplab.head import AutoDeepLabHead
 from .autodeeplab.network import AutoDeepLab
 from .autodeeplab.search_head import AutoDeepLabSearchHead
 from .autodeeplab.space import AutoDeepLabSpace
@@ -9,7 +8,6 @@ from .autodeeplab.supernet import AutoDeepLabSupernet
 from .densenas.network import DenseNAS
 from .densenas.space import DenseNASSpace
 from .densenas.supernet import DenseNASSupernet
-from .dnas.head import DNASHead
 from .dnas.network import DNAS
 from .dnas.space import DNASSpace
 from .dnas.supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
@@ -17,13 +15,11 @@ from .dnas.supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSu
 __all__ = [
     'DNAS',
     'AutoDeepLab',
-    'AutoDeepLabHead',
     'AutoDeepLabSearchHead',
     'AutoDeepLabSpace',
     'AutoDeepLabSupernet',
     'DNASCellSupernet',
     'DNASConnectionSupernet',
-    'DNASHead',
     'DNASPathSupernet',
     'DNASSpace',
     'DenseNAS',

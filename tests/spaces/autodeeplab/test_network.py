@@ -6,8 +6,8 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.cost.counting import count
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import AutoDeepLabHead
 from dnas_mmseg.spaces.architecture import ArchitectureError
-from dnas_mmseg.spaces.autodeeplab.head import AutoDeepLabHead
 from dnas_mmseg.spaces.autodeeplab.network import AutoDeepLab
 
 LOSS = dict(type='LabelledCrossEntropyLoss')

@@ -1,6 +1,6 @@
 import torch
 
-from dnas_mmseg.spaces.autodeeplab.head import AutoDeepLabHead
+from dnas_mmseg.models import AutoDeepLabHead
 
 LOSS = dict(type='LabelledCrossEntropyLoss')
 
