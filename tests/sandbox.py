@@ -50,10 +50,10 @@ def make_sandbox(folder: Path) -> None:
     )
     (folder / 'configs').symlink_to(ROOT / 'configs')
     release = folder / 'Large-scale Classification_5classes'
-    write_scenes(release, count=5, size=64)
+    write_scenes(release, count=6, size=64)
     (folder / 'label_5classes').symlink_to(release / 'label_5classes')
     _write_five_billion_pixels(folder / 'Five-Billion-Pixels', release, rng)
-    for split, numbers in (('train', '012'), ('val', '3'), ('test', '4')):
+    for split, numbers in (('train', '0123'), ('val', '4'), ('test', '5')):
         names = (f'GF2_PMS1__L1A000000000{n}-MSS1\n' for n in numbers)
         (folder / f'{split}_scenes.txt').write_text(''.join(names))
     _write_checkpoint(ROOT / 'configs/dnas/dnas_l14_gid5.py', folder / 'best_mIoU_epoch_187.pth')
