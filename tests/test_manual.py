@@ -25,10 +25,10 @@ FIRST_RESULTS = {
     r'dnas train .*--seeds \d': ('work_dirs/*/seed_*/last_checkpoint',),
     r'dnas search .*--strategy halving(?!.*--dry-run)': (
         'work_dirs/*/trainings/*/result.json',
-        'W/trainings/*/result.json',
+        'W*/trainings/*/result.json',
     ),
     r'dnas search (?!.*halving)(?!.*--dry-run)(?!.*--resume)': ('work_dirs/*/*/last_checkpoint',),
-    r'dnas search .*--resume': ('W/trainings/*/result.json',),
+    r'dnas search .*--resume': ('W*/trainings/*/result.json',),
 }
 """What shows that a command of hours works, by what it looks like."""
 
