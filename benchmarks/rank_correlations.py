@@ -6,8 +6,8 @@
 
 Networks are drawn evenly from DNAS's space (8 layers, base 16). Each is trained for the full
 schedule of :mod:`benchmarks.selections` on NAIP tiles, and for a ninth and a third of it. A
-supernet that holds every edge and operation of the space is trained on a network drawn anew each
-step; batch norms are calibrated anew for each network that it scores. A gradient search's score
+supernet that holds every edge and operation of the space is trained on a network sampled each
+step; batch norms are calibrated again for each network that it scores. A gradient search's score
 of a network is the probability of its core path, and that of its operations at the nodes that the
 search knew. Networks that both the selection and the random baseline of a repeat drew, and one
 trained shortly, the other fully, are a further sample. Trainings are rows of
@@ -156,7 +156,7 @@ class DrawNetworkHook(Hook):
 
 
 def calibrate(runner: Runner) -> None:
-    """Estimate the statistics of batch norms anew, by training batches."""
+    """Estimate the statistics of batch norms from training batches."""
     norms = [m for m in runner.model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
@@ -293,7 +293,7 @@ def _probabilities(stage: Path) -> dict[Node, dict[Any, float]]:
 
 
 def correlation(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
-    """Return Kendall's tau, and the limits of its 95 % interval by drawing networks anew.
+    """Return Kendall's tau, and the limits of its 95 % interval by resampling networks.
 
     Args:
         groups: Cheap and real scores of the networks, (networks,) each, by the tiles that they were

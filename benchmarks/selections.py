@@ -1,4 +1,4 @@
-"""Selections on real tiles at equal cost: halving, chance, a gradient search, rivals.
+"""Selections on real tiles at equal cost: halving, chance, a gradient search, baselines.
 
     python -m benchmarks.selections --data naip --repeats 0 1 2 --workers 2
     python -m benchmarks.selections --data naip gid5-rgb --list          # what is still missing
@@ -6,7 +6,7 @@
 
 Every arm spends as much as a dozen full trainings, on the training list alone, trains what it has
 chosen once more on all of it, and tests that once. A full training has about 770 steps for a
-typical network of DNAS with 8 layers at base 16; others train for as long. A rival spends its
+typical network of DNAS with 8 layers at base 16; others train for as long. A baseline spends its
 budget on a dozen learning rates. Each finished run is a row of benchmarks/selections.csv, and each
 training of it one of benchmarks/trained_networks.csv, a table of networks to replay selections on.
 An interrupted run goes on by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be
@@ -43,17 +43,17 @@ BUDGET = 12
 EPOCHS = {'naip': 24, 'gid5-rgb': 5}
 """Epochs of a full training: about 770 steps on either data."""
 
-RIVALS = {
+BASELINES = {
     'HRNet-W18-small': 'hrnet/fcn_hr18s',
     'PSPNet R-18': 'pspnet/pspnet_r18-d8',
     'UNet': 'unet/fcn_unet_s5',
 }
-"""Configs of the rivals, before ``_naip.py`` or ``_gid5-rgb.py``."""
+"""Configs of the baselines, before ``_naip.py`` or ``_gid5-rgb.py``."""
 
-ARMS = ('halving', 'random', 'gradient', *RIVALS)
+ARMS = ('halving', 'random', 'gradient', *BASELINES)
 _STAGES = 3
 _RATES = [2e-3 * 2 ** ((i - 6) / 2) for i in range(BUDGET)]
-"""Learning rates of a rival, around that of the recipe."""
+"""Learning rates of a baseline, around that of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,18 @@ class Run:
         else:
             strategy = 'halving' if self.arm == 'halving' else 'random'
             base += ['--strategy', strategy, '--budget', BUDGET, '--threads', 1]
-        if self.arm in RIVALS:
-            base += ['--rivals', *self._rivals(folder)]
+        if self.arm in BASELINES:
+            base += ['--baselines', *self._baselines(folder)]
         if (folder / 'search.json').is_file():
             base.append('--resume')
         return list(map(str, base))
 
-    def _rivals(self, folder: Path) -> list[Path]:
-        """Write the rival's config with a dozen learning rates, and return the paths."""
-        inherited = ROOT / f'configs/{RIVALS[self.arm]}_{self.data}.py'
+    def _baselines(self, folder: Path) -> list[Path]:
+        """Write the baseline's config with a dozen learning rates, and return the paths."""
+        inherited = ROOT / f'configs/{BASELINES[self.arm]}_{self.data}.py'
         paths = []
         for rate in _RATES:
-            path = folder / f'rivals/{inherited.stem}_lr{rate:.1e}.py'
+            path = folder / f'baselines/{inherited.stem}_lr{rate:.1e}.py'
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(
                 f"_base_ = '{inherited}'\noptim_wrapper = dict(optimizer=dict(lr={rate}))\n"

@@ -72,7 +72,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
     from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
     from dnas_mmseg.evaluation import confusion_matrix, scores
     from dnas_mmseg.raster import read_raster
-    from dnas_mmseg.visualization import Row, save_comparison
+    from dnas_mmseg.visualization import ExampleRow, save_comparison
 
     measured = json.loads(scores_file.read_text(encoding='utf-8'))
     dataset = GID5Dataset(data_root=str(work_dir / 'data'), ann_file='test.txt')
@@ -97,7 +97,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
     most_classes_first = sorted(tiles, key=lambda tile: -len(np.unique(tile[1])))
     for image, label in most_classes_first[:4]:
         prediction = inference_model(model, image).pred_sem_seg.data[0].numpy()
-        rows.append(Row(read_raster(image).transpose(1, 2, 0), label, prediction))
+        rows.append(ExampleRow(read_raster(image).transpose(1, 2, 0), label, prediction))
     save_comparison(
         work_dir / 'prediction.png',
         rows,

@@ -99,9 +99,9 @@ def main() -> None:
             use = ['# QGIS, Deepness, Segmentor (samples / 255); for dnas export another one']
         elif args.int8:
             both = export_int8(model, config, target, args.window)
-            told = {f'validation mIoU in {name}': score for name, score in both.items()}
-            print(', '.join(f'{name} {score:.2f} %' for name, score in told.items()))
-            facts = replace(facts, scores={**facts.scores, **told})
+            named = {f'validation mIoU in {name}': score for name, score in both.items()}
+            print(', '.join(f'{name} {score:.2f} %' for name, score in named.items()))
+            facts = replace(facts, scores={**facts.scores, **named})
         else:
             export_onnx(model, target, args.window)
         if not args.deepness:

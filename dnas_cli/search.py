@@ -150,7 +150,10 @@ def parse_args() -> argparse.Namespace:
         help="architectures that take part; 'gradient' runs a gradient search for one",
     )
     halving.add_argument(
-        '--rivals', nargs='+', metavar='CONFIG', help='other networks, in the last rung'
+        '--baselines',
+        nargs='+',
+        metavar='CONFIG',
+        help='configs of other networks to compare with; they train in the last rung',
     )
     halving.add_argument(
         '--workers', type=int, help='trainings at a time on this machine (default: 1)'
@@ -250,7 +253,7 @@ def main() -> None:
 
 
 _OF_TRAININGS = (
-    'budget', 'hours', 'rungs', 'candidates', 'rivals', 'workers', 'threads', 'storage', 'join',
+    'budget', 'hours', 'rungs', 'candidates', 'baselines', 'workers', 'threads', 'storage', 'join',
     'pace',
 )  # fmt: skip
 """Options of strategies that choose by trainings."""

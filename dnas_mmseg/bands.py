@@ -170,7 +170,7 @@ class BandChoice(NamedTuple):
 
 def choose_bands(
     path: str,
-    told: Sequence[str],
+    stored: Sequence[str],
     wanted: Sequence[str] = (),
     given: Sequence[str] = (),
 ) -> BandChoice:
@@ -182,7 +182,7 @@ def choose_bands(
 
     Args:
         path: Path of the file, for messages.
-        told: Names that the file gives its bands: a name, ``'alpha'``, or ``''``.
+        stored: Names stored in the file, one per band: a name, ``'alpha'``, or ``''``.
         wanted: Names of the model's bands, in its order; empty where they are not known.
         given: Names of the file's bands from the user, in the file's order.
 
@@ -190,16 +190,16 @@ def choose_bands(
         UserError: A band is missing, the file contradicts what is wanted, or the names of the bands
             are unknown.
     """
-    data = tuple(i for i, name in enumerate(told) if name != ALPHA)
+    data = tuple(i for i, name in enumerate(stored) if name != ALPHA)
     if given:
-        return _choose_given(path, told, data, tuple(wanted), tuple(given))
-    names = tuple(told[i] for i in data)
+        return _choose_given(path, stored, data, tuple(wanted), tuple(given))
+    names = tuple(stored[i] for i in data)
     if not wanted:
         return BandChoice(data, names if all(names) else ())
     missing = [name for name in wanted if name not in names]
     if not missing:
         return BandChoice(tuple(data[names.index(name)] for name in wanted), tuple(wanted))
-    unnamed = [i for i in data if not told[i]]
+    unnamed = [i for i in data if not stored[i]]
     known = [name for name in names if name in _ALIASES or _NUMBER.fullmatch(name)]
     if len(wanted) == len(data):
         if not known and len(missing) == len(wanted):
@@ -213,12 +213,12 @@ def choose_bands(
             index = (unnamed[0] if name in missing else data[names.index(name)] for name in wanted)
             return BandChoice(tuple(index), tuple(wanted), (note,))
     hint = _ambiguous(names)
-    if ALPHA in told and len(wanted) == len(told):
+    if ALPHA in stored and len(wanted) == len(stored):
         hint = (
-            f'; band {told.index(ALPHA) + 1} is tagged as alpha (transparency), so it is not taken '
-            'for one'
+            f'; band {stored.index(ALPHA) + 1} is tagged as alpha (transparency), so it is '
+            'not taken for one'
         )
-    if len(wanted) > len(told):
+    if len(wanted) > len(stored):
         remedy = (
             'It has too few bands for this model: take a model for the bands that it has, or train '
             'one'
@@ -226,24 +226,25 @@ def choose_bands(
     else:
         remedy = 'Say what its bands are, in file order (`bands`, --bands)'
     raise UserError(
-        f'{path}: the model takes {", ".join(wanted)}; the file has {_listed(told)}{hint}. {remedy}'
+        f'{path}: the model takes {", ".join(wanted)}; the file has {_listed(stored)}{hint}. '
+        f'{remedy}'
     )
 
 
 def _choose_given(
     path: str,
-    told: Sequence[str],
+    stored: Sequence[str],
     data: tuple[int, ...],
     wanted: tuple[str, ...],
     given: tuple[str, ...],
 ) -> BandChoice:
-    if len(given) not in (len(told), len(data)):
-        without_alpha = f' ({len(data)} without alpha)' if len(data) != len(told) else ''
+    if len(given) not in (len(stored), len(data)):
+        without_alpha = f' ({len(data)} without alpha)' if len(data) != len(stored) else ''
         raise UserError(
-            f'{path} has {len(told)} bands{without_alpha}, but {len(given)} are named '
+            f'{path} has {len(stored)} bands{without_alpha}, but {len(given)} are named '
             f'({", ".join(given)})'
         )
-    places = tuple(range(len(told))) if len(given) == len(told) else data
+    places = tuple(range(len(stored))) if len(given) == len(stored) else data
     missing = [name for name in wanted if name not in given]
     if missing:
         raise UserError(
@@ -251,17 +252,17 @@ def _choose_given(
             f'{", ".join(given)}, without {", ".join(missing)}{_ambiguous(given)}'
         )
     notes = tuple(
-        f'{path}: band {place + 1} is {told[place]} by the file and taken as {name}, as given'
+        f'{path}: band {place + 1} is {stored[place]} by the file and taken as {name}, as given'
         for place, name in zip(places, given, strict=True)
-        if told[place] in _ALIASES
-        and told[place] != name
-        and all(numbers.get(name) != told[place] for numbers in _SENSORS.values())
+        if stored[place] in _ALIASES
+        and stored[place] != name
+        and all(numbers.get(name) != stored[place] for numbers in _SENSORS.values())
     )
     chosen = wanted or given
     return BandChoice(tuple(places[given.index(name)] for name in chosen), chosen, notes)
 
 
-def _listed(told: Sequence[str]) -> str:
-    if not any(told):
-        return f'{len(told)} bands without names'
-    return ', '.join(name or f'an unnamed band ({i})' for i, name in enumerate(told, 1))
+def _listed(stored: Sequence[str]) -> str:
+    if not any(stored):
+        return f'{len(stored)} bands without names'
+    return ', '.join(name or f'an unnamed band ({i})' for i, name in enumerate(stored, 1))

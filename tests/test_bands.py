@@ -56,32 +56,32 @@ def test_numbers_are_those_of_the_sensor(descriptions, text, names):
 
 
 def test_numbers_without_a_sensor_are_ambiguous():
-    told = ('b2', 'b3', 'b4', 'b8')
+    stored = ('b2', 'b3', 'b4', 'b8')
     ambiguous = 'B2, B3, B4, B8: a number means different bands'
     with pytest.raises(UserError, match=f'{ambiguous}.* Say what its bands are'):
-        choose_bands('a', told, RGBN)
+        choose_bands('a', stored, RGBN)
     with pytest.raises(UserError, match=ambiguous):
-        choose_bands('a', ('',) * 4, RGBN, given=told)
-    assert choose_bands('a', told, ('b4', 'b3')).index == (2, 1)
-    assert choose_bands('a', ('blue', 'green', 'red', 'nir'), ('b4',), given=told).notes == ()
+        choose_bands('a', ('',) * 4, RGBN, given=stored)
+    assert choose_bands('a', stored, ('b4', 'b3')).index == (2, 1)
+    assert choose_bands('a', ('blue', 'green', 'red', 'nir'), ('b4',), given=stored).notes == ()
 
 
 RGBN = ('red', 'green', 'blue', 'nir')
 
 
 def test_a_models_bands_are_found_by_name():
-    told = ('blue', 'green', 'red', 'nir')
-    assert choose_bands('a', told, RGBN) == ((2, 1, 0, 3), RGBN, ())
-    assert choose_bands('a', (*told, 'alpha'), RGBN).index == (2, 1, 0, 3)
-    assert choose_bands('a', (*told, 'ndsm'), ('nir', 'ndsm')).index == (3, 4)
+    stored = ('blue', 'green', 'red', 'nir')
+    assert choose_bands('a', stored, RGBN) == ((2, 1, 0, 3), RGBN, ())
+    assert choose_bands('a', (*stored, 'alpha'), RGBN).index == (2, 1, 0, 3)
+    assert choose_bands('a', (*stored, 'ndsm'), ('nir', 'ndsm')).index == (3, 4)
     with pytest.raises(UserError, match='the file has blue, green, red, nir'):
-        choose_bands('a', told, ('red', 'green', 'blue', 'swir16'))
+        choose_bands('a', stored, ('red', 'green', 'blue', 'swir16'))
 
 
 def test_a_file_with_too_few_bands_needs_another_model():
-    for told in (('red', 'green', 'blue'), ('', '', '')):
+    for stored in (('red', 'green', 'blue'), ('', '', '')):
         with pytest.raises(UserError, match='too few bands for this model'):
-            choose_bands('a', told, RGBN)
+            choose_bands('a', stored, RGBN)
 
 
 def test_one_unnamed_band_is_the_one_that_is_missing_and_said():
@@ -91,14 +91,14 @@ def test_one_unnamed_band_is_the_one_that_is_missing_and_said():
 
 
 def test_alpha_is_never_a_band_unless_the_user_says_so():
-    told = ('red', 'green', 'blue', 'alpha')
-    assert choose_bands('a', told).index == (0, 1, 2)
+    stored = ('red', 'green', 'blue', 'alpha')
+    assert choose_bands('a', stored).index == (0, 1, 2)
     with pytest.raises(UserError, match=r'band 4 is tagged as alpha .*Say what its bands are'):
-        choose_bands('a', told, RGBN)
-    choice = choose_bands('a', told, RGBN, given=RGBN)
+        choose_bands('a', stored, RGBN)
+    choice = choose_bands('a', stored, RGBN, given=RGBN)
     assert choice.index == (0, 1, 2, 3)
     assert choice.notes == ('a: band 4 is alpha by the file and taken as nir, as given',)
-    assert choose_bands('a', told, ('blue',), given=('nir', 'red', 'blue')).index == (2,)
+    assert choose_bands('a', stored, ('blue',), given=('nir', 'red', 'blue')).index == (2,)
 
 
 def test_an_order_that_nobody_says_is_taken_and_said():

@@ -161,15 +161,15 @@ def compare(
     names = [entry.name for entry in entries]
     if len(set(names)) < len(names):
         raise UserError(f'models need names of their own, these are {", ".join(names)}')
-    rivals = [_MeasuredModel(entry, size, batch, device) for entry in entries]
+    baselines = [_MeasuredModel(entry, size, batch, device) for entry in entries]
     total = 3 + repeat + (2 + max(1, repeat // 3) if training else 0) + 1
     done = 0
 
     def take(turns: Iterable[_Turn]) -> None:
         nonlocal done
         for turn in turns:
-            for rival in rivals:
-                rival.run(turn)
+            for baseline in baselines:
+                baseline.run(turn)
             done += 1
             advance(done, total)
 
@@ -179,9 +179,9 @@ def compare(
         step = _Turn(training=True)
         take([step._replace(memory=True), step._replace(warm_up=True)])
         take([step] * max(1, repeat // 3))
-    for rival in rivals:
-        rival.close()
-    results = [_score(rival, out_dir) for rival in rivals]
+    for baseline in baselines:
+        baseline.close()
+    results = [_score(baseline, out_dir) for baseline in baselines]
     advance(total, total)
     return results
 
@@ -273,19 +273,19 @@ class _MeasuredModel:
         self.model.zero_grad(set_to_none=True)
 
 
-def _score(rival: _MeasuredModel, out_dir: str) -> Measurement:
+def _score(baseline: _MeasuredModel, out_dir: str) -> Measurement:
     """Return the measurement with scores, if there is a checkpoint to test."""
-    entry = rival.entry
+    entry = baseline.entry
     if entry.checkpoint is None:
-        return rival.result
+        return baseline.result
     config = copy.deepcopy(entry.config)
     config.work_dir = str(Path(out_dir) / 'test' / entry.name)
     config.experiment_name = config.visualizer.name = f'{entry.name}_{time.time_ns()}'
     try:
-        rival.result = replace(rival.result, scores=test(config, entry.checkpoint))
+        baseline.result = replace(baseline.result, scores=test(config, entry.checkpoint))
     except Exception as error:  # what was measured is not to be lost
-        rival.note(f'not tested: {error if isinstance(error, UserError) else _reason(error)}')
-    return rival.result
+        baseline.note(f'not tested: {error if isinstance(error, UserError) else _reason(error)}')
+    return baseline.result
 
 
 def _reason(error: Exception) -> str:

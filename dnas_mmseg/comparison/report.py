@@ -60,7 +60,7 @@ def save_cost_report(
     """
     out_dir = Path(out_dir)
     headings, lines = _table(rows)
-    told = ', '.join(f'{key} {value}' for key, value in facts.items())
+    summary = ', '.join(f'{key} {value}' for key, value in facts.items())
     notes = [f'{row["name"]}: {note}' for row in rows for note in row.get('notes', ())]
     markdown = [
         '| ' + ' | '.join(headings) + ' |',
@@ -68,7 +68,7 @@ def save_cost_report(
         *('| ' + ' | '.join(line) + ' |' for line in lines),
         '',
         *(f'- {note}' for note in notes),
-        f'\n{told}',
+        f'\n{summary}',
     ]
     write_text(out_dir / 'comparison.md', '\n'.join(markdown) + '\n')
     write_csv(out_dir / 'comparison.csv', [headings, *lines])
@@ -103,7 +103,7 @@ def save_cost_report(
     parts += [html_figure(figure, title, tips), '<h2>All figures</h2>', part([0, *scores, *rest])]
     if by_class:
         parts += ['<h2>IoU by class, %</h2>', part([0, *by_class])]
-    parts.append(f'<p class="quiet">{html.escape(told)}</p>')
+    parts.append(f'<p class="quiet">{html.escape(summary)}</p>')
     write_text(out_dir / 'index.html', html_page('Networks side by side', '\n'.join(parts)))
     return out_dir / 'index.html'
 

@@ -41,7 +41,7 @@ def peak_memory(call: Callable[[], Any], device: str) -> int | None:
     try:
         gc.collect()
         ctypes.CDLL('libc.so.6').malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+        Path('/proc/self/clear_refs').write_text('5')  # resets the peak
         before = _resident('VmRSS')
     except (OSError, AttributeError):
         call()

@@ -74,7 +74,7 @@ class CostTable:
         differing = [f'{k}: {have.get(k)}, here {v}' for k, v in wanted.items() if have.get(k) != v]
         if differing:
             raise CostError(
-                f'{path} does not hold here ({"; ".join(differing)}): measure anew by '
+                f'{path} does not hold here ({"; ".join(differing)}): measure again by '
                 'dnas measure-latency'
             )
         return table

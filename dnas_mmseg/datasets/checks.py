@@ -271,8 +271,8 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         ):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
-    summary.doubts += first_of_each(doubts) + scaling_doubts(scalings)
-    summary.notes += first_of_each(notes)
+    summary.doubts += deduplicate_messages(doubts) + scaling_doubts(scalings)
+    summary.notes += deduplicate_messages(notes)
     other = labels.looks_like(values)
     if other:
         summary.problems.append(
@@ -347,7 +347,7 @@ def check_bands(
     """
     everything = list(info.data_bands)
     try:
-        choice = choose_bands(info.path, info.told, used, bands)
+        choice = choose_bands(info.path, info.band_names, used, bands)
     except UserError as error:
         if not bands or len(bands) in (info.bands, len(everything)):
             return everything, [str(error)], [], []
@@ -368,7 +368,7 @@ def check_bands(
         )
         return list(choice.index), [problem], [], []
     notes = list(choice.notes) if not bands else []
-    if bands and not any(info.told):
+    if bands and not any(info.band_names):
         notes.append(
             f'{info.path} does not name its bands: they are {", ".join(bands)}, in this order, as '
             'the data set says'
@@ -376,7 +376,7 @@ def check_bands(
     return list(choice.index), [], list(choice.notes) if bands else [], notes
 
 
-def first_of_each(sentences: list[str]) -> list[str]:
+def deduplicate_messages(sentences: list[str]) -> list[str]:
     """Return the first sentence of every kind, with the number of further ones.
 
     Sentences of one kind differ in the file that they begin with.

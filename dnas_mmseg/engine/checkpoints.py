@@ -182,8 +182,8 @@ def load_exactly(model: torch.nn.Module, state_dict: Mapping[str, Tensor], what:
     except RuntimeError as error:
         first, *lines = (line.strip() for line in str(error).splitlines())
         more = f' (and {len(lines) - 3} more)' if len(lines) > 3 else ''
-        told = ' '.join(lines[:3]) or first
-        raise CheckpointError(f'{what} does not fit the model: {told}{more}') from None
+        reasons = ' '.join(lines[:3]) or first
+        raise CheckpointError(f'{what} does not fit the model: {reasons}{more}') from None
     problems = [
         f'{len(keys)} tensors {kind} ({", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""})'
         for kind, keys in (('are missing', missing), ('are unexpected', unexpected))

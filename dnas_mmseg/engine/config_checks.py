@@ -1,4 +1,4 @@
-"""Checks that find mistakes in a config before they cost time, each told in one line."""
+"""Checks that find mistakes in a config before they cost time; each is reported in one line."""
 
 from __future__ import annotations
 

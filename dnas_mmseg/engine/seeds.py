@@ -161,7 +161,7 @@ def _check_folder(work_dir: Path, config: Config, resume: bool) -> None:
     if before is not None and not resume:
         raise UserError(
             f'{work_dir} holds trainings with seeds already: --resume goes on with them, and '
-            'another --work-dir begins anew'
+            'another --work-dir starts from scratch'
         )
     if before not in (None, text):
         raise UserError(

@@ -63,7 +63,7 @@ class ExportedModel(ABC):
         if max(height, width) > self.window:
             raise UserError(
                 f'windows of {height} x {width}, but the model was exported for {self.window} x '
-                f'{self.window}: give --window {self.window}, or export it anew'
+                f'{self.window}: give --window {self.window}, or export it again'
             )
         # Missing samples become their band's mean.
         shape = (len(images), self.num_bands, self.window, self.window)

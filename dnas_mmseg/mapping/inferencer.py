@@ -177,7 +177,7 @@ class MultiBandInferencer(MMSegInferencer):
         scaled = bool(self.model.dataset_meta.get('apply_scale'))
         with Raster(given, apply_scale=scaled) as raster:
             info = raster.info
-            choice = choose_bands(info.path, info.told, bands)
+            choice = choose_bands(info.path, info.band_names, bands)
             samples = raster.samples(bands=choice.index)
         for note in choice.notes:
             warnings.warn(note, stacklevel=2)

@@ -19,7 +19,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
 from dnas_mmseg.files import write_csv
 from dnas_mmseg.raster import read_raster
-from dnas_mmseg.visualization import Row, save_comparison
+from dnas_mmseg.visualization import ExampleRow, save_comparison
 from dnas_mmseg.visualization.confusion import save_confusion
 
 from .scenes import load_segmentor
@@ -115,7 +115,7 @@ def save_mistakes(
     share = sum(one.wrong for one in worst) / max(sum(one.wrong for one in mistakes), 1)
     save_comparison(
         out_dir / 'worst_tiles.png',
-        [Row(read_raster(o.image).transpose(1, 2, 0), *predictions[o.index]) for o in worst],
+        [ExampleRow(read_raster(o.image).transpose(1, 2, 0), *predictions[o.index]) for o in worst],
         bands=dataset.metainfo['bands'],
         classes=classes,
         palette=dataset.metainfo['palette'],

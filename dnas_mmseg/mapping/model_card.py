@@ -76,7 +76,7 @@ def model_card_facts(
     scores: Mapping[str, float],
     licence: str,
 ) -> ModelFacts:
-    """Collect the facts of a segmentor, and of its training tiles where they are at hand.
+    """Collect the facts of a segmentor, and of its training tiles where they are available.
 
     Args:
         model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`, on the CPU.
@@ -126,7 +126,7 @@ def model_card_facts(
 
 def _training_tiles(config: Config) -> tuple[str, float | None, str]:
     """Return type, size of the pixels and a description of the training tiles that are here."""
-    told = []
+    statements = []
     dtype, metres = '', None
     for leaf in leaf_datasets(config.get('train_dataloader')):
         try:
@@ -138,13 +138,13 @@ def _training_tiles(config: Config) -> tuple[str, float | None, str]:
             continue  # not here, or of another kind
         root = leaf.get('data_root') or ''
         source = DatasetDescription.load(root or None).provenance.get('source', '')
-        told.append(
+        statements.append(
             f'{len(pairs)} tiles of {info.height} x {info.width} pixels, {Path(root).name}'
             + (f' (cut from {source})' if source else '')
         )
         dtype = dtype or info.dtypes[0]
         metres = metres or info.georeference.metres(*info.shape)
-    return dtype, metres, '; '.join(told) or 'not stated'
+    return dtype, metres, '; '.join(statements) or 'not stated'
 
 
 def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Sequence[str]) -> None:

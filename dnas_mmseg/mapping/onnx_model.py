@@ -68,7 +68,7 @@ def export_deepness(
     """
     threshold = binary_threshold(model)
     classes = dict(enumerate(model.dataset_meta['classes']))
-    told = {
+    metadata = {
         'model_type': 'Segmentor',
         'class_names': classes,
         'tile_size': window,
@@ -78,7 +78,9 @@ def export_deepness(
         **({} if metres is None else {'resolution': round(100 * metres, 2)}),  # centimetres
     }
     module = _ForDeepness(_WithNormalisation(model))
-    _export(module, model, path, window, {key: json.dumps(value) for key, value in told.items()})
+    _export(
+        module, model, path, window, {key: json.dumps(value) for key, value in metadata.items()}
+    )
 
 
 def _export(
@@ -154,10 +156,10 @@ class OnnxModel(ExportedModel):
         options.intra_op_num_threads = usable_cores()
         try:
             self._session = runtime.InferenceSession(os.fspath(path), options, providers=providers)
-            told = self._session.get_modelmeta().custom_metadata_map
-            if META not in told and 'model_type' in told:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            if META not in metadata and 'model_type' in metadata:
                 raise UserError(f'{path} is for Deepness in QGIS: export another one for dnas')
-            meta = json.loads(told[META])
+            meta = json.loads(metadata[META])
         except UserError:
             raise
         except Exception as error:

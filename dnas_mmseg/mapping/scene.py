@@ -307,4 +307,4 @@ def _tensor(samples: np.ndarray) -> Tensor:
 
 
 def _named(info: RasterInfo) -> str:
-    return f' ({", ".join(info.told)})' if all(info.told) else ''
+    return f' ({", ".join(info.band_names)})' if all(info.band_names) else ''

@@ -184,7 +184,7 @@ def predict_scenes(
         try:
             job = _plan_scene(scene, out_dir / f'{name}.tif', products, resume)
             if not job.mapped or job.missing:
-                choice = choose_bands(job.info.path, job.info.told, wanted, given)
+                choice = choose_bands(job.info.path, job.info.band_names, wanted, given)
                 todo.append(job._replace(bands=choice))
         except (UserError, OSError) as error:
             failures[scene] = error

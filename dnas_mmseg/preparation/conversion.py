@@ -20,7 +20,7 @@ import numpy as np
 
 from dnas_mmseg.datasets.checks import (
     PairReport,
-    first_of_each,
+    deduplicate_messages,
     scaling_doubts,
     significant,
     summarise,
@@ -160,7 +160,7 @@ def convert_scenes(
             raise DatasetError(
                 f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
             )
-        notes = first_of_each([note for _, notes in checked.values() for note in notes])
+        notes = deduplicate_messages([note for _, notes in checked.values() for note in notes])
         if not cut.apply_scale:
             notes += scaling_doubts({info.scaling: info.path for info in infos.values()})
         notes += _notes(results)

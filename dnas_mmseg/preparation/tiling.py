@@ -52,7 +52,7 @@ class Cut:
     def __post_init__(self) -> None:
         for name in ('classes', 'bands', 'label_convention'):
             if not getattr(self, name):
-                raise DatasetError(f'the {name} of the scenes are not told')
+                raise DatasetError(f'the {name} of the scenes are unknown')
         if not 0 < self.stride <= self.size:
             raise DatasetError(
                 f'tiles of {self.size} pixels every {self.stride}: 0 < stride <= size is needed'
@@ -234,8 +234,8 @@ def _scaled(
 def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
     """Return whether a tile's nodata value alone marks the invalid pixels."""
     rows, columns = invalid.shape
-    told = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
-    return told is not None and bool((told == invalid).all())
+    outside = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
+    return outside is not None and bool((outside == invalid).all())
 
 
 def _padded(samples: np.ndarray, size: int, value: int) -> np.ndarray:

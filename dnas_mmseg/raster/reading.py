@@ -81,7 +81,7 @@ class RasterInfo:
     @property
     def data_bands(self) -> tuple[int, ...]:
         """Positions of all bands but alpha, from 0."""
-        return tuple(i for i, name in enumerate(self.told) if name != ALPHA)
+        return tuple(i for i, name in enumerate(self.band_names) if name != ALPHA)
 
     @property
     def dtype(self) -> str:
@@ -93,18 +93,18 @@ class RasterInfo:
         return np.result_type(*(self.dtypes[i] for i in bands or range(self.bands))).name
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Names that the file gives its bands, ``''`` where it gives none.
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands as stored in the file, ``''`` where it has none.
 
         A description counts more than a colour: GDAL tags four bands as red, green, blue and alpha
-        whatever they are, unless it is told otherwise.
+        whatever they are, unless its caller sets an interpretation.
         """
         return tuple(d or c for d, c in zip(self.descriptions, self.colours, strict=True))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the bands but alpha, in file order; empty where any has none."""
-        names = tuple(self.told[i] for i in self.data_bands)
+        names = tuple(self.band_names[i] for i in self.data_bands)
         return names if all(names) else ()
 
     @property
@@ -393,8 +393,8 @@ def _sensor_text(dataset: gdal.Dataset, path: str) -> str:
     """Return what may name the sensor: the file's name, and its metadata on where it is from."""
     items = {**dataset.GetMetadata(), **(dataset.GetMetadata('IMAGERY') or {})}
     words = ('spacecraft', 'satellite', 'platform', 'mission', 'product', 'sensor')
-    told = [str(v) for k, v in items.items() if any(word in k.lower() for word in words)]
-    return ' '.join((Path(path).name, *told))
+    described = [str(v) for k, v in items.items() if any(word in k.lower() for word in words)]
+    return ' '.join((Path(path).name, *described))
 
 
 def _numpy_type(band: gdal.Band, path: str) -> str:

@@ -24,7 +24,7 @@ NETWORK_FILE = 'network.py'
 """Config of a work dir that the others in it inherit: the user's, as the search found it."""
 
 _PATHS = (
-    'config', 'data_root', 'architecture', 'latency_table', 'halves', 'candidates', 'rivals'
+    'config', 'data_root', 'architecture', 'latency_table', 'halves', 'candidates', 'baselines'
 )  # fmt: skip
 """Settings that are paths, or may be."""
 

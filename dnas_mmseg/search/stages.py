@@ -20,8 +20,14 @@ from dnas_mmseg.spaces.space import MultiTargetMode, SearchSpace, constructor_ar
 from .network_config import network_config
 from .plan import SearchPlan
 
-_SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr', 'log_processor')
-"""What a stage takes over from its own config; ``epochs`` of the plan changes two of them."""
+_STAGE_SETTINGS = (
+    'optim_wrapper',
+    'param_scheduler',
+    'train_cfg',
+    'auto_scale_lr',
+    'log_processor',
+)
+"""Settings that a stage takes from its own config; ``epochs`` of the plan changes two of them."""
 
 _VALIDATION = ('val_cfg', 'val_dataloader', 'val_evaluator')
 """Keys that a stage leaves out: a supernet's own score says little."""
@@ -55,7 +61,7 @@ def stage_config(
     train_dataloader = _half_a(plan, settings.train_dataloader, config)
     config.model = _supernet_model(plan, space, settings, config, start)
     config.train_dataloader = train_dataloader
-    for key in _SCHEDULE:
+    for key in _STAGE_SETTINGS:
         config[key] = settings[key]
     if plan.epochs is not None:
         config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs

@@ -28,10 +28,10 @@ class CostTarget:
 
     With r = log(expected cost / expected target) the term is ``m r + weight r^2 / 2``. The
     multiplier m grows by ``weight r / 100`` with every architecture step: as long as the supernet
-    is too dear, it is pushed harder (the method of multipliers). The multiplier is bounded by the
-    weight: the mean over all that a stage leaves open need not reach a target that single networks
-    meet. The decoded network is the most probable one that costs about the target; a price on cost
-    in decoding makes up the remaining difference.
+    is too expensive, it is pushed harder (the method of multipliers). The multiplier is bounded by
+    the weight: the mean over all that a stage leaves open need not reach a target that single
+    networks meet. The decoded network is the most probable one that costs about the target; a price
+    on cost in decoding makes up the remaining difference.
 
     Args:
         metric: Metric of the cost, ``'macs'``, ``'params'`` or ``'latency'``.
@@ -160,6 +160,6 @@ class CostTarget:
         if any(before[key] != mine[key] for key in mine if key != 'multiplier'):
             raise UserError(
                 f'the checkpoint is of a search for another cost ({before}, now {mine}); start '
-                'anew in another work dir'
+                'again in another work dir'
             )
         self.multiplier = before['multiplier']

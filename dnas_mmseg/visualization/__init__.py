@@ -1,6 +1,6 @@
 """Pictures: false colour of many bands, class maps, comparisons, searches."""
 
-from .comparison import Row, save_comparison, save_pictures
+from .comparison import ExampleRow, save_comparison, save_pictures
 from .confusion import save_confusion
 from .false_colour import class_colours, display_bands, false_colour
 from .learning_curves import read_curve, save_learning_curves, training_folders
@@ -9,8 +9,8 @@ from .samples import save_samples
 from .visualizer import MultiBandLocalVisualizer
 
 __all__ = [
+    'ExampleRow',
     'MultiBandLocalVisualizer',
-    'Row',
     'class_colours',
     'display_bands',
     'false_colour',

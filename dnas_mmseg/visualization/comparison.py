@@ -17,7 +17,7 @@ from .false_colour import class_colours, false_colour, shown_as
 from .plain_text import plain_text
 
 
-class Row(NamedTuple):
+class ExampleRow(NamedTuple):
     """One tile: image (H, W, bands), truth and prediction as train ids (H, W)."""
 
     image: np.ndarray
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 def save_comparison(
     path: str | os.PathLike,
-    rows: Sequence[Row],
+    rows: Sequence[ExampleRow],
     *,
     bands: Sequence[str],
     classes: Sequence[str],

@@ -17,7 +17,7 @@ _PARTS = Path(__file__).with_name('page')
 _METADATA = ('Creator', 'Date', 'Format', 'Type')
 _NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+( ?[%a-zA-Z]+)?')
 _RELOAD = 30
-"""Seconds after which the page of a run that goes on loads itself anew."""
+"""Seconds after which the page of a run that goes on reloads itself."""
 
 
 def html_page(title: str, body: str, running: bool = False) -> str:

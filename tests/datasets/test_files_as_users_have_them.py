@@ -1,4 +1,4 @@
-"""Files as users have them: gaps of every kind, bands told or not, labels of other programs."""
+"""Files as users have them: gaps of every kind, bands named or not, labels of other programs."""
 
 import numpy as np
 import pytest

@@ -52,7 +52,7 @@ def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
     assert (got == expected).mean() > 0.999
     # A scene smaller than the window is filled up; windows that are larger are refused.
     assert exported.logits([torch.zeros(4, 20, 30)]).shape == (1, 5, 20, 30)
-    with pytest.raises(UserError, match='give --window 64, or export it anew'):
+    with pytest.raises(UserError, match='give --window 64, or export it again'):
         exported.logits([torch.zeros(4, 65, 64)])
 
 
@@ -77,10 +77,14 @@ def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
     )
     assert code == 0, output
     session = onnxruntime.InferenceSession(str(target))
-    told = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-    assert told['model_type'] == 'Segmentor'
-    assert list(told['class_names'].items())[:2] == [('0', 'built-up'), ('1', 'farmland')]
-    assert (told['tile_size'], told['tiles_overlap'], told['resolution']) == (64, 25, 400)
+    metadata = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    assert metadata['model_type'] == 'Segmentor'
+    assert list(metadata['class_names'].items())[:2] == [('0', 'built-up'), ('1', 'farmland')]
+    assert (metadata['tile_size'], metadata['tiles_overlap'], metadata['resolution']) == (
+        64,
+        25,
+        400,
+    )
     (inputs,), (outputs,) = session.get_inputs(), session.get_outputs()
     assert inputs.shape[1:] == [4, 64, 64]
     assert outputs.shape[2] == outputs.shape[3]
@@ -92,7 +96,7 @@ def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
     expected = torch.from_numpy(logits).softmax(1).numpy()
     assert np.ptp(expected, axis=(2, 3)).max() > 1e-3
     np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
-    got = as_deepness_reads(probabilities, told['seg_thresh'])
+    got = as_deepness_reads(probabilities, metadata['seg_thresh'])
     assert (got == logits[0].argmax(0)).mean() > 0.999
     assert 'Samples divided by 255' in target.with_suffix('.card.md').read_text()
     # Plain samples would give another map, so no program here takes the file.
@@ -158,8 +162,8 @@ def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root)
 
     item = pystac.Item.from_file(str(tmp_path / 'm.stac.json'))
     pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
-    told = MLMExtension.ext(item)
-    assert told.input[0].input.shape == [-1, 4, 64, 64]
-    assert told.input[0].bands == list(BANDS)
-    assert [c.title for c in told.output[0].classes] == list(CLASSES)
-    assert told.framework == 'ONNX'
+    metadata = MLMExtension.ext(item)
+    assert metadata.input[0].input.shape == [-1, 4, 64, 64]
+    assert metadata.input[0].bands == list(BANDS)
+    assert [c.title for c in metadata.output[0].classes] == list(CLASSES)
+    assert metadata.framework == 'ONNX'

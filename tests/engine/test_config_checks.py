@@ -1,4 +1,4 @@
-"""Wrong settings are told in one line."""
+"""Wrong settings are reported in one line."""
 
 import pytest
 from mmengine.optim import build_optim_wrapper

@@ -68,20 +68,20 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
 def test_bands_that_do_not_fit(tmp_path, names, count, given, message):
     write_raster(tmp_path / 's.tif', np.zeros((count, 8, 8), np.uint8), names=names)
     with Raster(tmp_path / 's.tif') as raster, pytest.raises(UserError, match=message):
-        choose_bands('s.tif', raster.info.told, BANDS, given or ())
+        choose_bands('s.tif', raster.info.band_names, BANDS, given or ())
 
 
 def test_names_that_tell_nothing_are_passed_over(tmp_path):
     names = [f'Band {i}' for i in range(1, 5)]
     write_raster(tmp_path / 's.tif', np.zeros((4, 8, 8), np.uint8), names=names)
     with Raster(tmp_path / 's.tif') as raster:
-        told = raster.info.told
-    choice = choose_bands('s.tif', told, BANDS)
+        names = raster.info.band_names
+    choice = choose_bands('s.tif', names, BANDS)
     assert choice.index == (0, 1, 2, 3)
     assert choice.notes == (
         's.tif does not say which band is which: taken as nir, red, green, blue, in this order',
     )
-    assert choose_bands('s.tif', told) == ((0, 1, 2, 3), (), ())
+    assert choose_bands('s.tif', names) == ((0, 1, 2, 3), (), ())
 
 
 def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):

@@ -112,8 +112,8 @@ def test_a_system_without_a_code_is_told_in_the_current_form(tmp_path):
     place = GeoReference(system.ExportToWkt(), 0.0, (0.0, 10.0, 0.0, 0.0, 0.0, -10.0))
     path, scene = mapped(tmp_path, place)
     write_map_item(tmp_path / 'a.stac.json', path, scene, CLASSES, PALETTE)
-    told = pystac.Item.from_file(str(tmp_path / 'a.stac.json')).properties
-    assert told['proj:wkt2'].startswith('PROJCRS[')
+    properties = pystac.Item.from_file(str(tmp_path / 'a.stac.json')).properties
+    assert properties['proj:wkt2'].startswith('PROJCRS[')
 
 
 def test_the_time_of_a_recording_is_read_from_the_file(tmp_path):
@@ -137,8 +137,8 @@ def test_a_binary_model_has_one_output_and_names_are_for_programs(tmp_path):
         bands=('nir',), mean=(0.0,), std=(1.0,), window=64, outputs=1, parameters=1, macs=1,
     )  # fmt: skip
     write_model_item(tmp_path / 'water.stac.json', model, facts)
-    told = pystac.Item.from_file(str(tmp_path / 'water.stac.json')).properties
-    (output,) = told['mlm:output']
+    properties = pystac.Item.from_file(str(tmp_path / 'water.stac.json')).properties
+    (output,) = properties['mlm:output']
     assert output['result']['shape'] == [-1, 1, 64, 64]
     classes = output['classification:classes']
     assert [(c['name'], c['title']) for c in classes] == [

@@ -133,7 +133,7 @@ def test_scenes_that_do_not_fit(tmp_path, rng):
         (dict(size=32, stride=64), '0 < stride <= size is needed'),
         (dict(min_labelled=2.0), 'min_labelled = 2.0: a share'),
         (dict(scale=(9.0, 9.0)), 'the first must be below the second'),
-        (dict(bands=()), 'the bands of the scenes are not told'),
+        (dict(bands=()), 'the bands of the scenes are unknown'),
     ],
 )
 def test_impossible_wishes(wrong, message):

@@ -110,7 +110,7 @@ def test_info(tmp_path, samples):
     write_plain(tmp_path / 'b.tif', samples)
     info = Raster(tmp_path / 'b.tif').info
     assert (info.nodata, info.georeference) == ((None,) * 4, GeoReference())
-    assert info.told == ('red', 'green', 'blue', 'alpha')  # as GDAL tags four bands unasked
+    assert info.band_names == ('red', 'green', 'blue', 'alpha')  # as GDAL tags four bands unasked
 
 
 def test_windows(tmp_path, samples):

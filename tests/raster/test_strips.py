@@ -64,9 +64,9 @@ def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
     assert [table.GetValueAsString(row, 1) for row in range(2)] == list(classes)
     assert [table.GetValueAsInt(1, column) for column in (0, 2, 3, 4)] == [1, 1, 2, 3]
     if shutil.which('gdalinfo'):  # a wheel of GDAL has no programs
-        told = subprocess.run(['gdalinfo', path], capture_output=True, text=True)
-        assert '<F>built-up</F>' in told.stdout
-        assert '1: 1,2,3,255' in told.stdout
+        printed = subprocess.run(['gdalinfo', path], capture_output=True, text=True)
+        assert '<F>built-up</F>' in printed.stdout
+        assert '1: 1,2,3,255' in printed.stdout
     if find_spec('rasterio') is None:
         pytest.skip('rasterio is not installed: pip install rasterio')
     read = subprocess.run([sys.executable, '-c', READ, path], capture_output=True, text=True)

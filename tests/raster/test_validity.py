@@ -106,7 +106,7 @@ def test_alpha_masks_and_is_no_band(tmp_path):
     dataset.WriteArray(stored)
     dataset = None
     raster = Raster(tmp_path / 'a.tif')
-    assert raster.info.told[4] == 'alpha'
+    assert raster.info.band_names[4] == 'alpha'
     samples = raster.samples()
     np.testing.assert_array_equal(samples.values, stored[:4])
     np.testing.assert_array_equal(samples.invalid, expected())

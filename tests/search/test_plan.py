@@ -71,7 +71,10 @@ def test_overrides_that_nothing_reads_are_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(space='autodarts'), "space 'autodarts' is unknown; there are dnas"),
+        (
+            dict(space='autodarts'),
+            "space 'autodarts' is unknown; there are autodeeplab, densenas, dnas",
+        ),
         (dict(levels=('path', 'cell')), 'any number of them that follow each other'),
         (dict(batch=0), 'batch = 0: at least 1'),
         (dict(patience=0), 'patience = 0: at least 1'),

@@ -15,7 +15,7 @@ def test_each_group_has_a_softmax_of_its_own():
         expected = logits[list(group)].exp() / logits[list(group)].exp().sum()
         torch.testing.assert_close(weights[list(group)], expected)
     (gradient,) = torch.autograd.grad(weights[2], logits)
-    assert gradient[[0, 1, 4]].tolist() == [0, 0, 0]  # other groups have no say
+    assert gradient[[0, 1, 4]].tolist() == [0, 0, 0]  # other groups do not contribute
     assert (gradient[[2, 3, 5]] != 0).all()
 
 

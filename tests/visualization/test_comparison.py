@@ -3,14 +3,14 @@ from PIL import Image
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.visualization import (
-    Row,
+    ExampleRow,
     save_comparison,
 )
 
 
 def test_a_comparison_is_a_picture(tmp_path, rng):
     ids = rng.integers(0, 5, (20, 20)).astype(np.uint8)
-    row = Row(rng.integers(0, 255, (20, 20, 4)).astype(np.uint8), ids, ids)
+    row = ExampleRow(rng.integers(0, 255, (20, 20, 4)).astype(np.uint8), ids, ids)
     facts = dict(bands=(), classes=CLASSES, palette=PALETTE)
     save_comparison(tmp_path / 'one.png', [row], **facts)
     save_comparison(tmp_path / 'three.png', [row] * 3, **facts, title='three')

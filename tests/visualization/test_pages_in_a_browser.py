@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from dnas_mmseg.comparison.report import save_cost_report
-from dnas_mmseg.search.halving.networks import Rival
+from dnas_mmseg.search.halving.networks import Baseline
 from dnas_mmseg.search.halving.plan import SelectionPlan
 from dnas_mmseg.search.halving.result import Leaderboard, save_results
 from dnas_mmseg.search.plan import SearchPlan
@@ -65,9 +65,9 @@ def pages(tmp_path_factory):
     board = Leaderboard(SelectionPlan(network=SearchPlan(), budget=8), Costs(), [])
     networks = [Named('network_' + 'x' * i) for i in range(1, 12)]
     board.add([(Request(n, 0, 0), Outcome(50.0 + i)) for i, n in enumerate(networks)])
-    rival = Rival('fcn_hr18s_naip', 'x.py')
+    baseline = Baseline('fcn_hr18s_naip', 'x.py')
     last = [(Request(n, 1, 0), Outcome(70.0 + i)) for i, n in enumerate(networks[:6])]
-    board.add([*last, (Request(rival, 1, 0), Outcome(72.0))])
+    board.add([*last, (Request(baseline, 1, 0), Outcome(72.0))])
     board.decide(Selection(networks[5], 75.0, (networks[4],), 0.8, 7.5, (), {networks[0]: 70}, {}))
     board.finish(74.2)
     save_results(board, folder, running=False)

@@ -21,7 +21,7 @@ test_pipeline = [dict(type='LoadRasterFromFile'), dict(type='PackSegInputs')]
 train_dataloader = dict(
     batch_size=2,
     num_workers=2,
-    # Workers start anew with every epoch, seeded by it: a resumed run is exact (EpochSeedHook).
+    # Workers restart with every epoch, seeded by it: a resumed run is exact (EpochSeedHook).
     worker_init_fn=dict(type='seed_worker'),
     drop_last=True,  # a last batch of one crashes stock heads with image pooling
     sampler=dict(type='DefaultSampler', shuffle=True),

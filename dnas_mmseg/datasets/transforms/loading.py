@@ -45,7 +45,7 @@ class LoadRasterFromFile(BaseTransform):
         with Raster(results['img_path'], results.get('nodata')) as raster:
             info, samples = raster.info, raster.samples(bands=range(raster.info.bands))
         given = band_names(results.get('bands'))
-        choice = choose_bands(info.path, info.told, given=given)
+        choice = choose_bands(info.path, info.band_names, given=given)
         _set_image(results, samples.select(choice.index), choice.names)
         results['img_shape'] = results['ori_shape'] = info.shape
         results['loaded'] = _Loaded(samples, info, given, results['img'])
@@ -91,8 +91,8 @@ class SelectBands(BaseTransform):
         """
         loaded = results.pop('loaded', None)
         if loaded is not None and loaded.image is results['img']:
-            path, told = loaded.info.path, loaded.info.told
-            choice = choose_bands(path, told, self.bands, self.source or loaded.given)
+            path, names = loaded.info.path, loaded.info.band_names
+            choice = choose_bands(path, names, self.bands, self.source or loaded.given)
             for note in choice.notes:
                 warnings.warn(f'SelectBands: {note}', stacklevel=2)
             _set_image(results, loaded.samples.select(choice.index), self.bands)
@@ -101,9 +101,9 @@ class SelectBands(BaseTransform):
         name = results.get('img_path') or 'the image'
         channels = results['img'].shape[2]
         if len(have) != channels:
-            told = f'{len(have)} band names for {channels} bands' if have else 'no band names'
+            known = f'{len(have)} band names for {channels} bands' if have else 'no band names'
             raise UserError(
-                f'{name}: {told}; say them in file order in the metainfo `bands` of the data set '
+                f'{name}: {known}; give them in file order in the metainfo `bands` of the data set '
                 'or in `source` of SelectBands'
             )
         unknown = [band for band in self.bands if band not in have]

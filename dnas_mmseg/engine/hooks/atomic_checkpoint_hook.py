@@ -57,7 +57,7 @@ class AtomicCheckpointHook(CheckpointHook):
     deletes. Checkpoints go to local disk.
 
     A checkpoint carries a checksum of its tensors. A damaged one is named when a training resumes,
-    and an older one is taken, or the training begins anew.
+    and an older one is taken, or the training starts from scratch.
 
     A checkpoint also says what its training is (model, optimizer, schedule, classes). Resuming with
     something else is refused, in one line.
@@ -84,7 +84,9 @@ class AtomicCheckpointHook(CheckpointHook):
         if runner._resume and runner._load_from is None:
             found, problems = usable_checkpoint(runner.work_dir)
             for problem in problems:
-                begin = 'training begins anew' if found is None else f'{found.name} is taken'
+                begin = (
+                    'training starts from scratch' if found is None else f'{found.name} is taken'
+                )
                 runner.logger.warning(f'{problem}; {begin}')
             runner._resume = found is not None
             runner._load_from = None if found is None else str(found)

@@ -1,7 +1,7 @@
 """Hooks that make a resumed run equal to one without an interruption.
 
 Weights, optimizers and schedules are in the checkpoint. Random numbers need not be: every epoch, or
-every iteration where a run goes by iterations, seeds them anew.
+every iteration where a run goes by iterations, seeds them again.
 """
 
 from __future__ import annotations

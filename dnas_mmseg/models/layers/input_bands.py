@@ -16,5 +16,5 @@ def require_bands(backbone: nn.Module, x: Tensor) -> None:
     if x.shape[1] != backbone.in_channels:
         raise UserError(
             f'the image has {x.shape[1]} bands, but this {type(backbone).__name__} was built for '
-            f'in_channels={backbone.in_channels}; select bands by SelectBands or build it anew'
+            f'in_channels={backbone.in_channels}; select bands by SelectBands or build it again'
         )

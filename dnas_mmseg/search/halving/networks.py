@@ -1,4 +1,4 @@
-"""Candidates of a selection: the networks of a space, and rivals of other kinds."""
+"""Candidates of a selection: the networks of a space, and baselines of other kinds."""
 
 from __future__ import annotations
 
@@ -27,33 +27,39 @@ from dnas_mmseg.spaces.space import constructor_arguments
 from .plan import GRADIENT, SelectionPlan
 from .schedule import full_epochs, whole_epochs
 
-_SCHEDULE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks', 'log_processor')
-"""Settings that a rival keeps beside its model: how it is best trained."""
+_BASELINE_SETTINGS = (
+    'optim_wrapper',
+    'param_scheduler',
+    'train_cfg',
+    'custom_hooks',
+    'log_processor',
+)
+"""Settings of a baseline that are used with its model: its own training schedule."""
 
 _MUTATIONS = 60
 """Mutations sampled per parent."""
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """A network of another kind that takes part in the last rung.
 
     Attributes:
         name: Name of its config.
-        config: Path of its config; where it lies does not tell rivals apart.
+        config: Path of its config; where it lies does not tell baselines apart.
     """
 
     name: str
     config: str
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rival) and other.name == self.name
+        return isinstance(other, Baseline) and other.name == self.name
 
     def __hash__(self) -> int:
         return hash(self.name)
 
 
-Candidate = Architecture | Rival
+Candidate = Architecture | Baseline
 
 
 class SpaceCandidates:
@@ -107,14 +113,14 @@ class SpaceCandidates:
         return self.cost_by(candidate, self.plan.network.cost)
 
     def cost_by(self, candidate: Candidate, metric: str) -> float:
-        """Return the cost of a candidate by some metric; rivals are counted, or measured."""
+        """Return the cost of a candidate by some metric; baselines are counted, or measured."""
         key = candidate.name, metric
         if key in self._counted:
             return self._counted[key]
         if isinstance(candidate, Architecture):
             self._counted[key] = self._costs[metric].cost(candidate)
         else:
-            model = rival_config(candidate, copy.deepcopy(self.config)).model
+            model = baseline_config(candidate, copy.deepcopy(self.config)).model
             model.pop('auxiliary_head', None)
             self._counted[key] = segmentor_cost(model, metric, self._size)
         return self._counted[key]
@@ -136,19 +142,19 @@ class SpaceCandidates:
         return [named(architecture.pruned()) for architecture in architectures]
 
     @property
-    def rivals(self) -> list[Rival]:
-        """Rivals that the user names."""
-        return [Rival(Path(path).stem, path) for path in self.plan.rivals]
+    def baselines(self) -> list[Baseline]:
+        """Baselines that the user names."""
+        return [Baseline(Path(path).stem, path) for path in self.plan.baselines]
 
 
-def rival_config(rival: Rival, config: Config) -> Config:
-    """Return a rival's model and schedule on the data of the selection.
+def baseline_config(baseline: Baseline, config: Config) -> Config:
+    """Return a baseline's model and schedule on the data of the selection.
 
     Args:
-        rival: The rival.
+        baseline: The baseline.
         config: Config of the space's networks on the user's data, which is changed.
     """
-    theirs = load_config(rival.config)
+    theirs = load_config(baseline.config)
     own, model = config.model, theirs.model
     model.data_preprocessor = own.data_preprocessor
     model.backbone.in_channels = own.backbone.in_channels
@@ -157,7 +163,7 @@ def rival_config(rival: Rival, config: Config) -> Config:
         for head in heads if isinstance(heads, (list, tuple)) else [heads]:
             head.num_classes = own.decode_head.num_classes
     config.model = model
-    for key in _SCHEDULE:
+    for key in _BASELINE_SETTINGS:
         config[key] = theirs.get(key)
     return config
 
@@ -173,18 +179,18 @@ def to_document(candidate: Candidate) -> dict:
     """Return a candidate as JSON, for the queue of trainings."""
     if isinstance(candidate, Architecture):
         return {'architecture': candidate.to_document()}
-    return {'rival': candidate.name}
+    return {'baseline': candidate.name}
 
 
-def from_document(document: dict, rivals: Sequence[Rival]) -> Candidate:
+def from_document(document: dict, baselines: Sequence[Baseline]) -> Candidate:
     """Return the candidate of a document that :func:`to_document` made.
 
     Raises:
-        UserError: It is a rival, and not one of ``rivals``.
+        UserError: It is a baseline, and not one of ``baselines``.
     """
     if 'architecture' in document:
         return load_architecture(document['architecture'])
-    for rival in rivals:
-        if rival.name == document['rival']:
-            return rival
-    raise UserError(f"rival '{document['rival']}' is not among those of this command")
+    for baseline in baselines:
+        if baseline.name == document['baseline']:
+            return baseline
+    raise UserError(f"baseline '{document['baseline']}' is not among those of this command")

@@ -15,7 +15,7 @@ from dnas_mmseg.cost.measuring import seconds_of
 from dnas_mmseg.search.time import noise_batch
 from dnas_mmseg.spaces.architecture import Architecture
 
-from .networks import Candidate, Rival, SpaceCandidates
+from .networks import Baseline, Candidate, SpaceCandidates
 from .schedule import Pace
 from .training import CandidateTrainings
 
@@ -28,10 +28,10 @@ machine which is busy for a moment slows all alike."""
 
 
 def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> Pace:
-    """Time training steps of a cheap, a typical and a dear candidate, and of the rivals.
+    """Time training steps of a cheap, a typical and an expensive candidate, and of the baselines.
 
-    Rivals of the same network and tiles, such as a dozen learning rates, are timed once: they must
-    train for as many epochs as each other.
+    Baselines of the same network and tiles, such as a dozen learning rates, are timed once: they
+    must train for as many epochs as each other.
 
     Args:
         candidates: Candidates of the selection.
@@ -44,14 +44,14 @@ def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> 
     order = sorted(affordable or drawn, key=lambda c: candidates.cost_by(c, 'macs'))
     timed = [order[0], order[len(order) // 2], order[-1]]
     macs = [candidates.cost_by(candidate, 'macs') for candidate in timed]
-    rivals: dict[str, list[Rival]] = {}
-    for rival in candidates.rivals:
-        config = trainings.full_config(rival)
-        rivals.setdefault(repr((config.model, config.train_dataloader)), []).append(rival)
+    baselines: dict[str, list[Baseline]] = {}
+    for baseline in candidates.baselines:
+        config = trainings.full_config(baseline)
+        baselines.setdefault(repr((config.model, config.train_dataloader)), []).append(baseline)
     threads, device = torch.get_num_threads(), get_device()
     torch.set_num_threads(candidates.plan.threads)
     try:
-        measured: list[Candidate] = [*timed, *(alike[0] for alike in rivals.values())]
+        measured: list[Candidate] = [*timed, *(alike[0] for alike in baselines.values())]
         steps = [_training_step(trainings, candidate) for candidate in measured]
         rounds = [
             [seconds_of(step, device) / tiles for step, tiles in steps] for _ in range(1 + _ROUNDS)
@@ -59,9 +59,9 @@ def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> 
     finally:
         torch.set_num_threads(threads)
     seconds = [float(fastest) for fastest in np.min(rounds[1:], axis=0)]  # the first also sets up
-    times = zip(rivals.values(), seconds[len(timed) :], strict=True)
-    of_rivals = {rival.name: time for alike, time in times for rival in alike}
-    return Pace.fit(macs, seconds[: len(timed)], macs[1], of_rivals)
+    times = zip(baselines.values(), seconds[len(timed) :], strict=True)
+    of_baselines = {baseline.name: time for alike, time in times for baseline in alike}
+    return Pace.fit(macs, seconds[: len(timed)], macs[1], of_baselines)
 
 
 def _training_step(

@@ -102,7 +102,9 @@ def select_network(
         raise UserError(f'workers = {workers}: at least 1 is needed')
     if join and storage is None:
         raise UserError('--join needs the --storage of the selection that is to be helped')
-    run = _Run(plan, Path(work_dir), storage, workers, None if pace is None else Pace.load(pace))
+    run = _SelectionRun(
+        plan, Path(work_dir), storage, workers, None if pace is None else Pace.load(pace)
+    )
     with lock_folder(work_dir):
         if not (dry_run or join):
             return run.run(resume, retry_failed)
@@ -129,7 +131,7 @@ def budget_of(
     Raises:
         UserError: The time is too short for a selection.
     """
-    run = _Run(plan, Path(work_dir), None, workers)
+    run = _SelectionRun(plan, Path(work_dir), None, workers)
     with lock_folder(work_dir):
         seconds = run.seconds_of_full_training()
     budget = math.floor(workers * (hours * 3600 / seconds - 1))
@@ -146,19 +148,19 @@ def shared_plan(storage: str) -> SelectionPlan:
     """Return the settings of the selection in a storage that whoever joins it may take over.
 
     Others can write to a storage. So what would be run or read, the config, its options, lists and
-    rivals, is not taken from there: who joins gives them, and they are compared.
+    baselines, is not taken from there: who joins gives them, and they are compared.
 
     Raises:
         StorageError: It holds none.
     """
-    text = TrainingQueue(storage, {}, join=True).kept('plan')
+    text = TrainingQueue(storage, {}, join=True).get_metadata('plan')
     if text is None:
         raise StorageError(f'{public_name(storage)}: its selection has not begun yet; join it then')
     plan = SelectionPlan.parse(text, public_name(storage), '.')
-    return replace(plan, network=replace(plan.network, **OF_THE_MACHINE), rivals=())
+    return replace(plan, network=replace(plan.network, **OF_THE_MACHINE), baselines=())
 
 
-class _Run:
+class _SelectionRun:
     """Execution of a plan in a work dir."""
 
     def __init__(
@@ -200,26 +202,26 @@ class _Run:
         write_text(self.work_dir / NETWORK_FILE, f'{WRITTEN_HERE}\n{text}')
         if GRADIENT in self.plan.candidates and not self._found.is_file():
             search(self.plan.gradient(), self.work_dir / 'gradient', resume=resume)
-        if queue.kept('given') is None:
+        if queue.get_metadata('given') is None:
             given = self.candidates.given(self._found)
-            queue.keep('given', [architecture.to_document() for architecture in given])
-        if queue.kept('pace') is None:
+            queue.set_metadata('given', [architecture.to_document() for architecture in given])
+        if queue.get_metadata('pace') is None:
             pace = self.pace or measure_pace(self.candidates, self.trainings)
-            queue.keep('pace', pace.to_document())
-        write_text(self.work_dir / 'pace.json', json.dumps(queue.kept('pace')) + '\n')
+            queue.set_metadata('pace', pace.to_document())
+        write_text(self.work_dir / 'pace.json', json.dumps(queue.get_metadata('pace')) + '\n')
         outcomes = queue.outcomes().values()
         if retry_failed or (outcomes and all(outcome.score is None for outcome in outcomes)):
             print(f'{len(queue.retry_failed())} trainings that have failed are tried again')
         selection, board = self._select(queue)
         save_results(board, self.work_dir, True, self.named_storage)
-        board.finish(self._train_winner(selection, Pace.parse(queue.kept('pace'))))
+        board.finish(self._train_winner(selection, Pace.parse(queue.get_metadata('pace'))))
         save_results(board, self.work_dir, False, self.named_storage)
         return selection.best
 
     def join(self) -> None:
         """Help another command's selection until it is done."""
         queue = TrainingQueue(self.storage, {}, join=True)
-        if any(queue.kept(name) is None for name in ('plan', 'given', 'pace')):
+        if any(queue.get_metadata(name) is None for name in ('plan', 'given', 'pace')):
             raise StorageError(f'{queue.storage}: its selection has not begun yet; join it then')
         self._refuse(queue, self._plan_differences(queue))  # before anything is built
         self._prepare()
@@ -243,10 +245,10 @@ class _Run:
         self.lists = train_list, scored
         check_leakage(config, train_list, scored)
         self.trainings = CandidateTrainings(
-            self.plan, self.candidates.rivals, self.work_dir, self.lists
+            self.plan, self.candidates.baselines, self.work_dir, self.lists
         )
-        for rival in self.candidates.rivals:
-            full_epochs(self.trainings.full_config(rival))
+        for baseline in self.candidates.baselines:
+            full_epochs(self.trainings.full_config(baseline))
         self._samples = len(train_list.read_text(encoding='utf-8').splitlines())
 
     def _facts(self) -> dict[str, str]:
@@ -268,14 +270,14 @@ class _Run:
         lines += [
             f'{what}: not the same here (their checksums differ)'
             for what in ('data', 'config')
-            if facts[what] != queue.kept(what)
+            if facts[what] != queue.get_metadata(what)
         ]
-        if facts['version'] != queue.kept('version'):
-            lines.append(f'version: {queue.kept("version")}, here {facts["version"]}')
+        if facts['version'] != queue.get_metadata('version'):
+            lines.append(f'version: {queue.get_metadata("version")}, here {facts["version"]}')
         self._refuse(queue, lines)
 
     def _plan_differences(self, queue: TrainingQueue) -> list[str]:
-        kept = SelectionPlan.parse(queue.kept('plan') or '', queue.storage, self.work_dir)
+        kept = SelectionPlan.parse(queue.get_metadata('plan') or '', queue.storage, self.work_dir)
         return self.plan.differences(kept)
 
     def _refuse(self, queue: TrainingQueue, differences: list[str]) -> None:
@@ -283,7 +285,7 @@ class _Run:
             raise StorageError(
                 f'{queue.storage} is of another selection. What differs:\n'
                 + '\n'.join(f'  - {line}' for line in differences)
-                + '\nGive --config, --cfg-options, --halves and --rivals as it was begun with'
+                + '\nGive --config, --cfg-options, --halves and --baselines as it was begun with'
             )
 
     def _claim(self, resume: bool) -> None:
@@ -314,7 +316,7 @@ class _Run:
 
     def _epochs(self, request: Request, pace: Pace) -> int:
         share = self.candidates.fidelities[request.fidelity]
-        seconds = pace.rivals.get(request.candidate.name) or pace.seconds(
+        seconds = pace.baselines.get(request.candidate.name) or pace.seconds(
             self.candidates.cost_by(request.candidate, 'macs')
         )
         return pace.epochs(seconds, full_epochs(self.candidates.config), share)
@@ -333,8 +335,8 @@ class _Run:
 
     def _select(self, queue: TrainingQueue) -> tuple[Selection, Leaderboard]:
         """Run the algorithm on the queue's outcomes, with the workers of this command."""
-        pace = Pace.parse(queue.kept('pace'))
-        given = [load_architecture(document) for document in queue.kept('given')]
+        pace = Pace.parse(queue.get_metadata('pace'))
+        given = [load_architecture(document) for document in queue.get_metadata('given')]
         counts, seconds = self._show_plan(pace, len(given))
         candidates: Candidates[Any] = self.candidates
         steps = selection_steps(
@@ -343,7 +345,7 @@ class _Run:
             self.plan.network.seed,
             self.plan.limit,
             given,
-            self.candidates.rivals,
+            self.candidates.baselines,
             self.plan.strategy,
         )
         batch, board = next(steps), Leaderboard(self.plan, self.candidates, given)
@@ -461,9 +463,9 @@ def training_counts(plan: SelectionPlan, rungs: tuple[float, ...], given: int) -
         rungs: Share of the full schedule that a training of each rung costs.
         given: Number of candidates that the user names.
     """
-    rivals, counts = range(-len(plan.rivals), 0), [0] * len(rungs)
+    baselines, counts = range(-len(plan.baselines), 0), [0] * len(rungs)
     steps = selection_steps(
-        _Numbers(rungs), plan.budget, 0, None, range(given), rivals, plan.strategy
+        _Numbers(rungs), plan.budget, 0, None, range(given), baselines, plan.strategy
     )
     rng = np.random.default_rng(0)
 

@@ -60,7 +60,7 @@ class SelectionPlan:
             1.
         candidates: Names or paths of architectures that take part for certain; ``'gradient'``
             stands for the network that a gradient search finds.
-        rivals: Paths of configs of other networks, which take part in the last rung.
+        baselines: Paths of configs of other networks, which take part in the last rung.
         threads: Number of threads of a training. It is a setting of the selection since other
             numbers lead to other roundings.
 
@@ -72,7 +72,7 @@ class SelectionPlan:
     budget: float
     rungs: tuple[float, ...] = (1 / 9, 1.0)
     candidates: tuple[str, ...] = ()
-    rivals: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     threads: int = 1
     strategy: str = 'halving'
 
@@ -82,10 +82,10 @@ class SelectionPlan:
         if self.strategy == 'random':
             object.__setattr__(self, 'rungs', (1.0,))
         least = 0 if self.strategy == 'random' else MIN_BUDGET
-        if not self.budget >= max(1, least + len(self.rivals)):
+        if not self.budget >= max(1, least + len(self.baselines)):
             raise UserError(
                 f'budget = {self.budget:g}: at least {max(1, least):g} full trainings, and one '
-                'more for each rival, are needed; 12 or more begin to pay'
+                'more for each baseline, are needed; 12 or more begin to pay'
             )
         if (
             not self.rungs
@@ -96,10 +96,10 @@ class SelectionPlan:
                 f'rungs {", ".join(f"{rung:g}" for rung in self.rungs)}: growing shares of the '
                 'full schedule that end with 1 are needed, 1/9 1 for instance'
             )
-        names = [Path(path).stem for path in self.rivals]
+        names = [Path(path).stem for path in self.baselines]
         if len(set(names)) < len(names):
             raise UserError(
-                f'rivals {", ".join(names)}: they go by the names of their configs, each once'
+                f'baselines {", ".join(names)}: they go by the names of their configs, each once'
             )
         if self.threads < 1:
             raise UserError(f'threads = {self.threads}: at least 1 is needed')
@@ -211,7 +211,7 @@ def merged(before: SelectionPlan | None, options: Mapping[str, Any]) -> Selectio
     """
     own = {field.name for field in fields(SelectionPlan)} - {'network'}
     settings = {key: value for key, value in options.items() if key in own}
-    for key in ('candidates', 'rivals'):
+    for key in ('candidates', 'baselines'):
         if key in settings:
             settings[key] = tuple(
                 os.path.abspath(source) if os.path.exists(source) else source

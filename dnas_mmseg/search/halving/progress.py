@@ -134,8 +134,10 @@ class Progress:
         new = [key for key in outcomes if key not in self._seen]
         for key in new if not sys.stdout.isatty() else ():
             outcome = outcomes[key]
-            told = outcome.error or f'{outcome.score:.2f}'
-            print(f'{len(outcomes)} of {sum(self._counts)}  {key}: {told}  ({duration(left)} left)')
+            result = outcome.error or f'{outcome.score:.2f}'
+            print(
+                f'{len(outcomes)} of {sum(self._counts)}  {key}: {result}  ({duration(left)} left)'
+            )
         self._seen.update(new)
         return bool(new)
 

@@ -1,4 +1,4 @@
-"""What comes out of a selection: a leaderboard, and a page that says what is sure."""
+"""Leaderboard and HTML report of a selection."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from dnas_mmseg.visualization.html_page import (
     html_verdict,
 )
 
-from .networks import Candidate, Rival, SpaceCandidates
+from .networks import Baseline, Candidate, SpaceCandidates
 from .plan import SelectionPlan
 
-_COLOURS = {'chosen': '#0f766e', 'drawn': '#94a3b8', 'given': '#7c3aed', 'rival': '#c2410c'}
+_COLOURS = {'chosen': '#0f766e', 'drawn': '#94a3b8', 'given': '#7c3aed', 'baseline': '#c2410c'}
 """Colours of the candidates by origin."""
 
 
 @dataclass
-class Row:
+class CandidateRow:
     """A candidate of the leaderboard.
 
     Attributes:
         name: Name of the candidate.
         kind: Origin: ``'drawn'`` at random, ``'chosen'`` by predictions, ``'given'`` by the user,
-            or a ``'rival'``.
+            or a ``'baseline'``.
         cost: Cost by the plan's metric.
         macs: Multiply-adds.
         params: Parameters.
@@ -84,7 +84,7 @@ class Leaderboard:
         self.plan, self._candidates, self._given = plan, candidates, frozenset(given)
         self.rungs = candidates.fidelities
         self._drawn = False
-        self.rows: dict[Candidate, Row] = {}
+        self.rows: dict[Candidate, CandidateRow] = {}
         self.selection: Selection | None = None
         self.trained = False
         self.tested: float | None = None
@@ -101,7 +101,7 @@ class Leaderboard:
                     for metric in (self.plan.network.cost, 'macs', 'params')
                 )
                 kind = self._kind(candidate)
-                row = self.rows[candidate] = Row(candidate.name, kind, cost, macs, params)
+                row = self.rows[candidate] = CandidateRow(candidate.name, kind, cost, macs, params)
             if outcome.score is None:
                 row.error = outcome.error
             else:
@@ -111,8 +111,8 @@ class Leaderboard:
         self._drawn = True
 
     def _kind(self, candidate: Candidate) -> str:
-        if isinstance(candidate, Rival):
-            return 'rival'
+        if isinstance(candidate, Baseline):
+            return 'baseline'
         if candidate in self._given:
             return 'given'
         return 'chosen' if self._drawn else 'drawn'
@@ -130,11 +130,11 @@ class Leaderboard:
         self.trained, self.tested = True, tested
 
     @property
-    def ranked(self) -> list[Row]:
+    def ranked(self) -> list[CandidateRow]:
         """Rows, the winner first, then by the mean at the last rung that a candidate reached."""
         rungs = range(len(self.rungs))
 
-        def order(row: Row) -> tuple:
+        def order(row: CandidateRow) -> tuple:
             first = self.selection is not None and row is self.rows[self.selection.best]
             means = [row.mean(rung) for rung in reversed(rungs)]
             return (not first, *((m is None, -(m or 0.0)) for m in means))
@@ -167,15 +167,15 @@ class Leaderboard:
                 f'Trained on the whole training list, it reaches {self.tested:.2f} % on the test '
                 'tiles.'
             )
-        if isinstance(result.best, Rival):
-            lines.append("It is a rival: none of the space's candidates was better.")
+        if isinstance(result.best, Baseline):
+            lines.append("It is a baseline: none of the space's candidates was better.")
         if result.undecided:
             names = [candidate.name for candidate in result.undecided]
             rest = len(names) - 3
             more = f' and {rest} other{"s" * (rest > 1)}' if rest > 0 else ''
             lines.append(
-                f'Its lead is undecided: {", ".join(names[:3])}{more} cannot be told from the best '
-                'by a standard error; of the first two, the cheaper one is taken.'
+                f'Its lead is undecided: {", ".join(names[:3])}{more} cannot be distinguished from '
+                'the best by a standard error; of the first two, the cheaper one is taken.'
             )
         if result.noise is None:
             lines.append('No training was repeated, so how sure that is, is unknown.')
@@ -186,11 +186,12 @@ class Leaderboard:
                 f'Scores of one network deviate by {result.noise:.2f} from seed to seed, by {by}.'
             )
         lines += self._beside_chance(list(result.control.values()))
-        rivals = [row for row in self.rows.values() if row.kind == 'rival' and row is not best]
-        for row in rivals:
+        for row in self.rows.values():
+            if row.kind != 'baseline' or row is best:
+                continue
             mean = row.mean(last)
-            told = f'{mean:.2f}' if mean is not None else f'failed ({row.error})'
-            lines.append(f'{row.name}: {told} at {format_cost(row.macs, "macs")}.')
+            score = f'{mean:.2f}' if mean is not None else f'failed ({row.error})'
+            lines.append(f'{row.name}: {score} at {format_cost(row.macs, "macs")}.')
         if result.failures:
             count = len(result.failures)
             lines.append(f'{count} candidate{"s" * (count > 1)} failed in training: out.')
@@ -273,7 +274,7 @@ def save_results(
     parts = [html_verdict(verdict, commands), *_figures(board)]
     parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
     parts.append(
-        '<p class="quiet">Origin: drawn at random, chosen by predictions, given, or a rival. '
+        '<p class="quiet">Origin: drawn at random, chosen by predictions, given, or a baseline. '
         'Scores are means over seeds, on the part of the training list that is kept for choosing.'
         '</p>'
     )
@@ -336,7 +337,7 @@ def _figures(board: Leaderboard) -> list[str]:
 
 
 def _front_figure(
-    board: Leaderboard, points: Sequence[tuple[Row, float]]
+    board: Leaderboard, points: Sequence[tuple[CandidateRow, float]]
 ) -> tuple[Figure, dict[str, str]]:
     """Draw scores over cost; return also the texts over the points."""
     figure = Figure(figsize=(8, 4.5), layout='constrained')
@@ -390,8 +391,8 @@ def _rungs_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
                 *zip(*means, strict=True), 'o-', color=_COLOURS[row.kind], alpha=0.7
             )
             line.set_gid(f'rungs_{len(tips)}')
-            told = ', '.join(f'{mean:.2f} % at {share:.3g}' for share, mean in means)
-            tips[f'rungs_{len(tips)}'] = f'{row.name}: {told}'
+            scores = ', '.join(f'{mean:.2f} % at {share:.3g}' for share, mean in means)
+            tips[f'rungs_{len(tips)}'] = f'{row.name}: {scores}'
     for kind, colour in _COLOURS.items():
         if any(row.kind == kind for row in board.rows.values()):
             axes.plot([], [], 'o-', color=colour, label=kind)

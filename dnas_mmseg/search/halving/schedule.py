@@ -34,13 +34,13 @@ class Pace:
         fixed: Seconds of a tile of a network without multiply-adds.
         per_mac: Seconds per multiply-add of the network on an image of the cost's size.
         typical: Multiply-adds of a typical candidate.
-        rivals: Seconds of each rival, by its name: other kinds of networks are on other lines.
+        baselines: Seconds of each baseline, by its name; other kinds do not follow the line.
     """
 
     fixed: float
     per_mac: float
     typical: float
-    rivals: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -48,7 +48,7 @@ class Pace:
         macs: Sequence[float],
         seconds: Sequence[float],
         typical: float,
-        rivals: Mapping[str, float],
+        baselines: Mapping[str, float],
     ) -> Pace:
         """Return the line through measured networks.
 
@@ -56,7 +56,7 @@ class Pace:
             macs: Multiply-adds of the networks, (networks,).
             seconds: Seconds that each takes for a tile, (networks,).
             typical: Multiply-adds of a typical candidate.
-            rivals: Seconds that each rival takes for a tile, by its name.
+            baselines: Seconds that each baseline takes for a tile, by its name.
         """
         x, y = np.asarray(macs, float), np.asarray(seconds, float)
         spread = ((x - x.mean()) ** 2).sum()
@@ -64,7 +64,7 @@ class Pace:
         # Neither part of the time can be negative, whatever the noise says.
         slope = min(max(slope, 0.0), float((y / x).min()))
         fixed = float((y - slope * x).mean())
-        return cls(fixed, float(slope), float(typical), dict(rivals))
+        return cls(fixed, float(slope), float(typical), dict(baselines))
 
     def seconds(self, macs: float) -> float:
         """Return the seconds that training on a tile takes for a network of some multiply-adds."""
@@ -73,8 +73,8 @@ class Pace:
     def epochs(self, seconds: float, full: int, share: float) -> int:
         """Return the epochs of a network that cost as much as a share of a typical full training.
 
-        A network of half the cost trains twice as long, and never longer than that; a dear one
-        trains for fewer epochs. So a training of a rung costs the same, whatever it trains.
+        A network of half the cost trains twice as long, and never longer than that; an expensive
+        one trains for fewer epochs. So a training of a rung costs the same, whatever it trains.
 
         Args:
             seconds: Seconds that training on a tile takes for the network.
@@ -102,8 +102,8 @@ class Pace:
     def parse(cls, document: Mapping[str, Any]) -> Pace:
         """Return the pace of a document that :meth:`to_document` made."""
         fixed, per_mac, typical = (float(document[k]) for k in ('fixed', 'per_mac', 'typical'))
-        rivals = {str(name): float(value) for name, value in document['rivals'].items()}
-        return cls(fixed, per_mac, typical, rivals)
+        baselines = {str(name): float(value) for name, value in document['baselines'].items()}
+        return cls(fixed, per_mac, typical, baselines)
 
     def to_document(self) -> dict[str, Any]:
         """Return the pace as JSON, for the queue and ``pace.json``."""

@@ -29,7 +29,7 @@ from dnas_mmseg.search.selection import Request
 from dnas_mmseg.search.stages import retrain_config
 from dnas_mmseg.spaces.architecture import Architecture
 
-from .networks import Candidate, Rival, from_document, rival_config, to_document
+from .networks import Baseline, Candidate, baseline_config, from_document, to_document
 from .plan import SelectionPlan
 from .schedule import shorten
 from .split import set_lists
@@ -54,7 +54,7 @@ class CandidateTrainings:
 
     Args:
         plan: Settings of the selection.
-        rivals: Rivals of the selection.
+        baselines: Baselines of the selection.
         work_dir: Folder of the selection; each training has one in ``trainings``.
         lists: Lists to train on and to score on.
     """
@@ -62,11 +62,11 @@ class CandidateTrainings:
     def __init__(
         self,
         plan: SelectionPlan,
-        rivals: list[Rival],
+        baselines: list[Baseline],
         work_dir: Path,
         lists: tuple[Path, Path],
     ) -> None:
-        self.plan, self.rivals = plan, rivals
+        self.plan, self.baselines = plan, baselines
         self.folder, self.lists = work_dir / 'trainings', lists
 
     def folder_of(self, key: str) -> Path:
@@ -88,7 +88,7 @@ class CandidateTrainings:
         """Return the config of a candidate with its full schedule, on all tiles."""
         if isinstance(candidate, Architecture):
             return retrain_config(self.plan.network, candidate.to_document())
-        return rival_config(candidate, network_config(self.plan.network))
+        return baseline_config(candidate, network_config(self.plan.network))
 
     def config(self, key: str, content: Mapping[str, Any]) -> Config:
         """Return the config of a training.
@@ -97,7 +97,7 @@ class CandidateTrainings:
             key: Name of the training.
             content: The training, as :meth:`content` made it.
         """
-        config = self.full_config(from_document(dict(content), self.rivals))
+        config = self.full_config(from_document(dict(content), self.baselines))
         set_lists(config, *(path.resolve() for path in self.lists))
         shorten(config, content['epochs'])
         folder = self.folder_of(key)
@@ -198,7 +198,7 @@ def _known_checksums(path: Path) -> dict[str, list]:
 def config_checksum(trainings: CandidateTrainings) -> str:
     """Return a checksum of what decides a training, apart from where the data lie."""
     configs = [network_config(trainings.plan.network)]
-    configs += [trainings.full_config(rival) for rival in trainings.rivals]
+    configs += [trainings.full_config(baseline) for baseline in trainings.baselines]
     documents = [_without_places(config.to_dict()) for config in configs]
     text = json.dumps(documents, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -31,7 +31,7 @@ from dnas_mmseg.search.selection.study import (
     TrainingQueue,
 )
 
-from .networks import Rival
+from .networks import Baseline
 from .plan import SelectionPlan
 from .training import CandidateTrainings
 
@@ -188,8 +188,8 @@ def work(job: WorkerJob) -> None:
 def _work(job: WorkerJob) -> None:
     torch.set_num_threads(job.plan.threads)
     init_default_scope('mmseg')
-    rivals = [Rival(Path(path).stem, path) for path in job.plan.rivals]
-    trainings = CandidateTrainings(job.plan, rivals, job.work_dir, job.lists)
+    baselines = [Baseline(Path(path).stem, path) for path in job.plan.baselines]
+    trainings = CandidateTrainings(job.plan, baselines, job.work_dir, job.lists)
     queue = TrainingQueue(job.storage, {}, join=True, patience=PATIENCE)
     parent = multiprocessing.parent_process()
     faults = 0

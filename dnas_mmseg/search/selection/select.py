@@ -143,7 +143,7 @@ def selection_steps(
     seed: int,
     cost_limit: float | None = None,
     given: Sequence[C] = (),
-    rivals: Sequence[C] = (),
+    baselines: Sequence[C] = (),
     strategy: str = 'halving',
 ) -> Steps[C]:
     """Run the algorithm of :func:`select` and leave the trainings to the caller.
@@ -154,7 +154,7 @@ def selection_steps(
         seed: Seed of everything that is drawn.
         cost_limit: Largest cost of the winner.
         given: Candidates that are in the first rung for certain.
-        rivals: Others, of which only the cost is asked, that take part at the full fidelity.
+        baselines: Others, of which only the cost is asked, that take part at the full fidelity.
         strategy: One of :data:`STRATEGIES`.
 
     Yields:
@@ -167,7 +167,7 @@ def selection_steps(
     Raises:
         SelectionError: As :func:`select`, or a given candidate costs more than the limit.
     """
-    run = _Run(problem, budget, seed, cost_limit, given, rivals)
+    run = _SelectionSteps(problem, budget, seed, cost_limit, given, baselines)
     if strategy == 'random':
         yield from run.random_rung()
     else:
@@ -177,7 +177,7 @@ def selection_steps(
     return run.result()
 
 
-class _Run(Generic[C]):
+class _SelectionSteps(Generic[C]):
     """State of a selection."""
 
     def __init__(
@@ -187,7 +187,7 @@ class _Run(Generic[C]):
         seed: int,
         cost_limit: float | None,
         given: Sequence[C],
-        rivals: Sequence[C],
+        baselines: Sequence[C],
     ) -> None:
         self.problem, self.budget, self.limit = problem, budget, cost_limit
         self.seed = seed
@@ -204,7 +204,7 @@ class _Run(Generic[C]):
         self.codes: dict[C, np.ndarray] = {}
         self._surrogates: dict[int, tuple[int, Surrogate | None]] = {}
         self.pool: dict[C, None] = {}
-        self.given, self.rivals = tuple(dict.fromkeys(given)), tuple(dict.fromkeys(rivals))
+        self.given, self.baselines = tuple(dict.fromkeys(given)), tuple(dict.fromkeys(baselines))
         self._fill_pool()
         self.control: tuple[C, ...] = ()
 
@@ -234,8 +234,10 @@ class _Run(Generic[C]):
             batches = _BATCHES
             drawn = max(1, int(_DRAWN_FULL_SHARE * self.budget + _EPS))
             yield from self._first(drawn, int(self.budget + _EPS), self.full)
-        if self.rivals:
-            yield from self._train(self.rivals[: int(self.budget - self.spent + _EPS)], self.full)
+        if self.baselines:
+            yield from self._train(
+                self.baselines[: int(self.budget - self.spent + _EPS)], self.full
+            )
         reserve = int(_REPEATED_SHARE * self.budget + _EPS)
         left = int(self.budget - self.spent - reserve + _EPS)
         yield from self._batches(left, batches, self.full)
@@ -249,7 +251,7 @@ class _Run(Generic[C]):
 
     def random_rung(self) -> _Rung:
         """Train at the full fidelity what is named, and what is drawn until the budget is spent."""
-        named = [*self.given, *self.rivals]
+        named = [*self.given, *self.baselines]
         left = int(self.budget + _EPS)
         pool = [c for c in self.pool if c not in self.given]
         order = self.rng.permutation(len(pool))[: max(0, left - len(named))]

@@ -98,7 +98,7 @@ class Outcome:
     Attributes:
         score: Score; None where the training failed.
         error: Reason of the failure.
-        facts: Facts on the training that its worker told, by name.
+        facts: Facts on the training that its worker reports, by name.
     """
 
     score: float | None
@@ -133,17 +133,17 @@ class TrainingQueue:
         if join and '://' not in storage and not Path(storage).is_file():
             raise StorageError(f'{storage}: no such file, so no selection to go on with {_ITS}')
         self._study = self._patiently(lambda: _open(storage, join), patience)
-        kept = self._patiently(lambda: dict(self._study.user_attrs))
+        stored = self._patiently(lambda: dict(self._study.user_attrs))
         for name, value in facts.items():
-            if name not in kept:
-                self.keep(name, value)
+            if name not in stored:
+                self.set_metadata(name, value)
 
-    def kept(self, name: str) -> Any:
-        """Return a fact that is kept in the queue; None where there is none."""
+    def get_metadata(self, name: str) -> Any:
+        """Return a value stored with the queue, None where it has none of that name."""
         return self._patiently(lambda: self._study.user_attrs).get(name)
 
-    def keep(self, name: str, value: Any) -> None:
-        """Keep a fact in the queue."""
+    def set_metadata(self, name: str, value: Any) -> None:
+        """Store a value that JSON can hold with the queue."""
         self._patiently(lambda: self._study.set_user_attr(name, value))
 
     def request(self, trainings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -193,13 +193,13 @@ class TrainingQueue:
             for trial in self._trials()
             if trial.state == TrialState.FAIL and trial.user_attrs.get('key') in failed
         ]
-        self.keep('retried', sorted(self._retried | {trial.number for trial in trials}))
+        self.set_metadata('retried', sorted(self._retried | {trial.number for trial in trials}))
         return sorted(failed)
 
     @property
     def _retried(self) -> set[int]:
         """Numbers of failed trials that do not count any more."""
-        return set(self.kept('retried') or ())
+        return set(self.get_metadata('retried') or ())
 
     def trainings(self) -> dict[str, tuple[Mapping[str, Any], Outcome]]:
         """Return content and outcome of the trainings that are done, by their keys."""
@@ -259,7 +259,7 @@ class TrainingQueue:
         self._finish(task.trial, {'released': True}, state=TrialState.FAIL)
 
     def lose(self, task: Task) -> None:
-        """Give back a training that something from outside has ended; it is not tried for ever."""
+        """Return an interrupted training to the queue; after ``_LOSSES`` of them it has failed."""
         self._tell(task.trial.number, state=TrialState.FAIL)
 
     def release_lost(self, dead: Collection[str] = ()) -> list[str]:

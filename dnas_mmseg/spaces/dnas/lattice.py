@@ -147,7 +147,7 @@ class Lattice(BaseModule):
                 cell = self.cell(source, node)
                 arguments = () if weights is None else (weights[node][i],)
                 if self.with_cp and self.training:
-                    # What a cell reads is computed anew, too: only the nodes' own maps are kept.
+                    # What a cell reads is computed again, too: only the nodes' own maps are kept.
                     read = partial(self._read, cell, size)
                     terms.append(recompute(read, tensors[source, None], *arguments, norms_of=cell))
                     continue

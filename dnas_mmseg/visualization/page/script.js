@@ -64,7 +64,7 @@ for (const box of document.querySelectorAll('.course')) {
   slider.addEventListener('input', show);
   show();
 }
-// A page of a run that goes on loads itself anew.
+// A page of a run that goes on reloads itself.
 if (document.body.dataset.reload) {
   setTimeout(() => location.reload(), 1000 * Number(document.body.dataset.reload));
 }

@@ -79,6 +79,6 @@ def test_bands_are_selected_by_name(rng):
         select(dict(img=image))
     with pytest.raises(ValueError, match='3 band names for 4 bands'):
         select(dict(img=image, bands=BANDS[:3]))
-    told = TRANSFORMS.build(dict(type='SelectBands', bands=('Blue',), source=BANDS))
+    select = TRANSFORMS.build(dict(type='SelectBands', bands=('Blue',), source=BANDS))
     for results in (dict(img=image), dict(img=image, bands=('b8', 'b4', 'b3', 'b2'))):
-        np.testing.assert_array_equal(told(results)['img'], image[..., 3:])
+        np.testing.assert_array_equal(select(results)['img'], image[..., 3:])

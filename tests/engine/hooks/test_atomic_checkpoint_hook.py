@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_pat
     cfg = config(data_root, work_dir, epochs=1)
     cfg.resume, cfg.log_level = True, 'WARNING'
     assert Runner.from_cfg(cfg).train() is not None
-    assert 'training begins anew' in capsys.readouterr().out
+    assert 'training starts from scratch' in capsys.readouterr().out
     load_weights(work_dir / 'epoch_1.pth')
 
 

@@ -8,11 +8,11 @@ import pytest
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.cost.parts import segmentor_cost
 from dnas_mmseg.search.halving.networks import (
-    Rival,
+    Baseline,
     SpaceCandidates,
+    baseline_config,
     from_document,
     named,
-    rival_config,
     to_document,
 )
 from dnas_mmseg.search.plan import SearchPlan
@@ -67,20 +67,20 @@ def test_given_networks_are_of_the_space(candidates, plan, rng, tmp_path):
         SpaceCandidates(wrong).given(path)
 
 
-def test_a_rival_is_its_model_and_schedule_on_ones_own_data(candidates, plan):
+def test_a_baseline_is_its_model_and_schedule_on_ones_own_data(candidates, plan):
     path = str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5-rgb.py')
-    rival = Rival('pspnet', path)
-    assert rival == Rival('pspnet', '/elsewhere/pspnet.py')
+    baseline = Baseline('pspnet', path)
+    assert baseline == Baseline('pspnet', '/elsewhere/pspnet.py')
     own = candidates.config
-    config = rival_config(rival, own.copy())
+    config = baseline_config(baseline, own.copy())
     assert config.model.backbone.in_channels == 4
     assert config.model.decode_head.num_classes == 5
     assert config.model.data_preprocessor == own.model.data_preprocessor
     assert config.train_dataloader == own.train_dataloader
-    assert candidates.cost_by(rival, 'macs') == complexity(config, (64, 64)).macs
-    assert from_document(to_document(rival), [rival]) == rival
-    assert SpaceCandidates(replace(plan, rivals=(path,), budget=5)).rivals == [
-        Rival('pspnet_r18-d8_gid5-rgb', path)
+    assert candidates.cost_by(baseline, 'macs') == complexity(config, (64, 64)).macs
+    assert from_document(to_document(baseline), [baseline]) == baseline
+    assert SpaceCandidates(replace(plan, baselines=(path,), budget=5)).baselines == [
+        Baseline('pspnet_r18-d8_gid5-rgb', path)
     ]
 
 

@@ -99,8 +99,8 @@ def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys,
         ({'budget': 12.0, 'rungs': (1 / 9, 1.0)}, 2, [54, 6]),
         ({'budget': 12.0, 'rungs': (1 / 9, 1 / 3, 1.0)}, 0, [27, 9, 6]),
         ({'budget': 12.0, 'rungs': (1.0,)}, 0, [12]),
-        ({'budget': 12.0, 'rivals': ('a.py', 'b.py')}, 0, [12, 6]),
-        ({'budget': 12.0, 'strategy': 'random', 'rivals': ('a.py',)}, 2, [12]),
+        ({'budget': 12.0, 'baselines': ('a.py', 'b.py')}, 0, [12, 6]),
+        ({'budget': 12.0, 'strategy': 'random', 'baselines': ('a.py',)}, 2, [12]),
     ],
 )
 def test_the_plan_counts_trainings(plan, changes, given, counts):
@@ -124,22 +124,22 @@ def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
     queue = TrainingQueue(storage, {})
     with pytest.raises(StorageError, match='has not begun yet'):
         shared_plan(storage)
-    queue.keep('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
-    queue.keep('given', [])
-    queue.keep('pace', {})
-    queue.keep('data', 'x')
+    queue.set_metadata('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
+    queue.set_metadata('given', [])
+    queue.set_metadata('pace', {})
+    queue.set_metadata('data', 'x')
     assert shared_plan(storage).budget == 5
     with pytest.raises(StorageError, match='budget: 5'):
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
-    queue.keep('plan', plan.to_json(tmp_path / 'a'))
-    queue.keep('version', '0.0.1')
+    queue.set_metadata('plan', plan.to_json(tmp_path / 'a'))
+    queue.set_metadata('version', '0.0.1')
     with pytest.raises(StorageError) as refused:
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
     message = str(refused.value)
     assert 'data: not the same here' in message
     assert 'config: not the same here' in message
     assert 'version: 0.0.1, here' in message
-    queue.keep('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
+    queue.set_metadata('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
     # Nor is a new selection begun in it.
     with pytest.raises(StorageError, match='is of another selection'):
         select_network(plan, tmp_path / 'b', storage=storage)
@@ -153,12 +153,12 @@ def test_a_queue_that_others_write_to_runs_nothing(plan, tiny, tmp_path, monkeyp
     network = replace(plan.network, options=evil, config=str(tmp_path / 'evil.py'))
     (tmp_path / 'evil.py').write_text(f'import os\nos.system("touch {left}")\n')
     queue = TrainingQueue(storage, {})
-    theirs = replace(plan, network=network, rivals=('evil.py',), budget=6)
-    queue.keep('plan', theirs.to_json(tmp_path))
-    queue.keep('given', [])
-    queue.keep('pace', {})
+    theirs = replace(plan, network=network, baselines=('evil.py',), budget=6)
+    queue.set_metadata('plan', theirs.to_json(tmp_path))
+    queue.set_metadata('given', [])
+    queue.set_metadata('pace', {})
     shared = shared_plan(storage)
-    assert (shared.network.options, shared.network.config, shared.rivals) == ({}, None, ())
+    assert (shared.network.options, shared.network.config, shared.baselines) == ({}, None, ())
     for joined in (plan, replace(plan, network=replace(plan.network, config=None))):
         with pytest.raises(StorageError, match='options: '):
             select_network(joined, tmp_path / 'W', storage=storage, join=True)
@@ -196,8 +196,8 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
     expected = json.loads((tmp_path / 'one/leaderboard.json').read_text())
 
     work_dir, storage = tmp_path / 'many', tmp_path / 'shared/trials.log'
-    pace = TrainingQueue(str(tmp_path / 'one/trials.log'), {}, join=True).kept('pace')
-    TrainingQueue(str(storage), {}).keep('pace', pace)
+    pace = TrainingQueue(str(tmp_path / 'one/trials.log'), {}, join=True).get_metadata('pace')
+    TrainingQueue(str(storage), {}).set_metadata('pace', pace)
     options = _options(tiny, work_dir, *more, '--workers', 2, '--storage', storage)
 
     def start(*command):
@@ -262,7 +262,7 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
 
 
 @pytest.mark.long
-def test_given_networks_rivals_and_a_gradient_search_take_part(tiny, tmp_path):
+def test_given_networks_baselines_and_a_gradient_search_take_part(tiny, tmp_path):
     work_dir = tmp_path / 'run'
     path = tmp_path / 'given.json'
     code, output = run(
@@ -271,13 +271,13 @@ def test_given_networks_rivals_and_a_gradient_search_take_part(tiny, tmp_path):
     assert code == 0, output
     options = _options(
         tiny, work_dir, '--budget', 6, '--epochs', 1, '--arch-start', 0, '--crop', 32, '--batch', 2,
-        '--candidates', path, 'gradient', '--rivals', 'configs/pspnet/pspnet_r18-d8_naip.py',
+        '--candidates', path, 'gradient', '--baselines', 'configs/pspnet/pspnet_r18-d8_naip.py',
     )  # fmt: skip
     code, output = run(TOOL, *options)
     assert code == 0, output
     board = json.loads((work_dir / 'leaderboard.json').read_text())
     kinds = [candidate['kind'] for candidate in board['candidates']]
     assert kinds.count('given') == 2
-    assert kinds.count('rival') == 1
+    assert kinds.count('baseline') == 1
     assert (work_dir / 'gradient/architecture.json').is_file()
     assert 'pspnet_r18-d8_naip' in board['verdict']

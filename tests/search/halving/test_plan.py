@@ -17,7 +17,7 @@ PLAN = SelectionPlan(
     budget=12,
     rungs=(0.25, 1.0),
     candidates=('gradient',),
-    rivals=('hrnet.py',),
+    baselines=('hrnet.py',),
     threads=2,
 )
 
@@ -42,16 +42,16 @@ def test_a_plan_is_kept(tmp_path):
     ('changes', 'message'),
     [
         ({'budget': 3.9}, 'budget = 3.9: at least 4 full trainings'),
-        ({'budget': 4, 'rivals': ('a.py',)}, 'one more for each rival'),
+        ({'budget': 4, 'baselines': ('a.py',)}, 'one more for each baseline'),
         ({'budget': float('nan')}, 'budget = nan'),
         ({'rungs': (1.0, 0.5)}, 'rungs 1, 0.5: growing shares'),
         ({'rungs': (0.5,)}, 'end with 1'),
         ({'rungs': ()}, 'growing shares'),
         ({'rungs': (0.0, 1.0)}, 'growing shares'),
         ({'threads': 0}, 'threads = 0'),
-        ({'rivals': ('a/hrnet.py', 'b/hrnet.py')}, 'rivals hrnet, hrnet: .* each once'),
+        ({'baselines': ('a/hrnet.py', 'b/hrnet.py')}, 'baselines hrnet, hrnet: .* each once'),
         ({'strategy': 'gradient'}, "strategy 'gradient': one of halving, random"),
-        ({'strategy': 'random', 'budget': 0.5, 'rivals': ()}, 'at least 1 full trainings'),
+        ({'strategy': 'random', 'budget': 0.5, 'baselines': ()}, 'at least 1 full trainings'),
         ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection has one limit'),
         (
             {'network': SearchPlan(epochs=3, patience=2), 'candidates': ()},
@@ -74,7 +74,7 @@ def test_differences_leave_out_where_data_lie():
     moved = replace(
         PLAN,
         network=replace(PLAN.network, data_root='/elsewhere', halves=('/x/a.txt', '/x/b.txt')),
-        rivals=('/y/hrnet.py',),
+        baselines=('/y/hrnet.py',),
     )
     assert moved.differences(PLAN) == []
     other = replace(PLAN, budget=13, network=replace(PLAN.network, layers=9))
@@ -88,11 +88,11 @@ def test_the_random_baseline_trains_fully(tmp_path):
 
 
 def test_options_are_laid_over_an_earlier_plan(tmp_path):
-    config = tmp_path / 'rival.py'
+    config = tmp_path / 'baseline.py'
     config.write_text('')
     plan = merged(
-        None, {'space': 'dnas', 'budget': 8.0, 'targets': ['2G'], 'rivals': [str(config)]}
+        None, {'space': 'dnas', 'budget': 8.0, 'targets': ['2G'], 'baselines': [str(config)]}
     )
-    assert (plan.limit, plan.network.cost, plan.rivals) == (2e9, 'macs', (str(config),))
+    assert (plan.limit, plan.network.cost, plan.baselines) == (2e9, 'macs', (str(config),))
     later = merged(plan, {'space': 'dnas', 'data_root': '/data'})
     assert later == replace(plan, network=replace(plan.network, data_root='/data'))

@@ -20,12 +20,12 @@ def test_the_plan_says_how_many_trainings_and_how_long(capsys):
 
 
 @pytest.mark.parametrize(
-    ('rungs', 'told'), [((1 / 5, 1.0), True), ((2 / 5, 1.0), False), ((1.0,), False)]
+    ('rungs', 'noted'), [((1 / 5, 1.0), True), ((2 / 5, 1.0), False), ((1.0,), False)]
 )
-def test_short_trainings_of_one_epoch_are_told_of(rungs, told, capsys):
+def test_short_trainings_of_one_epoch_are_pointed_out(rungs, noted, capsys):
     plan = SelectionPlan(network=SearchPlan(), budget=12)
     show_plan(plan, rungs, full=900.0, counts=(6,) * len(rungs), epochs=5, workers=1)
-    assert ('note: trainings of one epoch' in capsys.readouterr().out) == told
+    assert ('note: trainings of one epoch' in capsys.readouterr().out) == noted
 
 
 def test_a_full_training_takes_its_steps_and_a_little_more():

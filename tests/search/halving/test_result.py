@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from dnas_mmseg.search.halving.networks import Rival
+from dnas_mmseg.search.halving.networks import Baseline
 from dnas_mmseg.search.halving.plan import SelectionPlan
 from dnas_mmseg.search.halving.result import Leaderboard, save_results
 from dnas_mmseg.search.plan import SearchPlan
@@ -29,7 +29,7 @@ class Costs:
 
 
 A, B, C, GIVEN = (Named(name) for name in ('net_a', 'net_b', 'net_c', 'mine'))
-HRNET = Rival('hrnet', 'hrnet.py')
+HRNET = Baseline('hrnet', 'hrnet.py')
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_rows_say_where_a_candidate_came_from_and_what_it_reached(board):
     assert board.spent == 4.75
     rows = {row.name: row for row in board.rows.values()}
     assert {name: row.kind for name, row in rows.items()} == {
-        'mine': 'given', 'net_a': 'drawn', 'net_b': 'drawn', 'hrnet': 'rival', 'net_c': 'chosen',
+        'mine': 'given', 'net_a': 'drawn', 'net_b': 'drawn', 'hrnet': 'baseline', 'net_c': 'chosen',
     }  # fmt: skip
     assert (rows['net_a'].mean(1), rows['net_a'].mean(0), rows['net_c'].mean(0)) == (74, 60, None)
     assert [row.name for row in board.ranked] == ['net_a', 'net_c', 'hrnet', 'mine', 'net_b']
@@ -84,10 +84,12 @@ def test_the_verdict_says_what_is_sure(board):
         assert text in verdict
     assert 'undecided' not in verdict
     board.decide(result(A, undecided=(C,), noise=None))
-    assert 'Its lead is undecided: net_c cannot be told from the best' in ' '.join(board.verdict())
+    assert 'Its lead is undecided: net_c cannot be distinguished from the best' in ' '.join(
+        board.verdict()
+    )
     assert 'No training was repeated' in ' '.join(board.verdict())
     board.decide(result(HRNET))
-    assert 'It is a rival' in ' '.join(board.verdict())
+    assert 'It is a baseline' in ' '.join(board.verdict())
 
 
 def test_files_hold_all_of_it(board, tmp_path):

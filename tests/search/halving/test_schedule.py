@@ -10,7 +10,7 @@ from dnas_mmseg.search.halving.schedule import Pace, full_epochs, shorten, whole
 
 
 def test_a_pace_is_the_line_through_what_was_measured():
-    pace = Pace.fit([1e9, 2e9, 4e9], [0.02, 0.03, 0.05], typical=2e9, rivals={'hrnet': 0.06})
+    pace = Pace.fit([1e9, 2e9, 4e9], [0.02, 0.03, 0.05], typical=2e9, baselines={'hrnet': 0.06})
     assert pace.fixed == pytest.approx(0.01)
     assert pace.per_mac == pytest.approx(1e-11)
     assert pace.seconds(3e9) == pytest.approx(0.04)
@@ -19,7 +19,7 @@ def test_a_pace_is_the_line_through_what_was_measured():
 
 @pytest.mark.parametrize('seconds', [[0.05, 0.03, 0.02], [0.001, 0.03, 0.2]])
 def test_neither_part_of_a_pace_is_negative_whatever_the_noise_says(seconds):
-    pace = Pace.fit([1e9, 2e9, 4e9], seconds, typical=2e9, rivals={})
+    pace = Pace.fit([1e9, 2e9, 4e9], seconds, typical=2e9, baselines={})
     assert pace.fixed >= 0
     assert pace.per_mac >= 0
     assert pace.seconds(1e8) > 0
@@ -89,7 +89,11 @@ def test_a_pace_is_a_file(tmp_path):
     pace = Pace(0.01, 1e-11, 1e9, {'hrnet': 0.5})
     (tmp_path / 'pace.json').write_text(json.dumps(pace.to_document()))
     assert Pace.load(tmp_path / 'pace.json') == pace
-    for text in ('{"fixed": 1}', '[]', '{"fixed": "x", "per_mac": 1, "typical": 1, "rivals": {}}'):
+    for text in (
+        '{"fixed": 1}',
+        '[]',
+        '{"fixed": "x", "per_mac": 1, "typical": 1, "baselines": {}}',
+    ):
         (tmp_path / 'other.json').write_text(text)
         with pytest.raises(UserError, match=r'other\.json is no pace\.json of a selection'):
             Pace.load(tmp_path / 'other.json')

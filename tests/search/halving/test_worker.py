@@ -34,9 +34,9 @@ def test_a_killed_worker_is_replaced_and_one_that_stops_by_itself_is_told_of(pla
         process.join()
         assert workers.keep_working() == [job.name]
         # What cannot be trained has failed; the worker goes on.
-        queue.request({'a-0-0': {'rival': 'unknown'}})
+        queue.request({'a-0-0': {'baseline': 'unknown'}})
         _wait(lambda: 'a-0-0' in queue.outcomes())
-        assert "rival 'unknown' is not among" in queue.outcomes()['a-0-0'].error
+        assert "baseline 'unknown' is not among" in queue.outcomes()['a-0-0'].error
         (tmp_path / 'trials.log').unlink()
         ((job, process),) = workers._processes.values()
         os.kill(process.pid, signal.SIGKILL)

@@ -271,51 +271,51 @@ def test_given_candidates_are_in_the_first_rung_and_must_be_within_the_limit():
     first = [request.candidate for request in next(steps)]
     assert first[:2] == given
     assert len(set(first)) == len(first)
-    dear = max(given, key=problem.cost)
+    expensive = max(given, key=problem.cost)
     with pytest.raises(SelectionError, match=r'given candidate, costs .* more than the limit'):
-        next(selection_steps(problem, 8, 0, problem.cost(dear) - 1, given=[dear]))
+        next(selection_steps(problem, 8, 0, problem.cost(expensive) - 1, given=[expensive]))
 
 
-class DigitsAndRival(Digits):
-    """The same with a rival, which has no digits."""
+class DigitsAndBaseline(Digits):
+    """The same with a baseline, which has no digits."""
 
     def __init__(self, score, cost):
         super().__init__()
-        self.rival_score, self.rival_cost = score, cost
+        self.baseline_score, self.baseline_cost = score, cost
 
     def cost(self, candidate):
-        return self.rival_cost if candidate == 'rival' else super().cost(candidate)
+        return self.baseline_cost if candidate == 'baseline' else super().cost(candidate)
 
     def truth(self, candidate):
-        return self.rival_score if candidate == 'rival' else super().truth(candidate)
+        return self.baseline_score if candidate == 'baseline' else super().truth(candidate)
 
     def select(self, cost_limit=None):
-        steps = selection_steps(self, 12, 0, cost_limit, rivals=['rival'])
+        steps = selection_steps(self, 12, 0, cost_limit, baselines=['baseline'])
         return run_steps(steps, lambda request: self.truth(request.candidate))
 
 
 @pytest.mark.parametrize(('score', 'wins'), [(BEST + 5, True), (-100.0, False)])
-def test_a_rival_takes_part_at_the_full_fidelity_and_may_win(score, wins):
-    result = DigitsAndRival(score, cost=1.0).select()
-    assert {trial.fidelity for trial in result.trials if trial.candidate == 'rival'} == {1}
-    assert (result.best == 'rival') is wins
+def test_a_baseline_takes_part_at_the_full_fidelity_and_may_win(score, wins):
+    result = DigitsAndBaseline(score, cost=1.0).select()
+    assert {trial.fidelity for trial in result.trials if trial.candidate == 'baseline'} == {1}
+    assert (result.best == 'baseline') is wins
     assert result.spent <= 12 + 1e-9
 
 
-def test_a_rival_over_the_limit_takes_part_and_cannot_win():
-    problem = DigitsAndRival(BEST + 5, cost=99.0)
+def test_a_baseline_over_the_limit_takes_part_and_cannot_win():
+    problem = DigitsAndBaseline(BEST + 5, cost=99.0)
     result = problem.select(cost_limit=9)
-    assert result.best != 'rival'
+    assert result.best != 'baseline'
     assert problem.cost(result.best) <= 9
-    assert 'rival' in [trial.candidate for trial in result.trials]
+    assert 'baseline' in [trial.candidate for trial in result.trials]
 
 
 def test_the_baseline_trains_what_is_named_and_what_is_drawn_and_takes_the_best():
-    problem = DigitsAndRival(-5.0, cost=1.0)
+    problem = DigitsAndBaseline(-5.0, cost=1.0)
     given = (3, 0, 3, 3, 0, 3)  # no better one exists
-    steps = selection_steps(problem, 12.5, 0, None, [given], ['rival'], strategy='random')
+    steps = selection_steps(problem, 12.5, 0, None, [given], ['baseline'], strategy='random')
     result = run_steps(steps, lambda request: problem.truth(request.candidate))
-    assert [trial.candidate for trial in result.trials[:2]] == [given, 'rival']
+    assert [trial.candidate for trial in result.trials[:2]] == [given, 'baseline']
     assert len({trial.candidate for trial in result.trials}) == len(result.trials) == 12
     assert {trial[1:3] for trial in result.trials} == {(1, 0)}
     assert (result.best, result.score, result.spent) == (given, BEST, 12)

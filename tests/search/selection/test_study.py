@@ -23,7 +23,7 @@ def storage(request, tmp_path):
 def test_a_training_is_queued_once_and_done_once(storage):
     first = TrainingQueue(storage, {'plan': 'p'})
     second = TrainingQueue(storage, {}, join=True)
-    assert second.kept('plan') == 'p'
+    assert second.get_metadata('plan') == 'p'
     wanted = {'a': {'n': 1}, 'b': {'n': 2}}
     first.request(wanted)
     second.request(wanted)
@@ -156,9 +156,9 @@ def test_a_journal_that_was_cut_off_goes_on(tmp_path, tail):
     queue.finish(queue.claim('one'), 70.0, {})
     with path.open('ab') as file:
         file.write(tail)
-    queue.keep('pace', 1)  # of who had it open
+    queue.set_metadata('pace', 1)  # of who had it open
     again = TrainingQueue(str(path), {}, join=True)
-    assert (again.kept('plan'), again.kept('pace')) == ('p', 1)
+    assert (again.get_metadata('plan'), again.get_metadata('pace')) == ('p', 1)
     assert again.outcomes()['a'].score == 70.0
     assert again.claim('two').key == 'b'
     with path.open('ab') as file:
@@ -174,7 +174,7 @@ def test_a_lock_that_somebody_left_in_a_relative_folder_is_taken_over(tmp_path, 
     os.symlink(tmp_path / 'W/trials.log', 'W/trials.log.lock')
     jumps = iter(range(0, 10**6, 20))
     monkeypatch.setattr(time, 'monotonic', lambda: next(jumps))
-    assert TrainingQueue('W/trials.log', {}, join=True).kept('plan') == 'p'
+    assert TrainingQueue('W/trials.log', {}, join=True).get_metadata('plan') == 'p'
     assert not os.path.lexists('W/trials.log.lock')
 
 
@@ -217,7 +217,7 @@ def test_a_full_disk_is_not_waited_for(storage, monkeypatch):
 
     monkeypatch.setattr(queue._study, 'set_user_attr', set_user_attr)
     with pytest.raises(StorageError, match='No space left'):
-        queue.keep('pace', 1)
+        queue.set_metadata('pace', 1)
 
 
 def test_files_without_locks_are_refused(tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_postgresql(tmp_path):
         url = f'postgresql+psycopg://dnas@/postgres?host={data}'
         queue = TrainingQueue(url, {'plan': 'p'})
         other = TrainingQueue(url, {}, join=True)
-        assert other.kept('plan') == 'p'
+        assert other.get_metadata('plan') == 'p'
         queue.request({'a': {}, 'b': {}})
         task = other.claim('one')
         control(*stop)
