@@ -75,7 +75,7 @@ def test_bands_are_selected_by_name(rng):
     assert results['bands'] == ('red', 'nir')
     with pytest.raises(ValueError, match=r'no band swir; there are nir, red, green, blue'):
         TRANSFORMS.build(dict(type='SelectBands', bands=('swir',)))(dict(img=image, bands=BANDS))
-    with pytest.raises(ValueError, match='no band names; say them'):
+    with pytest.raises(ValueError, match='no band names; give them'):
         select(dict(img=image))
     with pytest.raises(ValueError, match='3 band names for 4 bands'):
         select(dict(img=image, bands=BANDS[:3]))
