@@ -118,11 +118,15 @@ def usable_checkpoint(work_dir: str | os.PathLike) -> tuple[Path | None, list[st
     Returns:
         Path of the checkpoint, None where none is whole; and a sentence on each damaged one.
     """
-    last = last_checkpoint(work_dir)
+    pointer = Path(work_dir) / POINTER
+    if not pointer.is_file():
+        return None, []
+    last, problems = last_checkpoint(work_dir), []
+    if last is None:
+        problems.append(f'{pointer}: the checkpoint that it names is missing')
     older = [p for p in Path(work_dir).glob('*.pth') if not p.name.startswith(('.', 'best_'))]
     older.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    problems = []
-    for path in dict.fromkeys([*filter(None, [last]), *older]) if last else ():
+    for path in dict.fromkeys([*filter(None, [last]), *older]):
         try:
             read_checkpoint(path)
         except CheckpointError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -10,7 +11,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from dnas_mmseg.models.layers.operation import GlobalAveragePool, conv_norm
+from dnas_mmseg.models.layers.operation import GlobalAveragePool, conv_norm_relu
 
 
 @MODELS.register_module()
@@ -52,15 +53,11 @@ class AutoDeepLabHead(BaseDecodeHead):
             **kwargs,
         )
         fine, coarse = self.in_channels
-
-        def layer(width: int, out: int, kernel_size: int, rate: int = 1) -> nn.Sequential:
-            convolution = conv_norm(width, out, kernel_size, norm_cfg, dilation=rate)
-            return nn.Sequential(*convolution, nn.ReLU(inplace=True))
-
+        layer = partial(conv_norm_relu, norm_cfg=norm_cfg)
         self.pyramid = nn.ModuleList(
             [
                 layer(coarse, channels, 1),
-                *(layer(coarse, channels, 3, rate) for rate in rates),
+                *(layer(coarse, channels, 3, dilation=rate) for rate in rates),
                 GlobalAveragePool(coarse, channels, norm_cfg),
             ]
         )

@@ -32,6 +32,14 @@ def conv_norm(
     ]
 
 
+def conv_norm_relu(
+    in_channels: int, out_channels: int, kernel_size: int, norm_cfg: dict, **kwargs
+) -> nn.Sequential:
+    """Return the layers of :func:`conv_norm`, which takes the same arguments, and a ReLU."""
+    layers = conv_norm(in_channels, out_channels, kernel_size, norm_cfg, **kwargs)
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+
 class Operation(nn.Sequential):
     """Layers with a normalisation, number ``norm``, behind which all layers pass on a factor.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -10,7 +11,12 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from dnas_mmseg.models.layers.operation import GlobalAveragePool, conv_norm, sum_tensors
+from dnas_mmseg.models.layers.operation import (
+    GlobalAveragePool,
+    conv_norm,
+    conv_norm_relu,
+    sum_tensors,
+)
 
 
 @MODELS.register_module()
@@ -52,16 +58,12 @@ class AutoDeepLabSearchHead(BaseDecodeHead):
             align_corners=align_corners,
             **kwargs,
         )
-
-        def layer(width: int, out: int, kernel_size: int, rate: int = 1) -> nn.Sequential:
-            convolution = conv_norm(width, out, kernel_size, norm_cfg, dilation=rate)
-            return nn.Sequential(*convolution, nn.ReLU(inplace=True))
-
+        layer = partial(conv_norm_relu, norm_cfg=norm_cfg)
         self.pyramids = nn.ModuleList(
             nn.ModuleList(
                 [
                     layer(width, width, 1),
-                    layer(width, width, 3, rate),
+                    layer(width, width, 3, dilation=rate),
                     GlobalAveragePool(width, width, norm_cfg),
                 ]
             )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import require_bands
-from dnas_mmseg.models.layers.operation import conv_norm, sum_tensors
+from dnas_mmseg.models.layers.operation import conv_norm_relu, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.architecture import ArchitectureError
 from dnas_mmseg.spaces.scales import STEM, Node
@@ -25,13 +25,10 @@ class Stem(nn.Sequential):
     """Three 3x3 convolutions: stride 2 to half the channels, stride 1, stride 2 to all of them."""
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
-        def layer(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-            layers = conv_norm(in_channels, out_channels, 3, norm_cfg, stride=stride, bias=True)
-            return nn.Sequential(*layers, nn.ReLU(inplace=True))
-
+        layer = partial(conv_norm_relu, kernel_size=3, norm_cfg=norm_cfg, bias=True)
         half = channels // 2
         super().__init__(
-            layer(in_channels, half, 2), layer(half, half, 1), layer(half, channels, 2)
+            layer(in_channels, half, stride=2), layer(half, half), layer(half, channels, stride=2)
         )
 
 

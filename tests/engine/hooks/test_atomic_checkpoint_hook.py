@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import Runner, save_checkpoint
 
 from dnas_mmseg import files
 from dnas_mmseg.engine.checkpoints import (
@@ -12,6 +12,7 @@ from dnas_mmseg.engine.checkpoints import (
     find_checkpoint,
     last_checkpoint,
     load_weights,
+    usable_checkpoint,
 )
 from dnas_mmseg.errors import UserError
 
@@ -169,6 +170,15 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_pat
     assert Runner.from_cfg(cfg).train() is not None
     assert 'training starts from scratch' in capsys.readouterr().out
     load_weights(work_dir / 'epoch_1.pth')
+
+
+def test_a_missing_checkpoint_is_named_and_an_older_one_taken(tmp_path):
+    save_checkpoint({'state_dict': {}}, str(tmp_path / 'epoch_1.pth'))
+    assert usable_checkpoint(tmp_path) == (None, [])  # weights alone are no training to resume
+    (tmp_path / 'last_checkpoint').write_text('epoch_2.pth')
+    path, (problem,) = usable_checkpoint(tmp_path)
+    assert path == tmp_path / 'epoch_1.pth'
+    assert problem.endswith('last_checkpoint: the checkpoint that it names is missing')
 
 
 def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):

@@ -1,0 +1,41 @@
+"""Blending of windows of wide scenes."""
+
+import tracemalloc
+
+import numpy as np
+
+from dnas_mmseg.mapping.blending import WindowBlender
+from dnas_mmseg.raster import Window
+
+CLASSES, WIDTH, SIDE, OVERLAP = 24, 100_000, 64, 16
+
+
+def test_memory_does_not_grow_with_the_width_where_nothing_is_valid():
+    step = SIDE - OVERLAP
+    height = step + SIDE
+    windows = [
+        Window(row, column, SIDE, SIDE)
+        for row in (0, step)
+        for column in range(0, WIDTH - SIDE + 1, step)
+    ]
+    valid = [w for w in windows if w.column in (0, step * (WIDTH // 2 // step))]
+    logits = np.zeros((CLASSES, SIDE, SIDE), np.float32)
+    logits[5] = 1
+    covered = 0
+    tracemalloc.start()
+    try:
+        blender = WindowBlender(CLASSES, height, WIDTH, windows, OVERLAP, None)
+        before = tracemalloc.get_traced_memory()[0]
+        for part in (p for window in valid for p in blender.add(window, logits, None)):
+            covered += int((~part.missing).sum())
+            assert set(part.classes[~part.missing].tolist()) == {5}
+        for part in blender.finish():
+            covered += int((~part.missing).sum())
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    # A strip of all classes over the whole width would take 614 MB.
+    assert peak < 60e6
+    # Outermost quarters of overlaps do not count, except at the scene's borders.
+    margin = OVERLAP // 4
+    assert covered == height * (SIDE - margin + SIDE - 2 * margin)
