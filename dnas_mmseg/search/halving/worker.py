@@ -203,7 +203,7 @@ def _work(job: WorkerJob) -> None:
         if fault is None:
             faults = 0
             continue
-        print(f'{task.key} is given back: {fault}', flush=True)
+        print(f'{task.key} returns to the queue: {fault}', flush=True)
         faults += not isinstance(fault, FolderInUseError)
         if faults >= _FAULTS:
             raise UserError(
@@ -217,7 +217,7 @@ def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> E
     """Do a training and keep its outcome, whatever it is.
 
     Returns:
-        Fault of the machine or of its data for which the training was given back, if there was one.
+        Fault of the machine or of its data that returned the training to the queue, if any.
 
     Raises:
         OSError: The disk is full; that is no fault of the candidate.

@@ -77,7 +77,7 @@ def test_data_that_are_away_for_a_while(tiny, tmp_path, undisturbed):
     selection = Selection(tiny, tmp_path / 'run').start('--pace', pace)
     selection.wait_for(lambda: selection.results() >= 1)
     data.rename(away)
-    selection.wait_for(lambda: 'is given back' in selection.log())
+    selection.wait_for(lambda: 'returns to the queue' in selection.log())
     away.rename(data)
     same(selection, undisturbed)
 
