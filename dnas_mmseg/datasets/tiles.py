@@ -22,7 +22,7 @@ def tile_windows(height: int, width: int, size: int, stride: int) -> list[Window
     A scene smaller than ``size`` has one window that is larger than it in that direction.
     """
     return [
-        Window(row, column, size, size)
+        Window(column, row, size, size)
         for row in _starts(height, size, stride)
         for column in _starts(width, size, stride)
     ]

@@ -65,7 +65,7 @@ class WindowBlender:
     ) -> None:
         self.height, self.width, self.threshold = height, width, threshold
         self.overlap, self._channels = overlap, classes if threshold is None else 1
-        rows = sorted({window.row for window in windows})
+        rows = sorted({window.row_off for window in windows})
         # The next row of windows does not count in its first rows (:func:`blending_weights`).
         self._complete = {row: below + overlap // 4 for row, below in pairwise(rows)} | {
             rows[-1]: height
@@ -82,27 +82,27 @@ class WindowBlender:
             logits: Its logits, (classes, height, width).
             missing: Its pixels without a class; None where there are none.
         """
-        if window.row != self._row:
-            yield from self._end_row(window.row)
-        yield from self._take(before=window.column // _BLOCK)
+        if window.row_off != self._row:
+            yield from self._end_row(window.row_off)
+        yield from self._take(before=window.col_off // _BLOCK)
         down, across = (
             blending_weights(size, self.overlap, start == 0, start + size == whole)
             for start, size, whole in (
-                (window.row, window.height, self.height),
-                (window.column, window.width, self.width),
+                (window.row_off, window.height, self.height),
+                (window.col_off, window.width, self.width),
             )
         )
         weight = down[:, None] * across
-        right = window.column + window.width
-        rows = slice(window.row - self._top, window.row - self._top + window.height)
+        right = window.col_off + window.width
+        rows = slice(window.row_off - self._top, window.row_off - self._top + window.height)
         first = 0
         if rows.start < 0:  # rows that are complete without this window: it does not count there
             first, rows = -rows.start, slice(0, rows.stop)
-        for number in range(window.column // _BLOCK, (right - 1) // _BLOCK + 1):
+        for number in range(window.col_off // _BLOCK, (right - 1) // _BLOCK + 1):
             block = self._block(number, rows.stop)
             left = number * _BLOCK
-            here = slice(max(window.column - left, 0), min(right - left, _BLOCK))
-            there = slice(max(left - window.column, 0), min(left + _BLOCK, right) - window.column)
+            here = slice(max(window.col_off - left, 0), min(right - left, _BLOCK))
+            there = slice(max(left - window.col_off, 0), min(left + _BLOCK, right) - window.col_off)
             block.logits[:, rows, here] += weight[first:, there] * logits[:, first:, there]
             block.weights[rows, here] += weight[first:, there]
             if missing is not None:

@@ -63,7 +63,7 @@ def count_map(
                 "to the map's grid (gdalwarp -r near -t_srs ... -te ... -ts ...), or correct it"
             )
         for row in range(0, shape[0], _ROWS):
-            window = Window(row, 0, min(_ROWS, shape[0] - row), shape[1])
+            window = Window(0, row, shape[1], min(_ROWS, shape[0] - row))
             classes = predicted.read(window)[0]
             try:
                 ids, odd_labels = labels.encode_known(label_samples(truth, labels, window))

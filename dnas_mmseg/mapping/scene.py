@@ -240,7 +240,7 @@ class _Reader:
         groups: list[list[Window]] = []
         for window in self.windows:
             group = groups[-1] if groups else []
-            if not group or len(group) == self.tiling.batch or group[0].row != window.row:
+            if not group or len(group) == self.tiling.batch or group[0].row_off != window.row_off:
                 groups.append([])
             groups[-1].append(window)
         with ThreadPoolExecutor(1) as pool:

@@ -273,7 +273,7 @@ def _cut_scenes(
     rows = (
         (scene, list(row), cut, out)
         for scene, windows in todo.items()
-        for _, row in groupby(windows, key=lambda window: window.row)
+        for _, row in groupby(windows, key=lambda window: window.row_off)
     )
     for (scene, row, *_), (tiles, unknown) in _spread(cut_windows, rows, workers):
         parts = cutting[scene]

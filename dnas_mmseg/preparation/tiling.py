@@ -171,8 +171,8 @@ def cut_windows(
         bands = check_bands(info, cut.bands)[0]
         for window in windows:
             inside = window._replace(
-                height=min(window.height, info.height - window.row),
-                width=min(window.width, info.width - window.column),
+                height=min(window.height, info.height - window.row_off),
+                width=min(window.width, info.width - window.col_off),
             )
             try:
                 ids, odd = cut.labels.encode_known(label_samples(label, cut.labels, inside))
@@ -195,7 +195,7 @@ def cut_windows(
                 nodata = 0 if has_gaps else None
             pixels, totals, squares = band_sums(samples, missing)
             counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(cut.classes)]
-            paths = [out / path for path in tile_paths(scene.name, window.row, window.column)]
+            paths = [out / path for path in tile_paths(scene.name, window.row_off, window.col_off)]
             samples, ids = _padded(samples, cut.size, 0), _padded(labelled[None], cut.size, IGNORE)
             valid = None
             if missing is not None and not _told_by_nodata(samples, nodata, missing):
@@ -206,7 +206,7 @@ def cut_windows(
                 names=cut.bands,
                 nodata=nodata,
                 valid=valid,
-                georeference=info.georeference.moved(window.row, window.column),
+                georeference=info.georeference.moved(window.row_off, window.col_off),
             )
             write_raster(paths[1], ids, palette=cut.palette)
             image_sum, label_sum = (hashlib.sha256(p.read_bytes()).hexdigest() for p in paths)

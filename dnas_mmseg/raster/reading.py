@@ -24,12 +24,17 @@ _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha
 
 
 class Window(NamedTuple):
-    """A rectangle of a raster, in pixels."""
+    """A rectangle of a raster in pixels, in rasterio's order: offsets (x, y), then size (x, y).
 
-    row: int
-    column: int
-    height: int
+    Example:
+        >>> Window(col_off=11, row_off=5, width=7, height=20)
+        Window(col_off=11, row_off=5, width=7, height=20)
+    """
+
+    col_off: int
+    row_off: int
     width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ class Raster:
         if window is None:
             return {}
         dataset = self._dataset()
-        row, column, height, width = window
+        column, row, width, height = window
         inside = row >= 0 and column >= 0 and height > 0 and width > 0
         inside &= row + height <= dataset.RasterYSize and column + width <= dataset.RasterXSize
         if not inside:

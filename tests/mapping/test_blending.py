@@ -14,11 +14,11 @@ def test_memory_does_not_grow_with_the_width_where_nothing_is_valid():
     step = SIDE - OVERLAP
     height = step + SIDE
     windows = [
-        Window(row, column, SIDE, SIDE)
+        Window(column, row, SIDE, SIDE)
         for row in (0, step)
         for column in range(0, WIDTH - SIDE + 1, step)
     ]
-    valid = [w for w in windows if w.column in (0, step * (WIDTH // 2 // step))]
+    valid = [w for w in windows if w.col_off in (0, step * (WIDTH // 2 // step))]
     logits = np.zeros((CLASSES, SIDE, SIDE), np.float32)
     logits[5] = 1
     covered = 0

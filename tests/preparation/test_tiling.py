@@ -26,7 +26,7 @@ def a_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):
 def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
     place = GeoReference(transform=(5e5, 4.0, 0.0, 3e6, 0.0, -4.0))
     samples, ids, scene = a_scene(tmp_path, rng, georeference=place)
-    (tile,), unknown = cut_windows(scene, [Window(16, 8, 32, 32)], a_cut(), tmp_path / 'out')
+    (tile,), unknown = cut_windows(scene, [Window(8, 16, 32, 32)], a_cut(), tmp_path / 'out')
     assert tile.paths == ('images/s_16_8.tif', 'labels/s_16_8.png')
     assert not unknown
     part = samples[:, 16:48, 8:40]
@@ -105,7 +105,7 @@ def test_scaled_samples_do_not_become_nodata(tmp_path, rng):
     assert tile.pixels == 27 * 32
     # Nor in a window without gaps, of a scene that has some.
     (tile,), _ = cut_windows(
-        scene, [Window(8, 0, 24, 24)], a_cut(size=24, stride=24, scale=(1100, 1200)), tmp_path / 'c'
+        scene, [Window(0, 8, 24, 24)], a_cut(size=24, stride=24, scale=(1100, 1200)), tmp_path / 'c'
     )
     assert read_raster(tmp_path / 'c' / tile.paths[0]).min() == 1
 

@@ -116,9 +116,9 @@ def test_info(tmp_path, samples):
 def test_windows(tmp_path, samples):
     write_raster(tmp_path / 'a.tif', samples)
     raster = Raster(tmp_path / 'a.tif')
-    window = Window(row=5, column=11, height=20, width=7)
+    window = Window(col_off=11, row_off=5, width=7, height=20)
     np.testing.assert_array_equal(raster.read(window), samples[:, 5:25, 11:18])
-    for outside in (Window(-1, 0, 2, 2), Window(30, 0, 8, 2), Window(0, 50, 2, 4)):
+    for outside in (Window(0, -1, 2, 2), Window(0, 30, 2, 8), Window(50, 0, 4, 2)):
         with pytest.raises(RasterError, match='does not lie in 37 rows x 53 columns'):
             raster.read(outside)
 
