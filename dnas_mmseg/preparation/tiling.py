@@ -20,7 +20,7 @@ from .scenes import Scene
 
 
 @dataclass(frozen=True)
-class Cut:
+class Tiling:
     """Description of how scenes become tiles: all that decides which tiles there are, and how.
 
     Attributes:
@@ -71,7 +71,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile that was cut.
+    """A tile that was tiling.
 
     Attributes:
         scene: Name of its scene.
@@ -105,8 +105,8 @@ class Tile:
         return tile_paths(self.scene, self.row, self.column)
 
 
-def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
-    """Check a scene before it is cut.
+def check_scene(scene: Scene, tiling: Tiling) -> tuple[RasterInfo, list[str]]:
+    """Check a scene before it is tiling.
 
     Returns:
         Description of its image, and notes for the user, a line each.
@@ -117,11 +117,11 @@ def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
     """
     with Raster(scene.image) as image, Raster(scene.label) as label:
         info, labelled = image.info, label.info
-    index, problems, doubts, notes = check_bands(info, cut.bands)
+    index, problems, warnings, notes = check_bands(info, tiling.bands)
     if problems:
         raise DatasetError(problems[0])
-    dtype = 'float32' if cut.apply_scale else info.dtype_of(index)
-    if cut.scale is None and dtype not in GDAL_TYPES:
+    dtype = 'float32' if tiling.apply_scale else info.dtype_of(index)
+    if tiling.scale is None and dtype not in GDAL_TYPES:
         raise DatasetError(
             f'{scene.image}: samples are {dtype}, tiles can be {", ".join(GDAL_TYPES)}'
         )
@@ -130,20 +130,20 @@ def check_scene(scene: Scene, cut: Cut) -> tuple[RasterInfo, list[str]]:
             f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}: '
             f'{resampling_advice(*info.shape)}'
         )
-    apart = info.georeference.differs_from(labelled.georeference, *info.shape)
+    apart = info.georeference.describe_misalignment(labelled.georeference, *info.shape)
     if apart:
         raise DatasetError(
             f"{scene.label}: its georeference is not its scene's: {apart}. Warp it to the scene's "
             'grid (gdalwarp -r near -t_srs ... -te ... -ts ...)'
         )
-    contradiction = cut.labels.contradiction(labelled.colour_table)
+    contradiction = tiling.labels.check_colour_table(labelled.colour_table)
     if contradiction:
-        doubts.append(f'{scene.label}: {contradiction}')
-    return info, doubts + notes
+        warnings.append(f'{scene.label}: {contradiction}')
+    return info, warnings + notes
 
 
 def cut_windows(
-    scene: Scene, windows: Sequence[Window], cut: Cut, out: Path
+    scene: Scene, windows: Sequence[Window], tiling: Tiling, out: Path
 ) -> tuple[list[Tile], Counter[str]]:
     """Cut tiles out of a scene, reading a window at a time.
 
@@ -153,9 +153,9 @@ def cut_windows(
     and the label 255.
 
     Args:
-        scene: Scene to cut.
+        scene: Scene to tiling.
         windows: Windows of :func:`tile_windows`.
-        cut: Description of the tiles.
+        tiling: Description of the tiles.
         out: Data root to write.
 
     Returns:
@@ -166,54 +166,61 @@ def cut_windows(
     """
     tiles: list[Tile] = []
     unknown: Counter[str] = Counter()
-    with Raster(scene.image, cut.nodata, cut.apply_scale) as image, Raster(scene.label) as label:
+    with (
+        Raster(scene.image, tiling.nodata, tiling.apply_scale) as image,
+        Raster(scene.label) as label,
+    ):
         info = image.info
-        bands = check_bands(info, cut.bands)[0]
+        bands = check_bands(info, tiling.bands)[0]
         for window in windows:
             inside = window._replace(
                 height=min(window.height, info.height - window.row_off),
                 width=min(window.width, info.width - window.col_off),
             )
             try:
-                ids, odd = cut.labels.encode_known(label_samples(label, cut.labels, inside))
+                ids, odd = tiling.labels.encode_known(label_samples(label, tiling.labels, inside))
             except LabelError as error:
                 raise DatasetError(f'{scene.label}: {error}') from None
             unknown.update(odd)
             stored = image.samples(inside, bands)
             samples, missing = stored.values, stored.invalid
             labelled = ids if missing is None else np.where(missing, IGNORE, ids)
-            if (labelled != IGNORE).mean() < cut.min_labelled:
+            if (labelled != IGNORE).mean() < tiling.min_labelled:
                 continue
             # A TIFF has one nodata value for all bands; elsewhere a mask says what is invalid.
             declared = set(stored.nodata)
             nodata = next(iter(declared)) if len(declared) == 1 else None
-            if declared == {None} and not cut.apply_scale:
-                nodata = cut.nodata
-            if cut.scale is not None:
-                has_gaps = info.may_have_gaps or cut.nodata is not None
-                samples = _scaled(samples, cut.scale, missing, has_gaps)
+            if declared == {None} and not tiling.apply_scale:
+                nodata = tiling.nodata
+            if tiling.scale is not None:
+                has_gaps = info.may_have_invalid or tiling.nodata is not None
+                samples = _scaled(samples, tiling.scale, missing, has_gaps)
                 nodata = 0 if has_gaps else None
             pixels, totals, squares = band_sums(samples, missing)
-            counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(cut.classes)]
+            counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(tiling.classes)]
             paths = [out / path for path in tile_paths(scene.name, window.row_off, window.col_off)]
-            samples, ids = _padded(samples, cut.size, 0), _padded(labelled[None], cut.size, IGNORE)
+            samples, ids = (
+                _padded(samples, tiling.size, 0),
+                _padded(labelled[None], tiling.size, IGNORE),
+            )
             valid = None
             if missing is not None and not _told_by_nodata(samples, nodata, missing):
-                valid = _padded(~missing[None], cut.size, 0)[0]
+                valid = _padded(~missing[None], tiling.size, 0)[0]
             write_raster(
                 paths[0],
                 samples,
-                names=cut.bands,
+                names=tiling.bands,
                 nodata=nodata,
                 valid=valid,
                 georeference=info.georeference.moved(window.row_off, window.col_off),
             )
-            write_raster(paths[1], ids, palette=cut.palette)
+            write_raster(paths[1], ids, palette=tiling.palette)
             image_sum, label_sum = (hashlib.sha256(p.read_bytes()).hexdigest() for p in paths)
             tiles.append(
                 Tile(
-                    scene.name, *inside, cut.size, image_sum, label_sum, samples.dtype.name, pixels,
-                    totals.tolist(), squares.tolist(), counts.tolist(),
+                    scene.name, inside.row_off, inside.col_off, inside.height, inside.width,
+                    tiling.size, image_sum, label_sum, samples.dtype.name, pixels, totals.tolist(),
+                    squares.tolist(), counts.tolist(),
                 )
             )  # fmt: skip
     return tiles, unknown

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from dnas_mmseg.datasets.tiles import counted_here, tile_paths, tile_place, tile_windows
+from dnas_mmseg.datasets.tiles import count_once_mask, tile_paths, parse_tile_name, tile_windows
 
 
 def test_a_gid5_scene_has_210_tiles_that_cover_it():
     windows = tile_windows(6800, 7200, 512, 512)
     assert len(windows) == 14 * 15
     covered = np.zeros((6800, 7200), bool)
-    for row, column, height, width in windows:
+    for column, row, width, height in windows:
         covered[row : row + height, column : column + width] = True
     assert covered.all()
-    assert max(w.row for w in windows) == 6800 - 512
+    assert max(w.row_off for w in windows) == 6800 - 512
     assert tile_windows(512, 512, 512, 512) == [(0, 0, 512, 512)]
     assert len(tile_windows(512, 1024, 512, 256)) == 3
 
@@ -25,37 +25,40 @@ def test_windows_cover_a_scene_and_the_last_ones_are_moved_inwards(height, width
     windows = tile_windows(height, width, 64, stride)
     assert len(set(windows)) == len(windows)
     times = np.zeros((max(height, 64), max(width, 64)), int)
-    for row, column, rows, columns in windows:
+    for column, row, columns, rows in windows:
         times[row : row + rows, column : column + columns] += 1
     assert times.min() == 1
     # No window leaves a scene that is larger than it.
-    assert times.shape == (max(w.row for w in windows) + 64, max(w.column for w in windows) + 64)
+    assert times.shape == (
+        max(w.row_off for w in windows) + 64,
+        max(w.col_off for w in windows) + 64,
+    )
 
 
 def test_a_tile_says_its_place_by_its_name():
     image, label = tile_paths('GF2_1_MSS1', 512, 1024)
     assert (image, label) == ('images/GF2_1_MSS1_512_1024.tif', 'labels/GF2_1_MSS1_512_1024.png')
-    assert tile_place(image) == tile_place(f'/data/{label}') == ('GF2_1_MSS1', 512, 1024)
-    assert tile_place('images/scene.tif') is None
-    assert tile_place('images/scene_12.tif') is None
+    assert parse_tile_name(image) == parse_tile_name(f'/data/{label}') == ('GF2_1_MSS1', 512, 1024)
+    assert parse_tile_name('images/scene.tif') is None
+    assert parse_tile_name('images/scene_12.tif') is None
 
 
 @pytest.mark.parametrize('stride', [20, 24, 30, 32])
 def test_every_pixel_of_overlapping_tiles_counts_in_one_of_them(stride):
     windows = tile_windows(91, 75, 32, stride)
     times = np.zeros((91, 75), int)
-    for row, column, *_ in windows:
+    for column, row, *_ in windows:
         neighbours = [
-            (w.row - row, w.column - column)
+            (w.row_off - row, w.col_off - column)
             for w in windows
-            if (w.row, w.column) != (row, column)
-            and abs(w.row - row) < 32
-            and abs(w.column - column) < 32
+            if (w.row_off, w.col_off) != (row, column)
+            and abs(w.row_off - row) < 32
+            and abs(w.col_off - column) < 32
         ]
-        times[row : row + 32, column : column + 32] += counted_here((32, 32), neighbours)
+        times[row : row + 32, column : column + 32] += count_once_mask((32, 32), neighbours)
     np.testing.assert_array_equal(times, 1)
 
 
 def test_of_two_tiles_as_near_a_pixel_counts_in_the_left_one():
-    assert counted_here((3, 3), [(0, 2)]).all()
-    np.testing.assert_array_equal(counted_here((3, 3), [(0, -2)]).all(0), [False, True, True])
+    assert count_once_mask((3, 3), [(0, 2)]).all()
+    np.testing.assert_array_equal(count_once_mask((3, 3), [(0, -2)]).all(0), [False, True, True])
