@@ -70,7 +70,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
 
     from dnas_mmseg.datasets import GID5Dataset
     from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
-    from dnas_mmseg.evaluation import confusion_matrix, scores
+    from dnas_mmseg.evaluation import compute_scores, confusion_matrix
     from dnas_mmseg.raster import read_raster
     from dnas_mmseg.visualization import ExampleRow, save_comparison
 
@@ -80,7 +80,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
     counts = np.bincount(np.concatenate(labels, axis=None), minlength=256)[: len(CLASSES)]
     majority = np.argmax(counts)
     matrices = [confusion_matrix(ids, np.full_like(ids, majority), len(CLASSES)) for ids in labels]
-    baseline = scores(np.sum(matrices, axis=0))
+    baseline = compute_scores(np.sum(matrices, axis=0))
     table = Table(title='IoU on the test scene, %')
     for heading in ('', 'DNAS', f'all {CLASSES[majority]}'):
         table.add_column(heading, justify='right' if heading else 'left')

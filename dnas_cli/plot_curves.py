@@ -24,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     with user_errors():
         from dnas_mmseg.evaluation import measure_noise
-        from dnas_mmseg.visualization import read_curve, save_learning_curves, training_folders
+        from dnas_mmseg.visualization import find_training_folders, read_curve, save_learning_curves
 
         runs = {}
         for model in args.models:
@@ -34,7 +34,7 @@ def main() -> None:
             runs[name] = [
                 read_curve(training, args.score)
                 for folder in folders.split(',')
-                for training in training_folders(folder)
+                for training in find_training_folders(folder)
             ]
         save_learning_curves(args.out, runs, args.score)
         if len(runs) > 1 and max(map(len, runs.values())) > 1:

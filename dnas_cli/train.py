@@ -87,5 +87,5 @@ def main() -> None:
         result = train_seeds(config, args.seeds, args.resume)
         if is_main_process():
             Console(width=None if sys.stdout.isatty() else 200).print(result.table())
-            print(result.verdict())
+            print(result.summary())
             print(Path(config.work_dir) / 'scores.csv')

@@ -5,9 +5,9 @@ mmengine read checkpoints in no other way, and lets configs inherit from ``dnas_
 the onedl stack, from ``mmseg::``.
 """
 
-from .stacks import inherit_configs, without_onedl_notes
+from .stacks import inherit_configs, suppress_onedl_notes
 
-with without_onedl_notes():
+with suppress_onedl_notes():
     from . import datasets, engine, evaluation, models, search, spaces, visualization
     from .spaces.registry import load_plugins
 

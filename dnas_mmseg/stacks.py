@@ -29,7 +29,7 @@ def inherit_configs() -> None:
 
 
 @contextmanager
-def without_onedl_notes() -> Iterator[None]:
+def suppress_onedl_notes() -> Iterator[None]:
     """Suppress what looks like a failure while mmseg is imported on the onedl stack.
 
     mmseg prints that a package for its makers' own data sets is missing, and mmcv warns of an

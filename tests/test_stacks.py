@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hub import get_config
 
-from dnas_mmseg.stacks import inherit_configs, without_onedl_notes
+from dnas_mmseg.stacks import inherit_configs, suppress_onedl_notes
 
 BASE = 'mmseg::_base_/schedules/schedule_20k.py'
 
@@ -72,7 +72,7 @@ def test_importing_prints_nothing():
 
 
 def test_only_the_one_line_is_kept_away(capsys):
-    with pytest.raises(ImportError), without_onedl_notes():
+    with pytest.raises(ImportError), suppress_onedl_notes():
         print('first')
         print('Could not import OneDL')
         print('Could not import OneDLX', end='')

@@ -19,9 +19,9 @@ from dnas_mmseg.files import atomic_path, write_csv, write_text
 from dnas_mmseg.visualization.html_page import (
     html_figure,
     html_page,
+    html_summary,
     html_svg,
     html_table,
-    html_verdict,
     html_warning,
 )
 from dnas_mmseg.visualization.plain_text import plain_text
@@ -98,7 +98,7 @@ def save_cost_report(
         names = [headings[i].removeprefix('IoU.') for i in columns]
         return html_table(names, [[lines[k][i] for i in columns] for k in order], sortable=True)
 
-    parts = [html_verdict(_verdict(rows)), *map(html_warning, notes)]
+    parts = [html_summary(_verdict(rows)), *map(html_warning, notes)]
     title = 'What accuracy costs' if _drawn_scores(rows) else 'What multiply-adds cost in time'
     parts += [html_figure(figure, title, tips), '<h2>All figures</h2>', part([0, *scores, *rest])]
     if by_class:

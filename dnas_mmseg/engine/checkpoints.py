@@ -109,7 +109,7 @@ def _tensors(value: Any, place: str = '') -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(child, f'{place}.{i}')
 
 
-def usable_checkpoint(work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:
+def find_usable_checkpoint(work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:
     """Return the last checkpoint of a training that is whole, and what is wrong with later ones.
 
     Args:

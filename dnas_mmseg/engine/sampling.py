@@ -159,13 +159,13 @@ class SeededBatches:
                 raise UserError('the train loader has no batch: fewer samples than a batch takes')
 
 
-def sampler_of(loader: DataLoader) -> Sampler:
+def get_sampler(loader: DataLoader) -> Sampler:
     """Return the sampler of a loader, also where a batch sampler is over it."""
     sampler: Any = loader.sampler
     return getattr(loader.batch_sampler, 'sampler', sampler)
 
 
-def seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataLoader:
+def make_seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataLoader:
     """Return a loader of the same samples that begins at an iteration and never ends.
 
     Args:
@@ -177,7 +177,7 @@ def seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataL
     assert loader.batch_sampler is not None
     return DataLoader(
         SeededDataset(loader.dataset),
-        batch_sampler=SeededBatches(loader.batch_sampler, sampler_of(loader), seed, rank, start),
+        batch_sampler=SeededBatches(loader.batch_sampler, get_sampler(loader), seed, rank, start),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

@@ -16,7 +16,7 @@ from mmengine.dist import barrier, is_main_process
 from rich.table import Table
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.evaluation import least_difference
+from dnas_mmseg.evaluation import least_significant_difference
 from dnas_mmseg.files import lock_folder, write_csv, write_text
 
 from .checkpoints import find_checkpoint, last_checkpoint
@@ -65,12 +65,12 @@ class SeedScores:
             table.add_row(name, *(f'{number:.2f}' for number in numbers))
         return table
 
-    def verdict(self, name: str = 'mIoU') -> str:
+    def summary(self, name: str = 'mIoU') -> str:
         """Return a sentence on the difference from which another network's mean is significant."""
         seeds = len(self.scores)
         if seeds < 2:
             return 'one seed says nothing about chance: train at least two'
-        least = least_difference(self.deviation(name), seeds - 1, seeds)
+        least = least_significant_difference(self.deviation(name), seeds - 1, seeds)
         return (
             f'{name} {self.mean(name):.2f}, deviation over {seeds} seeds '
             f'{self.deviation(name):.2f}: a network trained as often differs (95 %) from '
@@ -83,7 +83,7 @@ class SeedScores:
         return [['seed', *self.names], *lines]
 
 
-def result_checkpoint(config: Config) -> str:
+def find_result_checkpoint(config: Config) -> str:
     """Return the checkpoint that is the result of a finished training.
 
     That is the last one where the config averages weights (``EMAHook``), since then nothing needs
@@ -130,7 +130,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
             trained.resume = last_checkpoint(folder) is not None
             train(trained)
             barrier()  # the main process may still be writing the best checkpoint
-            test(_seed_config(config, number, folder / 'test'), result_checkpoint(trained))
+            test(_seed_config(config, number, folder / 'test'), find_result_checkpoint(trained))
             barrier()
         result = SeedScores(
             {

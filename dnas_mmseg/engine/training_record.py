@@ -25,7 +25,7 @@ def training_record(config: Mapping[str, Any], classes: Any = None) -> str:
     return json.dumps({**record, 'classes': _plain(classes)}, sort_keys=True)
 
 
-def record_differences(before: str, now: str) -> str:
+def describe_differences(before: str, now: str) -> str:
     """Return what differs between two records, in one line; empty where nothing does."""
     old, new = (dict(_flat(json.loads(record))) for record in (before, now))
     # A length without a schedule decides nothing but the end.

@@ -1,14 +1,14 @@
 """Scores of predicted class maps."""
 
 from .confusion_metric import ConfusionMetric
-from .noise import Noise, least_difference, measure_noise
-from .scores import confusion_matrix, scores
+from .noise import Noise, least_significant_difference, measure_noise
+from .scores import compute_scores, confusion_matrix
 
 __all__ = [
     'ConfusionMetric',
     'Noise',
+    'compute_scores',
     'confusion_matrix',
-    'least_difference',
+    'least_significant_difference',
     'measure_noise',
-    'scores',
 ]

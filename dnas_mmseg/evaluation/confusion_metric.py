@@ -12,11 +12,11 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-from dnas_mmseg.datasets.tiles import tile_place
+from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import write_raster
 
-from .scores import confusion_matrix, scores
+from .scores import compute_scores, confusion_matrix
 
 _TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
 
@@ -56,7 +56,7 @@ class ConfusionMetric(BaseMetric):
             # For binary heads mmseg makes it a floating-point mask.
             prediction = sample['pred_sem_seg']['data'].squeeze(0).long().cpu().numpy()
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
-            place = tile_place(sample.get('img_path') or '') if self.by_scene else None
+            place = parse_tile_name(sample.get('img_path') or '') if self.by_scene else None
             scene = None if place is None else place[0]
             if self.output_dir is not None:
                 target = self.output_dir / f'{self._name(sample["img_path"])}.png'
@@ -77,7 +77,7 @@ class ConfusionMetric(BaseMetric):
         """Return the scores over all images, and log them as a table by class."""
         if self.by_scene:
             self._log_scenes(results)
-        computed = scores(np.sum([matrix for _, matrix in results], axis=0))
+        computed = compute_scores(np.sum([matrix for _, matrix in results], axis=0))
         classes = self.dataset_meta['classes']
         table = PrettyTable(['class', 'IoU', 'Acc'])
         for name, iou, recall in zip(classes, computed['IoU'], computed['Acc'], strict=True):
@@ -97,7 +97,7 @@ class ConfusionMetric(BaseMetric):
             return
         table = PrettyTable(['scene', *_TOTALS, *self.dataset_meta['classes']])
         for scene in sorted(scenes):
-            computed = scores(scenes[scene])
+            computed = compute_scores(scenes[scene])
             values = (*(computed[name] for name in _TOTALS), *computed['IoU'])
             table.add_row([scene, *(f'{100 * value:.2f}' for value in values)])
         print_log(f'per scene, percent:\n{table.get_string()}', logger='current')

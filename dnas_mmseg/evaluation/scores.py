@@ -23,7 +23,7 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def scores(matrix: np.ndarray) -> dict[str, Any]:
+def compute_scores(matrix: np.ndarray) -> dict[str, Any]:
     """Return scores of a confusion matrix, as shares of 1.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dnas_mmseg.datasets.labels import LabelEncoding
-from dnas_mmseg.evaluation import scores
+from dnas_mmseg.evaluation import compute_scores
 from dnas_mmseg.files import write_text
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.visualization import save_confusion
@@ -53,8 +53,8 @@ def score_maps(
         advance(len(counts), len(maps))
     nothing = np.zeros((labels.num_classes,) * 2, np.int64)
     total = sum((count.matrix for count in counts.values()), nothing)
-    results = {name: scores(count.matrix) for name, count in counts.items()}
-    results[OVERALL] = scores(total)
+    results = {name: compute_scores(count.matrix) for name, count in counts.items()}
+    results[OVERALL] = compute_scores(total)
     unmapped = sum(count.unmapped for count in counts.values())
     document = {
         name: {key: _plain(value) for key, value in result.items()}
@@ -65,7 +65,7 @@ def score_maps(
     title = f'{len(counts)} scenes, mIoU {100 * results[OVERALL]["mIoU"]:.1f} %'
     save_confusion(Path(out_dir) / 'confusion.png', total, classes, title)
     notes = [
-        f'{name}: unknown label values count as unlabelled: {labels.complaint(count.unknown)}'
+        f'{name}: unknown label values count as unlabelled: {labels.describe_unknown(count.unknown)}'
         for name, count in counts.items()
         if count.unknown
     ]

@@ -35,7 +35,7 @@ from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
-from dnas_mmseg.engine.seeds import result_checkpoint
+from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
@@ -229,7 +229,7 @@ class _Search:
             config = self._load(folder / 'retrain.py', folder / 'retrain')
             train(config)
             barrier()  # the main process may still be writing the best checkpoint
-            test(self._load(folder / 'retrain.py', folder / 'test'), result_checkpoint(config))
+            test(self._load(folder / 'retrain.py', folder / 'test'), find_result_checkpoint(config))
 
     def _load(self, path: Path, folder: Path) -> Config:
         """Return a config of this work dir, ready to start or to resume its run."""

@@ -2,8 +2,8 @@
 
 from .comparison import ExampleRow, save_comparison, save_pictures
 from .confusion import save_confusion
-from .false_colour import class_colours, display_bands, false_colour
-from .learning_curves import read_curve, save_learning_curves, training_folders
+from .false_colour import apply_palette, display_bands, false_colour
+from .learning_curves import find_training_folders, read_curve, save_learning_curves
 from .quick_look import save_quick_look
 from .samples import save_samples
 from .visualizer import MultiBandLocalVisualizer
@@ -11,9 +11,10 @@ from .visualizer import MultiBandLocalVisualizer
 __all__ = [
     'ExampleRow',
     'MultiBandLocalVisualizer',
-    'class_colours',
+    'apply_palette',
     'display_bands',
     'false_colour',
+    'find_training_folders',
     'read_curve',
     'save_comparison',
     'save_confusion',
@@ -21,5 +22,4 @@ __all__ = [
     'save_pictures',
     'save_quick_look',
     'save_samples',
-    'training_folders',
 ]

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from dnas_mmseg.files import atomic_path
 
-from .false_colour import class_colours, false_colour, shown_as
+from .false_colour import apply_palette, false_colour, format_display_bands
 from .plain_text import plain_text
 
 
@@ -40,12 +40,12 @@ def save_comparison(
         [
             [
                 false_colour(row.image, bands),
-                class_colours(row.truth, palette),
-                class_colours(row.prediction, palette),
+                apply_palette(row.truth, palette),
+                apply_palette(row.prediction, palette),
             ]
             for row in rows
         ],
-        headings=(f'image{shown_as(bands)}', 'truth', 'prediction'),
+        headings=(f'image{format_display_bands(bands)}', 'truth', 'prediction'),
         classes=classes,
         palette=palette,
         title=title,

@@ -25,7 +25,7 @@ def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
     return (0, 1, 2) if channels >= 3 else (0, 0, 0)
 
 
-def shown_as(bands: Sequence[str]) -> str:
+def format_display_bands(bands: Sequence[str]) -> str:
     """Return which bands :func:`false_colour` shows, for a heading; empty without names."""
     if not bands:
         return ''
@@ -56,7 +56,7 @@ def false_colour(
     return (np.nan_to_num(stretched).clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def class_colours(ids: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+def apply_palette(ids: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Return train ids (H, W) in the palette's colours, uint8 (H, W, 3); no class is black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette

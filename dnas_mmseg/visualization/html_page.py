@@ -45,7 +45,7 @@ def html_page(title: str, body: str, running: bool = False) -> str:
     )
 
 
-def html_verdict(sentences: Sequence[str], commands: Sequence[str] = ()) -> str:
+def html_summary(sentences: Sequence[str], commands: Sequence[str] = ()) -> str:
     """Return what was found, the most important sentence first, and the next commands to copy."""
     text = ''.join(f'<p>{html.escape(sentence)}</p>' for sentence in sentences)
     return f'<div class="verdict">{text}</div>\n' + ''.join(map(html_command, commands))

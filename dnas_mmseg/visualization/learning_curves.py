@@ -45,7 +45,7 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
     return [(step / max(last, 1), value) for step, value in sorted(values.items())]
 
 
-def training_folders(work_dir: str | os.PathLike) -> list[Path]:
+def find_training_folders(work_dir: str | os.PathLike) -> list[Path]:
     """Return the folders of the trainings in a work dir: those of its seeds, else itself."""
     seeds = sorted(Path(work_dir).glob('seed_*'), key=lambda folder: int(folder.name[5:]))
     return seeds or [Path(work_dir)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dnas_mmseg.raster import Raster
 
 from .comparison import save_pictures
-from .false_colour import class_colours, false_colour, shown_as
+from .false_colour import apply_palette, false_colour, format_display_bands
 
 
 def save_quick_look(
@@ -46,8 +46,8 @@ def save_quick_look(
         image[missing] = 255
     save_pictures(
         path,
-        [[image, class_colours(ids, palette)]],
-        headings=(f'{os.path.basename(os.fspath(scene))}{shown_as(bands)}', 'map'),
+        [[image, apply_palette(ids, palette)]],
+        headings=(f'{os.path.basename(os.fspath(scene))}{format_display_bands(bands)}', 'map'),
         classes=classes,
         palette=palette,
         inches=side / 110,

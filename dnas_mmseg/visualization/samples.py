@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from .comparison import save_pictures
-from .false_colour import class_colours, false_colour, shown_as
+from .false_colour import apply_palette, false_colour, format_display_bands
 
 
 def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -> list[Path]:
@@ -34,10 +34,10 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
             [
                 [
                     false_colour(results['img'], results['bands']),
-                    class_colours(results['gt_seg_map'], palette),
+                    apply_palette(results['gt_seg_map'], palette),
                 ]
             ],
-            headings=(f'image{shown_as(results["bands"])}', 'label'),
+            headings=(f'image{format_display_bands(results["bands"])}', 'label'),
             classes=classes,
             palette=palette,
         )

@@ -15,7 +15,7 @@ from mmseg.visualization import SegLocalVisualizer
 
 from dnas_mmseg.files import atomic_path
 
-from .false_colour import class_colours, false_colour
+from .false_colour import apply_palette, false_colour
 
 _LINE, _PATCH = 22, 14  # pixels of the legend
 _FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.42
@@ -116,7 +116,7 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
             self.add_image(name, picture, step)
 
     def _overlay(self, shown: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        colours = class_colours(ids.astype(np.uint8), self.dataset_meta['palette'])
+        colours = apply_palette(ids.astype(np.uint8), self.dataset_meta['palette'])
         blended = (1 - self.alpha) * shown + self.alpha * colours
         classed = (ids < len(self.dataset_meta['classes']))[..., None]
         return np.where(classed, blended, shown).round().astype(np.uint8)

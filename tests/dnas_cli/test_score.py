@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
-from dnas_mmseg.evaluation import confusion_matrix, scores
+from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.raster import GeoReference, read_raster, write_raster
 
 from ..conftest import ROOT, run
@@ -34,7 +34,7 @@ def test_the_tool_scores_scenes_and_all(tmp_path, rng):
     assert written['all scenes']['confusion'] == total.tolist()
     assert written['all scenes']['classes'] == list(CLASSES)
     for name, matrix in (('a', matrices[0]), ('b', matrices[1]), ('all scenes', total)):
-        assert written[name]['mIoU'] == pytest.approx(scores(matrix)['mIoU'], abs=1e-6)
+        assert written[name]['mIoU'] == pytest.approx(compute_scores(matrix)['mIoU'], abs=1e-6)
     assert (tmp_path / 'maps/confusion.png').stat().st_size > 5000
 
 

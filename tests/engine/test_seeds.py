@@ -7,9 +7,9 @@ import pytest
 
 from dnas_mmseg.apis import SeedScores, train_seeds
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.seeds import result_checkpoint
+from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.visualization import training_folders
+from dnas_mmseg.visualization import find_training_folders
 
 from ..conftest import ROOT, run
 
@@ -51,7 +51,7 @@ def test_a_table_of_seeds_that_goes_on_where_it_stopped(config, tmp_path, monkey
     with open(work_dir / 'scores.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [float(row['mIoU']) for row in rows] == list(both.values('mIoU'))
-    assert training_folders(work_dir) == [work_dir / 'seed_3', work_dir / 'seed_4']
+    assert find_training_folders(work_dir) == [work_dir / 'seed_3', work_dir / 'seed_4']
     config.train_cfg.max_epochs = 2
     with pytest.raises(UserError, match='are of another config'):
         train_seeds(config, 2, resume=True)
@@ -64,8 +64,8 @@ def test_mean_deviation_and_what_a_difference_must_be():
     assert result.mean('mIoU') == 72.0
     assert result.deviation('mIoU') == pytest.approx(np.sqrt(14 / 3))
     # Student's t with 3 degrees of freedom is 3.182 at 97.5 %.
-    assert f'from {3.182 * np.sqrt(14 / 3 * 2 / 4):.1f} on' in result.verdict()
-    assert 'at least two' in SeedScores({0: {'mIoU': 70.0}}).verdict()
+    assert f'from {3.182 * np.sqrt(14 / 3 * 2 / 4):.1f} on' in result.summary()
+    assert 'at least two' in SeedScores({0: {'mIoU': 70.0}}).summary()
 
 
 def test_the_result_of_a_training_is_its_average_or_else_its_best(config, tmp_path):
@@ -74,9 +74,9 @@ def test_the_result_of_a_training_is_its_average_or_else_its_best(config, tmp_pa
     (folder / 'best_mIoU_epoch_1.pth').touch()
     (folder / 'epoch_2.pth').touch()
     (folder / 'last_checkpoint').write_text('epoch_2.pth')
-    assert result_checkpoint(config) == str(folder / 'epoch_2.pth')
+    assert find_result_checkpoint(config) == str(folder / 'epoch_2.pth')
     config.custom_hooks = []
-    assert result_checkpoint(config) == str(folder / 'best_mIoU_epoch_1.pth')
+    assert find_result_checkpoint(config) == str(folder / 'best_mIoU_epoch_1.pth')
 
 
 def test_the_tool_shows_the_table(path, data_root, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from mmseg.registry import METRICS
 
-from dnas_mmseg.evaluation import confusion_matrix, scores
+from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 
 
 def sample(name, label, prediction):
@@ -22,12 +22,12 @@ def test_scores_over_all_and_by_scene(rng, monkeypatch):
     names = ('s_x_0_0', 's_x_0_9', 't_0_0', 'nothing')
     metric.process({}, [sample(name, ids[0, i], ids[1, i]) for i, name in enumerate(names)])
     computed = metric.evaluate(4)
-    everything = scores(confusion_matrix(*ids.reshape(2, -1), 3))
+    everything = compute_scores(confusion_matrix(*ids.reshape(2, -1), 3))
     for name in ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa'):
         assert computed[name] == round(100 * everything[name], 2)
     assert computed['IoU.b'] == round(100 * everything['IoU'][1], 2)
     printed = '\n'.join(logged)
-    both = scores(confusion_matrix(*ids[:, :2].reshape(2, -1), 3))
+    both = compute_scores(confusion_matrix(*ids[:, :2].reshape(2, -1), 3))
     (line,) = [line for line in printed.splitlines() if ' s_x ' in line]
     np.testing.assert_allclose(
         [float(cell) for cell in line.split('|')[2:5]],

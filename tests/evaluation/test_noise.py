@@ -14,8 +14,8 @@ def test_known_variances_are_found():
         means = 70 + 2.4 * rng.standard_normal(5)
         scores = {str(i): m + 1.3 * rng.standard_normal(4) for i, m in enumerate(means)}
         noise = measure_noise(scores)
-        within.append(noise.seed_deviation**2)
-        between.append(noise.network_deviation**2)
+        within.append(noise.seed_std**2)
+        between.append(noise.network_std**2)
     assert np.mean(within) == pytest.approx(1.3**2, rel=0.05)
     assert np.mean(between) == pytest.approx(2.4**2, rel=0.08)
 
@@ -29,28 +29,30 @@ def test_networks_with_different_numbers_of_seeds():
             for i, n in enumerate((2, 2, 3, 5, 8, 1))
         }
         noise = measure_noise(scores)
-        within.append(noise.seed_deviation**2)
-        between.append(noise.network_deviation**2)
+        within.append(noise.seed_std**2)
+        between.append(noise.network_std**2)
     assert np.mean(within) == pytest.approx(1, rel=0.06)
     assert np.mean(between) == pytest.approx(4, rel=0.12)
 
 
 def test_an_example_by_hand():
     noise = measure_noise({'a': [70, 72], 'b': [75, 77]})
-    assert noise.seed_deviation == pytest.approx(2**0.5)
+    assert noise.seed_std == pytest.approx(2**0.5)
     # Mean square between 25, within 2: (25 - 2) / 2.
-    assert noise.network_deviation == pytest.approx(11.5**0.5)
+    assert noise.network_std == pytest.approx(11.5**0.5)
     assert noise.intraclass_correlation == pytest.approx(11.5 / 13.5)
-    assert (noise.seeds, noise.freedom) == (2, 2)
+    assert (noise.seeds, noise.degrees_of_freedom) == (2, 2)
     # A t test of two means of two trainings each, with the pooled deviation.
-    assert noise.least_difference() == pytest.approx(stats.t.ppf(0.975, 2) * (2 * 2 / 2) ** 0.5)
-    assert noise.least_difference(1) == pytest.approx(stats.t.ppf(0.975, 2) * 2)
+    assert noise.least_significant_difference() == pytest.approx(
+        stats.t.ppf(0.975, 2) * (2 * 2 / 2) ** 0.5
+    )
+    assert noise.least_significant_difference(1) == pytest.approx(stats.t.ppf(0.975, 2) * 2)
     assert 'intraclass correlation 0.85; two networks differ (95 %) from 8.6 on' in str(noise)
 
 
 def test_networks_that_do_not_differ():
     noise = measure_noise({'a': [70, 74], 'b': [74, 70]})
-    assert noise.network_deviation == 0
+    assert noise.network_std == 0
     assert noise.intraclass_correlation == 0
 
 

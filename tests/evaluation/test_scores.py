@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmseg.registry import METRICS
 
-from dnas_mmseg.evaluation import confusion_matrix, scores
+from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 
 
 def test_the_matrix_counts_labelled_pixels_by_true_and_predicted_class():
@@ -15,7 +15,7 @@ def test_the_matrix_counts_labelled_pixels_by_true_and_predicted_class():
 
 
 def test_scores_by_hand():
-    computed = scores(np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]))
+    computed = compute_scores(np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]))
     np.testing.assert_allclose(computed['IoU'], [6 / 9, 3 / 6, np.nan])
     assert computed['mIoU'] == pytest.approx((6 / 9 + 3 / 6) / 2)
     assert computed['OA'] == pytest.approx(9 / 12)
@@ -26,7 +26,7 @@ def test_scores_by_hand():
 
 
 def test_nothing_labelled_gives_nan_and_no_error():
-    assert np.isnan(scores(np.zeros((3, 3), int))['mIoU'])
+    assert np.isnan(compute_scores(np.zeros((3, 3), int))['mIoU'])
 
 
 def test_the_metric_agrees_with_mmsegs(rng):

@@ -2,11 +2,11 @@ import numpy as np
 
 from dnas_mmseg.datasets.gid5 import PALETTE
 from dnas_mmseg.visualization import (
-    class_colours,
+    apply_palette,
     display_bands,
     false_colour,
 )
-from dnas_mmseg.visualization.false_colour import shown_as
+from dnas_mmseg.visualization.false_colour import format_display_bands
 
 
 def test_bands_are_chosen_by_name():
@@ -37,12 +37,12 @@ def test_missing_samples_are_black():
 
 
 def test_class_colours():
-    picture = class_colours(np.array([[0, 4, 255]], np.uint8), PALETTE)
+    picture = apply_palette(np.array([[0, 4, 255]], np.uint8), PALETTE)
     assert picture.tolist() == [[[255, 0, 0], [0, 0, 255], [0, 0, 0]]]
 
 
 def test_headings_say_which_bands_are_shown():
-    assert shown_as(('blue', 'green', 'red', 'nir')) == ': nir, red, green'
-    assert shown_as(('red', 'green', 'blue')) == ': red, green, blue'
-    assert shown_as(('pan',)) == ': pan'
-    assert shown_as(()) == ''
+    assert format_display_bands(('blue', 'green', 'red', 'nir')) == ': nir, red, green'
+    assert format_display_bands(('red', 'green', 'blue')) == ': red, green, blue'
+    assert format_display_bands(('pan',)) == ': pan'
+    assert format_display_bands(()) == ''

@@ -17,11 +17,11 @@ from mmengine.registry import HOOKS
 from dnas_mmseg.engine.checkpoints import (
     CHECKSUM,
     POINTER,
+    find_usable_checkpoint,
     read_checkpoint,
     tensor_checksum,
-    usable_checkpoint,
 )
-from dnas_mmseg.engine.training_record import record_differences, training_record
+from dnas_mmseg.engine.training_record import describe_differences, training_record
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
 
@@ -82,7 +82,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         # mmengine takes the text in the file for a path, and has no public place to say another.
         if runner._resume and runner._load_from is None:
-            found, problems = usable_checkpoint(runner.work_dir)
+            found, problems = find_usable_checkpoint(runner.work_dir)
             for problem in problems:
                 begin = (
                     'training starts from scratch' if found is None else f'{found.name} is taken'
@@ -98,7 +98,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Refuse to resume another training."""
         if meta.get(_RECORD) is None:
             return
-        differences = record_differences(meta[_RECORD], _record(runner))
+        differences = describe_differences(meta[_RECORD], _record(runner))
         if differences:
             raise UserError(
                 f'{runner.work_dir}: the config is not that of the training to resume. What '

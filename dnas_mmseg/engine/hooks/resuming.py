@@ -18,7 +18,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import IterableDataset
 
-from dnas_mmseg.engine.sampling import derive_seed, sampler_of, seeded_loader
+from dnas_mmseg.engine.sampling import derive_seed, get_sampler, make_seeded_loader
 
 
 @HOOKS.register_module()
@@ -41,7 +41,7 @@ class EpochSeedHook(DistSamplerSeedHook):
 
     def before_train(self, runner) -> None:
         # A run without a seed draws one; resumed, it takes the checkpoint's, too late for this.
-        sampler = sampler_of(runner.train_dataloader)
+        sampler = get_sampler(runner.train_dataloader)
         if hasattr(sampler, 'seed'):
             sampler.seed = runner.seed
 
@@ -67,11 +67,11 @@ class _Batches(Iterator):
 
     def __init__(self, runner) -> None:
         loader, loop = runner.train_dataloader, runner.train_loop
-        sampler = sampler_of(loader)
+        sampler = get_sampler(loader)
         if isinstance(sampler, InfiniteSampler):
             # It goes on from where it is, and workers that were started with the loop moved it.
             sampler.__init__(sampler.dataset, sampler.shuffle, sampler.seed)
-        self._batches = iter(seeded_loader(loader, runner.seed, runner.rank, runner.iter))
+        self._batches = iter(make_seeded_loader(loader, runner.seed, runner.rank, runner.iter))
         self._ignored = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
 
     def skip_iter(self, number: int) -> None:

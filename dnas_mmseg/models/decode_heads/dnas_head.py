@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.models.layers.operation import conv_norm
-from dnas_mmseg.models.layers.upsampled_conv import conv_of_upsampled
+from dnas_mmseg.models.layers.upsampled_conv import convolve_upsampled
 
 
 @MODELS.register_module()
@@ -110,7 +110,7 @@ class DNASHead(BaseDecodeHead):
         weights = conv.weight.split([x.shape[1] for x in inputs], dim=1)
         for x, weight in zip(inputs, weights, strict=True):
             if self.commute and size[0] >= 3 * x.shape[2] and size[1] >= 3 * x.shape[3]:
-                term = conv_of_upsampled(x, size, weight, align_corners=self.align_corners)
+                term = convolve_upsampled(x, size, weight, align_corners=self.align_corners)
                 total = term if total is None else total + term
             else:
                 near.append(resize(x, size, mode='bilinear', align_corners=self.align_corners))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-def conv_of_upsampled(
+def convolve_upsampled(
     x: Tensor, size: tuple[int, int], weight: Tensor, *, dilation: int = 1, align_corners: bool
 ) -> Tensor:
     """Return ``conv2d(interpolate(x, size, 'bilinear'), weight)`` at stride 1, of that size.

@@ -76,7 +76,9 @@ class LabelledCrossEntropyLoss(nn.Module):
                 f'{logits.shape[1]} output channels. A sigmoid is for num_classes=2, '
                 'out_channels=1; leave use_sigmoid out otherwise'
             )
-        logits = two_class_logits(logits).float()  # sums over pixels leave half precision's range
+        logits = expand_binary_logits(
+            logits
+        ).float()  # sums over pixels leave half precision's range
         losses = F.cross_entropy(
             logits, label, self.class_weight, ignore_index=ignore_index, reduction='none'
         )
@@ -92,7 +94,7 @@ class LabelledCrossEntropyLoss(nn.Module):
         return self.loss_weight * losses.sum() / total.clamp(min=torch.finfo(losses.dtype).tiny)
 
 
-def two_class_logits(logits: Tensor) -> Tensor:
+def expand_binary_logits(logits: Tensor) -> Tensor:
     """Return logits of two classes for the one logit of a binary head; others as they are.
 
     The first class's logit is 0: the softmax of the two is the sigmoid of the one.

@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .labelled_cross_entropy import two_class_logits
+from .labelled_cross_entropy import expand_binary_logits
 
 
 @MODELS.register_module()
@@ -45,7 +45,7 @@ class LabelledDiceLoss(nn.Module):
         """
         labelled = label != ignore_index
         counted = labelled.float() if weight is None else labelled * weight.float()
-        probabilities = two_class_logits(logits).float().softmax(1)
+        probabilities = expand_binary_logits(logits).float().softmax(1)
         truth = torch.zeros_like(probabilities)
         truth.scatter_(1, torch.where(labelled, label, 0)[:, None], 1)
         counted = counted[:, None]

@@ -36,7 +36,7 @@ from mmengine.registry import init_default_scope
 from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.running import test, train
-from dnas_mmseg.engine.seeds import result_checkpoint
+from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.search.pipeline import WRITTEN_HERE, movable_text, search
@@ -423,7 +423,7 @@ class _SelectionRun:
             config.resume = last_checkpoint(final) is not None
             train(config)
             if config.get('test_dataloader'):
-                test(self._final_config(path, final / 'test'), result_checkpoint(config))
+                test(self._final_config(path, final / 'test'), find_result_checkpoint(config))
         print(f'  {final}: the trained network; configs {path}')
         if not scores.is_file():
             return None

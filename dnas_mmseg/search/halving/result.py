@@ -18,8 +18,8 @@ from dnas_mmseg.search.selection.study import Outcome, public_name
 from dnas_mmseg.visualization.html_page import (
     html_figure,
     html_page,
+    html_summary,
     html_table,
-    html_verdict,
 )
 
 from .networks import Baseline, Candidate, SpaceCandidates
@@ -271,7 +271,7 @@ def save_results(
         commands = [f'dnas search {space} --work-dir {folder} --resume{queue}{when}']
     elif board.trained:  # not on a machine that only joined
         commands = [f'dnas predict {folder}/retrain.py {folder}/final SCENE --out-dir maps']
-    parts = [html_verdict(verdict, commands), *_figures(board)]
+    parts = [html_summary(verdict, commands), *_figures(board)]
     parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
     parts.append(
         '<p class="quiet">Origin: drawn at random, chosen by predictions, given, or a baseline. '

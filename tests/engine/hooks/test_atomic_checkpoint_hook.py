@@ -10,9 +10,9 @@ from dnas_mmseg import files
 from dnas_mmseg.engine.checkpoints import (
     CheckpointError,
     find_checkpoint,
+    find_usable_checkpoint,
     last_checkpoint,
     load_weights,
-    usable_checkpoint,
 )
 from dnas_mmseg.errors import UserError
 
@@ -174,9 +174,9 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_pat
 
 def test_a_missing_checkpoint_is_named_and_an_older_one_taken(tmp_path):
     save_checkpoint({'state_dict': {}}, str(tmp_path / 'epoch_1.pth'))
-    assert usable_checkpoint(tmp_path) == (None, [])  # weights alone are no training to resume
+    assert find_usable_checkpoint(tmp_path) == (None, [])  # weights alone are no training to resume
     (tmp_path / 'last_checkpoint').write_text('epoch_2.pth')
-    path, (problem,) = usable_checkpoint(tmp_path)
+    path, (problem,) = find_usable_checkpoint(tmp_path)
     assert path == tmp_path / 'epoch_1.pth'
     assert problem.endswith('last_checkpoint: the checkpoint that it names is missing')
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dnas_mmseg.models.layers.upsampled_conv import conv_of_upsampled
+from dnas_mmseg.models.layers.upsampled_conv import convolve_upsampled
 
 
 @pytest.mark.parametrize('align_corners', [True, False])
@@ -23,7 +23,7 @@ def test_it_is_the_convolution_of_the_upsampled_map(small, large, kernel, dilati
     upsampled = F.interpolate(x, large, mode='bilinear', align_corners=align_corners)
     reach = dilation * (kernel // 2)
     expected = F.conv2d(upsampled, weight, padding=reach, dilation=dilation)
-    got = conv_of_upsampled(x, large, weight, dilation=dilation, align_corners=align_corners)
+    got = convolve_upsampled(x, large, weight, dilation=dilation, align_corners=align_corners)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     probe = torch.randn_like(expected)
     for a, b in zip(
