@@ -1,4 +1,4 @@
-"""Bilevel architecture search on top of an ordinary training run."""
+"""Hook that turns a training run into a bilevel architecture search."""
 
 from __future__ import annotations
 
@@ -32,54 +32,55 @@ from .report import save_search_report
 from .target import CostTarget
 
 STATE = 'architecture_search'
-"""Key of the search's state in a checkpoint."""
+"""Key of the search state in a checkpoint."""
 
-
-_PAGE_EVERY = 20.0
-"""Seconds from one page of a running search to the next, at least."""
+_REPORT_INTERVAL = 20.0
+"""Minimum time between two reports of a running search, in seconds. It is shorter than the 30 s
+after which the page reloads, so that each reload shows a new one, and long enough that short
+epochs do not spend their time on figures."""
 
 ARCH_START = 1 / 3
-"""Share of the epochs that is over when architecture steps begin, by default."""
+"""Default share of the epochs that train the weights only, before the first architecture step."""
 
 
 def architecture_start(arch_start: float, epochs: int) -> int:
-    """Return the first epoch with architecture steps, which may be given as a share of all."""
+    """Return the first epoch with architecture steps; values between 0 and 1 are a share."""
     return int(arch_start * epochs + 1e-9) if 0 < arch_start < 1 else int(arch_start)
 
 
 @HOOKS.register_module()
 class ArchitectureSearchHook(Hook):
-    """Turn the training of any supernet into a search (first-order bilevel optimisation).
+    """Train a supernet's weights and its architecture parameters in alternation.
 
-    The run trains the weights on half A. From ``arch_start`` on, each iteration is followed by an
-    architecture step on a batch of half B, in which gradients are computed for the architecture
-    parameters only; these have an optimizer of their own. In that step batch norms normalise by the
-    batch, as in training, and leave their running statistics alone: those belong to half A. In
-    several processes the gradients are averaged, and the architecture parameters stay equal to the
-    bit.
+    This is first-order bilevel optimisation (DARTS, Liu et al. 2019; used for DNAS by Wang et al.
+    2022, Remote Sensing 14(16), 3864). Each iteration trains the weights on a batch of half A.
+    From ``arch_start`` on, an architecture step on a batch of half B follows, with an optimizer of
+    its own and gradients of the architecture parameters only. In this step batch norms normalise by
+    the batch and do not update their running statistics, which belong to half A. Distributed
+    processes average the gradients and keep bitwise equal architecture parameters.
 
-    After every epoch the decoded architecture is written to ``architecture.json`` and
-    ``architectures/epoch_<n>.json``, the course of the search to ``history.json``.
+    After every epoch the hook writes the decoded architecture to ``architecture.json`` and
+    ``architectures/epoch_<n>.json``, and the history of the search to ``history.json``.
 
     Args:
-        arch_start: First epoch with architecture steps, counted from 0; below 1, the share of the
-            epochs before them.
+        arch_start: First epoch with architecture steps, counted from 0; a value between 0 and 1 is
+            a share of all epochs. Defaults to 1/3.
         optimizer: Config of the optimizer of the architecture parameters.
-        half_b: Changes to the training set's config that make it half B, ``dict(ann_file='b.txt')``
-            for instance; the training set is then half A. By default the train loader's
-            ``HalfSampler`` splits the training set.
+        half_b: Overrides of the training set's config that make it half B, for example
+            ``dict(ann_file='b.txt')``; the whole training set is then half A. By default the train
+            loader's ``HalfSampler`` splits the training set.
         patience: Number of epochs, at least 1, without a change of the decoded architecture after
-            which the search stops.
-        cost: Cost target of the networks, ``dict(metric='macs', target=5e8)`` for instance;
-            arguments of :class:`dnas_mmseg.search.target.CostTarget`.
+            which the search stops. None disables early stopping.
+        cost: Arguments of :class:`dnas_mmseg.search.target.CostTarget`, for example
+            ``dict(metric='macs', target=5e8)``. None searches without a cost target.
 
     Raises:
-        UserError: Before training: there is no supernet or no half B, half B is smaller than a
-            batch or shares tiles with half A, ``arch_start`` is never reached, or the cost is not
-            possible. In training: a loss or a gradient is not finite.
+        UserError: Before training: the backbone is no supernet, half B is missing, smaller than a
+            batch or shares tiles with half A, ``arch_start`` is beyond the last epoch, or the cost
+            target cannot be reached. In training: a loss or a gradient is not finite.
     """
 
-    priority = 'ABOVE_NORMAL'  # before the timer, so that an iteration's time has both steps
+    priority = 'ABOVE_NORMAL'  # before the timer, whose iteration time includes both steps
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class ArchitectureSearchHook(Hook):
         cost: dict | None = None,
     ) -> None:
         if patience is not None and patience < 1:
-            raise UserError(f'patience = {patience}: at least 1 epoch is needed')
+            raise UserError(f'patience = {patience}: expected at least 1 epoch')
         self.arch_start = arch_start
         self.optimizer_cfg = optimizer
         self.half_b = half_b
@@ -106,19 +107,20 @@ class ArchitectureSearchHook(Hook):
         supernet = getattr(self.model, 'backbone', None)
         if not isinstance(supernet, Supernet):
             raise UserError(
-                f'ArchitectureSearchHook searches supernets; {type(supernet).__name__} is none'
+                f'ArchitectureSearchHook requires a supernet as backbone, not a '
+                f'{type(supernet).__name__}'
             )
         self.supernet = supernet
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise UserError(
-                "a search goes by epochs: train_cfg = dict(type='EpochBasedTrainLoop', "
-                'max_epochs=...), and by_epoch=True in param_scheduler and log_processor'
+                "a search requires train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=...), "
+                'and by_epoch=True in param_scheduler and log_processor'
             )
         self.arch_start = architecture_start(self.arch_start, runner.max_epochs)
         if not 0 <= self.arch_start < runner.max_epochs:
             raise UserError(
-                f'architecture steps would begin in epoch {self.arch_start} (counted from 0), but '
-                f'there are {runner.max_epochs} epochs: raise the epochs or lower arch_start'
+                f'arch_start: epoch {self.arch_start} (counted from 0) is not among the '
+                f'{runner.max_epochs} epochs; increase max_epochs or decrease arch_start'
             )
         if self.cost is not None:
             self.cost.prepare(self.supernet, runner.cfg.model)
@@ -129,7 +131,7 @@ class ArchitectureSearchHook(Hook):
         self.halves = self._halves(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        # Also called for load_from, which starts a new search: used only if the run is resumed.
+        # load_from calls this, too, but starts a new search: only a resumed run uses the state.
         self._resumed = checkpoint.get(STATE, {})
 
     def before_train(self, runner) -> None:
@@ -175,7 +177,7 @@ class ArchitectureSearchHook(Hook):
         self._stop_if_settled(runner)
 
     def decode(self) -> Architecture:
-        """Return the architecture found so far, at the cost target where there is one."""
+        """Return the most probable architecture so far, at the cost target if there is one."""
         return self.supernet.decode() if self.cost is None else self.cost.decode()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -188,15 +190,15 @@ class ArchitectureSearchHook(Hook):
         )
 
     def _build_loader(self, runner) -> torch.utils.data.DataLoader:
-        """Return the loader of half B, with as many batches an epoch as half A has."""
+        """Return the loader of half B, with as many batches per epoch as half A has."""
         config = copy.deepcopy(runner.cfg.train_dataloader)
         dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)
         train = runner.train_dataloader
         if self.half_b is not None:
             if isinstance(train.sampler, HalfSampler):
                 raise UserError(
-                    'half_b names half B, so the training set is half A: give the train loader '
-                    "sampler=dict(type='DefaultSampler', shuffle=True)"
+                    'half_b conflicts with the HalfSampler of the train loader: replace the '
+                    "sampler with dict(type='DefaultSampler', shuffle=True)"
                 )
             dataset = DATASETS.build({**dataset_config, **self.half_b})
             indices: Sequence[int] = range(len(dataset))
@@ -204,14 +206,14 @@ class ArchitectureSearchHook(Hook):
             dataset, indices = train.dataset, train.sampler.other_half
         else:
             raise UserError(
-                "there is no half B: give the train loader sampler=dict(type='HalfSampler', "
-                'shuffle=True), or ArchitectureSearchHook half_b=dict(ann_file=...)'
+                "half B is missing: set sampler=dict(type='HalfSampler', shuffle=True) in the "
+                'train loader, or half_b=dict(ann_file=...) in ArchitectureSearchHook'
             )
         batch = config.batch_size * runner.world_size
         if len(indices) < batch:
             raise UserError(
-                f'half B has {len(indices)} tiles; a batch in all processes takes {batch}: lower '
-                'the batch size or give more tiles'
+                f'half B has {len(indices)} tiles, fewer than a batch over all processes '
+                f'({batch}): decrease the batch size or add tiles'
             )
         sampler = StreamSampler(indices, len(train) * config.batch_size, runner.seed)
         return Runner.build_dataloader(
@@ -219,14 +221,14 @@ class ArchitectureSearchHook(Hook):
         )
 
     def _sample(self, runner, step: Literal['weights', 'architecture']) -> None:
-        """Let the supernet draw by the iteration what it runs: resumed runs draw the same."""
+        """Sample what the supernet runs, seeded by the iteration: a resumed run repeats it."""
         rng = np.random.default_rng((runner.seed, runner.iter, step == 'architecture'))
         self.supernet.sample(step, runner.epoch >= self.arch_start, rng)
 
     def _step(self, runner, data_batch: dict) -> None:
-        """Make a step of the architecture parameters."""
+        """Update the architecture parameters on a batch of half B."""
         wrapper = runner.optim_wrapper
-        scaler = getattr(wrapper, 'loss_scaler', None)  # of mixed precision in float16
+        scaler = getattr(wrapper, 'loss_scaler', None)  # float16 mixed precision has one
         scale = scaler.get_scale() if scaler is not None else 1.0
         with (
             architecture_gradients(self.model, self.parameters),
@@ -254,7 +256,7 @@ class ArchitectureSearchHook(Hook):
         elif scaler is None:
             value = worst(*gradients)
             require_finite(value, data_batch, runner, 'the gradient of the architecture')
-        # Else the scale of float16 was too large; the weight steps will lower it.
+        # Otherwise the float16 loss scale overflowed; the weight steps will decrease it.
         self.optimizer.zero_grad(set_to_none=True)
         self._losses.append(value)
         runner.message_hub.update_scalar('train/arch_loss', value)
@@ -273,35 +275,35 @@ class ArchitectureSearchHook(Hook):
             self._show(runner, last=True)
 
     def _show(self, runner, last: bool = False) -> None:
-        """Write the page of the search, now and then and at the end."""
+        """Write the report at most every ``_REPORT_INTERVAL``, and after a stage run alone."""
         folder = Path(runner.work_dir)
         root = folder.parent if (folder.parent / 'search.json').is_file() else folder
-        # A whole search writes its last page itself.
-        if root == folder if last else time.monotonic() - self._shown >= _PAGE_EVERY:
+        # The pipeline of a whole search writes the final report.
+        if root == folder if last else time.monotonic() - self._shown >= _REPORT_INTERVAL:
             self._shown = time.monotonic()
             save_search_report(root, root / 'report', running=not last, pictures=False)
 
     def _report(self, runner) -> None:
-        """Write a line to the log, the figures to the visualizer's backends, and the alarms."""
-        entropies, (kept, gates) = self.history.entropies(), self.history.gates()
-        figures = {f'search/entropy_{kind}': value for kind, value in entropies.items()}
+        """Log the state and the alarms, and send scalars to the visualizer's backends."""
+        entropies, (open_gates, gates) = self.history.entropies(), self.history.gates()
+        scalars = {f'search/entropy_{kind}': value for kind, value in entropies.items()}
         line = ', '.join(f'entropy of {kind} {value:.3f}' for kind, value in entropies.items())
         if gates:
-            figures['search/edges_kept'] = kept
-            line += f', {kept} of {gates} gated edges kept'
+            scalars['search/edges_kept'] = open_gates
+            line += f', {open_gates} of {gates} gated edges kept'
         for name, share in self.history.operation_shares().items():
-            figures[f'search/share_{name}'] = share
+            scalars[f'search/share_{name}'] = share
         epoch = self.history.epochs[-1]
         if epoch.loss is not None:
-            figures['search/loss_half_b'] = epoch.loss
+            scalars['search/loss_half_b'] = epoch.loss
         line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
-        figures |= {f'search/{key}': value for key, value in epoch.architecture.figures.items()}
+        scalars |= {f'search/{key}': value for key, value in epoch.architecture.figures.items()}
         if self.cost is not None and epoch.cost is not None:
-            figures['search/cost'] = epoch.cost
+            scalars['search/cost'] = epoch.cost
             line += f', {self.cost.describe(epoch.architecture)}'
         since = f'; unchanged for {self.history.unchanged} epochs' if epoch.searching else ''
         runner.logger.info(f'search, epoch {epoch.epoch}: {line}{since}')
-        runner.visualizer.add_scalars(figures, step=runner.iter)
+        runner.visualizer.add_scalars(scalars, step=runner.iter)
         for alarm in self.history.alarms():
             runner.logger.warning(f'search, epoch {epoch.epoch}: {alarm}')
 
@@ -309,21 +311,21 @@ class ArchitectureSearchHook(Hook):
         if self.patience is not None and self.history.unchanged >= self.patience:
             runner.logger.info(
                 f'search: the architecture has not changed for {self.history.unchanged} epochs; '
-                'this stage is done'
+                'stopping this stage'
             )
             runner.train_loop.stop_training = True
 
     def _restore(self, runner) -> None:
         if not self._resumed:
             raise UserError(
-                'the checkpoint to resume from holds no state of a search; to start one from its '
-                'weights, use load_from'
+                'cannot resume: the checkpoint contains no search state; to start a search from '
+                'its weights, set load_from'
             )
         for name, lines in self.halves.items():
             if self._resumed['halves'][name] != lines:
                 raise UserError(
-                    f'{name} is not what it was when the checkpoint was written: the training '
-                    'list, the split seed or the lists of the halves have changed'
+                    f'cannot resume: {name} differs from that of the checkpoint; restore the '
+                    'training list, the split seed and the lists of the halves'
                 )
         self.history = SearchHistory.from_json(self._resumed['history'])
         self.arch_start = self._resumed['arch_start']
@@ -333,13 +335,13 @@ class ArchitectureSearchHook(Hook):
         self._resumed = None
 
     def _halves(self, runner) -> dict[str, list[str]]:
-        """Return both halves as lists that a data set reads, relative to its root.
+        """Return both halves as lines of list files, with paths relative to the data root.
 
         Raises:
-            UserError: The halves have a tile in common.
+            UserError: The halves share a tile.
         """
         train = runner.train_dataloader
-        sampler, names = train.sampler, {}
+        sampler, halves = train.sampler, {}
         half = sampler.half if isinstance(sampler, HalfSampler) else range(len(train.dataset))
         for name, dataset, indices in (
             ('half_a', train.dataset, half),
@@ -347,7 +349,7 @@ class ArchitectureSearchHook(Hook):
         ):
             infos = [dataset.get_data_info(i) for i in indices]
             root = os.path.abspath(getattr(dataset, 'data_root', None) or '.')
-            names[name] = [
+            halves[name] = [
                 '\t'.join(
                     os.path.relpath(info[key], root)
                     for key in ('img_path', 'seg_map_path')
@@ -355,10 +357,10 @@ class ArchitectureSearchHook(Hook):
                 )
                 for info in infos
             ]
-        common = set(names['half_a']) & set(names['half_b'])
+        common = set(halves['half_a']) & set(halves['half_b'])
         if common:
             raise UserError(
-                f'{len(common)} tiles are in both halves (first {min(common)}); the architecture '
-                'must be chosen on tiles that did not train the weights'
+                f'{len(common)} tiles are in both halves (first {min(common)}); remove them from '
+                'one of the lists'
             )
-        return names
+        return halves

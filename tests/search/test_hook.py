@@ -21,7 +21,7 @@ SEEN: dict = {}
 
 @HOOKS.register_module()
 class Watch(Hook):
-    """Notes what a step leaves behind: before the architecture step, and after it."""
+    """Records the state before the architecture step."""
 
     priority = 'HIGH'
 
@@ -31,6 +31,8 @@ class Watch(Hook):
 
 @HOOKS.register_module()
 class WatchAfter(Watch):
+    """Records the state after the architecture step."""
+
     priority = 'NORMAL'
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -80,7 +82,7 @@ def search_config(tmp_path):
     return build
 
 
-def test_an_architecture_step_touches_the_architecture_parameters_only(search_config):
+def test_architecture_step_changes_only_architecture_parameters(search_config):
     config = search_config()
     config.custom_hooks += [dict(type='Watch'), dict(type='WatchAfter')]
     Runner.from_cfg(config).train()
@@ -88,7 +90,7 @@ def test_an_architecture_step_touches_the_architecture_parameters_only(search_co
     assert len(pairs) == 9
     for i, (before, after) in enumerate(pairs):
         changed = {k for k, v in after['state'].items() if not torch.equal(v, before['state'][k])}
-        # A third of the epochs has no architecture steps; weights and BN statistics stay.
+        # The first third of the epochs has no architecture steps.
         assert changed == ({'backbone.betas'} if i >= 3 else set())
         for name, gradient in after['gradients'].items():
             assert name != 'backbone.betas' or gradient is None
@@ -96,14 +98,14 @@ def test_an_architecture_step_touches_the_architecture_parameters_only(search_co
                 assert torch.equal(gradient, before['gradients'][name])
         assert after['thawed'] == before['thawed']
         assert 'backbone.betas' not in after['thawed']
-    # And the weight steps leave the architecture parameters alone, decay included.
+    # Weight steps change no architecture parameters, not even by weight decay.
     for earlier, later in zip(SEEN['after'], SEEN['before'][1:], strict=False):
         assert torch.equal(earlier['state']['backbone.betas'], later['state']['backbone.betas'])
         weight = 'decode_head.conv_seg.weight'
         assert not torch.equal(earlier['state'][weight], later['state'][weight])
 
 
-def test_the_step_is_adams_on_the_gradient_of_half_b(search_config):
+def test_architecture_step_is_an_adam_step(search_config):
     calls = []
 
     class Recording(torch.optim.Adam):
@@ -118,15 +120,15 @@ def test_the_step_is_adams_on_the_gradient_of_half_b(search_config):
     Runner.from_cfg(search_config(hook=dict(optimizer=optimizer))).train()
     assert len(calls) == 6
     before, gradient, after = calls[0]
-    # Adam's first step has the size of the learning rate, in the direction of the decayed gradient.
+    # The size of Adam's first step is the learning rate.
     decayed = gradient + 1e-3 * before
-    clear = decayed.abs() > 1e-6
-    expected = (before - 3e-3 * decayed.sign())[clear]
+    nonzero = decayed.abs() > 1e-6
+    expected = (before - 3e-3 * decayed.sign())[nonzero]
     assert len(expected) > len(before) / 2
-    torch.testing.assert_close(after[clear], expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(after[nonzero], expected, rtol=0, atol=1e-4)
 
 
-def test_what_it_writes(search_config, tmp_path):
+def test_files_written(search_config, tmp_path):
     Runner.from_cfg(search_config()).train()
     run = tmp_path / 'run'
     history = SearchHistory.load(run)
@@ -138,15 +140,15 @@ def test_what_it_writes(search_config, tmp_path):
     assert load_architecture(run / 'architecture.json') == history.epochs[-1].architecture
     (log,) = run.glob('*/vis_data/scalars.json')
     scalars = [json.loads(line) for line in log.read_text().splitlines()]
-    merged = {key for row in scalars for key in row}
-    assert {'arch_loss', 'search/entropy_gate', 'search/edges_kept', 'search/path_00'} <= merged
+    names = {key for row in scalars for key in row}
+    assert {'arch_loss', 'search/entropy_gate', 'search/edges_kept', 'search/path_00'} <= names
     halves = [(run / f'half_{h}.txt').read_text().splitlines() for h in 'ab']
-    listed = (tmp_path / 'data/train.txt').read_text().splitlines()
-    assert sorted(halves[0] + halves[1]) == sorted(listed)
+    training_list = (tmp_path / 'data/train.txt').read_text().splitlines()
+    assert sorted(halves[0] + halves[1]) == sorted(training_list)
     assert len(halves[1]) == 6
 
 
-def test_tensorboard_gets_the_figures(search_config, tmp_path):
+def test_scalars_in_tensorboard(search_config, tmp_path):
     pytest.importorskip('tensorboard')
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -159,7 +161,7 @@ def test_tensorboard_gets_the_figures(search_config, tmp_path):
     assert {'arch_loss', 'search/entropy_gate'} <= set(events.Tags()['scalars'])
 
 
-def test_it_stops_when_the_architecture_has_settled(search_config):
+def test_early_stopping(search_config):
     config = search_config(hook=dict(patience=2, arch_start=0, optimizer=dict(type='Adam', lr=0.0)))
     config.train_cfg.max_epochs = config.param_scheduler.T_max = 9
     runner = Runner.from_cfg(config)
@@ -167,8 +169,8 @@ def test_it_stops_when_the_architecture_has_settled(search_config):
     assert runner.epoch == 3
 
 
-def test_mixed_precision_scales_and_skips_overflows(search_config):
-    """float16's loss scaling, which needs a GPU, by a wrapper that scales without autocast."""
+def test_loss_scaling_skips_overflows(search_config):
+    """Simulates float16 loss scaling, which requires a GPU, without autocast."""
 
     class Scaler:
         scales = iter([float('inf')] + [1024.0] * 99)
@@ -190,7 +192,7 @@ def test_mixed_precision_scales_and_skips_overflows(search_config):
     plain, scaled = runs['OptimWrapper'], runs['Scaling']
     assert torch.equal(scaled[6], scaled[5])  # overflowed: no step
     assert not torch.equal(plain[6], plain[5])
-    # Adam's first step, whose size is the learning rate.
+    # The size of Adam's first step is the learning rate.
     torch.testing.assert_close(
         (scaled[7] - scaled[6]).abs(), torch.full_like(scaled[7], 3e-3), rtol=0.2, atol=1e-4
     )
@@ -215,34 +217,34 @@ def test_load_from_starts_a_new_search(search_config, tmp_path):
     runner.train()
     assert [e.epoch for e in hook.history.epochs] == [1, 2, 3]
     (state,) = hook.optimizer.state_dict()['state'].values()
-    assert state['step'] == 6  # of this run alone
+    assert state['step'] == 6  # steps of this run only
     assert checkpoint['architecture_search']['halves'] == hook.halves
 
 
-def test_resuming_on_other_halves_is_refused(search_config):
-    constant_rate = dict(param_scheduler=None)  # with a schedule, no training may be lengthened
+def test_resuming_requires_the_same_halves(search_config):
+    constant_rate = dict(param_scheduler=None)  # a schedule would forbid a longer training
     Runner.from_cfg(search_config(**constant_rate)).train()
     config = search_config(resume=True, train_cfg=dict(max_epochs=4), **constant_rate)
     config.train_dataloader.sampler.split_seed = 5
-    with pytest.raises(UserError, match='half_a is not what it was'):
+    with pytest.raises(UserError, match='half_a differs from that of the checkpoint'):
         Runner.from_cfg(config).train()
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(hook=dict(arch_start=3)), 'begin in epoch 3 .counted from 0., but there are 3'),
+        (dict(hook=dict(arch_start=3)), 'epoch 3 .counted from 0. is not among the 3 epochs'),
         (
             dict(train_dataloader=dict(sampler=dict(type='DefaultSampler'))),
-            'there is no half B: give the train loader',
+            'half B is missing: set sampler',
         ),
-        (dict(hook=dict(half_b=dict(ann_file='val.txt'))), 'so the training set is half A'),
+        (dict(hook=dict(half_b=dict(ann_file='val.txt'))), 'conflicts with the HalfSampler'),
         (
             dict(
                 train_dataloader=dict(batch_size=3, sampler=dict(type='DefaultSampler')),
                 hook=dict(half_b=dict(ann_file='val.txt')),
             ),
-            'half B has 2 tiles; a batch in all processes takes 3',
+            'half B has 2 tiles, fewer than a batch over all processes .3.',
         ),
         (
             dict(
@@ -251,10 +253,10 @@ def test_resuming_on_other_halves_is_refused(search_config):
             ),
             '12 tiles are in both halves .first images',
         ),
-        (dict(hook=dict(patience=0)), 'patience = 0: at least 1'),
+        (dict(hook=dict(patience=0)), 'patience = 0: expected at least 1'),
     ],
 )
-def test_what_cannot_be_searched_is_refused(search_config, changes, message):
+def test_invalid_searches(search_config, changes, message):
     config = search_config(**changes)
     if config.train_dataloader.sampler.type == 'DefaultSampler':
         config.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
@@ -262,14 +264,14 @@ def test_what_cannot_be_searched_is_refused(search_config, changes, message):
         Runner.from_cfg(config).train()
 
 
-def test_a_searched_network_is_no_supernet(search_config):
+def test_requires_a_supernet(search_config):
     config = search_config()
     config.model.backbone = dict(type='DNAS', architecture='dnas_l12_gid5', base_channels=2)
-    with pytest.raises(UserError, match='searches supernets; DNAS is none'):
+    with pytest.raises(UserError, match='requires a supernet as backbone, not a DNAS'):
         Runner.from_cfg(config).train()
 
 
-def test_a_loss_that_is_no_number_names_tiles_and_checkpoint(search_config, tmp_path):
+def test_error_for_a_nan_loss(search_config, tmp_path):
     config = search_config()
     runner = Runner.from_cfg(config)
 
@@ -289,18 +291,18 @@ def test_a_loss_that_is_no_number_names_tiles_and_checkpoint(search_config, tmp_
     assert all(v.isfinite().all() for v in last['state_dict'].values())
 
 
-def test_alarms_reach_the_log(search_config, monkeypatch):
+def test_alarms_are_logged(search_config, monkeypatch):
     monkeypatch.setattr(SearchHistory, 'alarms', lambda self: ['it collapses'])
     runner = Runner.from_cfg(search_config())
-    heard = []
-    monkeypatch.setattr(runner.logger, 'warning', heard.append)
+    warnings = []
+    monkeypatch.setattr(runner.logger, 'warning', warnings.append)
     runner.train()
-    assert heard == [f'search, epoch {i}: it collapses' for i in (1, 2, 3)]
+    assert warnings == [f'search, epoch {i}: it collapses' for i in (1, 2, 3)]
 
 
 @pytest.mark.parametrize('value', ['inf', 'nan'])
-def test_weights_that_are_no_numbers_get_into_no_checkpoint(search_config, tmp_path, value):
-    """A spoilt last step of an epoch shows in no loss before the checkpoint is due."""
+def test_checkpoints_contain_no_nonfinite_weights(search_config, tmp_path, value):
+    """The last weight step of an epoch is followed by the checkpoint, not by a loss."""
     runner = Runner.from_cfg(search_config())
 
     class Poison(Hook):
@@ -317,11 +319,11 @@ def test_weights_that_are_no_numbers_get_into_no_checkpoint(search_config, tmp_p
 
 
 @pytest.mark.parametrize('value', ['inf', 'nan'])
-def test_a_gradient_that_is_no_number_makes_no_step(search_config, monkeypatch, value):
-    gradients = torch.autograd.grad
+def test_nonfinite_gradient_changes_no_parameter(search_config, monkeypatch, value):
+    grad = torch.autograd.grad
 
     def poisoned(*args, **kwargs):
-        return tuple(torch.full_like(g, float(value)) for g in gradients(*args, **kwargs))
+        return tuple(torch.full_like(g, float(value)) for g in grad(*args, **kwargs))
 
     runner = Runner.from_cfg(search_config())
     before = runner.model.backbone.betas.detach().clone()
@@ -331,14 +333,14 @@ def test_a_gradient_that_is_no_number_makes_no_step(search_config, monkeypatch, 
     assert torch.equal(runner.model.backbone.betas, before)
 
 
-def test_a_loop_by_iterations_is_refused(search_config):
+def test_requires_an_epoch_based_loop(search_config):
     config = search_config()
     config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=10)
-    with pytest.raises(UserError, match='a search goes by epochs'):
+    with pytest.raises(UserError, match='a search requires train_cfg'):
         Runner.from_cfg(config).train()
 
 
-def test_a_longer_schedule_keeps_the_begin_of_architecture_steps(search_config):
+def test_resuming_with_more_epochs_does_not_move_arch_start(search_config):
     constant_rate = dict(param_scheduler=None)
     Runner.from_cfg(search_config(**constant_rate)).train()
     config = search_config(resume=True, train_cfg=dict(max_epochs=12), **constant_rate)
@@ -348,7 +350,7 @@ def test_a_longer_schedule_keeps_the_begin_of_architecture_steps(search_config):
     assert [e.searching for e in history.epochs] == [False] + [True] * 11
 
 
-def test_resuming_on_another_path_is_refused(search_config):
+def test_resuming_requires_the_same_path(search_config):
     Runner.from_cfg(search_config()).train()
     config = search_config(resume=True)
     config.model.backbone.architecture.path = [0, 1, 1, 1]

@@ -18,7 +18,7 @@ from .conftest import L4, searched
 
 @pytest.fixture
 def work_dir(tmp_path):
-    """Of a search whose last stage is still running."""
+    """Work dir of a search whose last stage is running."""
     supernets = {
         'path': DNASPathSupernet(layers=4, base_channels=2),
         'connection': DNASConnectionSupernet(L4, base_channels=2),
@@ -31,7 +31,7 @@ def work_dir(tmp_path):
     return tmp_path
 
 
-def test_the_page_is_complete_and_needs_no_network(work_dir, tmp_path):
+def test_page_is_self_contained(work_dir, tmp_path):
     page = save_search_report(work_dir, tmp_path / 'out')
     text = page.read_text()
     links = re.findall(r'(?:src|href)\s*=\s*"(.{6})', text)
@@ -41,33 +41,33 @@ def test_the_page_is_complete_and_needs_no_network(work_dir, tmp_path):
     for picture in ('path_graph', 'connection_graph', 'cell_operations', 'cell_shares'):
         assert (tmp_path / f'out/{picture}.png').stat().st_size > 5000
     assert not (tmp_path / 'out/path_operations.png').exists()
-    # The page has a table with a slider in place of the operations' picture.
+    # A table with a slider replaces the figure of the operations.
     assert text.count('<svg') == len(list((tmp_path / 'out').glob('*.png'))) - 1 == 6
     assert text.count('class="heat"') >= 3
     assert '<td>layers</td><td>4</td>' in text
     assert 'crop' not in text
     nodes = load_architecture('dnas_l12_gid5').pruned().nodes
-    assert re.search(rf'The decoded network: path [0-3-]+, nodes {len(nodes)}, edges', text)
+    assert re.search(rf'Decoded network: path [0-3-]+, nodes {len(nodes)}, edges', text)
 
 
-def test_the_first_sentences_are_the_verdict(work_dir, tmp_path):
+def test_summary_of_a_running_and_a_finished_search(work_dir, tmp_path):
     text = save_search_report(work_dir, tmp_path / 'out').read_text()
-    assert '<h1>Search of a network of 4 layers in the space dnas</h1>' in text
-    assert 'Stage cell, after epoch 1, would decode to: path ' in text
+    assert '<h1>Search for a network of 4 layers in space dnas</h1>' in text
+    assert 'Stage cell, decoded after epoch 1: path ' in text
     assert f'dnas search dnas --work-dir {work_dir} --resume' in text
     for level in ('path', 'connection', 'cell'):
         searched(DNASPathSupernet(layers=4, base_channels=2), epochs=3).save(work_dir / level)
     (work_dir / 'retrain.py').write_text('')
     text = save_search_report(work_dir, tmp_path / 'out').read_text()
-    assert 'Found: path ' in text
-    assert re.search(r'have an entropy of 0\.\d+ of 1, which is [a-z ]*decided\.', text)
+    assert 'Result: path ' in text
+    assert re.search(r'decisions: 0\.\d+ of 1 \([a-z ]*decided\)\.', text)
     assert f'dnas train {work_dir}/retrain.py' in text
     assert '<body>' in text
     text = save_search_report(work_dir, tmp_path / 'out', running=True).read_text()
     assert '<body data-reload=30>' in text
 
 
-def test_the_slider_has_every_probability(work_dir, tmp_path):
+def test_slider_data_contains_every_probability(work_dir, tmp_path):
     text = save_search_report(work_dir, tmp_path / 'out').read_text()
     history = SearchHistory.load(work_dir / 'cell')
     data = json.loads(re.findall(r'application/json">(.*?)</script>', text)[-1])
@@ -83,7 +83,7 @@ def test_the_slider_has_every_probability(work_dir, tmp_path):
     assert {f'{name} of {node}' for name in chosen} <= decoded
 
 
-def test_of_many_epochs_some_are_chosen_from(tmp_path):
+def test_slider_has_at_most_60_epochs(tmp_path):
     searched(DNASPathSupernet(layers=4, base_channels=2), epochs=80).save(tmp_path)
     text = save_search_report(tmp_path, tmp_path / 'out', pictures=False).read_text()
     data = json.loads(re.findall(r'application/json">(.*?)</script>', text)[-1])
@@ -97,6 +97,6 @@ def test_a_single_stage(work_dir, tmp_path):
     assert '<h1>Search, stage path</h1>' in text
 
 
-def test_nothing_searched_yet(tmp_path):
+def test_folder_without_a_search(tmp_path):
     with pytest.raises(UserError, match='a search writes it after its first epoch'):
         save_search_report(tmp_path, tmp_path / 'out')
