@@ -61,9 +61,9 @@ def main() -> None:
             paste = split == (args.split or 'train')
             right, found = check(split, parts[split], args.workers, paste, register)
             good, means = good and right, means or found
-        problems, doubts = model_findings(config, parts, means)
-        for doubt in [*register.doubts(), *doubts]:
-            print(f'CHECK    {doubt}')
+        problems, warnings = model_findings(config, parts, means)
+        for warning in [*register.warnings(), *warnings]:
+            print(f'CHECK    {warning}')
         for problem in [*register.problems(), *problems]:
             print(f'PROBLEM  {problem}')
             good = False
@@ -73,7 +73,7 @@ def main() -> None:
 def model_findings(
     config: Config, parts: dict[str, list[MultiBandSegDataset]], means: Any
 ) -> tuple[list[str], list[str]]:
-    """Return what of a config's model does not fit its data: problems and doubts, a line each."""
+    """Return what of a config's model does not fit its data: problems and warnings, a line each."""
     from mmseg.registry import MODELS
 
     from dnas_mmseg.cost.parts import input_bands
@@ -125,7 +125,7 @@ def check(
     from rich.table import Table
 
     from dnas_mmseg.datasets import class_weights, inspect_pairs, summarise
-    from dnas_mmseg.datasets.checks import significant
+    from dnas_mmseg.datasets.checks import round_significant
 
     dataset, total = parts[0], sum(len(part.pairs) for part in parts)
     with Progress() as progress:
@@ -158,8 +158,8 @@ def check(
         print('model = dict(')
         if summary.mean is not None and summary.std is not None:
             print('    data_preprocessor=dict(')
-            print(f'        mean={[significant(value, 5) for value in summary.mean]},')
-            print(f'        std={[significant(value, 5) for value in summary.std]},')
+            print(f'        mean={[round_significant(value, 5) for value in summary.mean]},')
+            print(f'        std={[round_significant(value, 5) for value in summary.std]},')
             print('    ),')
             print(f'    backbone=dict(in_channels={len(summary.mean)}),')
         print(f'    decode_head=dict(num_classes={len(dataset.metainfo["classes"])}),')
@@ -171,8 +171,8 @@ def check(
         print(f'CHECK    no pixel is of class {", ".join(never)}')
     for note in summary.notes:
         print(f'NOTE     {note}')
-    for doubt in summary.doubts:
-        print(f'CHECK    {doubt}')
+    for warning in summary.warnings:
+        print(f'CHECK    {warning}')
     problems = list(summary.problems)
     labelled = any(label for part in parts for _, label in part.pairs)
     if not problems and labelled and not summary.class_pixels.sum():

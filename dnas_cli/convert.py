@@ -109,7 +109,7 @@ def main() -> None:
         from dnas_mmseg.datasets.releases import Release, find_release
         from dnas_mmseg.preparation.conversion import convert_scenes
         from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
-        from dnas_mmseg.preparation.tiling import Cut
+        from dnas_mmseg.preparation.tiling import Tiling
 
         forbid_network_if(args)
         if (args.images is None) != (args.labels is None):
@@ -131,7 +131,7 @@ def main() -> None:
             facts = DatasetDescription.load_file(args.facts)
         if args.label_convention is not None:
             facts = replace(facts, label_convention=args.label_convention)
-        cut = Cut(
+        cut = Tiling(
             facts.classes,
             facts.palette,
             facts.bands,

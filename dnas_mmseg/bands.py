@@ -172,7 +172,7 @@ def choose_bands(
     path: str,
     stored: Sequence[str],
     wanted: Sequence[str] = (),
-    given: Sequence[str] = (),
+    user_bands: Sequence[str] = (),
 ) -> BandChoice:
     """Choose the bands of a file that a model takes.
 
@@ -184,15 +184,15 @@ def choose_bands(
         path: Path of the file, for messages.
         stored: Names stored in the file, one per band: a name, ``'alpha'``, or ``''``.
         wanted: Names of the model's bands, in its order; empty where they are not known.
-        given: Names of the file's bands from the user, in the file's order.
+        user_bands: Names of the file's bands from the user, in the file's order.
 
     Raises:
         UserError: A band is missing, the file contradicts what is wanted, or the names of the bands
             are unknown.
     """
     data = tuple(i for i, name in enumerate(stored) if name != ALPHA)
-    if given:
-        return _choose_given(path, stored, data, tuple(wanted), tuple(given))
+    if user_bands:
+        return _choose_user_bands(path, stored, data, tuple(wanted), tuple(user_bands))
     names = tuple(stored[i] for i in data)
     if not wanted:
         return BandChoice(data, names if all(names) else ())
@@ -231,35 +231,35 @@ def choose_bands(
     )
 
 
-def _choose_given(
+def _choose_user_bands(
     path: str,
     stored: Sequence[str],
     data: tuple[int, ...],
     wanted: tuple[str, ...],
-    given: tuple[str, ...],
+    user_bands: tuple[str, ...],
 ) -> BandChoice:
-    if len(given) not in (len(stored), len(data)):
+    if len(user_bands) not in (len(stored), len(data)):
         without_alpha = f' ({len(data)} without alpha)' if len(data) != len(stored) else ''
         raise UserError(
-            f'{path} has {len(stored)} bands{without_alpha}, but {len(given)} are named '
-            f'({", ".join(given)})'
+            f'{path} has {len(stored)} bands{without_alpha}, but {len(user_bands)} are named '
+            f'({", ".join(user_bands)})'
         )
-    places = tuple(range(len(stored))) if len(given) == len(stored) else data
-    missing = [name for name in wanted if name not in given]
+    places = tuple(range(len(stored))) if len(user_bands) == len(stored) else data
+    missing = [name for name in wanted if name not in user_bands]
     if missing:
         raise UserError(
             f'{path}: the model takes {", ".join(wanted)}; the bands are given as '
-            f'{", ".join(given)}, without {", ".join(missing)}{_ambiguous(given)}'
+            f'{", ".join(user_bands)}, without {", ".join(missing)}{_ambiguous(user_bands)}'
         )
     notes = tuple(
         f'{path}: band {place + 1} is {stored[place]} by the file and taken as {name}, as given'
-        for place, name in zip(places, given, strict=True)
+        for place, name in zip(places, user_bands, strict=True)
         if stored[place] in _ALIASES
         and stored[place] != name
         and all(numbers.get(name) != stored[place] for numbers in _SENSORS.values())
     )
-    chosen = wanted or given
-    return BandChoice(tuple(places[given.index(name)] for name in chosen), chosen, notes)
+    chosen = wanted or user_bands
+    return BandChoice(tuple(places[user_bands.index(name)] for name in chosen), chosen, notes)
 
 
 def _listed(stored: Sequence[str]) -> str:

@@ -61,9 +61,11 @@ def test_numbers_without_a_sensor_are_ambiguous():
     with pytest.raises(UserError, match=f'{ambiguous}.* Say what its bands are'):
         choose_bands('a', stored, RGBN)
     with pytest.raises(UserError, match=ambiguous):
-        choose_bands('a', ('',) * 4, RGBN, given=stored)
+        choose_bands('a', ('',) * 4, RGBN, user_bands=stored)
     assert choose_bands('a', stored, ('b4', 'b3')).index == (2, 1)
-    assert choose_bands('a', ('blue', 'green', 'red', 'nir'), ('b4',), given=stored).notes == ()
+    assert (
+        choose_bands('a', ('blue', 'green', 'red', 'nir'), ('b4',), user_bands=stored).notes == ()
+    )
 
 
 RGBN = ('red', 'green', 'blue', 'nir')
@@ -95,10 +97,10 @@ def test_alpha_is_never_a_band_unless_the_user_says_so():
     assert choose_bands('a', stored).index == (0, 1, 2)
     with pytest.raises(UserError, match=r'band 4 is tagged as alpha .*Say what its bands are'):
         choose_bands('a', stored, RGBN)
-    choice = choose_bands('a', stored, RGBN, given=RGBN)
+    choice = choose_bands('a', stored, RGBN, user_bands=RGBN)
     assert choice.index == (0, 1, 2, 3)
     assert choice.notes == ('a: band 4 is alpha by the file and taken as nir, as given',)
-    assert choose_bands('a', stored, ('blue',), given=('nir', 'red', 'blue')).index == (2,)
+    assert choose_bands('a', stored, ('blue',), user_bands=('nir', 'red', 'blue')).index == (2,)
 
 
 def test_an_order_that_nobody_says_is_taken_and_said():

@@ -44,7 +44,7 @@ class PairReport:
 
     Attributes:
         problems: Mistakes in the files, a sentence each.
-        doubts: Findings that may be intended or mistakes, a sentence each.
+        warnings: Findings that may be intended or mistakes, a sentence each.
         notes: Assumptions that were made, a sentence each.
         shape, dtype: Height and width of the image, and the type of its samples.
         bands: Number of its bands that are used.
@@ -61,7 +61,7 @@ class PairReport:
     """
 
     problems: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     shape: tuple[int, int] | None = None
     bands: int | None = None
@@ -105,7 +105,7 @@ def inspect_pair(
             report.shape, report.georeference = info.shape, info.georeference
             index = _look_at_bands(info, expected, report)
             report.scaling = tuple(info.scaling[i] for i in index)
-            gaps = info.may_have_gaps or expected.nodata is not None
+            gaps = info.may_have_invalid or expected.nodata is not None
             if statistics or (gaps and label_path is not None):
                 samples = raster.samples(bands=index)
                 invalid = samples.invalid
@@ -125,9 +125,9 @@ def inspect_pair(
 
 def _look_at_bands(info: RasterInfo, expected: Expectation, report: PairReport) -> list[int]:
     """Report what is wrong with an image's bands; return the indices of the used ones, from 0."""
-    index, problems, doubts, notes = check_bands(info, expected.bands, expected.used)
+    index, problems, warnings, notes = check_bands(info, expected.bands, expected.used)
     report.problems += problems
-    report.doubts += doubts
+    report.warnings += warnings
     report.notes += notes
     report.bands, report.dtype = len(index), info.dtype_of(index)
     if expected.dtype and report.dtype != expected.dtype:
@@ -152,13 +152,13 @@ def _look_at_label(
             f'{path}: label of {_size(info.shape)} for an image of {_size(image.shape)}: '
             f'{resampling_advice(*image.shape)}'
         )
-    elif apart := image.georeference.differs_from(info.georeference, *image.shape):
+    elif apart := image.georeference.describe_misalignment(info.georeference, *image.shape):
         report.problems.append(f"{path}: its georeference is not its image's: {apart}")
     if len(samples.values) == 1 and samples.values.dtype.kind in 'ui':
         report.values = {int(value) for value in np.unique(samples.values)}
-    report.doubts += _doubt_of_nodata(path, samples, labels)
-    if contradiction := labels.contradiction(info.colour_table):
-        report.doubts.append(f'{path}: {contradiction}')
+    report.warnings += _warn_of_nodata(path, samples, labels)
+    if contradiction := labels.check_colour_table(info.colour_table):
+        report.warnings.append(f'{path}: {contradiction}')
     report.class_pixels = np.zeros(labels.num_classes, np.int64)
     ids = labels.encode(samples)
     if invalid is not None and ids.shape == invalid.shape:
@@ -167,7 +167,7 @@ def _look_at_label(
     report.class_pixels += counts[: labels.num_classes]
 
 
-def _doubt_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
+def _warn_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
     """Return a sentence where a label declares nodata a value that is a class by its convention."""
     value = samples.nodata[0]
     if labels.convention == 'rgb' or value is None or not float(value).is_integer():
@@ -211,7 +211,7 @@ class DatasetSummary:
         class_pixels: Number of labelled pixels of each class, (num_classes,).
         files: Number of pairs.
         problems: Mistakes in all pairs, a sentence each, and of the labels' convention.
-        doubts: Findings that may be intended or mistakes, each kind once.
+        warnings: Findings that may be intended or mistakes, each kind once.
         sizes: Numbers of pairs by (height, width).
         bands: Numbers of pairs by number of bands.
         dtypes: Numbers of pairs by sample type.
@@ -224,7 +224,7 @@ class DatasetSummary:
     class_pixels: np.ndarray
     files: int = 0
     problems: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     invalid: float = 0.0
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -241,13 +241,13 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     values: set[int] = set()
     pixels, area, invalid = 0, 0, 0
     totals = squares = np.zeros(())
-    doubts: list[str] = []
+    warnings: list[str] = []
     notes: list[str] = []
     scalings: dict[tuple[tuple[float, float], ...], str] = {}
     for report in reports:
         summary.files += 1
         summary.problems += report.problems
-        doubts += report.doubts
+        warnings += report.warnings
         notes += report.notes
         invalid += report.invalid
         values |= report.values
@@ -271,22 +271,22 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         ):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
-    summary.doubts += deduplicate_messages(doubts) + scaling_doubts(scalings)
+    summary.warnings += deduplicate_messages(warnings) + compare_scalings(scalings)
     summary.notes += deduplicate_messages(notes)
-    other = labels.looks_like(values)
+    other = labels.detect_other_convention(values)
     if other:
         summary.problems.append(
             f"the labels hold {_ranges(values)}: this looks like label_convention='{other}', not "
             f"'{labels.convention}'"
         )
-    other = labels.may_be(values)
+    other = labels.suspect_other_convention(values)
     if other:
-        summary.doubts.append(
+        summary.warnings.append(
             f'the labels hold {_ranges(values)}: no pixel is of the last class. If 0 is a class '
             f"and not 'unlabelled', this is label_convention='{other}'"
         )
     if values == {0, IGNORE} and labels.convention == 'train_id' and labels.num_classes == 2:
-        summary.doubts.append(
+        summary.warnings.append(
             'the labels hold 0 and 255 alone: 255 means unlabelled, so the second class never '
             'occurs. For a mask of two classes write 1 for 255'
         )
@@ -311,7 +311,7 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     return summary
 
 
-def scaling_doubts(
+def compare_scalings(
     scalings: Mapping[tuple[tuple[float, float], ...], str], remedy: str = 'dnas convert'
 ) -> list[str]:
     """Return a sentence where files declare different scales and offsets for their samples.
@@ -343,7 +343,7 @@ def check_bands(
         used: Names of those that are used; all where empty.
 
     Returns:
-        Positions of the used bands in the file; and problems, doubts and notes, a sentence each.
+        Positions of the used bands in the file; and problems, warnings and notes, a sentence each.
     """
     everything = list(info.data_bands)
     try:
@@ -417,7 +417,7 @@ def compare_statistics(
     ), off > 5 or ratio > 10
 
 
-def significant(value: float, digits: int = 6) -> float:
+def round_significant(value: float, digits: int = 6) -> float:
     """Return a statistic with so many significant digits, however small it is."""
     return float(f'{float(value):.{digits}g}')
 

@@ -68,7 +68,7 @@ class TileRegister:
             for (one, other), found in shared.items()
         ]
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Return a line for every list with tiles twice, and for splits that overlap."""
         twice: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for tiles in self._places.values():

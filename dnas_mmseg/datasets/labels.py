@@ -83,10 +83,10 @@ class LabelEncoding:
             if self.convention != 'rgb':
                 values = samples.values if isinstance(samples, Samples) else samples
                 finite = values[0][np.isfinite(values[0])]
-                other = self.looks_like({int(v) for v in np.unique(finite)})
+                other = self.detect_other_convention({int(v) for v in np.unique(finite)})
                 if other:
                     hint = f". This looks like label_convention='{other}'"
-            raise LabelError(self.complaint(unknown) + hint)
+            raise LabelError(self.describe_unknown(unknown) + hint)
         return ids
 
     def encode_known(self, samples: np.ndarray | Samples) -> tuple[np.ndarray, Counter[str]]:
@@ -110,8 +110,8 @@ class LabelEncoding:
             ids = self._encode_colours(samples)
         else:
             ids = self._encode_indices(samples)
-        if known.outside is not None:
-            ids[known.outside] = IGNORE
+        if known.masked is not None:
+            ids[known.masked] = IGNORE
         if known.invalid is not None:
             ids[known.invalid & (ids == _INVALID)] = IGNORE
         unknown: Counter[str] = Counter()
@@ -123,7 +123,7 @@ class LabelEncoding:
             ids[odd] = IGNORE
         return ids.astype(np.uint8), unknown
 
-    def complaint(self, unknown: Counter[str]) -> str:
+    def describe_unknown(self, unknown: Counter[str]) -> str:
         """Return a sentence on unknown values, their pixels, and the values of the convention."""
         shown = ', '.join(f'{value} ({count} pixels)' for value, count in unknown.most_common(5))
         more = ', ...' if len(unknown) > 5 else ''
@@ -148,7 +148,7 @@ class LabelEncoding:
         values = [int(value) for value in unknown if value.isdigit()]
         return len(values) > 1 and len(values) <= self.num_classes and max(values) > 2 * len(values)
 
-    def looks_like(self, values: set[int]) -> str | None:
+    def detect_other_convention(self, values: set[int]) -> str | None:
         """Return the other integer convention, if the values of many files fit that one instead.
 
         Args:
@@ -161,7 +161,7 @@ class LabelEncoding:
             return 'train_id'
         return None
 
-    def contradiction(self, colour_table: Sequence[Sequence[int]]) -> str:
+    def check_colour_table(self, colour_table: Sequence[Sequence[int]]) -> str:
         """Return how a file's colour table contradicts the palette; empty where it does not.
 
         Args:
@@ -189,10 +189,10 @@ class LabelEncoding:
             f"label_convention='{self.convention}' makes it class {meant} (from 0): {advice}"
         )
 
-    def may_be(self, values: set[int]) -> str | None:
+    def suspect_other_convention(self, values: set[int]) -> str | None:
         """Return the other integer convention, if values fit both and rather suggest that one."""
         if self.convention == 'index' and 0 in values and self.num_classes not in values:
-            return None if self.looks_like(values) else 'train_id'
+            return None if self.detect_other_convention(values) else 'train_id'
         return None
 
     def _encode_indices(self, samples: np.ndarray) -> np.ndarray:
@@ -247,7 +247,7 @@ def label_samples(raster: Raster, labels: LabelEncoding, window: Window | None =
     colours = np.full((3, max(len(table), int(samples.values.max()) + 1)), -1, np.int32)
     colours[:, : len(table)] = np.array(table).T
     values = colours[:, samples.values[0]]
-    return replace(samples, values=values, nodata=(None,) * 3, outside=samples.invalid)
+    return replace(samples, values=values, nodata=(None,) * 3, masked=samples.invalid)
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:

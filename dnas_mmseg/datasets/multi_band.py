@@ -24,7 +24,7 @@ from .checks import Expectation, inspect_pairs, summarise
 from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding, default_palette
 from .list_files import read_lines
-from .tiles import MANIFEST, tile_place
+from .tiles import MANIFEST, parse_tile_name
 
 _SHOWN = 8
 
@@ -220,8 +220,8 @@ class MultiBandSegDataset(BaseSegDataset):
         # Statistics make it read the samples, too: a truncated file opens well.
         reports = inspect_pairs(pairs[: self.check_files], self.expected, statistics=True)
         summary = summarise(reports, self.labels)
-        for doubt in summary.doubts:
-            warnings.warn(f'{type(self).__name__}: {doubt}', stacklevel=2)
+        for warning in summary.warnings:
+            warnings.warn(f'{type(self).__name__}: {warning}', stacklevel=2)
         for note in summary.notes:
             _log_once(f'{type(self).__name__}: {note}', self.data_root)
         _complain(
@@ -246,7 +246,7 @@ class MultiBandSegDataset(BaseSegDataset):
         """Yield rows and columns from each tile to those that overlap it, in tiles of one size."""
         places = []
         for image, _ in pairs:
-            place = tile_place(image)
+            place = parse_tile_name(image)
             if place is None:
                 raise DatasetError(
                     f'count_once needs tiles named <scene>_<row>_<column>, {image} is not'

@@ -34,13 +34,13 @@ def tile_paths(scene: str, row: int, column: int) -> tuple[str, str]:
     return f'images/{name}.tif', f'labels/{name}.png'
 
 
-def tile_place(path: str | os.PathLike) -> tuple[str, int, int] | None:
+def parse_tile_name(path: str | os.PathLike) -> tuple[str, int, int] | None:
     """Return scene, row and column from a tile's name; None where the name has none."""
     match = _TILE_NAME.fullmatch(Path(path).stem)
     return None if match is None else (match[1], int(match[2]), int(match[3]))
 
 
-def counted_here(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) -> np.ndarray:
+def count_once_mask(shape: tuple[int, int], neighbours: Sequence[tuple[int, int]]) -> np.ndarray:
     """Return the mask of a tile's pixels that count here, so that each counts in one tile.
 
     A pixel counts in the tile whose centre is nearest, where a network sees most around it. Of two

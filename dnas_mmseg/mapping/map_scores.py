@@ -56,7 +56,7 @@ def count_map(
         shape = predicted.info.shape
         if truth.info.shape != shape:
             raise DatasetError(f'{label}: label of {truth.info.shape} for a map of {shape}')
-        apart = predicted.info.georeference.differs_from(truth.info.georeference, *shape)
+        apart = predicted.info.georeference.describe_misalignment(truth.info.georeference, *shape)
         if apart:
             raise DatasetError(
                 f'{label}: its georeference is not that of the map {prediction}: {apart}. Warp it '
@@ -71,7 +71,7 @@ def count_map(
                 raise DatasetError(f'{label}: {error}') from None
             unknown.update(odd_labels)
             if unknown.total() > max_unknown * shape[0] * shape[1]:
-                raise DatasetError(f'{label} up to {window}: {labels.complaint(unknown)}')
+                raise DatasetError(f'{label} up to {window}: {labels.describe_unknown(unknown)}')
             odd = (classes >= n) & (classes != IGNORE)
             if odd.any():
                 raise DatasetError(

@@ -143,7 +143,7 @@ def _training_tiles(config: Config) -> tuple[str, float | None, str]:
             + (f' (cut from {source})' if source else '')
         )
         dtype = dtype or info.dtypes[0]
-        metres = metres or info.georeference.metres(*info.shape)
+        metres = metres or info.georeference.ground_sample_distance(*info.shape)
     return dtype, metres, '; '.join(statements) or 'not stated'
 
 

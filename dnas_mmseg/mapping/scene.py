@@ -132,7 +132,7 @@ def predict_scene(
     with Raster(source) as raster:
         info = raster.info
     place = info.georeference
-    notes = [] if place.known else [f'{source}: no reference system, so the map has none']
+    notes = [] if place.is_defined else [f'{source}: no reference system, so the map has none']
     windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
     wanted = windows.num_bands
     chosen = list(info.data_bands if bands is None else bands)

@@ -16,7 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.bands import BandChoice, band_names, choose_bands
 from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.datasets.checks import scaling_doubts
+from dnas_mmseg.datasets.checks import compare_scalings
 from dnas_mmseg.datasets.labels import default_palette
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
@@ -216,7 +216,7 @@ def predict_scenes(
             notes[target] = found
     if not apply_scale and notes:
         scalings = {w.info.scaling: w.info.path for w in reversed(todo)}
-        notes[next(iter(notes))] += scaling_doubts(scalings)
+        notes[next(iter(notes))] += compare_scalings(scalings)
     if failures:
         raise _failure(failures, len(names), notes)
     return notes

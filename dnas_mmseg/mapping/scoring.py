@@ -65,7 +65,8 @@ def score_maps(
     title = f'{len(counts)} scenes, mIoU {100 * results[OVERALL]["mIoU"]:.1f} %'
     save_confusion(Path(out_dir) / 'confusion.png', total, classes, title)
     notes = [
-        f'{name}: unknown label values count as unlabelled: {labels.describe_unknown(count.unknown)}'
+        f'{name}: unknown label values count as unlabelled: '
+        f'{labels.describe_unknown(count.unknown)}'
         for name, count in counts.items()
         if count.unknown
     ]

@@ -60,11 +60,11 @@ def write_map_item(
         notes.append(
             f'{path.name}: a part of the scene is nowhere on the Earth, so the item has no geometry'
         )
-    elif place.known:
+    elif place.is_defined:
         notes.append(f'{path.name}: the scene has no outline without its control points or RPCs')
     else:
         notes.append(f'{path.name}: the scene is at no known place, so the item has no geometry')
-    recorded = _time(scene.recorded)
+    recorded = _time(scene.acquired)
     written = datetime.fromtimestamp(class_map.stat().st_mtime, timezone.utc)
     if recorded is None:
         notes.append(

@@ -20,9 +20,9 @@ import numpy as np
 
 from dnas_mmseg.datasets.checks import (
     PairReport,
+    compare_scalings,
     deduplicate_messages,
-    scaling_doubts,
-    significant,
+    round_significant,
     summarise,
 )
 from dnas_mmseg.datasets.description import (
@@ -36,7 +36,7 @@ from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.raster import RasterInfo
 
 from .scenes import Scene, split_by_share
-from .tiling import Cut, Tile, check_scene, cut_windows
+from .tiling import Tile, Tiling, check_scene, cut_windows
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class SceneTiles:
     unknown: Counter[str]
     tiles: list[Tile]
 
-    def save(self, out: Path, scene: Scene, cut: Cut) -> None:
+    def save(self, out: Path, scene: Scene, tiling: Tiling) -> None:
         """Write the manifest: where the scene is, how it was cut, and every tile."""
         document = {
-            **_origin(scene, cut),
+            **_origin(scene, tiling),
             'windows': self.windows,
             'unknown': self.unknown,
             'tiles': [asdict(tile) for tile in self.tiles],
@@ -64,7 +64,7 @@ class SceneTiles:
         write_text(_manifest(out, scene), json.dumps(document) + '\n')
 
     @classmethod
-    def load(cls, out: Path, scene: Scene, cut: Cut) -> SceneTiles | None:
+    def load(cls, out: Path, scene: Scene, tiling: Tiling) -> SceneTiles | None:
         """Load the tiles of a scene that an earlier run has finished.
 
         Return None where there are none, where some of them are gone, or where the scene's files
@@ -74,7 +74,7 @@ class SceneTiles:
             DatasetError: The tiles were cut in another way.
         """
         # Make it as JSON returns it, with lists for tuples.
-        origin = json.loads(json.dumps(_origin(scene, cut)))
+        origin = json.loads(json.dumps(_origin(scene, tiling)))
         try:
             document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))
             then = document['cut']
@@ -97,7 +97,7 @@ class SceneTiles:
 def convert_scenes(
     splits: Mapping[str, Sequence[Scene]],
     out: str | os.PathLike,
-    cut: Cut,
+    tiling: Tiling,
     *,
     max_unknown: float = 0.001,
     mix_tiles: int | None = None,
@@ -112,7 +112,7 @@ def convert_scenes(
     Args:
         splits: Scenes of each split.
         out: Data root to write.
-        cut: Description of the tiles.
+        tiling: Description of the tiles.
         max_unknown: Share of a scene's pixels that may have unknown label values, which then count
             as unlabelled.
         mix_tiles: Seed by which the tiles of all scenes are dealt out at random, as many to each
@@ -149,20 +149,20 @@ def convert_scenes(
         )
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
-        checked = {scene: check_scene(scene, cut) for scene in scenes}  # before the first is cut
+        checked = {scene: check_scene(scene, tiling) for scene in scenes}  # before the first is cut
         infos = {scene: info for scene, (info, _) in checked.items()}
-        results = _cut_scenes(infos, out, cut, max_unknown, workers, advance)
+        results = _cut_scenes(infos, out, tiling, max_unknown, workers, advance)
         tiles = {
             split: [tile for scene in part for tile in results[scene].tiles]
             for split, part in splits.items()
         }
         if not tiles['train']:
             raise DatasetError(
-                f'no training tile has min_labelled = {cut.min_labelled} of its pixels labelled'
+                f'no training tile has min_labelled = {tiling.min_labelled} of its pixels labelled'
             )
         notes = deduplicate_messages([note for _, notes in checked.values() for note in notes])
-        if not cut.apply_scale:
-            notes += scaling_doubts({info.scaling: info.path for info in infos.values()})
+        if not tiling.apply_scale:
+            notes += compare_scalings({info.scaling: info.path for info in infos.values()})
         notes += _notes(results)
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
@@ -177,14 +177,14 @@ def convert_scenes(
             out,
             {split: [tile.paths for tile in part] for split, part in tiles.items()},
             map(_report, tiles['train']),
-            classes=cut.classes,
-            palette=cut.palette,
-            bands=cut.bands,
+            classes=tiling.classes,
+            palette=tiling.palette,
+            bands=tiling.bands,
             label_convention='train_id',
-            apply_scale=cut.apply_scale,
+            apply_scale=tiling.apply_scale,
             provenance={
                 **(provenance or {}),
-                **({} if cut.scale is None else {'scaled_to_8_bit_from': cut.scale}),
+                **({} if tiling.scale is None else {'scaled_to_8_bit_from': tiling.scale}),
                 'split': 'by scene' if mix_tiles is None else f'by tile, seed {mix_tiles}',
                 'scenes': origin if mix_tiles is None else [scene.name for scene in scenes],
             },
@@ -236,8 +236,8 @@ def describe_data_root(
         label_convention=label_convention,
         dtype=next(iter(summary.dtypes)),
         tile_size=next(iter(summary.sizes)),
-        mean=tuple(significant(value) for value in summary.mean),
-        std=tuple(significant(value) for value in summary.std),
+        mean=tuple(round_significant(value) for value in summary.mean),
+        std=tuple(round_significant(value) for value in summary.std),
         class_shares=tuple(round(float(share), 6) for share in shares),
         apply_scale=apply_scale,
         provenance=dict(provenance),
@@ -249,21 +249,21 @@ def describe_data_root(
 def _cut_scenes(
     infos: Mapping[Scene, RasterInfo],
     out: Path,
-    cut: Cut,
+    tiling: Tiling,
     max_unknown: float,
     workers: int,
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
-    """Return the tiles of each scene, and write its manifest when all of them are cut."""
+    """Return the tiles of each scene, and write its manifest when all of them are tiling."""
     types = sorted({info.dtype for info in infos.values()})
-    if len(types) > 1 and cut.scale is None and not cut.apply_scale:
+    if len(types) > 1 and tiling.scale is None and not tiling.apply_scale:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
-    results = {scene: SceneTiles.load(out, scene, cut) for scene in infos}
+    results = {scene: SceneTiles.load(out, scene, tiling) for scene in infos}
     for scene, result in results.items():
         if result is not None:
-            _check_unknown(scene, result, cut, max_unknown)
+            _check_unknown(scene, result, tiling, max_unknown)
     todo = {
-        scene: tile_windows(*infos[scene].shape, cut.size, cut.stride)
+        scene: tile_windows(*infos[scene].shape, tiling.size, tiling.stride)
         for scene in infos
         if results[scene] is None
     }
@@ -271,7 +271,7 @@ def _cut_scenes(
     cutting = {scene: SceneTiles(len(windows), Counter(), []) for scene, windows in todo.items()}
     missing = {scene: len(windows) for scene, windows in todo.items()}
     rows = (
-        (scene, list(row), cut, out)
+        (scene, list(row), tiling, out)
         for scene, windows in todo.items()
         for _, row in groupby(windows, key=lambda window: window.row_off)
     )
@@ -279,11 +279,11 @@ def _cut_scenes(
         parts = cutting[scene]
         parts.tiles.extend(tiles)
         parts.unknown.update(unknown)
-        _check_unknown(scene, parts, cut, max_unknown)
+        _check_unknown(scene, parts, tiling, max_unknown)
         missing[scene] -= len(row)
         if not missing[scene]:
             parts.tiles.sort(key=lambda tile: (tile.row, tile.column))
-            parts.save(out, scene, cut)
+            parts.save(out, scene, tiling)
             results[scene] = parts
         done += len(row)
         advance(done, total)
@@ -332,12 +332,12 @@ def _begin_worker() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _check_unknown(scene: Scene, result: SceneTiles, cut: Cut, max_unknown: float) -> None:
+def _check_unknown(scene: Scene, result: SceneTiles, tiling: Tiling, max_unknown: float) -> None:
     """Refuse a scene of which more than a share of the pixels has unknown label values."""
-    total = result.windows * cut.size**2
+    total = result.windows * tiling.size**2
     if result.unknown.total() > max_unknown * total:
         raise DatasetError(
-            f'{scene.label}: {cut.labels.complaint(result.unknown)}. That is more than '
+            f'{scene.label}: {tiling.labels.describe_unknown(result.unknown)}. That is more than '
             f'max_unknown = {max_unknown} of its pixels'
         )
 
@@ -375,13 +375,13 @@ def _manifest(out: Path, scene: Scene) -> Path:
     return out / MANIFEST / f'{scene.name}.json'
 
 
-def _origin(scene: Scene, cut: Cut) -> dict[str, Any]:
-    """Return the facts that determine the tiles of a scene: its files and the cut."""
+def _origin(scene: Scene, tiling: Tiling) -> dict[str, Any]:
+    """Return the facts that determine the tiles of a scene: its files and the tiling."""
     files = (scene.image.resolve(), scene.label.resolve())
     return {
         'image': str(files[0]),
         'label': str(files[1]),
         'bytes': [path.stat().st_size for path in files],
         'modified': [path.stat().st_mtime_ns for path in files],
-        'cut': asdict(cut),
+        'cut': asdict(tiling),
     }

@@ -33,7 +33,7 @@ class GeoReference:
     rpc: tuple[tuple[str, str], ...] = ()
 
     @property
-    def known(self) -> bool:
+    def is_defined(self) -> bool:
         """Whether anything places the pixels."""
         return bool(self.crs or self.gcps or self.rpc)
 
@@ -82,7 +82,7 @@ class GeoReference:
         known = system.GetAuthorityName(None) == 'EPSG' and code is not None
         return int(code) if known else None
 
-    def metres(self, height: int, width: int) -> float | None:
+    def ground_sample_distance(self, height: int, width: int) -> float | None:
         """Return the height of a pixel on the ground, in metres; None where it is not known.
 
         It is measured in the middle of the raster: a pixel of Web Mercator is smaller there than
@@ -91,7 +91,7 @@ class GeoReference:
         Args:
             height, width: Size of the raster, in pixels.
         """
-        places = self.degrees((width / 2, height / 2 + down) for down in (-0.5, 0.5))
+        places = self.to_lonlat((width / 2, height / 2 + down) for down in (-0.5, 0.5))
         if places is None:
             return None
         (x0, y0), (x1, y1) = places
@@ -132,7 +132,7 @@ class GeoReference:
         steps = [i / _STEPS for i in range(_STEPS)]
         edges = [(0.0, s) for s in steps] + [(s, 1.0) for s in steps]
         edges += [(1.0, 1 - s) for s in steps] + [(1 - s, 0.0) for s in steps]
-        places = self.degrees((x * width, y * height) for x, y in [*edges, edges[0]])
+        places = self.to_lonlat((x * width, y * height) for x, y in [*edges, edges[0]])
         if places is None:
             return None
         ring = places[:1]
@@ -175,7 +175,7 @@ class GeoReference:
             east = 180 - (180 - east) % 360
         return geometry, (west, south, east, north)
 
-    def degrees(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
+    def to_lonlat(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
         """Return longitudes and latitudes (WGS 84); None where a place is nowhere on the Earth.
 
         Args:
@@ -207,7 +207,7 @@ class GeoReference:
             ),
         )
 
-    def differs_from(self, other: GeoReference, height: int, width: int) -> str:
+    def describe_misalignment(self, other: GeoReference, height: int, width: int) -> str:
         """Return how another raster of the same size lies apart; empty where none is known.
 
         The corners are compared on the ground, whatever the two reference systems. Half a pixel is

@@ -111,7 +111,7 @@ def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
 
 def _equal_area(source) -> osr.CoordinateTransformation | None:
     """Return the way from a map's system to one that keeps areas; None from one on no Earth."""
-    middle = GeoReference.read(source).degrees([(source.RasterXSize / 2, source.RasterYSize / 2)])
+    middle = GeoReference.read(source).to_lonlat([(source.RasterXSize / 2, source.RasterYSize / 2)])
     if middle is None:
         return None
     [(longitude, latitude)] = middle

@@ -55,7 +55,7 @@ class RasterInfo:
         scaling: Scale and offset that each band declares for its samples; 1 and 0 without.
         colour_table: RGB colours of the first band's values 0, 1, ...; empty without a table.
         map_of: Name of the scene that this is a map of, where :func:`write_strips` stored one.
-        recorded: Time at which the image was recorded, ``'YYYY-MM-DD HH:MM:SS'`` in UTC, empty
+        acquired: Time at which the image was recorded, ``'YYYY-MM-DD HH:MM:SS'`` in UTC, empty
             where the file does not tell it.
     """
 
@@ -71,7 +71,7 @@ class RasterInfo:
     scaling: tuple[tuple[float, float], ...] = ()
     colour_table: tuple[tuple[int, int, int], ...] = ()
     map_of: str = ''
-    recorded: str = ''
+    acquired: str = ''
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -113,7 +113,7 @@ class RasterInfo:
         return names if all(names) else ()
 
     @property
-    def may_have_gaps(self) -> bool:
+    def may_have_invalid(self) -> bool:
         """Whether anything in the file can make a pixel invalid."""
         return (
             self.has_mask
@@ -190,7 +190,7 @@ class Raster:
             scaling=tuple((_number(b.GetScale(), 1.0), _number(b.GetOffset(), 0.0)) for b in bands),
             colour_table=_colour_table(bands[0]),
             map_of=dataset.GetMetadataItem(MAP_OF) or '',
-            recorded=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
+            acquired=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
         )
 
     def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> np.ndarray:
@@ -227,16 +227,16 @@ class Raster:
         masking = alpha - set(bands)
         where = self._place(window) if side is None else self._scaled(side)
         text = f' at {window}' if window else ''
-        outside = None
+        masked = None
         if info.has_mask:
-            outside = self._read(self._dataset().GetRasterBand(1).GetMaskBand(), where, text) == 0
+            masked = self._read(self._dataset().GetRasterBand(1).GetMaskBand(), where, text) == 0
         for i in masking:
             transparent = self._read_bands([i], where, text)[0] == 0
-            outside = transparent if outside is None else outside | transparent
+            masked = transparent if masked is None else masked | transparent
         nodata = tuple(info.nodata[i] for i in bands)
         kept = tuple(place for place, i in enumerate(bands) if i in alpha)
         values = self._read_bands(bands, where, text)
-        samples = Samples(values, nodata, outside, self.nodata, kept)
+        samples = Samples(values, nodata, masked, self.nodata, kept)
         if not self.apply_scale:
             return samples
         scale, offset = np.array([info.scaling[i] for i in bands], np.float32).T[:, :, None, None]

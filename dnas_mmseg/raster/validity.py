@@ -27,42 +27,42 @@ class Samples:
     Attributes:
         values: Samples as stored, (bands, height, width).
         nodata: Nodata value that each band declares, None where it declares none.
-        outside: Mask, (height, width), True where the file's mask or alpha is 0; None for nowhere.
-        given_nodata: Nodata value that the user gives, beside what the file declares.
+        masked: Mask, (height, width), True where the file's mask or alpha is 0; None for nowhere.
+        user_nodata: Nodata value that the user gives, beside what the file declares.
         alpha: Positions of alpha bands among these; they mask a selection without them.
     """
 
     values: np.ndarray
     nodata: tuple[float | None, ...]
-    outside: np.ndarray | None = None
-    given_nodata: float | None = None
+    masked: np.ndarray | None = None
+    user_nodata: float | None = None
     alpha: tuple[int, ...] = ()
 
     @cached_property
     def invalid(self) -> np.ndarray | None:
         """Boolean mask, (height, width), or None where every pixel is valid."""
-        mask = np.zeros(self.values.shape[1:], bool) if self.outside is None else self.outside
+        mask = np.zeros(self.values.shape[1:], bool) if self.masked is None else self.masked
         if self.values.dtype.kind == 'f':
             mask = mask | ~np.isfinite(self.values).all(0)
         rules = [[(b, v) for b, v in enumerate(self.nodata) if v is not None and np.isfinite(v)]]
-        if self.given_nodata is not None and np.isfinite(self.given_nodata):
-            rules.append([(b, self.given_nodata) for b in range(len(self.values))])
+        if self.user_nodata is not None and np.isfinite(self.user_nodata):
+            rules.append([(b, self.user_nodata) for b in range(len(self.values))])
         for rule in filter(None, rules):
-            mask = mask | np.logical_and.reduce([holds(self.values[b], v) for b, v in rule])
+            mask = mask | np.logical_and.reduce([equals_nodata(self.values[b], v) for b, v in rule])
         return mask if mask.any() else None
 
     def select(self, index: Sequence[int]) -> Samples:
         """Return the samples of some of these bands, by position."""
-        outside = self.outside
+        masked = self.masked
         for i in self.alpha:
             if i not in index:
                 transparent = self.values[i] == 0
-                outside = transparent if outside is None else outside | transparent
+                masked = transparent if masked is None else masked | transparent
         return Samples(
             self.values[list(index)],
             tuple(self.nodata[i] for i in index),
-            outside,
-            self.given_nodata,
+            masked,
+            self.user_nodata,
         )
 
     def without_invalid(self) -> np.ndarray:
@@ -79,7 +79,7 @@ class Samples:
         return values
 
 
-def holds(samples: np.ndarray, value: float) -> np.ndarray:
+def equals_nodata(samples: np.ndarray, value: float) -> np.ndarray:
     """Return a mask of the samples that equal a nodata value, as files write it.
 
     Text in a tag is rounded: -3.40282e+38 is meant for float32's smallest number. So floating-point

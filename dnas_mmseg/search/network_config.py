@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.datasets.checks import significant
+from dnas_mmseg.datasets.checks import round_significant
 from dnas_mmseg.engine.configs import leaf_datasets, load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
@@ -86,7 +86,8 @@ def _fit_to_data(config: Config) -> None:
     # Deviation over all parts: root of the mean square less the square of the mean.
     std = np.sqrt(np.average(stds**2 + means**2, axis=0, weights=shares) - mean**2)
     config.model.data_preprocessor.update(
-        mean=[significant(value) for value in mean], std=[significant(value) for value in std]
+        mean=[round_significant(value) for value in mean],
+        std=[round_significant(value) for value in std],
     )
     config.model.backbone.in_channels = len(parts[0].used_bands)
     config.model.decode_head.num_classes = len(parts[0].metainfo['classes'])

@@ -43,10 +43,10 @@ def test_the_same_tile_under_other_names(tile, tmp_path):
         f'2 tiles are in train and in test, {a} and {link} for instance',
         f'1 tiles are in val and in test, {copy} and {link} for instance',
     ]
-    assert found.doubts() == []
+    assert found.warnings() == []
     twice = register(train=[a, b, copy, a])
     assert twice.problems() == []
-    assert twice.doubts() == [f'2 tiles are in train more than once, {a} for instance']
+    assert twice.warnings() == [f'2 tiles are in train more than once, {a} for instance']
 
 
 def test_tiles_of_one_value_are_not_the_same(tile):
@@ -59,8 +59,8 @@ def test_tiles_of_one_value_are_not_the_same(tile):
 def test_splits_that_overlap_on_the_ground(tile):
     inside = [tile(f'i{i}', place=PLACE.moved(0, 16 * i)) for i in range(4)]
     touching, over = tile('t', place=PLACE.moved(0, 64)), tile('o', place=PLACE.moved(8, 40))
-    assert register(train=inside, test=[touching]).doubts() == []
-    assert register(train=inside, test=[touching, over]).doubts() == [
+    assert register(train=inside, test=[touching]).warnings() == []
+    assert register(train=inside, test=[touching, over]).warnings() == [
         f'2 tiles of train overlap tiles of test on the ground, {inside[2]} and {over} for '
         'instance: scores on them are too high'
     ]

@@ -16,7 +16,7 @@ from dnas_mmseg.datasets import (
 from dnas_mmseg.datasets.labels import default_palette, read_label
 from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import Scene
-from dnas_mmseg.preparation.tiling import Cut
+from dnas_mmseg.preparation.tiling import Tiling
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 from ..conftest import make_data_root
@@ -139,8 +139,8 @@ def test_a_class_that_is_declared_nodata_stays_a_class_and_is_doubted(tmp_path):
     write_raster(tmp_path / 'labels/t.tif', np.zeros((16, 16), np.uint8), nodata=0)
     data = dataset(tmp_path, seg_map_suffix='.tif', check_files=0)
     assert (data[0]['gt_seg_map'] == 0).all()
-    (doubt,) = summary(data).doubts
-    assert "declares 0 as nodata, which is a class by label_convention='train_id'" in doubt
+    (warning,) = summary(data).warnings
+    assert "declares 0 as nodata, which is a class by label_convention='train_id'" in warning
 
 
 def test_masks_of_0_and_255_are_doubted(tmp_path):
@@ -229,7 +229,7 @@ def test_labels_that_lie_elsewhere_are_a_problem(tmp_path):
     assert "georeference is not its image's: it lies +64.0 rows and +0.0 columns apart" in found[0]
 
 
-CUT = Cut(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
+CUT = Tiling(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
 
 
 @pytest.mark.parametrize('kind', ['tag', 'mask', 'given'])
@@ -240,7 +240,7 @@ def test_tiles_know_the_gaps_of_their_scenes(tmp_path, kind):
         samples[:, gap()] = 0
     tile(tmp_path, samples=samples, **options)
     scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'labels/t.png')
-    cut = Cut(**{**CUT.__dict__, 'nodata': 0 if kind == 'given' else None})
+    cut = Tiling(**{**CUT.__dict__, 'nodata': 0 if kind == 'given' else None})
     description, _ = convert_scenes({'train': [scene]}, tmp_path / 'out', cut)
     assert description.mean == (1, 1, 1, 1)
     data = MultiBandSegDataset(

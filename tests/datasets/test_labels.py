@@ -46,9 +46,9 @@ def test_the_other_convention_is_recognised():
         LabelEncoding('train_id', 5).encode(np.array([[[0, 1, 5]]], np.uint8))
     with pytest.raises(LabelError, match="looks like label_convention='train_id'"):
         LabelEncoding('index', 5).encode(np.array([[[0, 4, 255]]], np.uint8))
-    assert LabelEncoding('train_id', 5).looks_like({0, 4}) is None
-    assert LabelEncoding('train_id', 5).looks_like({0, 4, 255}) is None
-    assert LabelEncoding('index', 5).looks_like({0, 1, 5}) is None
+    assert LabelEncoding('train_id', 5).detect_other_convention({0, 4}) is None
+    assert LabelEncoding('train_id', 5).detect_other_convention({0, 4, 255}) is None
+    assert LabelEncoding('index', 5).detect_other_convention({0, 1, 5}) is None
 
 
 def test_the_wrong_number_of_bands():
@@ -105,10 +105,10 @@ def test_a_paletted_label_is_read_by_its_colours(tmp_path):
     paletted(tmp_path / 'a.png', ids, table)
     with Raster(tmp_path / 'a.png') as raster:
         got = read_label(raster, LabelEncoding('rgb', 5, PALETTE))
-        doubt = LabelEncoding('train_id', 5, PALETTE).contradiction(raster.info.colour_table)
+        warning = LabelEncoding('train_id', 5, PALETTE).check_colour_table(raster.info.colour_table)
     np.testing.assert_array_equal(got, [[3, 0, 255, 4, 1, 2]])
-    assert "gives 0 the palette's colour of class 3" in doubt
-    assert "'rgb' reads labels by their colours" in doubt
+    assert "gives 0 the palette's colour of class 3" in warning
+    assert "'rgb' reads labels by their colours" in warning
 
 
 def test_a_colour_table_of_the_other_convention(tmp_path):
@@ -116,9 +116,9 @@ def test_a_colour_table_of_the_other_convention(tmp_path):
     paletted(tmp_path / 'a.png', ids, [(0, 0, 0), *PALETTE])
     with Raster(tmp_path / 'a.png') as raster:
         table = raster.info.colour_table
-    assert "'index' agrees" in LabelEncoding('train_id', 5, PALETTE).contradiction(table)
-    assert LabelEncoding('index', 5, PALETTE).contradiction(table) == ''
-    assert LabelEncoding('train_id', 5).contradiction(table) == ''
+    assert "'index' agrees" in LabelEncoding('train_id', 5, PALETTE).check_colour_table(table)
+    assert LabelEncoding('index', 5, PALETTE).check_colour_table(table) == ''
+    assert LabelEncoding('train_id', 5).check_colour_table(table) == ''
 
 
 def test_codes_with_gaps_and_other_sizes_say_what_to_do(tmp_path):

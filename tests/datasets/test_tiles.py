@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnas_mmseg.datasets.tiles import count_once_mask, tile_paths, parse_tile_name, tile_windows
+from dnas_mmseg.datasets.tiles import count_once_mask, parse_tile_name, tile_paths, tile_windows
 
 
 def test_a_gid5_scene_has_210_tiles_that_cover_it():

@@ -43,7 +43,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
 
     place = GeoReference(utm(50), 0.0, (500000.0, 4.0, 0.0, 4000000.0, 0.0, -4.0))
     path, scene = mapped(tmp_path, place)
-    scene = type(scene)(**{**scene.__dict__, 'recorded': '2015-06-01 03:04:05'})
+    scene = type(scene)(**{**scene.__dict__, 'acquired': '2015-06-01 03:04:05'})
     target = path.with_suffix('.stac.json')
     assert write_map_item(target, path, scene, CLASSES, PALETTE) == []
     item = pystac.Item.from_file(str(target))
@@ -125,7 +125,7 @@ def test_the_time_of_a_recording_is_read_from_the_file(tmp_path):
         '\tfirstLineTime = 2015-06-01T03:04:05.000000Z;\nEND_GROUP = IMAGE_1\nEND;\n'
     )
     with Raster(folder / 'a.tif') as raster:
-        assert raster.info.recorded == '2015-06-01 03:04:05'
+        assert raster.info.acquired == '2015-06-01 03:04:05'
 
 
 def test_a_binary_model_has_one_output_and_names_are_for_programs(tmp_path):

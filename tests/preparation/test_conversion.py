@@ -12,11 +12,11 @@ from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import find_scenes, split_by_share
 from dnas_mmseg.preparation.synthetic import write_scenes
-from dnas_mmseg.preparation.tiling import Cut
+from dnas_mmseg.preparation.tiling import Tiling
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 FACTS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
-CUT = Cut(**FACTS, size=40, stride=40)
+CUT = Tiling(**FACTS, size=40, stride=40)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_an_interrupted_run_goes_on(splits, tmp_path):
     convert_scenes(splits, out, CUT, advance=lambda *step: steps.append(step))
     assert steps[-1] == (9, 9)
     with pytest.raises(DatasetError, match='were cut with another stride: choose another folder'):
-        convert_scenes(splits, out, Cut(**FACTS, size=40, stride=20))
+        convert_scenes(splits, out, Tiling(**FACTS, size=40, stride=20))
 
 
 def test_unknown_colours_above_a_share_stop_it(splits, tmp_path):
@@ -112,8 +112,8 @@ def test_unknown_colours_above_a_share_stop_it(splits, tmp_path):
 
 def test_statistics_do_not_depend_on_the_size_of_tiles(splits, tmp_path):
     """Where tiles are larger than scenes, the padding is no data."""
-    small, _ = convert_scenes(splits, tmp_path / 'a', Cut(**FACTS, size=32, stride=32))
-    large, _ = convert_scenes(splits, tmp_path / 'b', Cut(**FACTS, size=128, stride=128))
+    small, _ = convert_scenes(splits, tmp_path / 'a', Tiling(**FACTS, size=32, stride=32))
+    large, _ = convert_scenes(splits, tmp_path / 'b', Tiling(**FACTS, size=128, stride=128))
     np.testing.assert_allclose(small.mean, large.mean, atol=1e-4)
     np.testing.assert_allclose(small.std, large.std, atol=1e-4)
 
@@ -143,12 +143,14 @@ def test_what_is_refused_before_cutting(splits, tmp_path):
     with pytest.raises(DatasetError, match='no scenes are for training'):
         convert_scenes({**splits, 'train': []}, tmp_path / 'out', CUT)
     with pytest.raises(DatasetError, match='4 bands, expected 3'):
-        convert_scenes(splits, tmp_path / 'out', Cut(**{**FACTS, 'bands': BANDS[:3]}))
+        convert_scenes(splits, tmp_path / 'out', Tiling(**{**FACTS, 'bands': BANDS[:3]}))
     assert not content(tmp_path / 'out')
     for scene in splits['train']:
         write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
     with pytest.raises(DatasetError, match=r'no training tile has min_labelled = 0.5'):
-        convert_scenes(splits, tmp_path / 'out', Cut(**FACTS, size=40, stride=40, min_labelled=0.5))
+        convert_scenes(
+            splits, tmp_path / 'out', Tiling(**FACTS, size=40, stride=40, min_labelled=0.5)
+        )
 
 
 def test_every_labelled_pixel_of_a_scene_counts_once(splits, tmp_path):
@@ -204,7 +206,7 @@ TWO = dict(classes=('a', 'b'), palette=((1, 1, 1), (2, 2, 2)), label_convention=
 
 def converted(folder, pattern='scenes/*.tif', **cut):
     found = find_scenes(folder, pattern, 'labels/{name}.tif')
-    cut = Cut(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **cut})
+    cut = Tiling(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **cut})
     return convert_scenes({'train': found}, folder / 'out', cut)
 
 
@@ -244,10 +246,10 @@ def test_scales_of_several_baselines(tmp_path, rng):
             dataset.GetRasterBand(i).SetOffset(-shift * 1e-4)
         dataset = None
     _, notes = converted(tmp_path)
-    (doubt,) = [note for note in notes if 'files declare' in note]
-    assert 'declare 2 different scales and offsets' in doubt
-    assert 'x 0.0001 -0.1' in doubt
-    assert 'dnas convert --apply-scale' in doubt
+    (warning,) = [note for note in notes if 'files declare' in note]
+    assert 'declare 2 different scales and offsets' in warning
+    assert 'x 0.0001 -0.1' in warning
+    assert 'dnas convert --apply-scale' in warning
     shutil.rmtree(tmp_path / 'out')
     description, notes = converted(tmp_path, apply_scale=True)
     assert not [note for note in notes if 'files declare' in note]
@@ -279,7 +281,7 @@ def test_sources_are_not_where_tiles_go(tmp_path, rng):
     write_raster(tmp_path / 'images/s.tif', rng.integers(1, 255, (2, 32, 32)).astype(np.uint8))
     write_raster(tmp_path / 'truth/s.tif', np.zeros((32, 32), np.uint8))
     found = find_scenes(tmp_path, 'images/*.tif', 'truth/{name}.tif')
-    cut = Cut(**TWO, bands=('red', 'nir'))
+    cut = Tiling(**TWO, bands=('red', 'nir'))
     with pytest.raises(DatasetError, match='lies where tiles would be written'):
         convert_scenes({'train': found}, tmp_path, cut)
 

@@ -25,18 +25,24 @@ def test_half_a_pixel_is_no_difference():
     def beside(x, size=2.0, height=None, skew=0.0):
         return GeoReference(transform=(x, size, skew, 900.0, skew, -(height or size)))
 
-    assert PLACE.differs_from(beside(501.0), 64, 64) == ''
-    assert PLACE.differs_from(GeoReference(), 64, 64) == ''
-    assert GeoReference(transform=(0.0,) * 6).differs_from(PLACE, 64, 64) == ''  # it places nothing
+    assert PLACE.describe_misalignment(beside(501.0), 64, 64) == ''
+    assert PLACE.describe_misalignment(GeoReference(), 64, 64) == ''
+    assert (
+        GeoReference(transform=(0.0,) * 6).describe_misalignment(PLACE, 64, 64) == ''
+    )  # it places nothing
     moved = PLACE.moved(10, -30)
-    assert PLACE.differs_from(moved, 64, 64) == 'it lies +10.0 rows and -30.0 columns apart'
-    assert PLACE.differs_from(beside(500.0, 4.0), 64, 64) == ('its pixels measure 4 x 4, not 2 x 2')
+    assert (
+        PLACE.describe_misalignment(moved, 64, 64) == 'it lies +10.0 rows and -30.0 columns apart'
+    )
+    assert PLACE.describe_misalignment(beside(500.0, 4.0), 64, 64) == (
+        'its pixels measure 4 x 4, not 2 x 2'
+    )
     # As wide, not as high; as large, but turned.
-    assert PLACE.differs_from(beside(500.0, 2.0, 3.0), 64, 64) == (
+    assert PLACE.describe_misalignment(beside(500.0, 2.0, 3.0), 64, 64) == (
         'its pixels measure 2 x 3, not 2 x 2'
     )
     turned = GeoReference(transform=(500.0, 0.0, 2.0, 900.0, 2.0, 0.0))
-    assert PLACE.differs_from(turned, 64, 64) == 'it is rotated or mirrored'
+    assert PLACE.describe_misalignment(turned, 64, 64) == 'it is rotated or mirrored'
 
 
 def projected(code):
@@ -49,14 +55,14 @@ def test_a_label_in_another_system_lies_apart():
     """By number its corner may be the same; by the ground it is not."""
     utm = GeoReference(projected(32650), transform=(500000.0, 4.0, 0.0, 4e6, 0.0, -4.0))
     other = GeoReference(projected(32651), transform=utm.transform)
-    assert utm.differs_from(other, 512, 512) == 'it is in EPSG:32651, not in EPSG:32650'
+    assert utm.describe_misalignment(other, 512, 512) == 'it is in EPSG:32651, not in EPSG:32650'
     degrees = GeoReference(projected(4326), transform=utm.transform)
-    assert utm.differs_from(degrees, 512, 512) == 'it is in EPSG:4326, not in EPSG:32650'
+    assert utm.describe_misalignment(degrees, 512, 512) == 'it is in EPSG:4326, not in EPSG:32650'
     # Named in another way, but on the same ground.
     plain = osr.SpatialReference()
     plain.ImportFromProj4('+proj=utm +zone=50 +datum=WGS84 +units=m')
     same = GeoReference(plain.ExportToWkt(), transform=utm.transform)
-    assert utm.differs_from(same, 512, 512) == ''
+    assert utm.describe_misalignment(same, 512, 512) == ''
 
 
 def outline(code, transform, height, width):
@@ -118,4 +124,4 @@ def test_what_is_written_is_read(tmp_path):
         with Raster(tmp_path / f'{i}.tif') as raster:
             read = raster.info.georeference
         assert (read.transform, read.gcps) == (place.transform, place.gcps)
-        assert read.known == place.known == (i < 2)
+        assert read.is_defined == place.is_defined == (i < 2)

@@ -3,7 +3,7 @@ import pytest
 from osgeo import gdal
 
 from dnas_mmseg.raster import Raster, RasterError, Samples, write_raster
-from dnas_mmseg.raster.validity import holds
+from dnas_mmseg.raster.validity import equals_nodata
 
 GAP = (slice(None), slice(2, 5))
 
@@ -62,18 +62,18 @@ def test_nodata_is_where_every_declaring_band_holds_it():
     np.testing.assert_array_equal(Samples(values, (0, None)).invalid, [[True, True, False]])
     assert Samples(values, (None, None)).invalid is None
     assert Samples(values, (9, -9999)).invalid is None
-    given = Samples(values, (None, None), given_nodata=5)
+    given = Samples(values, (None, None), user_nodata=5)
     np.testing.assert_array_equal(given.invalid, [[False, False, True]])
 
 
 def test_tags_are_rounded_by_those_who_write_them():
     smallest = np.array([np.finfo(np.float32).min, -3.4e38, 0.1, 1000.004], np.float32)
-    np.testing.assert_array_equal(holds(smallest, -3.40282e38), [True, False, False, False])
-    np.testing.assert_array_equal(holds(smallest, 0.1), [False, False, True, False])
-    assert not holds(smallest, 1000.0).any()
+    np.testing.assert_array_equal(equals_nodata(smallest, -3.40282e38), [True, False, False, False])
+    np.testing.assert_array_equal(equals_nodata(smallest, 0.1), [False, False, True, False])
+    assert not equals_nodata(smallest, 1000.0).any()
     whole = np.array([0, 255], np.uint8)
-    assert not holds(whole, -9999).any()
-    assert not holds(whole, 254.5).any()
+    assert not equals_nodata(whole, -9999).any()
+    assert not equals_nodata(whole, 254.5).any()
 
 
 @pytest.mark.parametrize('internal', ['YES', 'NO'])

@@ -12,7 +12,7 @@ from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.bands import band_names, choose_bands
 from dnas_mmseg.datasets.labels import IGNORE, LabelError, read_label
-from dnas_mmseg.datasets.tiles import counted_here
+from dnas_mmseg.datasets.tiles import count_once_mask
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterInfo, Samples
 
@@ -44,11 +44,11 @@ class LoadRasterFromFile(BaseTransform):
         """
         with Raster(results['img_path'], results.get('nodata')) as raster:
             info, samples = raster.info, raster.samples(bands=range(raster.info.bands))
-        given = band_names(results.get('bands'))
-        choice = choose_bands(info.path, info.band_names, given=given)
+        user_bands = band_names(results.get('bands'))
+        choice = choose_bands(info.path, info.band_names, user_bands=user_bands)
         _set_image(results, samples.select(choice.index), choice.names)
         results['img_shape'] = results['ori_shape'] = info.shape
-        results['loaded'] = _Loaded(samples, info, given, results['img'])
+        results['loaded'] = _Loaded(samples, info, user_bands, results['img'])
         return results
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class _Loaded(NamedTuple):
 
     samples: Samples
     info: RasterInfo
-    given: tuple[str, ...]
+    user_bands: tuple[str, ...]
     image: np.ndarray
 
 
@@ -92,7 +92,7 @@ class SelectBands(BaseTransform):
         loaded = results.pop('loaded', None)
         if loaded is not None and loaded.image is results['img']:
             path, names = loaded.info.path, loaded.info.band_names
-            choice = choose_bands(path, names, self.bands, self.source or loaded.given)
+            choice = choose_bands(path, names, self.bands, self.source or loaded.user_bands)
             for note in choice.notes:
                 warnings.warn(f'SelectBands: {note}', stacklevel=2)
             _set_image(results, loaded.samples.select(choice.index), self.bands)
@@ -173,7 +173,7 @@ class LoadRasterAnnotations(BaseTransform):
         if results.get('nodata_mask') is not None:
             label[results['nodata_mask']] = IGNORE
         if results.get('overlapping_tiles'):
-            label[~counted_here(label.shape, results['overlapping_tiles'])] = IGNORE
+            label[~count_once_mask(label.shape, results['overlapping_tiles'])] = IGNORE
         results['gt_seg_map'] = label
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results

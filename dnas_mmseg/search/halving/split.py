@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import MultiBandSegDataset
-from dnas_mmseg.datasets.tiles import tile_place
+from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.engine.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
@@ -144,7 +144,7 @@ def check_leakage(config: Config, train: Path, scored: Path) -> None:
                     f'{len(common)} tiles to {name} are in the validation list, too: the '
                     "winner's validation score will be too good"
                 )
-    scenes = [{place[0] for i in part if (place := tile_place(i))} for part in images.values()]
+    scenes = [{place[0] for i in part if (place := parse_tile_name(i))} for part in images.values()]
     shared = scenes[0] & scenes[1]
     if shared and len(scenes[0] | scenes[1]) >= _FEW_SCENES:
         warn(
@@ -166,7 +166,7 @@ def _plain_dataset(config: Config) -> MultiBandSegDataset:
 
 def _groups(images: list[str]) -> list[list[int]]:
     """Return the indices of tiles that stay together."""
-    places = [tile_place(image) for image in images]
+    places = [parse_tile_name(image) for image in images]
     scenes: dict[str, list[int]] = {}
     for i, place in enumerate(places):
         if place is not None:
