@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from mmengine.device import get_device
@@ -51,6 +51,41 @@ class Parts:
 
     facts: Mapping[str, Any]
     modules: Iterator[Part]
+
+
+class Backbone(Protocol):
+    """Supernet or network whose parts are listed."""
+
+    in_channels: int
+    norm_cfg: dict
+
+
+def space_parts(
+    space: str,
+    backbone: Backbone,
+    model: Mapping[str, Any],
+    size: tuple[int, int],
+    modules: Iterator[Part],
+    **facts: Any,
+) -> Parts:
+    """Return the parts of a space's networks, with the facts that every space has.
+
+    Args:
+        space: Name of the space.
+        backbone: Supernet of the space.
+        model: Config of the segmentor that the found network will be in, for its head.
+        size: Height and width of the images.
+        modules: Parts.
+        **facts: Further facts on which costs depend: widths and operations.
+    """
+    common = {
+        'space': space,
+        'bands': backbone.in_channels,
+        'size': list(size),
+        'norm': norm_fact(backbone.norm_cfg),
+        'head': head_settings(model),
+    }
+    return Parts({**common, **facts}, modules)
 
 
 class _Outputs(nn.Module):

@@ -80,8 +80,10 @@ class CostTable:
         return table
 
 
-def drawn_probabilities(probabilities: Tensor, draws: int) -> Tensor:
-    """Return each option's probability to be among some drawn one by one without replacement.
+def inclusion_probabilities(probabilities: Tensor, draws: int) -> Tensor:
+    """Return the inclusion probability of each option in a sample without replacement.
+
+    Options are sampled one after another, each in proportion to its probability.
 
     Args:
         probabilities: Probabilities of the options in the first draw, (..., options), which sum to

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dnas_mmseg.cost.table import CostError, format_cost
 from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.spaces.cost_model import CostModel
+from dnas_mmseg.spaces.cost import CostModel
 from dnas_mmseg.spaces.space import MultiTargetMode
 
 

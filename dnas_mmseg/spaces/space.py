@@ -139,3 +139,14 @@ def constructor_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     arguments = inspect.signature(MODELS.get(settings.pop('type'))).bind_partial(**settings)
     arguments.apply_defaults()
     return arguments.arguments
+
+
+def network_arguments(model: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the constructor arguments of the network that a search will find.
+
+    Args:
+        model: Config of a segmentor: of the network, or of the supernet.
+        default: Config of the network, where ``model`` is the supernet's.
+    """
+    backbone = model['backbone']
+    return constructor_arguments(backbone if backbone['type'] == default['type'] else default)

@@ -15,7 +15,7 @@ from dnas_mmseg.cost.parts import Parts
 from dnas_mmseg.cost.table import CostTable
 
 from .architecture import Architecture
-from .cost_model import CostModel
+from .cost import CostModel
 from .decisions import Decision
 
 
@@ -39,7 +39,19 @@ class Supernet(ABC):
     def probabilities(self) -> list[Tensor]:
         """Return the probabilities of every decision's options, (options,) each."""
 
-    def sample(  # noqa: B027  most spaces have nothing to draw
+    @abstractmethod
+    def scores(self) -> Any:
+        """Return the scores of the options that decoding compares: float64 arrays, detached."""
+
+    @abstractmethod
+    def weights(self) -> Any:
+        """Return the weights of the options, of which expected costs are means.
+
+        They are float64 tensors, differentiable in the architecture parameters, in the shapes of
+        :meth:`scores`.
+        """
+
+    def sample(  # noqa: B027  most spaces sample nothing
         self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
     ) -> None:
         """Choose the operations of the next step, for supernets that do not run all of them.

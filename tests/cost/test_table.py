@@ -8,7 +8,7 @@ import torch
 from dnas_mmseg.cost.table import (
     CostError,
     CostTable,
-    drawn_probabilities,
+    inclusion_probabilities,
     format_cost,
     meet_target,
     require_reachable,
@@ -26,14 +26,14 @@ def test_drawing_without_replacement_is_that_of_enumeration(rng, draws):
             for i in order:
                 chance, left = chance * p[row, i] / left, left - p[row, i]
             expected[row, list(order)] += chance
-    got = drawn_probabilities(torch.from_numpy(p), draws)
+    got = inclusion_probabilities(torch.from_numpy(p), draws)
     np.testing.assert_allclose(got, expected)
     np.testing.assert_allclose(got.sum(1), draws)
 
 
 def test_a_certain_draw_stays_finite():
     logits = torch.tensor([[60.0, 30.0, 0.0, 0.0, 0.0]], dtype=torch.double, requires_grad=True)
-    drawn = drawn_probabilities(logits.softmax(1), 3)
+    drawn = inclusion_probabilities(logits.softmax(1), 3)
     np.testing.assert_allclose(drawn.detach()[0], [1, 1, 1 / 3, 1 / 3, 1 / 3], atol=1e-6)
     (gradient,) = torch.autograd.grad(drawn[0, 2], logits)
     assert gradient.isfinite().all()

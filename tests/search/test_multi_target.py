@@ -8,7 +8,7 @@ from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.cost.table import CostError, CostTable
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.search.multi_target import decode_each, decode_for_all, representative_architecture
-from dnas_mmseg.spaces.cost_model import CostModel
+from dnas_mmseg.spaces.cost import CostModel
 from dnas_mmseg.spaces.dnas.decoding import connection_lattice, decode_connections
 from dnas_mmseg.spaces.registry import load_architecture
 from dnas_mmseg.spaces.space import MultiTargetMode
@@ -18,7 +18,7 @@ class Paths(CostModel):
     """Paths by what they cost; of each, what networks can be made of it costs."""
 
     def __init__(self, ranges):
-        super().__init__(CostTable('macs', {}, {}))
+        super().__init__(None, CostTable('macs', {}, {}))
         self.ranges, self.asked, self.part = ranges, [], None
 
     def cost(self, architecture):

@@ -1,4 +1,4 @@
-"""Cost of networks of Auto-DeepLab's space, and the expected cost of undecided ones.
+"""Cost of networks of Auto-DeepLab's space, and the cost model of its supernet.
 
 A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, the entry of a cell for the two
 outputs before it, of scales ``a`` and ``b`` (``half`` and ``stem`` are the stem's outputs);
@@ -12,20 +12,30 @@ states are exact.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dnas_mmseg.cost.table import CostTable, drawn_probabilities
+from dnas_mmseg.cost.parts import (
+    AddedTo,
+    Backbone,
+    Part,
+    Parts,
+    head_on,
+    norm_on_one_device,
+    space_parts,
+)
+from dnas_mmseg.cost.table import CostTable, inclusion_probabilities
+from dnas_mmseg.spaces.cost import Preferences, TrellisCosts
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
-from .architecture import (
-    ONE_BEFORE,
-    OPERATIONS,
-    TWO_BEFORE,
-    AutoDeepLabArchitecture,
-)
+from .architecture import ONE_BEFORE, OPERATIONS, TWO_BEFORE, AutoDeepLabArchitecture
+from .decoding import Penalty, decode, neighbours, score
 from .graph import START, PathState, next_state, state_trellis, stride_to
+from .network import AutoDeepLabStem, CellEntry, build_operation, reduced
 
 
 def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
@@ -33,9 +43,8 @@ def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> flo
     total, state = table['stem'], START
     for scale in architecture.path:
         node = Node(state.node.layer + 1, scale)
-        total += fixed_cost(state, node, architecture.layers, table)
-        outer, inner = branch_costs(state, node, table)
-        total += sum(
+        fixed, (outer, inner) = layer_cost(state, node, architecture.layers, table)
+        total += fixed + sum(
             (outer if source in (TWO_BEFORE, ONE_BEFORE) else inner)[OPERATIONS.index(operation)]
             for block in architecture.cell
             for source, operation in block
@@ -49,9 +58,9 @@ def expected_cost(
 ) -> Tensor:
     """Return the mean cost of the networks that the weights stand for, differentiable.
 
-    A path is as probable as the product of its edges' weights. Independently of the path, each
-    block draws two of its inputs, one after another, by the weight of their best operation (what
-    decoding goes by), and for each an operation by its weight among those that do something.
+    The probability of a path is the product of its edges' weights. Independently of the path, each
+    block samples two of its inputs without replacement, by the weight of their best operation (as
+    in decoding), and for each an operation by its weight among those that are not ``'zero'``.
 
     Args:
         layers: Number of layers.
@@ -67,11 +76,11 @@ def expected_cost(
     cells: dict[tuple, Tensor] = {}
     costs = []
     for before, after in states.edges:
+        fixed, branches = layer_cost(before, after.node, layers, table)
         kind = (after.node.scale, stride_to(before, after.node))
         if kind not in cells:
-            both = edge_weights.new_tensor(np.stack(branch_costs(before, after.node, table)))
-            cells[kind] = (chances * both).sum()
-        costs.append(fixed_cost(before, after.node, layers, table) + cells[kind])
+            cells[kind] = (chances * edge_weights.new_tensor(branches)).sum()
+        costs.append(fixed + cells[kind])
     weights = edge_weights[list(states.origins)]
     return table['stem'] + states.mean_over_paths(weights, costs)
 
@@ -83,8 +92,8 @@ def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
     for block in range(blocks):
         options = useful[row : row + block + 2]
         best = options.amax(1)
-        drawn = drawn_probabilities(best / best.sum(), 2)
-        share = drawn[:, None] * options / options.sum(1, keepdim=True)
+        included = inclusion_probabilities(best / best.sum(), 2)
+        share = included[:, None] * options / options.sum(1, keepdim=True)
         totals.append(torch.stack((share[:2].sum(0), share[2:].sum(0))))
         row += block + 2
     return torch.stack(totals).sum(0)
@@ -120,18 +129,140 @@ def _sources(state: PathState) -> tuple[int | str, int | str]:
     return ('stem' if state.node.layer == 0 else state.before), state.node.scale
 
 
-def fixed_cost(state: PathState, node: Node, layers: int, table: CostTable) -> float:
-    """Return a layer's cost without its branches; the last layer's includes the head."""
-    cost = table[enter_part(*_sources(state), node.scale, stride_to(state, node))]
+def layer_cost(
+    state: PathState, node: Node, layers: int, table: CostTable
+) -> tuple[float, np.ndarray]:
+    """Return the cost of a layer of a path.
+
+    Args:
+        state: State of the path before the layer.
+        node: Node of the layer.
+        layers: Number of layers of the network.
+        table: Costs of the parts.
+
+    Returns:
+        Cost without the branches, which for the last layer includes the head; and the cost of each
+        operation in branches that read cells and in those that read blocks, (2, operations).
+    """
+    stride = stride_to(state, node)
+    fixed = table[enter_part(*_sources(state), node.scale, stride)]
     if node.layer == layers - 1:
-        cost += table[head_part(next_state(state, node).low, node.scale)]
-    return cost
+        fixed += table[head_part(next_state(state, node).low, node.scale)]
+    branches = [[table[branch_part(node.scale, s, o)] for o in OPERATIONS] for s in (stride, 1)]
+    return fixed, np.array(branches)
 
 
-def branch_costs(state: PathState, node: Node, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return every operation's cost in branches that read cells, and in those that read blocks."""
-    outer, inner = (
-        np.array([table[branch_part(node.scale, stride, name)] for name in OPERATIONS])
-        for stride in (stride_to(state, node), 1)
-    )
-    return outer, inner
+def penalty(layers: int, table: CostTable, price: float) -> Penalty:
+    """Return the penalty of each layer for decoding at a price."""
+
+    def of_layer(state: PathState, node: Node) -> tuple[float, np.ndarray]:
+        fixed, branches = layer_cost(state, node, layers, table)
+        return price * fixed, price * branches
+
+    return of_layer
+
+
+class AutoDeepLabCosts(TrellisCosts[AutoDeepLabArchitecture]):
+    """Costs of the supernet's networks.
+
+    Args:
+        layers, blocks: Numbers of layers, and of blocks of the cell.
+        preferences: Supernet.
+        table: Costs of the parts.
+    """
+
+    def __init__(
+        self, layers: int, blocks: int, preferences: Preferences, table: CostTable
+    ) -> None:
+        super().__init__(preferences, table)
+        self._layers, self._blocks = layers, blocks
+
+    def cost(self, architecture: AutoDeepLabArchitecture) -> float:
+        return network_cost(architecture, self.table)
+
+    def expected(self) -> Tensor:
+        """Return the mean cost, see :func:`expected_cost`."""
+        edges, cells = self.preferences.weights()
+        return expected_cost(self._layers, self._blocks, edges, cells, self.table)
+
+    def decode(self, price: float = 0.0) -> AutoDeepLabArchitecture:
+        edges, cells = self.preferences.scores()
+        priced = penalty(self._layers, self.table, price)
+        return decode(self._layers, self._blocks, edges, cells, priced)
+
+    def neighbours(self, network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitecture]:
+        return neighbours(network)
+
+    def score(self, network: AutoDeepLabArchitecture) -> float:
+        return score(network, *self.preferences.scores())
+
+
+def autodeeplab_parts(
+    supernet: Backbone,
+    network: Mapping[str, Any],
+    blocks: int,
+    model: Mapping[str, Any],
+    size: tuple[int, int],
+) -> Parts:
+    """Return the parts of the supernet's networks.
+
+    Args:
+        supernet: Supernet whose networks are costed.
+        network: Arguments of the network that is found, for its ``filters`` and ``stem_channels``.
+        blocks: Number of blocks of the cell.
+        model: Config of the segmentor that the found network will be in, for its head.
+        size: Height and width of the images.
+    """
+    filters, stem = network['filters'], list(network['stem_channels'])
+    modules = _modules(supernet, filters, stem, blocks, model, size)
+    facts = dict(filters=filters, blocks=blocks, stem_channels=stem)
+    return space_parts('autodeeplab', supernet, model, size, modules, **facts)
+
+
+def _modules(
+    supernet: Backbone,
+    filters: int,
+    stem: list[int],
+    blocks: int,
+    model: Mapping[str, Any],
+    size: tuple[int, int],
+) -> Iterator[Part]:
+    norm = norm_on_one_device(supernet.norm_cfg)
+    widths = [filters * 2**scale for scale in range(NUM_SCALES)]
+    sizes = [reduced(size, 4 * 2**scale) for scale in range(NUM_SCALES)]
+    outputs: dict[int | str, tuple[int, ...]] = {
+        scale: (1, blocks * widths[scale], *sizes[scale]) for scale in range(NUM_SCALES)
+    }
+    outputs['half'] = (1, stem[1], *reduced(size, 2))
+    outputs['stem'] = (1, stem[2], *sizes[0])
+    image = (1, supernet.in_channels, *size)
+    yield Part('stem', AutoDeepLabStem(supernet.in_channels, stem, norm), (image,))
+    for two, one, scale, stride in entries():
+        two_shapes = (outputs[two], outputs[one])
+        start = sizes[scale - stride + 1]
+        channels = [shape[1] for shape in two_shapes]
+        entry = _EntryToSize(CellEntry(channels, widths[scale], norm), start)
+        yield Part(enter_part(two, one, scale, stride), entry, two_shapes)
+    for scale, width in enumerate(widths):
+        for stride in (1, 2) if scale else (1,):
+            read = (1, width, *sizes[scale - stride + 1])
+            for name in OPERATIONS:
+                branch = AddedTo(build_operation(name, width, stride, norm))
+                shapes = (read, (1, width, *sizes[scale]))
+                yield Part(branch_part(scale, stride, name), branch, shapes)
+    for low in range(NUM_SCALES):
+        for last in range(NUM_SCALES):
+            two_shapes = (outputs[low], outputs[last])
+            head = head_on(model, [shape[1] for shape in two_shapes])
+            yield Part(head_part(low, last), head, two_shapes)
+
+
+class _EntryToSize(nn.Module):
+    """A cell's entry that resizes to a fixed size."""
+
+    def __init__(self, entry: CellEntry, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.entry, self.size = entry, size
+
+    def forward(self, two_before: Tensor, one_before: Tensor) -> list[Tensor]:
+        return self.entry(two_before, one_before, self.size)

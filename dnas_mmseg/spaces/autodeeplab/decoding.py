@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.spaces.architecture import Edge, Point
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 
@@ -20,8 +19,7 @@ from .architecture import (
     Block,
     Branch,
 )
-from .cost import branch_costs, fixed_cost
-from .graph import START, next_state, pairs, state_trellis, trellis
+from .graph import START, PathState, next_state, pairs, state_trellis, trellis
 
 ZERO = 'zero'
 """Option of no connection, which has a weight in the search; no network contains it."""
@@ -29,8 +27,14 @@ ZERO = 'zero'
 OPTIONS = (*OPERATIONS, ZERO)
 """Options of a branch, in the order of the cell parameters' last axis."""
 
+Penalty = Callable[[PathState, Node], tuple[float, np.ndarray]]
+"""Function from a state of a path and the next node to what is subtracted from the scores of that
+layer: of the layer itself, and of each operation in branches that read cells and in those that read
+blocks, (2, operations)."""
 
 _ROUNDS = 8
+"""Limit of the alternation of path and cell, which ends after two or three rounds; a cycle between
+equal choices would not."""
 
 
 def decode(
@@ -38,29 +42,27 @@ def decode(
     blocks: int,
     edge_scores: Sequence[float],
     cell_scores: np.ndarray,
-    price: float = 0.0,
-    table: CostTable | None = None,
+    penalty: Penalty | None = None,
 ) -> AutoDeepLabArchitecture:
-    """Return the network of the largest score less its cost times the price.
+    """Return the network of the largest score, minus the penalties.
 
     The path is the best one (Viterbi); a block takes the two inputs whose best operation scores
-    most, with that operation. What a cell costs depends on the path and the other way round: with a
-    price, each is chosen on the other in turn until both stay.
+    most, with that operation. Penalties of the cell depend on the path and vice versa, so path and
+    cell are decoded in turn until neither changes.
 
     Args:
         layers: Number of layers.
         blocks: Number of blocks of the cell.
         edge_scores: Logarithms of the edges' weights, (edges,), see :func:`trellis`.
         cell_scores: Logarithms of the operations' weights, (pairs, options), see :func:`pairs`.
-        price: Price of a unit of cost, in the unit of the scores.
-        table: Costs of the parts; needed where there is a price.
+        penalty: Penalties of the layers; none by default.
     """
     cell = _best_cell(blocks, cell_scores)
     path = _best_walk(layers, edge_scores)
-    for _ in range(_ROUNDS if table is not None else 0):
+    for _ in range(_ROUNDS if penalty is not None else 0):
         before = path, cell
-        path = _best_walk(layers, edge_scores, cell, price, table)
-        cell = _best_cell(blocks, cell_scores, path, price, table)
+        path = _best_walk(layers, edge_scores, cell, penalty)
+        cell = _best_cell(blocks, cell_scores, path, penalty)
         if (path, cell) == before:
             break
     name = f'autodeeplab_l{layers}'
@@ -101,7 +103,7 @@ def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitec
 def random_architecture(
     layers: int, blocks: int, rng: np.random.Generator, name: str
 ) -> AutoDeepLabArchitecture:
-    """Draw a random network from the space: an edge at every node, two branches in every block."""
+    """Sample a network: an edge at every node and two branches in every block, uniformly."""
     graph = trellis(layers)
     path, node = [], STEM
     for _ in range(layers):
@@ -122,20 +124,18 @@ def _best_walk(
     layers: int,
     edge_scores: Sequence[float],
     cell: tuple[Block, ...] = (),
-    price: float = 0.0,
-    table: CostTable | None = None,
+    penalty: Penalty | None = None,
 ) -> tuple[int, ...]:
     """Return the path of the largest score; ties stay at the finer scale."""
-    if table is None:
+    if penalty is None:
         return tuple(node.scale for node in trellis(layers).best_path(edge_scores)[1:])
     branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]
     states = state_trellis(layers)
     scores = []
     for (before, after), origin in zip(states.edges, states.origins, strict=True):
-        outer, inner = branch_costs(before, after.node, table)
-        cost = fixed_cost(before, after.node, layers, table)
-        cost += sum((outer if first else inner)[index] for first, index in branches)
-        scores.append(edge_scores[origin] - price * cost)
+        fixed, (outer, inner) = penalty(before, after.node)
+        operations = sum((outer if first else inner)[index] for first, index in branches)
+        scores.append(edge_scores[origin] - fixed - operations)
     return tuple(state.node.scale for state in states.best_path(scores)[1:])
 
 
@@ -143,22 +143,21 @@ def _best_cell(
     blocks: int,
     cell_scores: np.ndarray,
     path: tuple[int, ...] = (),
-    price: float = 0.0,
-    table: CostTable | None = None,
+    penalty: Penalty | None = None,
 ) -> tuple[Block, ...]:
     """Return each block's two inputs with the best operations; ties go to earlier ones."""
-    costs = np.zeros((2, len(OPERATIONS)))
+    penalties = np.zeros((2, len(OPERATIONS)))
     state = START
-    if table is not None:
+    if penalty is not None:
         for scale in path:
             node = Node(state.node.layer + 1, scale)
-            costs += np.stack(branch_costs(state, node, table))
+            penalties += penalty(state, node)[1]
             state = next_state(state, node)
     cell, row = [], 0
     for block in range(blocks):
         scores = np.array(cell_scores[row : row + block + 2, : len(OPERATIONS)], float)
-        scores[:2] -= price * costs[0]
-        scores[2:] -= price * costs[1]
+        scores[:2] -= penalties[0]
+        scores[2:] -= penalties[1]
         best = scores.max(1)
         inputs = np.sort(np.argsort(-best, kind='stable')[:2])
         first, second = (Branch(int(i), OPERATIONS[scores[i].argmax()]) for i in inputs)

@@ -19,10 +19,11 @@ from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.decisions import Decision
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.space import network_arguments
 from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter, softmax_over
 
 from .architecture import ONE_BEFORE, TWO_BEFORE, AutoDeepLabArchitecture
-from .cost_model import AutoDeepLabCosts, autodeeplab_parts
+from .cost import AutoDeepLabCosts, autodeeplab_parts
 from .decoding import OPTIONS, decode
 from .graph import pairs, trellis
 from .network import (
@@ -258,14 +259,20 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         edges = self.edge_weights(self.betas.detach().double()).log()
         return edges.tolist(), self.alphas.detach().double().log_softmax(1).cpu().numpy()
 
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Return the weights of edges, (edges,), and of options, (pairs, options)."""
+        return self.edge_weights(self.betas.double()), self.alphas.double().softmax(1)
+
     def decode(self) -> AutoDeepLabArchitecture:
         return decode(self.layers, self.blocks, *self.scores())
 
     def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
-        return autodeeplab_parts(self, model, size)
+        default = dict(type='AutoDeepLab', filters=self.filters, stem_channels=self.stem_channels)
+        network = network_arguments(model, default)
+        return autodeeplab_parts(self, network, self.blocks, model, size)
 
     def cost_model(self, table: CostTable) -> AutoDeepLabCosts:
-        return AutoDeepLabCosts(self, table)
+        return AutoDeepLabCosts(self.layers, self.blocks, self, table)
 
     def _nearest(self, node: Node) -> Node | None:
         """Return the node that is read two layers before; None: the stem, at stride 2."""

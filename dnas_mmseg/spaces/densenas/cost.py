@@ -1,4 +1,4 @@
-"""Cost of networks of DenseNAS's space, and the expected cost of undecided ones.
+"""Cost of networks of DenseNAS's space, and the cost model of its supernet.
 
 A table's parts are ``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``; and
 ``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
@@ -12,16 +12,21 @@ of section 3.4.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dnas_mmseg.cost.parts import Backbone, Part, Parts, head_on, norm_on_one_device, space_parts
 from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.spaces.cost import Preferences, TrellisCosts
 
 from .architecture import SKIP, DenseNASArchitecture
+from .decoding import Penalties, decode, neighbours, score
 from .graph import FAMILIES, STEM_LAYERS, DenseSpace, state_trellis
+from .network import build_layer, build_stem
 
 
 def head_part(source: int, target: int, operation: str) -> str:
@@ -70,8 +75,8 @@ def expected_cost(
 ) -> Tensor:
     """Return the mean cost of the networks that the weights stand for (section 3.4).
 
-    A path is as probable as the product of its edges' weights, each layer has one operation, drawn
-    by its weights.
+    The probability of a path is the product of its edges' weights; each layer has one operation,
+    sampled by its weights.
 
     Args:
         space: Routing blocks and their edges.
@@ -106,14 +111,12 @@ def expected_cost(
     return table['stem'] + states.mean_over_paths(weights, costs)
 
 
-def costs_of_operations(
-    space: DenseSpace, table: CostTable | None
-) -> tuple[np.ndarray, np.ndarray]:
+def costs_of_operations(space: DenseSpace, table: CostTable) -> tuple[np.ndarray, np.ndarray]:
     """Return costs of head layers, (inner edges, operations), and stacks, (layers, operations)."""
     heads, layers = FAMILIES[space.family]
 
     def cost(part: str) -> float:
-        return 0.0 if table is None or part.endswith(SKIP) else table[part]
+        return 0.0 if part.endswith(SKIP) else table[part]
 
     return (
         np.array([[cost(head_part(*edge, name)) for name in heads] for edge in space.inner]),
@@ -123,27 +126,128 @@ def costs_of_operations(
     )
 
 
-def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int, Tensor]]:
-    """Return the probability that paths leave a scale from a block, by scale and block.
+def penalties(
+    space: DenseSpace, scales: tuple[int, ...], table: CostTable, price: float
+) -> Penalties:
+    """Return the penalties of operations and decoders for decoding at a price."""
+    heads, layers = costs_of_operations(space, table)
+    return Penalties(
+        price * heads, price * layers, scales, lambda left: price * table[decoder_part(left)]
+    )
 
-    A path leaves every scale that it enters once, or ends there, so the probabilities of a scale
-    sum to 1 where all paths enter it.
+
+class DenseNASCosts(TrellisCosts[DenseNASArchitecture]):
+    """Costs of the supernet's networks.
 
     Args:
         space: Routing blocks and their edges.
-        edge_weights: Weights of the edges, (edges,), which sum to 1 over each block's outgoing
-            ones.
+        scales: Scales that the decoder reads.
+        final: Number of channels of the closing convolution; 0 for none.
+        preferences: Supernet.
+        table: Costs of the parts.
     """
-    weights = edge_weights.unbind()
-    visits = {0: edge_weights.new_ones(())}
-    leaves: dict[int, dict[int, Tensor]] = {}
-    for block, spec in enumerate(space.blocks):
-        for index in space.trellis.outgoing[block]:
-            target = space.trellis.edges[index][1]
-            passing = visits[block] * weights[index]
-            if target == space.end or space.blocks[target].scale > spec.scale:
-                row = leaves.setdefault(spec.scale, {})
-                row[block] = row[block] + passing if block in row else passing
-            if target != space.end:
-                visits[target] = visits[target] + passing if target in visits else passing
-    return leaves
+
+    def __init__(
+        self,
+        space: DenseSpace,
+        scales: tuple[int, ...],
+        final: int,
+        preferences: Preferences,
+        table: CostTable,
+    ) -> None:
+        super().__init__(preferences, table)
+        self._space, self._scales, self._final = space, scales, final
+
+    def cost(self, architecture: DenseNASArchitecture) -> float:
+        return network_cost(self._space, architecture, self._scales, self.table)
+
+    def expected(self) -> Tensor:
+        """Return the mean cost, see :func:`expected_cost`."""
+        edges, heads, layers = self.preferences.weights()
+        return expected_cost(self._space, edges, heads, layers, self._scales, self.table)
+
+    def decode(self, price: float = 0.0) -> DenseNASArchitecture:
+        priced = penalties(self._space, self._scales, self.table, price)
+        edges, heads, layers = self.preferences.scores()
+        return decode(self._space, edges, heads, layers, self._final, priced)
+
+    def neighbours(self, network: DenseNASArchitecture) -> Iterator[DenseNASArchitecture]:
+        return neighbours(self._space, network)
+
+    def score(self, network: DenseNASArchitecture) -> float:
+        return score(self._space, network, *self.preferences.scores())
+
+
+def densenas_parts(
+    supernet: Backbone,
+    space: DenseSpace,
+    scales: tuple[int, ...],
+    output_stride: int,
+    model: Mapping[str, Any],
+    size: tuple[int, int],
+) -> Parts:
+    """Return the parts of the supernet's networks.
+
+    Args:
+        supernet: Supernet whose networks are costed.
+        space: Routing blocks and their edges.
+        scales: Scales that the decoder reads.
+        output_stride: Output stride of the network that is found.
+        model: Config of the segmentor that the found network will be in, for its head.
+        size: Height and width of the images.
+    """
+    return space_parts(
+        'densenas',
+        supernet,
+        model,
+        size,
+        _modules(supernet, space, scales, output_stride, model, size),
+        block=space.family,
+        blocks=[list(block) for block in space.blocks],
+        output_stride=output_stride,
+    )
+
+
+def _modules(
+    supernet: Backbone,
+    space: DenseSpace,
+    scales: tuple[int, ...],
+    output_stride: int,
+    model: Mapping[str, Any],
+    size: tuple[int, int],
+) -> Iterator[Part]:
+    norm = norm_on_one_device(supernet.norm_cfg)
+    blocks = space.blocks
+
+    def stride_of(block: int) -> int:
+        return min(round(4 * 2 ** blocks[block].scale), output_stride)
+
+    def shape(block: int) -> tuple[int, ...]:
+        sides = (-(-side // stride_of(block)) for side in size)
+        return (1, blocks[block].width, *sides)
+
+    def layer(operation: str, source: int, target: int) -> nn.Module:
+        widths = blocks[source].width, blocks[target].width
+        stride = stride_of(target) // stride_of(source)
+        dilation = max(1, round(4 * 2 ** blocks[target].scale) // output_stride)
+        return build_layer(operation, *widths, stride, dilation, norm)
+
+    width = blocks[0].width
+    stem = nn.Sequential(
+        build_stem(supernet.in_channels, width, norm),
+        *(layer(operation, 0, 0) for operation in STEM_LAYERS[space.family]),
+    )
+    yield Part('stem', stem, ((1, supernet.in_channels, *size),))
+    head_names, layer_names = FAMILIES[space.family]
+    for i, j in space.inner:
+        for name in head_names:
+            yield Part(head_part(i, j, name), layer(name, i, j), (shape(i),))
+    for block in dict.fromkeys(owner for owner, _ in space.layers):
+        for name in layer_names:
+            if name != SKIP:
+                module = layer(name, block, block)
+                yield Part(layer_part(block, name), module, (shape(block),))
+    for state in state_trellis(space, scales).ends:
+        shapes = tuple(shape(block) for block in state.left)
+        head = head_on(model, [channels for _, channels, *_ in shapes])
+        yield Part(decoder_part(state.left), head, shapes)

@@ -7,16 +7,30 @@ lead to it and a stack of layers; a path through the blocks is a network.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from dnas_mmseg.cost.table import CostTable
-
 from .architecture import BlockSpec, DenseNASArchitecture
-from .cost import costs_of_operations, decoder_part
 from .graph import FAMILIES, STEM_LAYERS, DenseSpace, PathState, state_trellis
+
+
+class Penalties(NamedTuple):
+    """Values that are subtracted from the scores of a network's parts.
+
+    Attributes:
+        heads: Penalties of the head operations, (inner edges, operations).
+        layers: Penalties of the stacks' operations, (layers, operations).
+        scales: Scales that the decoder reads.
+        decoder: Function from the blocks that the decoder reads to its penalty.
+    """
+
+    heads: np.ndarray
+    layers: np.ndarray
+    scales: tuple[int, ...]
+    decoder: Callable[[tuple[int, ...]], float]
 
 
 def decode(
@@ -25,14 +39,12 @@ def decode(
     head_scores: np.ndarray,
     layer_scores: np.ndarray,
     final: int = 0,
-    scales: tuple[int, ...] = (),
-    price: float = 0.0,
-    table: CostTable | None = None,
+    penalties: Penalties | None = None,
 ) -> DenseNASArchitecture:
-    """Return the network of the largest score less its cost times the price.
+    """Return the network of the largest score, minus the penalties.
 
     Every layer takes its best operation; the path is the best one by the scores of its edges
-    (Viterbi), less what it costs with these.
+    (Viterbi), minus the penalties of these operations and of the decoder.
 
     Args:
         space: Routing blocks and their edges.
@@ -41,30 +53,29 @@ def decode(
         layer_scores: Logarithms of the weights of the operations of ``space.layers``, (layers,
             operations).
         final: Number of channels of the result's closing convolution; 0 for none.
-        scales: Scales that the decoder reads; they count only with a price.
-        price: Price of a unit of cost, in the unit of the scores.
-        table: Costs of the parts; needed where there is a price.
+        penalties: Penalties of the parts; none by default.
     """
-    head_costs, layer_costs = costs_of_operations(space, table)
-    heads = (np.asarray(head_scores) - price * head_costs).argmax(1)
-    layers = (np.asarray(layer_scores) - price * layer_costs).argmax(1)
+    if penalties is None:
+        free = np.zeros_like(head_scores), np.zeros_like(layer_scores)
+        penalties = Penalties(*free, (), lambda left: 0.0)
+    heads = (np.asarray(head_scores) - penalties.heads).argmax(1)
+    layers = (np.asarray(layer_scores) - penalties.layers).argmax(1)
     head_of = {edge: i for i, edge in enumerate(space.inner)}
     rows: dict[int, list[int]] = {}
     for row, (block, _) in enumerate(space.layers):
         rows.setdefault(block, []).append(row)
 
-    def cost(after: PathState, edge: tuple[int, int]) -> float:
-        if table is None:
-            return 0.0
+    def penalty(after: PathState, edge: tuple[int, int]) -> float:
         if after.block == space.end:
-            return table[decoder_part(after.left)]
+            return penalties.decoder(after.left)
         i = head_of[edge]
         stack = rows.get(after.block, [])
-        return head_costs[i, heads[i]] + sum(layer_costs[row, layers[row]] for row in stack)
+        stacked = sum(penalties.layers[row, layers[row]] for row in stack)
+        return penalties.heads[i, heads[i]] + stacked
 
-    states = state_trellis(space, scales if table is not None else ())
+    states = state_trellis(space, penalties.scales)
     scores = [
-        edge_scores[origin] - price * cost(after, (before.block, after.block))
+        edge_scores[origin] - penalty(after, (before.block, after.block))
         for (before, after), origin in zip(states.edges, states.origins, strict=True)
     ]
     path = [state.block for state in states.best_path(scores)][:-1]
@@ -134,7 +145,7 @@ def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[Den
 def random_architecture(
     space: DenseSpace, rng: np.random.Generator, name: str, final: int = 0
 ) -> DenseNASArchitecture:
-    """Draw a random network from the space: an edge at every block, an operation in every layer."""
+    """Sample a network: an edge at every block and an operation in every layer, uniformly."""
     path = [0]
     while path[-1] != space.end:
         following = space.trellis.outgoing[path[-1]]

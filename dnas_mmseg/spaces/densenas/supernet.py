@@ -18,13 +18,13 @@ from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.decisions import Decision
+from dnas_mmseg.spaces.space import network_arguments
 from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter, softmax_over
 
 from .architecture import DenseNASArchitecture
-from .cost import leave_weights
-from .cost_model import DenseNASCosts, densenas_parts
+from .cost import DenseNASCosts, densenas_parts
 from .decoding import decode
-from .graph import FAMILIES, STEM_LAYERS, dense_space
+from .graph import FAMILIES, STEM_LAYERS, DenseSpace, dense_space
 from .network import build_layer, build_stem
 
 
@@ -259,14 +259,23 @@ class DenseNASSupernet(BaseModule, Supernet):
         heads, layers = (p.double().log().cpu().numpy() for p in self._operation_weights())
         return edges.tolist(), heads, layers
 
+    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of edges, (edges,), and of operations, (layers, operations) each."""
+        heads, layers = (
+            (alphas.double() / self.temperature).softmax(1)
+            for alphas in (self.head_alphas, self.layer_alphas)
+        )
+        return self.edge_weights(self.betas.double()), heads, layers
+
     def decode(self) -> DenseNASArchitecture:
         return decode(self.space, *self.scores(), self.final or 0)
 
     def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
-        return densenas_parts(self, model, size)
+        stride = network_arguments(model, dict(type='DenseNAS'))['output_stride']
+        return densenas_parts(self, self.space, self.scales, stride, model, size)
 
     def cost_model(self, table: CostTable) -> DenseNASCosts:
-        return DenseNASCosts(self, table)
+        return DenseNASCosts(self.space, self.scales, self.final or 0, self, table)
 
     def _run(self, layer: nn.Module, x: Tensor, scores: Tensor) -> Tensor:
         if self.with_cp and self.training:
@@ -307,3 +316,29 @@ class DenseNASSupernet(BaseModule, Supernet):
                 yield Decision('operation', place, head_names), p
         for (block, layer), p in zip(space.layers, layers, strict=True):
             yield Decision('operation', (*space.place(block), layer + 1), layer_names), p
+
+
+def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int, Tensor]]:
+    """Return the probability that paths leave a scale from a block, by scale and block.
+
+    A path leaves every scale that it enters once, or ends there, so the probabilities of a scale
+    sum to 1 where all paths enter it.
+
+    Args:
+        space: Routing blocks and their edges.
+        edge_weights: Weights of the edges, (edges,), which sum to 1 over each block's outgoing
+            ones.
+    """
+    weights = edge_weights.unbind()
+    visits = {0: edge_weights.new_ones(())}
+    leaves: dict[int, dict[int, Tensor]] = {}
+    for block, spec in enumerate(space.blocks):
+        for index in space.trellis.outgoing[block]:
+            target = space.trellis.edges[index][1]
+            passing = visits[block] * weights[index]
+            if target == space.end or space.blocks[target].scale > spec.scale:
+                row = leaves.setdefault(spec.scale, {})
+                row[block] = row[block] + passing if block in row else passing
+            if target != space.end:
+                visits[target] = visits[target] + passing if target in visits else passing
+    return leaves

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from dnas_mmseg.spaces.architecture import LEVELS, Architecture, Edge, Point
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
@@ -15,19 +15,38 @@ from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-OPERATIONS = (
-    'conv1x1',
-    'conv3x3',
-    'conv3x3_dil3',
-    'conv3x3_dil12',
-    'sep_conv_3x3',
-    'sep_conv_5x5',
-    'sep_conv_7x7',
-    'avg_pool_3x3',
-    'max_pool_3x3',
-    'global_average_pool',
-)
-"""The operations a cell chooses from, in the order of the architecture parameters' last axis."""
+
+class OperationSpec(NamedTuple):
+    """Kind of an operation, and what it is built with (paper, table 1).
+
+    Attributes:
+        kind: Name of a builder of :mod:`dnas_mmseg.spaces.dnas.operations`.
+        kernel_size: Size of the kernel of its convolution.
+        dilation: Dilation of its convolution.
+    """
+
+    kind: Literal['conv', 'separable_conv', 'avg_pool', 'max_pool', 'global_average_pool']
+    kernel_size: int = 1
+    dilation: int = 1
+
+
+OPERATION_SPECS = {
+    'conv1x1': OperationSpec('conv', 1),
+    'conv3x3': OperationSpec('conv', 3),
+    'conv3x3_dil3': OperationSpec('conv', 3, dilation=3),
+    'conv3x3_dil12': OperationSpec('conv', 3, dilation=12),
+    'sep_conv_3x3': OperationSpec('separable_conv', 3),
+    'sep_conv_5x5': OperationSpec('separable_conv', 5),
+    'sep_conv_7x7': OperationSpec('separable_conv', 7),
+    'avg_pool_3x3': OperationSpec('avg_pool'),
+    'max_pool_3x3': OperationSpec('max_pool'),
+    'global_average_pool': OperationSpec('global_average_pool'),
+}
+"""The operations a cell chooses from: the only place that lists them. Architecture files name them;
+the order is that of the architecture parameters' last axis, so new ones go to the end."""
+
+OPERATIONS = tuple(OPERATION_SPECS)
+"""Names of the operations, in order."""
 
 
 class NodeSpec(NamedTuple):

@@ -19,7 +19,7 @@ from torch import Tensor
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.spaces.scales import Node
 
-from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
+from .architecture import OPERATION_SPECS, OPERATIONS, DNASArchitecture, NodeSpec
 from .lattice import node_key
 from .supernets import DNASCellSupernet, DNASConnectionSupernet, DNASPathSupernet
 
@@ -166,7 +166,9 @@ def _cells(architecture: DNASArchitecture) -> Iterator[tuple[str, Node, NodeSpec
 
 def _operation(theirs: str, cell: str, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return an operation's modules: the authors' name, this package's, and the tensors."""
-    inside, last = _inside(name)
+    # The authors' prefix of the operation's layers, and the index of its normalisation.
+    kind = OPERATION_SPECS[name].kind
+    inside, last = {'conv': ('', 1), 'separable_conv': ('op.sep_0.', 2)}.get(kind, ('conv1x1.', 1))
     return [
         (f'{theirs}.{inside}{i}', f'{cell}{name}.{i}', _CONV if i < last else _NORM)
         for i in range(last + 1)
@@ -179,13 +181,6 @@ def _tensor_names(modules: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[s
         for theirs, ours, tensors in modules
         for tensor in tensors
     }
-
-
-def _inside(operation: str) -> tuple[str, int]:
-    """Return the authors' prefix of an operation's layers, and the index of its normalisation."""
-    if operation.startswith('sep_conv'):
-        return 'op.sep_0.', 2
-    return ('conv1x1.' if 'pool' in operation else ''), 1
 
 
 def _compare(state_dict: Mapping[str, Tensor], names: dict, architecture: DNASArchitecture) -> None:
@@ -210,9 +205,9 @@ def _compare(state_dict: Mapping[str, Tensor], names: dict, architecture: DNASAr
     needed = {key for key in names if not key.endswith(_COUNTER)}
     odd = given ^ needed
     for key in given & needed:
-        kernel = re.search(r'conv_?(\d)x', names[key])
-        if state_dict[key].ndim == 4 and kernel and '.0.weight' in key:
-            odd |= {key} if state_dict[key].shape[-1] != int(kernel[1]) else set()
+        operation = OPERATION_SPECS.get(names[key].split('.')[-3])
+        if operation and key.endswith('.0.weight'):
+            odd |= {key} if state_dict[key].shape[-1] != operation.kernel_size else set()
     if odd:
         cells = _edges(odd)
         where = f'operations differ on {_some(cells)}' if cells else 'stem or head differ'

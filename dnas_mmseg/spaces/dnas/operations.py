@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from dnas_mmseg.models.layers.operation import GlobalAveragePool, Operation, conv_norm, sum_tensors
 
+from .architecture import OPERATION_SPECS, OperationSpec
+
 
 class LightCell(Operation):
     """Cell of the first two stages: 3x3 convolution and normalisation of a rectified input."""
@@ -27,7 +29,7 @@ class Cell(nn.ModuleDict):
         self, operations: Iterable[str], in_channels: int, out_channels: int, norm_cfg: dict
     ) -> None:
         super().__init__(
-            {name: BUILDERS[name](in_channels, out_channels, norm_cfg) for name in operations}
+            {n: build_operation(n, in_channels, out_channels, norm_cfg) for n in operations}
         )
 
     def forward(self, x: Tensor, weights: Sequence[Tensor] | None = None) -> Tensor:
@@ -43,48 +45,58 @@ class Cell(nn.ModuleDict):
         )
 
 
-def _conv(kernel_size: int, dilation: int = 1) -> Callable[[int, int, dict], Operation]:
-    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
-        layers = conv_norm(in_channels, out_channels, kernel_size, norm_cfg, dilation=dilation)
-        return Operation(*layers, nn.ReLU(inplace=True), norm=1)
-
-    return build
+def build_operation(name: str, in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
+    """Build an operation of :data:`dnas_mmseg.spaces.dnas.architecture.OPERATION_SPECS`."""
+    spec = OPERATION_SPECS[name]
+    return _BUILDERS[spec.kind](in_channels, out_channels, norm_cfg, spec)
 
 
-def _separable_conv(kernel_size: int) -> Callable[[int, int, dict], Operation]:
-    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
-        depthwise = nn.Conv2d(
-            in_channels,
-            in_channels,
-            kernel_size,
-            padding=kernel_size // 2,
-            groups=in_channels,
-            bias=False,
-        )
-        pointwise = conv_norm(in_channels, out_channels, 1, norm_cfg)
-        return Operation(depthwise, *pointwise, nn.ReLU(inplace=True), norm=2)
-
-    return build
+def _conv(in_channels: int, out_channels: int, norm_cfg: dict, spec: OperationSpec) -> Operation:
+    layers = conv_norm(
+        in_channels, out_channels, spec.kernel_size, norm_cfg, dilation=spec.dilation
+    )
+    return Operation(*layers, nn.ReLU(inplace=True), norm=1)
 
 
-def _pool(pool: Callable[[], nn.Module]) -> Callable[[int, int, dict], Operation]:
-    def build(in_channels: int, out_channels: int, norm_cfg: dict) -> Operation:
-        return Operation(*conv_norm(in_channels, out_channels, 1, norm_cfg), pool(), norm=1)
+def _separable_conv(
+    in_channels: int, out_channels: int, norm_cfg: dict, spec: OperationSpec
+) -> Operation:
+    depthwise = nn.Conv2d(
+        in_channels,
+        in_channels,
+        spec.kernel_size,
+        padding=spec.kernel_size // 2,
+        groups=in_channels,
+        bias=False,
+    )
+    pointwise = conv_norm(in_channels, out_channels, 1, norm_cfg)
+    return Operation(depthwise, *pointwise, nn.ReLU(inplace=True), norm=2)
 
-    return build
+
+def _avg_pool(
+    in_channels: int, out_channels: int, norm_cfg: dict, spec: OperationSpec
+) -> Operation:
+    layers = conv_norm(in_channels, out_channels, spec.kernel_size, norm_cfg)
+    return Operation(*layers, nn.AvgPool2d(3, 1, 1, count_include_pad=False), norm=1)
 
 
-BUILDERS: dict[str, Callable[[int, int, dict], Operation]] = {
-    'conv1x1': _conv(1),
-    'conv3x3': _conv(3),
-    'conv3x3_dil3': _conv(3, dilation=3),
-    'conv3x3_dil12': _conv(3, dilation=12),
-    'sep_conv_3x3': _separable_conv(3),
-    'sep_conv_5x5': _separable_conv(5),
-    'sep_conv_7x7': _separable_conv(7),
-    'avg_pool_3x3': _pool(lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
-    'max_pool_3x3': _pool(lambda: nn.MaxPool2d(3, 1, 1)),
-    'global_average_pool': GlobalAveragePool,
+def _max_pool(
+    in_channels: int, out_channels: int, norm_cfg: dict, spec: OperationSpec
+) -> Operation:
+    layers = conv_norm(in_channels, out_channels, spec.kernel_size, norm_cfg)
+    return Operation(*layers, nn.MaxPool2d(3, 1, 1), norm=1)
+
+
+def _global_average_pool(
+    in_channels: int, out_channels: int, norm_cfg: dict, spec: OperationSpec
+) -> Operation:
+    return GlobalAveragePool(in_channels, out_channels, norm_cfg)
+
+
+_BUILDERS: dict[str, Callable[[int, int, dict, OperationSpec], Operation]] = {
+    'conv': _conv,
+    'separable_conv': _separable_conv,
+    'avg_pool': _avg_pool,
+    'max_pool': _max_pool,
+    'global_average_pool': _global_average_pool,
 }
-"""Builders ``(in_channels, out_channels, norm_cfg) -> module``; names and order are those of
-:data:`dnas_mmseg.spaces.dnas.architecture.OPERATIONS`."""

@@ -21,7 +21,7 @@ from dnas_mmseg.spaces.scales import Node
 from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter
 
 from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
-from .cost_model import DNASCellCosts, DNASConnectionCosts, DNASPathCosts, dnas_parts
+from .cost import DNASCellCosts, DNASConnectionCosts, DNASPathCosts, dnas_parts
 from .decoding import (
     connection_lattice,
     core_edges,
@@ -106,18 +106,18 @@ class DNASPathSupernet(_LightSupernet):
 
     def scores(self) -> np.ndarray:
         """Return the logarithms of the edges' weights, (edges,)."""
-        return self.path_weights(self.betas.detach().double()).log().cpu().numpy()
+        return self.weights().detach().log().cpu().numpy()
+
+    def weights(self) -> Tensor:
+        """Return the weights of the edges, (edges,), in the order of ``architecture.edges``."""
+        weights = self.edge_weights(self.betas.double())
+        return torch.stack([w for spec in self.architecture.nodes for w in weights[spec.node]])
 
     def decode(self) -> DNASArchitecture:
         return decode_path(self.architecture, self.scores())
 
     def cost_model(self, table: CostTable) -> DNASPathCosts:
-        return DNASPathCosts(self, table)
-
-    def path_weights(self, betas: Tensor) -> Tensor:
-        """Return the weights of the edges, (edges,), in the order of ``architecture.edges``."""
-        weights = self.edge_weights(betas)
-        return torch.stack([w for spec in self.architecture.nodes for w in weights[spec.node]])
+        return DNASPathCosts(self.architecture, self, table)
 
 
 @MODELS.register_module()
@@ -176,11 +176,16 @@ class DNASConnectionSupernet(_LightSupernet):
         """Return the scores of the edges, (edges,); an edge is kept if its score is above 0."""
         return self.betas.detach().double().cpu().numpy()
 
+    def weights(self) -> Tensor:
+        """Return the probabilities of the edges, (edges,); 1 on the core path."""
+        core = torch.tensor(self.is_core, device=self.betas.device)
+        return torch.where(core, 1.0, self.betas.double().sigmoid())
+
     def decode(self) -> DNASArchitecture:
         return decode_connections(self.architecture, (self.scores() > 0).tolist())
 
     def cost_model(self, table: CostTable) -> DNASConnectionCosts:
-        return DNASConnectionCosts(self, table)
+        return DNASConnectionCosts(self.architecture, self, table)
 
 
 @MODELS.register_module()
@@ -234,8 +239,12 @@ class DNASCellSupernet(_DNASSupernet):
         """Return the logarithms of the operations' weights, (nodes, operations)."""
         return self.alphas.detach().double().log_softmax(1).cpu().numpy()
 
+    def weights(self) -> Tensor:
+        """Return the weights of the operations, (nodes, operations), which sum to 1 in each row."""
+        return self.alphas.double().softmax(1)
+
     def decode(self) -> DNASArchitecture:
         return decode_cells(self.architecture, self.scores())
 
     def cost_model(self, table: CostTable) -> DNASCellCosts:
-        return DNASCellCosts(self, table)
+        return DNASCellCosts(self.architecture, self, table)

@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from dnas_mmseg.models.layers.operation import GlobalAveragePool, Operation, conv_norm, sum_tensors
-from dnas_mmseg.spaces.dnas.operations import BUILDERS
+from dnas_mmseg.spaces.dnas.operations import build_operation
 
 
 @pytest.mark.parametrize('norm', [dict(type='GN', num_groups=4), dict(type='BN')])
 def test_a_weight_gets_its_gradient_where_nothing_else_does(norm):
     """As in an architecture step; torch's own group norm crashes the process there."""
-    operation = BUILDERS['conv3x3'](4, 8, norm).requires_grad_(False)
+    operation = build_operation('conv3x3', 4, 8, norm).requires_grad_(False)
     operation[1].weight.data.normal_()
     operation[1].bias.data.normal_()
     x = torch.randn(2, 4, 9, 7).contiguous(memory_format=torch.channels_last)

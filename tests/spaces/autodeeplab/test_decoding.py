@@ -1,9 +1,7 @@
 import numpy as np
 
 from dnas_mmseg.spaces.autodeeplab.architecture import OPERATIONS, AutoDeepLabArchitecture
-from dnas_mmseg.spaces.autodeeplab.cost import (
-    network_cost,
-)
+from dnas_mmseg.spaces.autodeeplab.cost import network_cost, penalty
 from dnas_mmseg.spaces.autodeeplab.decoding import OPTIONS, decode, random_architecture
 from dnas_mmseg.spaces.autodeeplab.graph import pairs, trellis
 from dnas_mmseg.spaces.registry import load_architecture
@@ -54,7 +52,7 @@ def test_with_a_price_neither_another_path_nor_another_cell_is_better(rng, table
     cell_scores = rng.standard_normal((len(pairs(1)), len(OPTIONS)))
     by_edge = dict(zip(trellis(4).edges, edge_scores, strict=True))
     for price in (-1.0, 0.1, 1.0, 10.0):
-        found = decode(4, 1, edge_scores, cell_scores, price, table)
+        found = decode(4, 1, edge_scores, cell_scores, penalty(4, table, price))
 
         def value(path, cell, price=price):
             architecture = AutoDeepLabArchitecture(name='it', level='cell', path=path, cell=cell)

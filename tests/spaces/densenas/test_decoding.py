@@ -1,8 +1,6 @@
 import itertools
 
-from dnas_mmseg.spaces.densenas.cost import (
-    network_cost,
-)
+from dnas_mmseg.spaces.densenas.cost import network_cost, penalties
 from dnas_mmseg.spaces.densenas.decoding import build, decode
 from dnas_mmseg.spaces.densenas.graph import FAMILIES
 
@@ -36,7 +34,7 @@ def test_with_a_price_no_other_path_is_better(space, table, rng):
     score = dict(zip(space.trellis.edges, scores[0], strict=True))
     costs = []
     for price in (-2.0, 0.0, 0.5, 5.0, 100.0):
-        found = decode(space, *scores, 0, SCALES, price, table)
+        found = decode(space, *scores, 0, penalties(space, SCALES, table, price))
         walk = itertools.pairwise(space.walk_of(found))
         specs = dict(zip(walk, found.blocks[1:], strict=True))
         value = sum(score[e] for e in itertools.pairwise((*space.walk_of(found), space.end)))

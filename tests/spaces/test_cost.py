@@ -1,17 +1,17 @@
-"""What every model of costs does by the costs and the decoding of its space."""
+"""Behaviour that every cost model derives from the costs and the decoding of its space."""
 
 import numpy as np
 import pytest
 
 from dnas_mmseg.cost.table import CostTable
-from dnas_mmseg.spaces.cost_model import CostModel
+from dnas_mmseg.spaces.cost import CostModel
 
 
 class Knapsack(CostModel):
     """Networks are sets of parts, each of which is worth something; part 0 is in all of them."""
 
     def __init__(self, worth, costs):
-        super().__init__(CostTable('macs', {}, dict(enumerate(costs))))
+        super().__init__(None, CostTable('macs', {}, dict(enumerate(costs))))
         self.worth, self.costs = worth, costs
 
     def cost(self, architecture):
@@ -30,7 +30,7 @@ def costs(rng):
     return Knapsack(rng.normal(size=40), 1 + rng.random(40))
 
 
-def test_the_range_is_from_the_cheapest_to_the_dearest(costs):
+def test_the_range_is_from_the_lowest_to_the_highest_cost(costs):
     assert costs.range() == pytest.approx((costs.costs[0], costs.costs.sum()))
     found = costs.decode()
     assert costs.range(found) == (costs.cost(found),) * 2
