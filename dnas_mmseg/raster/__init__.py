@@ -1,4 +1,4 @@
-"""Access to GDAL, here alone: exact reading whatever the tags, windows, atomic writing."""
+"""Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
 from ._gdal import RasterError, block_cache, forbid_network
 from .georeference import GeoReference

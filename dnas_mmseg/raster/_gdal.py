@@ -1,4 +1,4 @@
-"""Import of GDAL, and its errors as exceptions inside a block and nowhere else."""
+"""Import of GDAL, and context managers for its process-wide settings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from dnas_mmseg.errors import UserError
 
-_INSTALL = """{problem} One of these brings it:
+_INSTALL = """{problem} Install it by one of:
   Python 3.12 or newer: pip install gdal-wheel
   conda:                conda install -c conda-forge gdal
-  Debian, Ubuntu:       apt-get install libgdal-dev, and then bindings that match it, after numpy:
+  Debian, Ubuntu:       apt-get install libgdal-dev, then numpy, then the matching bindings:
     pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)\""""
 
 try:
@@ -36,14 +36,14 @@ __all__ = [
 
 
 class RasterError(UserError, OSError):
-    """A raster that cannot be read or written; the message names the file, in one line."""
+    """A raster cannot be read or written; the message is one line and names the file."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.replace('\n', ' '))  # GDAL 3.13 has a line for every cause
+        super().__init__(message.replace('\n', ' '))  # GDAL 3.13 adds a line per cause
 
 
 _MODULES = (gdal, ogr, osr)
-"""GDAL's modules; each raises or does not raise by a switch of its own."""
+"""GDAL's modules; each has its own switch for exceptions."""
 
 _users = 0
 _before: tuple[bool, ...] = ()
@@ -52,9 +52,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def gdal_exceptions() -> Iterator[None]:
-    """Make GDAL raise inside the block; other code in the process keeps its own setting.
+    """Make GDAL raise exceptions inside the block.
 
-    The switches are the process's, so they go back when the last of several threads leaves.
+    The switches are process-wide: they are restored when the last thread leaves such a block.
     """
     global _users, _before
     with _lock:
@@ -63,7 +63,7 @@ def gdal_exceptions() -> Iterator[None]:
             for module in _MODULES:
                 module.UseExceptions()
         _users += 1
-    gdal.PushErrorHandler('CPLQuietErrorHandler')  # of this thread
+    gdal.PushErrorHandler('CPLQuietErrorHandler')  # thread-local
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ def gdal_exceptions() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                # Each puts a handler on one stack, so they leave in the reverse order.
+                # Their error handlers share one stack: restore them in reverse order.
                 for module, raised in reversed(list(zip(_MODULES, _before, strict=True))):
                     if not raised:
                         module.DontUseExceptions()
@@ -79,10 +79,10 @@ def gdal_exceptions() -> Iterator[None]:
 
 @contextmanager
 def block_cache(limit: int) -> Iterator[None]:
-    """Keep at most ``limit`` bytes of blocks in memory; GDAL's own limit is 5 % of all RAM.
+    """Limit GDAL's block cache inside the block; GDAL defaults to 5 % of the RAM.
 
     Args:
-        limit: Limit in bytes. A smaller limit that is set already stays.
+        limit: Limit in bytes; a smaller limit already in effect is left unchanged.
     """
     before = gdal.GetCacheMax()
     gdal.SetCacheMax(min(before, limit))
@@ -96,15 +96,15 @@ _REMOTE = (
     'AIVector', 'DAAS', 'EEDA', 'EEDAI', 'HTTP', 'NGW', 'OGCAPI', 'PLMOSAIC', 'PLScenes', 'STACIT',
     'STACTA', 'WCS', 'WMS', 'WMTS',
 )  # fmt: skip
-"""Drivers that read from the network, whatever the file is called."""
+"""Drivers that access the network, whatever the file name."""
 
 
 def forbid_network() -> None:
-    """Let GDAL read no address in this process, whatever a file refers to.
+    """Disable GDAL's network access for this process.
 
-    A VRT may refer to any file and address, and any raster may be a VRT.
+    Any raster may be a VRT, whatever its suffix, and a VRT may refer to any URL.
     """
-    # GDAL's remote file systems (/vsicurl/, /vsis3/, ...) open names that end so, and no others.
+    # /vsicurl/, /vsis3/ and the like then open only names with this suffix, which do not exist.
     gdal.SetConfigOption('CPL_VSIL_CURL_ALLOWED_EXTENSIONS', '.no-network')
     for name in _REMOTE:
         driver = gdal.GetDriverByName(name)

@@ -1,4 +1,4 @@
-"""Georeference of a raster, in every form that files keep."""
+"""Georeference of a raster: geotransform, ground control points, or RPCs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from ._gdal import gdal, gdal_exceptions
 
 @dataclass(frozen=True)
 class GeoReference:
-    """Georeference of a raster's pixels.
+    """Georeference of a raster.
 
     Attributes:
-        crs: Coordinate reference system as WKT, of ``transform`` or of ``gcps``; empty where there
-            is none.
-        epoch: Coordinate epoch of a dynamic reference system, in years; 0 where there is none.
-        transform: GDAL's affine geotransform, None where there is none.
+        crs: Coordinate reference system (CRS) of ``transform`` or ``gcps`` as WKT; empty if none.
+        epoch: Coordinate epoch of a dynamic CRS, in years; 0 if none.
+        transform: GDAL's affine geotransform; None if none.
         gcps: Ground control points as (column, row, x, y, z).
-        rpc: Rational polynomial coefficients, as GDAL's metadata items.
+        rpc: Rational polynomial coefficients, as items of GDAL's ``RPC`` metadata domain.
     """
 
     crs: str = ''
@@ -34,14 +33,14 @@ class GeoReference:
 
     @property
     def is_defined(self) -> bool:
-        """Whether anything places the pixels."""
+        """Whether the raster has a CRS, ground control points, or RPCs."""
         return bool(self.crs or self.gcps or self.rpc)
 
     @classmethod
     def read(cls, dataset: gdal.Dataset) -> GeoReference:
-        """Read the georeference of an open file."""
-        system = dataset.GetSpatialRef() or dataset.GetGCPSpatialRef()
-        epoch = getattr(system, 'GetCoordinateEpoch', float)() if system is not None else 0.0
+        """Read the georeference of an open dataset."""
+        crs = dataset.GetSpatialRef() or dataset.GetGCPSpatialRef()
+        epoch = getattr(crs, 'GetCoordinateEpoch', float)() if crs is not None else 0.0
         return cls(
             crs=dataset.GetProjection() or dataset.GetGCPProjection() or '',
             epoch=epoch,
@@ -53,19 +52,19 @@ class GeoReference:
         )
 
     def write(self, dataset: gdal.Dataset) -> None:
-        """Set the georeference of a file that is open for writing."""
-        system = None
+        """Write the georeference to a dataset open for writing."""
+        crs = None
         if self.crs:
-            system = osr.SpatialReference()
-            system.ImportFromWkt(self.crs)
-            system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+            crs = osr.SpatialReference()
+            crs.ImportFromWkt(self.crs)
+            crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
             if self.epoch:
-                system.SetCoordinateEpoch(self.epoch)
+                crs.SetCoordinateEpoch(self.epoch)
         if self.gcps:
             points = [gdal.GCP(x, y, z, column, row) for column, row, x, y, z in self.gcps]
-            dataset.SetGCPs(points, system)
-        elif system is not None:
-            dataset.SetSpatialRef(system)
+            dataset.SetGCPs(points, crs)
+        elif crs is not None:
+            dataset.SetSpatialRef(crs)
         if self.transform is not None:
             dataset.SetGeoTransform(list(self.transform))
         if self.rpc:
@@ -73,30 +72,30 @@ class GeoReference:
 
     @property
     def epsg(self) -> int | None:
-        """Code of the reference system in the EPSG register; None where it has none."""
+        """EPSG code of the CRS; None if it has none."""
         if not self.crs:
             return None
-        system = osr.SpatialReference()
-        system.ImportFromWkt(self.crs)
-        code = system.GetAuthorityCode(None)
-        known = system.GetAuthorityName(None) == 'EPSG' and code is not None
+        crs = osr.SpatialReference()
+        crs.ImportFromWkt(self.crs)
+        code = crs.GetAuthorityCode(None)
+        known = crs.GetAuthorityName(None) == 'EPSG' and code is not None
         return int(code) if known else None
 
     def ground_sample_distance(self, height: int, width: int) -> float | None:
-        """Return the height of a pixel on the ground, in metres; None where it is not known.
+        """Return the height of a pixel on the ground in metres; None without a georeference.
 
-        It is measured in the middle of the raster: a pixel of Web Mercator is smaller there than
-        its units say.
+        It is measured on the WGS 84 ellipsoid at the centre of the raster, since the units of a
+        projection such as Web Mercator differ from metres on the ground.
 
         Args:
             height, width: Size of the raster, in pixels.
         """
-        places = self.to_lonlat((width / 2, height / 2 + down) for down in (-0.5, 0.5))
-        if places is None:
+        points = self.to_lonlat((width / 2, height / 2 + down) for down in (-0.5, 0.5))
+        if points is None:
             return None
-        (x0, y0), (x1, y1) = places
+        (x0, y0), (x1, y1) = points
         latitude = math.radians((y0 + y1) / 2)
-        # The radii of the ellipsoid of WGS 84 along the meridian and across it.
+        # Radii of curvature of the WGS 84 ellipsoid along the meridian and across it.
         flat = 1 - 0.00669438 * math.sin(latitude) ** 2
         along, across = 6335439.0 / flat**1.5, 6378137.0 / flat**0.5
         distance = math.hypot(
@@ -106,37 +105,37 @@ class GeoReference:
 
     @property
     def wkt2(self) -> str:
-        """Reference system in the current standard's form, WKT 2; empty where there is none."""
+        """CRS as WKT 2 (ISO 19162:2019); empty if none."""
         if not self.crs:
             return ''
-        system = osr.SpatialReference()
-        system.ImportFromWkt(self.crs)
-        return system.ExportToWkt(['FORMAT=WKT2_2019'])
+        crs = osr.SpatialReference()
+        crs.ImportFromWkt(self.crs)
+        return crs.ExportToWkt(['FORMAT=WKT2_2019'])
 
     def footprint(
         self, height: int, width: int
     ) -> tuple[dict[str, Any], tuple[float, float, float, float]] | None:
-        """Return the outline of a raster in degrees, as GeoJSON (RFC 7946) has it.
+        """Return the footprint of a raster as a GeoJSON geometry (RFC 7946) with its bounding box.
 
-        Edges are followed from point to point, since a straight edge of a projection is curved in
-        degrees. Where the outline goes around a pole, the pole is inside.
+        Edges are densified, since a straight edge in a projection is curved in degrees. An outline
+        around a pole encloses the pole.
 
         Args:
             height, width: Size of the raster, in pixels.
 
         Returns:
-            Geometry, WGS 84: a polygon, or several where the raster lies across the antimeridian;
-            and west, south, east, north, where west is greater than east then. None where there is
-            no geotransform, or a part of the outline is nowhere on the Earth.
+            Geometry in WGS 84 degrees, a MultiPolygon if the raster crosses the antimeridian; and
+            (west, south, east, north), with west > east in that case. None without a geotransform,
+            or if a part of the outline is not on the Earth.
         """
         steps = [i / _STEPS for i in range(_STEPS)]
         edges = [(0.0, s) for s in steps] + [(s, 1.0) for s in steps]
         edges += [(1.0, 1 - s) for s in steps] + [(1 - s, 0.0) for s in steps]
-        places = self.to_lonlat((x * width, y * height) for x, y in [*edges, edges[0]])
-        if places is None:
+        points = self.to_lonlat((x * width, y * height) for x, y in [*edges, edges[0]])
+        if points is None:
             return None
-        ring = places[:1]
-        for x, y in places[1:]:  # neighbours are less than half of the globe apart
+        ring = points[:1]
+        for x, y in points[1:]:  # unwrap: neighbours are less than 180 degrees apart
             ring.append((x + 360 * round((ring[-1][0] - x) / 360), y))
         if abs(ring[-1][0] - ring[0][0]) > 180:
             pole = 90.0 if sum(y for _, y in ring) > 0 else -90.0
@@ -176,19 +175,23 @@ class GeoReference:
         return geometry, (west, south, east, north)
 
     def to_lonlat(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
-        """Return longitudes and latitudes (WGS 84); None where a place is nowhere on the Earth.
+        """Return (longitude, latitude) in WGS 84 degrees of points of the raster.
 
         Args:
-            pixels: Places as (column, row), in pixels from the upper left corner.
+            pixels: Points as (column, row), in pixels from the upper left corner.
+
+        Returns:
+            Coordinates of all points; None without a geotransform or a CRS, or if a point is not on
+            the Earth.
         """
         if self.transform is None or not self.crs:
             return None
         transform = list(self.transform)
-        places = [gdal.ApplyGeoTransform(transform, *pixel) for pixel in pixels]
-        return _transform(self.crs, osr.SRS_WKT_WGS84_LAT_LONG, places)
+        points = [gdal.ApplyGeoTransform(transform, *pixel) for pixel in pixels]
+        return _transform(self.crs, osr.SRS_WKT_WGS84_LAT_LONG, points)
 
     def moved(self, row: int, column: int) -> GeoReference:
-        """Return the georeference of a part whose upper left pixel is at ``(row, column)``."""
+        """Return the georeference of a window whose upper left pixel is ``(row, column)``."""
         transform = self.transform
         if transform is not None:
             x, dx, skew_x, y, skew_y, dy = transform
@@ -200,7 +203,7 @@ class GeoReference:
         return replace(
             self,
             transform=transform,
-            gcps=tuple((c - column, r - row, *place) for c, r, *place in self.gcps),
+            gcps=tuple((c - column, r - row, *point) for c, r, *point in self.gcps),
             rpc=tuple(
                 (key, repr(float(value) - offsets[key]) if key in offsets else value)
                 for key, value in self.rpc
@@ -208,10 +211,11 @@ class GeoReference:
         )
 
     def describe_misalignment(self, other: GeoReference, height: int, width: int) -> str:
-        """Return how another raster of the same size lies apart; empty where none is known.
+        """Return how another raster of the same size is misaligned; empty if it is aligned.
 
-        The corners are compared on the ground, whatever the two reference systems. Half a pixel is
-        not a difference: some label tools write the centre for the corner.
+        The corners are compared in this raster's CRS. A shift of half a pixel is accepted, since
+        some label tools write the pixel's centre for its corner. Rasters without a geotransform
+        count as aligned.
 
         Args:
             other: Georeference of the other raster.
@@ -223,23 +227,23 @@ class GeoReference:
         if inverse is None:
             return ''
         corners = [(0, 0), (width, 0), (0, height), (width, height)]
-        places = [gdal.ApplyGeoTransform(list(other.transform), *corner) for corner in corners]
-        system = ''
+        points = [gdal.ApplyGeoTransform(list(other.transform), *corner) for corner in corners]
+        crs_note = ''
         if self.crs and other.crs and not _is_same(self.crs, other.crs):
-            system = f'it is in {_system_name(other.crs)}, not in {_system_name(self.crs)}'
-            found = _transform(other.crs, self.crs, places)
+            crs_note = f'it is in {_crs_name(other.crs)}, not in {_crs_name(self.crs)}'
+            found = _transform(other.crs, self.crs, points)
             if found is None:
-                return system
-            places = found
+                return crs_note
+            points = found
         columns, rows = zip(
-            *(gdal.ApplyGeoTransform(inverse, *place) for place in places), strict=True
+            *(gdal.ApplyGeoTransform(inverse, *point) for point in points), strict=True
         )
         across = [column - x for column, (x, _) in zip(columns, corners, strict=True)]
         down = [row - y for row, (_, y) in zip(rows, corners, strict=True)]
         if max(map(abs, [*across, *down])) <= 0.75:
             return ''
-        if system:
-            return system
+        if crs_note:
+            return crs_note
         mine, theirs = (
             [math.hypot(t[1], t[4]), math.hypot(t[2], t[5])]
             for t in (self.transform, other.transform)
@@ -252,48 +256,48 @@ class GeoReference:
 
 
 _STEPS = 32
-"""Points along each edge of an outline."""
+"""Points per edge of a footprint: more of them follow curved edges more closely, at more cost."""
 
 
 def _is_same(first: str, second: str) -> bool:
     systems = [osr.SpatialReference(), osr.SpatialReference()]
-    for system, wkt in zip(systems, (first, second), strict=True):
-        system.ImportFromWkt(wkt)
+    for crs, wkt in zip(systems, (first, second), strict=True):
+        crs.ImportFromWkt(wkt)
     return bool(systems[0].IsSame(systems[1], ['IGNORE_DATA_AXIS_TO_SRS_AXIS_MAPPING=YES']))
 
 
-def _system_name(wkt: str) -> str:
-    """Return a reference system's code, or its name where it has none."""
+def _crs_name(wkt: str) -> str:
+    """Return the EPSG code of a CRS, or its name if it has none."""
     code = GeoReference(crs=wkt).epsg
-    system = osr.SpatialReference()
-    system.ImportFromWkt(wkt)
-    return f'EPSG:{code}' if code is not None else f"'{system.GetName()}'"
+    crs = osr.SpatialReference()
+    crs.ImportFromWkt(wkt)
+    return f'EPSG:{code}' if code is not None else f"'{crs.GetName()}'"
 
 
 def _transform(
-    source: str, target: str, places: Iterable[Sequence[float]]
+    source: str, target: str, points: Iterable[Sequence[float]]
 ) -> list[tuple[float, float]] | None:
-    """Return places in another reference system; None where one is nowhere in it.
+    """Transform points to another CRS; return None if one cannot be transformed.
 
     Args:
-        source, target: Reference systems as WKT.
-        places: Places as (x, y), east before north in every system.
+        source, target: CRS as WKT.
+        points: Points as (x, y), easting before northing in every CRS.
     """
     systems = [osr.SpatialReference(), osr.SpatialReference()]
-    for system, wkt in zip(systems, (source, target), strict=True):
-        system.ImportFromWkt(wkt)
-        system.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    for crs, wkt in zip(systems, (source, target), strict=True):
+        crs.ImportFromWkt(wkt)
+        crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     try:
         with gdal_exceptions():
             change = osr.CoordinateTransformation(*systems)
-            result = [change.TransformPoint(*place)[:2] for place in places]
+            result = [change.TransformPoint(*point)[:2] for point in points]
     except RuntimeError:
         return None
-    return result if all(math.isfinite(v) for place in result for v in place) else None
+    return result if all(math.isfinite(v) for point in result for v in point) else None
 
 
 def _counterclockwise(polygon: ogr.Geometry, shift: float) -> list[list[list[float]]]:
-    """Return the coordinates of a polygon's outer ring, longitudes moved back by ``shift``."""
+    """Return a polygon's outer ring, counterclockwise, with longitudes minus ``shift``."""
     ring = polygon.GetGeometryRef(0)
     points = [[ring.GetX(i) - shift, ring.GetY(i)] for i in range(ring.GetPointCount())]
     area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(points))

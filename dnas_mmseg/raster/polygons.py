@@ -1,4 +1,4 @@
-"""Export of a class map as polygons."""
+"""Export of a class map as polygons (GeoPackage)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
 
 _EQUAL_AREA = '+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m'
-"""A projection that keeps areas, centred on the map."""
+"""Equal-area projection centred on the map."""
 
 
 def write_polygons(
@@ -27,43 +27,42 @@ def write_polygons(
     min_pixels: int = 1,
     simplify: float = 0.0,
 ) -> None:
-    """Write a GeoPackage with a polygon for each connected area of one class.
+    """Write a GeoPackage with a polygon for each connected area of a class (4-connectivity).
 
-    Pixels that touch by a corner only are not connected. The layer ``classes`` has the fields
-    ``class_id`` (train id), ``class`` (name) and ``area_m2`` (area on the ground in square metres,
-    empty where the map has no reference system); pixels without a class are in no polygon.
+    The layer ``classes`` has the fields ``class_id`` (train id), ``class`` (name) and ``area_m2``
+    (area on the ground in square metres, null if the map has no CRS). Nodata pixels are in no
+    polygon.
 
     Args:
-        class_map: Path of a map of one band, with nodata where there is no class.
-        path: Path of the file, ending in ``.gpkg``; it appears when it is complete.
+        class_map: Path of a single-band map of train ids, with nodata for pixels without a class.
+        path: Path of the GeoPackage, ending in ``.gpkg``; written atomically.
         classes: Names of the classes, in train-id order.
-        min_pixels: Number of pixels that an area must have; a smaller one becomes a part of its
-            largest neighbour.
-        simplify: Distance in pixels by which outlines may move to get fewer corners; neighbours
-            may then overlap, or leave gaps, by as much.
+        min_pixels: Smallest area in pixels; a smaller one is merged into its largest neighbour.
+        simplify: Tolerance of the simplification in pixels. Neighbouring polygons may then overlap
+            or leave gaps of this width.
 
     Raises:
         RasterError: The file cannot be written.
     """
     try:
         with atomic_path(path) as temporary, gdal_exceptions():
-            temporary.unlink()  # the driver makes files, it does not fill them
+            temporary.unlink()  # the driver refuses an existing file
             gdal.ErrorReset()
             target = gdal.GetDriverByName('GPKG').Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
-            sieved = temporary.with_suffix('.sieved.tif')
+            sieved_path = temporary.with_suffix('.sieved.tif')
             try:
                 source = gdal.Open(os.fspath(class_map))
                 if min_pixels > 1:
-                    source = _without_small_areas(source, str(sieved), min_pixels)
-                _trace(source, target, classes, simplify)
+                    source = _without_small_areas(source, str(sieved_path), min_pixels)
+                _polygonize(source, target, classes, simplify)
                 target.FlushCache()
             finally:
-                target = source = None  # closed before it gets its name
+                target = source = None  # close it before it is renamed
                 name = glob.escape(temporary.name)
                 journals = temporary.parent.glob(f'{name}-*')
-                for leftover in (*journals, sieved, Path(f'{sieved}.aux.xml')):
+                for leftover in (*journals, sieved_path, Path(f'{sieved_path}.aux.xml')):
                     leftover.unlink(missing_ok=True)
-            # Closing a file writes the rest of it, and reports a full disk this way only.
+            # Closing flushes the file; a full disk is reported by the last error alone.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
     except (RuntimeError, OSError) as error:
@@ -71,7 +70,7 @@ def write_polygons(
 
 
 def _without_small_areas(source, path: str, min_pixels: int):
-    """Return a copy of a map in which small areas are part of their largest neighbours."""
+    """Return a copy of a map with small areas merged into their largest neighbours."""
     options = ['TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER']
     result = gdal.GetDriverByName('GTiff').CreateCopy(path, source, options=options)
     band = source.GetRasterBand(1)
@@ -80,9 +79,9 @@ def _without_small_areas(source, path: str, min_pixels: int):
     return result
 
 
-def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
-    band, system = source.GetRasterBand(1), source.GetSpatialRef()
-    layer = target.CreateLayer('classes', system, ogr.wkbPolygon)
+def _polygonize(source, target, classes: Sequence[str], simplify: float) -> None:
+    band, crs = source.GetRasterBand(1), source.GetSpatialRef()
+    layer = target.CreateLayer('classes', crs, ogr.wkbPolygon)
     for name, kind in (
         ('class_id', ogr.OFTInteger),
         ('class', ogr.OFTString),
@@ -91,18 +90,18 @@ def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
         layer.CreateField(ogr.FieldDefn(name, kind))
     transform = source.GetGeoTransform()
     tolerance = simplify * max(abs(transform[1]) + abs(transform[2]), abs(transform[5]))
-    flat = _equal_area(source)
+    to_equal_area = _equal_area(source)
     layer.StartTransaction()
     gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
     for feature in layer:
-        shape = feature.geometry()
+        polygon = feature.geometry()
         if tolerance:
-            shape = shape.SimplifyPreserveTopology(tolerance)
-            feature.SetGeometry(shape)
-        if flat is not None:
-            ground = shape.Clone()
-            with suppress(RuntimeError):  # a corner that is not on the Earth
-                ground.Transform(flat)
+            polygon = polygon.SimplifyPreserveTopology(tolerance)
+            feature.SetGeometry(polygon)
+        if to_equal_area is not None:
+            ground = polygon.Clone()
+            with suppress(RuntimeError):  # a corner is not on the Earth
+                ground.Transform(to_equal_area)
                 feature['area_m2'] = ground.GetArea()
         feature['class'] = classes[feature['class_id']]
         layer.SetFeature(feature)
@@ -110,7 +109,7 @@ def _trace(source, target, classes: Sequence[str], simplify: float) -> None:
 
 
 def _equal_area(source) -> osr.CoordinateTransformation | None:
-    """Return the way from a map's system to one that keeps areas; None from one on no Earth."""
+    """Return the transformation to an equal-area CRS; None if the map is not on the Earth."""
     middle = GeoReference.read(source).to_lonlat([(source.RasterXSize / 2, source.RasterYSize / 2)])
     if middle is None:
         return None

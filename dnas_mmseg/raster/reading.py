@@ -1,4 +1,4 @@
-"""Reading of rasters: the samples as they are stored, whatever the photometric tag says."""
+"""Reading of rasters: samples as stored, without colour conversion by photometric tags."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .georeference import GeoReference
 from .validity import Samples
 
 MAP_OF = 'dnas_map_of'
-"""Metadata item of maps: name of the scene."""
+"""Metadata item of a map with the name of its scene."""
 
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
 
 
 class Window(NamedTuple):
-    """A rectangle of a raster in pixels, in rasterio's order: offsets (x, y), then size (x, y).
+    """Rectangle of a raster in pixels, in the order of ``rasterio.windows.Window``.
 
     Example:
         >>> Window(col_off=11, row_off=5, width=7, height=20)
@@ -39,24 +39,23 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """Facts of a raster, without its samples.
+    """Metadata of a raster.
 
     Attributes:
-        path: Path of the file, or another name that GDAL opens.
+        path: Path or GDAL dataset name.
         height, width: Size in pixels.
         dtypes: Name of the numpy type of each band's samples.
-        descriptions: Name in each band's description (:func:`described_bands`), ``''`` where there
-            is none.
+        descriptions: Name in each band's description (:func:`dnas_mmseg.bands.described_bands`), or
+            ``''``.
         colours: Colour interpretation of each band: ``'red'``, ``'green'``, ``'blue'``, ``'nir'``
             (GDAL 3.10 and later), ``'alpha'``, or ``''``.
-        nodata: Nodata value of each band, None where a band has none.
-        has_mask: Whether the file has a mask of its own (internal or ``.msk``).
+        nodata: Nodata value of each band, or None.
+        has_mask: Whether the file has a mask, internal or ``.msk``.
         georeference: Georeference of the raster.
-        scaling: Scale and offset that each band declares for its samples; 1 and 0 without.
-        colour_table: RGB colours of the first band's values 0, 1, ...; empty without a table.
-        map_of: Name of the scene that this is a map of, where :func:`write_strips` stored one.
-        acquired: Time at which the image was recorded, ``'YYYY-MM-DD HH:MM:SS'`` in UTC, empty
-            where the file does not tell it.
+        scaling: Declared scale and offset of each band; 1 and 0 if none.
+        colour_table: RGB colours of the first band's values 0, 1, ...; empty if none.
+        map_of: Name of the scene of a map, if :func:`write_strips` stored one.
+        acquired: Acquisition time, ``'YYYY-MM-DD HH:MM:SS'`` in UTC; empty if unknown.
     """
 
     path: str
@@ -85,36 +84,36 @@ class RasterInfo:
 
     @property
     def data_bands(self) -> tuple[int, ...]:
-        """Positions of all bands but alpha, from 0."""
+        """Positions of all bands except alpha, from 0."""
         return tuple(i for i, name in enumerate(self.band_names) if name != ALPHA)
 
     @property
     def dtype(self) -> str:
-        """Name of the numpy type that holds the samples of all bands but alpha."""
+        """Name of the common numpy type of all bands except alpha."""
         return self.dtype_of(self.data_bands)
 
     def dtype_of(self, bands: Sequence[int]) -> str:
-        """Return the name of the numpy type that holds the samples of some bands."""
+        """Return the name of the common numpy type of these bands."""
         return np.result_type(*(self.dtypes[i] for i in bands or range(self.bands))).name
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """Names of the bands as stored in the file, ``''`` where it has none.
+        """Name of each band as stored in the file, or ``''``.
 
-        A description counts more than a colour: GDAL tags four bands as red, green, blue and alpha
-        whatever they are, unless its caller sets an interpretation.
+        A description takes precedence over a colour interpretation: GDAL tags four bands as red,
+        green, blue and alpha by default, whatever they are.
         """
         return tuple(d or c for d, c in zip(self.descriptions, self.colours, strict=True))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the bands but alpha, in file order; empty where any has none."""
+        """Names of all bands except alpha, in file order; empty if any has none."""
         names = tuple(self.band_names[i] for i in self.data_bands)
         return names if all(names) else ()
 
     @property
     def may_have_invalid(self) -> bool:
-        """Whether anything in the file can make a pixel invalid."""
+        """Whether the file's metadata or sample types allow invalid pixels."""
         return (
             self.has_mask
             or len(self.data_bands) < self.bands
@@ -124,20 +123,27 @@ class RasterInfo:
 
 
 class Raster:
-    """A raster open for reading.
+    """Reader of a raster.
 
-    The handle is opened on first use in each process: a GDAL handle must not cross a fork, so a
-    reader made in the main process and used in a worker opens the file again there.
+    The file is opened on first use, once per process: a GDAL handle must not cross a fork, so a
+    loader's worker opens its own.
 
     Args:
-        path: Path or name of anything GDAL reads: a file, ``/vsizip/...``, ``/vsicurl/...``,
-            ``NETCDF:"x.nc":name``. TIFFs tagged CMYK, YCbCr or palette are read without colour
-            conversion, so the samples are those that were written.
-        nodata: Value that is nodata beside what the file declares.
-        apply_scale: Whether :meth:`samples` applies the scale and offset that bands declare.
+        path: Path or name of any dataset that GDAL reads: a file, ``/vsizip/...``,
+            ``/vsicurl/...``, ``NETCDF:"x.nc":name``. TIFFs tagged as CMYK, YCbCr or palette are
+            read without colour conversion.
+        nodata: Nodata value, in addition to the declared ones.
+        apply_scale: Whether :meth:`samples` applies the declared scale and offset of the bands.
 
     Raises:
-        RasterError: The file is missing, truncated or no raster; raised by every method.
+        RasterError: The file is missing, truncated, or not a raster; raised by every method.
+
+    Example:
+        >>> from dnas_mmseg.raster import write_raster
+        >>> write_raster('a.tif', np.arange(64, dtype=np.uint8).reshape(1, 8, 8), nodata=0)
+        >>> with Raster('a.tif') as raster:
+        ...     raster.info.shape, raster.read(Window(col_off=2, row_off=1, width=3, height=1))
+        ((8, 8), array([[[10, 11, 12]]], dtype=uint8))
     """
 
     def __init__(
@@ -163,13 +169,12 @@ class Raster:
 
     @property
     def info(self) -> RasterInfo:
-        """Size, types, names of the bands, nodata and georeference."""
-        # Kept: every window that is read asks for it.
+        """Metadata of the raster."""
         if self._info is None:
-            self._info = self._look()
+            self._info = self._read_info()
         return self._info
 
-    def _look(self) -> RasterInfo:
+    def _read_info(self) -> RasterInfo:
         dataset = self._dataset()
         bands = [dataset.GetRasterBand(i + 1) for i in range(dataset.RasterCount)]
         return RasterInfo(
@@ -187,7 +192,9 @@ class Raster:
             nodata=tuple(band.GetNoDataValue() for band in bands),
             has_mask=any(band.GetMaskFlags() == gdal.GMF_PER_DATASET for band in bands),
             georeference=GeoReference.read(dataset),
-            scaling=tuple((_number(b.GetScale(), 1.0), _number(b.GetOffset(), 0.0)) for b in bands),
+            scaling=tuple(
+                (_or_default(b.GetScale(), 1.0), _or_default(b.GetOffset(), 0.0)) for b in bands
+            ),
             colour_table=_colour_table(bands[0]),
             map_of=dataset.GetMetadataItem(MAP_OF) or '',
             acquired=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
@@ -197,14 +204,14 @@ class Raster:
         """Read samples as they are stored.
 
         Args:
-            window: Window to read; the whole raster where it is None.
-            bands: Indices of the bands, from 0; all by default, alpha too.
+            window: Window to read; defaults to the whole raster.
+            bands: Indices of the bands, from 0; defaults to all, alpha included.
 
         Returns:
-            Samples, (bands, height, width), in the stored type; where the bands' types differ, in
-            one that holds them all.
+            Samples, (bands, height, width), in the stored type, or in the common type of bands of
+            different types.
         """
-        return self._read_bands(bands, self._place(window), f' at {window}' if window else '')
+        return self._read_bands(bands, self._window(window), f' at {window}' if window else '')
 
     def samples(
         self,
@@ -215,17 +222,17 @@ class Raster:
         """Read samples together with their validity.
 
         Args:
-            window: Window to read; the whole raster where it is None.
-            bands: Indices of the bands, from 0; by default all but alpha. An alpha band that is
-                asked for is a band like others, and masks nothing.
-            side: Longer side in pixels of the whole raster at a lower resolution, from overviews
-                where there are any; a smaller raster stays as it is. None reads at full resolution.
+            window: Window to read; defaults to the whole raster.
+            bands: Indices of the bands, from 0; defaults to all except alpha. A selected alpha band
+                is a band like any other and masks nothing.
+            side: Longer side in pixels to which the whole raster is downsampled, from overviews if
+                there are any; defaults to full resolution.
         """
         info = self.info
         alpha = set(range(info.bands)) - set(info.data_bands)
         bands = list(info.data_bands if bands is None else bands)
         masking = alpha - set(bands)
-        where = self._place(window) if side is None else self._scaled(side)
+        where = self._window(window) if side is None else self._downsampled(side)
         text = f' at {window}' if window else ''
         masked = None
         if info.has_mask:
@@ -234,17 +241,17 @@ class Raster:
             transparent = self._read_bands([i], where, text)[0] == 0
             masked = transparent if masked is None else masked | transparent
         nodata = tuple(info.nodata[i] for i in bands)
-        kept = tuple(place for place, i in enumerate(bands) if i in alpha)
+        alpha_places = tuple(place for place, i in enumerate(bands) if i in alpha)
         values = self._read_bands(bands, where, text)
-        samples = Samples(values, nodata, masked, self.nodata, kept)
+        samples = Samples(values, nodata, masked, self.nodata, alpha_places)
         if not self.apply_scale:
             return samples
         scale, offset = np.array([info.scaling[i] for i in bands], np.float32).T[:, :, None, None]
         scaled = values.astype(np.float32) * scale + offset
-        return Samples(scaled, (None,) * len(bands), samples.invalid, None, kept)
+        return Samples(scaled, (None,) * len(bands), samples.invalid, None, alpha_places)
 
-    def _place(self, window: Window | None) -> dict[str, int]:
-        """Return a window as GDAL's arguments."""
+    def _window(self, window: Window | None) -> dict[str, int]:
+        """Return a window as arguments of ``ReadAsArray``."""
         if window is None:
             return {}
         dataset = self._dataset()
@@ -253,12 +260,12 @@ class Raster:
         inside &= row + height <= dataset.RasterYSize and column + width <= dataset.RasterXSize
         if not inside:
             raise RasterError(
-                f'{self.path}: {window} does not lie in {dataset.RasterYSize} rows x '
+                f'{self.path}: {window} is not inside {dataset.RasterYSize} rows x '
                 f'{dataset.RasterXSize} columns'
             )
         return {'xoff': column, 'yoff': row, 'xsize': width, 'ysize': height}
 
-    def _scaled(self, side: int) -> dict[str, int]:
+    def _downsampled(self, side: int) -> dict[str, int]:
         dataset = self._dataset()
         height, width = dataset.RasterYSize, dataset.RasterXSize
         factor = min(1, side / max(height, width))
@@ -272,15 +279,14 @@ class Raster:
         chosen = [i + 1 for i in (range(dataset.RasterCount) if bands is None else bands)]
         types = {_numpy_type(dataset.GetRasterBand(i), self.path) for i in chosen}
         if len(types) == 1:
-            # One call: of files that keep a pixel's bands together, a call a band decodes all of
-            # them each time.
+            # A call per band would decode pixel-interleaved blocks once for each band.
             samples = self._read(dataset, {**where, 'band_list': chosen}, place)
             return samples if samples.ndim == 3 else samples[None]
         parts = [self._read(dataset.GetRasterBand(i), where, place) for i in chosen]
         return np.stack([part.astype(np.result_type(*types), copy=False) for part in parts])
 
     def _read(self, source: gdal.Dataset | gdal.Band, where: dict, place: str) -> np.ndarray:
-        """Read from a file or one of its bands."""
+        """Read from a dataset or a band."""
         words = dict(where)
         if isinstance(source, gdal.Band):
             names = {'xsize': 'win_xsize', 'ysize': 'win_ysize'}
@@ -306,51 +312,55 @@ class Raster:
 
 
 def source_files(path: str | os.PathLike) -> list[Path]:
-    """Return all files that a raster is read from: itself, side files, sources of a VRT."""
+    """Return all files that a raster consists of: itself, sidecar files, sources of a VRT."""
     dataset = _open(os.fspath(path))
     return [Path(name).resolve() for name in dataset.GetFileList() or [] if os.path.exists(name)]
 
 
 def read_raster(path: str | os.PathLike) -> np.ndarray:
-    """Read all samples of a raster, shape (bands, height, width); see :class:`Raster`."""
+    """Read all samples of a raster, (bands, height, width); see :class:`Raster`."""
     with Raster(path) as raster:
         return raster.read()
 
 
 def is_virtual(path: str | os.PathLike) -> bool:
-    """Return whether a path is one of GDAL's own names, which need not be on the disk.
+    """Return whether a path is a GDAL dataset name and not a file on disk.
 
-    A file of such a name (``scene_T10:30.tif``) is a file.
+    An existing file whose name looks like one (``scene_T10:30.tif``) is a file.
     """
     text = os.fspath(path)
-    # Two letters at least: C:\\scene.tif is a path of Windows.
-    named = re.match(r'[A-Za-z]\w+:', text) is not None
-    return text.startswith('/vsi') or (named and not os.path.exists(text))
+    # At least two letters: C:\\scene.tif is a Windows path.
+    has_prefix = re.match(r'[A-Za-z]\w+:', text) is not None
+    return text.startswith('/vsi') or (has_prefix and not os.path.exists(text))
 
 
 def raster_stem(path: str | os.PathLike) -> str:
-    """Return the name for files made from a raster: its file's name without the suffix.
+    """Return the stem for output files of a raster: its file name without the suffix.
 
-    For GDAL's own names, ``NETCDF:"x.nc":B1`` for instance, it is the letters, digits, dots and
-    hyphens behind the last slash: ``x.nc_B1``.
+    For a GDAL dataset name such as ``NETCDF:"x.nc":B1``, these are the letters, digits, dots and
+    hyphens after the last slash.
+
+    Example:
+        >>> raster_stem('scenes/a.tif'), raster_stem('NETCDF:"x.nc":B1')
+        ('a', 'x.nc_B1')
     """
     text = os.fspath(path)
     if not is_virtual(text) or text.startswith('/vsi'):
         return Path(text).stem
-    behind = re.split(r'[\\/]', text.partition(':')[2])[-1]
-    return '_'.join(re.findall(r'[\w.-]+', behind))
+    name = re.split(r'[\\/]', text.partition(':')[2])[-1]
+    return '_'.join(re.findall(r'[\w.-]+', name))
 
 
 _VECTORS = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')
 
 
 def _vector_hint(path: str) -> str:
-    """Return what to do with a file of polygons; empty for others."""
+    """Return how to rasterize a vector file; empty for other files."""
     if Path(path).suffix.lower() not in _VECTORS:
         return ''
     return (
-        '; it holds polygons: make a raster on the grid of its scene, gdal_rasterize -a FIELD -te '
-        'XMIN YMIN XMAX YMAX -ts WIDTH HEIGHT -ot Byte'
+        '; it contains polygons: rasterize them on the grid of the scene, gdal_rasterize -a FIELD '
+        '-te XMIN YMIN XMAX YMAX -ts WIDTH HEIGHT -ot Byte'
     )
 
 
@@ -358,7 +368,7 @@ def _open(path: str) -> gdal.Dataset:
     try:
         with gdal_exceptions():
             driver = gdal.IdentifyDriver(path)
-            # A plain open hands CMYK and other tagged TIFFs through a conversion to RGBA.
+            # A plain open converts TIFFs tagged as CMYK and the like to RGBA.
             is_tiff = driver is not None and driver.ShortName in ('GTiff', 'COG')
             raw = is_tiff and not path.startswith('GTIFF_')
             dataset = gdal.Open(f'GTIFF_RAW:{path}' if raw else path)
@@ -375,14 +385,14 @@ def _open(path: str) -> gdal.Dataset:
         if inside:
             more = f' and {len(inside) - 8} more' if len(inside) > 8 else ''
             raise RasterError(
-                f'{path}: a container of several rasters; name one of them: '
+                f'{path}: a container of several rasters; choose one of '
                 f'{", ".join(inside[:8])}{more}'
             )
-        raise RasterError(f'{path}: holds no raster bands{_vector_hint(path)}')
+        raise RasterError(f'{path}: no raster bands{_vector_hint(path)}')
     return dataset
 
 
-def _number(value: float | None, default: float) -> float:
+def _or_default(value: float | None, default: float) -> float:
     return default if value is None else float(value)
 
 
@@ -395,7 +405,7 @@ def _colour_table(band: gdal.Band) -> tuple[tuple[int, int, int], ...]:
 
 
 def _sensor_text(dataset: gdal.Dataset, path: str) -> str:
-    """Return what may name the sensor: the file's name, and its metadata on where it is from."""
+    """Return the file name and the metadata that may name the sensor."""
     items = {**dataset.GetMetadata(), **(dataset.GetMetadata('IMAGERY') or {})}
     words = ('spacecraft', 'satellite', 'platform', 'mission', 'product', 'sensor')
     described = [str(v) for k, v in items.items() if any(word in k.lower() for word in words)]
@@ -406,10 +416,10 @@ def _numpy_type(band: gdal.Band, path: str) -> str:
     code = gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType)
     name = gdal.GetDataTypeName(band.DataType)
     if code is None:
-        raise RasterError(f'{path}: sample type {name} is not known')
+        raise RasterError(f'{path}: unsupported sample type {name}')
     if np.dtype(code).kind == 'c':
         raise RasterError(
-            f'{path}: complex samples ({name}): write amplitude, or real and imaginary part, as '
-            'bands of their own'
+            f'{path}: unsupported complex samples ({name}): store amplitude, or real and imaginary '
+            'part, as separate bands'
         )
     return np.dtype(code).name

@@ -1,4 +1,4 @@
-"""Writing of large maps from top to bottom: whole or not at all, never all of it in memory."""
+"""Writing of large maps in strips, atomically and with bounded memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from .georeference import GeoReference
 from .reading import MAP_OF
 from .writing import GDAL_TYPES, describe_bands, describe_classes
 
-_PLAIN = (
+_OPTIONS = (
     'TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER', 'INTERLEAVE=BAND',
     'SPARSE_OK=TRUE',
 )  # fmt: skip
+"""Creation options of the temporary file: fast compression, and nothing stored for empty blocks."""
 
 
 @contextmanager
@@ -39,40 +40,51 @@ def write_strips(
     resampling: str = 'NEAREST',
     map_of: str = '',
 ) -> Iterator[Callable[..., None]]:
-    """Write a Cloud-Optimised GeoTIFF in strips of full width.
+    """Write a Cloud-Optimized GeoTIFF window by window.
 
-    The strips go to a temporary tiled file; when the block ends well, that is rewritten with
-    overviews and appears under its name. A failure (full disk, ^C) leaves nothing.
+    The windows are written to a temporary tiled file. When the block ends without an exception,
+    this file is rewritten with overviews and renamed; otherwise nothing is left.
 
     Args:
         path: Final path, ending in ``.tif``.
         height, width: Size of the whole map, in pixels.
-        names: Descriptions of the bands, one for each band.
+        names: Band descriptions, one per band.
         dtype: Name of the numpy type of the samples.
         nodata: Nodata value of all bands.
         georeference: Georeference of the map.
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
-        classes: Names of the values 0, 1, ..., which have a colour each. GIS programs read them
-            from the file's ``.aux.xml``, which appears right before the map does.
-        resampling: Resampling of overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for measures.
-        map_of: Name of the scene that is mapped, for :attr:`RasterInfo.map_of`.
+        classes: Names of the values 0, 1, ...; requires ``palette``. GIS programs read them from
+            the file's ``.aux.xml``, which is written just before the map.
+        resampling: Resampling of the overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for
+            continuous values.
+        map_of: Name of the mapped scene, for :attr:`RasterInfo.map_of`.
 
     Yields:
-        Function ``write(samples, row, column=0)`` with samples (bands, rows, columns) and their
-        upper left pixel. What is not written is nodata.
+        Function ``write(samples, row, column=0)`` for samples of shape (bands, rows, columns) at an
+        upper left pixel. Pixels that are not written are nodata.
 
     Raises:
         RasterError: The file cannot be written.
+
+    Example:
+        >>> with write_strips('map.tif', height=8, width=8, nodata=255) as write:
+        ...     for row in (0, 4):
+        ...         write(np.zeros((1, 4, 8), np.uint8), row)
     """
-    inside: BaseException | None = None
+    block_error: BaseException | None = None
     try:
         with atomic_path(path) as final:
-            plain = final.with_name(f'{final.name}.strips')
+            strips = final.with_name(f'{final.name}.strips')
             dataset: Any = None
             try:
                 with gdal_exceptions():
                     dataset = gdal.GetDriverByName('GTiff').Create(
-                        str(plain), width, height, len(names), GDAL_TYPES[dtype], list(_PLAIN)
+                        str(strips),
+                        width,
+                        height,
+                        len(names),
+                        GDAL_TYPES[dtype],
+                        list(_OPTIONS),
                     )
                     describe_bands(dataset, nodata, palette)
                     for i, name in enumerate(names):
@@ -87,45 +99,45 @@ def write_strips(
                     try:
                         with gdal_exceptions():
                             status = dataset.WriteArray(np.ascontiguousarray(samples), column, row)
-                        if status:  # where another thread has switched exceptions off
+                        if status:  # another thread may have disabled exceptions
                             raise RuntimeError(gdal.GetLastErrorMsg())
                     except RuntimeError as error:
-                        raise _named(path, error) from error
+                        raise _write_error(path, error) from error
 
                 try:
                     yield write
                 except BaseException as error:
-                    inside = error
+                    block_error = error
                     raise
                 with gdal_exceptions():
                     gdal.ErrorReset()
                     dataset.FlushCache()
-                    _optimise(dataset, final, resampling)
+                    _write_cog(dataset, final, resampling)
                     dataset = None
-                    # Closing a file writes the rest of it, and reports a full disk this way only.
+                    # Closing flushes the file; a full disk is reported by the last error alone.
                     if gdal.GetLastErrorType() >= gdal.CE_Failure:
                         raise RuntimeError(gdal.GetLastErrorMsg())
-                aside = final.with_name(f'{final.name}.aux.xml')
-                if aside.is_file():  # before the map, which is finished when it has its name
+                sidecar = final.with_name(f'{final.name}.aux.xml')
+                if sidecar.is_file():  # before the map: a renamed map is complete
                     with atomic_path(f'{os.fspath(path)}.aux.xml') as temporary:
-                        temporary.write_bytes(aside.read_bytes())
+                        temporary.write_bytes(sidecar.read_bytes())
             finally:
                 dataset = None
                 for leftover in final.parent.glob(f'{glob.escape(final.name)}.*'):
                     leftover.unlink()
     except (RuntimeError, OSError) as error:
-        # What fails between two strips, in the network for instance, keeps its own words.
-        if error is inside:
+        # Errors of the caller's block are passed on unchanged.
+        if error is block_error:
             raise
-        raise _named(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _named(path: str | os.PathLike, error: Exception) -> RasterError:
+def _write_error(path: str | os.PathLike, error: Exception) -> RasterError:
     return RasterError(f'{path}: cannot be written ({error})')
 
 
-def _optimise(dataset, path: Path, resampling: str) -> None:
-    """Write the file with its overviews, and close it."""
+def _write_cog(dataset, path: Path, resampling: str) -> None:
+    """Rewrite the dataset as a Cloud-Optimized GeoTIFF with overviews."""
     options = [
         'COMPRESS=DEFLATE',
         'BLOCKSIZE=512',

@@ -1,4 +1,4 @@
-"""Validity of a raster's pixels: the only place that defines it."""
+"""Validity of pixels: nodata values, masks, alpha, and non-finite samples."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of some bands, with the facts that determine which pixels are valid.
+    """Samples of selected bands with their validity.
 
-    A pixel is invalid where
+    A pixel is invalid if
 
-    - the file's own mask (internal, ``.msk``, alpha) leaves it out,
-    - any of these bands is not finite,
-    - every one of these bands that declares a nodata value holds it (a single band may hold 0 on
-      water or in shadow), or
-    - every one of these bands holds the value that the user gives as nodata.
+    - the file's mask (internal, ``.msk``, or alpha) is 0,
+    - any of these bands is NaN or infinite,
+    - all of these bands that declare a nodata value hold it (a single band may be 0 over water or
+      in shadow), or
+    - all of these bands hold the nodata value set by the user.
 
-    Bands that are not used do not count: a quality band or an elevation may be missing, or present,
-    where the image is not.
+    Unselected bands do not affect validity: a quality or elevation band may have gaps of its own.
 
     Attributes:
         values: Samples as stored, (bands, height, width).
-        nodata: Nodata value that each band declares, None where it declares none.
-        masked: Mask, (height, width), True where the file's mask or alpha is 0; None for nowhere.
-        user_nodata: Nodata value that the user gives, beside what the file declares.
-        alpha: Positions of alpha bands among these; they mask a selection without them.
+        nodata: Declared nodata value of each band, or None.
+        masked: Boolean (height, width), True where the file's mask or alpha is 0; None if nowhere.
+        user_nodata: Nodata value set by the user, in addition to the declared ones.
+        alpha: Positions of alpha bands in ``values``; an alpha band masks selections without it.
+
+    Example:
+        >>> samples = Samples(np.array([[[0, 5]], [[0, 7]]], np.uint8), nodata=(0, 0))
+        >>> samples.invalid
+        array([[ True, False]])
+        >>> samples.select([1]).values
+        array([[[0, 7]]], dtype=uint8)
     """
 
     values: np.ndarray
@@ -40,7 +46,7 @@ class Samples:
 
     @cached_property
     def invalid(self) -> np.ndarray | None:
-        """Boolean mask, (height, width), or None where every pixel is valid."""
+        """Boolean mask, (height, width); None if every pixel is valid."""
         mask = np.zeros(self.values.shape[1:], bool) if self.masked is None else self.masked
         if self.values.dtype.kind == 'f':
             mask = mask | ~np.isfinite(self.values).all(0)
@@ -52,7 +58,7 @@ class Samples:
         return mask if mask.any() else None
 
     def select(self, index: Sequence[int]) -> Samples:
-        """Return the samples of some of these bands, by position."""
+        """Return the samples of the bands at these positions."""
         masked = self.masked
         for i in self.alpha:
             if i not in index:
@@ -66,9 +72,9 @@ class Samples:
         )
 
     def without_invalid(self) -> np.ndarray:
-        """Return the samples with NaN in every band where a pixel is invalid.
+        """Return the samples with invalid pixels set to NaN in all bands.
 
-        Whole numbers become float32 where there is such a pixel; else they stay as they are.
+        Integers become float32 if any pixel is invalid; otherwise the samples are unchanged.
         """
         invalid = self.invalid
         if invalid is None:
@@ -80,10 +86,10 @@ class Samples:
 
 
 def equals_nodata(samples: np.ndarray, value: float) -> np.ndarray:
-    """Return a mask of the samples that equal a nodata value, as files write it.
+    """Return a boolean mask of the samples that equal a nodata value.
 
-    Text in a tag is rounded: -3.40282e+38 is meant for float32's smallest number. So floating-point
-    samples match to a few units in the last place, and to six digits at the end of the range.
+    Nodata tags are rounded text: -3.40282e+38 stands for the lowest float32. Floating-point samples
+    therefore match within a few units in the last place, or to five digits near the type's limits.
     """
     if samples.dtype.kind != 'f':
         limits = np.iinfo(samples.dtype)
@@ -92,6 +98,6 @@ def equals_nodata(samples: np.ndarray, value: float) -> np.ndarray:
         return samples == samples.dtype.type(int(value))
     limits = np.finfo(samples.dtype)
     relative = 1e-5 if abs(value) > 0.99 * float(limits.max) else 4 * float(limits.eps)
-    reach = relative * abs(value)
-    low, high = (np.clip(value + d, limits.min, limits.max) for d in (-reach, reach))
+    tolerance = relative * abs(value)
+    low, high = (np.clip(value + d, limits.min, limits.max) for d in (-tolerance, tolerance))
     return (samples >= samples.dtype.type(low)) & (samples <= samples.dtype.type(high))

@@ -1,4 +1,4 @@
-"""Writing of rasters: whole or not at all, tagged so that every reader gets the same samples."""
+"""Atomic writing of rasters, with tags that make no reader convert the samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ GDAL_TYPES = {
     'int16': gdal.GDT_Int16,
     'float32': gdal.GDT_Float32,
 }
-_TIFF = ('PHOTOMETRIC=MINISBLACK', 'ALPHA=UNSPECIFIED', 'COMPRESS=DEFLATE', 'BIGTIFF=IF_SAFER')
+_TIFF_OPTIONS = (
+    'PHOTOMETRIC=MINISBLACK',
+    'ALPHA=UNSPECIFIED',
+    'COMPRESS=DEFLATE',
+    'BIGTIFF=IF_SAFER',
+)
 
 
 def write_raster(
@@ -31,23 +36,26 @@ def write_raster(
     valid: np.ndarray | None = None,
     georeference: GeoReference = GeoReference(),  # noqa: B008  immutable
     palette: Sequence[Sequence[int]] | None = None,
-    options: Sequence[str] = _TIFF,
+    options: Sequence[str] = _TIFF_OPTIONS,
 ) -> None:
-    """Write a GeoTIFF, or a PNG where the suffix says so.
+    """Write a GeoTIFF, or a PNG if the suffix is ``.png``.
 
     Args:
-        path: Path of the file; it appears under this name only when it is complete.
+        path: Path of the file; written atomically.
         samples: Samples, (bands, height, width) or (height, width); uint8, uint16, int16 or
             float32.
-        names: Descriptions of the bands (GeoTIFF).
+        names: Band descriptions (GeoTIFF).
         nodata: Nodata value of all bands.
-        valid: Boolean mask, (height, width), which is stored in the file (GeoTIFF).
+        valid: Validity mask, boolean (height, width), stored as an internal mask (GeoTIFF).
         georeference: Georeference of the raster (GeoTIFF).
         palette: RGB colours of the values 0, 1, ...; for one band of uint8.
-        options: GDAL's creation options (GeoTIFF). The default marks no band as alpha or colour.
+        options: GDAL creation options (GeoTIFF). By default no band is tagged as colour or alpha.
 
     Raises:
-        RasterError: The type is unsupported or the file cannot be written.
+        RasterError: The sample type is unsupported, or the file cannot be written.
+
+    Example:
+        >>> write_raster('a.tif', np.ones((2, 8, 8), np.uint16), names=('red', 'nir'), nodata=0)
     """
     samples = samples if samples.ndim == 3 else samples[None]
     if samples.dtype.name not in GDAL_TYPES:
@@ -63,7 +71,7 @@ def write_raster(
                 _write_tiff(
                     temporary, samples, nodata, palette, names, valid, georeference, options
                 )
-            # Closing a file writes the rest of it, and reports a full disk in this way only.
+            # Closing flushes the file; a full disk is reported by the last error alone.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
     except (RuntimeError, OSError) as error:
@@ -73,7 +81,7 @@ def write_raster(
 def _write_tiff(
     path: Path, samples, nodata, palette, names, valid, georeference: GeoReference, options
 ) -> None:
-    """Write the file, and close it."""
+    """Write the dataset and close it."""
     dataset = _create('GTiff', str(path), samples, options)
     describe_bands(dataset, nodata, palette)
     for i, name in enumerate(names):
@@ -90,12 +98,12 @@ def _write_tiff(
 
 
 def _write_png(path: Path, samples, nodata, palette) -> None:
-    """Write a PNG by copying from memory, as GDAL cannot create one in place."""
+    """Write a PNG as a copy of a dataset in memory, since its driver cannot create files."""
     memory = _create('MEM', '', samples, ())
     describe_bands(memory, nodata, palette)
     _write_samples(memory, samples)
     gdal.GetDriverByName('PNG').CreateCopy(str(path), memory)
-    # Georeference and nodata would land in a side file; the label's image has them.
+    # The sidecar would repeat the georeference and nodata of the label's image.
     Path(f'{path}.aux.xml').unlink(missing_ok=True)
 
 
@@ -108,13 +116,13 @@ def _create(driver: str, name: str, samples: np.ndarray, options: Sequence[str])
 
 
 def describe_bands(dataset, nodata: float | None, palette) -> None:
-    """Set the nodata value of all bands, and the colours of the first."""
+    """Set the nodata value of all bands and the colour table of the first."""
     for i in range(dataset.RasterCount):
         if nodata is not None:
             dataset.GetRasterBand(i + 1).SetNoDataValue(float(nodata))
     if palette is not None:
         table = gdal.ColorTable()
-        # PNG refuses samples beyond its palette; values without a colour are black.
+        # PNG rejects samples beyond its palette: pad it with black.
         for value in range(256):
             colour = palette[value] if value < len(palette) else (0, 0, 0)
             table.SetColorEntry(value, (*map(int, colour), 255))
@@ -122,13 +130,13 @@ def describe_bands(dataset, nodata: float | None, palette) -> None:
 
 
 def describe_classes(dataset, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> None:
-    """Set names and colours of the values 0, 1, ... of the first band, as GIS programs read them.
+    """Set names and colours of the values 0, 1, ... of the first band for GIS programs.
 
-    They are the band's category names and its raster attribute table, both beside a TIFF as
-    ``.aux.xml``, and items ``class_<value>`` of the file's metadata, for what reads no side file.
+    They are stored as category names and raster attribute table (in the ``.aux.xml`` sidecar of a
+    TIFF), and as metadata items ``class_<value>`` for programs that read no sidecar.
     """
     if len(palette) < len(classes):
-        raise RasterError(f'{len(classes)} classes, but colours for {len(palette)} only')
+        raise RasterError(f'{len(classes)} classes, but {len(palette)} colours')
     table = gdal.RasterAttributeTable()
     table.SetTableType(gdal.GRTT_THEMATIC)
     columns = (

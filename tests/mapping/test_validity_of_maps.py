@@ -201,7 +201,7 @@ def test_a_container_lists_what_is_in_it(tmp_path, rng):
         array.Write(piece.ReadAsArray())
     array = group = multi = y = x = None
     with pytest.raises(
-        RasterError, match=r'a container of several rasters; name one of them: .*second'
+        RasterError, match=r'a container of several rasters; choose one of .*second'
     ):
         Raster(path).info  # noqa: B018
     assert Raster(f'NETCDF:"{path}":first').info.shape == (8, 8)

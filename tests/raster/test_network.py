@@ -1,4 +1,4 @@
-"""Rasters that refer to addresses."""
+"""Network access of rasters that refer to URLs."""
 
 import functools
 import http.server
@@ -25,7 +25,7 @@ except RasterError:
 
 @pytest.fixture
 def server(tmp_path):
-    """A server on loopback, and the requests that it got."""
+    """Port of an HTTP server on loopback, and the requests it received."""
     requests = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -40,10 +40,10 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize('forbidden', [False, True])
-def test_a_vrt_reads_an_address_unless_that_is_forbidden(server, tmp_path, forbidden):
+def test_vrt_reads_url_unless_network_is_forbidden(server, tmp_path, forbidden):
     port, requests = server
     write_raster(tmp_path / 'far.tif', np.ones((1, 8, 8), np.uint8))
-    near = tmp_path / 'near.tif'  # whatever its name
+    near = tmp_path / 'near.tif'  # a VRT despite its suffix
     near.write_text(
         '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1">'
         f'<SimpleSource><SourceFilename>/vsicurl/http://127.0.0.1:{port}/far.tif</SourceFilename>'

@@ -1,4 +1,4 @@
-"""Class maps as polygons."""
+"""Export of class maps as polygons."""
 
 import errno
 
@@ -19,7 +19,7 @@ CLASSES = ('water', "farmer's land")
 
 
 def polygons(path):
-    """The layer's polygons: class_id, class, area_m2, geometry."""
+    """Return (class_id, class, area_m2, geometry) of each polygon."""
     package = ogr.Open(str(path))
     return [
         (f['class_id'], f['class'], f['area_m2'], f.geometry().Clone())
@@ -29,7 +29,7 @@ def polygons(path):
 
 @pytest.fixture
 def class_map(tmp_path):
-    """Two areas of class 1 that touch by a corner, one of class 0, and a gap; 2 m pixels."""
+    """Two areas of class 1 that share a corner, one of class 0, and nodata; 2 m pixels."""
     ids = np.zeros((6, 8), np.uint8)
     ids[:2, :2] = ids[2:4, 2:4] = 1
     ids[:, 6:] = 255
@@ -43,7 +43,7 @@ def class_map(tmp_path):
     return tmp_path / 'map.tif'
 
 
-def test_connected_areas_are_polygons_of_their_size_and_place(class_map, tmp_path):
+def test_connected_areas_become_polygons(class_map, tmp_path):
     write_polygons(class_map, tmp_path / 'p.gpkg', CLASSES)
     found = sorted(
         (number, name, shape.GetArea(), shape.GetEnvelope())
@@ -56,17 +56,17 @@ def test_connected_areas_are_polygons_of_their_size_and_place(class_map, tmp_pat
     ]
 
 
-def test_small_areas_go_to_their_largest_neighbour(class_map, tmp_path):
+def test_small_areas_merge_into_their_largest_neighbour(class_map, tmp_path):
     write_polygons(class_map, tmp_path / 'p.gpkg', CLASSES, min_pixels=5)
     ((_, name, ground, shape),) = polygons(tmp_path / 'p.gpkg')
     assert (name, shape.GetArea()) == ('water', 4 * 36)
-    assert ground is None  # a local system is nowhere on the Earth
+    assert ground is None  # a local CRS has no area on the Earth
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ['map.tif', 'map.tif.aux.xml', 'p.gpkg']
 
 
-def test_areas_are_square_metres_on_the_ground_in_any_system(tmp_path):
-    """The same hundredth of a degree at 60 degrees north, where it is half as wide."""
+def test_area_is_in_square_metres_in_any_crs(tmp_path):
+    """0.01 degrees of longitude at 60 degrees north are half as wide as at the equator."""
     wgs84 = osr.SpatialReference()
     wgs84.ImportFromEPSG(4326)
     place = GeoReference(wgs84.ExportToWkt(), 0.0, (10.0, 0.0001, 0.0, 60.0, 0.0, -0.0001))
@@ -77,7 +77,7 @@ def test_areas_are_square_metres_on_the_ground_in_any_system(tmp_path):
     assert ground == pytest.approx(1114.12 * 558.08, rel=2e-4)
 
 
-def test_areas_across_the_antimeridian(tmp_path):
+def test_area_across_the_antimeridian(tmp_path):
     utm = osr.SpatialReference()
     utm.ImportFromEPSG(32660)
     place = GeoReference(utm.ExportToWkt(), 0.0, (825000.0, 100.0, 0.0, 1000000.0, 0.0, -100.0))
@@ -85,11 +85,11 @@ def test_areas_across_the_antimeridian(tmp_path):
     write_raster(tmp_path / 'm.tif', np.zeros((100, 100), np.uint8), nodata=255, georeference=place)
     write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
     ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
-    # The projection's scale is 1.0009 three degrees off its meridian.
+    # The projection's scale factor is 1.0009 three degrees from its central meridian.
     assert ground == pytest.approx(1e8, rel=3e-3)
 
 
-def test_what_is_not_on_the_earth_has_no_area(tmp_path):
+def test_no_area_off_the_earth(tmp_path):
     disk = osr.SpatialReference()
     disk.ImportFromProj4('+proj=geos +h=35785831 +lon_0=0 +datum=WGS84')
     place = GeoReference(disk.ExportToWkt(), 0.0, (-8e6, 1e5, 0.0, 8e6, 0.0, -1e5))
@@ -100,17 +100,17 @@ def test_what_is_not_on_the_earth_has_no_area(tmp_path):
     assert ground is None
 
 
-def test_pixels_that_are_nowhere_have_no_area(tmp_path):
+def test_no_area_without_a_geotransform(tmp_path):
     utm = osr.SpatialReference()
     utm.ImportFromEPSG(32650)
-    place = GeoReference(utm.ExportToWkt(), 0.0, None)  # a system, but no geotransform
+    place = GeoReference(utm.ExportToWkt(), 0.0, None)  # a CRS without a geotransform
     write_raster(tmp_path / 'm.tif', np.zeros((10, 10), np.uint8), nodata=255, georeference=place)
     write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
     ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
     assert ground is None
 
 
-def test_outlines_of_fewer_corners(tmp_path):
+def test_simplify_reduces_corners(tmp_path):
     rows, columns = np.indices((60, 60))
     ids = (rows > columns).astype(np.uint8)  # a staircase
     write_raster(tmp_path / 'm.tif', ids, nodata=255)
@@ -127,7 +127,7 @@ def test_outlines_of_fewer_corners(tmp_path):
     assert max(corners['simple']) < 12
 
 
-def test_what_fails_leaves_nothing(class_map, tmp_path, monkeypatch):
+def test_failure_leaves_no_files(class_map, tmp_path, monkeypatch):
     with pytest.raises(RasterError, match=r'p\.gpkg: cannot be written'):
         write_polygons(tmp_path / 'none.tif', tmp_path / 'p.gpkg', CLASSES)
 

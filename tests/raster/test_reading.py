@@ -27,7 +27,7 @@ TYPES = {
 
 
 def write_plain(path, samples, *options):
-    """By GDAL alone, with any creation options."""
+    """Write with GDAL directly, with any creation options."""
     bands, height, width = samples.shape
     kind = TYPES[samples.dtype.name]
     dataset = gdal.GetDriverByName('GTiff').Create(
@@ -45,7 +45,7 @@ def samples(rng):
 
 @pytest.mark.parametrize('dtype', TYPES)
 @pytest.mark.parametrize('photometric', ['CMYK', 'RGB', 'MINISBLACK', 'MINISWHITE'])
-def test_four_bands_come_back_as_stored(tmp_path, samples, dtype, photometric):
+def test_four_bands_are_read_as_stored(tmp_path, samples, dtype, photometric):
     stored = samples.astype(dtype)
     layouts = itertools.product(
         ('PIXEL', 'BAND'), ('NONE', 'DEFLATE', 'LZW', 'PACKBITS'), ('YES', 'NO')
@@ -65,8 +65,8 @@ def test_four_bands_come_back_as_stored(tmp_path, samples, dtype, photometric):
         np.testing.assert_array_equal(read, stored)
 
 
-def test_the_cmyk_trap_is_real(tmp_path, samples):
-    """A plain open changes these samples; if it ever does not, the raw open is not needed."""
+def test_plain_open_converts_cmyk(tmp_path, samples):
+    """A plain open converts these samples; if this test fails, GTIFF_RAW is no longer needed."""
     write_plain(tmp_path / 'cmyk.tif', samples, 'PHOTOMETRIC=CMYK')
     plain = gdal.Open(str(tmp_path / 'cmyk.tif')).ReadAsArray()
     assert (plain[3] == 255).all()
@@ -86,7 +86,7 @@ def test_any_number_of_bands(tmp_path, rng, bands):
     np.testing.assert_array_equal(read_raster(tmp_path / 'a.tif'), stored)
 
 
-def test_palette_images_give_their_indices(tmp_path, samples):
+def test_palette_images_are_read_as_indices(tmp_path, samples):
     dataset = write_plain(tmp_path / 'a.tif', samples[:1], 'PHOTOMETRIC=PALETTE')
     table = gdal.ColorTable()
     for value in range(256):
@@ -110,7 +110,7 @@ def test_info(tmp_path, samples):
     write_plain(tmp_path / 'b.tif', samples)
     info = Raster(tmp_path / 'b.tif').info
     assert (info.nodata, info.georeference) == ((None,) * 4, GeoReference())
-    assert info.band_names == ('red', 'green', 'blue', 'alpha')  # as GDAL tags four bands unasked
+    assert info.band_names == ('red', 'green', 'blue', 'alpha')  # GDAL's default for four bands
 
 
 def test_windows(tmp_path, samples):
@@ -119,11 +119,11 @@ def test_windows(tmp_path, samples):
     window = Window(col_off=11, row_off=5, width=7, height=20)
     np.testing.assert_array_equal(raster.read(window), samples[:, 5:25, 11:18])
     for outside in (Window(0, -1, 2, 2), Window(0, 30, 2, 8), Window(50, 0, 4, 2)):
-        with pytest.raises(RasterError, match='does not lie in 37 rows x 53 columns'):
+        with pytest.raises(RasterError, match='is not inside 37 rows x 53 columns'):
             raster.read(outside)
 
 
-def test_a_reader_opens_its_own_handle_elsewhere(tmp_path, samples):
+def test_pickled_reader_opens_its_own_handle(tmp_path, samples):
     write_raster(tmp_path / 'a.tif', samples)
     raster = Raster(tmp_path / 'a.tif')
     raster.read()
@@ -132,7 +132,7 @@ def test_a_reader_opens_its_own_handle_elsewhere(tmp_path, samples):
 
 
 @pytest.mark.parametrize('kept', [0, 3, 60, 400, 0.5, 0.99])
-def test_truncated_files_are_named(tmp_path, rng, kept):
+def test_error_names_truncated_file(tmp_path, rng, kept):
     path = tmp_path / 'scene.tif'
     write_raster(path, rng.integers(0, 255, (4, 100, 100)).astype(np.uint8))
     whole = path.read_bytes()
@@ -141,7 +141,7 @@ def test_truncated_files_are_named(tmp_path, rng, kept):
         read_raster(path)
 
 
-def test_missing_and_foreign_files_are_named(tmp_path):
+def test_error_names_missing_and_non_raster_files(tmp_path):
     with pytest.raises(RasterError, match=r'nowhere\.tif: no such file'):
         read_raster(tmp_path / 'nowhere.tif')
     (tmp_path / 'text.tif').write_text('no raster' * 100)
@@ -149,8 +149,8 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         read_raster(tmp_path / 'text.tif')
 
 
-def test_errors_stay_inside(tmp_path):
-    """The process keeps its own way of reporting GDAL errors."""
+def test_exception_switches_are_restored(tmp_path):
+    """The GDAL exception switches of the process are restored."""
     gdal.DontUseExceptions()
     with pytest.raises(RasterError):
         read_raster(tmp_path / 'nowhere.tif')
@@ -164,7 +164,7 @@ def test_real_tiles(shared):
     assert Raster(shared / 'data/s2_uint16/images/s2_0011.tif').info.dtype == 'uint16'
 
 
-def test_a_forked_worker_opens_its_own_handle(tmp_path, samples):
+def test_forked_worker_opens_its_own_handle(tmp_path, samples):
     write_raster(tmp_path / 'a.tif', samples)
     raster = Raster(tmp_path / 'a.tif')
     raster.read()
@@ -179,7 +179,7 @@ def test_a_forked_worker_opens_its_own_handle(tmp_path, samples):
     assert raster._handle is inherited
 
 
-def test_files_with_colons_are_files(tmp_path):
+def test_existing_file_with_colon_is_not_virtual(tmp_path):
     path = tmp_path / 'scene_T10:30.tif'
     write_raster(path, np.zeros((1, 4, 4), np.uint8))
     assert not is_virtual(path)
@@ -188,16 +188,16 @@ def test_files_with_colons_are_files(tmp_path):
     assert is_virtual('/vsizip/a.zip/b.tif')
 
 
-def test_polygons_are_named_with_what_to_do(tmp_path):
+def test_vector_file_error_suggests_rasterizing(tmp_path):
     for name in ('roofs.geojson', 'roofs.gpkg'):
         (tmp_path / name).write_text('{"type": "FeatureCollection", "features": []}')
         with pytest.raises(
-            RasterError, match=r'it holds polygons: make a raster .* gdal_rasterize'
+            RasterError, match=r'it contains polygons: rasterize them .* gdal_rasterize'
         ):
             read_raster(tmp_path / name)
 
 
-def test_every_file_that_a_raster_reads_is_named(tmp_path):
+def test_source_files_include_vrt_sources(tmp_path):
     write_raster(tmp_path / 'a.tif', np.zeros((1, 4, 4), np.uint8))
     vrt = tmp_path / 'a.vrt'
     gdal.Translate(str(vrt), str(tmp_path / 'a.tif'), format='VRT')

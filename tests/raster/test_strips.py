@@ -1,4 +1,4 @@
-"""Maps that are written from top to bottom."""
+"""Maps written in strips."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_strips
 PLACE = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (10.0, 2.0, 0.0, 50.0, 0.0, -2.0))
 
 
-def test_strips_make_the_whole_with_overviews(tmp_path, rng):
+def test_strips_become_one_map_with_overviews(tmp_path, rng):
     samples = rng.integers(10, 5000, (2, 700, 600)).astype(np.uint16)
     path = tmp_path / 'm.tif'
     with write_strips(
@@ -45,7 +45,7 @@ with rasterio.open(sys.argv[1]) as map:
 """
 
 
-def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
+def test_other_programs_find_class_names_and_colours(tmp_path):
     path, classes, palette = (
         tmp_path / 'm.tif',
         ('built-up', 'Öd & "leer"'),
@@ -63,7 +63,7 @@ def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
     assert names == ['Value', 'Class', 'Red', 'Green', 'Blue']
     assert [table.GetValueAsString(row, 1) for row in range(2)] == list(classes)
     assert [table.GetValueAsInt(1, column) for column in (0, 2, 3, 4)] == [1, 1, 2, 3]
-    if shutil.which('gdalinfo'):  # a wheel of GDAL has no programs
+    if shutil.which('gdalinfo'):  # GDAL wheels have no command-line programs
         printed = subprocess.run(['gdalinfo', path], capture_output=True, text=True)
         assert '<F>built-up</F>' in printed.stdout
         assert '1: 1,2,3,255' in printed.stdout
@@ -77,7 +77,7 @@ def test_names_and_colours_of_classes_are_where_other_programs_look(tmp_path):
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, ValueError, OSError])
-def test_what_fails_between_two_strips_keeps_its_words_and_leaves_nothing(tmp_path, error):
+def test_caller_errors_are_passed_on_and_leave_no_files(tmp_path, error):
     with pytest.raises(error, match='in the network'):
         with write_strips(tmp_path / 'm.tif', height=8, width=8) as write:
             write(np.zeros((1, 4, 8), np.uint8), 0)

@@ -28,7 +28,7 @@ def expected():
         ('float32', np.finfo(np.float32).min),
     ],
 )  # fmt: skip
-def test_declared_nodata_of_every_type(tmp_path, dtype, value):
+def test_declared_nodata_of_each_type(tmp_path, dtype, value):
     stored = samples_with_gap(dtype, value)
     write_raster(tmp_path / 'a.tif', stored, nodata=float(value))
     samples = Raster(tmp_path / 'a.tif').samples()
@@ -40,7 +40,7 @@ def test_declared_nodata_of_every_type(tmp_path, dtype, value):
     np.testing.assert_array_equal(samples.values, stored)
 
 
-def test_an_image_without_gaps_keeps_its_type(tmp_path):
+def test_valid_image_keeps_its_type(tmp_path):
     stored = samples_with_gap('uint16', 7)
     write_raster(tmp_path / 'a.tif', stored, nodata=0)
     samples = Raster(tmp_path / 'a.tif').samples()
@@ -49,14 +49,14 @@ def test_an_image_without_gaps_keeps_its_type(tmp_path):
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_invalid_without_a_tag(tmp_path, value):
+def test_non_finite_samples_are_invalid_without_a_tag(tmp_path, value):
     stored = samples_with_gap('float32', 1)
     stored[2, 2:5] = value  # in one band
     write_raster(tmp_path / 'a.tif', stored)
     np.testing.assert_array_equal(Raster(tmp_path / 'a.tif').samples().invalid, expected())
 
 
-def test_nodata_is_where_every_declaring_band_holds_it():
+def test_nodata_requires_all_declaring_bands():
     values = np.array([[[0, 0, 5]], [[0, 7, 5]]], np.uint8)
     np.testing.assert_array_equal(Samples(values, (0, 0)).invalid, [[True, False, False]])
     np.testing.assert_array_equal(Samples(values, (0, None)).invalid, [[True, True, False]])
@@ -66,7 +66,7 @@ def test_nodata_is_where_every_declaring_band_holds_it():
     np.testing.assert_array_equal(given.invalid, [[False, False, True]])
 
 
-def test_tags_are_rounded_by_those_who_write_them():
+def test_rounded_nodata_tags_match():
     smallest = np.array([np.finfo(np.float32).min, -3.4e38, 0.1, 1000.004], np.float32)
     np.testing.assert_array_equal(equals_nodata(smallest, -3.40282e38), [True, False, False, False])
     np.testing.assert_array_equal(equals_nodata(smallest, 0.1), [False, False, True, False])
@@ -77,7 +77,7 @@ def test_tags_are_rounded_by_those_who_write_them():
 
 
 @pytest.mark.parametrize('internal', ['YES', 'NO'])
-def test_masks_of_the_file(tmp_path, internal):
+def test_file_masks(tmp_path, internal):
     stored = samples_with_gap('uint8', 9)
     path = str(tmp_path / 'a.tif')
     gdal.SetConfigOption('GDAL_TIFF_INTERNAL_MASK', internal)
@@ -96,10 +96,10 @@ def test_masks_of_the_file(tmp_path, internal):
     assert half.invalid.any()
 
 
-def test_alpha_masks_and_is_no_band(tmp_path):
+def test_alpha_masks_unless_selected(tmp_path):
     stored = samples_with_gap('uint8', 9, bands=5)
     stored[4] = np.where(expected(), 0, 255)
-    stored[4, 0] = 128  # half transparent is there
+    stored[4, 0] = 128  # half transparent is valid
     dataset = gdal.GetDriverByName('GTiff').Create(str(tmp_path / 'a.tif'), 8, 8, 5, gdal.GDT_Byte)
     dataset.GetRasterBand(5).SetColorInterpretation(gdal.GCI_AlphaBand)
     dataset.GetRasterBand(4).SetColorInterpretation(gdal.GCI_Undefined)
@@ -111,18 +111,18 @@ def test_alpha_masks_and_is_no_band(tmp_path):
     np.testing.assert_array_equal(samples.values, stored[:4])
     np.testing.assert_array_equal(samples.invalid, expected())
     everything = raster.samples(bands=range(5))
-    assert everything.select(range(5)).invalid is None  # asked for, it is a band like others
+    assert everything.select(range(5)).invalid is None  # a selected alpha band masks nothing
     np.testing.assert_array_equal(everything.select((0, 2)).invalid, expected())
 
 
-def test_a_band_that_is_not_used_has_no_say(tmp_path):
+def test_unselected_bands_do_not_affect_validity(tmp_path):
     stored = samples_with_gap('float32', 0, bands=5)
-    stored[4] = 7  # quality: present in the gap
+    stored[4] = 7  # quality band: valid in the gap
     write_raster(tmp_path / 'quality.tif', stored, nodata=0)
     raster = Raster(tmp_path / 'quality.tif')
     assert raster.samples().invalid is None
     np.testing.assert_array_equal(raster.samples(bands=range(4)).invalid, expected())
-    stored[4] = np.nan  # elevation: missing everywhere
+    stored[4] = np.nan  # elevation band: invalid everywhere
     write_raster(tmp_path / 'elevation.tif', stored, nodata=0)
     samples = Raster(tmp_path / 'elevation.tif').samples(bands=range(5))
     assert samples.invalid.all()
@@ -146,9 +146,9 @@ def test_bands_of_different_types(tmp_path):
     assert raster.info.dtype_of([0]) == 'uint8'
 
 
-def test_complex_samples_are_refused(tmp_path):
+def test_complex_samples_raise(tmp_path):
     gdal.GetDriverByName('GTiff').Create(str(tmp_path / 'c.tif'), 4, 4, 1, gdal.GDT_CFloat32)
-    with pytest.raises(RasterError, match=r'complex samples .CFloat32.: write amplitude'):
+    with pytest.raises(RasterError, match=r'complex samples .CFloat32.: store amplitude'):
         Raster(tmp_path / 'c.tif').samples()
     with pytest.raises(RasterError, match='complex samples'):
         Raster(tmp_path / 'c.tif').read()

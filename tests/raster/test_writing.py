@@ -8,8 +8,8 @@ from dnas_mmseg import files
 from dnas_mmseg.raster import RasterError, read_raster, write_raster
 
 
-def test_written_tiles_read_the_same_by_a_plain_open(tmp_path, rng):
-    """No photometric tag of ours makes another reader convert."""
+def test_plain_open_reads_written_tiles_unchanged(tmp_path, rng):
+    """The tags of written files cause no conversion in other readers."""
     samples = rng.integers(0, 256, (4, 16, 24)).astype(np.uint8)
     write_raster(tmp_path / 'a.tif', samples)
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / 'a.tif')).ReadAsArray(), samples)
@@ -26,7 +26,7 @@ def test_labels_with_palette(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['l.png']
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / 'a.tif'
     old = np.full((1, 8, 8), 3, np.uint8)
     write_raster(path, old)
@@ -41,13 +41,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ['a.tif']
 
 
-def test_unsupported_types_are_refused(tmp_path):
+def test_unsupported_types_raise(tmp_path):
     with pytest.raises(RasterError, match='cannot write complex64; use one of uint8'):
         write_raster(tmp_path / 'a.tif', np.zeros((1, 2, 2), np.complex64))
 
 
 @pytest.mark.parametrize('name', ['a.tif', 'a.png'])
-def test_a_file_is_complete_before_it_gets_its_name(tmp_path, rng, monkeypatch, name):
+def test_file_is_complete_before_it_is_renamed(tmp_path, rng, monkeypatch, name):
     samples = rng.integers(0, 255, (1, 300, 300)).astype(np.uint8)
     seen = []
 
