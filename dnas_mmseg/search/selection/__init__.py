@@ -1,4 +1,4 @@
-"""Choosing by real trainings."""
+"""Multi-fidelity selection: successive halving with a surrogate model."""
 
 from .problem import Candidates, Problem, Request, SelectionError, Trial
 from .select import STRATEGIES, Selection, run_steps, select, selection_steps

@@ -1,4 +1,4 @@
-"""What choosing by trainings needs to know: candidates, their costs, scores of trainings."""
+"""Interfaces of a selection: candidates, trainings requested and completed."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ C = TypeVar('C', bound=Hashable)
 
 
 class SelectionError(UserError):
-    """A selection that cannot begin, or has nothing to choose from."""
+    """A selection that cannot start, or has no candidate to choose from."""
 
 
 class Candidates(Protocol[C]):
-    """A set of candidates, and what is known of them before any training.
+    """A set of candidates with their encodings and costs.
 
     Attributes:
-        fidelities: Cost of one training at each fidelity, in full trainings of a typical candidate,
-            ascending; the last is 1.0.
+        fidelities: Cost of one training at each fidelity, relative to a full training of a typical
+            candidate; ascending, the last is 1.0.
     """
 
     fidelities: tuple[float, ...]
 
     def random(self, rng: np.random.Generator) -> C:
-        """Draw a candidate evenly."""
+        """Sample a candidate uniformly."""
 
     def neighbours(self, candidate: C, rng: np.random.Generator) -> Sequence[C]:
-        """Return candidates that differ from one in a single thing; there may be none."""
+        """Return candidates that differ from this one in a single choice; possibly none."""
 
     def encode(self, candidate: C) -> np.ndarray:
-        """Return what a surrogate sees of a candidate, (features,), float."""
+        """Return the features of a candidate for the surrogate, (features,), float."""
 
     def cost(self, candidate: C) -> float:
-        """Return the cost that a limit is about, positive."""
+        """Return the positive cost that ``cost_limit`` bounds, for example multiply-adds."""
 
 
 class Problem(Candidates[C], Protocol[C]):
@@ -51,12 +51,12 @@ class Problem(Candidates[C], Protocol[C]):
             seed: Seed of the training.
 
         Raises:
-            Exception: The training failed; the candidate is out.
+            Exception: The training failed; the selection discards the candidate.
         """
 
 
 class Request(NamedTuple):
-    """A training that is to be done.
+    """A training to run.
 
     Attributes:
         candidate: The candidate.
@@ -70,7 +70,7 @@ class Request(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A training that was done.
+    """A completed or failed training.
 
     Attributes:
         candidate: The candidate.

@@ -1,12 +1,20 @@
-"""Choosing the best candidate by trainings: cheap ones first, a surrogate, repeats at the end.
+"""Successive halving with a surrogate model, and repeats of the best candidates.
 
-Half of the budget goes into the cheapest fidelity: candidates that are drawn, then, batch after
-batch, those whose predicted score, plus its deviation, is the highest. From fidelity to fidelity
-the best of those that were trained are promoted, by their scores and the predictions together:
-what is only predicted is never trained fully, as a surrogate of a few scores is wrong where nothing
-was tried. What is left of the budget repeats the best ones with other seeds. Where the full
-fidelity is the only one, it is treated as the cheapest. Promotion is by batch, so that one worker
-and many give the same winner.
+The rungs and promotions are those of successive halving (Jamieson and Talwalkar 2016), that is of
+one bracket of Hyperband (Li et al. 2018), with two changes. Candidates of the lowest fidelity are
+only partly random: the others maximise the upper confidence bound of a surrogate (Bayesian ridge
+regression), as BOHB (Falkner et al. 2018) samples from a model, there a kernel density estimate.
+Promotion ranks by a weighted mean of a candidate's own score and the surrogate's prediction.
+
+1. Half of the budget trains candidates below the full fidelity, divided equally among the
+   fidelities. A third of the trainings at the lowest one are random, the rest four batches proposed
+   by the surrogate.
+2. Each higher fidelity trains the best candidates of the one below it. A candidate without a score
+   there is trained only if none is left: the surrogate extrapolates poorly from few scores.
+3. The remaining budget repeats the best candidates with other seeds.
+
+With a single fidelity, random and proposed candidates are trained at it. The trainings of a batch
+are independent of each other, so the result does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -23,40 +31,51 @@ from .problem import C, Candidates, Problem, Request, SelectionError, Trial
 from .surrogate import Surrogate
 
 STRATEGIES = ('halving', 'random')
-"""The algorithm, and full trainings of candidates that are drawn, which it must beat."""
+"""The algorithm of this module, and random search at the full fidelity as its baseline."""
 
-_POOL = 3000
-"""Candidates that are drawn to choose from, at most."""
+_POOL_SIZE = 3000
+"""Maximum number of random candidates that the surrogate ranks. More cost time for encoding and
+prediction; mutations of the best candidates refine the pool, so it need not be dense."""
 
-_CHEAP_SHARE = 1 / 2
-"""Share of the budget that goes into trainings below the full fidelity."""
+_LOW_FIDELITY_SHARE = 1 / 2
+"""Share of the budget for trainings below the full fidelity. More screens more candidates, less
+leaves more full trainings to rank them. A quarter was used before candidates without a
+low-fidelity score were excluded from promotion."""
 
-_DRAWN_SHARE = 1 / 3
-"""Share of the cheapest trainings that are of drawn candidates; the rest is of chosen ones."""
+_RANDOM_SHARE = 1 / 3
+"""Share of random candidates among the trainings at the lowest fidelity. More gives the surrogate
+a less biased sample and the report a larger random baseline, less leaves more to its proposals."""
 
-_DRAWN_FULL_SHARE = 1 / 4
-"""The same where there is no other fidelity than the full one."""
+_RANDOM_FULL_SHARE = 1 / 4
+"""Share of random candidates with a single fidelity. It is smaller than ``_RANDOM_SHARE`` because
+each one takes a full training from the proposals."""
 
-_CURIOSITY = 1.0
-"""Deviations of the prediction that are added to its mean."""
+_EXPLORATION = 1.0
+"""Standard deviations added to the predicted mean (upper confidence bound). 0 only exploits the
+surrogate; larger values prefer candidates far from all trained ones."""
 
 _BATCHES = 4
-"""Batches of chosen candidates."""
+"""Number of batches of proposals. More refit the surrogate more often, fewer keep more workers
+busy, as a batch starts when the one before is complete."""
 
-_PROMOTIONS = 2
-"""Batches that are promoted to the full fidelity."""
+_PROMOTION_BATCHES = 2
+"""Number of batches at the full fidelity. The second one uses the scores of the first; it is fewer
+than ``_BATCHES`` because there are fewer trainings to divide."""
 
-_REPEATED_SHARE = 1 / 8
-"""Share of the budget that is kept for training the best candidates with other seeds."""
+_REPEAT_SHARE = 1 / 8
+"""Share of the budget for repeats with other seeds: 1 of 12 full trainings, 3 of 24. More reduces
+the risk that the winner had a lucky seed, less leaves more candidates to compare."""
 
 _OWN_WEIGHT = 2 / 3
-"""Weight of a candidate's own score at a fidelity, beside what the others' say of it."""
+"""Weight of a candidate's own score in its estimate; the rest is the surrogate's prediction. 1
+promotes lucky scores, 0 ignores what the features do not explain."""
 
-_FEW = 3
-"""Scores below which nothing is predicted from them."""
+_MIN_SCORES = 3
+"""Minimum number of scores to fit a surrogate."""
 
-_FEW_PROMOTED = 6
-"""The same for candidates that were promoted: they are all good, and tell less."""
+_MIN_PROMOTED_SCORES = 6
+"""Minimum number of scores to fit a surrogate of promoted candidates. They were selected for high
+scores, so their scores vary less and each carries less information."""
 
 _EPS = 1e-9
 
@@ -68,15 +87,13 @@ class Selection(Generic[C]):
     Attributes:
         best: The winner.
         score: Mean of its scores at the full fidelity.
-        undecided: Other candidates that one standard error does not tell from the best; of the
-            best and the next one, the cheaper is the winner. Empty where the best leads.
-        noise: Deviation of scores over seeds; None where no training was repeated, and nothing is
-            known of how sure the order is.
+        undecided: Other candidates whose scores differ from the best by less than one standard
+            error; the winner is the cheaper one of the best and the next. Empty if the best leads.
+        noise: Standard deviation of scores over seeds; None if no training was repeated.
         spent: Cost of all trainings, in full trainings.
         trials: All trainings, in order.
-        control: Candidates that were drawn evenly, each with its first score: what chance finds,
-            beside what was chosen.
-        failures: What went wrong, by candidate.
+        control: First score of each random candidate, as random baseline.
+        failures: Error messages by failed candidate.
     """
 
     best: C
@@ -91,37 +108,56 @@ class Selection(Generic[C]):
 
 _Rung = Generator[list[Request], Sequence[float | Exception], None]
 Steps = Generator[list[Request], Sequence[float | Exception], Selection[C]]
-"""Batches of trainings that take their outcomes, and end with the result."""
+"""Generator of batches of trainings: receives their outcomes, returns the result."""
 
 
 def select(
     problem: Problem[C], budget: float, seed: int, cost_limit: float | None = None
 ) -> Selection[C]:
-    """Choose the best candidate that a budget of trainings can find.
+    """Find the best candidate within a budget of trainings.
 
     Args:
-        problem: The candidates.
-        budget: Cost of all trainings together, in full trainings.
-        seed: Seed of everything that is drawn; the same seed gives the same result.
-        cost_limit: Largest cost of a candidate, as ``problem.cost`` gives it.
+        problem: The candidates and their training.
+        budget: Maximum cost of all trainings, in full trainings of a typical candidate.
+        seed: Random seed; the same seed gives the same result.
+        cost_limit: Maximum ``problem.cost`` of a candidate. None sets no limit.
 
     Returns:
         The winner, with all trainings.
 
     Raises:
-        SelectionError: The budget is below one full training, no candidate is within the limit, or
-            every training at the full fidelity failed.
+        SelectionError: The budget is less than one full training, no candidate is within the limit,
+            or every training at the full fidelity failed.
+
+    Example:
+        >>> import numpy as np
+        >>> class Widths:
+        ...     fidelities = (0.1, 1.0)
+        ...     def random(self, rng):
+        ...         return int(rng.integers(8, 65))
+        ...     def neighbours(self, candidate, rng):
+        ...         return [c for c in (candidate - 1, candidate + 1) if 8 <= c <= 64]
+        ...     def encode(self, candidate):
+        ...         return np.array([candidate], float)
+        ...     def cost(self, candidate):
+        ...         return float(candidate)
+        ...     def evaluate(self, candidate, fidelity, seed):
+        ...         return 80 - 0.01 * (candidate - 40) ** 2
+        >>> result = select(Widths(), budget=12, seed=0)
+        >>> result.best, result.score
+        (40, 80.0)
     """
     steps = selection_steps(problem, budget, seed, cost_limit)
     return run_steps(steps, lambda request: problem.evaluate(*request))
 
 
 def run_steps(steps: Steps[C], evaluate: Callable[[Request], float]) -> Selection[C]:
-    """Do the trainings of a selection one after another, and return its result.
+    """Run the trainings of a selection sequentially, and return its result.
 
     Args:
-        steps: Steps of :func:`selection_steps`.
-        evaluate: Function that trains and returns a score; where it raises, the candidate is out.
+        steps: Generator of :func:`selection_steps`.
+        evaluate: Function that trains and returns a score. If it raises, the candidate is
+            discarded.
     """
     requests = next(steps)
     while True:
@@ -129,7 +165,7 @@ def run_steps(steps: Steps[C], evaluate: Callable[[Request], float]) -> Selectio
         for request in requests:
             try:
                 outcomes.append(evaluate(request))
-            except Exception as error:  # whatever a training fails by, the others go on
+            except Exception as error:  # a failed training must not stop the selection
                 outcomes.append(error)
         try:
             requests = steps.send(outcomes)
@@ -142,36 +178,37 @@ def selection_steps(
     budget: float,
     seed: int,
     cost_limit: float | None = None,
-    given: Sequence[C] = (),
+    initial: Sequence[C] = (),
     baselines: Sequence[C] = (),
     strategy: str = 'halving',
 ) -> Steps[C]:
-    """Run the algorithm of :func:`select` and leave the trainings to the caller.
+    """Run the algorithm of :func:`select` as a generator; the caller runs the trainings.
 
     Args:
         problem: The candidates.
-        budget: Cost of all trainings together, in full trainings.
-        seed: Seed of everything that is drawn.
-        cost_limit: Largest cost of the winner.
-        given: Candidates that are in the first rung for certain.
-        baselines: Others, of which only the cost is asked, that take part at the full fidelity.
+        budget: Maximum cost of all trainings, in full trainings of a typical candidate.
+        seed: Random seed.
+        cost_limit: Maximum ``problem.cost`` of a candidate; baselines above it cannot win.
+        initial: Candidates that the first rung always contains.
+        baselines: Candidates outside the space that are trained only at the full fidelity; of
+            ``problem`` they need only ``cost``.
         strategy: One of :data:`STRATEGIES`.
 
     Yields:
-        Trainings that may be done in any order, at the same time; to be sent back are their scores
-        in the order of the requests, or what went wrong.
+        A batch of trainings, which may run in any order or in parallel. Send back a list with the
+        score or the exception of each, in the order of the batch.
 
     Returns:
-        As :func:`select`.
+        See :func:`select`.
 
     Raises:
-        SelectionError: As :func:`select`, or a given candidate costs more than the limit.
+        SelectionError: See :func:`select`; or an initial candidate exceeds the limit.
     """
-    run = _SelectionSteps(problem, budget, seed, cost_limit, given, baselines)
+    run = _SelectionSteps(problem, budget, seed, cost_limit, initial, baselines)
     if strategy == 'random':
         yield from run.random_rung()
     else:
-        yield from run.cheap_rungs()
+        yield from run.low_fidelity_rungs()
         yield from run.full_rung()
         yield from run.repeats()
     return run.result()
@@ -186,7 +223,7 @@ class _SelectionSteps(Generic[C]):
         budget: float,
         seed: int,
         cost_limit: float | None,
-        given: Sequence[C],
+        initial: Sequence[C],
         baselines: Sequence[C],
     ) -> None:
         self.problem, self.budget, self.limit = problem, budget, cost_limit
@@ -195,8 +232,8 @@ class _SelectionSteps(Generic[C]):
         self.full = len(problem.fidelities) - 1
         if not budget >= problem.fidelities[self.full]:
             raise SelectionError(
-                f'budget = {budget:g}: at least one full training, 1, is needed; with 12 or more '
-                'a choice begins to pay'
+                f'budget = {budget:g}: expected at least 1 full training; 12 or more are '
+                'recommended'
             )
         self.trials: list[Trial] = []
         self.scores: list[dict[C, list[float]]] = [{} for _ in problem.fidelities]
@@ -204,7 +241,8 @@ class _SelectionSteps(Generic[C]):
         self.codes: dict[C, np.ndarray] = {}
         self._surrogates: dict[int, tuple[int, Surrogate | None]] = {}
         self.pool: dict[C, None] = {}
-        self.given, self.baselines = tuple(dict.fromkeys(given)), tuple(dict.fromkeys(baselines))
+        self.initial = tuple(dict.fromkeys(initial))
+        self.baselines = tuple(dict.fromkeys(baselines))
         self._fill_pool()
         self.control: tuple[C, ...] = ()
 
@@ -213,81 +251,81 @@ class _SelectionSteps(Generic[C]):
         """Cost of all trainings so far, in full trainings."""
         return math.fsum(self.problem.fidelities[trial.fidelity] for trial in self.trials)
 
-    def cheap_rungs(self) -> _Rung:
-        """Train below the full fidelity, the cheapest first."""
+    def low_fidelity_rungs(self) -> _Rung:
+        """Train below the full fidelity, in ascending order."""
         fidelities = self.problem.fidelities[: self.full]
         for fidelity, cost in enumerate(fidelities):
-            share = _CHEAP_SHARE * self.budget / len(fidelities)
+            share = _LOW_FIDELITY_SHARE * self.budget / len(fidelities)
             count = min(int(share / cost + _EPS), len(self.pool))
             if not count or self.budget - self.spent - count * cost < 1 - _EPS:
                 continue
             if not any(self.scores):
-                yield from self._first(math.ceil(_DRAWN_SHARE * count), count, fidelity)
+                yield from self._first(math.ceil(_RANDOM_SHARE * count), count, fidelity)
                 yield from self._batches(count - len(self.trials), _BATCHES, fidelity)
             else:
                 yield from self._train(self._best_predicted(count, fidelity), fidelity)
 
     def full_rung(self) -> _Rung:
-        """Train at the full fidelity, batch after batch, what is best by all that is known."""
-        batches = _PROMOTIONS
+        """Train the baselines and the best candidates at the full fidelity."""
+        batches = _PROMOTION_BATCHES
         if not any(self.scores):
             batches = _BATCHES
-            drawn = max(1, int(_DRAWN_FULL_SHARE * self.budget + _EPS))
-            yield from self._first(drawn, int(self.budget + _EPS), self.full)
+            count = max(1, int(_RANDOM_FULL_SHARE * self.budget + _EPS))
+            yield from self._first(count, int(self.budget + _EPS), self.full)
         if self.baselines:
             yield from self._train(
                 self.baselines[: int(self.budget - self.spent + _EPS)], self.full
             )
-        reserve = int(_REPEATED_SHARE * self.budget + _EPS)
+        reserve = int(_REPEAT_SHARE * self.budget + _EPS)
         left = int(self.budget - self.spent - reserve + _EPS)
         yield from self._batches(left, batches, self.full)
 
     def _batches(self, left: int, batches: int, fidelity: int) -> _Rung:
-        """Train a number of candidates in a number of batches."""
+        """Train ``left`` candidates in a number of batches."""
         size = max(1, math.ceil(left / batches))
         while left > 0 and (batch := self._best_predicted(min(size, left), fidelity)):
             yield from self._train(batch, fidelity)
             left -= len(batch)
 
     def random_rung(self) -> _Rung:
-        """Train at the full fidelity what is named, and what is drawn until the budget is spent."""
-        named = [*self.given, *self.baselines]
+        """Train initial candidates, baselines and random ones at the full fidelity."""
+        fixed = [*self.initial, *self.baselines]
         left = int(self.budget + _EPS)
-        pool = [c for c in self.pool if c not in self.given]
-        order = self.rng.permutation(len(pool))[: max(0, left - len(named))]
+        pool = [c for c in self.pool if c not in self.initial]
+        order = self.rng.permutation(len(pool))[: max(0, left - len(fixed))]
         self.control = tuple(pool[i] for i in order)
-        yield from self._train([*named, *self.control][:left], self.full)
+        yield from self._train([*fixed, *self.control][:left], self.full)
 
     def repeats(self) -> _Rung:
-        """Train the best ones with other seeds, as long as the budget lasts and it says more."""
+        """Repeat the best with other seeds; if repeats cannot help, train other candidates."""
         while self.budget - self.spent >= 1 - _EPS:
             ranked = self._ranked()
             if len(ranked) < 2 or self._noise_variance() == 0:  # scores do not depend on seeds
                 break
-            # Of the three that are most likely to be the best the one that is known least.
-            first = min(ranked[:3], key=lambda c: len(self.scores[self.full][c]))
-            seed = len(self.scores[self.full][first])
-            yield from self._train([first], self.full, seed)
-        while self.budget - self.spent >= 1 - _EPS:  # nothing to be repeated: look at others
+            # Among the top three, the one with the fewest scores.
+            candidate = min(ranked[:3], key=lambda c: len(self.scores[self.full][c]))
+            seed = len(self.scores[self.full][candidate])
+            yield from self._train([candidate], self.full, seed)
+        while self.budget - self.spent >= 1 - _EPS:
             batch = self._best_predicted(1, self.full)
             if not batch:
                 break
             yield from self._train(batch, self.full)
 
     def result(self) -> Selection[C]:
-        """Choose the winner: the best, or the next one if that is as good and cheaper."""
+        """Return the best candidate, or the next one if it is cheaper and the lead undecided."""
         ranked = [c for c in self._ranked() if self._affordable(c)]
         if not ranked:
             raise SelectionError(
                 'every training at the full fidelity failed; the first: '
-                + next(iter(self.failures.values()), 'none was affordable')
+                + next(iter(self.failures.values()), 'none was within the cost limit')
             )
         repeated = [c for c in ranked if len(self.scores[self.full][c]) > 1]
-        # Where scores depend on seeds, one score is not enough to win by.
+        # If scores depend on seeds, a single one is no sufficient evidence.
         noise = self._noise_variance()
         best = repeated[0] if repeated and noise else ranked[0]
         near = [c for c in ranked if c != best and not self._leads(best, c)]
-        # Of the first two, not of all: with few repeats the noise may look larger than it is.
+        # Only the next one may win: few repeats can overestimate the noise, and ``near`` with it.
         winner = min((best, *near[:1]), key=self.problem.cost)
         rest = tuple(c for c in (best, *near) if c != winner)
         first = self.scores[self.trials[0].fidelity]
@@ -303,28 +341,29 @@ class _SelectionSteps(Generic[C]):
         )
 
     def _fill_pool(self) -> None:
-        for candidate in self.given:
-            self._offer(candidate)
+        for candidate in self.initial:
+            self._add_to_pool(candidate)
             if candidate not in self.pool:
                 raise SelectionError(
-                    f'{candidate}, a given candidate, costs {self.problem.cost(candidate):.4g}, '
-                    f'more than the limit of {self.limit:.4g}'
+                    f'initial candidate {candidate} costs {self.problem.cost(candidate):.4g}, more '
+                    f'than the limit of {self.limit:.4g}'
                 )
         seen: set[C] = set()
-        in_vain = 0
-        # A small space is through when as many draws as it has candidates bring nothing new.
-        while len(seen) < _POOL and in_vain < 50 + len(seen):
+        repeated = 0
+        # A small space is exhausted when about as many samples as it has candidates are repeats.
+        while len(seen) < _POOL_SIZE and repeated < 50 + len(seen):
             candidate = self.problem.random(self.rng)
-            in_vain = in_vain + 1 if candidate in seen else 0
+            repeated = repeated + 1 if candidate in seen else 0
             seen.add(candidate)
-            self._offer(candidate)
+            self._add_to_pool(candidate)
         if not self.pool:
             raise SelectionError(
-                f'none of {len(seen)} candidates costs at most {self.limit:g}: raise the limit'
+                f'none of {len(seen)} random candidates costs at most {self.limit:g}: increase the '
+                'limit'
             )
 
-    def _offer(self, candidate: C) -> None:
-        """Put a candidate into the pool if it is within the limit."""
+    def _add_to_pool(self, candidate: C) -> None:
+        """Add a candidate to the pool if it is within the limit."""
         if candidate in self.pool:
             return
         if self._affordable(candidate):
@@ -336,17 +375,17 @@ class _SelectionSteps(Generic[C]):
     def _affordable(self, candidate: C) -> bool:
         return self.limit is None or self.problem.cost(candidate) <= self.limit
 
-    def _first(self, drawn: int, most: int, fidelity: int) -> _Rung:
-        """Train candidates of which nothing is known: those given, and some that are drawn."""
-        pool = [c for c in self.pool if c not in self.given]
-        order = self.rng.permutation(len(pool))[:drawn]
-        named = self.given[:most]
-        self.control = tuple(pool[i] for i in order[: most - len(named)])
-        yield from self._train([*named, *self.control], fidelity)
+    def _first(self, count: int, limit: int, fidelity: int) -> _Rung:
+        """Train the initial candidates and ``count`` random ones, at most ``limit`` together."""
+        pool = [c for c in self.pool if c not in self.initial]
+        order = self.rng.permutation(len(pool))[:count]
+        initial = self.initial[:limit]
+        self.control = tuple(pool[i] for i in order[: limit - len(initial)])
+        yield from self._train([*initial, *self.control], fidelity)
         if not self.scores[fidelity]:
             raise SelectionError(
                 f'all {len(self.failures)} trainings of the first rung failed; the first: '
-                + next(iter(self.failures.values()), 'there was none')
+                + next(iter(self.failures.values()), 'none was started')
             )
 
     def _train(self, candidates: Sequence[C], fidelity: int, seed: int = 0) -> _Rung:
@@ -362,13 +401,14 @@ class _SelectionSteps(Generic[C]):
                 self.scores[fidelity].setdefault(candidate, []).append(score)
 
     def _best_predicted(self, count: int, fidelity: int) -> list[C]:
-        """Return candidates to train at a fidelity, of the highest predicted score first.
+        """Return candidates not yet trained at a fidelity, the highest predicted score first.
 
-        Those that were trained below it are promoted; if there are none, any others are chosen.
+        They are those trained at the fidelity below; if none of these is left, those of the pool,
+        extended by neighbours of the best.
 
         Args:
-            count: Number of candidates.
-            fidelity: Fidelity that they are trained at, and were not yet.
+            count: Maximum number of candidates.
+            fidelity: Index of the fidelity.
         """
         done = self.scores[fidelity]
         below = self.scores[fidelity - 1] if fidelity > 0 else {}
@@ -378,49 +418,51 @@ class _SelectionSteps(Generic[C]):
             return [promoted[i] for i in np.argsort(-mean, kind='stable')[:count]]
         for candidate in [c for c in self._ranked(fidelity) if c in self.codes][:3]:
             for other in self.problem.neighbours(candidate, self.rng):
-                self._offer(other)
+                self._add_to_pool(other)
         candidates = [c for c in self.pool if c not in done and c not in self.failures]
         if not candidates:
             return []
         mean, deviation = self._predicted(candidates, fidelity)
-        order = np.argsort(-(mean + _CURIOSITY * deviation), kind='stable')
+        order = np.argsort(-(mean + _EXPLORATION * deviation), kind='stable')
         return [candidates[i] for i in order[:count]]
 
     def _predicted(self, candidates: Sequence[C], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and deviation of the predicted scores at a fidelity, (candidates,) each.
+        """Return mean and standard deviation of predicted scores at a fidelity, (candidates,) each.
 
-        With too few scores at it, they are what is known of the fidelity below it, and equal below
-        all.
+        If the fidelity has too few scores, the mean is the estimate at the fidelity below (0 at the
+        lowest one) and the deviation is 0.
         """
         surrogate = self._surrogate(fidelity)
         if surrogate is not None:
             return surrogate.predict(self._features(candidates, fidelity))
-        known = self._known(candidates, fidelity - 1) if fidelity > 0 else np.zeros(len(candidates))
-        return known, np.zeros(len(candidates))
+        zeros = np.zeros(len(candidates))
+        return (self._estimates(candidates, fidelity - 1) if fidelity > 0 else zeros), zeros
 
-    def _known(self, candidates: Sequence[C], fidelity: int) -> np.ndarray:
-        """Return what is known of candidates at a fidelity, (candidates,).
+    def _estimates(self, candidates: Sequence[C], fidelity: int) -> np.ndarray:
+        """Return estimated scores at a fidelity, (candidates,).
 
-        It is the prediction, and for those that were trained mostly their score: the rest of that
-        is noise.
+        The estimate is the prediction. For trained candidates it is shifted towards their own mean
+        score by ``_OWN_WEIGHT``.
         """
-        known, _ = self._predicted(candidates, fidelity)
+        estimates, _ = self._predicted(candidates, fidelity)
         for i, candidate in enumerate(candidates):
             if candidate in self.scores[fidelity]:
                 score = float(np.mean(self.scores[fidelity][candidate]))
-                known[i] += _OWN_WEIGHT * (score - known[i])
-        return known
+                estimates[i] += _OWN_WEIGHT * (score - estimates[i])
+        return estimates
 
     def _surrogate(self, fidelity: int) -> Surrogate | None:
-        """Return the surrogate of the scores at a fidelity; None where they are too few."""
-        trained, model = self._surrogates.get(fidelity, (-1, None))
-        if trained != len(self.trials):  # else nothing was trained since
+        """Return the surrogate of a fidelity, refitted after new trials; None with few scores."""
+        trials, model = self._surrogates.get(fidelity, (-1, None))
+        if trials != len(self.trials):
             scores = {c: own for c, own in self.scores[fidelity].items() if c in self.codes}
             failed = [c for c in self.failures if c in self.codes]
             model = None
-            if len(scores) >= (_FEW_PROMOTED if any(self.scores[:fidelity]) else _FEW):
+            if len(scores) >= (
+                _MIN_PROMOTED_SCORES if any(self.scores[:fidelity]) else _MIN_SCORES
+            ):
                 means = [float(np.mean(own)) for own in scores.values()]
-                # Where trainings failed, others like them are as good as the worst.
+                # The worst score of a failed candidate keeps proposals away from similar ones.
                 means += [min(means)] * len(failed)
                 rows = self._features([*scores, *failed], fidelity)
                 among = self._features(list(dict.fromkeys((*self.pool, *scores))), fidelity)
@@ -429,17 +471,18 @@ class _SelectionSteps(Generic[C]):
         return model
 
     def _features(self, candidates: Sequence[C], fidelity: int) -> np.ndarray:
-        """Return code, cost and, above the cheapest fidelity, what is known below it."""
+        """Return encoding and log cost, with the estimate at the fidelity below if there is one."""
         codes = np.stack([self.codes[c] for c in candidates])
         if fidelity == 0 or self._surrogate(fidelity - 1) is None:
             return codes
-        return np.c_[codes, self._known(candidates, fidelity - 1)]
+        return np.c_[codes, self._estimates(candidates, fidelity - 1)]
 
     def _ranked(self, fidelity: int | None = None) -> list[C]:
-        """Return candidates by what is known of them at a fidelity, the best first.
+        """Return the trained candidates of a fidelity (the full one by default), the best first.
 
-        A mean over few noisy scores is drawn to the mean of all candidates, as far as it is likely
-        to be chance: the best of many single scores is mostly a lucky one.
+        At the full fidelity, mean scores are shrunk towards the mean of all candidates by their
+        signal-to-noise ratio (empirical Bayes, as the James-Stein estimator): the maximum of many
+        single scores is biased upwards.
         """
         scores = self.scores[self.full if fidelity is None else fidelity]
         alive = [c for c in scores if c not in self.failures]
@@ -455,21 +498,21 @@ class _SelectionSteps(Generic[C]):
         return sorted(alive, key=lambda c: -means[c])
 
     def _noise_variance(self) -> float | None:
-        """Return the variance of scores over seeds, pooled; None where nothing was repeated."""
+        """Return the pooled variance of scores over seeds; None if no training was repeated."""
         scores = self.scores[self.full].values()
         if not self._repeats():
             return None
         return float(sum(((np.array(s) - np.mean(s)) ** 2).sum() for s in scores) / self._repeats())
 
     def _repeats(self) -> int:
-        """Return how often a training was repeated with another seed."""
+        """Return the number of repeats, the degrees of freedom of the pooled variance."""
         return sum(len(own) - 1 for own in self.scores[self.full].values())
 
     def _leads(self, first: C, second: C) -> bool:
-        """Return whether a candidate leads another by a standard error of their difference.
+        """Return whether a candidate leads another by one standard error of their difference.
 
-        The noise that the error is of is that of few repeats, which may be small by chance: it is
-        as many times larger as Student's distribution is wider than the normal one.
+        The standard error is multiplied by the quantile of Student's t distribution at the level of
+        one normal standard deviation, because few repeats may underestimate the noise.
         """
         one, two = self.scores[self.full][first], self.scores[self.full][second]
         error = 0.0

@@ -1,4 +1,4 @@
-"""Predicting scores of candidates from those of a dozen others."""
+"""Surrogate model that predicts scores from a few dozen trainings."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ import numpy as np
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import KFold
 
-_ENOUGH_FOR_A_CHOICE = 12
-"""Points below which cross-validation cannot tell models apart; a linear one is taken then."""
+_MIN_POINTS = 12
+"""Number of points from which cross-validation compares the models. With fewer, the 5 folds have
+two points each, and their errors are mostly noise; the linear model is used."""
+
+_MAX_ERROR_RATIO = 0.7
+"""Largest squared error of the quadratic model, relative to the linear one, at which it is used. It
+has twice the coefficients, so it must win by a margin that noise in the folds seldom produces."""
 
 
 class Surrogate:
-    """A model of scores with a mean and a deviation, chosen by cross-validation among a few.
+    """Bayesian ridge regression of scores on standardised features.
 
-    With a dozen points a linear model on an ordinal code is hard to beat. One with squares, for an
-    optimum in the middle of a feature, is taken where it predicts held-out points clearly better.
+    The model is linear (MacKay 1992, Bayesian interpolation; scikit-learn's ``BayesianRidge``).
+    From 12 points on, 5-fold cross-validation may choose one with squared features instead, which
+    can represent an optimum in the interior of a feature's range.
 
     Args:
         features: (points, features), float.
         scores: (points,), float.
         seed: Seed of the folds.
-        among: (candidates, features), those to choose among. How much they differ in a feature is
-            its unit, as the points may be alike in it.
+        among: (candidates, features), all candidates that may be predicted. They standardise the
+            features, because the points may hardly vary in one.
+
+    Attributes:
+        name: ``'linear'`` or ``'quadratic'``.
     """
 
     def __init__(
@@ -31,41 +40,38 @@ class Surrogate:
     ) -> None:
         self._mean, self._scale = among.mean(0), among.std(0)
         self._used = self._scale > 1e-12
-        x, y = self._prepared(features), np.asarray(scores, float)
+        x, y = self._standardise(features), np.asarray(scores, float)
         self._center, spread = y.mean(), y.std()
         self._spread = spread if spread > 0 else 1.0
         y = (y - self._center) / self._spread
-        self.name, build = _chosen(x, y, seed)
-        self._predict = build(x, y)
+        self.name, fit = _choose_model(x, y, seed)
+        self._predict = fit(x, y)
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and deviation of the scores of candidates, (candidates,) each.
+        """Return the predictive mean and standard deviation of scores, (candidates,) each.
 
         Args:
             features: (candidates, features), float.
         """
-        mean, deviation = self._predict(self._prepared(features))
+        mean, deviation = self._predict(self._standardise(features))
         return self._center + self._spread * mean, self._spread * deviation
 
-    def _prepared(self, features: np.ndarray) -> np.ndarray:
+    def _standardise(self, features: np.ndarray) -> np.ndarray:
         if not self._used.any():
             return np.zeros((len(features), 1))
         return (features[:, self._used] - self._mean[self._used]) / self._scale[self._used]
 
 
-_CLEARLY_BETTER = 0.7
-"""Share of the linear model's squared error below which another one is clearly better."""
-
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Model = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
-def _linear(x: np.ndarray, y: np.ndarray) -> Prediction:
+def _fit_linear(x: np.ndarray, y: np.ndarray) -> Prediction:
     model = BayesianRidge().fit(x, y)
     return lambda points: model.predict(points, return_std=True)
 
 
-def _quadratic(x: np.ndarray, y: np.ndarray) -> Prediction:
+def _fit_quadratic(x: np.ndarray, y: np.ndarray) -> Prediction:
     model = BayesianRidge().fit(_with_squares(x), y)
     return lambda points: model.predict(_with_squares(points), return_std=True)
 
@@ -74,18 +80,18 @@ def _with_squares(x: np.ndarray) -> np.ndarray:
     return np.c_[x, x**2 - 1]
 
 
-_MODELS: dict[str, Model] = {'linear': _linear, 'quadratic': _quadratic}
+_MODELS: dict[str, Model] = {'linear': _fit_linear, 'quadratic': _fit_quadratic}
 
 
-def _chosen(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Model]:
-    """Return the model of the smallest squared error on held-out points; the linear one if near."""
-    names: Sequence[str] = list(_MODELS) if len(y) >= _ENOUGH_FOR_A_CHOICE else ['linear']
+def _choose_model(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Model]:
+    """Return name and fit function of the model with the smallest cross-validation error."""
+    names: Sequence[str] = list(_MODELS) if len(y) >= _MIN_POINTS else ['linear']
     if len(names) > 1:
         errors = dict.fromkeys(names, 0.0)
         for train, held in KFold(5, shuffle=True, random_state=seed).split(x):
             for name in names:
                 mean, _ = _MODELS[name](x[train], y[train])(x[held])
                 errors[name] += float(((mean - y[held]) ** 2).sum())
-        errors['linear'] *= _CLEARLY_BETTER
+        errors['linear'] *= _MAX_ERROR_RATIO
         names = sorted(names, key=lambda name: errors[name])
     return names[0], _MODELS[names[0]]

@@ -259,21 +259,21 @@ def test_a_space_of_three_candidates():
 
 
 def test_what_is_refused():
-    with pytest.raises(SelectionError, match=r'budget = 0\.9: at least one full training'):
+    with pytest.raises(SelectionError, match=r'budget = 0\.9: expected at least 1 full training'):
         select(Digits(), 0.9, 0)
-    with pytest.raises(SelectionError, match=r'costs at most 0\.5: raise the limit'):
+    with pytest.raises(SelectionError, match=r'costs at most 0\.5: increase the limit'):
         select(Digits(), 12, 0, cost_limit=0.5)
 
 
 def test_given_candidates_are_in_the_first_rung_and_must_be_within_the_limit():
     problem, given = Digits(), [(0, 1, 2, 3, 0, 0), (3, 2, 1, 0, 0, 0)]
-    steps = selection_steps(problem, 8, 0, given=given)
+    steps = selection_steps(problem, 8, 0, initial=given)
     first = [request.candidate for request in next(steps)]
     assert first[:2] == given
     assert len(set(first)) == len(first)
     expensive = max(given, key=problem.cost)
-    with pytest.raises(SelectionError, match=r'given candidate, costs .* more than the limit'):
-        next(selection_steps(problem, 8, 0, problem.cost(expensive) - 1, given=[expensive]))
+    with pytest.raises(SelectionError, match=r'initial candidate .* costs .* more than the limit'):
+        next(selection_steps(problem, 8, 0, problem.cost(expensive) - 1, initial=[expensive]))
 
 
 class DigitsAndBaseline(Digits):
