@@ -1,4 +1,4 @@
-"""Names of bands in files and from users, their comparison, and the choice of a model's bands."""
+"""Band names: normalization, parsing of band descriptions, and selection of a model's bands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ALIASES = {
     'lwir12': (),
     ALPHA: (),
 }
-"""Common names of STAC's eo extension, with other words for them."""
+"""Common names of STAC's eo extension with their aliases (lower case, letters and digits)."""
 
 _SENSORS = {
     'Sentinel-2': {
@@ -50,28 +50,28 @@ _SENSORS = {
         'b7': 'swir22', 'b8': 'pan',
     },
 }  # fmt: skip
-"""Band numbers of sensors. A number alone is ambiguous, since they differ."""
+"""Common names of band numbers by sensor; without the sensor, a number is ambiguous."""
 
 _SENSOR_NAMES = {
     'Sentinel-2': r'sentinel[-_ ]?2|(?<![a-z0-9])s2[abc]?[-_]|s2msi',
     'Landsat 8-9': r'landsat[-_ ]?[89]|(?<![a-z0-9])l[cot]0[89]_',
     'Landsat 4-7': r'landsat[-_ ]?[4-7]|(?<![a-z0-9])l[tem]0[4-7]_',
 }
-"""How names of files and their metadata say the sensor."""
+"""Patterns of sensor names in file names and metadata."""
 
 _COMMON = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
-_COUNTED = re.compile(r'(?:band|layer|channel|b)?[ _-]*(\d+)')
+_POSITION = re.compile(r'(?:band|layer|channel|b)?[ _-]*(\d+)')
 _NUMBER = re.compile(r'b(0?)(\d{1,2}a?)')
 
 
 def find_sensor(names: Iterable[str], text: str = '') -> str:
-    """Return the sensor whose band numbers a list of names has; empty where that is unknown.
+    """Return the sensor that a list of band names belongs to; empty if unknown.
 
     Args:
-        names: Names of bands. Numbers with a leading zero, B8A and B12 are Sentinel-2's alone.
-        text: Further text, such as the file's name and its metadata, which may name the sensor.
+        names: Band names. Only Sentinel-2 has numbers with a leading zero, B8A, and B12.
+        text: Text that may name the sensor, such as the file name and metadata.
     """
-    numbers = [_NUMBER.fullmatch(_letters(name)) for name in names]
+    numbers = [_NUMBER.fullmatch(_alphanumeric(name)) for name in names]
     if any(match and (match[1] or match[2] in ('8a', '12')) for match in numbers):
         return 'Sentinel-2'
     found = [name for name, pattern in _SENSOR_NAMES.items() if re.search(pattern, text.lower())]
@@ -79,18 +79,21 @@ def find_sensor(names: Iterable[str], text: str = '') -> str:
 
 
 def band_name(text: str, sensor: str = '') -> str:
-    """Return a band's name in the form for comparison: lower case, a common name where possible.
+    """Normalize a band name: lower case, and STAC's common name if there is one.
 
-    ``'NIR'``, ``'near infrared'`` and ``'Band 4 (NIR)'`` are all ``'nir'``, and so is ``'B8'`` of
-    Sentinel-2. A word counts more than a number: ``'B8 (Panchromatic)'`` is ``'pan'``. Any other
-    name stays, without space around it.
+    A word takes precedence over a number: ``'B8 (Panchromatic)'`` is ``'pan'``. Unknown names are
+    only lower-cased and stripped.
 
     Args:
-        text: The name.
-        sensor: Sensor of band numbers (:func:`find_sensor`); where it is unknown, numbers stay.
+        text: Band name.
+        sensor: Sensor of band numbers (:func:`find_sensor`); if empty, numbers are not resolved.
+
+    Example:
+        >>> band_name('Band 4 (NIR)'), band_name('B8', 'Sentinel-2'), band_name('B8')
+        ('nir', 'nir', 'b8')
     """
     lower = str(text).strip().lower()
-    parts = [_letters(part) for part in (lower, *re.split(r'[()\[\]:,/]| - ', lower))]
+    parts = [_alphanumeric(part) for part in (lower, *re.split(r'[()\[\]:,/]| - ', lower))]
     for part in parts:
         if part in _COMMON:
             return _COMMON[part]
@@ -103,13 +106,15 @@ def band_name(text: str, sensor: str = '') -> str:
 
 
 def band_names(names: Iterable[str] | None) -> tuple[str, ...]:
-    """Return band names in the form for comparison, see :func:`band_name`.
+    """Normalize band names, see :func:`band_name`.
 
     Raises:
-        UserError: A single string was given, or a name occurs twice.
+        UserError: ``names`` is a single string, or a name occurs twice.
     """
     if isinstance(names, str):
-        raise UserError(f"bands = '{names}': give a list of names, ('{names}',) for a single one")
+        raise UserError(
+            f"bands = '{names}': expected a list of names, ('{names}',) for a single one"
+        )
     names = [str(name) for name in names or ()]
     sensor = find_sensor(names)
     result = tuple(band_name(name, sensor) for name in names)
@@ -119,19 +124,23 @@ def band_names(names: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def described_bands(descriptions: Sequence[str], text: str = '') -> tuple[str, ...]:
-    """Return the names in a file's band descriptions, ``''`` where one has none.
+    """Return the name in each band description of a file, or ``''``.
 
-    Numbers from 1 upwards in their order (``Band 1``, ``b2``, ``3``) are no names, unless the
-    sensor is known: programs describe unknown bands in this way.
+    Consecutive numbers from 1 (``Band 1``, ``b2``, ``3``) are names only if the sensor is known,
+    since programs number unknown bands in the same way.
 
     Args:
-        descriptions: Descriptions of the bands, in file order.
-        text: Name and metadata of the file, which may name the sensor.
+        descriptions: Band descriptions, in file order.
+        text: Text that may name the sensor, such as the file name and metadata.
+
+    Example:
+        >>> described_bands(['Band 1', 'Band 2']), described_bands(['Red', 'Band 4 (NIR)'])
+        (('', ''), ('red', 'nir'))
     """
     lower = [text.strip().lower() for text in descriptions]
     sensor = find_sensor(lower, text)
-    counted = [_COUNTED.fullmatch(text) for text in lower]
-    if not sensor and all(match and int(match[1]) == i for i, match in enumerate(counted, 1)):
+    positions = [_POSITION.fullmatch(text) for text in lower]
+    if not sensor and all(match and int(match[1]) == i for i, match in enumerate(positions, 1)):
         return ('',) * len(lower)
     return tuple(
         '' if re.fullmatch(r'((band|layer|channel)[ _-]*)?\d*', text) else band_name(text, sensor)
@@ -139,31 +148,31 @@ def described_bands(descriptions: Sequence[str], text: str = '') -> tuple[str, .
     )
 
 
-def _letters(text: str) -> str:
+def _alphanumeric(text: str) -> str:
     return re.sub(r'[^a-z0-9]', '', str(text).lower())
 
 
-def _ambiguous(names: Iterable[str]) -> str:
-    """Return a clause on band numbers among names; empty where there are none."""
+def _ambiguity_hint(names: Iterable[str]) -> str:
+    """Return a hint about ambiguous band numbers among names; empty if there are none."""
     numbers = [name.upper() for name in names if _NUMBER.fullmatch(name)]
     if not numbers:
         return ''
     return (
         f'; {", ".join(numbers[:4])}: a number means different bands on Sentinel-2, Landsat 4-7 '
-        'and Landsat 8-9, and nothing says which sensor it is'
+        'and Landsat 8-9, and the sensor is unknown'
     )
 
 
 class BandChoice(NamedTuple):
-    """Bands of a file that are used, with notes on the choice.
+    """Selected bands of a file.
 
     Attributes:
-        index: Positions in the file, from 0, in the order in which they are used.
-        names: Names of the bands in that order; empty where they are unknown.
-        notes: Assumptions that were made, a sentence each.
+        index: Positions of the bands in the file, from 0, in the order of use.
+        names: Names of the bands in this order; empty if unknown.
+        notes: Assumptions made, one sentence each.
     """
 
-    index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -174,21 +183,25 @@ def choose_bands(
     wanted: Sequence[str] = (),
     user_bands: Sequence[str] = (),
 ) -> BandChoice:
-    """Choose the bands of a file that a model takes.
+    """Select the bands of a file that a model takes, by name.
 
-    Names from the user win over those in the file. Where neither names the bands and their number
-    fits, the file's order is taken and a note says so. An alpha band is used only where the user
-    names as many bands as the file has with it.
+    Names set by the user override those in the file. If there are neither, but the number of bands
+    matches, the file is assumed to have the model's order, with a note. An alpha band is used only
+    if the user names all bands of the file, alpha included.
 
     Args:
         path: Path of the file, for messages.
         stored: Names stored in the file, one per band: a name, ``'alpha'``, or ``''``.
-        wanted: Names of the model's bands, in its order; empty where they are not known.
-        user_bands: Names of the file's bands from the user, in the file's order.
+        wanted: Names of the model's bands, in its order; if empty, all bands are selected.
+        user_bands: Names of the file's bands set by the user, in file order.
 
     Raises:
-        UserError: A band is missing, the file contradicts what is wanted, or the names of the bands
-            are unknown.
+        UserError: A wanted band is missing, the band names are unknown, or the number of names does
+            not match the file.
+
+    Example:
+        >>> choose_bands('a.tif', ('blue', 'green', 'red', 'nir'), ('nir', 'red'))
+        BandChoice(index=(3, 2), names=('nir', 'red'), notes=())
     """
     data = tuple(i for i, name in enumerate(stored) if name != ALPHA)
     if user_bands:
@@ -203,30 +216,24 @@ def choose_bands(
     known = [name for name in names if name in _ALIASES or _NUMBER.fullmatch(name)]
     if len(wanted) == len(data):
         if not known and len(missing) == len(wanted):
-            note = (
-                f'{path} does not say which band is which: taken as {", ".join(wanted)}, in this '
-                'order'
-            )
+            note = f'{path} has no band names: assumed to be {", ".join(wanted)}, in this order'
             return BandChoice(data, tuple(wanted), (note,))
         if len(unnamed) == len(missing) == 1:
-            note = f'{path}: band {unnamed[0] + 1} has no name, taken as {missing[0]}'
+            note = f'{path}: band {unnamed[0] + 1} has no name, assumed to be {missing[0]}'
             index = (unnamed[0] if name in missing else data[names.index(name)] for name in wanted)
             return BandChoice(tuple(index), tuple(wanted), (note,))
-    hint = _ambiguous(names)
+    hint = _ambiguity_hint(names)
     if ALPHA in stored and len(wanted) == len(stored):
         hint = (
-            f'; band {stored.index(ALPHA) + 1} is tagged as alpha (transparency), so it is '
-            'not taken for one'
+            f'; band {stored.index(ALPHA) + 1} is tagged as alpha (transparency) and '
+            'therefore not used'
         )
     if len(wanted) > len(stored):
-        remedy = (
-            'It has too few bands for this model: take a model for the bands that it has, or train '
-            'one'
-        )
+        remedy = 'Too few bands for this model: use or train a model for the bands of the file'
     else:
-        remedy = 'Say what its bands are, in file order (`bands`, --bands)'
+        remedy = 'Set its band names in file order (`bands`, --bands)'
     raise UserError(
-        f'{path}: the model takes {", ".join(wanted)}; the file has {_listed(stored)}{hint}. '
+        f'{path}: the model takes {", ".join(wanted)}; the file has {_list_bands(stored)}{hint}. '
         f'{remedy}'
     )
 
@@ -241,28 +248,28 @@ def _choose_user_bands(
     if len(user_bands) not in (len(stored), len(data)):
         without_alpha = f' ({len(data)} without alpha)' if len(data) != len(stored) else ''
         raise UserError(
-            f'{path} has {len(stored)} bands{without_alpha}, but {len(user_bands)} are named '
-            f'({", ".join(user_bands)})'
+            f'{path} has {len(stored)} bands{without_alpha}, but {len(user_bands)} band '
+            f'names are set ({", ".join(user_bands)})'
         )
-    places = tuple(range(len(stored))) if len(user_bands) == len(stored) else data
+    positions = tuple(range(len(stored))) if len(user_bands) == len(stored) else data
     missing = [name for name in wanted if name not in user_bands]
     if missing:
         raise UserError(
-            f'{path}: the model takes {", ".join(wanted)}; the bands are given as '
-            f'{", ".join(user_bands)}, without {", ".join(missing)}{_ambiguous(user_bands)}'
+            f'{path}: the model takes {", ".join(wanted)}; the band names are set '
+            f'to {", ".join(user_bands)}, without {", ".join(missing)}{_ambiguity_hint(user_bands)}'
         )
     notes = tuple(
-        f'{path}: band {place + 1} is {stored[place]} by the file and taken as {name}, as given'
-        for place, name in zip(places, user_bands, strict=True)
-        if stored[place] in _ALIASES
-        and stored[place] != name
-        and all(numbers.get(name) != stored[place] for numbers in _SENSORS.values())
+        f'{path}: band {position + 1} is {stored[position]} in the file, but used as {name}, as set'
+        for position, name in zip(positions, user_bands, strict=True)
+        if stored[position] in _ALIASES
+        and stored[position] != name
+        and all(numbers.get(name) != stored[position] for numbers in _SENSORS.values())
     )
     chosen = wanted or user_bands
-    return BandChoice(tuple(places[user_bands.index(name)] for name in chosen), chosen, notes)
+    return BandChoice(tuple(positions[user_bands.index(name)] for name in chosen), chosen, notes)
 
 
-def _listed(stored: Sequence[str]) -> str:
+def _list_bands(stored: Sequence[str]) -> str:
     if not any(stored):
         return f'{len(stored)} bands without names'
     return ', '.join(name or f'an unnamed band ({i})' for i, name in enumerate(stored, 1))

@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """A mistake in files or settings; the message says what, where and what to do.
+    """Invalid files or settings; the message names the cause, the location and the remedy.
 
-    Programs show the message without a traceback.
+    Command-line programs print the message without a traceback.
     """

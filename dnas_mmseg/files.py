@@ -1,4 +1,4 @@
-"""Writing of files that appear under their names only when they are whole; folder locks."""
+"""Atomic writing of files, and folder locks."""
 
 from __future__ import annotations
 
@@ -18,47 +18,52 @@ from .errors import UserError
 
 
 class FolderInUseError(UserError):
-    """A folder that another run has locked."""
+    """Another run has locked the folder."""
 
 
-_HERE = re.sub(r'[^A-Za-z0-9]', '', socket.gethostname()) or 'host'
+_HOST = re.sub(r'[^A-Za-z0-9]', '', socket.gethostname()) or 'host'
 _TEMPORARY = re.compile(r'\.([A-Za-z0-9]+)-(\d+)\.[a-z0-9_]{8}(\.|$)')
-"""Part of the names of temporary files, with the machine and the process that writes them."""
+"""Part of a temporary file's name: host and process id of its writer."""
 
-_WORKERS_END = 8.0
-"""Time in which torch's loader workers notice that their process was killed, in seconds."""
+_LOCK_TIMEOUT = 8.0
+"""Seconds to wait for a lock: workers of a killed torch loader hold it until their next check, 5 s."""
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that becomes ``path`` when the block ends well.
+    """Yield a temporary path that is renamed to ``path`` when the block succeeds.
 
-    The folder is made. If the block raises (disk full, ^C), the temporary file is removed and
-    whatever stood under ``path`` before stays as it was.
+    If the block raises, the temporary file is removed and an existing ``path`` is left unchanged.
 
     Args:
-        path: Final path.
+        path: Final path; its folder is created.
 
     Yields:
-        Path in the same folder, with the same suffix, to write to.
+        Temporary path in the same folder, with the same suffix.
+
+    Example:
+        >>> with atomic_path('result.txt') as temporary:
+        ...     _ = temporary.write_text('complete')
+        >>> Path('result.txt').read_text()
+        'complete'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f'.{path.stem}.{_HERE}-{os.getpid()}.'
+    prefix = f'.{path.stem}.{_HOST}-{os.getpid()}.'
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         _sync(temporary)
-        # mkstemp makes files private; what is published follows the user's umask.
+        # mkstemp creates private files; the final file follows the umask.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:
         if type(error) is OSError and error.errno and error.filename is None:
-            # A full disk, as Python reports it, does not say where.
+            # Python's error for a full disk lacks the path.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
@@ -67,21 +72,21 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:
-    """Remove the temporary files that killed processes of this machine have left in a folder."""
+    """Remove temporary files left in a folder by killed processes of this host."""
     for path in Path(folder).glob('.*'):
         found = _TEMPORARY.search(path.name)
-        if found and found[1] == _HERE and not _is_running(int(found[2])) and path.is_file():
+        if found and found[1] == _HOST and not _is_running(int(found[2])) and path.is_file():
             path.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:
-    if os.name == 'nt':  # where this call would end the process
+    if os.name == 'nt':  # os.kill would end the process
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # a process of another user
         return True
     return True
 
@@ -93,10 +98,10 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as CSV, atomically.
+    """Write a CSV table atomically.
 
-    Text that a spreadsheet would run as a formula (names of files and classes may be anybody's)
-    gets an apostrophe before it, as spreadsheets write text; numbers stay.
+    Text that a spreadsheet would evaluate as a formula is prefixed with an apostrophe, since file
+    and class names come from others; numbers are unchanged.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows([[_as_text(c) for c in row] for row in rows])
@@ -115,17 +120,17 @@ def _as_text(cell: object) -> object:
 
 @contextmanager
 def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes that ask for ``folder`` (made if need be) out while the block runs.
+    """Lock a folder against other processes while the block runs; the folder is created.
 
-    The lock ends with the process, in whatever way that ends. Loaders' workers share it and notice
-    within seconds that the process is gone, so a locked folder is waited for that long.
+    The lock is released when the process ends, however it ends. Loader workers inherit it and exit
+    some seconds after a killed process, so acquiring the lock waits that long.
 
     Raises:
-        FolderInUseError: Another process has locked the folder.
+        FolderInUseError: Another process holds the lock.
     """
     path, owner = Path(folder) / '.lock', Path(folder) / '.lock_owner'
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=_WORKERS_END)
+    lock = FileLock(path, timeout=_LOCK_TIMEOUT)
     try:
         lock.acquire()
     except Timeout:
@@ -142,8 +147,8 @@ def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the bytes are on the disk: a rename must not overtake them in a power cut."""
-    descriptor = os.open(path, os.O_RDWR)  # Windows syncs no file that is open for reading
+    """Flush a file to disk, so that a power failure cannot leave a renamed file without content."""
+    descriptor = os.open(path, os.O_RDWR)  # Windows cannot sync a file opened for reading
     try:
         os.fsync(descriptor)
     finally:

@@ -8,7 +8,7 @@ import pytest
 from dnas_mmseg.files import atomic_path, write_csv, write_text
 
 
-def test_a_file_appears_whole_with_the_users_permissions(tmp_path):
+def test_atomic_path_renames_with_default_permissions(tmp_path):
     path = tmp_path / 'new/folder/a.txt'
     with atomic_path(path) as temporary:
         temporary.write_text('half')
@@ -24,7 +24,7 @@ def test_a_file_appears_whole_with_the_users_permissions(tmp_path):
 
 
 @pytest.mark.parametrize('failure', [KeyboardInterrupt, ValueError])
-def test_what_fails_leaves_the_old_file(tmp_path, failure):
+def test_failure_leaves_the_old_file(tmp_path, failure):
     write_text(tmp_path / 'a.txt', 'old')
     with pytest.raises(failure), atomic_path(tmp_path / 'a.txt') as temporary:
         temporary.write_text('new')
@@ -33,7 +33,7 @@ def test_what_fails_leaves_the_old_file(tmp_path, failure):
     assert os.listdir(tmp_path) == ['a.txt']
 
 
-def test_a_full_disk_names_the_file(tmp_path):
+def test_full_disk_error_names_the_file(tmp_path):
     with (
         pytest.raises(OSError, match=r'No space left on device: .*a\.txt'),
         atomic_path(tmp_path / 'a.txt'),
@@ -41,7 +41,7 @@ def test_a_full_disk_names_the_file(tmp_path):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
 
-def test_formulas_of_others_are_text_in_tables(tmp_path):
+def test_formulas_are_written_as_text(tmp_path):
     rows = [['=HYPERLINK("x")', '+1+1', '@a', '-2', '-b'], ['\tx', 'plain', -3.5, '', 'a=b']]
     write_csv(tmp_path / 'a.csv', rows)
     with (tmp_path / 'a.csv').open(newline='') as file:

@@ -178,7 +178,7 @@ def test_bands_that_the_file_tags_otherwise_are_taken_as_said_and_doubted(tmp_pa
         dataset_.WriteArray(samples)
         dataset_ = None
     with pytest.warns(
-        UserWarning, match=r'band 4 is alpha by the file and taken as nir.*more files'
+        UserWarning, match=r'band 4 is alpha in the file, but used as nir.*more files'
     ):
         data = MultiBandSegDataset(data_root=str(root), ann_file='train.txt', pipeline=PIPELINE)
     np.testing.assert_array_equal(data[0]['img'].transpose(2, 0, 1), read_raster(data.pairs[0][0]))

@@ -269,7 +269,7 @@ def test_flips_are_averaged(config, data_root, tmp_path):
 
 
 def test_two_runs_in_a_work_dir_exclude_each_other(config, tmp_path, monkeypatch):
-    monkeypatch.setattr('dnas_mmseg.files._WORKERS_END', 0)
+    monkeypatch.setattr('dnas_mmseg.files._LOCK_TIMEOUT', 0)
     with (
         lock_folder(tmp_path / 'run'),
         pytest.raises(UserError, match=f'in use by another run .process {os.getpid()}'),

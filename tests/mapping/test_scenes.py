@@ -61,8 +61,8 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
     [
         (('red', 'green', 'blue', 'swir'), 4, None, 'the model takes nir, red, green, blue; the'),
         ((), 3, None, '3 bands without names'),
-        ((), 4, ('red', 'green'), 'has 4 bands, but 2 are named'),
-        (BANDS, 4, ('a', 'x', 'c', 'd'), 'the bands are given as a, x, c, d, without nir'),
+        ((), 4, ('red', 'green'), 'has 4 bands, but 2 band names are set'),
+        (BANDS, 4, ('a', 'x', 'c', 'd'), 'the band names are set to a, x, c, d, without nir'),
     ],
 )
 def test_bands_that_do_not_fit(tmp_path, names, count, given, message):
@@ -79,7 +79,7 @@ def test_names_that_tell_nothing_are_passed_over(tmp_path):
     choice = choose_bands('s.tif', names, BANDS)
     assert choice.index == (0, 1, 2, 3)
     assert choice.notes == (
-        's.tif does not say which band is which: taken as nir, red, green, blue, in this order',
+        's.tif has no band names: assumed to be nir, red, green, blue, in this order',
     )
     assert choose_bands('s.tif', names) == ((0, 1, 2, 3), (), ())
 

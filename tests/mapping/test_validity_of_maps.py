@@ -137,13 +137,13 @@ def test_alpha_is_not_taken_for_nir_but_may_be_nir_by_name(oracle, tmp_path, rng
     )
     np.testing.assert_array_equal(read_raster(tmp_path / 'out/rgba.tif')[0], samples.argmax(0))
     ((note, *_),) = notes.values()
-    assert 'band 4 is alpha by the file and taken as nir, as given' in note
+    assert 'band 4 is alpha in the file, but used as nir, as set' in note
 
 
 def test_an_order_that_the_file_does_not_say_is_said(oracle, tmp_path, rng):
     write_raster(tmp_path / 's.tif', scene(rng))
     ((note, *_),) = predict_scenes(oracle, [tmp_path / 's.tif'], tmp_path / 'out').values()
-    assert 'does not say which band is which: taken as red, green, blue, nir' in note
+    assert 'has no band names: assumed to be red, green, blue, nir' in note
 
 
 def test_what_fails_in_the_network_keeps_its_own_words(oracle, tmp_path, rng):

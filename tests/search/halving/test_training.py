@@ -68,7 +68,7 @@ def test_names_that_lead_elsewhere_are_none(trainings, content, key, tmp_path):
 
 def test_another_process_at_the_same_training_is_left_alone(trainings, content, monkeypatch):
     """It was taken for dead; its result counts as soon as there is one."""
-    monkeypatch.setattr(files, '_WORKERS_END', 0.1)
+    monkeypatch.setattr(files, '_LOCK_TIMEOUT', 0.1)
     folder = trainings.folder / 'net-1-3'
     with lock_folder(folder):
         (folder / 'epoch_1.pth').write_bytes(b'its checkpoint')
