@@ -1,4 +1,4 @@
-"""Run the benchmarks and write their tables into docs/performance.md and performance_training.md.
+"""Run the speed benchmarks and write their tables into benchmarks/speed*.md and the manual.
 
     python -m benchmarks --threads 2
     python -m benchmarks --only inference training
@@ -16,8 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
-PAGES = (DOCS / 'performance.md', DOCS / 'performance_training.md')
+FOLDER = Path(__file__).resolve().parent
+PAGES = (*FOLDER.glob('speed*.md'), *FOLDER.parent.glob('docs/performance*.md'))
 
 
 def write_table(name: str, output: str) -> None:

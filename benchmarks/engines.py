@@ -33,7 +33,7 @@ from .plain import plain_logits
 from .side_by_side import machine, measure, parser, table
 
 WINDOWS = 4
-FOUND = 'DenseNAS found on NAIP'
+FOUND = 'naip_small (DenseNAS space)'
 MODELS = {**OWN, FOUND: 'densenas/densenas_narrow_naip.py', **OTHERS}
 COLUMNS = ('plain', 'torch', 'onnxruntime', 'OpenVINO', 'OpenVINO bf16', 'OpenVINO int8')
 ROOT = Path(__file__).resolve().parent

@@ -1,5 +1,7 @@
 """Settings of the manual: `make docs` writes it to docs/_build/html; warnings are errors."""
 
+import re
+
 import dnas_mmseg  # registers everything, so that the API has it
 
 project = 'dnas_mmseg'
@@ -16,3 +18,12 @@ napoleon_google_docstring = True
 html_theme = 'furo'
 html_title = f'dnas_mmseg {release}'
 html_copy_source = False
+
+
+def setup(app):
+    """Turn links to pages of ``benchmarks/``, which are not part of the manual, into downloads."""
+    app.connect('source-read', _link_benchmarks)
+
+
+def _link_benchmarks(app, docname, source):
+    source[0] = re.sub(r'\]\((\.\./benchmarks/[^)#]*)[^)]*\)', r'](path:\1)', source[0])

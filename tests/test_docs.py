@@ -17,7 +17,7 @@ from dnas_mmseg.raster import write_raster
 
 from .conftest import ROOT
 
-DOCS = sorted((ROOT / 'docs').glob('*.md'))
+DOCS = [*sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'benchmarks').glob('*.md'))]
 PAGES = [
     str(path.relative_to(ROOT)) for path in (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *DOCS)
 ]
