@@ -26,7 +26,7 @@ _TEMPORARY = re.compile(r'\.([A-Za-z0-9]+)-(\d+)\.[a-z0-9_]{8}(\.|$)')
 """Part of a temporary file's name: host and process id of its writer."""
 
 _LOCK_TIMEOUT = 8.0
-"""Seconds to wait for a lock: workers of a killed torch loader hold it until their next check, 5 s."""
+"""Seconds to wait for a lock: workers of a killed torch loader hold it until their 5 s check."""
 
 
 @contextmanager

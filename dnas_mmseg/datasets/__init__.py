@@ -1,4 +1,4 @@
-"""Data sets of multi-band tiles, their transforms and their checks."""
+"""Data sets of multi-band tiles, with their transforms and checks."""
 
 from .checks import inspect_pairs, summarise
 from .description import DatasetDescription, DatasetError

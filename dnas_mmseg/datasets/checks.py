@@ -1,4 +1,4 @@
-"""Checks of pairs of an image and its label, and a summary of a data set's pairs."""
+"""Checks of image and label pairs, and summary of a data set."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Expectation:
     """Requirements on every pair of a data set.
 
     Attributes:
-        bands: Names of the bands in file order; empty where nothing is known.
-        dtype: Name of the numpy type of the images' samples; None for any one that all images have.
-        labels: Encoding of the labels.
-        used: Names of the bands that the pipeline takes; all where empty. Validity, type and
-            statistics are those of these bands.
-        nodata: Value that is nodata beside what the files declare.
+        bands: Band names in file order; empty if unknown.
+        dtype: Name of the images' numpy type; None accepts any type shared by all images.
+        labels: Label encoding.
+        used: Names of the bands that the pipeline selects; empty for all. Validity, type and
+            statistics refer to these bands.
+        nodata: Nodata value, in addition to the declared ones.
     """
 
     bands: tuple[str, ...]
@@ -43,19 +43,18 @@ class PairReport:
     """Findings on one pair.
 
     Attributes:
-        problems: Mistakes in the files, a sentence each.
-        warnings: Findings that may be intended or mistakes, a sentence each.
-        notes: Assumptions that were made, a sentence each.
-        shape, dtype: Height and width of the image, and the type of its samples.
-        bands: Number of its bands that are used.
+        problems: Errors in the files, one sentence each.
+        warnings: Findings that may be errors or intended, one sentence each.
+        notes: Assumptions made, one sentence each.
+        shape, dtype: Height and width of the image, and its numpy type.
+        bands: Number of used bands.
         invalid: Number of invalid pixels of the image.
-        values: Label values as stored; empty for coloured labels.
-        class_pixels: Number of labelled pixels of each class, (num_classes,).
+        values: Stored label values; empty for coloured labels.
+        class_pixels: Labelled pixels per class, (num_classes,).
         pixels: Number of valid pixels of the image.
-        totals, squares: Sum and sum of squares of each band over the valid pixels, float64
-            (bands,).
-        scaling: Scale and offset that the used bands declare.
-        digest: Checksum of the samples of the used bands, where they were read.
+        totals, squares: Sum and sum of squares per band over the valid pixels, float64 (bands,).
+        scaling: Declared scale and offset of the used bands.
+        digest: Hash of the samples of the used bands, if they were read.
         image: Path of the image.
         georeference: Georeference of the image.
     """
@@ -81,7 +80,7 @@ class PairReport:
 def band_sums(
     samples: np.ndarray, invalid: np.ndarray | None
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the number of valid pixels, and each band's sum and sum of squares over them."""
+    """Return the number of valid pixels, and sum and sum of squares per band over them."""
     values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
     values = values.astype(np.float64)
     return values.shape[1], values.sum(1), (values**2).sum(1)
@@ -90,12 +89,12 @@ def band_sums(
 def inspect_pair(
     pair: tuple[str, str | None], expected: Expectation, statistics: bool = False
 ) -> PairReport:
-    """Check an image and its label; what is wrong in the files is reported, not raised.
+    """Check an image and its label; errors in the files are reported, not raised.
 
     Args:
         pair: Paths of image and label; the label may be None.
         expected: Requirements on the pair.
-        statistics: Whether to read the image's samples and sum them up, too.
+        statistics: Whether to read the image and compute sums and hash.
     """
     image_path, label_path = pair
     report, invalid = PairReport(image=image_path), None
@@ -103,7 +102,7 @@ def inspect_pair(
         with Raster(image_path, expected.nodata) as raster:
             info = raster.info
             report.shape, report.georeference = info.shape, info.georeference
-            index = _look_at_bands(info, expected, report)
+            index = _check_image_bands(info, expected, report)
             report.scaling = tuple(info.scaling[i] for i in index)
             gaps = info.may_have_invalid or expected.nodata is not None
             if statistics or (gaps and label_path is not None):
@@ -115,7 +114,7 @@ def inspect_pair(
                 content = np.ascontiguousarray(samples.values).data
                 report.digest = hashlib.blake2b(content, digest_size=16).digest()
         if label_path is not None:
-            _look_at_label(label_path, info, invalid, expected.labels, report)
+            _check_label(label_path, info, invalid, expected.labels, report)
     except RasterError as error:
         report.problems.append(str(error))
     except LabelError as error:
@@ -123,8 +122,8 @@ def inspect_pair(
     return report
 
 
-def _look_at_bands(info: RasterInfo, expected: Expectation, report: PairReport) -> list[int]:
-    """Report what is wrong with an image's bands; return the indices of the used ones, from 0."""
+def _check_image_bands(info: RasterInfo, expected: Expectation, report: PairReport) -> list[int]:
+    """Check the bands of an image; return the indices of the used bands, from 0."""
     index, problems, warnings, notes = check_bands(info, expected.bands, expected.used)
     report.problems += problems
     report.warnings += warnings
@@ -137,14 +136,14 @@ def _look_at_bands(info: RasterInfo, expected: Expectation, report: PairReport) 
     return index
 
 
-def _look_at_label(
+def _check_label(
     path: str,
     image: RasterInfo,
     invalid: np.ndarray | None,
     labels: LabelEncoding,
     report: PairReport,
 ) -> None:
-    """Report what is wrong with a label, and count its classes where the image is valid."""
+    """Check a label, and count its classes where the image is valid."""
     with Raster(path) as raster:
         info, samples = raster.info, label_samples(raster, labels)
     if info.shape != image.shape:
@@ -153,7 +152,7 @@ def _look_at_label(
             f'{resampling_advice(*image.shape)}'
         )
     elif apart := image.georeference.describe_misalignment(info.georeference, *image.shape):
-        report.problems.append(f"{path}: its georeference is not its image's: {apart}")
+        report.problems.append(f"{path}: its georeference differs from its image's: {apart}")
     if len(samples.values) == 1 and samples.values.dtype.kind in 'ui':
         report.values = {int(value) for value in np.unique(samples.values)}
     report.warnings += _warn_of_nodata(path, samples, labels)
@@ -168,7 +167,7 @@ def _look_at_label(
 
 
 def _warn_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
-    """Return a sentence where a label declares nodata a value that is a class by its convention."""
+    """Return a warning if a label's declared nodata value is a class by its convention."""
     value = samples.nodata[0]
     if labels.convention == 'rgb' or value is None or not float(value).is_integer():
         return []
@@ -177,7 +176,7 @@ def _warn_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[
         return []
     return [
         f'{path}: declares {value:g} as nodata, which is a class by label_convention='
-        f"'{labels.convention}': read as the class"
+        f"'{labels.convention}': used as the class"
     ]
 
 
@@ -192,33 +191,36 @@ def inspect_pairs(
     """Yield the report of :func:`inspect_pair` on each pair, in order.
 
     Args:
-        workers: Number of processes besides this one; 0 for none.
-        track: Function that wraps the reports as they come, to show progress.
+        pairs: Paths of image and label of each pair; the label may be None.
+        expected: Requirements on every pair.
+        statistics: Whether to compute statistics.
+        workers: Number of worker processes; 0 runs in this process.
+        track: Wrapper of the iterator, such as a progress bar.
     """
-    look = partial(inspect_pair, expected=expected, statistics=statistics)
+    inspect = partial(inspect_pair, expected=expected, statistics=statistics)
     if workers == 0:
-        yield from track(map(look, pairs))
+        yield from track(map(inspect, pairs))
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from track(pool.map(look, pairs, chunksize=8))
+        yield from track(pool.map(inspect, pairs, chunksize=8))
 
 
 @dataclass
 class DatasetSummary:
-    """Summary of all pairs of a data set.
+    """Summary of the reports on a data set.
 
     Attributes:
-        class_pixels: Number of labelled pixels of each class, (num_classes,).
+        class_pixels: Labelled pixels per class, (num_classes,).
         files: Number of pairs.
-        problems: Mistakes in all pairs, a sentence each, and of the labels' convention.
-        warnings: Findings that may be intended or mistakes, each kind once.
-        sizes: Numbers of pairs by (height, width).
-        bands: Numbers of pairs by number of bands.
-        dtypes: Numbers of pairs by sample type.
-        notes: Assumptions that were made, each kind once.
-        invalid: Share of pixels where the image is invalid.
-        unlabelled: Share of the valid pixels that have no class.
-        mean, std: Mean and standard deviation of each band, (bands,); None without statistics.
+        problems: Errors in pairs and in the label convention, one sentence each.
+        warnings: Findings that may be errors or intended, each kind once.
+        notes: Assumptions made, each kind once.
+        invalid: Share of invalid pixels of the images.
+        sizes: Number of pairs by (height, width).
+        bands: Number of pairs by number of bands.
+        dtypes: Number of pairs by numpy type.
+        unlabelled: Share of unlabelled pixels in the valid pixels.
+        mean, std: Mean and standard deviation per band, (bands,); None without statistics.
     """
 
     class_pixels: np.ndarray
@@ -236,7 +238,7 @@ class DatasetSummary:
 
 
 def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSummary:
-    """Sum up the reports of a data set's pairs."""
+    """Summarise the reports on the pairs of a data set."""
     summary = DatasetSummary(class_pixels=np.zeros(labels.num_classes, np.int64))
     values: set[int] = set()
     pixels, area, invalid = 0, 0, 0
@@ -276,19 +278,19 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     other = labels.detect_other_convention(values)
     if other:
         summary.problems.append(
-            f"the labels hold {_ranges(values)}: this looks like label_convention='{other}', not "
-            f"'{labels.convention}'"
+            f"the labels contain {_ranges(values)}: this looks like label_convention='{other}', "
+            f"not '{labels.convention}'"
         )
     other = labels.suspect_other_convention(values)
     if other:
         summary.warnings.append(
-            f'the labels hold {_ranges(values)}: no pixel is of the last class. If 0 is a class '
-            f"and not 'unlabelled', this is label_convention='{other}'"
+            f'the labels contain {_ranges(values)}, but never the last class. If 0 is a class and '
+            f"not 'unlabelled', set label_convention='{other}'"
         )
     if values == {0, IGNORE} and labels.convention == 'train_id' and labels.num_classes == 2:
         summary.warnings.append(
-            'the labels hold 0 and 255 alone: 255 means unlabelled, so the second class never '
-            'occurs. For a mask of two classes write 1 for 255'
+            'the labels contain only 0 and 255: 255 means unlabelled, so the second class never '
+            'occurs. For a binary mask, replace 255 by 1'
         )
     for kind, counts in (('numbers of bands', summary.bands), ('types', summary.dtypes)):
         if len(counts) > 1:
@@ -297,9 +299,8 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     if len(summary.sizes) > 1:
         listed = ', '.join(f'{_size(key)} ({count})' for key, count in summary.sizes.items())
         summary.notes.append(
-            f'images of different sizes: {listed}. RandomCrop makes them alike where they are '
-            'larger than the crop; smaller ones are filled up to the largest of their batch, as '
-            'unlabelled'
+            f'images of different sizes: {listed}. RandomCrop crops larger ones to one size; '
+            'smaller ones are padded to the largest of their batch, as unlabelled'
         )
     if area:
         summary.invalid = invalid / area
@@ -314,11 +315,11 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
 def compare_scalings(
     scalings: Mapping[tuple[tuple[float, float], ...], str], remedy: str = 'dnas convert'
 ) -> list[str]:
-    """Return a sentence where files declare different scales and offsets for their samples.
+    """Return a warning if files declare different scales and offsets.
 
     Args:
-        scalings: A file for each scale and offset of the bands.
-        remedy: Command with ``--apply-scale``.
+        scalings: Path of a file for each combination of scales and offsets.
+        remedy: Command with the option ``--apply-scale``.
     """
     if len(scalings) < 2:
         return []
@@ -327,64 +328,69 @@ def compare_scalings(
         for scaling, path in list(scalings.items())[:3]
     ]
     return [
-        f'the files declare {len(scalings)} different scales and offsets, so equal samples mean '
-        f'different values: {", ".join(listed)}. {remedy} --apply-scale makes them comparable'
+        f'the files declare {len(scalings)} different scales and offsets, so equal samples are '
+        f'different values: {", ".join(listed)}. Use {remedy} --apply-scale'
     ]
 
 
 def check_bands(
     info: RasterInfo, bands: tuple[str, ...], used: tuple[str, ...] = ()
 ) -> tuple[list[int], list[str], list[str], list[str]]:
-    """Compare an image's bands with those that it should have.
+    """Compare the bands of an image with the expected ones.
 
     Args:
-        info: Description of the image.
-        bands: Names that they should have, in file order; empty where nothing is known.
-        used: Names of those that are used; all where empty.
+        info: Metadata of the image.
+        bands: Expected band names, in file order; empty if unknown.
+        used: Names of the used bands; empty for all.
 
     Returns:
-        Positions of the used bands in the file; and problems, warnings and notes, a sentence each.
+        Positions of the used bands in the file; and problems, warnings and notes, one sentence
+        each.
     """
-    everything = list(info.data_bands)
+    data_bands = list(info.data_bands)
     try:
         choice = choose_bands(info.path, info.band_names, used, bands)
     except UserError as error:
-        if not bands or len(bands) in (info.bands, len(everything)):
-            return everything, [str(error)], [], []
+        if not bands or len(bands) in (info.bands, len(data_bands)):
+            return data_bands, [str(error)], [], []
         problem = (
             f'{info.path}: {info.bands} bands, expected {len(bands)} ({", ".join(bands)}). '
-            'List all bands of the file, in its order, in metainfo `bands`, and choose among them '
-            'by SelectBands in the pipeline.'
+            'List all bands of the file in metainfo `bands`, in file order, and select bands with '
+            'SelectBands in the pipeline.'
         )
-        return everything, [problem], [], []
+        return data_bands, [problem], [], []
     described = [(i, name) for i, name in enumerate(info.descriptions) if name]
-    places = everything if len(bands) == len(everything) else range(info.bands)
-    said = dict(zip(places, bands, strict=False))
-    if bands and described and any(name != said.get(i) and name in bands for i, name in described):
+    positions = data_bands if len(bands) == len(data_bands) else range(info.bands)
+    names = dict(zip(positions, bands, strict=False))
+    if bands and described and any(name != names.get(i) and name in bands for i, name in described):
         problem = (
-            f'{info.path}: its band descriptions say the order is '
-            f'{", ".join(name or "?" for name in info.descriptions)}, the data set says '
+            f'{info.path}: its band descriptions are '
+            f'{", ".join(name or "?" for name in info.descriptions)}, expected '
             f'{", ".join(bands)}'
         )
         return list(choice.index), [problem], [], []
     notes = list(choice.notes) if not bands else []
     if bands and not any(info.band_names):
         notes.append(
-            f'{info.path} does not name its bands: they are {", ".join(bands)}, in this order, as '
-            'the data set says'
+            f'{info.path} has no band names: assumed to be {", ".join(bands)}, in this order, '
+            'as set for the data set'
         )
     return list(choice.index), [], list(choice.notes) if bands else [], notes
 
 
-def deduplicate_messages(sentences: list[str]) -> list[str]:
-    """Return the first sentence of every kind, with the number of further ones.
+def deduplicate_messages(messages: list[str]) -> list[str]:
+    """Return one message of each kind, with the number of further files.
 
-    Sentences of one kind differ in the file that they begin with.
+    Messages are of one kind if they differ only in the leading file name.
+
+    Example:
+        >>> deduplicate_messages(['a.tif: too small', 'b.tif: too small'])
+        ['a.tif: too small (and 1 more files)']
     """
     kinds: dict[str, list[str]] = {}
-    for sentence in sentences:
-        _, colon, rest = sentence.partition(': ')
-        kinds.setdefault(rest if colon else sentence.partition(' ')[2], []).append(sentence)
+    for message in messages:
+        _, colon, rest = message.partition(': ')
+        kinds.setdefault(rest if colon else message.partition(' ')[2], []).append(message)
     return [
         alike[0] + (f' (and {len(alike) - 1} more files)' if len(alike) > 1 else '')
         for alike in kinds.values()
@@ -394,15 +400,16 @@ def deduplicate_messages(sentences: list[str]) -> list[str]:
 def compare_statistics(
     mean: np.ndarray, std: np.ndarray, data_mean: np.ndarray, data_std: np.ndarray
 ) -> tuple[str, bool]:
-    """Compare the statistics that a model normalises by with those of its data.
+    """Compare a model's normalisation with the statistics of its data.
 
     Args:
-        mean, std: Statistics of the model, (bands,).
+        mean, std: Normalisation of the model, (bands,).
         data_mean, data_std: Statistics of the data, (bands,).
 
     Returns:
-        A sentence on the difference, empty where there is hardly any; and whether training cannot
-        go well with it: means five deviations off, or deviations that differ tenfold.
+        A message, empty if means differ by at most 0.5 standard deviations and standard deviations
+        by at most a factor of 2; and whether the difference prevents training: means differ by
+        more than 5 standard deviations, or standard deviations by more than a factor of 10.
     """
     off = float(np.max(np.abs(mean - data_mean) / np.maximum(std, 1e-30)))
     varies = data_std > 0
@@ -411,22 +418,21 @@ def compare_statistics(
     if off <= 0.5 and ratio <= 2:
         return '', False
     return (
-        'the config normalises by other statistics than those above: means up to '
-        f'{off:.3g} standard deviations off, standard deviations up to {ratio:.3g} times as large '
-        'or small'
+        'the normalisation in the config differs from the statistics above: means by up to '
+        f'{off:.3g} standard deviations, standard deviations by a factor of up to {ratio:.3g}'
     ), off > 5 or ratio > 10
 
 
 def round_significant(value: float, digits: int = 6) -> float:
-    """Return a statistic with so many significant digits, however small it is."""
+    """Round to a number of significant digits."""
     return float(f'{float(value):.{digits}g}')
 
 
 def resampling_advice(height: int, width: int) -> str:
-    """Return what to do with a label of another size than its image."""
+    """Return how to resample a label to the size of its image."""
     return (
-        f'where it covers the same ground, gdal_translate -r nearest -outsize {width} {height} '
-        'makes it as large'
+        f'if it covers the same area, resample it by gdal_translate -r nearest -outsize {width} '
+        f'{height}'
     )
 
 
@@ -435,7 +441,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _ranges(values: set[int]) -> str:
-    """Return values as ranges, ``{0, 1, 2, 3, 255}`` as ``0-3, 255``."""
+    """Format values as ranges, ``{0, 1, 2, 3, 255}`` as ``0-3, 255``."""
     runs: list[list[int]] = []
     for value in sorted(values):
         if runs and value == runs[-1][1] + 1:

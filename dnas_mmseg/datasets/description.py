@@ -1,4 +1,4 @@
-"""``dataset.json``: the description of a folder of tiles."""
+"""``dataset.json``, the metadata of a folder of tiles."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ DESCRIPTION_FILE = 'dataset.json'
 
 
 class DatasetError(UserError):
-    """A data set that cannot be used as it is; the message says where and what to do."""
+    """A data set is unusable; the message names the location and the remedy."""
 
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """The content of ``dataset.json``; every field may be left out.
+    """Metadata of a data set, stored as ``dataset.json``; every field is optional.
 
     Attributes:
-        bands: Names of the bands in file order.
-        classes: Names of the classes in train-id order.
+        bands: Band names in file order.
+        classes: Class names in train-id order.
         palette: RGB colours of the classes, 0 to 255.
-        label_convention: Convention of the labels, see
+        label_convention: Label convention, see
             :class:`dnas_mmseg.datasets.labels.LabelEncoding`.
-        dtype: Name of the numpy type of the images' samples.
+        dtype: Name of the images' numpy type.
         tile_size: Height and width of the tiles, in pixels.
-        mean, std: Mean and standard deviation of each band over the training tiles, in units of the
-            samples.
-        class_shares: Share of each class among the labelled pixels of the training tiles.
-        apply_scale: Whether the samples are those of the scenes with scale and offset applied, so
-            that scenes must be read in this way, too.
-        provenance: Origin of the tiles, free.
+        mean, std: Mean and standard deviation per band over the training tiles, in sample units.
+        class_shares: Share of each class in the labelled pixels of the training tiles.
+        apply_scale: Whether the declared scale and offset were applied to the tiles; prediction
+            must then apply them to the scenes as well.
+        provenance: Origin of the tiles, in any form.
+
+    Example:
+        >>> DatasetDescription(bands=('red', 'nir'), classes=('land', 'water')).save('.')
+        >>> DatasetDescription.load('.').metainfo
+        {'bands': ('red', 'nir'), 'classes': ('land', 'water')}
     """
 
     bands: tuple[str, ...] = ()
@@ -52,10 +56,10 @@ class DatasetDescription:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Part that is an mmseg data set's metainfo."""
+        """Part that mmseg data sets have as ``metainfo``."""
         names = ('bands', 'classes', 'palette', 'apply_scale')
-        everything = {name: getattr(self, name) for name in names}
-        return {key: value for key, value in everything.items() if value}
+        values = {name: getattr(self, name) for name in names}
+        return {key: value for key, value in values.items() if value}
 
     def save(self, root: str | os.PathLike) -> None:
         """Write ``dataset.json`` into a folder."""
@@ -64,10 +68,10 @@ class DatasetDescription:
 
     @classmethod
     def load(cls, root: str | os.PathLike | None) -> DatasetDescription:
-        """Read a folder's ``dataset.json``; an empty description where there is none.
+        """Read ``dataset.json`` of a folder; return an empty description if there is none.
 
         Raises:
-            DatasetError: The file is damaged, or has unknown keys.
+            DatasetError: The file is invalid or has unknown keys.
         """
         path = Path(root or '.') / DESCRIPTION_FILE
         return cls() if root is None or not path.is_file() else cls.load_file(path)
@@ -77,7 +81,7 @@ class DatasetDescription:
         """Read a description from a file of any name.
 
         Raises:
-            DatasetError: The file is missing or damaged, or has unknown keys.
+            DatasetError: The file is missing, invalid, or has unknown keys.
         """
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -87,8 +91,8 @@ class DatasetDescription:
             raise DatasetError(f'{path} is not complete JSON ({error}): write it again') from None
         known = {f.name for f in fields(cls)}
         if not isinstance(content, dict) or not set(content) <= known:
-            odd = sorted(set(content) - known) if isinstance(content, dict) else 'no object'
-            raise DatasetError(f'{path}: unknown content {odd}; known keys are {sorted(known)}')
+            unknown = sorted(set(content) - known) if isinstance(content, dict) else 'no object'
+            raise DatasetError(f'{path}: unknown content {unknown}; known keys are {sorted(known)}')
         return cls(**{key: _freeze(value) for key, value in content.items()})
 
 

@@ -1,4 +1,4 @@
-"""Five-Billion-Pixels: GID's 150 Gaofen-2 scenes in 24 classes (Tong, Xia and Zhu, 2023)."""
+"""Five-Billion-Pixels: land cover of Gaofen-2 scenes in 24 classes."""
 
 from __future__ import annotations
 
@@ -61,12 +61,25 @@ PALETTE = (
     (250, 200, 250),
     (200, 150, 0),
 )
-"""Colours of the distributed label images; unlabelled is black."""
+"""RGB colours of the distributed label images; unlabelled is black."""
 
 
 @DATASETS.register_module()
 class FBPDataset(MultiBandSegDataset):
-    """Tiles of Five-Billion-Pixels, as ``dnas convert`` cuts them.
+    """Five-Billion-Pixels (FBP), cut into tiles by ``dnas convert``.
+
+    Source: the 150 scenes of Gaofen-2 of GID-5, at 4 m per pixel, 6800 rows x 7200 columns.
+
+    Classes: the 24 of ``CLASSES``, in train-id order.
+
+    Format as distributed: ``Image__8bit_NirRGB/*.tif`` and ``Image_16bit_BGRNir/*.tiff`` as for
+    :class:`GID5Dataset`; ``Annotation__index/*_24label.png`` with labels 1 to 24, 0 unlabelled.
+
+    Format of the tiles: as for :class:`GID5Dataset`, train ids with 255 unlabelled.
+
+    If you use this data set, cite X.-Y. Tong, G.-S. Xia, X. X. Zhu: "Enabling country-scale land
+    cover mapping with meter-resolution satellite imagery", ISPRS Journal of Photogrammetry and
+    Remote Sensing 196, 2023, https://doi.org/10.1016/j.isprsjprs.2022.12.011.
 
     Args:
         **kwargs: Arguments of :class:`MultiBandSegDataset`.

@@ -1,4 +1,4 @@
-"""GID-15: 10 Gaofen-2 scenes of 4 m, 4 bands, 15 classes of land cover (Tong et al., 2020)."""
+"""GID-15: land cover of Gaofen-2 scenes in 15 classes."""
 
 from __future__ import annotations
 
@@ -43,12 +43,26 @@ PALETTE = (
     (0, 150, 200),
     (0, 200, 250),
 )
-"""Colours of the distributed label images; unlabelled is black."""
+"""RGB colours of the distributed label images; unlabelled is black."""
 
 
 @DATASETS.register_module()
 class GID15Dataset(MultiBandSegDataset):
-    """Tiles of GID-15, as ``dnas convert`` cuts them.
+    """GID-15 (fine land-cover classification set of GID), cut into tiles by ``dnas convert``.
+
+    Source: 10 labelled scenes of Gaofen-2 at 4 m per pixel, 6800 rows x 7200 columns.
+
+    Classes: the 15 of ``CLASSES``, in train-id order.
+
+    Format as distributed: images as for :class:`GID5Dataset`. Labels:
+    ``label_15classes/*_label.tif``, 8-bit RGB colours of ``PALETTE``, black unlabelled (older
+    release); ``GID15/Annotation__index/*_15label.png``, 1 to 15, 0 unlabelled (newer release).
+
+    Format of the tiles: as for :class:`GID5Dataset`, train ids with 255 unlabelled.
+
+    If you use this data set, cite X.-Y. Tong, G.-S. Xia, Q. Lu, H. Shen, S. Li, S. You, L. Zhang:
+    "Land-cover classification with transferable deep models using high-resolution remote sensing
+    images", Remote Sensing of Environment 237, 2020, https://doi.org/10.1016/j.rse.2019.111322.
 
     Args:
         **kwargs: Arguments of :class:`MultiBandSegDataset`.

@@ -1,4 +1,4 @@
-"""Conventions of label files, and their conversion to train ids."""
+"""Label conventions and conversion of labels to train ids."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ _INVALID = -1
 
 
 class LabelError(UserError):
-    """A label that does not fit its convention or its image, or an invalid convention."""
+    """A label contradicts its convention or image, or the convention is invalid."""
 
 
 @dataclass(frozen=True)
 class LabelEncoding:
-    """Conversion of a label file's samples to train ids 0 .. n-1, with 255 for unlabelled.
+    """Encoding of label files as train ids 0 .. n-1, with 255 for unlabelled pixels.
 
     Attributes:
         convention: Convention of the files. ``'train_id'``: 0 .. n-1, 255 unlabelled. ``'index'``:
-            1 .. n, 0 unlabelled. ``'rgb'``: three bands with the palette's colours,
-            or one band with a colour table; ``unlabelled_colour`` unlabelled.
+            1 .. n, 0 unlabelled. ``'rgb'``: three bands with the palette's colours, or one band
+            with a colour table; ``unlabelled_colour`` unlabelled.
         num_classes: Number of classes in the files, n.
-        palette: RGB colours of the classes, needed for ``'rgb'``.
-        unlabelled_colour: RGB colour of unlabelled pixels, for ``'rgb'``. A class of that colour is
-            the class.
+        palette: RGB colours of the classes, required for ``'rgb'``.
+        unlabelled_colour: RGB colour of unlabelled pixels for ``'rgb'``; ignored if a class has it.
+
+    Example:
+        >>> LabelEncoding('index', num_classes=2).encode(np.array([[[0, 1, 2]]], np.uint8))
+        array([[255,   0,   1]], dtype=uint8)
     """
 
     convention: str
@@ -43,15 +46,15 @@ class LabelEncoding:
     def __post_init__(self) -> None:
         if self.convention not in CONVENTIONS:
             raise LabelError(
-                f"label convention '{self.convention}' is unknown: 'train_id' (0 .. n-1, 255 "
-                "unlabelled), 'index' (1 .. n, 0 unlabelled) or 'rgb' (the palette's colours)"
+                f"label convention '{self.convention}' is unknown; choose 'train_id' (0 .. n-1, "
+                "255 unlabelled), 'index' (1 .. n, 0 unlabelled) or 'rgb' (the palette's colours)"
             )
         if not 0 < self.num_classes < IGNORE:
-            raise LabelError(f'{self.num_classes} classes: 1 to {IGNORE - 1} are possible')
+            raise LabelError(f'{self.num_classes} classes: expected 1 to {IGNORE - 1}')
         if self.convention == 'rgb' and len(self.palette) != self.num_classes:
             raise LabelError(
-                f"convention 'rgb' needs a colour a class, the palette has {len(self.palette)} "
-                f'for {self.num_classes} classes'
+                f"convention 'rgb' requires a colour per class; the palette has "
+                f'{len(self.palette)} for {self.num_classes} classes'
             )
         if self.convention == 'rgb':
             first: dict[tuple[int, ...], int] = {}
@@ -59,23 +62,22 @@ class LabelEncoding:
                 if colour in first:
                     raise LabelError(
                         f"convention 'rgb': classes {first[colour]} and {i} (from 0) have the same "
-                        f'colour {colour} in the palette, so labels cannot tell them apart'
+                        f'colour {colour} in the palette'
                     )
                 first[colour] = i
 
     def encode(self, samples: np.ndarray | Samples) -> np.ndarray:
-        """Return train ids.
+        """Convert samples to train ids.
 
         Args:
-            samples: Samples of the label, (1, height, width) integers or (3, height, width)
-                colours, with or without the nodata values of the file.
+            samples: Samples of a label: indices (1, height, width), or colours (3, height, width).
+                :class:`Samples` include nodata values and mask.
 
         Returns:
             Train ids, uint8 (height, width).
 
         Raises:
-            LabelError: Values are unknown, with what they are and how many pixels have them; or the
-                number of bands is wrong.
+            LabelError: The label has unknown values or a wrong number of bands.
         """
         ids, unknown = self.encode_known(samples)
         if unknown:
@@ -90,14 +92,16 @@ class LabelEncoding:
         return ids
 
     def encode_known(self, samples: np.ndarray | Samples) -> tuple[np.ndarray, Counter[str]]:
-        """Return train ids with 255 where a value is unknown, and the pixels of each unknown value.
+        """Convert samples to train ids, with 255 for unknown values.
 
-        Pixels that the file's mask leaves out are 255. A declared nodata value is 255 where the
-        convention does not know it; one that is a class stays that class: programs declare 0
-        unasked.
+        Masked pixels are 255. A declared nodata value is 255 unless it is a class by the
+        convention, since programs declare 0 as nodata by default.
 
         Args:
-            samples: Samples of the label, as in :meth:`encode`.
+            samples: Samples of a label, as in :meth:`encode`.
+
+        Returns:
+            Train ids, uint8 (height, width); and the number of pixels of each unknown value.
 
         Raises:
             LabelError: The number of bands is wrong.
@@ -124,7 +128,7 @@ class LabelEncoding:
         return ids.astype(np.uint8), unknown
 
     def describe_unknown(self, unknown: Counter[str]) -> str:
-        """Return a sentence on unknown values, their pixels, and the values of the convention."""
+        """Return a message with the unknown values and those of the convention."""
         shown = ', '.join(f'{value} ({count} pixels)' for value, count in unknown.most_common(5))
         more = ', ...' if len(unknown) > 5 else ''
         allowed = {
@@ -135,7 +139,7 @@ class LabelEncoding:
         advice = ''
         if self.convention != 'rgb':
             advice = (
-                '. Codes with gaps (10, 20, ...) are written as consecutive ones first, e.g. by '
+                '. Convert codes with gaps (10, 20, ...) to consecutive ones, e.g. by '
                 'gdal_calc.py --calc="1*(A==10)+2*(A==20)"'
             )
         return (
@@ -144,15 +148,15 @@ class LabelEncoding:
         )
 
     def _has_gaps(self, unknown: Counter[str]) -> bool:
-        """Return whether unknown values look like codes of classes, in tens for instance."""
+        """Return whether unknown values look like class codes with gaps, such as tens."""
         values = [int(value) for value in unknown if value.isdigit()]
         return len(values) > 1 and len(values) <= self.num_classes and max(values) > 2 * len(values)
 
     def detect_other_convention(self, values: set[int]) -> str | None:
-        """Return the other integer convention, if the values of many files fit that one instead.
+        """Return the other integer convention if the values fit only that one, else None.
 
         Args:
-            values: Label values as stored.
+            values: Stored label values of all files.
         """
         n = self.num_classes
         if self.convention == 'train_id' and n in values and IGNORE not in values:
@@ -162,10 +166,10 @@ class LabelEncoding:
         return None
 
     def check_colour_table(self, colour_table: Sequence[Sequence[int]]) -> str:
-        """Return how a file's colour table contradicts the palette; empty where it does not.
+        """Return a warning if a file's colour table contradicts the palette, else an empty string.
 
         Args:
-            colour_table: RGB colours of the values 0, 1, ... of the file.
+            colour_table: RGB colours of the file's values 0, 1, ....
         """
         if self.convention == 'rgb' or not colour_table or not self.palette:
             return ''
@@ -181,16 +185,16 @@ class LabelEncoding:
         }
         if not found[self.convention]:
             return ''
-        value, colour, meant = found[self.convention][0]
+        value, colour, expected = found[self.convention][0]
         (other,) = set(first) - {self.convention}
         advice = "'rgb' reads labels by their colours" if found[other] else f"'{other}' agrees"
         return (
-            f"its colour table gives {value} the palette's colour of class {colour}, "
-            f"label_convention='{self.convention}' makes it class {meant} (from 0): {advice}"
+            f"its colour table gives {value} the palette's colour of class {colour}, but "
+            f"label_convention='{self.convention}' maps it to class {expected} (from 0): {advice}"
         )
 
     def suspect_other_convention(self, values: set[int]) -> str | None:
-        """Return the other integer convention, if values fit both and rather suggest that one."""
+        """Return the other integer convention if the values fit both but suggest that one."""
         if self.convention == 'index' and 0 in values and self.num_classes not in values:
             return None if self.detect_other_convention(values) else 'train_id'
         return None
@@ -198,8 +202,8 @@ class LabelEncoding:
     def _encode_indices(self, samples: np.ndarray) -> np.ndarray:
         if samples.shape[0] != 1:
             raise LabelError(
-                f"the label has {samples.shape[0]} bands, convention '{self.convention}' needs 1; "
-                "coloured labels are label_convention='rgb'"
+                f"the label has {samples.shape[0]} bands, convention '{self.convention}' requires "
+                "1; coloured labels are label_convention='rgb'"
             )
         table = np.full(IGNORE + 1, _INVALID, np.int16)
         if self.convention == 'train_id':
@@ -218,8 +222,8 @@ class LabelEncoding:
     def _encode_colours(self, samples: np.ndarray) -> np.ndarray:
         if samples.shape[0] not in (3, 4):
             raise LabelError(
-                f"the label has {samples.shape[0]} bands, convention 'rgb' needs 3; labels of "
-                "one band are label_convention='train_id' or 'index'"
+                f"the label has {samples.shape[0]} bands, convention 'rgb' requires 3; single-band "
+                "labels are label_convention='train_id' or 'index'"
             )
         colours = _pack(samples[:3])
         palette = [tuple(colour) for colour in self.palette]
@@ -239,7 +243,7 @@ def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = No
 
 
 def label_samples(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> Samples:
-    """Read a label's samples; by ``'rgb'`` those of one band are colours of its colour table."""
+    """Read a label's samples; for ``'rgb'``, expand a single band by its colour table."""
     samples = raster.samples(window)
     table = raster.info.colour_table
     if labels.convention != 'rgb' or len(samples.values) != 1 or not table:
@@ -257,8 +261,8 @@ def _pack(colours: np.ndarray) -> np.ndarray:
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Return a colour per class, for data that have none: distant hues, in three brightnesses."""
-    golden = 0.61803398875  # turns of the colour circle; each next hue is far from those before
+    """Return an RGB colour per class for data without a palette: distinct hues and brightnesses."""
+    golden = 0.61803398875  # golden-ratio steps on the colour circle keep hues apart
     colours = []
     for i in range(num_classes):
         rgb = colorsys.hsv_to_rgb((i * golden) % 1, 0.75, (1.0, 0.75, 0.55)[i % 3])
@@ -268,16 +272,20 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def class_weights(shares: Sequence[float] | np.ndarray) -> list[float]:
-    """Return loss weights by median frequency balancing (Eigen and Fergus, 2015).
+    """Compute loss weights by median frequency balancing (Eigen and Fergus, ICCV 2015).
 
     Args:
-        shares: Pixels of each class, as counts or shares, (classes,).
+        shares: Pixels per class, as counts or shares, (classes,).
 
     Returns:
-        Weights ``median / share`` with the median of the classes that occur; 0 for a class that
-        does not.
+        Weights ``median / share``, with the median over the classes that occur; 0 for classes
+        without pixels.
+
+    Example:
+        >>> class_weights([30, 0, 10])
+        [0.6667, 0.0, 2.0]
     """
-    given = np.asarray(shares, float)
-    median = np.median(given[given > 0]) if (given > 0).any() else 0.0
-    weights = np.divide(median, given, out=np.zeros_like(given), where=given > 0)
+    frequencies = np.asarray(shares, float)
+    median = np.median(frequencies[frequencies > 0]) if (frequencies > 0).any() else 0.0
+    weights = np.divide(median, frequencies, out=np.zeros_like(frequencies), where=frequencies > 0)
     return [round(float(weight), 4) for weight in weights]

@@ -1,4 +1,4 @@
-"""Reading of the list files of a data root."""
+"""Reading of list files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dnas_mmseg.datasets.description import DatasetError
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:
-    """Return the lines of a list file, with or without a byte-order mark.
+    """Return the lines of a UTF-8 list file, with or without a byte-order mark.
 
     Raises:
-        DatasetError: The file is missing, or not UTF-8.
+        DatasetError: The file is missing or not UTF-8.
     """
     try:
         return Path(path).read_text(encoding='utf-8-sig').splitlines()

@@ -1,4 +1,4 @@
-"""Data set of tiles of any bands and any classes."""
+"""Data set of images with any bands, sample type and classes."""
 
 from __future__ import annotations
 
@@ -27,51 +27,63 @@ from .list_files import read_lines
 from .tiles import MANIFEST, parse_tile_name
 
 _SHOWN = 8
+"""Problems listed in an error: enough to see a pattern without flooding the terminal."""
 
 
 @DATASETS.register_module()
 class MultiBandSegDataset(BaseSegDataset):
-    """Images of any number of bands with labels of any classes.
+    """Data set of images with any number of bands and labels of any classes.
 
-    The data are described by ``metainfo`` (``classes``, ``palette``, ``bands`` in file order) and
-    by the arguments; what is left out is taken from ``dataset.json`` in ``data_root``, which the
-    converters write. The pairs come from a list file, or from two folders.
+    Classes and bands: those of ``metainfo``. Arguments and metainfo that are not set default to
+    ``dataset.json`` in ``data_root``, which ``dnas convert`` writes.
 
-    The constructor checks the lists, that every file is there, and the first ``check_files`` pairs
-    (bands, type, size, label values), so that mistakes show before training.
+    Format: images in any raster format that GDAL reads, of any sample type, with all bands in one
+    file; labels as rasters of the same size, with one of three conventions (``label_convention``).
+    Pairs are listed in a file, or matched by name in two folders.
+
+    The constructor checks the lists, the existence of all files, and bands, type, size and label
+    values of the first ``check_files`` pairs.
 
     Args:
-        data_root: Folder of the data; a ``dataset.json`` in it is read.
-        ann_file: List file, one ``image<TAB>label`` a line (an image alone where there are no
-            labels), relative to ``data_root`` or to the prefixes. Without it, all files of the two
-            folders are paired by name.
-        data_prefix: Folders of images and labels; with ``seg_map_path=None`` there are images only.
-        metainfo: Dictionary with ``classes``, ``palette`` and ``bands``.
-        label_convention: Convention of the labels: ``'train_id'`` (0 .. n-1, 255 unlabelled),
-            ``'index'`` (1 .. n, 0 unlabelled) or ``'rgb'`` (the palette's colours).
-        dtype: Type that the images' samples must have; by default that in ``dataset.json``, else
-            any one that all images have.
-        nodata: Sample value that is nodata beside what the files declare: a pixel is invalid where
-            all bands hold it (0 for black borders without a tag).
-        reduce_zero_label: Whether 0 is unlabelled, as mmseg's users write it: ``True`` is
-            ``label_convention='index'``.
-        img_suffix, seg_map_suffix: Suffixes of the files, where folders are paired.
-        check_files: Number of pairs that the constructor opens.
-        count_once: Whether a pixel of overlapping tiles ``<scene>_<row>_<column>`` of one scene is
-            255 in all but one of them, so that every metric counts each labelled pixel once. By
-            default so in evaluation (``test_mode``) of tiles that the converter cut: with a
-            ``manifest`` beside them.
+        data_root: Folder of the data set.
+        ann_file: List file with ``image<TAB>label`` per line (only ``image`` without labels),
+            relative to ``data_root`` or to the prefixes. Defaults to pairing all files of the two
+            folders by name.
+        data_prefix: Folders of images and labels; ``seg_map_path=None`` for images only.
+        metainfo: Dictionary with ``classes``, ``palette`` and ``bands`` (in file order).
+        label_convention: ``'train_id'`` (0 .. n-1, 255 unlabelled), ``'index'`` (1 .. n, 0
+            unlabelled) or ``'rgb'`` (the palette's colours).
+        dtype: Required numpy type of the images; defaults to that of ``dataset.json``, otherwise
+            any type shared by all images.
+        nodata: Nodata value, in addition to the declared ones: pixels with this value in all bands
+            are invalid (0 for black borders without a tag).
+        reduce_zero_label: mmseg's spelling of ``label_convention='index'``.
+        img_suffix, seg_map_suffix: Suffixes of the files in the two folders.
+        check_files: Number of pairs to open in the constructor.
+        count_once: Whether a pixel in overlapping tiles ``<scene>_<row>_<column>`` of one scene is
+            255 in all but one of them, so that metrics count each labelled pixel once. Defaults to
+            True in evaluation (``test_mode``) of tiles cut by ``dnas convert``, which have a
+            ``manifest`` folder.
         **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        DatasetError: The data are not as described; the message lists what, where and what to do.
+        DatasetError: The data differ from their description; the message lists the problems.
+
+    Example:
+        >>> from dnas_mmseg.raster import write_raster
+        >>> write_raster('data/images/a.tif', np.zeros((2, 8, 8), np.uint8), names=('red', 'nir'))
+        >>> write_raster('data/labels/a.png', np.ones((8, 8), np.uint8))
+        >>> metainfo = dict(classes=('land', 'water'), bands=('red', 'nir'))
+        >>> dataset = MultiBandSegDataset('data', metainfo=metainfo, label_convention='train_id')
+        >>> dataset.pairs
+        [('data/images/a.tif', 'data/labels/a.png')]
     """
 
     ann_file: str
     data_prefix: dict[str, str | None]
 
     LABEL_CONVENTION: str | None = None
-    """Convention of the labels where neither the arguments nor ``dataset.json`` tell it."""
+    """Label convention if neither the arguments nor ``dataset.json`` set it."""
 
     def __init__(
         self,
@@ -93,41 +105,43 @@ class MultiBandSegDataset(BaseSegDataset):
             raise DatasetError(f'data_root {data_root}: no such folder')
         self.description = description = DatasetDescription.load(data_root)
         self._check_classes(description, data_root)
-        own = {**self.METAINFO, **description.metainfo}
-        metainfo = {**own, **(metainfo or {})}
+        stored_metainfo = {**self.METAINFO, **description.metainfo}
+        metainfo = {**stored_metainfo, **(metainfo or {})}
         self.bands = metainfo['bands'] = band_names(metainfo.get('bands'))
-        self.file_classes = tuple(own.get('classes') or metainfo.get('classes') or ())
-        self.file_palette = tuple(map(tuple, own.get('palette') or metainfo.get('palette') or ()))
+        self.file_classes = tuple(stored_metainfo.get('classes') or metainfo.get('classes') or ())
+        self.file_palette = tuple(
+            map(tuple, stored_metainfo.get('palette') or metainfo.get('palette') or ())
+        )
         if not self.file_classes:
             raise DatasetError(
-                f'the classes are unknown: give metainfo=dict(classes=...), or a '
-                f'{DESCRIPTION_FILE} in {data_root}'
+                f'the classes are unknown: set metainfo=dict(classes=...), or add a '
+                f'{DESCRIPTION_FILE} to {data_root}'
             )
         if reduce_zero_label and label_convention not in (None, 'index'):
             raise DatasetError(
                 f"reduce_zero_label=True is label_convention='index' (1 .. n, 0 unlabelled), but "
-                f"label_convention='{label_convention}' is given too: leave one of them out"
+                f"label_convention='{label_convention}' is set as well: remove one of them"
             )
-        given = 'index' if reduce_zero_label else label_convention
-        said = description.label_convention
-        if given and said and given != said:
+        configured = 'index' if reduce_zero_label else label_convention
+        stored = description.label_convention
+        if configured and stored and configured != stored:
             raise DatasetError(
-                f"{data_root}/{DESCRIPTION_FILE} says label_convention='{said}', the config "
-                f"'{given}', perhaps by inheritance: give '{said}' in the config, too, or correct "
+                f"{data_root}/{DESCRIPTION_FILE} has label_convention='{stored}', but the config "
+                f"has '{configured}', perhaps inherited: set '{stored}' in the config, or correct "
                 'the file'
             )
-        convention = given or said or self.LABEL_CONVENTION
+        convention = configured or stored or self.LABEL_CONVENTION
         if convention is None:
             raise DatasetError(
-                'label_convention is unknown: give it (train_id, index or rgb), or a '
-                f'{DESCRIPTION_FILE} in {data_root}'
+                'label_convention is unknown: set it (train_id, index or rgb), or add a '
+                f'{DESCRIPTION_FILE} to {data_root}'
             )
         self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
         used = selected_bands(kwargs.get('pipeline', ()))
         unknown = [name for name in used if self.bands and name not in self.bands]
         if unknown:
             raise DatasetError(
-                f'SelectBands asks for {", ".join(unknown)}; the bands of the data set are '
+                f'SelectBands: no band {", ".join(unknown)} among those of the data set, '
                 f'{", ".join(self.bands)}'
             )
         self.used_bands = used or self.bands
@@ -152,12 +166,12 @@ class MultiBandSegDataset(BaseSegDataset):
 
     @property
     def pairs(self) -> list[tuple[str, str | None]]:
-        """Paths of image and label of every sample."""
+        """Paths of image and label of each sample."""
         infos = (super(MultiBandSegDataset, self).get_data_info(i) for i in range(len(self)))
         return [(info['img_path'], info.get('seg_map_path')) for info in infos]
 
     def get_data_info(self, idx: int) -> dict:
-        """Return a sample's paths, with the facts that the loading transforms need."""
+        """Return a sample's paths and the metadata for the loading transforms."""
         info = super().get_data_info(idx)
         info.update(
             bands=self.bands,
@@ -170,7 +184,7 @@ class MultiBandSegDataset(BaseSegDataset):
         return info
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the classes that occur in a tile's label, for mmengine's ``ClassBalancedDataset``.
+        """Return the classes in a tile's label, for mmengine's ``ClassBalancedDataset``.
 
         Args:
             idx: Index of the tile.
@@ -179,9 +193,16 @@ class MultiBandSegDataset(BaseSegDataset):
         return classes[classes != IGNORE].tolist()
 
     def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Map the files' train ids to those of the wanted classes; 255 for the others.
+        """Map the files' train ids to those of selected classes, 255 for other classes.
 
-        The map is None where the wanted classes are those of the files.
+        Args:
+            new_classes: Class names of ``metainfo``; defaults to those of the files.
+
+        Returns:
+            Train id for each train id of the files; None if the classes are those of the files.
+
+        Raises:
+            DatasetError: A class is not among those of the files.
         """
         wanted = tuple(new_classes or self.file_classes)
         if wanted == self.file_classes:
@@ -198,7 +219,7 @@ class MultiBandSegDataset(BaseSegDataset):
         }
 
     def select_classes(self, counts: Sequence[Any] | np.ndarray) -> list:
-        """Return values per class of the files as values per wanted class, in their order."""
+        """Select values per class of the files for the classes of ``metainfo``, in their order."""
         return [counts[self.file_classes.index(name)] for name in self.metainfo['classes']]
 
     def _update_palette(self) -> Sequence:
@@ -210,24 +231,23 @@ class MultiBandSegDataset(BaseSegDataset):
         return super()._update_palette()
 
     def load_data_list(self) -> list[dict]:
-        """Return the paired files, after the checks that are cheap."""
+        """Return the paths of all pairs, after checking the lists and the first pairs."""
         pairs = self._listed_pairs() if self.ann_file else self._folder_pairs()
         if not pairs:
             where = self.ann_file or self.data_prefix.get('img_path')
             raise DatasetError(
                 f'{where}: no files' + ('' if self.ann_file else self._suffix_hint())
             )
-        # Statistics make it read the samples, too: a truncated file opens well.
+        # Statistics read the samples: a truncated file opens without an error.
         reports = inspect_pairs(pairs[: self.check_files], self.expected, statistics=True)
         summary = summarise(reports, self.labels)
         for warning in summary.warnings:
             warnings.warn(f'{type(self).__name__}: {warning}', stacklevel=2)
         for note in summary.notes:
             _log_once(f'{type(self).__name__}: {note}', self.data_root)
-        _complain(
+        _raise_problems(
             f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
-            f'{len(pairs)} pairs (`dnas check CONFIG` '
-            'looks at all)',
+            f'{len(pairs)} pairs (`dnas check CONFIG` checks all)',
             summary.problems,
         )
         infos: list[dict[str, Any]] = [
@@ -243,16 +263,16 @@ class MultiBandSegDataset(BaseSegDataset):
     def _neighbours(
         self, pairs: Sequence[tuple[str, str | None]], size: tuple[int, int]
     ) -> Iterator[list[tuple[int, int]]]:
-        """Yield rows and columns from each tile to those that overlap it, in tiles of one size."""
+        """Yield for each tile the offsets (rows, columns) to overlapping tiles of the same size."""
         places = []
         for image, _ in pairs:
             place = parse_tile_name(image)
             if place is None:
                 raise DatasetError(
-                    f'count_once needs tiles named <scene>_<row>_<column>, {image} is not'
+                    f'count_once requires tiles named <scene>_<row>_<column>, got {image}'
                 )
             places.append(place)
-        # Tiles in a grid of cells as large as they are: only those of the cells around overlap.
+        # In a grid of cells of the tile size, only tiles of adjacent cells can overlap.
         cells = defaultdict(list)
         for scene, row, column in places:
             cells[scene, row // size[0], column // size[1]].append((row, column))
@@ -279,9 +299,7 @@ class MultiBandSegDataset(BaseSegDataset):
     def _listed_pairs(self) -> list[tuple[str, str | None]]:
         lines = read_lines(self.ann_file)
         if not any(line.strip() for line in lines):
-            raise DatasetError(
-                f'{self.ann_file} is empty: one "image<TAB>label" a line is expected'
-            )
+            raise DatasetError(f'{self.ann_file} is empty: expected "image<TAB>label" per line')
         pairs: list[tuple[str, str | None]] = []
         problems = []
         labelled = self.data_prefix.get('seg_map_path') is not None
@@ -301,14 +319,14 @@ class MultiBandSegDataset(BaseSegDataset):
             for name, (kind, prefix) in zip(parts, kinds, strict=True):
                 bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
                 places = [os.path.join(base, name.strip()) for base in bases]
-                # Whether GDAL's own paths lead anywhere, it says when they are opened.
+                # GDAL dataset names are checked when they are opened.
                 virtual = name.strip() if is_virtual(name.strip()) else None
                 found = virtual or next((place for place in places if place in listing), '')
                 if not found:
                     problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
                 pair.append(found)
             pairs.append((pair[0], pair[1] if labelled else None))
-        _complain(f'{self.ann_file} cannot be used', problems)
+        _raise_problems(f'{self.ann_file} cannot be used', problems)
         return pairs
 
     def _folder_pairs(self) -> list[tuple[str, str | None]]:
@@ -319,11 +337,11 @@ class MultiBandSegDataset(BaseSegDataset):
         labels = _files_by_stem(label_folder, self.seg_map_suffix)
         problems = [f'{images[s]}: image without label' for s in images if s not in labels]
         problems += [f'{labels[s]}: label without image' for s in labels if s not in images]
-        _complain('images and labels do not match', problems)
+        _raise_problems('images and labels do not match', problems)
         return [(path, labels[stem]) for stem, path in images.items()]
 
     def _suffix_hint(self) -> str:
-        return f" with suffix '{self.img_suffix}' (img_suffix says which)"
+        return f" with suffix '{self.img_suffix}' (set by img_suffix)"
 
     def _check_classes(self, description: DatasetDescription, root: str | None) -> None:
         own = tuple(self.METAINFO.get('classes', ()))
@@ -335,7 +353,7 @@ class MultiBandSegDataset(BaseSegDataset):
 
 
 def dataset_parts(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets inside all wrappers (Concat, Repeat, ...)."""
+    """Yield the data sets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
     inside = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
     if inside is None:
         yield dataset
@@ -345,19 +363,19 @@ def dataset_parts(dataset: Any) -> Iterator[Any]:
 
 
 def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
-    """Return the data sets of this project inside all wrappers (Concat, Repeat, ...).
+    """Return the multi-band data sets inside wrappers such as ``ConcatDataset``.
 
     Raises:
-        DatasetError: A data set is of another kind, or they have different classes.
+        DatasetError: A data set is of another type, or the data sets have different classes.
     """
     parts: list[MultiBandSegDataset] = []
     for part in dataset_parts(dataset):
         if not isinstance(part, MultiBandSegDataset):
-            raise DatasetError(f'{type(part).__name__}: a MultiBandSegDataset is needed')
+            raise DatasetError(f'{type(part).__name__}: expected a MultiBandSegDataset')
         parts.append(part)
     if len({part.file_classes for part in parts}) > 1:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)
-        raise DatasetError(f'data sets of different classes cannot be summed up: {listed}')
+        raise DatasetError(f'data sets of different classes cannot be combined: {listed}')
     return parts
 
 
@@ -365,15 +383,15 @@ _logged: set[tuple[str | None, str]] = set()
 
 
 def _log_once(note: str, data_root: str | None) -> None:
-    """Log a note once in a process, though the data are built for several purposes."""
-    kind = re.sub(r'\S+\.\w+|\(and \d+ more files\)', '', note)  # whichever file it is about
+    """Log a note once per process, although a data set may be built several times."""
+    kind = re.sub(r'\S+\.\w+|\(and \d+ more files\)', '', note)  # ignore the file name
     if (data_root, kind) not in _logged:
         _logged.add((data_root, kind))
         print_log(note, logger='current')
 
 
 class _Listing:
-    """Container of existing files: it lists a folder once instead of looking for each file."""
+    """Container of existing files that lists each folder once instead of testing each file."""
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}
@@ -389,7 +407,7 @@ class _Listing:
 def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
     if folder is None or not os.path.isdir(folder):
         raise DatasetError(
-            f'{folder}: no such folder (data_prefix says where images and labels are)'
+            f'{folder}: no such folder (data_prefix sets those of images and labels)'
         )
     found: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
@@ -397,12 +415,12 @@ def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
             continue
         stem, path = name[: len(name) - len(suffix)], os.path.join(folder, name)
         if stem in found:
-            raise DatasetError(f'{found[stem]} and {path}: two files of one name')
+            raise DatasetError(f'{found[stem]} and {path}: two files with the same name')
         found[stem] = path
     return found
 
 
-def _complain(title: str, problems: Sequence[str]) -> None:
+def _raise_problems(title: str, problems: Sequence[str]) -> None:
     if problems:
         shown = [f'  - {problem}' for problem in problems[:_SHOWN]]
         if len(problems) > _SHOWN:

@@ -1,4 +1,4 @@
-"""Images of every type, and transforms applied to them."""
+"""Images of several sample types, and transforms applied to them."""
 
 import copy
 
@@ -19,7 +19,7 @@ def image(kind, rng):
 
 
 def apply(config, kind, rng):
-    """Results of a transform, and what went in."""
+    """Return the results of a transform and its input."""
     ids = rng.integers(0, 5, (32, 40)).astype(np.uint8)
     ids[:4, :4] = 255
     before = dict(

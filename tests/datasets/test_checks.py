@@ -6,7 +6,7 @@ from dnas_mmseg.raster import read_raster, write_raster
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_statistics_are_those_of_all_pixels(data_root, workers):
+def test_statistics_are_over_all_pixels(data_root, workers):
     dataset = GID5Dataset(data_root=str(data_root), ann_file='train.txt')
     reports = inspect_pairs(dataset.pairs, dataset.expected, statistics=True, workers=workers)
     summary = summarise(reports, dataset.labels)
@@ -21,7 +21,7 @@ def test_statistics_are_those_of_all_pixels(data_root, workers):
     assert summary.problems == []
 
 
-def test_nodata_does_not_count(tmp_path, data_root):
+def test_nodata_is_excluded_from_statistics(tmp_path, data_root):
     image = data_root / 'images/t_0_0.tif'
     samples = read_raster(image)
     samples[:, :20] = 0

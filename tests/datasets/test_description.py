@@ -1,4 +1,4 @@
-"""What a folder of tiles says of itself."""
+"""``dataset.json``."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 
 
-def test_what_is_saved_is_loaded_and_what_is_left_out_is_not_written(tmp_path):
+def test_round_trip_omits_empty_fields(tmp_path):
     description = DatasetDescription(
         bands=('red', 'nir'), classes=('a',), palette=((1, 2, 3),), mean=(1.5, 2.0), std=(1.0, 2.0),
         provenance={'source': 'x'},
@@ -20,7 +20,7 @@ def test_what_is_saved_is_loaded_and_what_is_left_out_is_not_written(tmp_path):
     assert DatasetDescription(classes=('a',)).metainfo == dict(classes=('a',))
 
 
-def test_a_folder_without_one_says_nothing(tmp_path):
+def test_missing_file_is_an_empty_description(tmp_path):
     assert (
         DatasetDescription.load(tmp_path) == DatasetDescription.load(None) == (DatasetDescription())
     )
@@ -36,7 +36,7 @@ def test_a_folder_without_one_says_nothing(tmp_path):
         ('["a"]', 'unknown content no object'),
     ],
 )
-def test_what_is_no_description_is_named(tmp_path, content, message):
+def test_invalid_description_names_the_file(tmp_path, content, message):
     (tmp_path / 'dataset.json').write_text(content)
     with pytest.raises(DatasetError, match=rf'dataset\.json.* {message}'):
         DatasetDescription.load(tmp_path)

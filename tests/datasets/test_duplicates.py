@@ -1,4 +1,4 @@
-"""Tiles that occur twice."""
+"""Duplicate and overlapping tiles."""
 
 import os
 import shutil
@@ -32,24 +32,24 @@ def register(**splits):
     return result
 
 
-def test_the_same_tile_under_other_names(tile, tmp_path):
+def test_duplicates_under_other_names(tile, tmp_path):
     a, b = tile('a'), tile('b')
     copy, link = str(tmp_path / 'copy.tif'), str(tmp_path / 'link.tif')
     shutil.copy(a, copy)
     os.symlink(a, link)
     found = register(train=[a, b], val=[copy], test=[link, str(tmp_path / './b.tif')])
     assert found.problems() == [
-        f'1 tiles are in train and in val, {a} and {copy} for instance',
-        f'2 tiles are in train and in test, {a} and {link} for instance',
-        f'1 tiles are in val and in test, {copy} and {link} for instance',
+        f'1 tiles are in train and in val, e.g. {a} and {copy}',
+        f'2 tiles are in train and in test, e.g. {a} and {link}',
+        f'1 tiles are in val and in test, e.g. {copy} and {link}',
     ]
     assert found.warnings() == []
     twice = register(train=[a, b, copy, a])
     assert twice.problems() == []
-    assert twice.warnings() == [f'2 tiles are in train more than once, {a} for instance']
+    assert twice.warnings() == [f'2 tiles are in train more than once, e.g. {a}']
 
 
-def test_tiles_of_one_value_are_not_the_same(tile):
+def test_constant_tiles_are_compared_by_path(tile):
     """Two tiles of sea."""
     a, b = tile('a', np.full((3, 16, 16), 7)), tile('b', np.full((3, 16, 16), 7))
     assert register(train=[a], val=[b]).problems() == []
@@ -61,6 +61,6 @@ def test_splits_that_overlap_on_the_ground(tile):
     touching, over = tile('t', place=PLACE.moved(0, 64)), tile('o', place=PLACE.moved(8, 40))
     assert register(train=inside, test=[touching]).warnings() == []
     assert register(train=inside, test=[touching, over]).warnings() == [
-        f'2 tiles of train overlap tiles of test on the ground, {inside[2]} and {over} for '
-        'instance: scores on them are too high'
+        f'2 tiles of train overlap tiles of test on the ground, e.g. {inside[2]} and {over}: '
+        'this inflates scores'
     ]

@@ -1,4 +1,4 @@
-"""Files as users have them: gaps of every kind, bands named or not, labels of other programs."""
+"""Files from other programs: nodata of all kinds, missing band names, various labels."""
 
 import numpy as np
 import pytest
@@ -50,13 +50,13 @@ def summary(data):
 
 
 @pytest.mark.parametrize('value', [-9999, -32768])
-def test_nodata_of_whole_numbers_is_what_nan_is_for_floats(tmp_path, value):
+def test_integer_nodata_equals_nan_of_floats(tmp_path, value):
     samples = np.arange(4 * 256).reshape(4, 16, 16)
-    whole, real = samples.astype(np.int16), samples.astype(np.float32)
-    whole[:, gap()], real[:, gap()] = value, np.nan
-    tile(tmp_path / 'whole', samples=whole, nodata=value)
-    tile(tmp_path / 'real', samples=real)
-    a, b = (dataset(tmp_path / kind) for kind in ('whole', 'real'))
+    integers, floats = samples.astype(np.int16), samples.astype(np.float32)
+    integers[:, gap()], floats[:, gap()] = value, np.nan
+    tile(tmp_path / 'integers', samples=integers, nodata=value)
+    tile(tmp_path / 'floats', samples=floats)
+    a, b = (dataset(tmp_path / kind) for kind in ('integers', 'floats'))
     np.testing.assert_array_equal(a[0]['img'], b[0]['img'])
     np.testing.assert_array_equal(a[0]['gt_seg_map'], np.where(gap(), 255, 0))
     np.testing.assert_array_equal(b[0]['gt_seg_map'], np.where(gap(), 255, 0))
@@ -65,19 +65,19 @@ def test_nodata_of_whole_numbers_is_what_nan_is_for_floats(tmp_path, value):
     np.testing.assert_array_equal(first.mean, second.mean)
     np.testing.assert_array_equal(first.std, second.std)
     assert first.invalid == second.invalid == pytest.approx(6 / 16)
-    assert first.unlabelled == 0  # of what is valid
+    assert first.unlabelled == 0  # of the valid pixels
     np.testing.assert_array_equal(first.class_pixels, [160, 0, 0])
 
 
-def test_masks_given_nodata_and_infinity(tmp_path):
+def test_masks_user_nodata_and_infinity(tmp_path):
     samples = tile(tmp_path / 'mask', valid=~gap())
     black = samples.copy()
     black[:, gap()] = 0
-    tile(tmp_path / 'given', samples=black)
-    endless = samples.astype(np.float32)
-    endless[2, gap()] = -np.inf
-    tile(tmp_path / 'endless', samples=endless)
-    for kind, options in (('mask', {}), ('given', dict(nodata=0)), ('endless', {})):
+    tile(tmp_path / 'user', samples=black)
+    infinite = samples.astype(np.float32)
+    infinite[2, gap()] = -np.inf
+    tile(tmp_path / 'infinite', samples=infinite)
+    for kind, options in (('mask', {}), ('user', dict(nodata=0)), ('infinite', {})):
         data = dataset(tmp_path / kind, **options)
         assert np.isnan(data[0]['img'][gap()]).all()
         result = summary(data)
@@ -85,9 +85,9 @@ def test_masks_given_nodata_and_infinity(tmp_path):
         assert np.isfinite(result.std).all()
 
 
-def test_only_the_bands_that_a_pipeline_takes_say_what_is_valid(tmp_path):
+def test_only_selected_bands_determine_validity(tmp_path):
     samples = np.ones((5, 16, 16), np.float32)
-    samples[4] = np.nan  # elevation, not used
+    samples[4] = np.nan  # elevation, not selected
     samples[:4, gap()] = 0
     tile(tmp_path, samples=samples, names=(*BANDS, 'dem'), nodata=0)
     steps = [PIPELINE[0], dict(type='SelectBands', bands=BANDS[:3]), PIPELINE[1]]
@@ -101,7 +101,7 @@ def test_only_the_bands_that_a_pipeline_takes_say_what_is_valid(tmp_path):
     assert result.invalid == pytest.approx(6 / 16)
 
 
-def test_select_bands_behind_the_label_only_adds_to_what_is_unlabelled(tmp_path):
+def test_select_bands_after_label_loading_updates_the_label(tmp_path):
     samples = np.ones((4, 16, 16), np.uint8)
     samples[:2, gap()] = 0  # nodata for two of four bands
     tile(tmp_path, samples=samples, nodata=0)
@@ -133,7 +133,7 @@ def test_labels_with_nodata_masks_and_alpha(tmp_path):
         np.testing.assert_array_equal(read_label(raster, colours), np.where(gap(), 255, 0))
 
 
-def test_a_class_that_is_declared_nodata_stays_a_class_and_is_doubted(tmp_path):
+def test_class_declared_as_nodata_stays_a_class_with_a_warning(tmp_path):
     tile(tmp_path)
     (tmp_path / 'labels/t.png').unlink()
     write_raster(tmp_path / 'labels/t.tif', np.zeros((16, 16), np.uint8), nodata=0)
@@ -143,7 +143,7 @@ def test_a_class_that_is_declared_nodata_stays_a_class_and_is_doubted(tmp_path):
     assert "declares 0 as nodata, which is a class by label_convention='train_id'" in warning
 
 
-def test_masks_of_0_and_255_are_doubted(tmp_path):
+def test_binary_mask_of_0_and_255_warns(tmp_path):
     tile(tmp_path, ids=np.where(gap(), 255, 0).astype(np.uint8))
     with pytest.warns(UserWarning, match='255 means unlabelled, so the second class never occurs'):
         dataset(tmp_path, metainfo=dict(classes=('no', 'yes'), bands=BANDS))
@@ -158,19 +158,19 @@ def test_reduce_zero_label_is_the_index_convention(tmp_path):
         dataset(tmp_path, label_convention='train_id', **config)
 
 
-def test_classes_without_colours_get_some():
+def test_default_palette_is_distinct():
     colours = default_palette(24)
     assert len(set(colours)) == 24
     assert all(len(c) == 3 and max(c) <= 255 for c in colours)
 
 
-def test_a_data_set_without_palette_has_one(tmp_path):
+def test_data_set_without_palette_uses_the_default(tmp_path):
     tile(tmp_path)
     assert list(map(tuple, dataset(tmp_path).metainfo['palette'])) == list(default_palette(3))
 
 
-def test_bands_that_the_file_tags_otherwise_are_taken_as_said_and_doubted(tmp_path):
-    """Of NAIP files the fourth band is NIR and tagged as alpha."""
+def test_metainfo_bands_override_file_tags_with_a_warning(tmp_path):
+    """NAIP files have NIR in the fourth band, tagged as alpha."""
     root = make_data_root(tmp_path, bands=BANDS)
     for path in (root / 'images').iterdir():
         samples = read_raster(path)
@@ -184,12 +184,12 @@ def test_bands_that_the_file_tags_otherwise_are_taken_as_said_and_doubted(tmp_pa
     np.testing.assert_array_equal(data[0]['img'].transpose(2, 0, 1), read_raster(data.pairs[0][0]))
     assert data[0]['bands'] == BANDS
     loaded = TRANSFORMS.build(PIPELINE[0])(dict(img_path=data.pairs[0][0]))
-    assert loaded['img'].shape[2] == 3  # nobody says that it is NIR
+    assert loaded['img'].shape[2] == 3  # without band names, alpha is dropped
     chosen = TRANSFORMS.build(dict(type='SelectBands', bands=('nir',), source=BANDS))(loaded)
     np.testing.assert_array_equal(chosen['img'][..., 0], read_raster(data.pairs[0][0])[3])
 
 
-def test_tiles_of_different_sizes_are_a_note(tmp_path):
+def test_different_sizes_are_noted(tmp_path):
     tile(tmp_path)
     tile(tmp_path, 'u', samples=np.ones((4, 8, 8), np.int16), ids=np.zeros((8, 8), np.uint8))
     result = summary(dataset(tmp_path))
@@ -197,7 +197,7 @@ def test_tiles_of_different_sizes_are_a_note(tmp_path):
     assert any('different sizes: 16 x 16 (1), 8 x 8 (1)' in note for note in result.notes)
 
 
-def test_parts_of_a_concatenation_are_summed_up(tmp_path):
+def test_parts_of_a_concat_dataset(tmp_path):
     for name in ('one', 'two'):
         tile(tmp_path / name)
     both = DATASETS.build(
@@ -210,7 +210,7 @@ def test_parts_of_a_concatenation_are_summed_up(tmp_path):
     both = DATASETS.build(
         dict(type='ConcatDataset', datasets=[parts[0], other], ignore_keys=['classes', 'palette'])
     )
-    with pytest.raises(DatasetError, match='of different classes cannot be summed up'):
+    with pytest.raises(DatasetError, match='of different classes cannot be combined'):
         multi_band_parts(both)
 
 
@@ -218,7 +218,7 @@ def place(row=0.0):
     return GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (5.0, 2.0, 0.0, 9.0 - 2 * row, 0.0, -2.0))
 
 
-def test_labels_that_lie_elsewhere_are_a_problem(tmp_path):
+def test_misaligned_labels_are_a_problem(tmp_path):
     tile(tmp_path, georeference=place())
     for row, problems in ((0, 0), (0.5, 0), (64, 1)):
         ids = np.zeros((16, 16), np.uint8)
@@ -226,22 +226,25 @@ def test_labels_that_lie_elsewhere_are_a_problem(tmp_path):
         data = dataset(tmp_path, seg_map_suffix='.tif', check_files=0)
         found = summary(data).problems
         assert len(found) == problems
-    assert "georeference is not its image's: it lies +64.0 rows and +0.0 columns apart" in found[0]
+    assert (
+        "georeference differs from its image's: it lies +64.0 rows and +0.0 columns apart"
+        in found[0]
+    )
 
 
-CUT = Tiling(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
+TILING = Tiling(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
 
 
-@pytest.mark.parametrize('kind', ['tag', 'mask', 'given'])
-def test_tiles_know_the_gaps_of_their_scenes(tmp_path, kind):
-    options = {'tag': dict(nodata=0), 'mask': dict(valid=~gap()), 'given': {}}[kind]
+@pytest.mark.parametrize('kind', ['tag', 'mask', 'user'])
+def test_tiles_preserve_nodata_of_their_scenes(tmp_path, kind):
+    options = {'tag': dict(nodata=0), 'mask': dict(valid=~gap()), 'user': {}}[kind]
     samples = np.ones((4, 16, 16), np.int16)
     if kind != 'mask':
         samples[:, gap()] = 0
     tile(tmp_path, samples=samples, **options)
     scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'labels/t.png')
-    cut = Tiling(**{**CUT.__dict__, 'nodata': 0 if kind == 'given' else None})
-    description, _ = convert_scenes({'train': [scene]}, tmp_path / 'out', cut)
+    tiling = Tiling(**{**TILING.__dict__, 'nodata': 0 if kind == 'user' else None})
+    description, _ = convert_scenes({'train': [scene]}, tmp_path / 'out', tiling)
     assert description.mean == (1, 1, 1, 1)
     data = MultiBandSegDataset(
         data_root=str(tmp_path / 'out'), ann_file='train.txt', pipeline=PIPELINE
@@ -254,9 +257,9 @@ def test_tiles_know_the_gaps_of_their_scenes(tmp_path, kind):
         np.testing.assert_array_equal(data[i]['gt_seg_map'], np.where(part, 255, 0))
 
 
-def test_the_converter_refuses_labels_that_lie_elsewhere(tmp_path):
+def test_converter_rejects_misaligned_labels(tmp_path):
     tile(tmp_path, georeference=place())
     write_raster(tmp_path / 'l.tif', np.zeros((16, 16), np.uint8), georeference=place(64))
     scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'l.tif')
     with pytest.raises(DatasetError, match=r'l\.tif: its georeference .*: it lies \+64\.0 rows'):
-        convert_scenes({'train': [scene]}, tmp_path / 'out', CUT)
+        convert_scenes({'train': [scene]}, tmp_path / 'out', TILING)

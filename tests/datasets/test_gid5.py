@@ -5,7 +5,7 @@ import pytest
 from dnas_mmseg.datasets import DatasetError, GID5Dataset, MultiBandSegDataset
 
 
-def test_gid5_refuses_a_root_of_other_classes(data_root):
+def test_gid5_rejects_other_classes(data_root):
     content = json.loads((data_root / 'dataset.json').read_text())
     content['classes'] = ['a', 'b', 'c', 'd', 'e']
     (data_root / 'dataset.json').write_text(json.dumps(content))

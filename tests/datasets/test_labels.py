@@ -22,7 +22,7 @@ def test_conventions_agree():
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.uint16, np.float32])
-def test_other_types_of_label_files(dtype):
+def test_sample_types_of_labels(dtype):
     encoded = LabelEncoding('index', 5).encode(np.array([[[0, 3, 5]]], dtype))
     np.testing.assert_array_equal(encoded, [[255, 2, 4]])
 
@@ -41,7 +41,7 @@ def test_unknown_values_are_counted():
         LabelEncoding('rgb', 5, PALETTE).encode(np.array([[[1]], [[2]], [[3]]], np.uint8))
 
 
-def test_the_other_convention_is_recognised():
+def test_other_convention_is_detected():
     with pytest.raises(LabelError, match="looks like label_convention='index'"):
         LabelEncoding('train_id', 5).encode(np.array([[[0, 1, 5]]], np.uint8))
     with pytest.raises(LabelError, match="looks like label_convention='train_id'"):
@@ -51,19 +51,19 @@ def test_the_other_convention_is_recognised():
     assert LabelEncoding('index', 5).detect_other_convention({0, 1, 5}) is None
 
 
-def test_the_wrong_number_of_bands():
+def test_wrong_number_of_bands_raises():
     with pytest.raises(
-        LabelError, match=r"3 bands, convention 'index' needs 1.*label_convention='rgb'"
+        LabelError, match=r"3 bands, convention 'index' requires 1.*label_convention='rgb'"
     ):
         LabelEncoding('index', 5).encode(np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(LabelError, match=r'1 bands.*needs 3'):
+    with pytest.raises(LabelError, match=r'1 bands.*requires 3'):
         LabelEncoding('rgb', 5, PALETTE).encode(np.zeros((1, 2, 2), np.uint8))
 
 
-def test_impossible_encodings():
+def test_invalid_encodings_raise():
     with pytest.raises(LabelError, match="'ids' is unknown"):
         LabelEncoding('ids', 5)
-    with pytest.raises(LabelError, match='a colour a class, the palette has 0 for 5'):
+    with pytest.raises(LabelError, match='a colour per class; the palette has 0 for 5'):
         LabelEncoding('rgb', 5)
 
 
@@ -75,8 +75,8 @@ def test_weights_are_median_over_share():
 BLACK_AND_MORE = (*((20 * i, 10 * i, 250 - 15 * i) for i in range(12)), (0, 0, 0))
 
 
-def test_a_black_class_is_the_class():
-    """It is not unlabelled, and moves no other class."""
+def test_black_can_be_a_class():
+    """Black is then not unlabelled, and other classes keep their ids."""
     encoding = LabelEncoding('rgb', 13, BLACK_AND_MORE)
     colours = np.array(BLACK_AND_MORE, np.uint8).T[:, None]
     np.testing.assert_array_equal(encoding.encode(colours), [range(13)])
@@ -85,10 +85,10 @@ def test_a_black_class_is_the_class():
     np.testing.assert_array_equal(other.encode(colours), [[*range(13), 255]])
 
 
-def test_two_classes_of_one_colour_are_refused():
+def test_classes_of_one_colour_raise():
     with pytest.raises(LabelError, match=r'classes 1 and 4 \(from 0\) have the same colour'):
         LabelEncoding('rgb', 5, (*PALETTE[:4], PALETTE[1]))
-    LabelEncoding('index', 5, (*PALETTE[:4], PALETTE[1]))  # where colours are for pictures only
+    LabelEncoding('index', 5, (*PALETTE[:4], PALETTE[1]))  # colours are used for display only
 
 
 def paletted(path, ids, table):
@@ -98,8 +98,8 @@ def paletted(path, ids, table):
     image.save(path)
 
 
-def test_a_paletted_label_is_read_by_its_colours(tmp_path):
-    """As programs write them: the values count the colours in the order in which they occur."""
+def test_paletted_label_is_read_by_its_colours(tmp_path):
+    """Some programs number the colours in the order of occurrence."""
     ids = np.array([[0, 1, 2, 3, 4, 5]], np.uint8)
     table = [PALETTE[3], PALETTE[0], (0, 0, 0), PALETTE[4], PALETTE[1], PALETTE[2]]
     paletted(tmp_path / 'a.png', ids, table)
@@ -111,7 +111,7 @@ def test_a_paletted_label_is_read_by_its_colours(tmp_path):
     assert "'rgb' reads labels by their colours" in warning
 
 
-def test_a_colour_table_of_the_other_convention(tmp_path):
+def test_colour_table_of_the_other_convention(tmp_path):
     ids = np.array([[1, 2, 5]], np.uint8)
     paletted(tmp_path / 'a.png', ids, [(0, 0, 0), *PALETTE])
     with Raster(tmp_path / 'a.png') as raster:
@@ -121,9 +121,9 @@ def test_a_colour_table_of_the_other_convention(tmp_path):
     assert LabelEncoding('train_id', 5).check_colour_table(table) == ''
 
 
-def test_codes_with_gaps_and_other_sizes_say_what_to_do(tmp_path):
+def test_error_suggests_how_to_convert_codes_with_gaps(tmp_path):
     encoding = LabelEncoding('index', 5)
-    with pytest.raises(LabelError, match=r'10 \(1 pixels\).*Codes with gaps .* gdal_calc'):
+    with pytest.raises(LabelError, match=r'10 \(1 pixels\).*codes with gaps .* gdal_calc'):
         encoding.encode(np.array([[[10, 20, 50]]], np.uint8))
     with pytest.raises(LabelError, match=r'values 6 .* has 1 .. 5 and 0 .unlabelled.$'):
         encoding.encode(np.array([[[6]]], np.uint8))

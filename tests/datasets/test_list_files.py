@@ -5,12 +5,12 @@ from dnas_mmseg.datasets.list_files import read_lines
 
 
 @pytest.mark.parametrize('content', ['\ufeffa\tä\r\nb\n', 'a\tä\nb'], ids=['Windows', 'Unix'])
-def test_lines_are_the_same_whichever_program_wrote_them(tmp_path, content):
+def test_byte_order_mark_and_line_ends_are_stripped(tmp_path, content):
     (tmp_path / 'list.txt').write_bytes(content.encode())
     assert read_lines(tmp_path / 'list.txt') == ['a\tä', 'b']
 
 
-def test_what_is_no_list_is_named(tmp_path):
+def test_invalid_list_names_the_file(tmp_path):
     (tmp_path / 'list.txt').write_bytes('a\tä'.encode('latin-1'))
     with pytest.raises(DatasetError, match=r'list\.txt is not UTF-8'):
         read_lines(tmp_path / 'list.txt')

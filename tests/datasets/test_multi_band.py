@@ -14,7 +14,7 @@ from ..conftest import make_data_root
 PIPELINE = [dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations')]
 
 
-def test_a_described_data_root_needs_nothing_else(data_root):
+def test_metadata_is_read_from_dataset_json(data_root):
     dataset = DATASETS.build(
         dict(type='MultiBandSegDataset', data_root=str(data_root), ann_file='train.txt')
     )
@@ -27,7 +27,7 @@ def test_a_described_data_root_needs_nothing_else(data_root):
     )
 
 
-def test_samples_are_what_the_files_hold(data_root):
+def test_samples_equal_the_files(data_root):
     dataset = GID5Dataset(data_root=str(data_root), ann_file='train.txt', pipeline=PIPELINE)
     sample = dataset[1]
     image, label = dataset.pairs[1]
@@ -36,10 +36,10 @@ def test_samples_are_what_the_files_hold(data_root):
     assert sample['bands'] == BANDS
 
 
-def test_options_stand_in_for_a_missing_description(tmp_path):
+def test_arguments_replace_dataset_json(tmp_path):
     root = make_data_root(tmp_path / 'd', describe=False)
     with pytest.raises(
-        DatasetError, match=r'the classes are unknown: give metainfo=.*dataset\.json'
+        DatasetError, match=r'the classes are unknown: set metainfo=.*dataset\.json'
     ):
         MultiBandSegDataset(data_root=str(root), ann_file='train.txt')
     with pytest.raises(DatasetError, match='label_convention is unknown'):
@@ -65,14 +65,14 @@ def test_folders_are_paired_by_name(data_root):
     assert 'odd.png: label without image' in str(error.value)
 
 
-def test_images_alone(data_root):
+def test_images_without_labels(data_root):
     dataset = GID5Dataset(
         data_root=str(data_root), data_prefix=dict(img_path='images', seg_map_path=None)
     )
     assert dataset.pairs[0][1] is None
 
 
-def test_names_relative_to_the_folders_and_absolute_ones(data_root):
+def test_list_of_relative_and_absolute_paths(data_root):
     lines = ['t_0_0.tif\tt_0_0.png', f'{data_root}/images/t_1_0.tif\t{data_root}/labels/t_1_0.png']
     (data_root / 'mixed.txt').write_text('\ufeff' + '\r\n'.join(lines), encoding='utf-8')
     assert len(GID5Dataset(data_root=str(data_root), ann_file='mixed.txt')) == 2
@@ -88,13 +88,13 @@ def test_names_relative_to_the_folders_and_absolute_ones(data_root):
         ('\nimages/no.tif\tlabels/t_0_0.png\n', r'list\.txt:2: image .*no\.tif does not exist'),
     ],
 )
-def test_broken_lists(data_root, content, message):
+def test_invalid_lists(data_root, content, message):
     (data_root / 'list.txt').write_text(content)
     with pytest.raises(DatasetError, match=message):
         GID5Dataset(data_root=str(data_root), ann_file='list.txt')
 
 
-def test_a_missing_list_and_an_empty_folder(data_root, tmp_path):
+def test_missing_list_and_empty_folder(data_root, tmp_path):
     with pytest.raises(DatasetError, match=r'no\.txt: no such list file'):
         GID5Dataset(data_root=str(data_root), ann_file='no.txt')
     for name in ('images', 'labels'):
@@ -105,7 +105,7 @@ def test_a_missing_list_and_an_empty_folder(data_root, tmp_path):
         GID5Dataset(data_root=str(tmp_path / 'nowhere'))
 
 
-def spoil(root: Path, kind: str) -> None:
+def corrupt(root: Path, kind: str) -> None:
     image, label = root / 'images/t_1_0.tif', root / 'labels/t_1_0.png'
     ids = read_raster(label)[0]
     if kind == 'five bands':
@@ -130,34 +130,36 @@ def spoil(root: Path, kind: str) -> None:
     [
         ('five bands', r't_1_0\.tif: 5 bands, expected 4 \(nir, red, green, blue\)'),
         ('uint16', r't_1_0\.tif: samples are uint16, expected uint8'),
-        ('band order', r'descriptions say the order is red, green, blue, nir'),
+        ('band order', r'descriptions are red, green, blue, nir, expected'),
         ('truncated', r't_1_0\.tif: '),
         ('label size', r't_1_0\.png: label of 32 x 64 for an image of 64 x 64'),
         ('value 7', r't_1_0\.png: label values 7 \(3 pixels\) are unknown'),
         ('coloured label', r't_1_0\.png: the label has 3 bands'),
     ],
 )
-def test_bad_files_show_before_training(data_root, kind, message):
-    spoil(data_root, kind)
+def test_invalid_files_raise_in_the_constructor(data_root, kind, message):
+    corrupt(data_root, kind)
     with pytest.raises(DatasetError, match=message):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt')
-    # Not among the first: it shows in --check instead.
+    # Not among the first `check_files` pairs: `dnas check` reports it.
     GID5Dataset(data_root=str(data_root), ann_file='train.txt', check_files=1)
 
 
-def test_a_convention_that_contradicts_the_description_is_refused(data_root):
-    with pytest.raises(DatasetError, match="says label_convention='train_id', the config 'index'"):
+def test_conflicting_label_conventions_raise(data_root):
+    with pytest.raises(
+        DatasetError, match="has label_convention='train_id', but the config has 'index'"
+    ):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
 
 
-def test_labels_of_the_other_convention_are_recognised(data_root):
+def test_labels_of_the_other_convention_raise(data_root):
     (data_root / 'dataset.json').unlink()
     with pytest.raises(DatasetError, match="looks like label_convention='train_id'"):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
 
 
-def test_classes_can_be_left_out(data_root):
-    """The stock way: a subset of the classes; the others are ignored."""
+def test_subset_of_classes(data_root):
+    """As in mmseg, a subset of the classes is used and the others are ignored."""
     dataset = GID5Dataset(
         data_root=str(data_root),
         ann_file='train.txt',
@@ -171,7 +173,7 @@ def test_classes_can_be_left_out(data_root):
     assert dataset.metainfo['palette'] == (PALETTE[4], PALETTE[2])
 
 
-def test_real_tiles_by_options_alone(shared):
+def test_real_tiles_without_dataset_json(shared):
     dataset = GID5Dataset(
         data_root=str(shared / 'data/naip_rgbn'),
         ann_file='test.txt',
@@ -185,7 +187,7 @@ def test_real_tiles_by_options_alone(shared):
     assert set(np.unique(dataset[0]['gt_seg_map'])) <= {0, 1, 2, 3, 4}
 
 
-def test_classes_in_another_order_or_a_part_of_a_described_root(data_root):
+def test_reordered_and_selected_classes(data_root):
     def build(*classes):
         return MultiBandSegDataset(
             data_root=str(data_root),
@@ -208,7 +210,7 @@ def test_classes_in_another_order_or_a_part_of_a_described_root(data_root):
         build('water', 'snow')
 
 
-def test_lists_of_images_alone(data_root):
+def test_list_of_images_without_labels(data_root):
     (data_root / 'images.txt').write_text('images/t_0_0.tif\nt_1_0.tif\n')
     dataset = GID5Dataset(
         data_root=str(data_root),
@@ -218,30 +220,30 @@ def test_lists_of_images_alone(data_root):
     assert [label for _, label in dataset.pairs] == [None, None]
 
 
-def test_train_ids_read_as_indices_are_doubted(data_root):
+def test_train_ids_read_as_indices_warn(data_root):
     (data_root / 'dataset.json').unlink()
     for path in (data_root / 'labels').iterdir():
         ids = read_raster(path)[0]
         ids[ids == 255] = 0
         write_raster(path, ids)
-    with pytest.warns(UserWarning, match="no pixel is of the last class.*'train_id'"):
+    with pytest.warns(UserWarning, match="never the last class.*'train_id'"):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', label_convention='index')
 
 
-def test_band_names_of_any_case(data_root):
+def test_band_names_are_case_insensitive(data_root):
     bands = ('NIR', 'Red', 'Green', 'Blue')
     dataset = GID5Dataset(
         data_root=str(data_root), ann_file='train.txt', metainfo=dict(bands=bands)
     )
     assert dataset.bands == BANDS
-    with pytest.raises(DatasetError, match='descriptions say the order is nir, red, green, blue'):
+    with pytest.raises(DatasetError, match='descriptions are nir, red, green, blue, expected'):
         GID5Dataset(
             data_root=str(data_root), ann_file='train.txt', metainfo=dict(bands=bands[::-1])
         )
 
 
-def test_rare_classes_can_be_repeated(data_root):
-    """By mmengine's wrapper, which asks each tile for its classes."""
+def test_class_balanced_dataset(data_root):
+    """mmengine's ClassBalancedDataset uses ``get_cat_ids``."""
     rare = np.zeros((64, 64), np.uint8)
     for i in range(1, 4):
         write_raster(data_root / f'labels/t_{i}_0.png', rare)

@@ -1,4 +1,4 @@
-"""The releases of GID-5, GID-15 and Five-Billion-Pixels, and lists as the authors write them."""
+"""Releases of GID-5, GID-15 and Five-Billion-Pixels, and list files of the authors of DNAS."""
 
 import numpy as np
 import pytest
@@ -29,28 +29,28 @@ def touch(root, *names):
         (IMAGES['16'], 'Annotation__index/a_24label.png', ('fbp', 'index', 16)),
     ],
 )
-def test_a_release_is_known_by_its_files(tmp_path, image, label, expected):
+def test_release_is_detected_by_its_files(tmp_path, image, label, expected):
     touch(tmp_path, image, label)
     dataset, _, bits = expected
     release = find_release(tmp_path, bits)
     assert (release.dataset, release.label_convention, release.bits) == expected
     assert release.description.bands[0] == ('nir' if bits == 8 else 'blue')
     assert len(release.description.classes) == {'gid5': 5, 'gid15': 15, 'fbp': 24}[dataset]
-    with pytest.raises(DatasetError, match=f'no {24 - bits}-bit release is there'):
+    with pytest.raises(DatasetError, match=f'no {24 - bits}-bit release found'):
         find_release(tmp_path, 24 - bits)
 
 
-def test_labels_of_several_data_sets_are_not_guessed(tmp_path):
+def test_labels_of_several_data_sets_require_a_choice(tmp_path):
     touch(tmp_path, IMAGES['8'], 'Annotation__index/a_24label.png')
     touch(tmp_path, 'GID5/Annotation__index/a_5label.png')
-    with pytest.raises(DatasetError, match='has labels of gid5, fbp: say which by --dataset'):
+    with pytest.raises(DatasetError, match='has labels of gid5, fbp: choose one with --dataset'):
         find_release(tmp_path)
     assert find_release(tmp_path, dataset='gid5').labels == 'GID5/Annotation__index/{name}_5label.*'
-    with pytest.raises(DatasetError, match='no 8-bit release is there'):
+    with pytest.raises(DatasetError, match='no 8-bit release found'):
         find_release(tmp_path, dataset='gid15')
 
 
-def test_the_family_agrees_on_what_it_shares():
+def test_shared_classes_have_the_same_colours():
     facts = {name: Release(name, '', '', 'rgb').description for name in FAMILY}
     for one in facts.values():
         assert len(set(one.palette)) == len(set(one.classes)) == len(one.palette)
@@ -79,8 +79,8 @@ def test_the_family_agrees_on_what_it_shares():
         ),
     ],
 )
-def test_lists_in_the_authors_naming(tmp_path, rng, dataset, image, label):
-    """Rows and columns from 1, index labels, both paths on a line; nothing else is there."""
+def test_list_files_of_the_authors(tmp_path, rng, dataset, image, label):
+    """Index labels, rows and columns from 1, and no dataset.json."""
     lines, labels = [], []
     for row, column in ((1, 1), (1, 2), (15, 16)):
         place = dict(s='GF2_PMS1__L1A0000564539-MSS1', r=row, c=column)
@@ -100,7 +100,7 @@ def test_lists_in_the_authors_naming(tmp_path, rng, dataset, image, label):
     assert len(read) == 3
     for sample, expected in zip(read, labels, strict=True):
         assert sample['inputs'].shape == (4, 32, 32)
-        # As the authors' loader: one less, and 0 becomes 255 as an 8-bit number.
+        # The authors' loader subtracts 1, which turns 0 to 255 in uint8.
         np.testing.assert_array_equal(
             sample['data_samples'].gt_sem_seg.data[0].numpy(), expected - np.uint8(1)
         )

@@ -1,4 +1,4 @@
-"""What docs/transforms.md says of mmseg's transforms, and the ones of ours that replace some."""
+"""Statements of docs/transforms.md on mmseg's transforms and their replacements."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from .conftest import KINDS, LABELS, apply
     ],
     ids=lambda config: config['type'],
 )
-def test_these_keep_bands_type_and_classes(rng, config, kind):
+def test_supported_transforms_preserve_bands_type_and_classes(rng, config, kind):
     after, before = apply(config, kind, rng)
     assert after['img'].dtype == before['img'].dtype
     assert after['img'].shape[2] == before['img'].shape[2]
@@ -35,8 +35,8 @@ def test_these_keep_bands_type_and_classes(rng, config, kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_the_trap_of_random_rot_flip_is_real(rng, kind):
-    """If it ever is not, ours is not needed."""
+def test_random_rot_flip_changes_labels(rng, kind):
+    """If this test fails, MultiBandRandomRotate is no longer needed."""
     after, _ = apply(dict(type='RandomRotFlip', rotate_prob=1.0, flip_prob=0.0), kind, rng)
     assert not set(np.unique(after['gt_seg_map'])) <= LABELS
 
@@ -56,12 +56,12 @@ CUT = dict(type='RandomCutOut', prob=1.0, n_holes=1, cutout_shape=(5, 5), seg_fi
     ],
     ids=lambda value: value['type'] if isinstance(value, dict) else '',
 )
-def test_these_fail(rng, config, kind, error):
+def test_unsupported_transforms_fail(rng, config, kind, error):
     with pytest.raises(error):
         apply(config, kind, rng)
 
 
-def test_holes_are_cut_with_a_value_for_each_band(rng):
+def test_cut_out_fills_each_band(rng):
     for kind, bands in (('uint8', 4), ('uint16', 8), ('float32', 4)):
         after, before = apply(dict(CUT, fill_in=(7,) * bands), kind, rng)
         hole = (after['img'] == 7).all(2)
@@ -81,7 +81,7 @@ def test_photo_metric_distortion_drops_a_band(rng, kind):
 @pytest.mark.filterwarnings('ignore:invalid value encountered in cast')
 @pytest.mark.parametrize('kind', ['uint16', 'float32'])
 @pytest.mark.parametrize('name', ['CLAHE', 'AdjustGamma'])
-def test_these_take_samples_for_eight_bits(rng, name, kind):
+def test_transforms_that_assume_8_bits(rng, name, kind):
     after, before = apply(dict(type=name), kind, rng)
     samples = after['img']
     assert len(np.unique(samples)) <= 256 < len(np.unique(before['img']))
@@ -89,7 +89,7 @@ def test_these_take_samples_for_eight_bits(rng, name, kind):
     assert (after['img'].dtype, after['img'].shape) == (np.uint8, before['img'].shape)
 
 
-def test_rerange_is_of_the_whole_image_in_floating_point(rng):
+def test_rerange_scales_to_float64(rng):
     for kind in ('uint8', 'uint16'):
         after, before = apply(dict(type='Rerange'), kind, rng)
         assert (after['img'].dtype, after['img'].shape) == (np.float64, before['img'].shape)
@@ -97,8 +97,8 @@ def test_rerange_is_of_the_whole_image_in_floating_point(rng):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_what_stock_turns_and_pads_add_is_0(rng, kind):
-    """Not the bands' means, but the labels say that it is not to be learned."""
+def test_stock_rotation_and_padding_fill_with_0(rng, kind):
+    """The image is padded by 0 instead of the band means; the labels are 255."""
     turned, _ = apply(dict(type='RandomRotate', prob=1.0, degree=(20.0, 20.0)), kind, rng)
     assert (turned['img'][-1, -1] == 0).all()
     assert turned['gt_seg_map'][-1, -1] == 255
@@ -117,7 +117,7 @@ def test_what_stock_turns_and_pads_add_is_0(rng, kind):
     ],
     ids=lambda config: config['type'],
 )
-def test_stock_transforms_keep_image_and_label_together(rng, stock):
+def test_stock_transforms_keep_image_and_label_aligned(rng, stock):
     ids = rng.integers(0, 5, (32, 32)).astype(np.uint8)
     image = np.repeat(ids[..., None].astype(np.uint16) * 1000, 5, axis=2)
     for _ in range(8):

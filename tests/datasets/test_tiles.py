@@ -1,4 +1,4 @@
-"""Where tiles lie in their scenes, and which of their pixels count."""
+"""Windows and names of tiles, and pixels counted once."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from dnas_mmseg.datasets.tiles import count_once_mask, parse_tile_name, tile_paths, tile_windows
 
 
-def test_a_gid5_scene_has_210_tiles_that_cover_it():
+def test_gid5_scene_has_210_tiles():
     windows = tile_windows(6800, 7200, 512, 512)
     assert len(windows) == 14 * 15
     covered = np.zeros((6800, 7200), bool)
@@ -21,21 +21,21 @@ def test_a_gid5_scene_has_210_tiles_that_cover_it():
 @pytest.mark.parametrize(
     ('height', 'width', 'stride'), [(100, 64, 64), (65, 130, 40), (20, 70, 64)]
 )
-def test_windows_cover_a_scene_and_the_last_ones_are_moved_inwards(height, width, stride):
+def test_windows_cover_a_scene_and_stay_inside(height, width, stride):
     windows = tile_windows(height, width, 64, stride)
     assert len(set(windows)) == len(windows)
     times = np.zeros((max(height, 64), max(width, 64)), int)
     for column, row, columns, rows in windows:
         times[row : row + rows, column : column + columns] += 1
     assert times.min() == 1
-    # No window leaves a scene that is larger than it.
+    # Windows stay inside scenes larger than a tile.
     assert times.shape == (
         max(w.row_off for w in windows) + 64,
         max(w.col_off for w in windows) + 64,
     )
 
 
-def test_a_tile_says_its_place_by_its_name():
+def test_tile_name_round_trip():
     image, label = tile_paths('GF2_1_MSS1', 512, 1024)
     assert (image, label) == ('images/GF2_1_MSS1_512_1024.tif', 'labels/GF2_1_MSS1_512_1024.png')
     assert parse_tile_name(image) == parse_tile_name(f'/data/{label}') == ('GF2_1_MSS1', 512, 1024)
@@ -44,7 +44,7 @@ def test_a_tile_says_its_place_by_its_name():
 
 
 @pytest.mark.parametrize('stride', [20, 24, 30, 32])
-def test_every_pixel_of_overlapping_tiles_counts_in_one_of_them(stride):
+def test_pixels_of_overlapping_tiles_are_counted_once(stride):
     windows = tile_windows(91, 75, 32, stride)
     times = np.zeros((91, 75), int)
     for column, row, *_ in windows:
@@ -59,6 +59,6 @@ def test_every_pixel_of_overlapping_tiles_counts_in_one_of_them(stride):
     np.testing.assert_array_equal(times, 1)
 
 
-def test_of_two_tiles_as_near_a_pixel_counts_in_the_left_one():
+def test_tie_counts_in_the_left_tile():
     assert count_once_mask((3, 3), [(0, 2)]).all()
     np.testing.assert_array_equal(count_once_mask((3, 3), [(0, -2)]).all(0), [False, True, True])

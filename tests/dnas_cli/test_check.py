@@ -56,7 +56,7 @@ def test_all_splits_and_the_model_are_checked(data_root, tmp_path):
     assert code == 1
     for words in (
         '4 pairs', '3 pairs', '2 pairs', '3 tiles are in train and in val', '2 tiles are in val',
-        'PROBLEM  the config normalises by other statistics than those above',
+        'PROBLEM  the normalisation in the config differs from the statistics above',
     ):  # fmt: skip
         assert words in output
     for change, words in (
@@ -117,5 +117,5 @@ def test_tiles_twice_and_splits_without_a_label(data_root, tmp_path):
     assert code == 1
     assert 'CHECK    1 tiles are in train more than once' in output
     assert 'PROBLEM  1 tiles are in train and in test' in output
-    assert 'copy.tif for instance' in output
+    assert 'copy.tif' in output
     assert 'PROBLEM  no pixel of val is labelled' in output

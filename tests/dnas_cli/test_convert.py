@@ -21,7 +21,7 @@ def test_scenes_to_tiles(tmp_path):
     assert len((tmp_path / 'data/train.txt').read_text().splitlines()) == 4
     code, output = run(ROOT / 'tools/dataset_converters/gid5.py', tmp_path)
     assert code == 1
-    assert 'no 8-bit release is there. Expected image_NirRGB/* and label_5' in output
+    assert 'no 8-bit release found. Expected image_NirRGB/* and label_5' in output
 
 
 def test_scenes_of_any_folder_to_tiles(tmp_path, rng):

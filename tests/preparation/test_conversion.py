@@ -38,7 +38,7 @@ def content(root):
 def test_a_data_root_says_what_its_tiles_are(splits, tmp_path):
     description, notes = convert_scenes(splits, tmp_path / 'out', CUT)
     assert len(notes) == 1
-    assert 'does not name its bands: they are nir, red, green, blue' in notes[0]
+    assert 'has no band names: assumed to be nir, red, green, blue' in notes[0]
     dataset = GID5Dataset(data_root=str(tmp_path / 'out'), ann_file='train.txt', check_files=27)
     assert len(dataset) == 3 * 9
     images = np.stack([read_raster(image) for image, _ in dataset.pairs])
@@ -189,7 +189,9 @@ def test_counting_once_needs_tiles_that_say_their_place(data_root):
     (data_root / 'images/t_3_0.tif').rename(data_root / 'images/t.tif')
     lines = (data_root / 'train.txt').read_text().replace('images/t_3_0', 'images/t')
     (data_root / 'train.txt').write_text(lines)
-    with pytest.raises(DatasetError, match=r'needs tiles named <scene>_<row>_<column>, .*t\.tif'):
+    with pytest.raises(
+        DatasetError, match=r'requires tiles named <scene>_<row>_<column>, got .*t\.tif'
+    ):
         GID5Dataset(data_root=str(data_root), ann_file='train.txt', count_once=True)
 
 

@@ -118,7 +118,7 @@ def test_scenes_that_do_not_fit(tmp_path, rng):
     with pytest.raises(DatasetError, match=r's\.png: label of \(9, 40\) for a scene of \(48, 40\)'):
         check_scene(scene, a_cut())
     a_scene(tmp_path, rng, names=BANDS[::-1])
-    with pytest.raises(DatasetError, match='the order is blue, green, red, nir, the data'):
+    with pytest.raises(DatasetError, match='descriptions are blue, green, red, nir, expected'):
         check_scene(scene, a_cut())
     write_raster(scene.label, np.zeros((3, 48, 40), np.uint8))
     with pytest.raises(DatasetError, match=r's\.png: the label has 3 bands'):

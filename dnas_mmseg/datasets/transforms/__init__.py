@@ -1,4 +1,4 @@
-"""Transforms of multi-band images."""
+"""Transforms for multi-band images."""
 
 from .loading import LoadRasterAnnotations, LoadRasterFromFile, SelectBands
 from .mixing import RandomClassMix

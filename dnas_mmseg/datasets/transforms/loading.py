@@ -1,4 +1,4 @@
-"""Loading of exact multi-band images and their labels, and choice of bands by name."""
+"""Loading of multi-band images and labels, and selection of bands by name."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dnas_mmseg.raster import Raster, RasterInfo, Samples
 
 @TRANSFORMS.register_module()
 class LoadRasterFromFile(BaseTransform):
-    """Load the bands of an image, samples as stored, with NaN where a pixel is invalid.
+    """Load the bands of an image with samples as stored, and NaN for invalid pixels.
 
-    :class:`dnas_mmseg.raster.Samples` defines which pixels are valid: by nodata values, masks,
-    alpha and what is not finite. An image of whole numbers that has invalid pixels becomes float32,
-    so that the data preprocessor makes the bands' means of them; others keep their type. An alpha
-    band is no band of the image, unless the data set names as many bands as the file has with it.
+    :class:`dnas_mmseg.raster.Samples` defines validity: nodata values, masks, alpha and non-finite
+    samples. An integer image with invalid pixels becomes float32, so that the data preprocessor can
+    replace them by the band means; other images keep their type. An alpha band is dropped, unless
+    the data set names all bands of the file, alpha included.
 
-    It has no arguments: mmseg's inference turns it into ``LoadImageFromNDArray`` for arrays and
-    would pass them on.
+    The transform has no arguments, since mmseg's inference replaces it by ``LoadImageFromNDArray``
+    for arrays and would pass them on.
 
-    Required keys: ``img_path``. Optional: ``bands`` and ``nodata``, of the data set. Added keys:
-    ``img`` (H, W, bands), ``img_shape``, ``ori_shape``, ``bands`` (names, where the data set or the
-    file tells them), ``nodata_mask`` (H, W) where pixels are invalid, and ``loaded`` (what
-    :class:`SelectBands` needs to know which pixels of its bands are valid).
+    Required keys: ``img_path``. Optional keys: ``bands``, ``nodata`` (of the data set). Added keys:
+    ``img`` (H, W, bands), ``img_shape``, ``ori_shape``, ``bands`` (names, if the data set or the
+    file has them), ``nodata_mask`` (H, W; only if pixels are invalid), and ``loaded`` (for
+    :class:`SelectBands`).
     """
 
     def transform(self, results: dict) -> dict:
@@ -40,7 +40,7 @@ class LoadRasterFromFile(BaseTransform):
 
         Raises:
             RasterError: The image cannot be read.
-            UserError: The data set names another number of bands.
+            UserError: The number of bands differs from that of the data set.
         """
         with Raster(results['img_path'], results.get('nodata')) as raster:
             info, samples = raster.info, raster.samples(bands=range(raster.info.bands))
@@ -56,7 +56,7 @@ class LoadRasterFromFile(BaseTransform):
 
 
 class _Loaded(NamedTuple):
-    """Bands of a file, and the image that was made of them."""
+    """Bands of a file, and the image made from them."""
 
     samples: Samples
     info: RasterInfo
@@ -66,17 +66,22 @@ class _Loaded(NamedTuple):
 
 @TRANSFORMS.register_module()
 class SelectBands(BaseTransform):
-    """Keep the named bands, in the named order.
+    """Select bands by name, in this order.
 
-    These bands alone then determine which pixels are valid, if the transform stands right behind
-    ``LoadRasterFromFile``.
+    Directly after ``LoadRasterFromFile``, only the selected bands determine validity.
 
     Required keys: ``img``, ``bands``. Modified keys: ``img``, ``bands``, ``nodata_mask``.
 
     Args:
-        bands: Names of the wanted bands.
-        source: Names of the input's bands in its order, where neither the data set nor the file's
-            band descriptions tell (an array handed to the inference API), or tell otherwise.
+        bands: Names of the bands to select.
+        source: Names of the input's bands, in its order; overrides those of the data set and the
+            file. Required if both are missing, as for arrays in mmseg's inference API.
+
+    Example:
+        >>> image = np.zeros((8, 8, 3), np.uint16)
+        >>> select = SelectBands(bands=('nir', 'red'), source=('red', 'green', 'nir'))
+        >>> select(dict(img=image))['img'].shape
+        (8, 8, 2)
     """
 
     def __init__(self, bands: Sequence[str], source: Sequence[str] | None = None) -> None:
@@ -87,7 +92,7 @@ class SelectBands(BaseTransform):
         """Select the bands.
 
         Raises:
-            UserError: A band is not there, or the names of the bands are unknown.
+            UserError: A band is missing, or the band names are unknown.
         """
         loaded = results.pop('loaded', None)
         if loaded is not None and loaded.image is results['img']:
@@ -97,22 +102,22 @@ class SelectBands(BaseTransform):
                 warnings.warn(f'SelectBands: {note}', stacklevel=2)
             _set_image(results, loaded.samples.select(choice.index), self.bands)
             return results
-        have = self.source or band_names(results.get('bands'))
+        names = self.source or band_names(results.get('bands'))
         name = results.get('img_path') or 'the image'
         channels = results['img'].shape[2]
-        if len(have) != channels:
-            known = f'{len(have)} band names for {channels} bands' if have else 'no band names'
+        if len(names) != channels:
+            known = f'{len(names)} band names for {channels} bands' if names else 'no band names'
             raise UserError(
-                f'{name}: {known}; give them in file order in the metainfo `bands` of the data set '
+                f'{name}: {known}; set them in file order in the metainfo `bands` of the data set '
                 'or in `source` of SelectBands'
             )
-        unknown = [band for band in self.bands if band not in have]
+        unknown = [band for band in self.bands if band not in names]
         if unknown:
             raise UserError(
-                f'{name}: no band {", ".join(unknown)}; there are {", ".join(have)}. Where the '
-                'file describes its bands by other names, `source` of SelectBands says them'
+                f'{name}: no band {", ".join(unknown)} among {", ".join(names)}. If the file uses '
+                'other names, set `source` of SelectBands'
             )
-        index = [have.index(band) for band in self.bands]
+        index = [names.index(band) for band in self.bands]
         results['img'] = np.ascontiguousarray(results['img'][..., index])
         results['bands'] = self.bands
         return results
@@ -122,7 +127,7 @@ class SelectBands(BaseTransform):
 
 
 def selected_bands(pipeline: Sequence) -> tuple[str, ...]:
-    """Return the names of the bands that a pipeline selects; empty where it takes all."""
+    """Return the names of the bands that a pipeline selects; empty for all."""
     steps = [step for step in pipeline if isinstance(step, Mapping)]
     chosen = [step['bands'] for step in steps if step.get('type') in ('SelectBands', SelectBands)]
     return band_names(chosen[-1]) if chosen else ()
@@ -140,20 +145,20 @@ def _set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
 
 @TRANSFORMS.register_module()
 class LoadRasterAnnotations(BaseTransform):
-    """Load a label as train ids, with 255 where there is no label or the image has no data.
+    """Load a label as train ids, with 255 for unlabelled pixels and invalid pixels of the image.
 
-    A pixel that counts in another tile (``count_once`` of the data set) is 255, too.
+    Pixels counted in another tile (``count_once`` of the data set) are 255 as well.
 
-    Required keys: ``seg_map_path``, ``label_encoding`` (the data set gives it). Optional:
-    ``label_map`` (merging of classes), ``nodata_mask``, ``overlapping_tiles``. Added keys:
-    ``gt_seg_map`` uint8 (H, W).
+    Required keys: ``seg_map_path``, ``label_encoding`` (set by the data set). Optional keys:
+    ``label_map`` (train ids of merged classes), ``nodata_mask``, ``overlapping_tiles``. Added keys:
+    ``gt_seg_map``, uint8 (H, W).
     """
 
     def transform(self, results: dict) -> dict:
         """Load the label at ``seg_map_path``.
 
         Raises:
-            LabelError: The label has unknown values, or another size than the image.
+            LabelError: The label has unknown values, or its size differs from the image.
         """
         path = results['seg_map_path']
         try:

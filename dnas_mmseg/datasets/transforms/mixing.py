@@ -1,4 +1,4 @@
-"""Mixing of labelled images: parts of one are pasted into another."""
+"""Mixing of labelled images (ClassMix)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from dnas_mmseg.datasets.labels import IGNORE
 class RandomClassMix(BaseTransform):
     """Paste the pixels of half the classes of another image, with their labels (ClassMix).
 
-    It belongs into the pipeline of mmseg's ``MultiImageMixDataset``, whose data set yields crops of
-    one size. Pasted pixels keep their place. Unlabelled pixels are never pasted.
+    Use it in the pipeline of mmseg's ``MultiImageMixDataset``, with an inner data set that yields
+    crops of one size. Pixels are pasted at their position; unlabelled pixels are not pasted.
 
-    Source: Olsson et al., WACV 2021, section 3.2, here between labelled images.
+    Source: Olsson et al., WACV 2021, section 3.2, applied to labelled images.
 
     Required keys: ``img`` (H, W, bands), ``gt_seg_map`` (H, W), ``mix_results``. Modified keys:
     ``img``, ``gt_seg_map``.
 
     Args:
-        prob: Probability that something is pasted into an image.
+        prob: Probability of pasting into an image.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob
 
     def get_indices(self, dataset: Sized) -> Sequence[int]:
-        """Return the index of the other image."""
+        """Sample the index of the other image."""
         return [int(np.random.randint(len(dataset)))]
 
     def transform(self, results: dict) -> dict:
-        """Paste classes of the other image, or leave the image as it is.
+        """Paste classes of the other image with probability ``prob``.
 
         Raises:
             ValueError: The images have different sizes.
@@ -44,8 +44,8 @@ class RandomClassMix(BaseTransform):
         label, pasted = results['gt_seg_map'], other['gt_seg_map']
         if label.shape != pasted.shape:
             raise ValueError(
-                f'RandomClassMix: images of {label.shape} and {pasted.shape} cannot be mixed; put '
-                'RandomCrop before it, in the pipeline of the inner data set'
+                f'RandomClassMix: images of {label.shape} and {pasted.shape} have different sizes; '
+                'put RandomCrop into the pipeline of the inner data set'
             )
         classes = np.unique(pasted[pasted != IGNORE])
         if np.random.rand() >= self.prob or not len(classes):

@@ -1,4 +1,4 @@
-"""Photometric augmentation that keeps every band and its type."""
+"""Photometric augmentation of images of any bands and sample type."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from dnas_mmseg.bands import RGB
 
 @TRANSFORMS.register_module()
 class MultiBandPhotoMetricDistortion(BaseTransform):
-    """Random brightness and contrast on all bands, saturation and hue on red, green and blue.
+    """Change brightness and contrast of all bands, and saturation and hue of red, green and blue.
 
-    The stock ``PhotoMetricDistortion`` takes three bands of uint8; given others it drops or clips
-    them. Here the number of bands and the sample type stay, and clipping is to the type's range.
-    Each of the four is applied with probability one half, contrast before or after the colours.
+    Bands and sample type are preserved; integers are clipped to the range of their type. mmseg's
+    ``PhotoMetricDistortion`` supports three uint8 bands only and drops or clips others.
 
-    Required keys: ``img``, and ``bands`` for saturation and hue (skipped where the image does not
-    have all of red, green, blue). Modified keys: ``img``.
+    Each of the four changes is applied with probability 0.5; contrast is changed before or after
+    the colours at random.
+
+    Required keys: ``img``; ``bands`` for saturation and hue, which are skipped if red, green or
+    blue is missing. Modified keys: ``img``.
 
     Args:
-        brightness: Largest shift, as a share of the value range.
+        brightness: Largest shift, relative to the value range.
         contrast: Smallest and largest factor.
         saturation: Smallest and largest factor.
         hue: Largest shift in degrees.
-        value_range: Value of full brightness; by default 255 for uint8, else the largest sample of
-            the image.
+        value_range: Sample value of full brightness; defaults to 255 for uint8, otherwise to the
+            maximum of the image.
     """
 
     def __init__(
@@ -51,16 +53,16 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
         if not peak > 0:
             return results
         values = image.astype(np.float32)
-        if _coin():
+        if _flip_coin():
             values += np.random.uniform(-self.brightness, self.brightness) * peak
-        contrast_first = _coin()
-        if contrast_first and _coin():
+        contrast_first = _flip_coin()
+        if contrast_first and _flip_coin():
             values *= np.random.uniform(*self.contrast)
         bands = tuple(results.get('bands') or ())
         if all(name in bands for name in RGB):
             index = [bands.index(name) for name in RGB]
             values[..., index] = self._distort_colour(values[..., index] / peak) * peak
-        if not contrast_first and _coin():
+        if not contrast_first and _flip_coin():
             values *= np.random.uniform(*self.contrast)
         results['img'] = _cast(values, image.dtype)
         return results
@@ -71,13 +73,13 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
         return 255.0 if image.dtype == np.uint8 else float(np.nanmax(image, initial=0))
 
     def _distort_colour(self, rgb: np.ndarray) -> np.ndarray:
-        """Scale saturation and turn hue of float (H, W, 3) in 0 .. 1."""
-        scale = np.random.uniform(*self.saturation) if _coin() else 1.0
-        turn = np.random.uniform(-self.hue, self.hue) if _coin() else 0.0
-        if scale == 1.0 and turn == 0.0:
+        """Scale the saturation and shift the hue of float (H, W, 3) in 0 .. 1."""
+        scale = np.random.uniform(*self.saturation) if _flip_coin() else 1.0
+        shift = np.random.uniform(-self.hue, self.hue) if _flip_coin() else 0.0
+        if scale == 1.0 and shift == 0.0:
             return rgb
         hsv = mmcv.bgr2hsv(np.ascontiguousarray(rgb.clip(0, 1)[..., ::-1]))
-        hsv[..., 0] = (hsv[..., 0] + turn) % 360
+        hsv[..., 0] = (hsv[..., 0] + shift) % 360
         hsv[..., 1] = (hsv[..., 1] * scale).clip(0, 1)
         return mmcv.hsv2bgr(hsv)[..., ::-1]
 
@@ -88,7 +90,7 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
         )
 
 
-def _coin() -> bool:
+def _flip_coin() -> bool:
     return bool(np.random.randint(2))
 
 

@@ -24,10 +24,10 @@ def test_images_are_loaded_as_stored(tmp_path, rng, dtype):
     assert load(tmp_path / 'a.tif', bands=('v', 'w', 'x', 'y', 'z'))['bands'][0] == 'v'
 
 
-def test_nodata_is_ignored_in_the_label(tmp_path, rng):
+def test_nodata_is_255_in_the_label(tmp_path, rng):
     samples = rng.integers(1, 250, (4, 8, 8)).astype(np.uint8)
     samples[:, :3] = 0
-    samples[0, 5] = 0  # one band alone: data
+    samples[0, 5] = 0  # in a single band: valid
     write_raster(tmp_path / 'a.tif', samples, nodata=0)
     write_raster(tmp_path / 'a.png', np.full((8, 8), 2, np.uint8))
     results = load(
@@ -53,7 +53,7 @@ def test_missing_float_samples_become_nan(tmp_path):
     assert not np.isnan(image[1:]).any()
 
 
-def test_labels_that_do_not_fit_name_the_file(tmp_path):
+def test_label_errors_name_the_file(tmp_path):
     transform = TRANSFORMS.build(dict(type='LoadRasterAnnotations'))
     write_raster(tmp_path / 'l.png', np.full((4, 4), 7, np.uint8))
     results = dict(
@@ -73,9 +73,9 @@ def test_bands_are_selected_by_name(rng):
     np.testing.assert_array_equal(results['img'], image[..., [1, 0]])
     assert results['img'].dtype == np.uint16
     assert results['bands'] == ('red', 'nir')
-    with pytest.raises(ValueError, match=r'no band swir; there are nir, red, green, blue'):
+    with pytest.raises(ValueError, match=r'no band swir among nir, red, green, blue'):
         TRANSFORMS.build(dict(type='SelectBands', bands=('swir',)))(dict(img=image, bands=BANDS))
-    with pytest.raises(ValueError, match='no band names; give them'):
+    with pytest.raises(ValueError, match='no band names; set them'):
         select(dict(img=image))
     with pytest.raises(ValueError, match='3 band names for 4 bands'):
         select(dict(img=image, bands=BANDS[:3]))

@@ -15,7 +15,7 @@ OWN = [[0, 0, 1, 1], [0, 0, 1, 255]]
 OTHER = [[2, 3, 3, 255], [2, 2, 4, 4]]
 
 
-def test_half_the_classes_of_the_other_image_are_pasted_with_their_pixels():
+def test_half_the_classes_are_pasted():
     seen = set()
     for seed in range(20):
         np.random.seed(seed)
@@ -27,13 +27,13 @@ def test_half_the_classes_of_the_other_image_are_pasted_with_their_pixels():
         np.testing.assert_array_equal(mixed['gt_seg_map'], np.where(mask, OTHER, OWN))
         np.testing.assert_array_equal(mixed['img'], np.where(mask, 20, 10)[..., None].repeat(5, 2))
         assert mixed['img'].dtype == np.uint8
-        assert (own['img'] == 10).all()  # neither image is changed
+        assert (own['img'] == 10).all()  # the inputs are unchanged
         assert (other['gt_seg_map'] == OTHER).all()
         seen.add(tuple(pasted))
     assert len(seen) == 3
 
 
-def test_it_can_leave_an_image():
+def test_prob_0_leaves_the_image():
     own = image(10, OWN)
     mixed = RandomClassMix(prob=0.0)({**own, 'mix_results': [image(20, OTHER)]})
     assert mixed['img'] is own['img']
@@ -41,19 +41,19 @@ def test_it_can_leave_an_image():
     assert RandomClassMix(prob=1.0)({**own, 'mix_results': [nothing]})['img'] is own['img']
 
 
-def test_gaps_stay_gaps_whatever_the_type():
+def test_nodata_is_preserved_for_all_types():
     own, other = image(10, OWN), image(np.nan, [[255] * 4, [2] * 4], np.float32)
     other['img'][1] = 0.5
     mixed = RandomClassMix(prob=1.0)({**own, 'mix_results': [other]})
     np.testing.assert_array_equal(mixed['img'][..., 0], [[10] * 4, [0.5] * 4])
 
 
-def test_images_of_two_sizes_are_refused():
-    with pytest.raises(ValueError, match=r'put RandomCrop before it'):
+def test_different_sizes_raise():
+    with pytest.raises(ValueError, match=r'put RandomCrop into the pipeline'):
         RandomClassMix()({**image(1, OWN), 'mix_results': [image(2, [[0, 1]])]})
 
 
-def test_the_other_image_is_drawn_from_the_data_set():
+def test_other_image_is_sampled_from_the_data_set():
     np.random.seed(0)
     drawn = {RandomClassMix().get_indices('abc')[0] for _ in range(50)}
     assert drawn == {0, 1, 2}

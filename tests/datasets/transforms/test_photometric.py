@@ -7,7 +7,7 @@ BANDS = ('nir', 'red', 'green', 'blue')
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.uint16, np.float32])
 @pytest.mark.parametrize('bands', [BANDS, BANDS[:1], ('b1', 'b2', 'b3', 'b4', 'b5')])
-def test_photometric_distortion_keeps_bands_and_type(rng, dtype, bands):
+def test_distortion_preserves_bands_and_type(rng, dtype, bands):
     distort = TRANSFORMS.build(dict(type='MultiBandPhotoMetricDistortion'))
     top = 255 if dtype == np.uint8 else 6000
     image = rng.integers(0, top, (16, 16, len(bands))).astype(dtype)
@@ -20,7 +20,7 @@ def test_photometric_distortion_keeps_bands_and_type(rng, dtype, bands):
     assert changed > 10
 
 
-def test_colour_changes_touch_red_green_and_blue_only(rng):
+def test_saturation_and_hue_change_rgb_only(rng):
     distort = TRANSFORMS.build(
         dict(type='MultiBandPhotoMetricDistortion', brightness=0, contrast=(1, 1))
     )
@@ -33,7 +33,7 @@ def test_colour_changes_touch_red_green_and_blue_only(rng):
     assert seen == {True, False}
 
 
-def test_distortion_without_a_draw_changes_nothing(rng, monkeypatch):
+def test_no_change_if_nothing_is_sampled(rng, monkeypatch):
     monkeypatch.setattr(np.random, 'randint', lambda *_: 0)
     image = rng.integers(0, 60000, (8, 8, 4)).astype(np.uint16)
     distort = TRANSFORMS.build(dict(type='MultiBandPhotoMetricDistortion'))

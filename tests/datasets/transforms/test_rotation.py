@@ -1,4 +1,4 @@
-"""Turning images together with their labels."""
+"""Rotation of images and labels."""
 
 import copy
 
@@ -10,7 +10,7 @@ from ..conftest import KINDS, LABELS, apply
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_turning_keeps_classes_and_says_what_is_outside(rng, kind):
+def test_rotation_preserves_classes_and_marks_pixels_outside(rng, kind):
     after, before = apply(dict(type='MultiBandRandomRotate', prob=1.0, degree=(20, 20)), kind, rng)
     assert after['img'].dtype == np.float32
     assert after['img'].shape == before['img'].shape
@@ -29,8 +29,8 @@ def test_turning_keeps_classes_and_says_what_is_outside(rng, kind):
 
 
 @pytest.mark.parametrize('degree', [0, 20, 45, 90])
-def test_nan_does_not_spread_in_a_turn(rng, degree):
-    """It stays in its band, and about as large; without a turn nothing changes."""
+def test_nan_does_not_spread(rng, degree):
+    """It stays in its band at about its size; rotation by 0 changes nothing."""
     samples = rng.random((41, 41, 5)).astype(np.float32)
     samples[18:21, 19:24, 2] = np.nan
     turn = TRANSFORMS.build(dict(type='MultiBandRandomRotate', prob=1.0, degree=(degree, degree)))
@@ -45,8 +45,8 @@ def test_nan_does_not_spread_in_a_turn(rng, degree):
         np.testing.assert_allclose(after['img'], samples, rtol=1e-6)
 
 
-def test_a_turn_keeps_whole_numbers_and_types_of_labels(rng):
-    """32-bit samples need float64; labels of any type keep it."""
+def test_rotation_preserves_integers_and_label_types(rng):
+    """32-bit integers require float64; labels keep their type."""
     samples = rng.integers(0, 2**30, (9, 9, 2)).astype(np.int32)
     ids = rng.integers(0, 5, (9, 9)).astype(np.int64)
     turn = TRANSFORMS.build(dict(type='MultiBandRandomRotate', prob=1.0, degree=(0, 0)))
@@ -57,7 +57,7 @@ def test_a_turn_keeps_whole_numbers_and_types_of_labels(rng):
         np.testing.assert_array_equal(after[key], ids)
 
 
-def test_a_turn_moves_image_and_label_alike(rng):
+def test_image_and_label_rotate_alike(rng):
     ids = np.zeros((41, 41), np.uint8)
     ids[5:12, 18:23] = 1
     ids = np.kron(ids, np.ones((3, 3), np.uint8))
