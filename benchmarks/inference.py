@@ -91,7 +91,7 @@ def main() -> None:
             row.append(f'{seconds / results[own, "deployed"].seconds:.2f}' if other else '')
         rows.append([*row, errors.get((name, form), '')])
     head = ['Model', 'Form', 'ms', 'peak MiB', 'plain / this', *(f'this / {n}' for n in OWN)]
-    print(f'One image of 4 x {args.size} x {args.size}, float32 where nothing is said; {machine()}')
+    print(f'One image of 4 x {args.size} x {args.size}, float32 unless stated; {machine()}')
     print(f'\n{table([*head, "error"], rows)}')
 
 

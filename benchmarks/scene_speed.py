@@ -118,7 +118,7 @@ def main() -> None:
             rows.append(
                 [name, 'L=14', f'{seconds:.1f}', f'{first / seconds:.2f}', share, f'{memory:.0f}']
             )
-    head = ['Program', 'Network', 's', 'times as fast', 'in the network, %', 'peak MiB']
+    head = ['Program', 'Network', 's', 'speed-up', 'in the network, %', 'peak MiB']
     print(
         f'{args.height} x {args.width} x 4, windows of {args.window}, overlap {args.overlap}; '
         f'{machine()}'

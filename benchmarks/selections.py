@@ -172,7 +172,7 @@ class Run:
         plan, rows = SelectionPlan.load(folder), []
         for key, (content, outcome) in queue.trainings().items():
             name, rung, _ = key.rsplit('-', 2)
-            share, facts = plan.rungs[int(rung)], outcome.facts
+            share, facts = plan.rungs[int(rung)], outcome.metadata
             run = f'{self.arm} {self.repeat}'
             rows.append(
                 network_row(self.data, run, name, share, content, outcome.score, facts, costs[name])

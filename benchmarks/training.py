@@ -109,8 +109,8 @@ def steps(what: str, args: argparse.Namespace, device: str) -> dict[str, Callabl
     image = torch.randn(args.batch, 4, args.size, args.size, device=device)
     label = torch.randint(0, 5, (args.batch, args.size, args.size), device=device)
     variants = {
-        'here': partial(own_step, model, image, label, False),
-        'here, recomputing': partial(own_step, model, image, label, True),
+        'optimised': partial(own_step, model, image, label, False),
+        'optimised, recomputing': partial(own_step, model, image, label, True),
     }
     if what not in DNAS:
         return variants
@@ -142,7 +142,7 @@ def main() -> None:
         f'L={args.layers}, base {args.base_channels}, {args.batch} x 4 x {args.size} x '
         f'{args.size}, float32; {machine()}'
     )
-    head = ['Step', 'Form', 's', 'times as fast', 'peak MiB', 'of the first']
+    head = ['Step', 'Form', 's', 'speed-up', 'peak MiB', 'relative memory']
     print(f'\n{table(head, rows)}')
 
 

@@ -1,10 +1,10 @@
-"""CPU cores that a process may use, and threads that share them with other work.
+"""Number of usable CPU cores, and thread settings for shared machines.
 
-The threads of torch wait for each other by spinning. Where other processes want the cores, a
-training step took fifteen times as long as on a quiet machine. libgomp, torch's thread library on
-Linux, spins 300,000 times by default; with 30,000 a step took as long on a quiet machine, and a
-quarter of the time beside others. Not spinning at all (``OMP_WAIT_POLICY=PASSIVE``) took two to
-three times as long on a quiet one (docs/performance.md).
+torch's threads wait for each other by spinning, which slows training down by a factor of fifteen
+when other processes use the same cores. libgomp, torch's thread library on Linux, spins 300,000
+times by default. With 30,000 spins, a training step takes as long on an idle machine and a quarter
+of the time on a busy one; without spinning (``OMP_WAIT_POLICY=PASSIVE``), it takes two to three
+times as long on an idle machine (benchmarks/speed.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CGROUP_1 = (
 
 
 def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use: by its affinity and its quota."""
+    """Return the number of CPU cores available to this process, by affinity and cgroup quota."""
     if hasattr(os, 'sched_getaffinity'):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -34,22 +34,22 @@ def usable_cores() -> int:
 
 
 def share_cores(environment: MutableMapping[str, str]) -> None:
-    """Set how torch's threads wait, and how many there are, where the user has not.
+    """Set defaults for the number of torch's threads and for how long they spin.
 
-    It has an effect only before torch is imported.
+    Variables set by the user take precedence. Call it before torch is imported.
 
     Args:
         environment: Environment of the process, ``os.environ``.
     """
     if not any(name in environment for name in _POLICIES):
         environment['GOMP_SPINCOUNT'] = _SPINS
-    # libgomp knows the affinity, not the quota of a container.
+    # libgomp respects the affinity, but not the cgroup quota of a container.
     if 'OMP_NUM_THREADS' not in environment and _quota() is not None:
         environment['OMP_NUM_THREADS'] = str(usable_cores())
 
 
 def _quota() -> float | None:
-    """Return the cores that the process's control group may use at a time; None without a limit."""
+    """Return the CPU quota of the process's control group, in cores; None without a limit."""
     try:
         if _CGROUP_2.is_file():
             limit, period = _CGROUP_2.read_text().split()

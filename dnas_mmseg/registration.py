@@ -1,13 +1,13 @@
-"""Registration of everything in mmseg's registries, and of search spaces, by importing this module.
+"""Registration of all components in mmseg's registries, and of search spaces, on import.
 
-It also allows what checkpoints hold besides tensors in ``torch.load(weights_only=True)``, makes
-mmengine read checkpoints in no other way, and lets configs inherit from ``dnas_mmseg::`` and, on
-the onedl stack, from ``mmseg::``.
+It also makes mmengine load checkpoints only with ``weights_only=True``, extends torch's allow-list
+by the types that checkpoints contain, and lets configs inherit from ``dnas_mmseg::`` and, on the
+onedl stack, from ``mmseg::``.
 """
 
-from .stacks import inherit_configs, suppress_onedl_notes
+from .stacks import inherit_configs, quiet_imports
 
-with suppress_onedl_notes():
+with quiet_imports():
     from . import datasets, engine, evaluation, models, search, spaces, visualization
     from .spaces.registry import load_plugins
 

@@ -1,7 +1,7 @@
-"""The scope ``dnas_mmseg`` of mmseg's registries.
+"""Registry scope ``dnas_mmseg``, a child of mmseg's scope.
 
-Everything here is registered in mmseg's own registries. mmengine builds what a config inherits by
-``_base_ = 'dnas_mmseg::...'`` in the scope of that name, a child of mmseg's, which finds all there.
+The components of this package are registered in mmseg's registries. mmengine builds a config that
+inherits from ``_base_ = 'dnas_mmseg::...'`` in the scope of that name, which falls back to mmseg's.
 """
 
 import mmseg.registry

@@ -1,7 +1,7 @@
-"""Files that belong to the package but are no modules: configs, tools, the index of models.
+"""Paths of files distributed with the package: configs, tools, model index.
 
-An installed package has them in its folder ``.mim``, as mim and mmengine expect
-(``_base_ = 'dnas_mmseg::dnas/dnas_l14_gid5.py'``), and a clone in its root.
+They are in the folder ``.mim`` of an installed package, as mim and mmengine expect
+(``_base_ = 'dnas_mmseg::dnas/dnas_l14_gid5.py'``), and in the root of a clone.
 """
 
 from __future__ import annotations

@@ -1,48 +1,50 @@
-"""Adjustments by which both distributions of mmseg work alike."""
+"""Compatibility with both distributions of mmseg."""
 
 from __future__ import annotations
 
-import io
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from unittest.mock import patch
 
+import mmengine.logging
 from mmengine.config.utils import MODULE2PACKAGE
 
 _ONEDL = 'onedl-mmsegmentation'
-_NOTE = 'Could not import OneDL'
 
 
 def inherit_configs() -> None:
-    """Let mmengine find configs by ``dnas_mmseg::...``, and by ``mmseg::...`` on the onedl stack.
+    """Register ``dnas_mmseg::`` configs with mmengine, and ``mmseg::`` ones on the onedl stack.
 
-    mmengine looks in a table for the distribution that serves a name. For ``mmseg`` that is
-    ``mmsegmentation``; where there is none, ``mmengine.hub.get_config`` would install it over
-    onedl's.
+    mmengine maps the prefix ``mmseg`` to the distribution ``mmsegmentation``. If it is missing,
+    ``mmengine.hub.get_config`` would install it over onedl's distribution.
     """
-    # A module's name, so that mmengine looks for the module's folder: an editable installation's
-    # distribution lies in another folder than its modules.
+    # The module name instead of the distribution: in an editable installation, they are in
+    # different folders.
     MODULE2PACKAGE['dnas_mmseg'] = __name__
     if _is_installed(_ONEDL) and not _is_installed('mmsegmentation'):
         MODULE2PACKAGE['mmseg'] = _ONEDL
 
 
 @contextmanager
-def suppress_onedl_notes() -> Iterator[None]:
-    """Suppress what looks like a failure while mmseg is imported on the onedl stack.
+def quiet_imports() -> Iterator[None]:
+    """Suppress two messages of the onedl stack that look like failures while mmseg is imported.
 
-    mmseg prints that a package for its makers' own data sets is missing, and mmcv warns of an
-    operator that it was installed without. Everything else that is printed appears afterwards.
+    mmseg logs at debug level that a package for its makers' own data sets is missing, which
+    mmengine's ``print_log`` prints all the same; mmcv warns of an operator that it was installed
+    without.
     """
-    printed = io.StringIO()
-    try:
-        with redirect_stdout(printed), warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
-            yield
-    finally:
-        lines = printed.getvalue().splitlines(keepends=True)
-        print(''.join(line for line in lines if line.strip() != _NOTE), end='')
+    print_log = mmengine.logging.print_log
+
+    def above_debug(msg, logger=None, level=logging.INFO) -> None:
+        if logger is not None or level > logging.DEBUG:
+            print_log(msg, logger, level)
+
+    with patch.object(mmengine.logging, 'print_log', above_debug), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+        yield
 
 
 def _is_installed(distribution: str) -> bool:

@@ -1,4 +1,4 @@
-"""Public functions, which the tools call."""
+"""Public Python API: the functions behind the command line."""
 
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.engine.running import test, train, weight_classes

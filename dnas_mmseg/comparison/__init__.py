@@ -1,1 +1,1 @@
-"""Comparison of models: their cost, speed and scores."""
+"""Comparison of models by cost, speed and scores."""

@@ -1,4 +1,4 @@
-"""Measurement of models side by side: their cost, speed and scores."""
+"""Measurement of the cost, speed and scores of models under the same conditions."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from dnas_mmseg.spaces.registry import SPACES
 
 @dataclass(frozen=True)
 class Entry:
-    """A model to be compared.
+    """Model to compare.
 
     Attributes:
-        name: Name of the model.
+        name: Unique name of the model.
         config: Config of the model.
-        checkpoint: Path of its weights, where scores are wanted.
+        checkpoint: Path of its weights; None skips the test.
     """
 
     name: str
@@ -45,19 +45,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measurements of a model; None or empty where something was not measured.
+    """Measurements of a model; None or empty if not measured.
 
     Attributes:
         name: Name of the model.
-        cost: Numbers of parameters and multiply-adds, and bytes of activations, without auxiliary
-            heads.
-        latency: Seconds of each run of inference, from normalised images to logits; every model in
-            the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`).
-        memory: Peak memory of inference above what the model takes, in bytes.
+        cost: Parameters, multiply-adds and bytes of activations, without auxiliary heads.
+        latency: Seconds of each inference run, from normalised images to logits, in deployed form
+            (:func:`dnas_mmseg.models.switch_to_deploy`).
+        memory: Peak memory of inference in addition to the model, in bytes.
         step: Seconds of each training step (forward, loss with auxiliary heads, backward).
-        step_memory: Peak memory of a training step above what the model takes, in bytes.
-        scores: Scores on the test set by name, in percent.
-        notes: Failures, a sentence each.
+        step_memory: Peak memory of a training step in addition to the model, in bytes.
+        scores: Test scores by name, in percent.
+        notes: Error messages of failed measurements.
     """
 
     name: str
@@ -71,11 +70,11 @@ class Measurement:
 
 
 def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module, int]:
-    """Return a segmentor on the CPU, in evaluation mode, and its number of bands.
+    """Build a segmentor on the CPU in evaluation mode, and return its number of bands.
 
     Args:
-        config: Config of any model of mmseg.
-        bands: Number of bands to build it for; by default the config's.
+        config: Config of any mmseg model.
+        bands: Number of input bands; defaults to the config's.
 
     Raises:
         UserError: The model cannot be built.
@@ -88,29 +87,34 @@ def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module
         model = revert_sync_batchnorm(MODELS.build(model_config))
     except Exception as error:
         kind = model_config.backbone.get('type')
-        raise UserError(f'a model on {kind} cannot be built ({_reason(error)})') from None
-    taken = input_bands(model.backbone)
-    if bands is not None and taken != bands:
         raise UserError(
-            f'{type(model.backbone).__name__} takes no in_channels: set its bands in the config'
+            f'the model with backbone {kind} cannot be built ({_reason(error)})'
+        ) from None
+    built_for = input_bands(model.backbone)
+    if bands is not None and built_for != bands:
+        raise UserError(
+            f'{type(model.backbone).__name__} has no argument in_channels: set its number of bands '
+            'in the config'
         )
-    return model.eval(), taken
+    return model.eval(), built_for
 
 
 def complexity(
     config: Config, size: tuple[int, int], bands: int | None = None, paper: bool = False
 ) -> Complexity:
-    """Count a config's model on one image.
+    """Count parameters, multiply-adds and activations of a config's model on one image.
+
+    Auxiliary heads are not counted.
 
     Args:
-        config: Config of any model of mmseg.
+        config: Config of any mmseg model.
         size: Height and width of the image, in pixels.
         bands: Number of bands, see :func:`build_segmentor`.
-        paper: Whether to count by the rules behind the DNAS paper's table: leaf modules that are
-            executed, and of a searched network what its space's paper counted.
+        paper: Whether to count like the table of the DNAS paper: executed leaf modules only, and
+            for a searched network the parts that the paper of its space counted.
 
     Raises:
-        UserError: The model cannot be built, or not run at this size.
+        UserError: The model cannot be built, or cannot run on images of this size.
     """
     config = copy.deepcopy(config)
     config.model.pop('auxiliary_head', None)
@@ -140,59 +144,59 @@ def compare(
     out_dir: str = 'comparison',
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measurement]:
-    """Measure models side by side, in turns, so that what slows the machine slows all of them.
+    """Measure models in alternating rounds, so that other load on the machine affects all alike.
 
     Args:
         entries: Models to measure.
         size: Height and width of the images, in pixels.
-        batch: Number of images at once; a training step takes at least two, which stock heads need.
-        repeat: Number of runs that count, after one or two that warm up.
-        training: Whether training steps are measured.
-        device: Device that the models run on.
-        out_dir: Folder of the logs of test runs.
-        advance: Function that is called with the number of turns done and of all.
+        batch: Batch size; a training step uses at least two images, which stock heads require.
+        repeat: Number of measured runs, after one or two warm-up runs.
+        training: Whether to measure training steps.
+        device: Device of the models.
+        out_dir: Folder for the logs of test runs.
+        advance: Progress callback, called with the numbers of completed and of all rounds.
 
     Returns:
-        Measurement of each entry; failures are in its notes.
+        Measurement of each entry; its notes report failures.
 
     Raises:
-        UserError: Two entries have one name, or a checkpoint is not of its config's model.
+        UserError: Names are not unique, or a checkpoint does not fit the model of its config.
     """
     names = [entry.name for entry in entries]
     if len(set(names)) < len(names):
-        raise UserError(f'models need names of their own, these are {", ".join(names)}')
-    baselines = [_MeasuredModel(entry, size, batch, device) for entry in entries]
+        raise UserError(f'names of models must be unique: {", ".join(names)}')
+    models = [_MeasuredModel(entry, size, batch, device) for entry in entries]
     total = 3 + repeat + (2 + max(1, repeat // 3) if training else 0) + 1
     done = 0
 
-    def take(turns: Iterable[_Turn]) -> None:
+    def run(rounds: Iterable[_Round]) -> None:
         nonlocal done
-        for turn in turns:
-            for baseline in baselines:
-                baseline.run(turn)
+        for round_ in rounds:
+            for model in models:
+                model.run(round_)
             done += 1
             advance(done, total)
 
-    warm_up = _Turn(warm_up=True)
-    take([warm_up, _Turn(memory=True), warm_up, *[_Turn()] * repeat])
+    warm_up = _Round(warm_up=True)
+    run([warm_up, _Round(memory=True), warm_up, *[_Round()] * repeat])
     if training:
-        step = _Turn(training=True)
-        take([step._replace(memory=True), step._replace(warm_up=True)])
-        take([step] * max(1, repeat // 3))
-    for baseline in baselines:
-        baseline.close()
-    results = [_score(baseline, out_dir) for baseline in baselines]
+        step = _Round(training=True)
+        run([step._replace(memory=True), step._replace(warm_up=True)])
+        run([step] * max(1, repeat // 3))
+    for model in models:
+        model.close()
+    results = [_score(model, out_dir) for model in models]
     advance(total, total)
     return results
 
 
-class _Turn(NamedTuple):
-    """One turn of a model, before the next model takes it.
+class _Round(NamedTuple):
+    """One measurement of each model.
 
     Attributes:
-        training: Whether it is a training step, else a prediction.
-        memory: Whether its memory is measured, else its time.
-        warm_up: Whether the measurement is discarded.
+        training: Whether to run a training step instead of a prediction.
+        memory: Whether to measure memory instead of time.
+        warm_up: Whether to discard the measurement.
     """
 
     training: bool = False
@@ -201,13 +205,13 @@ class _Turn(NamedTuple):
 
 
 class _MeasuredModel:
-    """A model that takes its turns."""
+    """Model with its inputs and its measurements so far."""
 
     # None after close().
     model: Any
     deployed: Any
     images: Any
-    several: Any
+    training_images: Any
 
     def __init__(self, entry: Entry, size: tuple[int, int], batch: int, device: str) -> None:
         self.entry, self.device, self.size = entry, device, size
@@ -227,28 +231,28 @@ class _MeasuredModel:
         self.model.to(device)
         self.deployed = switch_to_deploy(copy.deepcopy(self.model))
         self.images = torch.randn(batch, bands, *size, device=device)
-        self.several = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
+        self.training_images = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
 
-    def run(self, turn: _Turn) -> None:
-        """Take a turn, unless an earlier one failed."""
+    def run(self, round_: _Round) -> None:
+        """Run a measurement, unless an earlier one failed."""
         if self.failed:
             return
-        call = self._step if turn.training else self._infer
+        call = self._step if round_.training else self._infer
         try:
-            if turn.memory:
-                key = 'step_memory' if turn.training else 'memory'
+            if round_.memory:
+                key = 'step_memory' if round_.training else 'memory'
                 measured: Any = peak_memory(call, self.device)
             else:
-                key = 'step' if turn.training else 'latency'
+                key = 'step' if round_.training else 'latency'
                 measured = (*getattr(self.result, key), seconds_of(call, self.device))
         except Exception as error:
-            self.fail(f'{"training" if turn.training else "prediction"}: {_reason(error)}')
+            self.fail(f'{"training" if round_.training else "prediction"}: {_reason(error)}')
             return
-        if not turn.warm_up:
+        if not round_.warm_up:
             self.result = replace(self.result, **{key: measured})
 
     def fail(self, text: str) -> None:
-        """Note the reason why there will be no more turns."""
+        """Record a failure and skip all further measurements."""
         self.failed = True
         self.note(text)
 
@@ -257,7 +261,7 @@ class _MeasuredModel:
 
     def close(self) -> None:
         """Free the memory of the model and its images."""
-        self.model = self.deployed = self.images = self.several = None
+        self.model = self.deployed = self.images = self.training_images = None
 
     @torch.no_grad()
     def _infer(self) -> Tensor:
@@ -267,27 +271,27 @@ class _MeasuredModel:
     def _step(self) -> None:
         self.model.train()
         label = torch.zeros(1, *self.size, dtype=torch.long, device=self.device)
-        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in self.several]
-        loss, _ = self.model.parse_losses(self.model.loss(self.several, samples))
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in self.training_images]
+        loss, _ = self.model.parse_losses(self.model.loss(self.training_images, samples))
         loss.backward()
         self.model.zero_grad(set_to_none=True)
 
 
-def _score(baseline: _MeasuredModel, out_dir: str) -> Measurement:
-    """Return the measurement with scores, if there is a checkpoint to test."""
-    entry = baseline.entry
+def _score(model: _MeasuredModel, out_dir: str) -> Measurement:
+    """Test the model's checkpoint, if it has one, and return the completed measurement."""
+    entry = model.entry
     if entry.checkpoint is None:
-        return baseline.result
+        return model.result
     config = copy.deepcopy(entry.config)
     config.work_dir = str(Path(out_dir) / 'test' / entry.name)
     config.experiment_name = config.visualizer.name = f'{entry.name}_{time.time_ns()}'
     try:
-        baseline.result = replace(baseline.result, scores=test(config, entry.checkpoint))
-    except Exception as error:  # what was measured is not to be lost
-        baseline.note(f'not tested: {error if isinstance(error, UserError) else _reason(error)}')
-    return baseline.result
+        model.result = replace(model.result, scores=test(config, entry.checkpoint))
+    except Exception as error:  # keep the measurements
+        model.note(f'not tested: {error if isinstance(error, UserError) else _reason(error)}')
+    return model.result
 
 
 def _reason(error: Exception) -> str:
-    """Return an exception as one line."""
+    """Return an exception's type and the first line of its message."""
     return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])

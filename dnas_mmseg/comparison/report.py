@@ -1,4 +1,4 @@
-"""Report on models side by side: a table, and a picture of accuracy or speed over cost."""
+"""Report of a comparison: table, and figure of accuracy or latency over cost."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ from dnas_mmseg.visualization.html_page import (
 from dnas_mmseg.visualization.plain_text import plain_text
 
 _TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
-"""Scores over all classes; the others are of a class each."""
+"""Scores over all classes; all others are scores of one class."""
 
 _COLUMNS = (
-    # heading, key, unit's factor, digits
+    # heading, key, factor of the unit, digits
     ('parameters, M', 'parameters', 1e6, 2),
     ('multiply-adds, G', 'macs', 1e9, 2),
     ('activations, MiB', 'activations', 2**20, 0),
     ('latency, ms', 'latency', 1e-3, 1),
     ('peak memory, MiB', 'memory', 2**20, 0),
     ('training step, ms', 'step', 1e-3, 0),
-    ('its memory, MiB', 'step_memory', 2**20, 0),
+    ('peak memory of the step, MiB', 'step_memory', 2**20, 0),
 )
 
 
 def save_cost_report(
     rows: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, Any],
+    conditions: Mapping[str, Any],
     out_dir: str | os.PathLike,
 ) -> Path:
     """Write ``comparison.md``, ``.csv``, ``.json``, ``pareto.png``, ``.svg`` and ``index.html``.
 
     Args:
-        rows: Measurements of each model: ``name``, and as far as they are known ``parameters``,
-            ``macs``, ``activations`` and memory in bytes, ``latency`` and ``step`` as lists of
-            seconds, ``scores`` in percent, ``notes``.
-        facts: Facts on the measurement, by name.
+        rows: Measurements of each model: ``name``; optionally ``parameters``, ``macs``,
+            ``activations``, ``memory`` and ``step_memory`` in bytes, ``latency`` and ``step`` as
+            lists of seconds, ``scores`` in percent, ``notes``.
+        conditions: Conditions of the measurement by name, such as size and threads.
         out_dir: Folder of the files.
 
     Returns:
-        Path of the page, which needs no other file.
+        Path of ``index.html``, a self-contained page.
     """
     out_dir = Path(out_dir)
     headings, lines = _table(rows)
-    summary = ', '.join(f'{key} {value}' for key, value in facts.items())
+    summary = ', '.join(f'{key} {value}' for key, value in conditions.items())
     notes = [f'{row["name"]}: {note}' for row in rows for note in row.get('notes', ())]
     markdown = [
         '| ' + ' | '.join(headings) + ' |',
@@ -72,7 +72,7 @@ def save_cost_report(
     ]
     write_text(out_dir / 'comparison.md', '\n'.join(markdown) + '\n')
     write_csv(out_dir / 'comparison.csv', [headings, *lines])
-    # JSON has no NaN; a class that does not occur has no score.
+    # JSON has no NaN, the score of a class that does not occur.
     models = [
         {
             **row,
@@ -82,7 +82,7 @@ def save_cost_report(
         }
         for row in rows
     ]
-    document = {'facts': dict(facts), 'models': models}
+    document = {'facts': dict(conditions), 'models': models}
     write_text(out_dir / 'comparison.json', json.dumps(document, indent=1) + '\n')
     figure, tips = _pareto(rows)
     with atomic_path(out_dir / 'pareto.png') as temporary:
@@ -98,37 +98,37 @@ def save_cost_report(
         names = [headings[i].removeprefix('IoU.') for i in columns]
         return html_table(names, [[lines[k][i] for i in columns] for k in order], sortable=True)
 
-    parts = [html_summary(_verdict(rows)), *map(html_warning, notes)]
-    title = 'What accuracy costs' if _drawn_scores(rows) else 'What multiply-adds cost in time'
-    parts += [html_figure(figure, title, tips), '<h2>All figures</h2>', part([0, *scores, *rest])]
+    parts = [html_summary(_summary(rows)), *map(html_warning, notes)]
+    title = 'Accuracy over cost' if _has_several_scores(rows) else 'Latency over multiply-adds'
+    parts += [html_figure(figure, title, tips), '<h2>All values</h2>', part([0, *scores, *rest])]
     if by_class:
         parts += ['<h2>IoU by class, %</h2>', part([0, *by_class])]
     parts.append(f'<p class="quiet">{html.escape(summary)}</p>')
-    write_text(out_dir / 'index.html', html_page('Networks side by side', '\n'.join(parts)))
+    write_text(out_dir / 'index.html', html_page('Comparison of models', '\n'.join(parts)))
     return out_dir / 'index.html'
 
 
 def _score(row: Mapping[str, Any]) -> float | None:
-    """Return the mIoU of a model; None where it was not scored, or has none."""
+    """Return the mIoU of a model; None if it was not tested or is undefined."""
     value = row.get('scores', {}).get('mIoU')
     return None if value is None or math.isnan(value) else value
 
 
 def _rank(row: Mapping[str, Any], scored: bool) -> tuple[bool, float]:
-    """Return what orders the table: the best score first, or the fastest."""
+    """Return the sort key of a row: the highest score first, or the lowest latency."""
     score, seconds = _score(row), _number(row, 'latency')
     if scored:
         return score is None, -(score or 0.0)
     return seconds is None, seconds or 0.0
 
 
-def _drawn_scores(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether scores are worth a picture: one dot compares nothing."""
+def _has_several_scores(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether at least two models have a score, which a plot of scores requires."""
     return sum(_score(row) is not None for row in rows) > 1
 
 
-def _verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return which model is the best, which the fastest, and by how much, in sentences."""
+def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return sentences on the most accurate and the fastest model, with their margins."""
     sentences = []
     scored = [(score, row['name']) for row in rows if (score := _score(row)) is not None]
     scored.sort(reverse=True)
@@ -136,9 +136,11 @@ def _verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(scored) > 1:
         (score, best), (other, second) = scored[:2]
         sentences.append(
-            f'{best} scores best: {score:.1f} % mIoU, {score - other:.1f} more than {second}.'
+            f'{best} has the highest score: {score:.1f} % mIoU, {score - other:.1f} above {second}.'
         )
-        sentences.append('One training each says little: dnas train --seeds trains several.')
+        sentences.append(
+            'Scores of a single seed vary between training runs: dnas train --seeds measures it.'
+        )
     elif scored:
         sentences.append(f'{scored[0][1]} reaches {scored[0][0]:.1f} % mIoU.')
     if len(timed) > 1:
@@ -147,7 +149,7 @@ def _verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f'{first["name"]} is the fastest: {1e3 * _latency(first):.0f} ms, '
             f'{_latency(last) / _latency(first):.1f} times as fast as {last["name"]}.'
         )
-    return sentences or ['There is nothing to compare: no model has a time or a score.']
+    return sentences or ['No comparison is possible: no model has a latency or a score.']
 
 
 def _latency(row: Mapping[str, Any]) -> float:
@@ -157,13 +159,13 @@ def _latency(row: Mapping[str, Any]) -> float:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    shown = [column for column in _COLUMNS if any(_number(row, column[1]) for row in rows)]
+    columns = [column for column in _COLUMNS if any(_number(row, column[1]) for row in rows)]
     scores = list(dict.fromkeys(name for row in rows for name in row.get('scores', ())))
-    headings = ['model', *(heading for heading, *_ in shown), *scores]
+    headings = ['model', *(heading for heading, *_ in columns), *scores]
     lines = []
     for row in rows:
         cells = [str(row['name'])]
-        for _, key, factor, digits in shown:
+        for _, key, factor, digits in columns:
             value = _number(row, key)
             cells.append('–' if value is None else f'{value / factor:.{digits}f}')
         for name in scores:
@@ -181,13 +183,13 @@ def _number(row: Mapping[str, Any], key: str) -> float | None:
 
 
 def _pareto(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, dict[str, str]]:
-    """Draw accuracy over multiply-adds and latency; without scores, latency over multiply-adds.
+    """Plot accuracy over multiply-adds and latency; without scores, latency over multiply-adds.
 
     Returns:
-        The figure, and the texts over its points by their group ids.
+        Figure, and the tooltips of its points by group id.
     """
     figure = Figure(figsize=(10, 4.2), layout='constrained')
-    scored = _drawn_scores(rows)
+    scored = _has_several_scores(rows)
     axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
     tips: dict[str, str] = {}
 
@@ -208,7 +210,7 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, dict[str, str]]:
 
 
 def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> None:
-    """Draw points with names, and a line through those that no other beats in both values."""
+    """Plot labelled points and their Pareto front."""
     points = [(x_of(row), y_of(row), row['name']) for row in rows]
     sign = 1 if best is min else -1
     points = [p for p in points if p[0] is not None and p[1] is not None]
@@ -228,10 +230,10 @@ def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> 
         tips[point.get_gid()] = (
             f'{name}: {y:.4g} {y_label.split()[-1]} at {x:.4g} {x_label.split()[-1]}'
         )
-        # Names lead inwards, and away from the next point there.
+        # Labels extend towards the middle, and away from the next point in that direction.
         inwards = 1 if x < middle else -1
-        beside = points[i + inwards] if 0 <= i + inwards < len(points) else None
-        below = beside is not None and beside[1] > y
+        neighbour = points[i + inwards] if 0 <= i + inwards < len(points) else None
+        below = neighbour is not None and neighbour[1] > y
         axes.annotate(
             plain_text(name), (x, y), xytext=(5 * inwards, -4 if below else 4),
             textcoords='offset points', fontsize=8, ha='left' if inwards > 0 else 'right',

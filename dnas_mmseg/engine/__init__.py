@@ -1,4 +1,4 @@
-"""Parts of a run besides model and data: hooks, schedules, initialisation, safe loading."""
+"""Training infrastructure: hooks, samplers, schedules, initialisation, checkpoint loading."""
 
 from .hooks import (
     AtomicCheckpointHook,

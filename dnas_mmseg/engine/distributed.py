@@ -1,4 +1,4 @@
-"""Start of communication between the processes that a launcher started."""
+"""Initialisation of distributed training, with gloo where no GPU is available."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from mmengine.dist import init_dist, is_distributed
 
 
 def set_launcher(config: Config, launcher: str) -> None:
-    """Set the launcher of the processes in a config, and join them."""
+    """Set a config's launcher and initialise the process group."""
     config.launcher = launcher
     join_processes(launcher)
     if launcher == 'pytorch' and not torch.cuda.is_available():
         wrapper = dict(
             device_ids=None,
             broadcast_buffers=False,
-            # mmengine passes it on only where there is no config of the wrapper.
+            # mmengine forwards this setting only if model_wrapper_cfg is not set.
             find_unused_parameters=config.get('find_unused_parameters', False),
         )
         config.setdefault('model_wrapper_cfg', wrapper)
 
 
 def join_processes(launcher: str) -> None:
-    """Let the processes that a launcher started talk to each other.
+    """Initialise the process group of a launcher, unless it already exists.
 
-    mmengine gives every process a GPU; where there is none, they are joined by gloo.
+    mmengine assigns a GPU to every process. Without a GPU, the backend is gloo.
     """
     if launcher == 'none' or is_distributed():
         return

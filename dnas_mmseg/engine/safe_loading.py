@@ -1,4 +1,4 @@
-"""Loading of checkpoints that runs no code, by mmengine either; the allow-list of types."""
+"""Checkpoint loaders for mmengine that never unpickle arbitrary objects, and their allow-list."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _ZOOS = {
     'openmmlab://': get_external_models,
     'mmcls://': get_mmcls_models,
 }
-"""Collections of pretrained models by prefix: functions that return their addresses by name."""
+"""Model zoos by prefix: functions that map model names to URLs."""
 
 _REFUSED = ('pavi://', r'(\S+\:)?s3:\/\/', r'(\S+\:)?petrel:\/\/')
-"""Prefixes of storages whose loaders in mmengine unpickle anything."""
+"""Prefixes of storage backends that mmengine loads by unrestricted unpickling."""
 
 
 def register_safe_loaders() -> None:
-    """Make mmengine load checkpoints with ``weights_only=True`` alone, wherever they come from.
+    """Make mmengine load checkpoints from every source with ``weights_only=True``.
 
-    Its own loaders fall back to plain unpickling, which runs any code that a file holds: for
-    ``load_from``, ``resume``, and ``Pretrained`` and :class:`MultiBandPretrained` in configs.
+    mmengine's own loaders fall back to unrestricted unpickling, which runs arbitrary code of a
+    file. This affects ``load_from``, ``resume``, ``Pretrained`` and :class:`MultiBandPretrained`.
     """
     register = CheckpointLoader.register_scheme
     register('', load_from_file, force=True)
@@ -59,10 +59,10 @@ def load_from_file(filename: str, map_location: Any = None) -> Any:
 
 
 def load_from_url(filename: str, map_location: Any = None) -> Any:
-    """Download a checkpoint into torch's cache, in one process of a machine, and load it.
+    """Download a checkpoint to torch's cache, in the main process only, and load it.
 
     Raises:
-        CheckpointError: It cannot be downloaded, or holds more than weights.
+        CheckpointError: The download fails, or the file contains objects other than weights.
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     path = folder / Path(urlparse(filename).path).name
@@ -71,26 +71,27 @@ def load_from_url(filename: str, map_location: Any = None) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(filename, str(path))
-        except OSError as error:  # urllib's errors are of this kind
+        except OSError as error:  # includes urllib's errors
             raise CheckpointError(
-                f'{filename} cannot be downloaded ({error}): give a file instead, or put it into '
-                f'{path}'
+                f'{filename} cannot be downloaded ({error}): use a local file, or save it as {path}'
             ) from None
     barrier()
     return read_checkpoint(path, map_location)
 
 
 def load_from_zoo(filename: str, map_location: Any = None) -> Any:
-    """Load a checkpoint of a collection, ``torchvision://resnet50`` for instance.
+    """Load a checkpoint from a model zoo, such as ``torchvision://resnet50``.
 
     Raises:
-        CheckpointError: There is no such model, or it cannot be downloaded.
+        CheckpointError: The model does not exist, or the download fails.
     """
     prefix, _, name = filename.partition('://')
     try:
         models = _ZOOS[f'{prefix}://']()
     except ImportError as error:
-        raise CheckpointError(f'{filename} needs {error.name}: pip install {error.name}') from None
+        raise CheckpointError(
+            f'{filename} requires {error.name}: pip install {error.name}'
+        ) from None
     name = get_deprecated_model_names().get(name, name)
     if name not in models:
         near = difflib.get_close_matches(name, models, n=3)
@@ -100,15 +101,21 @@ def load_from_zoo(filename: str, map_location: Any = None) -> Any:
 
 
 def load_from_storage(filename: str, map_location: Any = None) -> Any:
-    """Refuse what mmengine would unpickle."""
-    raise CheckpointError(f'{filename}: download it, and give the file')
+    """Reject a storage backend that mmengine would unpickle from.
+
+    Raises:
+        CheckpointError: Always; the message recommends a local file.
+    """
+    raise CheckpointError(
+        f'{filename}: this storage is not supported; download the file and use its local path'
+    )
 
 
 def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read Runner checkpoints and the authors' ones.
+    """Extend torch's allow-list so that ``weights_only=True`` reads Runner and DNAS checkpoints.
 
-    A Runner stores its message hub (``HistoryBuffer``, numpy arrays); the authors stored a numpy
-    scalar. Only plain data types are allowed here; a file with anything else is still refused.
+    A Runner stores its message hub (``HistoryBuffer``, numpy arrays); the checkpoints of the DNAS
+    authors contain a numpy scalar. Only plain data types are added; other objects are refused.
     """
     try:
         multiarray = import_module('numpy._core.multiarray')
@@ -118,21 +125,23 @@ def allow_checkpoint_globals() -> None:
         type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i4', 'i8', 'u1', 'bool')
     ]
     plain += [HistoryBuffer, np.dtype, np.ndarray]
-    # All by name: mmengine may allow the bare classes while it loads, and forbid them afterwards.
-    named: list[tuple[Any, str]] = [(kind, f'{kind.__module__}.{kind.__name__}') for kind in plain]
-    named += [
-        # Pickles name these by the module of the numpy that wrote them.
+    # By qualified name: mmengine may add and remove the bare classes around its own loading.
+    allowed: list[tuple[Any, str]] = [
+        (kind, f'{kind.__module__}.{kind.__name__}') for kind in plain
+    ]
+    allowed += [
+        # A pickle refers to these by the module of the numpy version that wrote it.
         (function, f'{module}.multiarray.{function.__name__}')
         for function in (multiarray.scalar, multiarray._reconstruct)
         for module in ('numpy.core', 'numpy._core')
     ]
-    torch.serialization.add_safe_globals([*named, (_history_statistic, 'builtins.getattr')])
+    torch.serialization.add_safe_globals([*allowed, (_history_statistic, 'builtins.getattr')])
 
 
 def _history_statistic(owner: object, name: str) -> object:
-    """Stand in for ``getattr``, by which a HistoryBuffer's pickle names its four statistics.
+    """Replace ``getattr``, which a pickled HistoryBuffer uses to refer to its four statistics.
 
-    The real one would let a file reach any attribute of anything on the allow-list.
+    The builtin would give a file access to any attribute of every object on the allow-list.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint')

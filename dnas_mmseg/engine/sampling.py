@@ -1,7 +1,7 @@
-"""Order of the tiles in a training, and the random numbers that they are loaded with.
+"""Deterministic samplers and loaders.
 
-Both follow from the seed, the rank and the epoch or iteration alone, so that an epoch or iteration
-can be repeated exactly.
+The order of the tiles and the random numbers of their augmentations depend only on the seed, the
+rank and the epoch or iteration, so that an epoch or iteration can be repeated exactly.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from dnas_mmseg.errors import UserError
 
 
 def derive_seed(*key: int) -> int:
-    """Return a seed of 32 bits from integers, such as (seed, epoch, rank); near keys differ."""
+    """Derive a 32-bit seed from integers, such as (seed, epoch, rank).
+
+    Similar keys yield independent seeds (:class:`numpy.random.SeedSequence`).
+    """
     return int(np.random.SeedSequence([abs(k) for k in key]).generate_state(1)[0])
 
 
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
-    """Seed numpy and random as torch has seeded this worker for this epoch (``worker_init_fn``).
+    """Seed numpy and random from torch's seed of this worker and epoch (``worker_init_fn``).
 
-    The stock one seeds every epoch's workers alike, so that they repeat their augmentations.
+    mmengine's function uses the same seeds in every epoch, which repeats the augmentations.
     """
     seed = torch.initial_seed() % 2**32
     np.random.seed(seed)
@@ -39,16 +42,16 @@ def seed_worker(worker_id: int) -> None:
 
 @DATA_SAMPLERS.register_module()
 class HalfSampler(DefaultSampler):
-    """Half A of a data set, shuffled, on which a search trains the weights.
+    """Sample half A of a data set, on which a gradient search trains the weights.
 
     Args:
         dataset: Whole training set.
-        split_seed: Seed of the split; the same one gives the same halves.
+        split_seed: Seed of the random split into halves.
         **kwargs: Arguments of :class:`mmengine.dataset.DefaultSampler`.
 
     Attributes:
-        half: Indices of half A, in order; the larger half where the number is odd.
-        other_half: Indices of half B, in order.
+        half: Sorted indices of half A; the larger half of an odd number of samples.
+        other_half: Sorted indices of half B.
     """
 
     def __init__(self, dataset: Sized, split_seed: int = 0, **kwargs) -> None:
@@ -62,14 +65,14 @@ class HalfSampler(DefaultSampler):
 
 
 class StreamSampler(Sampler):
-    """The same number of samples every epoch, from one endless shuffled pass after another.
+    """Sample a fixed number per epoch from an endless sequence of shuffled passes.
 
-    An epoch goes on where the one before ended, so that all samples are seen equally often
-    whatever an epoch's length.
+    Each epoch continues where the previous one ended, so that all samples occur equally often
+    regardless of the epoch length.
 
     Args:
         indices: Indices of the samples.
-        epoch_size: Number of samples in an epoch of a process.
+        epoch_size: Number of samples per epoch and process.
         seed: Seed of the shuffling.
     """
 
@@ -84,23 +87,23 @@ class StreamSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         total, n = self.epoch_size * self.world_size, len(self.indices)
         first = self.epoch * total
-        turn, order = -1, np.empty(0, np.int64)
+        shuffled_pass, order = -1, np.empty(0, np.int64)
         for position in range(first + self.rank, first + total, self.world_size):
-            if position // n != turn:
-                turn = position // n
-                order = np.random.default_rng([self.seed, turn]).permutation(n)
+            if position // n != shuffled_pass:
+                shuffled_pass = position // n
+                order = np.random.default_rng([self.seed, shuffled_pass]).permutation(n)
             yield self.indices[order[position % n]]
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, counted from that of the first architecture step."""
+        """Set the epoch, counted from the first epoch with architecture steps."""
         self.epoch = epoch
 
 
 class SeededDataset(Dataset):
-    """A data set whose samples are each loaded with random numbers of their own.
+    """Data set that seeds the random generators before it loads a sample.
 
     Args:
-        dataset: Data set that the samples are of.
+        dataset: Data set to load the samples from.
     """
 
     def __init__(self, dataset: Dataset | Sequence) -> None:
@@ -115,20 +118,20 @@ class SeededDataset(Dataset):
         index, seed = key
         random.seed(seed)
         np.random.seed(seed)
-        # Not torch.manual_seed: samples are made on the CPU, also where there are GPUs.
+        # Not torch.manual_seed, which also seeds GPUs: samples are loaded on the CPU.
         torch.default_generator.manual_seed(seed)
         return self.dataset[index]
 
 
 class SeededBatches:
-    """Endless batches of (index, seed), from any place of the endless stream.
+    """Endless batches of (index, seed) that start at any iteration.
 
-    A seed follows from the run's seed, the iteration, the rank and the place in the batch. A sample
-    is the same, whichever worker loads it and in whatever order.
+    A seed depends on the run's seed, the iteration, the rank and the position in the batch, but not
+    on the worker that loads the sample.
 
     Args:
-        batches: Batches of indices, one pass or endless; a single pass is iterated over again.
-        sampler: Sampler of the indices; it shuffles by the number of the pass.
+        batches: Batches of indices, of one pass or endless; a single pass is repeated.
+        sampler: Sampler of the indices; its epoch is set to the number of the pass.
         seed: Seed of the run.
         rank: Rank of this process.
         start: Number of the first iteration.
@@ -142,34 +145,36 @@ class SeededBatches:
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for iteration, batch in enumerate(islice(self._stream(), self.start, None), self.start):
-            # Counted from 1: to a SeedSequence zeros at the end are none.
+            # Counted from 1: a SeedSequence ignores trailing zeros.
             yield [
-                (index, derive_seed(self.seed, iteration, self.rank, place))
-                for place, index in enumerate(batch, 1)
+                (index, derive_seed(self.seed, iteration, self.rank, position))
+                for position, index in enumerate(batch, 1)
             ]
 
     def _stream(self) -> Iterator[Sequence[int]]:
-        for turn in count():
+        for epoch in count():
             if hasattr(self.sampler, 'set_epoch'):
-                self.sampler.set_epoch(turn)
+                self.sampler.set_epoch(epoch)
             batch = None
             for batch in self.batches:
                 yield batch
             if batch is None:
-                raise UserError('the train loader has no batch: fewer samples than a batch takes')
+                raise UserError(
+                    'the train loader yields no batch: the data set is smaller than the batch size'
+                )
 
 
 def get_sampler(loader: DataLoader) -> Sampler:
-    """Return the sampler of a loader, also where a batch sampler is over it."""
+    """Return the sampler of a loader, or the one that its batch sampler wraps."""
     sampler: Any = loader.sampler
     return getattr(loader.batch_sampler, 'sampler', sampler)
 
 
 def make_seeded_loader(loader: DataLoader, seed: int, rank: int, start: int) -> DataLoader:
-    """Return a loader of the same samples that begins at an iteration and never ends.
+    """Make an endless loader of the same samples that starts at an iteration.
 
     Args:
-        loader: Loader of a map-style data set, in batches. Its sampler is at its beginning.
+        loader: Loader of a map-style data set, in batches, with its sampler in the initial state.
         seed: Seed of the run.
         rank: Rank of this process.
         start: Number of the first iteration.

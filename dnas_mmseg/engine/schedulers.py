@@ -10,17 +10,18 @@ from mmseg.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class ClampedCosineLR(CosineAnnealingLR):
-    """Cosine annealing to 0 that stops falling at ``min_lr``.
+    """Anneal the learning rate along a cosine to 0, with a lower bound ``min_lr``.
 
-    DNAS anneals this way. It differs from a cosine to ``eta_min``: from 0.025 down to 1e-3 the
-    clamp holds from 87 % of the schedule on, and until then the rate is that of the full cosine.
+    At step t of T the learning rate is ``max(min_lr, base_lr * (1 + cos(pi * t / T)) / 2)``, as in
+    the released code of DNAS. It differs from a cosine to ``eta_min``: from 0.025 down to 1e-3, the
+    bound applies from 87 % of the schedule on; before, the full cosine does.
 
-    The value at a step is computed from the base rate alone, so a warm-up before it must end where
-    this begins (``begin`` of this = ``end`` of the warm-up).
+    The value depends on the base learning rate only, so a preceding warm-up must end where this
+    schedule begins (its ``end`` equals ``begin`` of this one).
 
     Args:
         optimizer: Optimizer or optimizer wrapper.
-        min_lr: Lower bound of the rate. Automatic scaling of the learning rate does not scale it.
+        min_lr: Lower bound of the learning rate; ``--auto-scale-lr`` does not scale it.
         **kwargs: Arguments of :class:`mmengine.optim.CosineAnnealingLR`.
     """
 

@@ -1,4 +1,4 @@
-"""Training of one config with several seeds, and the part of chance in its scores."""
+"""Training of a config with several seeds, and the standard deviation of its scores."""
 
 from __future__ import annotations
 
@@ -27,30 +27,35 @@ _SCORES = Path('test') / 'test_scores.json'
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Test scores of several trainings of one network.
+    """Test scores of one network trained with several seeds.
 
     Attributes:
-        scores: Scores of each seed's test by name, in percent; None where a class does not occur.
+        scores: Test scores by seed and name, in percent; None for a class that does not occur.
+
+    Example:
+        >>> scores = SeedScores({0: {'mIoU': 70.0}, 1: {'mIoU': 72.0}, 2: {'mIoU': 71.0}})
+        >>> scores.mean('mIoU'), scores.std('mIoU')
+        (71.0, 1.0)
     """
 
     scores: Mapping[int, Mapping[str, float | None]]
 
     @property
     def names(self) -> list[str]:
-        """Names of the scores that all trainings have."""
+        """Names of the scores that are available for all seeds."""
         first, *others = self.scores.values()
         return [name for name in first if all(s.get(name) is not None for s in (first, *others))]
 
     def values(self, name: str) -> np.ndarray:
-        """Return a score of all trainings, (seeds,)."""
+        """Return a score of all seeds, float (seeds,)."""
         return np.array([scores[name] for scores in self.scores.values()], float)
 
     def mean(self, name: str) -> float:
         """Return the mean of a score over seeds."""
         return float(self.values(name).mean())
 
-    def deviation(self, name: str) -> float:
-        """Return the standard deviation of a score over seeds; NaN for one seed."""
+    def std(self, name: str) -> float:
+        """Return the sample standard deviation of a score over seeds; NaN for one seed."""
         values = self.values(name)
         return float(values.std(ddof=1)) if len(values) > 1 else float('nan')
 
@@ -58,39 +63,39 @@ class SeedScores:
         """Return the scores as a table with a row per score and a column per seed."""
         table = Table()
         table.add_column('')
-        for heading in (*(f'seed {seed}' for seed in self.scores), 'mean', 'deviation'):
+        for heading in (*(f'seed {seed}' for seed in self.scores), 'mean', 'std'):
             table.add_column(heading, justify='right')
         for name in self.names:
-            numbers = (*self.values(name), self.mean(name), self.deviation(name))
+            numbers = (*self.values(name), self.mean(name), self.std(name))
             table.add_row(name, *(f'{number:.2f}' for number in numbers))
         return table
 
     def summary(self, name: str = 'mIoU') -> str:
-        """Return a sentence on the difference from which another network's mean is significant."""
+        """Return the mean, standard deviation and least significant difference as a sentence."""
         seeds = len(self.scores)
         if seeds < 2:
-            return 'one seed says nothing about chance: train at least two'
-        least = least_significant_difference(self.deviation(name), seeds - 1, seeds)
+            return 'the standard deviation over seeds is unknown: train at least two seeds'
+        least = least_significant_difference(self.std(name), seeds - 1, seeds)
         return (
-            f'{name} {self.mean(name):.2f}, deviation over {seeds} seeds '
-            f'{self.deviation(name):.2f}: a network trained as often differs (95 %) from '
-            f'{least:.1f} on, if its seeds scatter alike'
+            f'{name} {self.mean(name):.2f} +- {self.std(name):.2f} over {seeds} seeds; least '
+            f'significant difference to a network with as many seeds and equal variance (95 %): '
+            f'{least:.1f}'
         )
 
     def rows(self) -> list[list]:
-        """Return the scores as rows of a table: headings, then a row per training."""
+        """Return the scores as rows of a table: headings, then a row per seed."""
         lines = [[seed, *(s[name] for name in self.names)] for seed, s in self.scores.items()]
         return [['seed', *self.names], *lines]
 
 
 def find_result_checkpoint(config: Config) -> str:
-    """Return the checkpoint that is the result of a finished training.
+    """Return the checkpoint to test after a finished training run.
 
-    That is the last one where the config averages weights (``EMAHook``), since then nothing needs
-    to be chosen; else the best by validation; else the last.
+    It is the last checkpoint if the config averages weights (``EMAHook``), otherwise the best one
+    by validation score, or the last one without validation.
 
     Args:
-        config: Config that was trained, with its ``work_dir``.
+        config: Config of the training run, with its ``work_dir``.
     """
     folder = Path(config.work_dir)
     averaged = any(hook['type'] == 'EMAHook' for hook in config.get('custom_hooks') or [])
@@ -101,21 +106,23 @@ def find_result_checkpoint(config: Config) -> str:
 def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
     """Train and test a config with several seeds, one after the other.
 
-    The trainings are in ``seed_<n>`` of the work dir, the tests in ``seed_<n>/test``, and all
-    scores in ``scores.csv``. The first seed is the config's ``randomness.seed``, 0 by default.
+    Training runs are written to ``seed_<n>`` of the work dir, tests to ``seed_<n>/test``, and all
+    scores to ``scores.csv``. The first seed is ``randomness.seed`` of the config, default 0.
 
     Args:
         config: Config to train.
-        seeds: Number of trainings.
-        resume: Whether to go on with the trainings in the work dir. Those that are tested are
-            kept as they are; the others go on from their last checkpoint.
+        seeds: Number of seeds.
+        resume: Whether to resume the training runs in the work dir. Tested seeds are skipped; the
+            others resume from their last checkpoint.
 
     Raises:
-        UserError: The work dir holds trainings already and they are not to be resumed, or they are
-            of another config; the config has no test; or it cannot work.
+        UserError: The work dir contains training runs and ``resume`` is False, or they belong to
+            another config; the config has no test set, or is invalid.
     """
     if not config.get('test_dataloader'):
-        raise UserError('several seeds are compared by their tests: the config has none')
+        raise UserError(
+            'training several seeds requires a test set: the config has no test_dataloader'
+        )
     work_dir = Path(config.work_dir)
     first = (config.get('randomness') or {}).get('seed') or 0
     numbers = range(first, first + seeds)
@@ -129,7 +136,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
             trained = _seed_config(config, number, folder)
             trained.resume = last_checkpoint(folder) is not None
             train(trained)
-            barrier()  # the main process may still be writing the best checkpoint
+            barrier()  # the main process may not have written the best checkpoint yet
             test(_seed_config(config, number, folder / 'test'), find_result_checkpoint(trained))
             barrier()
         result = SeedScores(
@@ -146,27 +153,27 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
 def _seed_config(config: Config, seed: int, folder: Path) -> Config:
     config = copy.deepcopy(config)
     config.work_dir = config.visualizer.name = str(folder)
-    config.experiment_name = folder.name  # mmengine's singletons go by it and the second
+    config.experiment_name = folder.name  # mmengine's singletons use it and the time in seconds
     config.randomness = {**config.get('randomness', {}), 'seed': seed}
     return config
 
 
 def _check_folder(work_dir: Path, config: Config, resume: bool) -> None:
-    """Refuse a folder with trainings of another config, or with some that would be overwritten."""
+    """Reject training runs of another config, or existing ones without ``resume``."""
     path = work_dir / 'config.py'
     before = path.read_text(encoding='utf-8') if path.is_file() else None
-    without_place = copy.deepcopy(config)
-    without_place.pop('work_dir')  # the folder may be moved
-    text = without_place.pretty_text
+    portable = copy.deepcopy(config)
+    portable.pop('work_dir')  # the folder may be moved
+    text = portable.pretty_text
     if before is not None and not resume:
         raise UserError(
-            f'{work_dir} holds trainings with seeds already: --resume goes on with them, and '
-            'another --work-dir starts from scratch'
+            f'{work_dir} already contains training runs: --resume continues them, another '
+            '--work-dir starts from scratch'
         )
     if before not in (None, text):
         raise UserError(
-            f'the trainings in {work_dir} are of another config ({path}): change this one back, or '
-            'choose another --work-dir'
+            f'{work_dir} contains training runs of another config ({path}): undo the changes of '
+            'the config, or choose another --work-dir'
         )
     barrier()
     if is_main_process() and before is None:

@@ -1,4 +1,4 @@
-"""What a training is, as its checkpoints store it, and how another config differs from it."""
+"""Training settings stored in checkpoints, and their comparison on resuming."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 
 _SETTINGS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')
 _HARMLESS = {'_scope_', 'init_cfg', 'pretrained', 'val_begin', 'val_interval', 'with_cp'}
-"""Keys that do not change what a resumed training computes."""
+"""Keys that do not change the results of a resumed training run."""
 
-_SHOWN = 6
+_MAX_DIFFERENCES = 6
+"""Differences listed in an error message, which stays one readable line."""
 
 
 def training_record(config: Mapping[str, Any], classes: Any = None) -> str:
-    """Return the settings that a resumed training must share with its beginning, as JSON.
+    """Return the settings that must not change when a training run resumes, as JSON.
 
     Args:
-        config: Config of the training.
-        classes: Names of the training set's classes, where they are known.
+        config: Config of the training run.
+        classes: Class names of the training set, if known.
     """
     record = {name: _plain(config.get(name)) for name in _SETTINGS}
     return json.dumps({**record, 'classes': _plain(classes)}, sort_keys=True)
 
 
 def describe_differences(before: str, now: str) -> str:
-    """Return what differs between two records, in one line; empty where nothing does."""
+    """Describe the differences of two records in one line; empty if they are equal."""
     old, new = (dict(_flat(json.loads(record))) for record in (before, now))
-    # A length without a schedule decides nothing but the end.
+    # Without a schedule, the number of epochs only determines when training ends.
     if not any(key.startswith('param_scheduler') for key in (*old, *new)):
         for record in (old, new):
             record.pop('train_cfg.max_epochs', None)
@@ -38,8 +39,9 @@ def describe_differences(before: str, now: str) -> str:
         for key in dict.fromkeys([*old, *new])
         if old.get(key) != new.get(key)
     ]
-    more = f'; and {len(lines) - _SHOWN} more' if len(lines) > _SHOWN else ''
-    return '; '.join(lines[:_SHOWN]) + more
+    hidden = len(lines) - _MAX_DIFFERENCES
+    more = f'; and {hidden} more' if hidden > 0 else ''
+    return '; '.join(lines[:_MAX_DIFFERENCES]) + more
 
 
 def _plain(value: Any) -> Any:

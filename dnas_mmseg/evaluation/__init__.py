@@ -1,4 +1,4 @@
-"""Scores of predicted class maps."""
+"""Segmentation scores, and the noise of scores over seeds."""
 
 from .confusion_metric import ConfusionMetric
 from .noise import Noise, least_significant_difference, measure_noise

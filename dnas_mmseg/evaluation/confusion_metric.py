@@ -1,4 +1,4 @@
-"""Metric of every config: one confusion matrix, and all scores from it."""
+"""mmengine metric that computes all scores from one confusion matrix."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
 
 @METRICS.register_module()
 class ConfusionMetric(BaseMetric):
-    """Metric with mIoU, OA, mAcc, FWIoU, kappa and every class's IoU, in percent (kappa too).
+    """Compute mIoU, OA, mAcc, FWIoU, kappa and the IoU of each class, all in percent.
 
-    Unlike the stock ``IoUMetric`` it has the paper's FWIoU, and per-class IoU as values that
-    loggers and hooks can use, not only in a printed table.
+    Compared with mmseg's ``IoUMetric``, it adds FWIoU and kappa, and returns the IoU of each class
+    as a value for loggers and hooks. See :func:`compute_scores` for the definitions.
 
-    Where the data set has ``count_once``, each labelled pixel of a scene counts once, though its
-    tiles overlap.
+    With ``count_once`` of the data set, each labelled pixel of a scene counts once even if tiles
+    overlap.
 
     Args:
-        by_scene: Whether to log a table by scene, too, of tiles ``<scene>_<row>_<column>``.
-        output_dir: Folder in which to write the predictions, ``<image>.png`` of train ids in the
-            data set's colours; none by default.
-        collect_device: Device where results of several processes are gathered.
-        prefix: Prefix of the scores' names.
+        by_scene: Whether to also log a table by scene, for tiles ``<scene>_<row>_<column>``.
+        output_dir: Folder for predictions, ``<image>.png`` with train ids and the data set's
+            palette; by default none are written.
+        collect_device: Device on which the results of several processes are gathered.
+        prefix: Prefix of the score names.
     """
 
-    default_prefix = ''  # none, without mmengine's warning that there is none
+    default_prefix = ''  # None would make mmengine warn
 
     def __init__(
         self, by_scene: bool = False, output_dir: str | os.PathLike | None = None, **kwargs
@@ -50,10 +50,10 @@ class ConfusionMetric(BaseMetric):
         self._written: dict[str, str] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of a batch."""
+        """Add the confusion matrices of a batch."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            # For binary heads mmseg makes it a floating-point mask.
+            # For binary heads, mmseg returns a floating-point mask.
             prediction = sample['pred_sem_seg']['data'].squeeze(0).long().cpu().numpy()
             label = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
             place = parse_tile_name(sample.get('img_path') or '') if self.by_scene else None
@@ -65,16 +65,17 @@ class ConfusionMetric(BaseMetric):
             self.results.append((scene, confusion_matrix(label, prediction, num_classes)))
 
     def _name(self, path: str) -> str:
-        """Return the name of an image's prediction; refuse one that another image has."""
+        """Return the file stem of an image's prediction, which must be unique."""
         name = Path(path).stem
         if self._written.setdefault(name, path) != path:
             raise UserError(
-                f'{path} and {self._written[name]} would have the same prediction {name}.png'
+                f'predictions of {path} and {self._written[name]} would both be written to '
+                f'{name}.png: rename one of the images'
             )
         return name
 
     def compute_metrics(self, results: list[tuple[str | None, np.ndarray]]) -> dict[str, float]:
-        """Return the scores over all images, and log them as a table by class."""
+        """Return the scores over all images, and log IoU and recall by class."""
         if self.by_scene:
             self._log_scenes(results)
         computed = compute_scores(np.sum([matrix for _, matrix in results], axis=0))

@@ -1,4 +1,4 @@
-"""Scores of a confusion matrix."""
+"""Confusion matrix and segmentation scores."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
     """Count labelled pixels by (true class, predicted class).
 
     Args:
-        label, prediction: Integer arrays of one shape. Pixels whose label is not in
-            0 .. num_classes-1 (255, unlabelled) do not count.
+        label, prediction: Integer arrays of the same shape. Pixels with a label outside
+            0 .. num_classes-1 (255, unlabelled) are ignored.
         num_classes: Number of classes.
 
     Returns:
         Counts, int64 (num_classes, num_classes); rows are true classes.
+
+    Example:
+        >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 1]), 2)
+        array([[1, 1],
+               [0, 1]])
     """
     labelled = (label >= 0) & (label < num_classes)
     pairs = label[labelled].astype(np.int64) * num_classes + prediction[labelled]
@@ -24,15 +29,21 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
 
 
 def compute_scores(matrix: np.ndarray) -> dict[str, Any]:
-    """Return scores of a confusion matrix, as shares of 1.
+    """Compute segmentation scores from a confusion matrix, between 0 and 1.
 
     Args:
         matrix: Counts, (n, n); rows are true classes.
 
     Returns:
-        Scores by name: ``mIoU`` (over classes that occur in label or prediction), ``OA`` overall
-        accuracy, ``mAcc`` mean recall, ``FWIoU`` IoU weighted by the classes' shares, ``kappa``;
-        and per class, arrays (n,): ``IoU``, ``Acc``; NaN for a class that does not occur.
+        Scores by name: ``mIoU`` over classes that occur in the ground truth or the prediction,
+        ``OA`` overall accuracy, ``mAcc`` mean recall, ``FWIoU`` IoU weighted by class frequency
+        (Long et al., Fully Convolutional Networks, 2015, section 5), ``kappa`` (Cohen, 1960); and
+        arrays (n,) by class: ``IoU``, and ``Acc`` recall. Scores without pixels are NaN.
+
+    Example:
+        >>> scores = compute_scores(np.array([[1, 1], [0, 1]]))
+        >>> round(scores['mIoU'], 3), round(scores['OA'], 3)
+        (0.5, 0.667)
     """
     matrix = matrix.astype(np.float64)
     hits, true, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)

@@ -1,4 +1,4 @@
-"""Parts for any network of mmseg: heads, losses, preprocessing, segmentors, the deployed form."""
+"""Heads, losses, data preprocessors and segmentors for mmseg, and deployment of any model."""
 
 from .data_preprocessors import MultiBandDataPreProcessor
 from .decode_heads import AutoDeepLabHead, DNASHead

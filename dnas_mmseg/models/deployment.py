@@ -1,4 +1,4 @@
-"""Trained models in the form in which they run fastest."""
+"""Conversion of trained models to their fastest form for inference."""
 
 from __future__ import annotations
 
@@ -15,41 +15,47 @@ M = TypeVar('M', bound=nn.Module)
 
 
 def switch_to_deploy(model: M) -> M:
-    """Turn a trained model into one that only predicts: the same outputs to rounding, faster.
+    """Convert a trained model for inference; its outputs are equal up to rounding.
 
-    A batch norm is folded into the convolution before it wherever one is sure to follow the other:
-    neighbours in a sequence, mmcv's ConvModule, mmseg's residual networks. A linear
-    :class:`DNASHead` becomes one convolution to a few channels. What this replaces is gone, and no
-    gradients pass, to the input neither: keep the checkpoint. A second call changes nothing.
+    Batch norms are folded into the preceding convolution where the order of computation is known:
+    consecutive layers of a Sequential, mmcv's ConvModule, mmseg's residual networks. A linear
+    :class:`DNASHead` is merged into a single convolution. The conversion cannot be undone, and the
+    model cannot be trained or differentiated afterwards: keep the checkpoint. A second call has no
+    effect.
 
     Args:
-        model: Segmentor of any kind; it is changed in place.
+        model: Any segmentor; it is modified in place.
 
     Returns:
-        Model, in evaluation mode.
+        The model, in evaluation mode.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8))
+        >>> switch_to_deploy(model)[1]
+        Identity()
     """
     model = revert_sync_batchnorm(model.eval()).eval()
     for module in list(model.modules()):
         for conv, norm in list(_pairs(module)):
-            before, behind = getattr(module, conv), getattr(module, norm)
-            if type(before) is nn.Conv2d and _is_settled(behind):
-                setattr(module, conv, fuse_conv_bn_eval(before, behind))
+            first, second = getattr(module, conv), getattr(module, norm)
+            if type(first) is nn.Conv2d and _is_foldable(second):
+                setattr(module, conv, fuse_conv_bn_eval(first, second))
                 setattr(module, norm, nn.Identity())
     for module in list(model.modules()):
-        become_deployed = getattr(module, 'become_deployed', None)  # this package's
+        become_deployed = getattr(module, 'become_deployed', None)  # modules of this package
         if become_deployed is not None:
             become_deployed()
     return model.requires_grad_(False)
 
 
-def _is_settled(norm: nn.Module) -> bool:
-    """Return whether a norm is a batch norm that normalises by its running statistics."""
+def _is_foldable(norm: nn.Module) -> bool:
+    """Return whether a layer is a batch norm with running statistics."""
     batch_norm = isinstance(norm, nn.modules.batchnorm._BatchNorm)
     return batch_norm and norm.running_mean is not None
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield pairs of children's names where only the second one reads the first one's output."""
+    """Yield pairs of names of children, the first of which only feeds the second."""
     if isinstance(module, nn.Sequential):
         yield from itertools.pairwise(module._modules)
     elif isinstance(module, ConvModule):

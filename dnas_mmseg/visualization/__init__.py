@@ -1,4 +1,4 @@
-"""Pictures: false colour of many bands, class maps, comparisons, searches."""
+"""Visualisation of multi-band images, class maps, scores and training curves."""
 
 from .comparison import ExampleRow, save_comparison, save_pictures
 from .confusion import save_confusion

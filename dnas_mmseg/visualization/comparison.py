@@ -1,4 +1,4 @@
-"""Pictures of image, truth and prediction side by side."""
+"""Figures with image, ground truth and prediction side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .plain_text import plain_text
 
 
 class ExampleRow(NamedTuple):
-    """One tile: image (H, W, bands), truth and prediction as train ids (H, W)."""
+    """One tile: image (H, W, bands), ground truth and prediction as train ids (H, W)."""
 
     image: np.ndarray
     truth: np.ndarray
@@ -34,7 +34,15 @@ def save_comparison(
     palette: Sequence[Sequence[int]],
     title: str = '',
 ) -> None:
-    """Write a PNG with a row per tile: false colour, truth, prediction, and a legend."""
+    """Write a PNG with false colour, ground truth and prediction of each tile, and a legend.
+
+    Args:
+        path: Path of the file.
+        rows: Tiles.
+        bands: Band names of the images, see :func:`false_colour`.
+        classes, palette: Class names and RGB colours, in train-id order.
+        title: Title of the figure.
+    """
     save_pictures(
         path,
         [
@@ -45,7 +53,7 @@ def save_comparison(
             ]
             for row in rows
         ],
-        headings=(f'image{format_display_bands(bands)}', 'truth', 'prediction'),
+        headings=(f'image{format_display_bands(bands)}', 'ground truth', 'prediction'),
         classes=classes,
         palette=palette,
         title=title,
@@ -62,9 +70,15 @@ def save_pictures(
     title: str = '',
     inches: float = 2.5,
 ) -> None:
-    """Write a PNG of RGB pictures (H, W, 3) in rows, with a heading per column and a legend.
+    """Write a PNG with rows of RGB images (H, W, 3), a heading per column, and a legend.
 
-    Each picture is about ``inches`` wide, at 110 pixels per inch.
+    Args:
+        path: Path of the file.
+        rows: Images by row.
+        headings: Headings of the columns.
+        classes, palette: Class names and RGB colours, in train-id order.
+        title: Title of the figure.
+        inches: Approximate width of each image, at 110 pixels per inch.
     """
     columns = len(headings)
     height = inches * max(picture.shape[0] / picture.shape[1] for picture in rows[0])
@@ -95,7 +109,7 @@ def save_pictures(
 
 
 def _add_legend(figure: Figure, handles: Sequence[Patch]) -> None:
-    """Put a legend below everything, in as many columns as fit, and make room for its lines."""
+    """Add a legend below the axes, with as many columns as fit, and grow the figure for it."""
     for columns in range(min(6, len(handles)), 0, -1):
         legend = figure.legend(
             handles=handles, loc='outside lower center', ncols=columns, frameon=False, fontsize=9

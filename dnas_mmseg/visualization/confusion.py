@@ -1,4 +1,4 @@
-"""Picture of a confusion matrix."""
+"""Figure of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .plain_text import plain_text
 def save_confusion(
     path: str | os.PathLike, matrix: np.ndarray, classes: Sequence[str], title: str = ''
 ) -> None:
-    """Write a PNG with the percentage of each true class's pixels that is predicted as each class.
+    """Write a PNG of a confusion matrix normalised by row, in percent of the true class.
 
     Args:
         path: Path of the file.
         matrix: Counts, (n, n); rows are true classes.
-        classes: Names of the classes.
-        title: Title above the picture.
+        classes: Class names.
+        title: Title of the figure.
     """
     totals = matrix.sum(1, keepdims=True)
     percent = 100 * np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
@@ -45,8 +45,8 @@ def save_confusion(
     axes.set_yticks(
         range(n), [f'{c} ({100 * s:.0f} %)' for c, s in zip(names, shares, strict=True)]
     )
-    axes.set_xlabel('map')
-    axes.set_ylabel('label (share of the pixels)')
+    axes.set_xlabel('predicted class')
+    axes.set_ylabel('true class (share of the pixels)')
     axes.set_title(plain_text(title), fontsize=10)
     figure.colorbar(
         image, ax=axes, shrink=0.8, fraction=0.04, pad=0.02, label='% of the true class'

@@ -1,4 +1,4 @@
-"""Pictures of multi-band images and of class maps."""
+"""False-colour rendering of multi-band images, and colouring of class maps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ COLOUR_INFRARED = ('nir', 'red', 'green')
 
 
 def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
-    """Return the indices of the bands to show as red, green and blue.
+    """Return the indices of the bands to display as red, green and blue.
 
-    Colour infrared where the names allow it, else true colour, else the first three; a single band
-    is shown in grey.
+    Prefers colour infrared (nir, red, green), then true colour, then the first three bands. With
+    fewer than three bands, the first one is displayed in grey.
+
+    Args:
+        bands: Band names; empty if unknown.
+        channels: Number of bands.
+
+    Example:
+        >>> display_bands(('blue', 'green', 'red', 'nir'), 4)
+        (3, 2, 1)
     """
     bands = tuple(bands)
     for wanted in (COLOUR_INFRARED, RGB):
@@ -26,7 +34,7 @@ def display_bands(bands: Sequence[str], channels: int) -> tuple[int, int, int]:
 
 
 def format_display_bands(bands: Sequence[str]) -> str:
-    """Return which bands :func:`false_colour` shows, for a heading; empty without names."""
+    """Format the names of the displayed bands for a heading; empty without band names."""
     if not bands:
         return ''
     shown = dict.fromkeys(display_bands(bands, len(bands)))
@@ -36,28 +44,33 @@ def format_display_bands(bands: Sequence[str]) -> str:
 def false_colour(
     image: np.ndarray, bands: Sequence[str] = (), percentiles: tuple[float, float] = (2, 98)
 ) -> np.ndarray:
-    """Return an RGB picture of an image of any bands and type.
+    """Render an image with any number of bands and any dtype as RGB.
 
     Args:
         image: Image, (H, W, bands).
-        bands: Names of its bands; see :func:`display_bands`.
-        percentiles: Percentiles between which each band shown is stretched.
+        bands: Band names, see :func:`display_bands`.
+        percentiles: Percentiles of each displayed band that are mapped to black and white.
 
     Returns:
-        Picture, uint8 (H, W, 3). Pixels with a sample that is not finite are black.
+        RGB image, uint8 (H, W, 3). Pixels with a non-finite sample are black.
+
+    Example:
+        >>> image = np.random.default_rng(0).integers(0, 4096, (64, 64, 4)).astype(np.uint16)
+        >>> false_colour(image, ('blue', 'green', 'red', 'nir')).shape
+        (64, 64, 3)
     """
-    shown = image[..., display_bands(bands, image.shape[2])].astype(np.float32)
-    recorded = np.isfinite(shown).all(2)
-    if not recorded.any():
-        return np.zeros(shown.shape, np.uint8)
-    low, high = np.percentile(shown[recorded], percentiles, axis=0)
-    shown[~recorded] = np.nan
-    stretched = (shown - low) / np.maximum(high - low, 1e-6)
+    rgb = image[..., display_bands(bands, image.shape[2])].astype(np.float32)
+    valid = np.isfinite(rgb).all(2)
+    if not valid.any():
+        return np.zeros(rgb.shape, np.uint8)
+    low, high = np.percentile(rgb[valid], percentiles, axis=0)
+    rgb[~valid] = np.nan
+    stretched = (rgb - low) / np.maximum(high - low, 1e-6)
     return (np.nan_to_num(stretched).clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def apply_palette(ids: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return train ids (H, W) in the palette's colours, uint8 (H, W, 3); no class is black."""
+    """Colour train ids (H, W) by a palette, uint8 (H, W, 3); ids beyond it are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table[ids]

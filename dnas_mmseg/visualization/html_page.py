@@ -1,4 +1,4 @@
-"""Parts of self-contained HTML pages: no other file, no network, for wide and narrow windows."""
+"""Building blocks of self-contained, responsive HTML pages."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _PARTS = Path(__file__).with_name('page')
 _METADATA = ('Creator', 'Date', 'Format', 'Type')
 _NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+( ?[%a-zA-Z]+)?')
 _RELOAD = 30
-"""Seconds after which the page of a run that goes on reloads itself."""
+"""Seconds between reloads of the page of a running job: fresh enough to watch trials finish."""
 
 
 def html_page(title: str, body: str, running: bool = False) -> str:
-    """Return a page that needs no other file.
+    """Return a self-contained page with embedded styles and scripts.
 
     Args:
         title: Title and heading.
         body: Content, HTML.
-        running: Whether what it shows goes on; the page then reloads itself.
+        running: Whether the run still writes results; the page then reloads itself.
     """
     style, script = (
         (_PARTS / name).read_text(encoding='utf-8') for name in ('style.css', 'script.js')
     )
     written = time.strftime('%Y-%m-%d %H:%M:%S')
-    state = f'; it goes on, and this page reloads itself every {_RELOAD} s' if running else ''
+    state = f'; the run is in progress, this page reloads every {_RELOAD} s' if running else ''
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -46,13 +46,13 @@ def html_page(title: str, body: str, running: bool = False) -> str:
 
 
 def html_summary(sentences: Sequence[str], commands: Sequence[str] = ()) -> str:
-    """Return what was found, the most important sentence first, and the next commands to copy."""
+    """Return a summary box, the most important sentence first, and the next commands to run."""
     text = ''.join(f'<p>{html.escape(sentence)}</p>' for sentence in sentences)
     return f'<div class="verdict">{text}</div>\n' + ''.join(map(html_command, commands))
 
 
 def html_command(command: str) -> str:
-    """Return a command with a button that copies it."""
+    """Return a shell command with a copy button."""
     return (
         f'<div class="command"><pre>{html.escape(command)}</pre>'
         '<button type="button">copy</button></div>'
@@ -60,7 +60,7 @@ def html_command(command: str) -> str:
 
 
 def html_warning(text: str) -> str:
-    """Return a warning; it says what it means and what to do."""
+    """Return a warning box."""
     return f'<p class="warning">{html.escape(text)}</p>'
 
 
@@ -70,14 +70,12 @@ def html_table(
     *,
     sortable: bool = False,
 ) -> str:
-    """Return a table in a box of its own, which scrolls where the window is narrow.
-
-    Columns of numbers are set to the right.
+    """Return a table that scrolls horizontally; numeric columns are right-aligned.
 
     Args:
         headings: Headings of the columns.
         rows: Cells by row.
-        sortable: Whether a click on a heading sorts by it.
+        sortable: Whether a click on a heading sorts the rows by that column.
     """
     lines = [[str(cell) for cell in row] for row in rows]
     numeric = [
@@ -99,14 +97,14 @@ def html_table(
 
 
 def html_figure(figure: Figure, title: str, tips: Mapping[str, str] | None = None) -> str:
-    """Return a figure under a title that says what it answers.
+    """Return a figure with a caption and tooltips.
 
     Args:
-        figure: The figure.
-        title: Title.
-        tips: Texts that appear over the artists with these group ids (``artist.set_gid``).
+        figure: Figure.
+        title: Caption: the question that the figure answers.
+        tips: Tooltips by the group ids of artists (``artist.set_gid``).
     """
-    # Narrow windows scroll to the sides rather than making labels tiny.
+    # Narrow windows scroll horizontally, so that labels stay readable.
     width = 72 * figure.get_size_inches()[0]
     svg = html_svg(figure).replace('<svg ', f'<svg style="min-width:min(40rem,{width:.0f}pt)" ', 1)
     for gid, text in (tips or {}).items():
@@ -121,10 +119,10 @@ def html_figure(figure: Figure, title: str, tips: Mapping[str, str] | None = Non
 
 
 def html_svg(figure: Figure) -> str:
-    """Return a figure as an element of a page, which needs no other file then."""
+    """Return a figure as an inline SVG element."""
     buffer = io.StringIO()
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'dnas_mmseg'}):
-        # Without a date, the same picture is the same file.
+        # Metadata such as the date would make the output differ between runs.
         FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(_METADATA))
     text = buffer.getvalue()
     return text[text.index('<svg') :]

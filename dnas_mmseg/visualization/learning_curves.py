@@ -1,4 +1,4 @@
-"""Curves of scores over the course of trainings."""
+"""Learning curves of training runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from .plain_text import plain_text
 
 
 def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[float, float]]:
-    """Return a score over the course of a training, resumed runs included.
+    """Read the learning curve of a training run from its logs, including resumed parts.
 
     Args:
         work_dir: Work dir of the run.
-        score: Name of a score of the validation.
+        score: Name of a validation score.
 
     Returns:
-        Pairs of a share, 0 to 1, of what is done up to the last validation, and the score.
+        Pairs of progress and score; progress is the share of the steps until the last validation,
+        0 to 1.
 
     Raises:
-        UserError: No validation is logged there.
+        UserError: The logs contain no validation with this score.
     """
     values, last = {}, 0
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
@@ -36,17 +37,17 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
-                continue  # cut off by a kill
+                continue  # truncated when the process was killed
             if score in entry:
                 values[entry['step']] = entry[score]
                 last = max(last, entry['step'])
     if not values:
-        raise UserError(f'{work_dir}: no validation with {score} is logged there')
+        raise UserError(f'{work_dir}: the logs contain no validation with {score}')
     return [(step / max(last, 1), value) for step, value in sorted(values.items())]
 
 
 def find_training_folders(work_dir: str | os.PathLike) -> list[Path]:
-    """Return the folders of the trainings in a work dir: those of its seeds, else itself."""
+    """Return the folders of a work dir's training runs: one per seed, or the work dir itself."""
     seeds = sorted(Path(work_dir).glob('seed_*'), key=lambda folder: int(folder.name[5:]))
     return seeds or [Path(work_dir)]
 
@@ -56,12 +57,12 @@ def save_learning_curves(
     runs: Mapping[str, Sequence[Sequence[tuple[float, float]]]],
     score: str = 'mIoU',
 ) -> None:
-    """Write a PNG with the mean curve of each model, and a line for each of its runs.
+    """Write a PNG with the learning curves of each model and their mean.
 
     Args:
         path: Path of the file.
-        runs: Runs of each model, as :func:`read_curve` returns them.
-        score: Name of the score that is drawn.
+        runs: Curves of each model, as returned by :func:`read_curve`.
+        score: Name of the score, for the axis label.
     """
     figure = Figure(figsize=(7.5, 4.5), layout='constrained')
     axes = figure.add_subplot()
@@ -81,7 +82,7 @@ def save_learning_curves(
             linewidth=2,
             label=plain_text(f'{name} ({len(curves)} runs)'),
         )
-    axes.set_xlabel('share of the training')
+    axes.set_xlabel('share of the training steps')
     axes.set_ylabel(f'{score} on the validation set, %')
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)

@@ -1,8 +1,8 @@
-"""Text of users in pictures."""
+"""Escaping of text for matplotlib."""
 
 from __future__ import annotations
 
 
 def plain_text(text: str) -> str:
-    """Return text for matplotlib as it is written; what stands between two $ would be a formula."""
+    """Escape dollar signs, which matplotlib would interpret as mathtext."""
     return text.replace('$', r'\$')

@@ -1,4 +1,4 @@
-"""Small picture of a scene and its map."""
+"""Quick-look image of a scene and its class map."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def save_quick_look(
     palette: Sequence[Sequence[int]],
     side: int = 1000,
 ) -> None:
-    """Write a PNG with the scene in false colour beside its map, and a legend.
+    """Write a PNG with a scene in false colour next to its class map, and a legend.
 
     Args:
         path: Path of the file.
-        scene: Path of the scene, any raster.
-        class_map: Path of its map of train ids.
-        bands: Names of the bands that are read; empty where they are not known.
-        index: Indices of these bands in the scene, from 0; all but alpha by default.
-        nodata: Value that is nodata beside what the scene declares.
-        classes, palette: Names and colours of the classes, in train-id order.
-        side: Longer side of each picture, in pixels.
+        scene: Path of the scene.
+        class_map: Path of its class map, with train ids.
+        bands: Names of the bands to read; empty if unknown.
+        index: 0-based indices of these bands in the scene; defaults to all but alpha.
+        nodata: Nodata value in addition to the one that the scene declares.
+        classes, palette: Class names and RGB colours, in train-id order.
+        side: Longer side of each image, in pixels.
     """
     with Raster(scene, nodata) as raster:
         samples = raster.samples(bands=index, side=side)
     with Raster(class_map) as raster:
         ids = raster.samples(side=side).values[0]
-    missing = samples.invalid
-    # Where nothing was recorded must not stretch the colours.
+    invalid = samples.invalid
+    # Invalid pixels must not influence the percentiles of the stretch.
     image = false_colour(samples.without_invalid().transpose(1, 2, 0), bands)
-    if missing is not None:
-        image[missing] = 255
+    if invalid is not None:
+        image[invalid] = 255
     save_pictures(
         path,
         [[image, apply_palette(ids, palette)]],

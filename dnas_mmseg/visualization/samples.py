@@ -1,4 +1,4 @@
-"""Pictures of the samples that a data set's pipeline yields."""
+"""Images of the samples that a data set's pipeline yields."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .false_colour import apply_palette, false_colour, format_display_bands
 
 
 def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -> list[Path]:
-    """Draw the first samples as they reach the network: false colour beside the label.
+    """Save the first samples after the pipeline: false colour next to the label.
 
     Args:
-        dataset: Data set whose pipeline ends with ``PackSegInputs``, which is left out here.
-        folder: Folder of the pictures, one PNG per sample.
+        dataset: Data set whose pipeline ends with ``PackSegInputs``, which is skipped.
+        folder: Folder for the images, one PNG per sample.
         number: Number of samples.
 
     Returns:
-        Paths of the pictures.
+        Paths of the images.
     """
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     paths = []

@@ -1,4 +1,4 @@
-"""Models side by side, as `dnas compare` puts them."""
+"""Comparison of models, as by `dnas compare`."""
 
 import pytest
 from mmengine.config import Config
@@ -12,7 +12,7 @@ from dnas_mmseg.errors import UserError
 from ..conftest import ROOT
 
 
-def test_a_missing_test_set_leaves_the_counts(configs, tmp_path):
+def test_costs_are_reported_without_a_test_set(configs, tmp_path):
     config = Config.fromfile(str(configs['ours']))
     config.test_dataloader.dataset.data_root = str(tmp_path / 'nowhere')
     save_checkpoint(
@@ -28,7 +28,7 @@ def test_a_missing_test_set_leaves_the_counts(configs, tmp_path):
     assert 'nowhere: no such folder' in result.notes[0]
 
 
-def test_auxiliary_heads_are_trained_and_not_counted(tmp_path):
+def test_auxiliary_heads_are_trained_but_not_counted(tmp_path):
     config = Config.fromfile(str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5.py'))
     model = MODELS.build(config.model)
     save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'm.pth'))
@@ -45,9 +45,9 @@ def test_auxiliary_heads_are_trained_and_not_counted(tmp_path):
     assert result.notes[0].startswith('not tested: ')
 
 
-def test_what_is_refused(configs, tmp_path):
+def test_invalid_entries_raise_errors(configs, tmp_path):
     ours, stock = (Config.fromfile(str(configs[name])) for name in ('ours', 'stock'))
-    with pytest.raises(UserError, match='names of their own'):
+    with pytest.raises(UserError, match='must be unique'):
         compare([Entry('a', ours), Entry('a', stock)])
     save_checkpoint(
         dict(state_dict=MODELS.build(stock.model).state_dict()), str(tmp_path / 'm.pth')

@@ -1,4 +1,4 @@
-"""Reports of models side by side."""
+"""Reports of comparisons."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def folder(tmp_path):
     return page.parent
 
 
-def test_units_medians_and_what_is_not_known(folder):
+def test_units_medians_and_missing_values(folder):
     with (folder / 'comparison.csv').open() as file:
         headings, first, second = csv.reader(file)
     assert headings == [
@@ -34,7 +34,7 @@ def test_units_medians_and_what_is_not_known(folder):
     assert second == ['b', '10.00', '2.00', '–', '–', '–']
 
 
-def test_every_form_tells_the_same(folder):
+def test_all_formats_contain_the_same_values(folder):
     lines = (folder / 'comparison.md').read_text().splitlines()
     assert '| a<b | 2.50 | 16.00 | 200.0 | 71.23 | – |' in lines
     assert '- a<b: a & note' in lines
@@ -53,26 +53,26 @@ def test_every_form_tells_the_same(folder):
     assert (folder / 'pareto.svg').read_text().startswith('<svg')
 
 
-def test_without_scores_latency_stands_over_cost(tmp_path):
+def test_latency_is_plotted_over_cost_without_scores(tmp_path):
     rows = [{**row, 'scores': {}} for row in ROWS]
     text = save_cost_report(rows, {}, tmp_path).read_text()
     assert 'mIoU, %' not in text
     assert 'latency, ms' in text
 
 
-def test_the_best_and_the_fastest_are_said_first(tmp_path):
+def test_summary_reports_the_best_and_the_fastest_model(tmp_path):
     rows = [
         {**ROWS[0], 'name': 'slow', 'latency': [0.4], 'scores': {'mIoU': 75.0}},
         {**ROWS[0], 'name': 'fast', 'latency': [0.1], 'scores': {'mIoU': 72.5}},
         {**ROWS[0], 'name': 'none', 'latency': [0.2], 'scores': {}},
     ]
     text = save_cost_report(rows, {}, tmp_path).read_text()
-    assert 'slow scores best: 75.0 % mIoU, 2.5 more than fast.' in text
+    assert 'slow has the highest score: 75.0 % mIoU, 2.5 above fast.' in text
     assert 'fast is the fastest: 100 ms, 4.0 times as fast as slow.' in text
     order = [text.index(f'<td>{name}</td>') for name in ('slow', 'fast', 'none')]
     assert order == sorted(order)
-    assert 'fast: 72.5 % at 100 ms' in text  # over its point
+    assert 'fast: 72.5 % at 100 ms' in text  # its tooltip
 
 
-def test_one_score_is_no_picture_of_scores(folder):
-    assert 'What multiply-adds cost in time' in (folder / 'index.html').read_text()
+def test_a_single_score_is_not_plotted(folder):
+    assert 'Latency over multiply-adds' in (folder / 'index.html').read_text()

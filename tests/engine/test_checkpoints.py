@@ -12,22 +12,22 @@ def test_files_that_are_no_weights(tmp_path):
     with pytest.raises(CheckpointError, match=r'no\.pth: no such file'):
         load_weights(tmp_path / 'no.pth')
     (tmp_path / 'text.pth').write_text('weights')
-    with pytest.raises(CheckpointError, match=r'text\.pth is no checkpoint, or a damaged one'):
+    with pytest.raises(CheckpointError, match=r'text\.pth is not a checkpoint, or it is damaged'):
         load_weights(tmp_path / 'text.pth')
     torch.save({'state_dict': {'a': torch.ones(3)}}, tmp_path / 'whole.pth')
     whole = (tmp_path / 'whole.pth').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r'cut\.pth is no checkpoint'):
+    with pytest.raises(CheckpointError, match=r'cut\.pth is not a checkpoint'):
         load_weights(tmp_path / 'cut.pth')
     torch.save({'state_dict': print}, tmp_path / 'evil.pth')
-    with pytest.raises(CheckpointError, match=r'evil\.pth is refused: it holds print'):
+    with pytest.raises(CheckpointError, match=r'evil\.pth is refused: it contains print'):
         load_weights(tmp_path / 'evil.pth')
     (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_loading_exactly))
     with pytest.raises(CheckpointError, match=r'plain\.pkl is'):
         load_weights(tmp_path / 'plain.pkl')
     for content in ([1, 2], torch.ones(2), {'state_dict': [1]}, {'state_dict': {}}, {'a': 1}):
         torch.save(content, tmp_path / 'other.pth')
-        with pytest.raises(CheckpointError, match='holds no state_dict'):
+        with pytest.raises(CheckpointError, match='contains no state_dict'):
             load_weights(tmp_path / 'other.pth')
 
 

@@ -67,7 +67,7 @@ def mark(tmp_path):
 def test_mmengine_runs_nothing_that_a_file_holds(mark):
     """``load_from``, resuming, ``Pretrained``: all go through this loader, which had a fallback."""
     path, left = mark
-    with pytest.raises(CheckpointError, match=r'is refused: it holds (_io|io)\.open'):
+    with pytest.raises(CheckpointError, match=r'is refused: it contains (_io|io)\.open'):
         CheckpointLoader.load_checkpoint(str(path))
     with pytest.raises(CheckpointError, match='is refused'):
         PretrainedInit(str(path))(torch.nn.Linear(1, 1))
@@ -86,7 +86,7 @@ def test_downloads_run_nothing_either(mark, tmp_path, monkeypatch):
     for name in (address.replace('file://', 'http://host'), 'open-mmlab://resnet50_v1c'):
         with pytest.raises(CheckpointError, match='is refused'):
             CheckpointLoader.load_checkpoint(name)
-    with pytest.raises(CheckpointError, match='download it, and give the file'):
+    with pytest.raises(CheckpointError, match='download the file and use its local path'):
         CheckpointLoader.load_checkpoint('s3://bucket/c.pth')
     assert not left.exists()
 
@@ -100,5 +100,5 @@ def test_models_that_are_not_there_are_said(tmp_path, monkeypatch):
         raise OSError('Name or service not known')
 
     monkeypatch.setattr(torch.hub, 'download_url_to_file', unreachable)
-    with pytest.raises(CheckpointError, match=r'cannot be downloaded .*: give a file instead'):
+    with pytest.raises(CheckpointError, match=r'cannot be downloaded .*: use a local file'):
         CheckpointLoader.load_checkpoint('open-mmlab://resnet50_v1c')

@@ -41,7 +41,7 @@ def test_a_table_of_seeds_that_goes_on_where_it_stopped(config, tmp_path, monkey
     work_dir = tmp_path / 'run'
     config.randomness = dict(seed=3)
     first = train_seeds(config, 1)
-    with pytest.raises(UserError, match='--resume goes on with them'):
+    with pytest.raises(UserError, match='--resume continues them'):
         train_seeds(config, 2)
     kept = (work_dir / 'seed_3/epoch_1.pth').stat().st_mtime_ns
     both = train_seeds(config, 2, resume=True)
@@ -53,7 +53,7 @@ def test_a_table_of_seeds_that_goes_on_where_it_stopped(config, tmp_path, monkey
     assert [float(row['mIoU']) for row in rows] == list(both.values('mIoU'))
     assert find_training_folders(work_dir) == [work_dir / 'seed_3', work_dir / 'seed_4']
     config.train_cfg.max_epochs = 2
-    with pytest.raises(UserError, match='are of another config'):
+    with pytest.raises(UserError, match='of another config'):
         train_seeds(config, 2, resume=True)
 
 
@@ -62,9 +62,9 @@ def test_mean_deviation_and_what_a_difference_must_be():
     result = SeedScores({i: {'mIoU': v, 'IoU.water': None} for i, v in enumerate(values)})
     assert result.names == ['mIoU']
     assert result.mean('mIoU') == 72.0
-    assert result.deviation('mIoU') == pytest.approx(np.sqrt(14 / 3))
+    assert result.std('mIoU') == pytest.approx(np.sqrt(14 / 3))
     # Student's t with 3 degrees of freedom is 3.182 at 97.5 %.
-    assert f'from {3.182 * np.sqrt(14 / 3 * 2 / 4):.1f} on' in result.summary()
+    assert f'(95 %): {3.182 * np.sqrt(14 / 3 * 2 / 4):.1f}' in result.summary()
     assert 'at least two' in SeedScores({0: {'mIoU': 70.0}}).summary()
 
 
@@ -83,7 +83,7 @@ def test_the_tool_shows_the_table(path, data_root, tmp_path):
     command = (ROOT / 'tools/train.py', path, '--data-root', data_root)
     code, output = run(*command, '--work-dir', tmp_path / 'run', '--seeds', 1)
     assert code == 0, output
-    for text in ('seed 0', 'mIoU', 'mean', 'train at least two', 'scores.csv'):
+    for text in ('seed 0', 'mIoU', 'mean', 'train at least two seeds', 'scores.csv'):
         assert text in output
     code, output = run(*command, '--seeds', 0)
     assert code == 1

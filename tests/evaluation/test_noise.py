@@ -47,7 +47,7 @@ def test_an_example_by_hand():
         stats.t.ppf(0.975, 2) * (2 * 2 / 2) ** 0.5
     )
     assert noise.least_significant_difference(1) == pytest.approx(stats.t.ppf(0.975, 2) * 2)
-    assert 'intraclass correlation 0.85; two networks differ (95 %) from 8.6 on' in str(noise)
+    assert 'intraclass correlation 0.85; least significant difference (95 %) 8.6' in str(noise)
 
 
 def test_networks_that_do_not_differ():
@@ -58,7 +58,7 @@ def test_networks_that_do_not_differ():
 
 @pytest.mark.parametrize('scores', [{}, {'a': [1, 2]}, {'a': [1], 'b': [2]}])
 def test_too_few_trainings_are_refused(scores):
-    with pytest.raises(UserError, match='at least two networks, one of them with at least two'):
+    with pytest.raises(UserError, match='requires two networks, one of them with two seeds'):
         measure_noise(scores)
-    with pytest.raises(UserError, match='not finite'):
+    with pytest.raises(UserError, match='finite scores'):
         measure_noise({'a': [1, float('nan')], 'b': [2]})

@@ -21,7 +21,7 @@ def test_text_is_shown_as_it_stands():
 
 def test_the_page_of_a_run_that_goes_on_says_so():
     assert '<body data-reload=30>' in html_page('a', '', running=True)
-    assert 'reloads itself every 30 s' in html_page('a', '', running=True)
+    assert 'reloads every 30 s' in html_page('a', '', running=True)
     assert 'reloads itself every' not in html_page('a', '')
 
 

@@ -20,5 +20,5 @@ def test_curves_of_resumed_runs_and_their_picture(tmp_path):
     assert curve == [(0.25, 40.0), (0.5, 56.0), (1.0, 60.0)]
     save_learning_curves(tmp_path / 'c.png', {'x': [curve, curve], 'y': [curve]})
     assert mmcv.imread(str(tmp_path / 'c.png')).std() > 5
-    with pytest.raises(UserError, match='no validation with OA is logged there'):
+    with pytest.raises(UserError, match='the logs contain no validation with OA'):
         read_curve(tmp_path / 'run', 'OA')

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent."""
+"""Atomic writing of checkpoints, and validated resuming."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
 
 _RECORD = 'training'
-"""Key of a checkpoint's ``meta`` with the record of its training."""
+"""Key in a checkpoint's ``meta`` that holds the settings of the training run."""
 
 
 def _record(runner) -> str:
@@ -37,10 +37,10 @@ def _record(runner) -> str:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that appear under their names only when they are completely written."""
+    """Local file backend that writes to a temporary file and renames it."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
-        """Write bytes."""
+        """Write bytes to a file atomically."""
         with atomic_path(filepath) as temporary:
             temporary.write_bytes(obj)
 
@@ -50,93 +50,90 @@ register_backend('atomic_local', AtomicLocalBackend, force=True)
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """:class:`CheckpointHook` that never leaves a run without a whole checkpoint.
+    """Save checkpoints atomically and validate them on resuming.
 
-    The stock hook deletes the outdated checkpoint first and then writes the new one in place: a
-    full disk or a kill in between costs both. This one writes beside, renames, and only then
-    deletes. Checkpoints go to local disk.
+    Compared with :class:`mmengine.hooks.CheckpointHook`:
 
-    A checkpoint carries a checksum of its tensors. A damaged one is named when a training resumes,
-    and an older one is taken, or the training starts from scratch.
-
-    A checkpoint also says what its training is (model, optimizer, schedule, classes). Resuming with
-    something else is refused, in one line.
-
-    A work dir may be moved or copied: its checkpoints are found by name in it, where the stock hook
-    stores absolute paths, and a resumed copy would delete the best checkpoint of the original.
+    - A checkpoint is written to a temporary file and renamed; only then is the outdated one
+      deleted. The stock hook deletes first and writes in place: a full disk or a kill in between
+      loses both. Checkpoints are written to local disk.
+    - A checkpoint stores a checksum of its tensors. On resuming, damaged checkpoints are reported
+      and skipped; training starts from scratch if none is intact.
+    - A checkpoint stores the model, optimizer, schedule and classes of its training run. Resuming
+      with other settings raises an error.
+    - A work dir may be moved or copied: its checkpoints are found by name. The stock hook stores
+      absolute paths, so a resumed copy would delete the best checkpoint of the original.
 
     Args:
         *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
-        **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook`; ``backend_args`` is
-            set here.
+        **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook` except
+            ``backend_args``.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
 
     def before_run(self, runner) -> None:
-        """Let a runner that resumes start from the last whole checkpoint of its work dir.
+        """Resume from the newest intact checkpoint of the work dir.
 
         Raises:
-            UserError: The checkpoint is of another training; the message names what differs.
+            UserError: The checkpoint belongs to another training run; the message lists the
+                differences.
         """
-        # mmengine takes the text in the file for a path, and has no public place to say another.
+        # mmengine uses the path in `last_checkpoint` as is and has no public setting for another.
         if runner._resume and runner._load_from is None:
             found, problems = find_usable_checkpoint(runner.work_dir)
             for problem in problems:
-                begin = (
-                    'training starts from scratch' if found is None else f'{found.name} is taken'
-                )
-                runner.logger.warning(f'{problem}; {begin}')
+                start = 'starting from scratch' if found is None else f'using {found.name} instead'
+                runner.logger.warning(f'{problem}; {start}')
             runner._resume = found is not None
             runner._load_from = None if found is None else str(found)
         if runner._resume and os.path.isfile(runner._load_from):
-            # Before anything is loaded: other hooks load their own parts of it.
+            # Compare before any other hook loads its part of the checkpoint.
             self._compare(runner, read_checkpoint(runner._load_from).get('meta', {}))
 
     def _compare(self, runner, meta: Mapping[str, Any]) -> None:
-        """Refuse to resume another training."""
+        """Reject a checkpoint of another training run."""
         if meta.get(_RECORD) is None:
             return
         differences = describe_differences(meta[_RECORD], _record(runner))
         if differences:
             raise UserError(
-                f'{runner.work_dir}: the config is not that of the training to resume. What '
-                f'differs: {differences}. Change it back; or begin a new training from these '
-                f'weights: another --work-dir, and --cfg-options load_from={runner._load_from}'
+                f'{runner.work_dir}: the config differs from that of the training run to resume: '
+                f'{differences}. Undo the changes; or start a new training run from these weights '
+                f'with another --work-dir and --cfg-options load_from={runner._load_from}'
             )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Store what the training is, and a checksum; other hooks have changed the weights."""
+        """Store the training settings and a checksum, after other hooks changed the weights."""
         checkpoint['meta'][_RECORD] = _record(runner)
         checkpoint['meta'][CHECKSUM] = tensor_checksum(checkpoint)
 
     def before_train(self, runner) -> None:
-        """Prepare, and look for the best checkpoint in this run's own folder."""
+        """Set up the hook, and look up the best checkpoint in this run's own folder."""
         super().before_train(runner)
         if not self.save_best:
             return
         if len(self.key_indicators) == 1:
-            self.best_ckpt_path: str | None = self._here(self.best_ckpt_path)
+            self.best_ckpt_path: str | None = self._rebase(self.best_ckpt_path)
         else:
             for key, path in self.best_ckpt_path_dict.items():
-                self.best_ckpt_path_dict[key] = self._here(path)
+                self.best_ckpt_path_dict[key] = self._rebase(path)
 
-    def _here(self, path: str | None) -> str | None:
-        """Return a path of the stored state as one in this run's folder."""
+    def _rebase(self, path: str | None) -> str | None:
+        """Move a stored path to this run's folder."""
         return None if path is None else str(Path(self.out_dir) / Path(path).name)
 
-    # mmengine has no public place for either: the method below removes before it writes and opens
-    # `last_checkpoint` in place, and what it calls knows neither the order nor the old file. Only
-    # the writing itself goes through a file backend, which is ours.
+    # Overrides a private method: mmengine's removes the outdated checkpoint before it writes, and
+    # opens `last_checkpoint` in place. Only the writing itself uses the file backend.
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
-        """Write the checkpoint of a step, point to it, then delete those that are too old."""
-        known: deque[int] = getattr(self, 'keep_ckpt_ids', deque())
+        """Write the checkpoint of a step, update the pointer, then delete outdated checkpoints."""
+        steps: deque[int] = getattr(self, 'keep_ckpt_ids', deque())
         outdated = []
-        if self.max_keep_ckpts > 0 and (not known or known[-1] != step):
-            outdated = [known.popleft()] if len(known) == self.max_keep_ckpts else []
-            known.append(step)
-            runner.message_hub.update_info('keep_ckpt_ids', list(known))
+        if self.max_keep_ckpts > 0 and (not steps or steps[-1] != step):
+            outdated = [steps.popleft()] if len(steps) == self.max_keep_ckpts else []
+            steps.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(steps))
         name = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir) / name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -160,23 +157,23 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         """Write the new best checkpoint, then delete the one it replaces."""
         if not self.save_best or not hasattr(self, 'file_backend'):
-            return  # a validation without training, by runner.val(), has no best epoch
-        with self._removals_put_off():
+            return  # runner.val() without training has no best epoch
+        with self._deferred_removals():
             super()._save_best_checkpoint(runner, metrics)
 
     @contextmanager
-    def _removals_put_off(self) -> Iterator[None]:
-        """Carry out the backend's removals at the end, and only if all went well."""
+    def _deferred_removals(self) -> Iterator[None]:
+        """Defer the backend's removals to the end; skip them after an exception."""
         backend = self.file_backend
-        put_off: list[str | os.PathLike] = []
-        backend.remove = put_off.append  # shadows the method on this instance
+        deferred: list[str | os.PathLike] = []
+        backend.remove = deferred.append  # shadows the method on this instance
         try:
             yield
         finally:
             del backend.remove
-        # A better score in the same epoch, after a resume, replaces the file it would remove.
+        # After a resume, a better score in the same epoch overwrites the file to be removed.
         current = {str(path) for path in self._best_paths()}
-        for path in put_off:
+        for path in deferred:
             if str(path) not in current:
                 backend.remove(path)
 

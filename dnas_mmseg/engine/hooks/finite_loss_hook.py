@@ -1,4 +1,4 @@
-"""Hook that ends a run at a loss that is NaN or infinite, and says where."""
+"""Hook that stops training when the loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dnas_mmseg.errors import UserError
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stop at the first loss that is NaN or infinite, and keep such weights out of checkpoints.
+    """Stop at the first loss that is NaN or infinite, and never save non-finite weights.
 
     Raises:
-        UserError: A loss or weight is not finite; the message names the tiles and the last
+        UserError: A loss or weight is not finite; the message lists the tiles and the last
             checkpoint.
     """
 
@@ -28,24 +28,24 @@ class FiniteLossHook(Hook):
             require_finite(torch.as_tensor(outputs['loss']).item(), data_batch, runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        # The last step of an epoch may have spoilt the weights without a loss to show it.
+        # The last step of an epoch may produce non-finite weights that no loss has revealed yet.
         for name, value in checkpoint['state_dict'].items():
             if value.is_floating_point() and not value.isfinite().all():
                 require_finite(worst(value), None, runner, name)
 
 
 def worst(*values: torch.Tensor) -> float:
-    """Return NaN where any of the values is, else infinity where any is, else 0."""
+    """Return NaN if any value is NaN, else infinity if any value is infinite, else 0."""
     if any(value.isnan().any() for value in values):
         return math.nan
     return math.inf if any(value.isinf().any() for value in values) else 0.0
 
 
 def require_finite(value: float, data_batch: dict | None, runner, what: str = 'the loss') -> None:
-    """Refuse a loss, or a value that follows from it, that is NaN or infinite.
+    """Raise an error for a loss, or a value derived from it, that is NaN or infinite.
 
     Raises:
-        UserError: The value is not finite; the message names the tiles and the last checkpoint.
+        UserError: The value is not finite; the message lists the tiles and the last checkpoint.
     """
     if math.isfinite(value):
         return
@@ -54,7 +54,6 @@ def require_finite(value: float, data_batch: dict | None, runner, what: str = 't
     last = last_checkpoint(runner.work_dir) or 'none yet'
     raise UserError(
         f'{what} is {value} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, '
-        f'{f"on {tiles}" if tiles else "after a step on tiles not known"}. Look at the tiles '
-        '(dnas check), or lower the learning rate; unchanged, the run would end '
-        f'here again. The last good checkpoint: {last}'
+        f'{f"on {tiles}" if tiles else "after a step on unknown tiles"}. Check the tiles (dnas '
+        f'check) or lower the learning rate before resuming. Last finite checkpoint: {last}'
     )

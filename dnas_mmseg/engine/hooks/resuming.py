@@ -1,7 +1,7 @@
-"""Hooks that make a resumed run equal to one without an interruption.
+"""Hooks that make a resumed run equal to an uninterrupted one.
 
-Weights, optimizers and schedules are in the checkpoint. Random numbers need not be: every epoch, or
-every iteration where a run goes by iterations, seeds them again.
+Checkpoints contain weights, optimizers and schedules, but no random states. Instead, the random
+generators are seeded at every epoch, or at every iteration of an iteration-based run.
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ from dnas_mmseg.engine.sampling import derive_seed, get_sampler, make_seeded_loa
 
 @HOOKS.register_module()
 class EpochSeedHook(DistSamplerSeedHook):
-    """Seed all random numbers from (seed, epoch, rank) when an epoch begins.
+    """Seed all random generators from (seed, epoch, rank) at the start of each epoch.
 
-    The workers of a loader that starts with the epoch (``persistent_workers=False``,
-    ``worker_init_fn=dict(type='seed_worker')``) get theirs from there. On CPUs a resumed run is
-    then equal to an uninterrupted one, bit for bit.
+    The workers of a loader derive their seeds from it if they start with the epoch
+    (``persistent_workers=False``, ``worker_init_fn=dict(type='seed_worker')``). On CPUs, a resumed
+    run is then bitwise equal to an uninterrupted one.
 
-    A run by iterations (``IterBasedTrainLoop``) has no epochs that could be repeated. There every
-    iteration is seeded from (seed, iteration, rank), and every sample of it also from its place in
-    the batch. The hook gives the loop batches that are loaded this way and begin at the iteration
-    to go on from; samples that were trained on before are not loaded again. Any sampler and any
-    number of workers will do, persistent or not; an ``IterableDataset`` chooses its samples itself
-    and is left as it is.
+    In an iteration-based run (``IterBasedTrainLoop``), each iteration is seeded from (seed,
+    iteration, rank), and each sample also from its position in the batch. The hook replaces the
+    loop's iterator by one that seeds each sample and starts at the iteration to resume from,
+    without loading the earlier samples. It supports any sampler and any number of workers,
+    persistent or not. An ``IterableDataset`` is not seeded.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
-        # A run without a seed draws one; resumed, it takes the checkpoint's, too late for this.
+        # On resuming, mmengine restores the checkpoint's seed after it built the sampler.
         sampler = get_sampler(runner.train_dataloader)
         if hasattr(sampler, 'seed'):
             sampler.seed = runner.seed
@@ -59,23 +58,23 @@ class EpochSeedHook(DistSamplerSeedHook):
 
 
 class _Batches(Iterator):
-    """Batches of a loader in a run by iterations, from the iteration that the run is at.
+    """Iterator over a loader's batches, from the current iteration of an iteration-based run.
 
-    The loop tries to advance the batches itself: some versions of mmengine call ``skip_iter``,
-    others take as many batches as were trained on.
+    The loop also tries to skip the batches of earlier iterations: some versions of mmengine call
+    ``skip_iter``, others iterate over as many batches.
     """
 
     def __init__(self, runner) -> None:
         loader, loop = runner.train_dataloader, runner.train_loop
         sampler = get_sampler(loader)
         if isinstance(sampler, InfiniteSampler):
-            # It goes on from where it is, and workers that were started with the loop moved it.
+            # Reset its position, which the workers started by the loop have advanced.
             sampler.__init__(sampler.dataset, sampler.shuffle, sampler.seed)
         self._batches = iter(make_seeded_loader(loader, runner.seed, runner.rank, runner.iter))
         self._ignored = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
 
     def skip_iter(self, number: int) -> None:
-        """Skip nothing: the batches begin behind those that were trained on."""
+        """Skip nothing: the batches already start at the current iteration."""
 
     def __next__(self) -> Any:
         if self._ignored:
@@ -92,18 +91,19 @@ def _seed(seed: int) -> None:
 
 @HOOKS.register_module()
 class ValidateOnResumeHook(Hook):
-    """Run the validation that was due right before an interruption.
+    """Run the validation that an interruption prevented.
 
-    The checkpoint is written before the validation, which mmengine skips on resuming.
+    The checkpoint of an epoch is written before its validation, which mmengine does not repeat on
+    resuming.
     """
 
-    priority = 'LOWEST'  # after the other hooks' before_train, which prepare for it
+    priority = 'LOWEST'  # after before_train of the other hooks
 
     def before_train(self, runner) -> None:
         loop = runner.train_loop
-        by_iterations = isinstance(loop, IterBasedTrainLoop)
-        done = runner.iter if by_iterations else runner.epoch
-        end = runner.max_iters if by_iterations else runner.max_epochs
+        iter_based = isinstance(loop, IterBasedTrainLoop)
+        done = runner.iter if iter_based else runner.epoch
+        end = runner.max_iters if iter_based else runner.max_epochs
         if runner.val_loop is None or not done or done < loop.val_begin:
             return
         if done % loop.val_interval == 0 or done == end:

@@ -1,4 +1,4 @@
-"""Hook that warns early of classes that no training label holds."""
+"""Hook that warns about classes without training pixels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from mmengine.runner import IterBasedTrainLoop
 
 @HOOKS.register_module()
 class UnseenClassesHook(Hook):
-    """Warn once of classes that never occurred in the labels trained on.
+    """Warn once about classes that do not occur in the training labels.
 
-    The hook looks at the labels as the pipeline yields them, in the first epoch. In a run by
-    iterations it looks at as many as show each tile once on average, but at least
-    ``min_iterations``. A resumed run does not see its beginning, so there the hook is silent. It
-    draws no random numbers and keeps nothing in checkpoints.
+    The hook counts the labels after the pipeline, over the first epoch. In an iteration-based run
+    it counts over the length of the loader, but at least ``min_iterations``. It is inactive in
+    resumed runs, uses no random numbers and stores nothing in checkpoints.
 
     Args:
-        min_iterations: Least number of iterations to look at, in a run by iterations.
+        min_iterations: Minimum number of iterations to count in an iteration-based run.
     """
 
     def __init__(self, min_iterations: int = 1000) -> None:
@@ -27,17 +26,17 @@ class UnseenClassesHook(Hook):
         self._seen: torch.Tensor | None = None
 
     def before_train(self, runner) -> None:
-        facts = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-        self._classes = tuple(facts.get('classes') or ())
-        fresh = runner.iter == 0 and bool(self._classes)
-        self._seen = torch.zeros(len(self._classes), dtype=torch.int64) if fresh else None
+        metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+        self._classes = tuple(metainfo.get('classes') or ())
+        is_new = runner.iter == 0 and bool(self._classes)
+        self._seen = torch.zeros(len(self._classes), dtype=torch.int64) if is_new else None
         self._by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
         self._last = max(self.min_iterations, len(runner.train_dataloader))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self._seen is None:
             return
-        # Usually the first batches hold every class, and nothing is left to count.
+        # Usually the first batches contain every class; later ones need not be counted.
         if not self._seen.all():
             for sample in (data_batch or {}).get('data_samples') or ():
                 if 'gt_sem_seg' in sample:
@@ -47,7 +46,7 @@ class UnseenClassesHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         if self._seen is not None:
-            # A run by iterations may also end before it has shown each tile.
+            # An iteration-based run may end before the full count.
             done = 'first epoch' if self._by_epoch else f'{runner.iter} iterations'
             self._report(runner, self._seen, done)
 
@@ -61,15 +60,12 @@ class UnseenClassesHook(Hook):
         unseen = [name for name, count in zip(self._classes, seen, strict=True) if not count]
         if not unseen:
             return
-        named = ', '.join(f"'{name}'" for name in unseen)
+        names = ', '.join(f"'{name}'" for name in unseen)
         hint = ''
         if len(self._classes) == 2:
-            hint = (
-                '. Where labels are 0 and 255 for two classes, remember that 255 means unlabelled: '
-                'the second class is 1'
-            )
+            hint = '. For two classes, labels must be 0 and 1: 255 means unlabelled'
         runner.logger.warning(
-            f'{"class" if len(unseen) == 1 else "classes"} {named} never occurred in the training '
-            f'labels of the {when}: nothing is learned of {"it" if len(unseen) == 1 else "them"} '
-            f'(`dnas check CONFIG` counts the labels){hint}'
+            f'{"class" if len(unseen) == 1 else "classes"} {names} did not occur in the training '
+            f'labels of the {when} and cannot be learned (`dnas check CONFIG` counts the '
+            f'labels){hint}'
         )

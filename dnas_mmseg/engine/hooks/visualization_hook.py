@@ -1,4 +1,4 @@
-"""Pictures of predictions while a model is validated or tested."""
+"""Hook that visualises predictions during validation and testing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dnas_mmseg.raster import read_raster
 
 @HOOKS.register_module()
 class MultiBandVisualizationHook(Hook):
-    """Draw labels and predictions of some tiles, of any bands, by the runner's visualizer.
+    """Visualise labels and predictions of some tiles with any number of bands.
 
-    The stock hook decodes files with OpenCV before the visualizer is asked, which is wrong for four
-    bands and for uint16. The config's visualizer should be ``MultiBandLocalVisualizer``; pictures
-    go where its backends put them (``<work_dir>/<time>/vis_data/vis_image``, TensorBoard, ...).
+    Use it with ``MultiBandLocalVisualizer``, whose backends save the images
+    (``<work_dir>/<time>/vis_data/vis_image``, TensorBoard, ...). mmseg's ``SegVisualizationHook``
+    decodes files with OpenCV, which is wrong for four bands and for uint16.
 
     Args:
-        interval: Number of batches from one drawn tile to the next, beginning with the first batch.
-        number: Largest number of tiles in a validation or test, the same ones every time; None for
-            all.
+        interval: Visualise a tile of every ``interval``-th batch, starting with the first one.
+        number: Maximum number of tiles per validation or test, always the same ones; None
+            visualises all tiles of these batches.
     """
 
     priority = 'NORMAL'
@@ -35,8 +35,8 @@ class MultiBandVisualizationHook(Hook):
     def before_run(self, runner: Runner) -> None:
         if not hasattr(runner.visualizer, 'percentiles'):
             raise UserError(
-                "MultiBandVisualizationHook draws by the config's visualizer: give it "
-                "visualizer.type='MultiBandLocalVisualizer'"
+                'MultiBandVisualizationHook requires '
+                "visualizer.type='MultiBandLocalVisualizer' in the config"
             )
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:

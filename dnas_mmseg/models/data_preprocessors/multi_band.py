@@ -1,4 +1,4 @@
-"""Normalisation of images of any number of bands and any sample type."""
+"""Normalisation of images with any number of bands and any dtype."""
 
 from __future__ import annotations
 
@@ -14,26 +14,33 @@ from dnas_mmseg.errors import UserError
 
 @MODELS.register_module()
 class MultiBandDataPreProcessor(SegDataPreProcessor):
-    """:class:`SegDataPreProcessor` for any number of bands.
+    """Normalise, pad and stack images with any number of bands.
 
-    Missing samples (NaN, infinite) become 0 after normalisation, the mean of their band.
+    Non-finite samples become 0 after normalisation, which is the mean of their band.
 
     Args:
-        mean: Mean of each band, in the units of the stored samples (0-255 for 8-bit images).
+        mean: Mean of each band, in units of the stored samples (0-255 for 8-bit images).
         std: Standard deviation of each band, in the same units.
-        **kwargs: Arguments of :class:`mmseg.models.SegDataPreProcessor`; there is no conversion
-            between colour orders, bands have names (see ``SelectBands``).
+        **kwargs: Arguments of :class:`mmseg.models.SegDataPreProcessor` except the conversion of
+            colour channels: bands are selected and ordered by name (see ``SelectBands``).
+
+    Example:
+        >>> preprocessor = MultiBandDataPreProcessor(mean=[100.0] * 4, std=[50.0] * 4)
+        >>> preprocessor(dict(inputs=[torch.full((4, 2, 2), 150)]))['inputs'][0, :, 0, 0]
+        tensor([1., 1., 1., 1.])
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs) -> None:
         if kwargs.get('size') is None:
-            kwargs.setdefault('size_divisor', 1)  # pad to the largest of the batch, no further
+            kwargs.setdefault('size_divisor', 1)  # pad to the largest image of the batch
         super().__init__(**kwargs)
         if len(mean) != len(std):
-            raise UserError(f'mean has {len(mean)} bands, std has {len(std)}')
+            raise UserError(
+                f'mean has {len(mean)} bands, std has {len(std)}: they must be of equal length'
+            )
         if min(std) <= 0:
-            raise UserError(f'std = {list(std)}: every band needs a positive one')
-        self._enable_normalize = False  # done here: stock code allows 1 or 3 bands only
+            raise UserError(f'std = {list(std)}: standard deviations must be positive')
+        self._enable_normalize = False  # the stock code supports 1 or 3 bands only
         self.register_buffer('mean', torch.tensor(mean).float().view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).float().view(-1, 1, 1), persistent=False)
         self._range_checked = False
@@ -42,23 +49,23 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         """Normalise, stack and pad the images of a batch.
 
         Args:
-            data: Batch with ``inputs``, a list of (bands, H, W) tensors of any real type, and
+            data: Batch with ``inputs``, a list of tensors (bands, H, W) of any real dtype, and
                 ``data_samples``.
-            training: Whether labels are padded along.
+            training: Whether to pad the labels, too.
 
         Returns:
             Batch with the same keys; ``inputs`` is float (N, bands, H, W).
 
         Raises:
-            UserError: An image has another number of bands than ``mean``.
+            UserError: The number of bands of an image differs from the length of ``mean``.
         """
         data = dict(self.cast_data(data))
         for image, name in zip(data['inputs'], _names(data), strict=True):
             if image.shape[0] != len(self.mean):
                 raise UserError(
                     f'{name} has {image.shape[0]} bands, but mean and std of the data '
-                    f'preprocessor are given for {len(self.mean)}: correct them, or choose bands '
-                    'by SelectBands in the pipeline'
+                    f'preprocessor have {len(self.mean)}: correct them, or add SelectBands to the '
+                    'pipeline'
                 )
         if not self._range_checked:
             self._check_range(data['inputs'])
@@ -66,16 +73,16 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
         return super().forward(data, training)
 
     def normalise(self, image: torch.Tensor) -> torch.Tensor:
-        """Return samples (..., bands, H, W), less the mean, by std; missing ones become 0."""
+        """Subtract the mean and divide by std, (..., bands, H, W); non-finite samples become 0."""
         normalised = (image.float() - self.mean) / self.std
         if image.is_floating_point():
             return torch.nan_to_num(normalised, nan=0.0, posinf=0.0, neginf=0.0)
         return normalised
 
     def _check_range(self, images: list[torch.Tensor]) -> None:
-        """Warn once where images and statistics are of different bit depths.
+        """Warn once if images and statistics have different bit depths.
 
-        Dark images tell nothing; the check is repeated until an image tells.
+        The check is repeated until an image is bright enough to decide.
         """
         mean, expected = float(self.mean.max()), float((self.mean + 6 * self.std).max())
         for image in images:
@@ -93,10 +100,9 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
             return
         self._range_checked = True
         warnings.warn(
-            f'the samples ({str(image.dtype).removeprefix("torch.")}, up to {peak:g}) lie '
+            f'the samples ({str(image.dtype).removeprefix("torch.")}, up to {peak:g}) are '
             f'{where} mean {self.mean.flatten().tolist()} and std {self.std.flatten().tolist()}, '
-            f'which look like {kind} statistics. `dnas check '
-            'CONFIG` prints the right ones.',
+            f'which look like {kind} statistics: `dnas check CONFIG` computes those of the tiles',
             stacklevel=2,
         )
 

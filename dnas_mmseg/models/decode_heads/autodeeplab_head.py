@@ -1,4 +1,4 @@
-"""The decoder of Auto-DeepLab's published networks, DeepLabv3+'s with full convolutions."""
+"""Decoder of the Auto-DeepLab networks: DeepLabv3+ with full instead of separable convolutions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from dnas_mmseg.models.layers.operation import GlobalAveragePool, conv_norm_relu
 
 @MODELS.register_module()
 class AutoDeepLabHead(BaseDecodeHead):
-    """Atrous pyramid of the coarse feature, joined with the fine one, then two 3x3 convolutions.
+    """Apply ASPP to the coarse feature, concatenate the fine one, and two 3x3 convolutions.
+
+    The decoder is that of DeepLabv3+ (Chen et al., 2018), which Auto-DeepLab (Liu et al., 2019)
+    uses after the searched backbone.
 
     Args:
-        in_channels: Numbers of channels of the low-level and of the last feature.
-        channels: Number of channels of the pyramid's branches and of both convolutions.
-        rates: Rates of the pyramid's 3x3 convolutions; published for an output stride of 8.
-        low_level_channels: Number of channels to which the low-level feature is reduced.
-        in_index: Indices of the backbone's outputs to read.
+        in_channels: Channels of the low-level feature and of the last one.
+        channels: Channels of the ASPP branches and of both convolutions.
+        rates: Dilation rates of the 3x3 convolutions of ASPP; the defaults are for output stride 8.
+        low_level_channels: Channels of the low-level feature after its 1x1 convolution.
+        in_index: Indices of the two backbone outputs.
         norm_cfg: Config of the normalisation layers.
-        align_corners: Whether every resizing aligns corners.
+        align_corners: ``align_corners`` of all interpolations.
         **kwargs: Arguments of :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
     """
 
@@ -68,7 +71,7 @@ class AutoDeepLabHead(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Map the two features to logits at the finer one's size."""
+        """Map the two features to logits, (N, classes, h, w) at the size of the finer one."""
         fine, coarse = self._transform_inputs(inputs)
         x = self.project(torch.cat([branch(coarse) for branch in self.pyramid], 1))
         x = resize(x, fine.shape[2:], mode='bilinear', align_corners=self.align_corners)

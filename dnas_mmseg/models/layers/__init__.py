@@ -1,1 +1,1 @@
-"""Layers that networks of any kind share."""
+"""Layers shared by backbones and heads."""

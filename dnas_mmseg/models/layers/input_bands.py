@@ -1,4 +1,4 @@
-"""Check that images have as many bands as a backbone was built for."""
+"""Check of the number of input bands."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dnas_mmseg.errors import UserError
 
 
 def require_bands(backbone: nn.Module, x: Tensor) -> None:
-    """Refuse images (N, bands, H, W) with another number of bands than ``backbone.in_channels``.
+    """Require that images (N, bands, H, W) have ``backbone.in_channels`` bands.
 
     Raises:
-        UserError: The number of bands differs; the message says what can be done.
+        UserError: The number of bands differs.
     """
     if x.shape[1] != backbone.in_channels:
         raise UserError(
-            f'the image has {x.shape[1]} bands, but this {type(backbone).__name__} was built for '
-            f'in_channels={backbone.in_channels}; select bands by SelectBands or build it again'
+            f'the image has {x.shape[1]} bands, but {type(backbone).__name__} has '
+            f'in_channels={backbone.in_channels}: select bands with SelectBands or change '
+            'in_channels'
         )

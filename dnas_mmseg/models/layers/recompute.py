@@ -1,4 +1,4 @@
-"""Recomputation in backward that leaves batch norm's running statistics alone."""
+"""Activation checkpointing that updates running statistics once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.utils.checkpoint import checkpoint
 def recompute(
     function: Callable[..., Tensor], *inputs: Tensor, norms_of: nn.Module | None = None
 ) -> Tensor:
-    """Return ``function(*inputs)``, and compute it again in backward to save memory.
+    """Return ``function(*inputs)`` and recompute it in backward to save memory.
 
-    The second computation normalises by the batch as the first did, but does not count the batch
-    in the running statistics again.
+    The recomputation normalises by batch statistics as the first pass does, but does not update the
+    running statistics again.
 
     Args:
         function: Module, or function that calls one.
-        *inputs: Tensors that are kept for backward.
-        norms_of: Module that ``function`` calls, where ``function`` is none itself.
+        *inputs: Tensors stored for backward.
+        norms_of: Module that contains the batch norms; required if ``function`` is not a module.
     """
     module = function if norms_of is None else norms_of
     assert isinstance(module, nn.Module)
@@ -34,9 +34,9 @@ def recompute(
 
 @contextmanager
 def untracked_statistics(module: nn.Module) -> Iterator[None]:
-    """Let batch norms in training normalise by the batch without tracking its statistics.
+    """Freeze the running statistics of batch norms, which still normalise by batch statistics.
 
-    They update with a momentum of 0: the same kernels run, the statistics stay.
+    Their momentum is 0, so that the same kernels run and the statistics do not change.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]

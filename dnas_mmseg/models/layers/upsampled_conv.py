@@ -1,32 +1,55 @@
-"""Convolutions of upsampled maps, computed at the maps' own size.
+"""Convolutions of bilinearly upsampled maps, computed at low resolution.
 
 A k x k convolution is a sum of k * k shifted 1x1 convolutions. Each of them commutes with bilinear
-upsampling, and a shift of an upsampled map is another interpolation, of rows and of columns apart.
-So the convolution of an upsampled map is a 1x1 convolution to k * k times the channels at the small
-size, then a matrix product along the width and one along the height. No map of the input's channels
-is ever made at the large size. It is linear algebra: borders and gradients are exact.
+upsampling, and a shifted upsampling is another separable interpolation. The convolution of an
+upsampled map is therefore a 1x1 convolution to k * k times the channels at low resolution, followed
+by a matrix product along the width and one along the height. The input is never upsampled. The
+result is exact up to rounding, including borders and gradients.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+_published_order: ContextVar[bool] = ContextVar('published_order', default=False)
+
+
+@contextmanager
+def published_order() -> Iterator[None]:
+    """Compute upsampling before convolution, in the order of the publications.
+
+    Counts of multiply-adds refer to that order, and costs are compared by it.
+    """
+    token = _published_order.set(True)
+    try:
+        yield
+    finally:
+        _published_order.reset(token)
+
+
+def in_published_order() -> bool:
+    """Return whether the caller is within :func:`published_order`."""
+    return _published_order.get()
+
 
 def convolve_upsampled(
     x: Tensor, size: tuple[int, int], weight: Tensor, *, dilation: int = 1, align_corners: bool
 ) -> Tensor:
-    """Return ``conv2d(interpolate(x, size, 'bilinear'), weight)`` at stride 1, of that size.
+    """Compute ``conv2d(interpolate(x, size, mode='bilinear'), weight, padding='same')``.
 
     Args:
         x: Maps, (N, C, h, w).
-        size: Size (H, W) of the upsampled maps, at least (h, w).
+        size: Size (H, W) after upsampling, at least (h, w).
         weight: Weight of the convolution, (O, C, k, k), k odd.
-        dilation: Dilation of the convolution; it is padded by zeros.
-        align_corners: Whether the interpolation aligns corners.
+        dilation: Dilation of the convolution.
+        align_corners: ``align_corners`` of the interpolation.
 
     Returns:
         Convolved maps, (N, O, H, W), in channels-last memory format.
@@ -48,10 +71,10 @@ def convolve_upsampled(
 def _shifted_interpolation(
     small: int, large: int, k: int, dilation: int, align_corners: bool
 ) -> np.ndarray:
-    """Return the interpolation along one axis for each tap, (large, small * k).
+    """Return the interpolation matrix of each kernel tap along one axis, (large, small * k).
 
-    Entry [p, (q, t)] is the weight of input q in the pixel that tap t reads at output p. The result
-    is cached as an array: a tensor would carry the mode it was made in (inference, tracing) along.
+    Entry [p, (q, t)] is the weight of input q in the pixel that tap t reads at output p. The cache
+    contains arrays, since a tensor keeps the mode in which it was created (inference, tracing).
     """
     if align_corners:
         positions = np.linspace(0, small - 1, large) if large > 1 else np.zeros(1)

@@ -14,21 +14,29 @@ from dnas_mmseg.errors import UserError
 
 @MODELS.register_module()
 class LabelledCrossEntropyLoss(nn.Module):
-    """Cross entropy averaged over labelled pixels only; 0 where nothing is labelled.
+    """Compute the cross entropy averaged over labelled pixels; 0 for a batch without labels.
 
-    Without class weights it is mmseg's ``CrossEntropyLoss(avg_non_ignore=True)``. With them the
-    stock one fails on ignored pixels, on both stacks; this one is the weighted mean that
-    :func:`torch.nn.functional.cross_entropy` defines.
+    Without class weights, it equals mmseg's ``CrossEntropyLoss(avg_non_ignore=True)``. With class
+    weights, the stock loss fails on ignored pixels; this one is the weighted mean defined by
+    :func:`torch.nn.functional.cross_entropy`.
 
-    For a binary head (mmseg: ``num_classes=2, out_channels=1``), whose one logit is that of the
-    second class, it is the binary cross entropy.
+    For a binary head (``num_classes=2, out_channels=1``), whose logit is that of the second class,
+    it is the binary cross entropy.
 
     Args:
-        class_weight: Weights of the classes, (classes,); None weighs all the same.
-        use_sigmoid: Whether the head is binary, as mmseg's users write it; the loss sees that from
-            the logits, and only checks it.
+        class_weight: Weights of the classes, (classes,); by default all equal.
+        use_sigmoid: Whether the head is binary, as in mmseg's configs. It is only checked: the loss
+            derives it from the shape of the logits.
         loss_weight: Factor of the loss.
-        loss_name: Name of the loss in the log; ``loss_`` makes it count.
+        loss_name: Name of the loss in the log; only names that contain ``loss`` are optimised.
+
+    Example:
+        >>> loss = LabelledCrossEntropyLoss()
+        >>> logits = torch.zeros(1, 5, 8, 8)
+        >>> loss(logits, torch.full((1, 8, 8), 2))  # log(5)
+        tensor(1.6094)
+        >>> loss(logits, torch.full((1, 8, 8), 255))
+        tensor(0.)
     """
 
     class_weight: Tensor | None
@@ -58,27 +66,25 @@ class LabelledCrossEntropyLoss(nn.Module):
         """Return the loss of a batch.
 
         Args:
-            logits: Logits, (N, classes, H, W); (N, 1, H, W) of a binary head.
+            logits: Logits, (N, classes, H, W), or (N, 1, H, W) of a binary head.
             label: Train ids, (N, H, W).
-            weight: Weights of the pixels, (N, H, W), from a pixel sampler.
+            weight: Pixel weights from a pixel sampler, (N, H, W).
             ignore_index: Label of unlabelled pixels.
-            reduction_override: Reduction, ``'none'`` for the loss of every pixel.
+            reduction_override: ``'none'`` returns the loss of each pixel.
 
         Returns:
             Loss, a scalar, or (N, H, W) without reduction.
 
         Raises:
-            UserError: ``use_sigmoid`` does not fit the head.
+            UserError: ``use_sigmoid`` contradicts the number of logits.
         """
         if self.use_sigmoid is not None and self.use_sigmoid != (logits.shape[1] == 1):
             raise UserError(
-                f'use_sigmoid={self.use_sigmoid} of LabelledCrossEntropyLoss: the head has '
-                f'{logits.shape[1]} output channels. A sigmoid is for num_classes=2, '
-                'out_channels=1; leave use_sigmoid out otherwise'
+                f'LabelledCrossEntropyLoss: use_sigmoid={self.use_sigmoid} contradicts a head with '
+                f'{logits.shape[1]} output channels. A sigmoid requires num_classes=2, '
+                'out_channels=1; omit use_sigmoid otherwise'
             )
-        logits = expand_binary_logits(
-            logits
-        ).float()  # sums over pixels leave half precision's range
+        logits = expand_binary_logits(logits).float()  # sums over pixels overflow float16
         losses = F.cross_entropy(
             logits, label, self.class_weight, ignore_index=ignore_index, reduction='none'
         )
@@ -95,8 +101,8 @@ class LabelledCrossEntropyLoss(nn.Module):
 
 
 def expand_binary_logits(logits: Tensor) -> Tensor:
-    """Return logits of two classes for the one logit of a binary head; others as they are.
+    """Expand the logit of a binary head to two classes; other logits are returned unchanged.
 
-    The first class's logit is 0: the softmax of the two is the sigmoid of the one.
+    The logit of the first class is 0, so that the softmax over both equals the sigmoid.
     """
     return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits

@@ -11,17 +11,24 @@ from .labelled_cross_entropy import expand_binary_logits
 
 @MODELS.register_module()
 class LabelledDiceLoss(nn.Module):
-    """One minus the mean soft Dice coefficient of the classes that a batch's labels hold.
+    """Compute one minus the mean soft Dice coefficient of the classes in a batch's labels.
 
-    Unlike mmseg's ``DiceLoss``, which sums over all classes of an image together and counts what is
-    predicted on unlabelled pixels as wrong, each class has a coefficient of its own, over the
-    labelled pixels of the whole batch. So a rare class weighs as much as a frequent one, as in
-    mIoU. The denominator has squares (Milletari et al., V-Net, 2016). A batch without a labelled
-    pixel has a loss of 0.
+    The coefficient of a class with probabilities p and one-hot labels g is ``2 * sum(p * g) /
+    (sum(p**2) + sum(g**2))`` (Milletari et al., V-Net, 2016, section 3), over the labelled pixels
+    of the batch. Classes have equal weight, as in mIoU. A batch without labels has a loss of 0.
+
+    mmseg's ``DiceLoss`` sums over all classes of an image, so frequent classes dominate, and counts
+    predictions on unlabelled pixels as errors.
 
     Args:
         loss_weight: Factor of the loss.
-        loss_name: Name of the loss in the log; ``loss_`` makes it count.
+        loss_name: Name of the loss in the log; only names that contain ``loss`` are optimised.
+
+    Example:
+        >>> label = torch.tensor([[[0, 1], [1, 255]]])
+        >>> perfect = 100 * torch.nn.functional.one_hot(label % 255, 2).permute(0, 3, 1, 2)
+        >>> LabelledDiceLoss()(perfect, label)
+        tensor(0.)
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_dice') -> None:
@@ -35,9 +42,9 @@ class LabelledDiceLoss(nn.Module):
         """Return the loss of a batch.
 
         Args:
-            logits: Logits, (N, classes, H, W); (N, 1, H, W) of a binary head.
+            logits: Logits, (N, classes, H, W), or (N, 1, H, W) of a binary head.
             label: Train ids, (N, H, W).
-            weight: Weights of the pixels, (N, H, W), from a pixel sampler.
+            weight: Pixel weights from a pixel sampler, (N, H, W).
             ignore_index: Label of unlabelled pixels.
 
         Returns:

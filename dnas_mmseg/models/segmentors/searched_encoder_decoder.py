@@ -1,4 +1,4 @@
-"""An encoder-decoder whose head follows the backbone's outputs."""
+"""Encoder-decoder that derives the input channels of its heads from the backbone."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ _SEVERAL_INPUTS = {
     'SegformerHead',
     'UPerHead',
 }
-"""mmseg's heads that read several feature maps; this package's have ``takes_several_inputs``."""
+"""mmseg heads with several inputs; those of this package define ``takes_several_inputs``."""
 
 
 @MODELS.register_module()
 class SearchedEncoderDecoder(EncoderDecoder):
-    """:class:`EncoderDecoder` that fills in the heads' input channels from the backbone.
+    """Encoder-decoder that sets the input channels of its heads from the backbone.
 
-    The outputs of an architecture are known once it is built, so a config need not repeat them.
-    Where a head's config leaves them out, ``in_channels``, ``in_index`` and ``c1_in_channels`` are
-    taken from ``backbone.out_channels``: all outputs for heads that take several (DNASHead,
-    UPerHead, FPNHead), else the one at ``in_index`` (default -1, the coarsest). Settings in the
-    config always win.
+    The outputs of a searched backbone depend on its architecture. If a head's config omits
+    ``in_channels``, ``in_index`` or ``c1_in_channels``, they default to ``backbone.out_channels``:
+    all outputs for heads with several inputs (DNASHead, UPerHead, FPNHead), otherwise the output at
+    ``in_index`` (default -1, the coarsest). Explicit settings take precedence.
 
     Args:
         **kwargs: Arguments of :class:`mmseg.models.EncoderDecoder`.
@@ -48,11 +47,11 @@ class SearchedEncoderDecoder(EncoderDecoder):
         super()._init_auxiliary_head(auxiliary_head)
 
     def _with_inputs(self, head: dict) -> dict:
-        """Return the head's config with its inputs filled in where they are left out."""
+        """Return the head's config with its omitted input settings."""
         head = copy.deepcopy(head)
         head_class = MODELS.get(head['type']) if isinstance(head['type'], str) else head['type']
         if head_class is None:
-            return head  # the registry's own error says what is unknown
+            return head  # the registry raises an error that lists the known types
         takes_c1 = 'c1_in_channels' in inspect.signature(head_class).parameters
         if takes_c1 and 'c1_in_channels' not in head:
             head['c1_in_channels'] = self._feature_channels(head['type'])[0]
@@ -75,26 +74,26 @@ class SearchedEncoderDecoder(EncoderDecoder):
     def _channels_of(self, channels: tuple[int, ...], index: int) -> int:
         if not -len(channels) <= index < len(channels):
             raise UserError(
-                f'in_index {index}: {type(self.backbone).__name__} has {len(channels)} outputs '
-                f'(channels {", ".join(map(str, channels))}), finest first'
+                f'in_index {index} is out of range: {type(self.backbone).__name__} has '
+                f'{len(channels)} outputs (channels {", ".join(map(str, channels))}), finest first'
             )
         return channels[index]
 
     def _feature_channels(self, head_type) -> tuple[int, ...]:
         channels = getattr(self.backbone, 'out_channels', None)
         if self.with_neck or not isinstance(channels, (tuple, list)):
-            between = 'the neck' if self.with_neck else type(self.backbone).__name__
+            source = 'the neck' if self.with_neck else type(self.backbone).__name__
             raise UserError(
-                f'the config of {head_type} leaves out in_channels, and {between} does not tell '
-                'its output channels: write in_channels and in_index in the config'
+                f'the config of {head_type} omits in_channels, and {source} does not define '
+                'out_channels: set in_channels and in_index in the config'
             )
         return tuple(channels)
 
 
 def _takes_several(head_class: type, head: dict) -> bool:
-    """Return whether a head reads several feature maps.
+    """Return whether a head has several inputs.
 
-    mmseg's heads decide it inside their constructors, and only the config of some says it.
+    Most mmseg heads decide it in their constructors, without a setting in the config.
     """
     if getattr(head_class, 'takes_several_inputs', False) or head.get('input_transform'):
         return True

@@ -1,5 +1,5 @@
 'use strict';
-// Tables: a click on a heading sorts by it, the next one the other way round.
+// Tables: a click on a heading sorts by that column, the next click reverses the order.
 for (const table of document.querySelectorAll('table.sortable')) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
@@ -15,7 +15,7 @@ for (const table of document.querySelectorAll('table.sortable')) {
       };
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
         const [x, y] = [value(a), value(b)];
-        // Cells without a value stay at the end.
+        // Empty cells stay at the end.
         if (x === '' || x === '–') return 1;
         if (y === '' || y === '–') return -1;
         const order = typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === 'number' ? -1 : 1;
@@ -27,7 +27,7 @@ for (const table of document.querySelectorAll('table.sortable')) {
     heading.addEventListener('keydown', (event) => { if (event.key === 'Enter') sort(); });
   });
 }
-// Commands: a button copies them.
+// Commands: copy buttons, which select the text if the clipboard is not available.
 for (const box of document.querySelectorAll('.command')) {
   const button = box.querySelector('button');
   button.addEventListener('click', async () => {
@@ -40,11 +40,11 @@ for (const box of document.querySelectorAll('.command')) {
       range.selectNodeContents(box.querySelector('pre'));
       getSelection().removeAllRanges();
       getSelection().addRange(range);
-      button.textContent = 'marked';
+      button.textContent = 'selected';
     }
   });
 }
-// Probabilities: a slider chooses the epoch.
+// Probabilities: a slider selects the epoch.
 for (const box of document.querySelectorAll('.course')) {
   const data = JSON.parse(box.querySelector('script').textContent);
   const slider = box.querySelector('input');
@@ -64,7 +64,7 @@ for (const box of document.querySelectorAll('.course')) {
   slider.addEventListener('input', show);
   show();
 }
-// A page of a run that goes on reloads itself.
+// The page of a running job reloads itself.
 if (document.body.dataset.reload) {
   setTimeout(() => location.reload(), 1000 * Number(document.body.dataset.reload));
 }

@@ -153,14 +153,14 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_pat
         weights = torch.load(path, weights_only=True)['state_dict']['backbone.stem.0.0.weight']
         content[content.find(weights.numpy().tobytes()) + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r'epoch_3\.pth is (no checkpoint|damaged)'):
+    with pytest.raises(CheckpointError, match=r'epoch_3\.pth is (not a checkpoint|damaged)'):
         load_weights(path)
     cfg = config(data_root, work_dir, epochs=4)
     cfg.resume, cfg.log_level = True, 'WARNING'
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.epoch == 4
-    assert 'epoch_2.pth is taken' in capsys.readouterr().out
+    assert 'using epoch_2.pth instead' in capsys.readouterr().out
     for name in ('epoch_3.pth', 'epoch_4.pth'):
         (work_dir / name).write_bytes(b'half')
     for best in work_dir.glob('best*'):
@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_pat
     cfg = config(data_root, work_dir, epochs=1)
     cfg.resume, cfg.log_level = True, 'WARNING'
     assert Runner.from_cfg(cfg).train() is not None
-    assert 'training starts from scratch' in capsys.readouterr().out
+    assert 'starting from scratch' in capsys.readouterr().out
     load_weights(work_dir / 'epoch_1.pth')
 
 
@@ -178,7 +178,7 @@ def test_a_missing_checkpoint_is_named_and_an_older_one_taken(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('epoch_2.pth')
     path, (problem,) = find_usable_checkpoint(tmp_path)
     assert path == tmp_path / 'epoch_1.pth'
-    assert problem.endswith('last_checkpoint: the checkpoint that it names is missing')
+    assert problem.endswith('last_checkpoint: the checkpoint that it refers to is missing')
 
 
 def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
@@ -188,7 +188,7 @@ def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
         assert last_checkpoint(tmp_path) == find_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
     (tmp_path / 'epoch_2.pth').unlink()
     assert last_checkpoint(tmp_path) is None
-    with pytest.raises(CheckpointError, match='holds no checkpoint'):
+    with pytest.raises(CheckpointError, match='contains no checkpoint'):
         find_checkpoint(tmp_path)
 
 

@@ -42,7 +42,7 @@ def test_numbers_pass(runner):
 
 def test_weights_that_are_no_numbers_are_not_saved(runner):
     weights = {'fine': torch.ones(3), 'w': torch.tensor([1.0, math.inf])}
-    message = r'^w is inf in epoch 3.* after a step on tiles not known'
+    message = r'^w is inf in epoch 3.* after a step on unknown tiles'
     with pytest.raises(UserError, match=message):
         FiniteLossHook().before_save_checkpoint(runner, {'state_dict': weights})
 

@@ -15,13 +15,13 @@ def build(bands=4, mean=100.0, std=50.0, **kwargs):
 
 @pytest.mark.parametrize('bands', [1, 2, 3, 4, 5, 13])
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.uint16, torch.float32])
-def test_any_bands_and_types_are_normalised(bands, dtype):
+def test_any_number_of_bands_and_dtype_is_normalised(bands, dtype):
     image = torch.arange(bands * 6).view(bands, 2, 3)
     out = build(bands)({'inputs': [image.to(dtype)]})['inputs']
     torch.testing.assert_close(out, ((image.float() - 100) / 50)[None])
 
 
-def test_a_training_batch_is_padded_to_its_largest_with_255():
+def test_a_training_batch_is_padded_to_its_largest_image():
     samples = [
         SegDataSample(gt_sem_seg=PixelData(data=torch.ones(1, *size, dtype=torch.long)))
         for size in ((8, 8), (6, 9))
@@ -32,13 +32,13 @@ def test_a_training_batch_is_padded_to_its_largest_with_255():
     assert (out['data_samples'][1].gt_sem_seg.data[0, 6:] == 255).all()
 
 
-def test_the_wrong_number_of_bands_names_the_file():
+def test_a_wrong_number_of_bands_reports_the_file():
     sample = SegDataSample(metainfo=dict(img_path='five.tif'))
-    with pytest.raises(ValueError, match=r'five\.tif has 5 bands, but mean and std .* for 4'):
+    with pytest.raises(ValueError, match=r'five\.tif has 5 bands, but mean and std .* have 4'):
         build()({'inputs': [torch.zeros(5, 4, 4)], 'data_samples': [sample]})
 
 
-def test_missing_samples_become_the_mean():
+def test_non_finite_samples_become_the_mean():
     image = torch.full((4, 2, 2), 150.0)
     image[:, 0, 0] = float('nan')
     image[:, 0, 1] = float('inf')
@@ -47,7 +47,7 @@ def test_missing_samples_become_the_mean():
     assert out[0, :, 1, 1].tolist() == [1.0] * 4
 
 
-def test_statistics_of_another_bit_depth_are_warned_about():
+def test_statistics_of_another_bit_depth_trigger_a_warning():
     image = torch.full((4, 2, 2), 4000, dtype=torch.uint16)
     with pytest.warns(UserWarning, match='uint16, up to 4000.*look like 8-bit statistics'):
         build()({'inputs': [image]})
@@ -67,8 +67,8 @@ def test_statistics_of_another_bit_depth_are_warned_about():
         build()({'inputs': [torch.full((4, 2, 2), 200, dtype=torch.uint8)]})
 
 
-def test_impossible_statistics_are_refused():
+def test_invalid_statistics_raise_errors():
     with pytest.raises(ValueError, match='mean has 3 bands, std has 4'):
         MODELS.build(dict(type='MultiBandDataPreProcessor', mean=[1.0] * 3, std=[1.0] * 4))
-    with pytest.raises(ValueError, match='needs a positive one'):
+    with pytest.raises(ValueError, match='must be positive'):
         build(std=0.0)

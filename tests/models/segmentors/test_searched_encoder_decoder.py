@@ -28,7 +28,9 @@ def head(name, **kwargs):
     ],
     ids=lambda value: value['type'] if isinstance(value, dict) else '',
 )
-def test_stock_heads_get_the_backbones_outputs(build_segmentor, config, in_channels, in_index):
+def test_stock_heads_get_input_channels_from_the_backbone(
+    build_segmentor, config, in_channels, in_index
+):
     model = build_segmentor(backbone=dict(architecture='dnas_l14_gid5'), head=config).eval()
     assert model.decode_head.in_channels == in_channels
     assert model.decode_head.in_index == in_index
@@ -36,41 +38,43 @@ def test_stock_heads_get_the_backbones_outputs(build_segmentor, config, in_chann
     assert logits.shape[0] == 5
 
 
-def test_the_low_level_input_of_deeplab_is_the_finest(build_segmentor):
+def test_deeplab_low_level_input_is_the_finest_output(build_segmentor):
     config = head('DepthwiseSeparableASPPHead', dilations=(1, 6), c1_channels=4)
     model = build_segmentor(backbone=dict(architecture='dnas_l14_gid5'), head=config)
     assert model.decode_head.c1_bottleneck.conv.in_channels == 4
 
 
-def test_auxiliary_heads_are_filled_in_too(build_segmentor):
+def test_auxiliary_heads_get_input_channels(build_segmentor):
     model = build_segmentor(auxiliary_head=[head('FCNHead', in_index=0), head('FCNHead')])
     assert [aux.in_channels for aux in model.auxiliary_head] == [8, 16]
     assert build_segmentor(auxiliary_head=head('FCNHead')).auxiliary_head.in_channels == 16
 
 
-def test_an_explicit_value_wins(build_segmentor):
+def test_explicit_settings_take_precedence(build_segmentor):
     model = build_segmentor(head=head('DNASHead', in_channels=[16], in_index=[1]))
     assert model.decode_head.in_channels == 16
     model = build_segmentor(head=head('UPerHead', in_channels=[8, 16]))
     assert model.decode_head.in_index == [0, 1]
 
 
-def test_an_index_beyond_the_outputs_says_what_there_is(build_segmentor):
+def test_an_index_out_of_range_lists_the_outputs(build_segmentor):
     for config in (head('FCNHead', in_index=3), head('DNASHead', in_index=[0, 3])):
-        with pytest.raises(UserError, match=r'in_index 3: DNAS has 2 outputs \(channels 8, 16\)'):
+        with pytest.raises(
+            UserError, match=r'in_index 3 is out of range: DNAS has 2 outputs \(channels 8, 16\)'
+        ):
             build_segmentor(head=config)
     model = build_segmentor(head=head('DNASHead', in_index=1))
     assert model.decode_head.in_channels == 16
 
 
-def test_changing_the_architecture_changes_one_line(build_segmentor):
+def test_the_architecture_can_be_replaced_by_one_setting(build_segmentor):
     for name, channels in (('dnas_l12_gid5', 24), ('dnas_l14_gid5', 60)):
         model = build_segmentor(backbone=dict(architecture=name))
         assert model.decode_head.in_channels == channels
 
 
-def test_a_backbone_that_does_not_tell_needs_explicit_channels():
-    with pytest.raises(UserError, match='leaves out in_channels, and ResNet does not tell'):
+def test_a_backbone_without_out_channels_requires_explicit_settings():
+    with pytest.raises(UserError, match='omits in_channels, and ResNet does not define'):
         MODELS.build(
             dict(
                 type='SearchedEncoderDecoder',
@@ -80,6 +84,6 @@ def test_a_backbone_that_does_not_tell_needs_explicit_channels():
         )
 
 
-def test_a_heads_own_mistakes_are_reported_as_such(build_segmentor):
+def test_errors_of_the_head_are_passed_on(build_segmentor):
     with pytest.raises(TypeError, match='no_such_argument'):
         build_segmentor(head=head('UPerHead', no_such_argument=1))

@@ -95,6 +95,6 @@ def test_other_cells_and_paths():
 def test_what_is_refused():
     with pytest.raises(ArchitectureError, match="of space 'dnas', but backbone AutoDeepLab"):
         AutoDeepLab('dnas_l12_gid5')
-    with pytest.raises(UserError, match='has 4 bands, but this AutoDeepLab was built for'):
+    with pytest.raises(UserError, match='has 4 bands, but AutoDeepLab has in_channels'):
         AutoDeepLab(filters=2, in_channels=3)(torch.zeros(1, 4, 32, 32))
     assert AutoDeepLabHead([10, 20], num_classes=2, loss_decode=LOSS).channels == 256

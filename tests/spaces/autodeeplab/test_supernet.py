@@ -126,5 +126,5 @@ def test_what_is_refused():
         supernet(layers=2)
     with pytest.raises(UserError, match='filters = 0, blocks = 2: at least 1 each'):
         supernet(filters=0)
-    with pytest.raises(UserError, match='has 3 bands, but this AutoDeepLabSupernet was built for'):
+    with pytest.raises(UserError, match='has 3 bands, but AutoDeepLabSupernet has in_channels'):
         supernet()(torch.zeros(1, 3, 32, 32))

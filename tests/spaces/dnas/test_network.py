@@ -74,7 +74,7 @@ def test_a_batch_of_one_leaves_the_statistics_of_pooled_maps():
 
 
 def test_the_wrong_number_of_bands_is_refused():
-    with pytest.raises(ValueError, match='3 bands, but this DNAS was built for in_channels=4'):
+    with pytest.raises(ValueError, match='3 bands, but DNAS has in_channels=4'):
         DNAS('dnas_l12_gid5', base_channels=2)(torch.randn(1, 3, 64, 64))
 
 
