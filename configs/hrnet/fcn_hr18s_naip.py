@@ -1,4 +1,4 @@
-# Five to ten minutes of one CPU core on real 4-band tiles: docs/results.md.
+# Five to ten minutes of one CPU core on real 4-band tiles: benchmarks/accuracy.md.
 _base_ = [
     '../_base_/models/fcn_hr18s.py',
     '../_base_/datasets/naip_rgbn_crop128.py',

@@ -1,4 +1,4 @@
-# Five to ten minutes of one CPU core on public RGB crops of GID-5: docs/results.md.
+# Five to ten minutes of one CPU core on public RGB crops of GID-5: benchmarks/accuracy.md.
 _base_ = [
     '../_base_/models/pspnet_r18-d8.py',
     '../_base_/datasets/gid5_rgb.py',
