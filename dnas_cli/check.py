@@ -78,7 +78,7 @@ def model_findings(
 
     from dnas_mmseg.cost.parts import input_bands
     from dnas_mmseg.datasets.checks import compare_statistics
-    from dnas_mmseg.engine.config_checks import check_classes
+    from dnas_mmseg.engine.data_checks import check_classes
     from dnas_mmseg.errors import UserError
 
     if 'model' not in config:

@@ -27,15 +27,12 @@ def user_errors() -> Iterator[None]:
         sys.exit(f'error: {error}\n(`dnas env` checks the installation)')
     except Exception as error:  # whatever else a broken installation raises
         sys.exit(f'error: {type(error).__name__}: {error}\n(`dnas env` checks the installation)')
-    from dnas_mmseg.engine.config_checks import config_errors, single_value_errors
-
     # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
     warnings.filterwarnings('ignore', message='When align_corners=True')
     # Nor that on binary heads: two outputs are as good.
     warnings.filterwarnings('ignore', message='For binary segmentation')
     try:
-        with config_errors(), single_value_errors():
-            yield
+        yield
     except (UsageError, UserError, OSError) as error:
         # From a loader's worker it arrives with the worker's traceback before the message.
         message = str(error)

@@ -8,8 +8,8 @@ the figures of the DNAS paper were made; they see what leaf modules do, and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from dnas_mmseg.models.layers.upsampled_conv import published_order
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,15 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
     operators make, views and results in place left out.
 
     Args:
-        model: Model in evaluation mode; its modules are counted as published
-            (:func:`as_published`).
+        model: Model in evaluation mode; it is counted as published
+            (:func:`dnas_mmseg.models.layers.upsampled_conv.published_order`).
         call: Function to call, ``model`` itself for instance.
         *shapes: Shapes of the float32 tensors that it takes.
     """
     device = next(model.parameters(), torch.zeros(0)).device
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        stack.enter_context(as_published(model))
+        stack.enter_context(published_order())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         inputs = [torch.empty(shape, device=device) for shape in shapes]
         flops = stack.enter_context(FlopCounterMode(display=False))
@@ -84,26 +86,12 @@ def count_by_modules(
     leaves = [module for module in model.modules() if not list(module.children())]
     handles = [module.register_forward_hook(see) for module in leaves]
     try:
-        with torch.no_grad(), as_published(model), FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.no_grad(), published_order(), FakeTensorMode(allow_non_fake_inputs=True):
             call(*(torch.empty(shape) for shape in shapes))
     finally:
         for handle in handles:
             handle.remove()
     return Complexity(count_parameters(model), macs, activations)
-
-
-@contextmanager
-def as_published(model: nn.Module) -> Iterator[None]:
-    """Compute everything as it is published: no shortcut of this package saves work."""
-    # Only DNASHead has the attribute.
-    heads: dict[Any, Any] = {m: m.commute for m in model.modules() if hasattr(m, 'commute')}
-    for head in heads:
-        head.commute = False
-    try:
-        yield
-    finally:
-        for head, before in heads.items():
-            head.commute = before
 
 
 class _AllocatedBytes(TorchDispatchMode):

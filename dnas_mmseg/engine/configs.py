@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +15,12 @@ from mmengine.logging import print_log
 from mmengine.utils import get_installed_path
 
 from dnas_mmseg.datasets import DatasetError
-from dnas_mmseg.engine.config_checks import warn_unknown_keys
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
+
+from .config_checks import warn_unknown_keys
+from .config_validation import validate_config
 
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -39,7 +42,8 @@ def load_config(
         options: Overrides that are merged last, as ``--cfg-options`` gives them.
 
     Raises:
-        UserError: There is no such config, ``data_root`` is no folder, or an option does not fit.
+        UserError: There is no such config, ``data_root`` is no folder, an option does not fit, or
+            the model has a class or an argument that does not exist.
     """
     path = _existing(str(path))
     if path.suffix not in _SUFFIXES:
@@ -69,6 +73,7 @@ def load_config(
             config.merge_from_dict(options)
         except (KeyError, TypeError) as error:
             raise UserError(f'--cfg-options: {error.args[0]}') from error
+    validate_config(config, 'model')
     return config
 
 
@@ -164,15 +169,3 @@ def _keep_import(config: Config) -> None:
             level=30,
         )
         imports.imports = ['dnas_mmseg', *imports.imports]
-
-
-def leaf_datasets(loader: dict | None) -> Iterator[dict]:
-    """Yield the configs of a loader's data sets, behind all wrappers (Concat, Repeat, ...)."""
-    if loader is None:
-        return
-    children = loader.get('datasets') or loader.get('dataset')
-    if children is None:
-        yield loader
-        return
-    for child in children if isinstance(children, (list, tuple)) else (children,):
-        yield from leaf_datasets(child)

@@ -31,22 +31,21 @@ from dnas_mmseg.datasets import (
     multi_band_parts,
     summarise,
 )
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.models import switch_to_deploy
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights
-from .config_checks import (
-    check_backends,
+from .config_checks import check_backends, check_mixed_precision
+from .config_validation import validate_config
+from .data_checks import (
     check_classes,
     check_labelled,
     check_labels,
-    check_mixed_precision,
+    check_single_values,
     check_test_labels,
-    config_errors,
-    single_value_errors,
 )
-from .configs import leaf_datasets
 
 _FOR_THE_FILE = re.compile(
     r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
@@ -68,8 +67,8 @@ class ConsoleRunner(Runner):
         Raises:
             UserError: The config names a class or an argument that does not exist.
         """
-        with config_errors():
-            return super().from_cfg(cfg)
+        validate_config(cfg)
+        return super().from_cfg(cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build mmengine's logger, with a filter on what goes to the console."""
@@ -79,16 +78,6 @@ class ConsoleRunner(Runner):
                 handler.addFilter(_is_for_console)
         logger.info(f'environment, config and hooks are in {logger.log_file}')
         return logger
-
-    def train(self) -> nn.Module:
-        """Train the model.
-
-        Raises:
-            UserError: The config names a class or an argument that does not exist, or a batch norm
-                gets one value to train on.
-        """
-        with config_errors(), single_value_errors():
-            return super().train()
 
     @property
     def bare_model(self) -> nn.Module:
@@ -134,11 +123,10 @@ def build_runner(config: Config) -> ConsoleRunner:
     check_mixed_precision(config)
     check_backends(config)
     runner = ConsoleRunner.from_cfg(config)
-    with config_errors():
-        loader = runner.train_dataloader
-        datasets = {'training': loader.dataset}
-        if runner.val_loop is not None:
-            datasets['validation'] = runner.val_dataloader.dataset
+    loader = runner.train_dataloader
+    datasets = {'training': loader.dataset}
+    if runner.val_loop is not None:
+        datasets['validation'] = runner.val_dataloader.dataset
     if len(loader) == 0:
         raise UserError(
             f'{len(loader.sampler)} tiles to train on (in each process) do not fill a batch of '
@@ -147,6 +135,7 @@ def build_runner(config: Config) -> ConsoleRunner:
     check_labels(datasets, 'training and validation need labels')
     check_labelled(datasets)
     check_classes(runner.bare_model, datasets)
+    check_single_values(runner.bare_model, loader)
     return runner
 
 
@@ -179,8 +168,7 @@ def test(
     if isinstance(model, SegTTAModel):
         model = model.module
     load_exactly(model, weights, checkpoint)
-    with config_errors():
-        loop = runner.test_loop
+    loop = runner.test_loop
     if loop is None:
         raise UserError('the config has no test_dataloader, test_cfg and test_evaluator')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)
@@ -233,8 +221,8 @@ def weight_classes(config: Config) -> list[float]:
     if not weighted:
         names = ', '.join(str(loss['type']) for loss in losses)
         raise UserError(f'class weights: {names} has no class_weight; leave them out')
-    with config_errors():
-        dataset = DATASETS.build(config.train_dataloader.dataset)
+    validate_config(config, 'train_dataloader')
+    dataset = DATASETS.build(config.train_dataloader.dataset)
     parts = multi_band_parts(dataset)
     shares: Sequence[float] | np.ndarray
     if len(parts) == 1:

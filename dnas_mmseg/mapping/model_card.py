@@ -16,7 +16,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.cost.counting import count
 from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 from dnas_mmseg.models import MultiBandDataPreProcessor

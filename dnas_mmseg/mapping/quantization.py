@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 
 from .exported import require

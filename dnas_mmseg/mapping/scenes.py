@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import MODELS
 
 from dnas_mmseg.bands import BandChoice, band_names, choose_bands
-from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.checks import compare_scalings
+from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.labels import default_palette
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
@@ -118,9 +118,7 @@ def dataset_facts(config: Config) -> dict:
     """Return classes, palette and bands of a config's test set, as far as the config tells them."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
-    known = DATASETS.get(dataset['type']) if dataset else None
-    described = DatasetDescription.load(dataset.get('data_root')).metainfo
-    facts = {**getattr(known, 'METAINFO', {}), **described, **dataset.get('metainfo', {})}
+    facts = configured_metainfo(dataset) if dataset else {}
     if facts.get('classes') and not facts.get('palette'):
         facts['palette'] = default_palette(len(facts['classes']))
     return facts

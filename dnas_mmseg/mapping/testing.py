@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.engine.config_checks import check_test_labels, config_errors
-from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.data_checks import check_test_labels
 from dnas_mmseg.engine.running import ConsoleRunner
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
@@ -50,9 +50,8 @@ def score_exported(config: Config, model: ExportedModel, split: str = 'test') ->
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         config[key] = None
     config.custom_hooks = []
-    with config_errors():
-        runner = ConsoleRunner.from_cfg(config)
-        loop = runner.test_loop
+    runner = ConsoleRunner.from_cfg(config)
+    loop = runner.test_loop
     if loop is None:
         raise UserError(f'the config has no {split}_dataloader and {split}_evaluator')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)

@@ -61,24 +61,33 @@ class SegmentorWindows:
         mean = getattr(model.data_preprocessor, 'mean', None)
         self.num_bands = None if mean is None else mean.numel()
         self.threshold = binary_threshold(model)
-        self._multiple = 1
+        self._multiples: dict[tuple[int, int], int] = {}
 
     @torch.no_grad()
     def logits(self, images: list[Tensor]) -> np.ndarray:
         """Map windows as :class:`WindowModel` does."""
+        height, width = images[0].shape[1:]
+        size = (height, width)
+        if size not in self._multiples:
+            self._multiples[size] = 1 if self._takes(images[0]) else _STRIDE
+        return self._run(images, self._multiples[size])
+
+    def _takes(self, image: Tensor) -> bool:
+        """Return whether the network takes windows of this size, asked with an empty one.
+
+        Some networks, U-Nets for one, take multiples of their stride only.
+        """
+        if all(side % _STRIDE == 0 for side in image.shape[1:]):
+            return True
         try:
-            return self._run(images)
+            self._run([torch.zeros_like(image)], 1)
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError):
-            # Some networks, U-Nets for one, take multiples of their stride only.
-            height, width = images[0].shape[1:]
-            if self._multiple == _STRIDE or (height % _STRIDE == 0 and width % _STRIDE == 0):
-                raise
-            self._multiple = _STRIDE
-            return self._run(images)
+            return False
+        return True
 
-    def _run(self, images: list[Tensor]) -> np.ndarray:
+    def _run(self, images: list[Tensor], multiple: int) -> np.ndarray:
         height, width = images[0].shape[1:]
         shape = dict(img_shape=(height, width), ori_shape=(height, width))
         samples = [SegDataSample(metainfo=shape) for _ in images]
@@ -86,7 +95,7 @@ class SegmentorWindows:
         inputs = self._model.data_preprocessor(data)['inputs']
         # Stock preprocessors hand on what is not finite; 0 is the bands' mean by now.
         inputs = torch.nan_to_num(inputs, nan=0.0, posinf=0.0, neginf=0.0)
-        fill = [-side % self._multiple for side in inputs.shape[2:]]
+        fill = [-side % multiple for side in inputs.shape[2:]]
         inputs = F.pad(inputs, (0, fill[1], 0, fill[0]))
         metas = [dict(**shape, pad_shape=tuple(inputs.shape[2:]))] * len(images)
         reduced = self._precision != torch.float32

@@ -10,7 +10,8 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.datasets.checks import round_significant
-from dnas_mmseg.engine.configs import leaf_datasets, load_config
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from dnas_mmseg.engine.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.architecture import Architecture

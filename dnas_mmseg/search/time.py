@@ -17,7 +17,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 
 from dnas_mmseg.cost.measuring import seconds_of
-from dnas_mmseg.engine.config_checks import check_classes
+from dnas_mmseg.engine.data_checks import check_classes
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.supernet import architecture_gradients
 

@@ -8,8 +8,8 @@ import torch
 from dnas_mmseg.cost.table import (
     CostError,
     CostTable,
-    inclusion_probabilities,
     format_cost,
+    inclusion_probabilities,
     meet_target,
     require_reachable,
 )

@@ -6,7 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.apis import SearchPlan, search
-from dnas_mmseg.engine.configs import inheriting_text, leaf_datasets, load_config
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.configs import inheriting_text, load_config
 from dnas_mmseg.errors import UserError
 
 from ..conftest import ROOT

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.models.layers.operation import conv_norm
-from dnas_mmseg.models.layers.upsampled_conv import convolve_upsampled
+from dnas_mmseg.models.layers.upsampled_conv import convolve_upsampled, in_published_order
 
 
 @MODELS.register_module()
@@ -34,13 +34,7 @@ class DNASHead(BaseDecodeHead):
         align_corners: Whether every resizing aligns corners, that of the logits to the label
             included.
         **kwargs: Arguments of :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
-
-    Attributes:
-        commute: Whether much coarser inputs are convolved before they are upsampled. If False, the
-            same is computed in the published order, to which counts and comparisons of costs refer.
     """
-
-    commute = True
 
     # Layers, or nn.Identity once they are merged.
     convs: Any
@@ -101,15 +95,16 @@ class DNASHead(BaseDecodeHead):
     def _convolve(self, inputs: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
         """Return ``conv`` of the inputs, resized to the first one's size and concatenated.
 
-        Much coarser inputs are convolved at their own size. Without that, a training step of L=14
-        takes 1.26 times as long (``benchmarks/head.py``).
+        Much coarser inputs are convolved at their own size, except within
+        :func:`dnas_mmseg.models.layers.upsampled_conv.published_order`. Without that, a training
+        step of L=14 takes 1.26 times as long (``benchmarks/head.py``).
         """
         height, width = inputs[0].shape[2:]
         size = (height, width)
         near, near_weights, total = [], [], None
         weights = conv.weight.split([x.shape[1] for x in inputs], dim=1)
         for x, weight in zip(inputs, weights, strict=True):
-            if self.commute and size[0] >= 3 * x.shape[2] and size[1] >= 3 * x.shape[3]:
+            if not in_published_order() and size[0] >= 3 * x.shape[2] and size[1] >= 3 * x.shape[3]:
                 term = convolve_upsampled(x, size, weight, align_corners=self.align_corners)
                 total = term if total is None else total + term
             else:

@@ -1,4 +1,4 @@
-"""Trainings of candidates: their configs, their runs, their scores."""
+"""Training runs of candidates."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
-from dnas_mmseg.engine.configs import leaf_datasets
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
@@ -35,27 +35,29 @@ from .schedule import shorten
 from .split import set_lists
 
 SCORE = 'mIoU'
-"""Score by which candidates are compared."""
+"""Metric that ranks candidates."""
 
 _RESULT = 'result.json'
 _KEY = re.compile(r'\w[\w.-]*-\d+-\d+')
-"""Names of trainings: candidate, rung and seed."""
+"""Keys of trainings: candidate name, rung and seed."""
 
-_RESUMED_FROM = 4
-"""Checkpoints of a training that a killed one goes on from."""
+_CHECKPOINTS = 4
+"""Number of checkpoints per training. A killed training repeats at most a quarter of its epochs;
+more checkpoints cost more writing."""
 
 _CHECKSUMS = 'checksums.json'
 _READERS = 8
-"""Files that are read at a time for the checksum of the data."""
+"""Number of files read in parallel for the checksum of the data, to hide the latency of network
+file systems."""
 
 
 class CandidateTrainings:
-    """Trainings of a selection in a work dir.
+    """Training runs of a selection in a work dir.
 
     Args:
         plan: Settings of the selection.
         baselines: Baselines of the selection.
-        work_dir: Folder of the selection; each training has one in ``trainings``.
+        work_dir: Work dir of the selection; each training has a folder in ``trainings``.
         lists: Lists to train on and to score on.
     """
 
@@ -73,19 +75,19 @@ class CandidateTrainings:
         """Return the folder of a training.
 
         Raises:
-            ValueError: The key is none that a selection gives; others can write to its queue.
+            ValueError: The key is invalid. Keys come from the queue, which others may write to.
         """
         if not _KEY.fullmatch(key):
-            raise ValueError(f'{key!r} is no name of a training')
+            raise ValueError(f'{key!r} is not the key of a training')
         return self.folder / key
 
     def content(self, request: Request, epochs: int) -> dict[str, Any]:
-        """Return a training as JSON, for the queue."""
+        """Return the description of a training, a JSON object for the queue."""
         seed = self.plan.network.seed + request.seed
         return {**to_document(request.candidate), 'epochs': epochs, 'seed': seed}
 
     def full_config(self, candidate: Candidate) -> Config:
-        """Return the config of a candidate with its full schedule, on all tiles."""
+        """Return the config of a candidate with the full schedule on the whole training list."""
         if isinstance(candidate, Architecture):
             return retrain_config(self.plan.network, candidate.to_document())
         return baseline_config(candidate, network_config(self.plan.network))
@@ -94,19 +96,19 @@ class CandidateTrainings:
         """Return the config of a training.
 
         Args:
-            key: Name of the training.
-            content: The training, as :meth:`content` made it.
+            key: Key of the training.
+            content: Description of the training by :meth:`content`.
         """
         config = self.full_config(from_document(dict(content), self.baselines))
         set_lists(config, *(path.resolve() for path in self.lists))
         shorten(config, content['epochs'])
         folder = self.folder_of(key)
         config.work_dir = config.visualizer.name = str(folder)
-        config.experiment_name = f'{key}_{time.time_ns()}'  # mmengine's singletons go by it
+        config.experiment_name = f'{key}_{time.time_ns()}'  # names mmengine's global instances
         config.randomness = {**config.get('randomness', {}), 'seed': content['seed']}
         config.default_hooks.checkpoint = dict(
             type='AtomicCheckpointHook',
-            interval=max(1, content['epochs'] // _RESUMED_FROM),
+            interval=max(1, content['epochs'] // _CHECKPOINTS),
             max_keep_ckpts=1,
         )
         config.load_from = None
@@ -116,36 +118,35 @@ class CandidateTrainings:
         return config
 
     def run(self, key: str, content: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
-        """Train, or go on with a training that was cut off.
+        """Train, or resume an interrupted training; a finished one is not repeated.
 
         Returns:
-            The score at the end of the schedule, in percent, and facts on the training.
+            The final score, in percent, and metadata of the training.
 
         Raises:
-            FolderInUseError: Another process is at this training.
-            Exception: The training failed; a score that is no number is a failure.
+            FolderInUseError: Another process runs this training.
+            Exception: The training failed, or its score is not finite.
         """
         folder = self.folder_of(key)
-        # Another worker may be at it, which was taken for dead: its result counts, and its
-        # checkpoints are its own as long as it has the lock.
+        # A worker that was considered dead may still run it; only the lock owner may write.
         with lock_folder(folder):
             if not (folder / _RESULT).is_file():
                 began, config = time.monotonic(), self.config(key, content)
-                score = _trained_score(config)
-                facts = {
+                score = _train_and_score(config)
+                metadata = {
                     'seconds': round(time.monotonic() - began, 1),
                     'resumed': config.resume,
                     'epochs': content['epochs'],
                     'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
                 }
-                write_text(folder / _RESULT, json.dumps({'score': score, 'facts': facts}) + '\n')
+                write_text(folder / _RESULT, json.dumps({'score': score, 'facts': metadata}) + '\n')
             for checkpoint in folder.glob('*.pth'):
                 checkpoint.unlink()
         result = json.loads((folder / _RESULT).read_text(encoding='utf-8'))
         return result['score'], result['facts']
 
     def discard(self, key: str) -> None:
-        """Remove what a failed training has left, its log aside."""
+        """Remove the checkpoints of a failed training; its log remains."""
         if not _KEY.fullmatch(key):
             return
         folder = self.folder_of(key)
@@ -155,13 +156,12 @@ class CandidateTrainings:
 
 
 def data_checksum(config: Config, lists: tuple[Path, Path], folder: Path) -> str:
-    """Return a checksum of the tiles of a selection: names and content of all of them.
+    """Return a checksum of the names and contents of all tiles of a selection.
 
     Args:
         config: Config of a network on the user's data.
         lists: Lists to train on and to score on.
-        folder: Folder of a file with the checksums of files by size and time, so that each is read
-            once.
+        folder: Folder of a cache of file checksums, with size and modification time as key.
     """
     config = Config(copy.deepcopy(config.to_dict()))
     set_lists(config, *lists)
@@ -196,30 +196,30 @@ def _known_checksums(path: Path) -> dict[str, list]:
 
 
 def config_checksum(trainings: CandidateTrainings) -> str:
-    """Return a checksum of what decides a training, apart from where the data lie."""
+    """Return a checksum of the configs of networks and baselines, independent of data paths."""
     configs = [network_config(trainings.plan.network)]
     configs += [trainings.full_config(baseline) for baseline in trainings.baselines]
-    documents = [_without_places(config.to_dict()) for config in configs]
+    documents = [_without_folders(config.to_dict()) for config in configs]
     text = json.dumps(documents, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_places(value: Any) -> Any:
-    """Return a config without the folders in it, which differ from machine to machine."""
+def _without_folders(value: Any) -> Any:
+    """Return a config without its folders, which differ between machines."""
     if isinstance(value, Mapping):
         return {
-            k: _without_places(v) for k, v in value.items() if k not in ('data_root', 'work_dir')
+            k: _without_folders(v) for k, v in value.items() if k not in ('data_root', 'work_dir')
         }
     if isinstance(value, (list, tuple)):
-        return [_without_places(item) for item in value]
+        return [_without_folders(item) for item in value]
     return os.path.basename(value) if isinstance(value, str) else value
 
 
-def _trained_score(config: Config) -> float:
+def _train_and_score(config: Config) -> float:
     runner = train(config, lock=False)
     scalars = runner.message_hub.log_scalars
     if f'val/{SCORE}' not in scalars:
-        raise UserError(f'the val_evaluator gives no {SCORE}, by which candidates are compared')
+        raise UserError(f'a selection requires a val_evaluator that computes {SCORE}')
     score = float(scalars[f'val/{SCORE}'].current())
     del runner
     gc.collect()

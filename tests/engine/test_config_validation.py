@@ -1,0 +1,126 @@
+"""Mistakes in configs are found before anything is built, and reported in one line."""
+
+from pathlib import Path
+
+import mmseg
+import pytest
+from mmengine.config import Config
+from mmseg.models.backbones.resnet import ResNet
+
+from dnas_mmseg.engine.config_validation import validate_config
+from dnas_mmseg.errors import UserError
+
+BACKBONE = dict(type='DNAS', architecture='dnas_l12_gid5', base_channels=2)
+HEAD = dict(type='DNASHead', num_classes=5, channels=8)
+MODEL = dict(type='SearchedEncoderDecoder', backbone=BACKBONE, decode_head=HEAD)
+
+
+def message_of(**sections):
+    with pytest.raises(UserError) as caught:
+        validate_config(Config(sections))
+    text = str(caught.value)
+    assert '\n' not in text
+    return text
+
+
+def with_head(**settings):
+    return message_of(model={**MODEL, 'decode_head': {**HEAD, **settings}})
+
+
+def test_an_unknown_argument_names_the_class_and_its_arguments():
+    text = message_of(model={**MODEL, 'backbone': {**BACKBONE, 'base_chanels': 8}})
+    assert text.startswith(
+        "model.backbone: DNAS has no argument 'base_chanels' (did you mean base_channels?); it "
+        'accepts architecture, in_channels, base_channels'
+    )
+
+
+def test_arguments_of_base_classes_are_accepted_and_others_are_not():
+    text = with_head(num_clases=3)
+    assert text.startswith(
+        "model.decode_head: DNASHead has no argument 'num_clases' (did you mean num_classes?)"
+    )
+    stock = dict(type='FCNHead', in_channels=4, channels=4, num_classes=5, in_index=0)
+    text = message_of(model={**MODEL, 'decode_head': {**stock, 'droput_ratio': 0.2}})
+    assert "FCNHead has no argument 'droput_ratio' (did you mean dropout_ratio?)" in text
+    assert 'num_convs' in text
+    validate_config(Config(dict(model={**MODEL, 'decode_head': {**stock, 'dropout_ratio': 0.2}})))
+
+
+def test_classes_that_hand_their_arguments_elsewhere_accept_any():
+    """timm's own settings, for instance: only timm knows them."""
+    backbone = dict(type='TIMMBackbone', model_name='resnet18', in_channels=4, drop_path_rate=0.1)
+    validate_config(Config(dict(model={**MODEL, 'backbone': backbone})))
+
+
+def test_layers_optimizers_and_loaders():
+    assert "norm_cfg: BatchNorm2d has no argument 'epss' (did you mean eps?)" in with_head(
+        norm_cfg=dict(type='BN', epss=1)
+    )
+    validate_config(
+        Config(dict(model={**MODEL, 'backbone': {**BACKBONE, 'norm_cfg': dict(
+            type='BN', requires_grad=True)}}))
+    )  # fmt: skip
+    text = message_of(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lrr=0.1)))
+    assert "optim_wrapper.optimizer: SGD has no argument 'lrr' (did you mean lr?)" in text
+    text = message_of(train_dataloader=dict(batchsize=2))
+    assert "DataLoader has no argument 'batchsize' (did you mean batch_size?)" in text
+    text = message_of(train_cfg=dict(by_epoch=True, max_epoch=3))
+    assert "EpochBasedTrainLoop has no argument 'max_epoch' (did you mean max_epochs?)" in text
+
+
+def test_a_missing_argument():
+    text = message_of(model={**MODEL, 'backbone': dict(type='DNAS')})
+    assert text == "model.backbone: DNAS needs 'architecture', which the config does not have"
+    stock = {**MODEL, 'type': 'EncoderDecoder'}
+    text = message_of(model=stock)
+    assert text == "model.decode_head: DNASHead needs 'in_channels', which the config does not have"
+    validate_config(Config(dict(model=MODEL)))  # there the segmentor takes it from the backbone
+
+
+def test_an_unknown_class():
+    text = message_of(model={**MODEL, 'backbone': dict(type='DNASS')})
+    assert text.startswith(
+        "model.backbone: type='DNASS': no such class in the registry mmseg::model (did you mean"
+    )
+    text = message_of(default_hooks=dict(loger=dict(interval=3)))
+    assert text == "default_hooks.loger: the config has {'interval': 3}, without its type"
+    pipeline = [dict(type='RandomChoice', transforms=[[dict(type='RandomFlipp')]])]
+    loader = dict(dataset=dict(type='MultiBandSegDataset', pipeline=pipeline))
+    text = message_of(train_dataloader=loader)
+    assert text.startswith(
+        "train_dataloader.dataset.pipeline[0].transforms[0][0]: type='RandomFlipp': no such class"
+    )
+    assert 'did you mean RandomFlip?' in text
+
+
+def test_a_class_instead_of_a_name():
+    text = message_of(model={**MODEL, 'backbone': dict(type=ResNet, depht=18)})
+    assert "ResNet has no argument 'depht' (did you mean depth?)" in text
+
+
+@pytest.mark.parametrize('key', ['classes', 'bands'])
+def test_parts_with_other_classes_or_bands(data_root, key):
+    part = dict(
+        type='MultiBandSegDataset', data_root=str(data_root), ann_file='train.txt', pipeline=[]
+    )
+    other = {**part, 'metainfo': {key: ('forest', 'water')}}
+    parts = dict(type='ConcatDataset', datasets=[part, other])
+    text = message_of(train_dataloader=dict(dataset=parts))
+    assert text.startswith(f'the parts of a ConcatDataset need the same {key}: the first one has')
+    assert text.endswith('part 2 has forest, water')
+
+
+def test_sections_can_be_chosen():
+    config = Config(dict(model=dict(type='Nothing'), train_dataloader=dict(batchsize=2)))
+    with pytest.raises(UserError, match='batchsize'):
+        validate_config(config, 'train_dataloader')
+
+
+def test_no_config_of_mmseg_is_refused():
+    """All that the installed mmseg ships: whatever it builds is accepted."""
+    folder = Path(mmseg.__file__).parent / '.mim' / 'configs'
+    files = sorted(folder.glob('[!_]*/*.py'))
+    assert len(files) > 500
+    for file in files[::9]:
+        validate_config(Config.fromfile(str(file)))
