@@ -1,1 +1,1 @@
-"""Conversion of scenes and releases to data roots of tiles."""
+"""Conversion of labelled scenes and releases to tiles."""

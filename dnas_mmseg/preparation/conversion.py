@@ -1,4 +1,4 @@
-"""Conversion of labelled scenes to a data root: tiles, lists, manifests, ``dataset.json``."""
+"""Conversion of labelled scenes to a data root: tiles, list files, manifests, ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from .tiling import Tile, Tiling, check_scene, cut_windows
 
 @dataclass(frozen=True)
 class SceneTiles:
-    """A scene's tiles, as ``manifest/<scene>.json`` has them.
+    """Tiles of a scene, stored as ``manifest/<scene>.json``.
 
     Attributes:
-        windows: Number of windows; those with too few labelled pixels are not among the tiles.
-        unknown: Numbers of pixels of the unknown label values.
-        tiles: Tiles from the upper left to the lower right.
+        windows: Number of windows, including those skipped for too few labelled pixels.
+        unknown: Number of pixels of each unknown label value.
+        tiles: Tiles in row-major order.
     """
 
     windows: int
@@ -54,7 +54,7 @@ class SceneTiles:
     tiles: list[Tile]
 
     def save(self, out: Path, scene: Scene, tiling: Tiling) -> None:
-        """Write the manifest: where the scene is, how it was cut, and every tile."""
+        """Write the manifest: files of the scene, tiling, and tiles."""
         document = {
             **_origin(scene, tiling),
             'windows': self.windows,
@@ -65,33 +65,34 @@ class SceneTiles:
 
     @classmethod
     def load(cls, out: Path, scene: Scene, tiling: Tiling) -> SceneTiles | None:
-        """Load the tiles of a scene that an earlier run has finished.
+        """Load the tiles of a scene from the manifest of an earlier run.
 
-        Return None where there are none, where some of them are gone, or where the scene's files
-        are not those that were cut (by size and time).
+        Returns:
+            Tiles; None if there is no valid manifest, if tiles are missing, or if the scene's files
+            have changed (by size and modification time).
 
         Raises:
-            DatasetError: The tiles were cut in another way.
+            DatasetError: The tiles were cut with another tiling.
         """
-        # Make it as JSON returns it, with lists for tuples.
+        # A JSON round trip turns tuples to lists, as in the document.
         origin = json.loads(json.dumps(_origin(scene, tiling)))
         try:
             document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))
-            then = document['cut']
+            earlier = document['cut']
             tiles = [Tile(**tile) for tile in document['tiles']]
             result = cls(document['windows'], Counter(document['unknown']), tiles)
         except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
             return None
         if not all((out / path).is_file() for tile in tiles for path in tile.paths):
             return None
-        differing = [key for key, value in origin['cut'].items() if then.get(key) != value]
+        differing = [key for key, value in origin['cut'].items() if earlier.get(key) != value]
         if differing:
             raise DatasetError(
                 f'{out} has tiles that were cut with another {", ".join(differing)}: choose '
-                'another folder, or remove this one'
+                'another folder or remove this one'
             )
-        same = all(document.get(key) == origin[key] for key in ('bytes', 'modified'))
-        return result if same else None
+        unchanged = all(document.get(key) == origin[key] for key in ('bytes', 'modified'))
+        return result if unchanged else None
 
 
 def convert_scenes(
@@ -105,51 +106,51 @@ def convert_scenes(
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[DatasetDescription, list[str]]:
-    """Make a data root: tiles, a manifest per scene, ``train.txt`` ..., and ``dataset.json``.
+    """Create a data root: tiles, a manifest per scene, list files, and ``dataset.json``.
 
-    Scenes that an earlier run into the same folder has finished are not cut again.
+    Resumes an interrupted run: scenes with a complete manifest in ``out`` are skipped.
 
     Args:
-        splits: Scenes of each split.
+        splits: Scenes of the splits train, val and test.
         out: Data root to write.
-        tiling: Description of the tiles.
-        max_unknown: Share of a scene's pixels that may have unknown label values, which then count
-            as unlabelled.
-        mix_tiles: Seed by which the tiles of all scenes are dealt out at random, as many to each
-            split as it has scenes; None keeps scenes whole. Neighbouring tiles are in different
-            splits then; not for scores.
-        provenance: Facts on the origin that are put into ``dataset.json``.
-        workers: Number of processes; with 1, all is done in this one.
-        advance: Function that is called with the number of tiles done and of all to do.
+        tiling: Parameters of the tiles.
+        max_unknown: Largest share of a scene's pixels with unknown label values, which count as
+            unlabelled.
+        mix_tiles: Seed of a random split by tile, in proportion to the number of scenes per split.
+            Neighbouring tiles are then in different splits, which inflates scores. None splits by
+            scene.
+        provenance: Entries to add to the provenance in ``dataset.json``.
+        workers: Number of processes; 1 runs in this process.
+        advance: Callback with the number of finished tiles and of all tiles to cut.
 
     Returns:
         Content of ``dataset.json``, with the statistics of the training tiles; and notes for the
-        user, a line each.
+        user, one line each.
 
     Raises:
-        DatasetError: A scene cannot be used, or too many of its label values are unknown.
+        DatasetError: A scene is unusable or has too many unknown label values, or ``out`` contains
+            another data set.
+        FolderInUseError: Another run writes to ``out``.
     """
     out = Path(out)
     if not splits.get('train'):
-        raise DatasetError('no scenes are for training, whose statistics describe the data set')
+        raise DatasetError('no training scenes, but the statistics are computed over them')
     if workers < 1:
-        raise DatasetError(f'workers = {workers}: at least 1 is needed')
+        raise DatasetError(f'workers = {workers}: expected at least 1')
     if not 0 <= max_unknown <= 1:
-        raise DatasetError(f'max_unknown = {max_unknown}: a share of 0 to 1 is needed')
+        raise DatasetError(f'max_unknown = {max_unknown}: expected a share from 0 to 1')
     scenes = [scene for part in splits.values() for scene in part]
     for path in (path for scene in scenes for path in (scene.image, scene.label)):
         if path.resolve().parent in ((out / 'images').resolve(), (out / 'labels').resolve()):
             raise DatasetError(
-                f'{path} lies where tiles would be written: choose another folder than {out}'
+                f'{path} is where tiles would be written: choose another folder than {out}'
             )
-    theirs = [out / DESCRIPTION_FILE, *(out / f'{split}.txt' for split in splits)]
-    if not (out / MANIFEST).is_dir() and any(path.exists() for path in theirs):
-        raise DatasetError(
-            f'{out} holds a data set that this command has not made: choose another folder'
-        )
+    outputs = [out / DESCRIPTION_FILE, *(out / f'{split}.txt' for split in splits)]
+    if not (out / MANIFEST).is_dir() and any(path.exists() for path in outputs):
+        raise DatasetError(f'{out} contains a data set from another source: choose another folder')
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
-        checked = {scene: check_scene(scene, tiling) for scene in scenes}  # before the first is cut
+        checked = {scene: check_scene(scene, tiling) for scene in scenes}  # before any is cut
         infos = {scene: info for scene, (info, _) in checked.items()}
         results = _cut_scenes(infos, out, tiling, max_unknown, workers, advance)
         tiles = {
@@ -157,21 +158,19 @@ def convert_scenes(
             for split, part in splits.items()
         }
         if not tiles['train']:
-            raise DatasetError(
-                f'no training tile has min_labelled = {tiling.min_labelled} of its pixels labelled'
-            )
+            raise DatasetError(f'no training tile reaches min_labelled = {tiling.min_labelled}')
         notes = deduplicate_messages([note for _, notes in checked.values() for note in notes])
         if not tiling.apply_scale:
             notes += compare_scalings({info.scaling: info.path for info in infos.values()})
         notes += _notes(results)
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
-            everything = [tile for part in tiles.values() for tile in part]
+            all_tiles = [tile for part in tiles.values() for tile in part]
             shares = [len(splits.get(split, ())) for split in ('train', 'val', 'test')]
-            tiles = split_by_share(everything, shares, mix_tiles)
+            tiles = split_by_share(all_tiles, shares, mix_tiles)
             notes.append(
-                'the split is by tile: tiles that touch are in different splits, so scores on val '
-                'and test will be too high'
+                'the split is by tile: adjacent tiles are in different splits, which inflates '
+                'scores on val and test'
             )
         description = describe_data_root(
             out,
@@ -204,22 +203,21 @@ def describe_data_root(
     provenance: Mapping[str, Any],
     apply_scale: bool = False,
 ) -> DatasetDescription:
-    """Write the lists and ``dataset.json`` of existing tiles.
+    """Write the list files and ``dataset.json`` of existing tiles.
 
     Args:
         root: Data root.
-        pairs: Image and label of every tile of each split, relative to ``root``.
+        pairs: Image and label of the tiles of each split, relative to ``root``.
         training: Reports on the training tiles.
-        classes, palette, bands, label_convention: Facts on the tiles, see
-            :class:`DatasetDescription`.
+        classes, palette, bands, label_convention: See :class:`DatasetDescription`.
         provenance: Origin of the tiles.
-        apply_scale: Whether the samples have scale and offset applied.
+        apply_scale: Whether scale and offset were applied to the samples.
 
     Returns:
         Content of ``dataset.json``, with the statistics of the training tiles.
 
     Raises:
-        DatasetError: The training tiles have problems, or no valid pixel.
+        DatasetError: The training tiles have problems or no valid pixel.
     """
     summary = summarise(training, LabelEncoding(label_convention, len(classes)))
     if summary.problems:
@@ -254,7 +252,7 @@ def _cut_scenes(
     workers: int,
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
-    """Return the tiles of each scene, and write its manifest when all of them are tiling."""
+    """Cut the scenes without a manifest, write theirs, and return the tiles of all scenes."""
     types = sorted({info.dtype for info in infos.values()})
     if len(types) > 1 and tiling.scale is None and not tiling.apply_scale:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
@@ -275,7 +273,7 @@ def _cut_scenes(
         for scene, windows in todo.items()
         for _, row in groupby(windows, key=lambda window: window.row_off)
     )
-    for (scene, row, *_), (tiles, unknown) in _spread(cut_windows, rows, workers):
+    for (scene, row, *_), (tiles, unknown) in _map_unordered(cut_windows, rows, workers):
         parts = cutting[scene]
         parts.tiles.extend(tiles)
         parts.unknown.update(unknown)
@@ -290,19 +288,19 @@ def _cut_scenes(
     return {scene: result for scene, result in results.items() if result is not None}
 
 
-def _spread(
+def _map_unordered(
     function: Callable, calls: Iterable[tuple], workers: int
 ) -> Iterator[tuple[tuple, Any]]:
-    """Yield arguments and result of each call as it ends; a few calls per process are queued."""
+    """Yield arguments and result of each call as it finishes, with few calls queued per process."""
     if workers == 1:
         yield from ((arguments, function(*arguments)) for arguments in calls)
         return
     calls = iter(calls)
-    # Not forked from here: a thread that draws progress may hold a lock.
+    # Do not fork this process: the thread of a progress bar may hold a lock.
     known = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context('forkserver' if 'forkserver' in known else 'spawn')
     context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(workers, context, _begin_worker)
+    pool = ProcessPoolExecutor(workers, context, _initialize_worker)
     try:
         running = {pool.submit(function, *a): a for a in islice(calls, 4 * workers)}
         while running:
@@ -312,15 +310,15 @@ def _spread(
             running.update({pool.submit(function, *a): a for a in islice(calls, len(finished))})
     except BrokenProcessPool:
         raise DatasetError(
-            'a process was ended from outside, perhaps for want of memory: run the same command '
-            'again, with fewer --workers'
+            'a worker process was killed, possibly out of memory: run the same command again with '
+            'fewer --workers'
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
-    """Ignore ^C, which the main process handles, and end when the main process ends."""
+def _initialize_worker() -> None:
+    """Ignore ^C, which the main process handles, and exit when the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
@@ -333,12 +331,12 @@ def _begin_worker() -> None:
 
 
 def _check_unknown(scene: Scene, result: SceneTiles, tiling: Tiling, max_unknown: float) -> None:
-    """Refuse a scene of which more than a share of the pixels has unknown label values."""
+    """Raise if the share of pixels with unknown label values exceeds ``max_unknown``."""
     total = result.windows * tiling.size**2
     if result.unknown.total() > max_unknown * total:
         raise DatasetError(
-            f'{scene.label}: {tiling.labels.describe_unknown(result.unknown)}. That is more than '
-            f'max_unknown = {max_unknown} of its pixels'
+            f'{scene.label}: {tiling.labels.describe_unknown(result.unknown)}. Their share exceeds '
+            f'max_unknown = {max_unknown}'
         )
 
 
@@ -351,14 +349,14 @@ def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
                 f'{scene.label}: {len(result.unknown)} unknown label values count as unlabelled: '
                 f'{values}{", ..." if len(result.unknown) > 3 else ""}'
             )
-    left_out = sum(result.windows - len(result.tiles) for result in results.values())
-    if left_out:
-        notes.append(f'{left_out} tiles are left out: too few of their pixels are labelled')
+    skipped = sum(result.windows - len(result.tiles) for result in results.values())
+    if skipped:
+        notes.append(f'{skipped} tiles are skipped: too few labelled pixels')
     return notes
 
 
 def _report(tile: Tile) -> PairReport:
-    """Return the part of a training tile in the statistics."""
+    """Convert a tile to a report for the statistics."""
     size = tile.size
     return PairReport(
         shape=(size, size),
@@ -376,7 +374,7 @@ def _manifest(out: Path, scene: Scene) -> Path:
 
 
 def _origin(scene: Scene, tiling: Tiling) -> dict[str, Any]:
-    """Return the facts that determine the tiles of a scene: its files and the tiling."""
+    """Return what determines the tiles of a scene: its files and the tiling."""
     files = (scene.image.resolve(), scene.label.resolve())
     return {
         'image': str(files[0]),

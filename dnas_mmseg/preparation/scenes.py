@@ -1,4 +1,4 @@
-"""Labelled scenes: how they are found, and divided among train, val and test."""
+"""Labelled scenes: pairing of images and labels, and splits into train, val and test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Item = TypeVar('_Item')
 
 @dataclass(frozen=True)
 class Scene:
-    """A whole image with its whole label."""
+    """A large image with its label."""
 
     name: str
     image: Path
@@ -32,14 +32,21 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
     """Pair images and labels by name.
 
     Args:
-        root: Folder that the patterns are relative to.
-        images: Pattern of the images, ``scenes/*.tif`` or ``scenes/{name}_rgb.tif`` for instance; a
-            scene's name is its file's without the suffix, or the part at ``{name}``.
-        labels: Pattern of the labels with ``{name}`` for that name, ``labels/{name}_label.*`` for
-            instance. Files that are no rasters (``.aux.xml``) are passed over.
+        root: Folder of the patterns.
+        images: Glob pattern of the images, such as ``scenes/*.tif`` or ``scenes/{name}_rgb.tif``. A
+            scene is named by the part at ``{name}``, otherwise by the file's stem.
+        labels: Glob pattern of the labels with ``{name}`` for the scene's name, such as
+            ``labels/{name}_label.*``. Files with other suffixes than ``RASTERS`` are skipped.
 
     Raises:
-        DatasetError: There are no files, an image lacks its label, or two files have one name.
+        DatasetError: No files match, an image has no label, or two files have the same name.
+
+    Example:
+        >>> for path in ('scenes/a.tif', 'labels/a_label.png'):
+        ...     Path(path).parent.mkdir(exist_ok=True)
+        ...     Path(path).touch()
+        >>> [scene.name for scene in find_scenes('.', 'scenes/*.tif', 'labels/{name}_label.*')]
+        ['a']
     """
     pairs, missing = pair_scenes(root, images, labels)
     if missing:
@@ -52,19 +59,21 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
 def pair_scenes(
     root: str | os.PathLike, images: str, labels: str
 ) -> tuple[list[Scene], list[Path]]:
-    """Pair images and labels by name, as far as there are labels.
+    """Pair images and labels by name, and list images without a label.
 
     Args:
         root, images, labels: Arguments of :func:`find_scenes`.
 
     Returns:
-        Pairs of image and label, and the images that have no label.
+        Scenes, and images without a label.
 
     Raises:
-        DatasetError: There are no files, or two files have one name.
+        DatasetError: No files match, or two files have the same name.
     """
     if '{name}' not in Path(labels).stem:
-        raise DatasetError(f"{labels}: '{{name}}' must stand in the file's name, for the image's")
+        raise DatasetError(
+            f"{labels}: the file name must contain '{{name}}', the name of the scene"
+        )
     names, found = _by_name(root, images), _by_name(root, labels)
     pairs = [Scene(name, image, found[name]) for name, image in names.items() if name in found]
     return pairs, [image for name, image in names.items() if name not in found]
@@ -73,23 +82,36 @@ def pair_scenes(
 def split_by_share(
     items: Sequence[_Item], shares: Sequence[float], seed: int = 0
 ) -> dict[str, list[_Item]]:
-    """Divide items among splits at random; whole scenes keep neighbouring pixels in one split.
+    """Split items into train, val and test at random.
+
+    Splitting scenes instead of tiles avoids leakage between neighbouring pixels.
 
     Args:
-        items: Items, at least one for every split with a share above 0; each split keeps their
-            order.
-        shares: Shares of train, val and test; their sum may be any.
+        items: Items, at least one per split with a positive share.
+        shares: Shares of train, val and test; they need not sum to 1.
         seed: Seed of the shuffle.
+
+    Returns:
+        Items of each split, in their original order.
+
+    Raises:
+        DatasetError: The shares are invalid, or there are too few items.
+
+    Example:
+        >>> {split: len(part) for split, part in split_by_share(range(10), (6, 2, 2)).items()}
+        {'train': 6, 'val': 2, 'test': 2}
     """
     if min(shares) < 0 or shares[0] <= 0:
-        raise DatasetError(f'shares {tuple(shares)}: none may be negative, train needs one above 0')
+        raise DatasetError(
+            f'shares {tuple(shares)}: expected none negative and a positive one for train'
+        )
     wanted = sum(share > 0 for share in shares)
     if len(items) < wanted:
-        raise DatasetError(f'{len(items)} scenes cannot be divided into {wanted} splits')
+        raise DatasetError(f'{len(items)} scenes cannot be split into {wanted} splits')
     order = list(range(len(items)))
     random.Random(seed).shuffle(order)
     total = sum(shares)
-    # Every split with a share gets a scene before the rest is divided.
+    # Every split with a positive share gets one item first.
     counts = [int(share > 0) for share in shares]
     while sum(counts) < len(order):
         lacking = [s / total * len(order) - c for s, c in zip(shares, counts, strict=True)]
@@ -104,14 +126,17 @@ def split_by_share(
 def split_by_lists(
     scenes: Sequence[Scene], lists: Mapping[str, str | os.PathLike]
 ) -> dict[str, list[Scene]]:
-    """Divide scenes by list files, which have a scene's name or that of its file on each line.
+    """Split scenes by list files with one scene or file name per line.
 
     Args:
         scenes: All scenes.
         lists: List file of each split.
 
+    Returns:
+        Scenes of each split.
+
     Raises:
-        DatasetError: A list is missing, names an unknown scene, or one that is in another.
+        DatasetError: A list is missing, names an unknown scene, or repeats a scene.
     """
     known = {scene.name: scene for scene in scenes}
     result: dict[str, list[Scene]] = {split: [] for split in SPLITS}
@@ -123,16 +148,16 @@ def split_by_lists(
             if not line:
                 continue
             if name not in known:
-                raise DatasetError(f"{path}:{number}: there is no scene '{name}'")
+                raise DatasetError(f"{path}:{number}: no scene '{name}'")
             if name in where:
-                raise DatasetError(f"{path}:{number}: scene '{name}' is in {where[name]} already")
+                raise DatasetError(f"{path}:{number}: scene '{name}' is already in {where[name]}")
             where[name] = str(path)
             result[split].append(known[name])
     return result
 
 
 def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
-    """Return rasters that fit a pattern, by the part at ``{name}``, or else by their stems."""
+    """Return the rasters that match a pattern, by scene name."""
     result: dict[str, Path] = {}
     others: list[Path] = []
     found = glob.glob(_any_case(pattern.replace('{name}', '*')), root_dir=root, recursive=True)
@@ -147,21 +172,23 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     if not result:
         if others:
             with Raster(others[0]) as raster:
-                raster.info  # noqa: B018  says what is wrong, and what to do with polygons
-        raise DatasetError(f'{Path(root, pattern)}: no such rasters ({", ".join(RASTERS)})')
+                raster.info  # noqa: B018  raises with a hint, for instance for vector files
+        raise DatasetError(f'{Path(root, pattern)}: no rasters found ({", ".join(RASTERS)})')
     return result
 
 
 def _any_case(pattern: str) -> str:
-    """Return a pattern that matches its suffix in capitals, too."""
+    """Make the suffix of a pattern case-insensitive."""
     stem, dot, suffix = pattern.rpartition('.')
     letters = (f'[{c.lower()}{c.upper()}]' if c.isalpha() else c for c in suffix)
     return stem + dot + ''.join(letters) if dot and suffix.isalnum() else pattern
 
 
 def _name_of(path: Path, pattern: str) -> str:
-    """Return the part of a file's name at ``{name}`` in a pattern, or else its stem."""
+    """Return the part of a file name at ``{name}`` in a pattern, or its stem without ``{name}``."""
     before, braces, after = Path(pattern).stem.partition('{name}')
     if braces and glob.has_magic(before + after):
-        raise DatasetError(f"{pattern}: beside '{{name}}' the file's name needs plain letters")
+        raise DatasetError(
+            f"{pattern}: the file name must not contain wildcards next to '{{name}}'"
+        )
     return path.stem.removeprefix(before).removesuffix(after) if braces else path.stem

@@ -1,7 +1,7 @@
-"""Synthetic scenes in GID-5's distribution format, for the demo and for trying things out.
+"""Synthetic scenes in the distribution format of GID-5, for the demo and for tests.
 
-Landscapes of the five classes that differ in spectrum and in texture, with overlap: meadow and
-farmland differ mostly by the furrows, forest and meadow by roughness.
+The five classes overlap in spectrum and texture: farmland differs from meadow mainly by its
+furrows, forest from meadow by its roughness.
 """
 
 from __future__ import annotations
@@ -39,15 +39,20 @@ _UTM = (
 
 
 def make_scene(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a synthetic landscape.
+    """Generate a synthetic landscape.
 
     Args:
         size: Height and width in pixels.
         seed: Seed of the landscape.
 
     Returns:
-        Samples, uint8 (4, size, size) in the order nir, red, green, blue; and train ids, uint8
-        (size, size) with 255 for unlabelled.
+        Samples, uint8 (4, size, size), in the order NIR, red, green, blue; and train ids, uint8
+        (size, size), with 255 for unlabelled.
+
+    Example:
+        >>> samples, ids = make_scene(size=64, seed=0)
+        >>> samples.shape, ids.shape
+        ((4, 64, 64), (64, 64))
     """
     rng = np.random.default_rng(seed)
     ids = _land_cover(rng, size)
@@ -62,31 +67,39 @@ def make_scene(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def write_scenes(root: str | os.PathLike, count: int, size: int, seed: int = 0) -> None:
     """Write scenes in the layout of the older release of GID-5.
 
-    They are ``image_NirRGB/<name>.tif`` with four bands, tagged CMYK as the distributed files are,
-    and ``label_5classes/<name>_label.tif`` with the colours; both with georeference.
+    Images are ``image_NirRGB/<name>.tif`` with four bands, tagged as CMYK like the distributed
+    files; labels are ``label_5classes/<name>_label.tif`` with RGB colours. Both are georeferenced.
+
+    Args:
+        root: Folder to write to.
+        count: Number of scenes.
+        size: Height and width in pixels.
+        seed: Seed of the first scene; the others follow.
     """
     for i in range(count):
         samples, ids = make_scene(size, seed + i)
         name = f'GF2_PMS1__L1A{i:010d}-MSS1'
-        place = GeoReference(_UTM, transform=(4e5 + i * size * 4, 4.0, 0.0, 4.4e6, 0.0, -4.0))
+        georeference = GeoReference(
+            _UTM, transform=(4e5 + i * size * 4, 4.0, 0.0, 4.4e6, 0.0, -4.0)
+        )
         colours = np.zeros((IGNORE + 1, 3), np.uint8)
         colours[: len(PALETTE)] = PALETTE
         write_raster(
             Path(root) / 'image_NirRGB' / f'{name}.tif',
             samples,
-            georeference=place,
+            georeference=georeference,
             options=('PHOTOMETRIC=CMYK',),
         )
         write_raster(
             Path(root) / 'label_5classes' / f'{name}_label.tif',
             colours[ids].transpose(2, 0, 1),
-            georeference=place,
+            georeference=georeference,
             options=('PHOTOMETRIC=RGB', 'COMPRESS=DEFLATE'),
         )
 
 
 def _land_cover(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return classes: water in low places, forest on heights, towns and fields between."""
+    """Return train ids: water in valleys, forest on hills, towns and fields between."""
     height, use = _noise(rng, size, 160), _noise(rng, size, 120)
     ids = np.full((size, size), _MEADOW)
     fields = _blocks(rng, size, 48)
@@ -98,7 +111,7 @@ def _land_cover(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _texture(rng: np.random.Generator, ids: np.ndarray) -> np.ndarray:
-    """Return relative brightness, (size, size): roofs, furrows, crowns; others are smooth."""
+    """Return relative brightness, (size, size): roofs, furrows and crowns; 0 for other classes."""
     size = len(ids)
     row, column = np.mgrid[:size, :size]
     direction = _blocks(rng, size, 48) * np.pi
@@ -110,7 +123,7 @@ def _texture(rng: np.random.Generator, ids: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, size: int, grain: int) -> np.ndarray:
-    """Return smooth noise, (size, size), uniform in 0 .. 1; ``grain`` pixels from hill to hill."""
+    """Return smooth noise, (size, size), uniform in 0 .. 1, of wavelength ``grain`` pixels."""
     total = np.zeros((size, size), np.float32)
     for octave in range(4):
         cells = max(2, size * 2**octave // grain + 2)
@@ -121,7 +134,7 @@ def _noise(rng: np.random.Generator, size: int, grain: int) -> np.ndarray:
 
 
 def _blocks(rng: np.random.Generator, size: int, side: int) -> np.ndarray:
-    """Return squares of ``side`` pixels, each with its own value in 0 .. 1, (size, size)."""
+    """Return squares of ``side`` pixels with a random value in 0 .. 1 each, (size, size)."""
     cells = size // side + 2
     offset = rng.integers(side)
     values = np.kron(rng.random((cells, cells)), np.ones((side, side)))

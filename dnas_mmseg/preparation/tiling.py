@@ -1,4 +1,4 @@
-"""Windows of a scene, and how a window becomes a tile."""
+"""Cutting of tiles from scenes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ from .scenes import Scene
 
 @dataclass(frozen=True)
 class Tiling:
-    """Description of how scenes become tiles: all that decides which tiles there are, and how.
+    """Parameters of the tiles cut from scenes.
 
     Attributes:
-        classes, palette: Names and colours of the classes, in train-id order.
-        bands: Names of the scenes' bands, in file order.
-        label_convention: Convention of the scenes' labels; the tiles' are train ids.
+        classes, palette: Names and RGB colours of the classes, in train-id order.
+        bands: Band names of the scenes, in file order.
+        label_convention: Label convention of the scenes; tiles have train ids.
         size: Side of a tile, in pixels.
-        stride: Distance from a tile to the next, in pixels; they touch where it equals ``size``.
-        min_labelled: Share of labelled pixels below which a tile is left out, of the part in the
-            scene, where the image has data. With 0, wholly unlabelled tiles stay.
-        scale: Two sample values between which samples become 0 to 255, as uint8; None leaves all as
-            they are.
-        nodata: Value that is nodata beside what the scenes declare.
-        apply_scale: Whether to apply the scale and offset that the scenes' bands declare, as
-            float32; ``scale`` is of the result then.
+        stride: Distance between neighbouring tiles, in pixels; ``size`` for no overlap.
+        min_labelled: Smallest share of labelled valid pixels in the part of a tile inside the
+            scene; tiles below it are skipped. 0 keeps unlabelled tiles.
+        scale: Sample values that are mapped to 0 and 255, for uint8 tiles; None keeps samples
+            unchanged.
+        nodata: Nodata value, in addition to the declared ones.
+        apply_scale: Whether to apply the declared scale and offset of the bands, as float32, before
+            ``scale``.
+
+    Raises:
+        DatasetError: A parameter is missing or out of range.
+        LabelError: The palette does not fit the label convention.
     """
 
     classes: tuple[str, ...]
@@ -55,34 +59,34 @@ class Tiling:
                 raise DatasetError(f'the {name} of the scenes are unknown')
         if not 0 < self.stride <= self.size:
             raise DatasetError(
-                f'tiles of {self.size} pixels every {self.stride}: 0 < stride <= size is needed'
+                f'size = {self.size}, stride = {self.stride}: expected 0 < stride <= size'
             )
         if not 0 <= self.min_labelled <= 1:
-            raise DatasetError(f'min_labelled = {self.min_labelled}: a share of 0 to 1 is needed')
+            raise DatasetError(f'min_labelled = {self.min_labelled}: expected a share from 0 to 1')
         if self.scale is not None and self.scale[0] >= self.scale[1]:
-            raise DatasetError(f'scale = {self.scale}: the first must be below the second')
-        self.labels  # noqa: B018  a palette that does not fit is refused here, not in a scene
+            raise DatasetError(f'scale = {self.scale}: expected two increasing values')
+        self.labels  # noqa: B018  raises for an invalid palette
 
     @property
     def labels(self) -> LabelEncoding:
-        """Encoding by which the scenes' labels are read."""
+        """Label encoding of the scenes."""
         return LabelEncoding(self.label_convention, len(self.classes), self.palette)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile that was tiling.
+    """Record of a tile.
 
     Attributes:
         scene: Name of its scene.
-        row, column: Position of the tile's upper left corner in the scene, in pixels.
-        height, width: Size of the part that lies in the scene, in pixels; the rest is padding.
+        row, column: Position of the upper left pixel in the scene.
+        height, width: Size of the part inside the scene, in pixels; the rest is padding.
         size: Side of the tile, in pixels.
-        image_sha256, label_sha256: Checksums of the two files.
-        dtype: Name of the numpy type of the image's samples.
+        image_sha256, label_sha256: Checksums of the files.
+        dtype: Name of the image's numpy type.
         pixels: Number of valid pixels of the image.
-        totals, squares: Sum and sum of squares of each band over the valid pixels, (bands,).
-        class_pixels: Number of labelled pixels of each class, (num_classes,).
+        totals, squares: Sum and sum of squares per band over the valid pixels, (bands,).
+        class_pixels: Labelled pixels per class, (num_classes,).
     """
 
     scene: str
@@ -106,14 +110,14 @@ class Tile:
 
 
 def check_scene(scene: Scene, tiling: Tiling) -> tuple[RasterInfo, list[str]]:
-    """Check a scene before it is tiling.
+    """Check a scene before cutting it.
 
     Returns:
-        Description of its image, and notes for the user, a line each.
+        Metadata of the image; and notes for the user, one line each.
 
     Raises:
-        DatasetError: The scene has other bands or a type that tiles cannot have, or its label
-            another size or place.
+        DatasetError: Bands or sample type are unsupported, or the label differs in size or
+            georeference.
     """
     with Raster(scene.image) as image, Raster(scene.label) as label:
         info, labelled = image.info, label.info
@@ -123,18 +127,18 @@ def check_scene(scene: Scene, tiling: Tiling) -> tuple[RasterInfo, list[str]]:
     dtype = 'float32' if tiling.apply_scale else info.dtype_of(index)
     if tiling.scale is None and dtype not in GDAL_TYPES:
         raise DatasetError(
-            f'{scene.image}: samples are {dtype}, tiles can be {", ".join(GDAL_TYPES)}'
+            f'{scene.image}: unsupported sample type {dtype}; tiles support {", ".join(GDAL_TYPES)}'
         )
     if labelled.shape != info.shape:
         raise DatasetError(
             f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}: '
             f'{resampling_advice(*info.shape)}'
         )
-    apart = info.georeference.describe_misalignment(labelled.georeference, *info.shape)
-    if apart:
+    misalignment = info.georeference.describe_misalignment(labelled.georeference, *info.shape)
+    if misalignment:
         raise DatasetError(
-            f"{scene.label}: its georeference is not its scene's: {apart}. Warp it to the scene's "
-            'grid (gdalwarp -r near -t_srs ... -te ... -ts ...)'
+            f"{scene.label}: its georeference differs from its scene's: {misalignment}. Warp it "
+            "to the scene's grid (gdalwarp -r near -t_srs ... -te ... -ts ...)"
         )
     contradiction = tiling.labels.check_colour_table(labelled.colour_table)
     if contradiction:
@@ -145,21 +149,20 @@ def check_scene(scene: Scene, tiling: Tiling) -> tuple[RasterInfo, list[str]]:
 def cut_windows(
     scene: Scene, windows: Sequence[Window], tiling: Tiling, out: Path
 ) -> tuple[list[Tile], Counter[str]]:
-    """Cut tiles out of a scene, reading a window at a time.
+    """Cut tiles from a scene, one window at a time.
 
-    Labels become train ids with 255 for unlabelled and where the image is invalid. Tiles keep their
-    place in the scene's reference system. They also keep which pixels are invalid, by the nodata
-    value where that suffices, else by a mask. Where the scene ends inside a tile, the image is 0
-    and the label 255.
+    Labels become train ids, with 255 for unlabelled pixels and invalid pixels of the image. Tiles
+    are georeferenced. Validity is preserved by the nodata value if that is sufficient, otherwise by
+    a mask. Tiles are padded beyond the scene with 0 in the image and 255 in the label.
 
     Args:
-        scene: Scene to tiling.
-        windows: Windows of :func:`tile_windows`.
-        tiling: Description of the tiles.
+        scene: Scene to cut.
+        windows: Windows of :func:`dnas_mmseg.datasets.tiles.tile_windows`.
+        tiling: Parameters of the tiles.
         out: Data root to write.
 
     Returns:
-        Tiles that have enough labelled pixels; and numbers of pixels of the unknown label values.
+        Tiles with enough labelled pixels; and number of pixels of each unknown label value.
 
     Raises:
         DatasetError: The label has the wrong number of bands.
@@ -178,34 +181,36 @@ def cut_windows(
                 width=min(window.width, info.width - window.col_off),
             )
             try:
-                ids, odd = tiling.labels.encode_known(label_samples(label, tiling.labels, inside))
+                ids, unknown_here = tiling.labels.encode_known(
+                    label_samples(label, tiling.labels, inside)
+                )
             except LabelError as error:
                 raise DatasetError(f'{scene.label}: {error}') from None
-            unknown.update(odd)
+            unknown.update(unknown_here)
             stored = image.samples(inside, bands)
-            samples, missing = stored.values, stored.invalid
-            labelled = ids if missing is None else np.where(missing, IGNORE, ids)
+            samples, invalid = stored.values, stored.invalid
+            labelled = ids if invalid is None else np.where(invalid, IGNORE, ids)
             if (labelled != IGNORE).mean() < tiling.min_labelled:
                 continue
-            # A TIFF has one nodata value for all bands; elsewhere a mask says what is invalid.
+            # A TIFF has one nodata value for all bands; a mask covers other cases.
             declared = set(stored.nodata)
             nodata = next(iter(declared)) if len(declared) == 1 else None
             if declared == {None} and not tiling.apply_scale:
                 nodata = tiling.nodata
             if tiling.scale is not None:
-                has_gaps = info.may_have_invalid or tiling.nodata is not None
-                samples = _scaled(samples, tiling.scale, missing, has_gaps)
-                nodata = 0 if has_gaps else None
-            pixels, totals, squares = band_sums(samples, missing)
+                may_have_invalid = info.may_have_invalid or tiling.nodata is not None
+                samples = _scale_to_uint8(samples, tiling.scale, invalid, may_have_invalid)
+                nodata = 0 if may_have_invalid else None
+            pixels, totals, squares = band_sums(samples, invalid)
             counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(tiling.classes)]
             paths = [out / path for path in tile_paths(scene.name, window.row_off, window.col_off)]
             samples, ids = (
-                _padded(samples, tiling.size, 0),
-                _padded(labelled[None], tiling.size, IGNORE),
+                _pad(samples, tiling.size, 0),
+                _pad(labelled[None], tiling.size, IGNORE),
             )
             valid = None
-            if missing is not None and not _told_by_nodata(samples, nodata, missing):
-                valid = _padded(~missing[None], tiling.size, 0)[0]
+            if invalid is not None and not _nodata_suffices(samples, nodata, invalid):
+                valid = _pad(~invalid[None], tiling.size, 0)[0]
             write_raster(
                 paths[0],
                 samples,
@@ -226,25 +231,28 @@ def cut_windows(
     return tiles, unknown
 
 
-def _scaled(
-    samples: np.ndarray, scale: tuple[float, float], missing: np.ndarray | None, has_gaps: bool
+def _scale_to_uint8(
+    samples: np.ndarray,
+    scale: tuple[float, float],
+    invalid: np.ndarray | None,
+    may_have_invalid: bool,
 ) -> np.ndarray:
-    """Return the samples as uint8; where there may be gaps, 0 is in them and nowhere else."""
+    """Scale samples to uint8; if there may be invalid pixels, 0 is reserved for them."""
     low, high = scale
     scaled = np.rint((np.nan_to_num(samples.astype(np.float32)) - low) * (255 / (high - low)))
-    scaled = scaled.clip(1 if has_gaps else 0, 255)
-    if missing is not None:
-        scaled[:, missing] = 0
+    scaled = scaled.clip(1 if may_have_invalid else 0, 255)
+    if invalid is not None:
+        scaled[:, invalid] = 0
     return scaled.astype(np.uint8)
 
 
-def _told_by_nodata(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
-    """Return whether a tile's nodata value alone marks the invalid pixels."""
+def _nodata_suffices(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
+    """Return whether a tile's nodata value alone marks all invalid pixels and no others."""
     rows, columns = invalid.shape
     outside = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
     return outside is not None and bool((outside == invalid).all())
 
 
-def _padded(samples: np.ndarray, size: int, value: int) -> np.ndarray:
+def _pad(samples: np.ndarray, size: int, value: int) -> np.ndarray:
     rows, columns = size - samples.shape[1], size - samples.shape[2]
     return np.pad(samples, ((0, 0), (0, rows), (0, columns)), constant_values=value)

@@ -15,8 +15,8 @@ from dnas_mmseg.preparation.synthetic import write_scenes
 from dnas_mmseg.preparation.tiling import Tiling
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
-FACTS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
-CUT = Tiling(**FACTS, size=40, stride=40)
+PARAMETERS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
+TILING = Tiling(**PARAMETERS, size=40, stride=40)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def splits(tmp_path):
 
 
 def content(root):
-    """Every file below a folder with its bytes, but not which process was in it."""
+    """Return path and bytes of every file in a folder, except lock files."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob('*'))
@@ -35,8 +35,8 @@ def content(root):
     }
 
 
-def test_a_data_root_says_what_its_tiles_are(splits, tmp_path):
-    description, notes = convert_scenes(splits, tmp_path / 'out', CUT)
+def test_data_root_describes_its_tiles(splits, tmp_path):
+    description, notes = convert_scenes(splits, tmp_path / 'out', TILING)
     assert len(notes) == 1
     assert 'has no band names: assumed to be nir, red, green, blue' in notes[0]
     dataset = GID5Dataset(data_root=str(tmp_path / 'out'), ann_file='train.txt', check_files=27)
@@ -58,16 +58,16 @@ def test_a_data_root_says_what_its_tiles_are(splits, tmp_path):
     assert len(manifest['tiles']) == 9
 
 
-def test_several_processes_make_the_same_files(splits, tmp_path):
+def test_workers_write_the_same_files(splits, tmp_path):
     steps = []
-    convert_scenes(splits, tmp_path / 'one', CUT)
-    convert_scenes(splits, tmp_path / 'two', CUT, workers=2, advance=lambda *s: steps.append(s))
+    convert_scenes(splits, tmp_path / 'one', TILING)
+    convert_scenes(splits, tmp_path / 'two', TILING, workers=2, advance=lambda *s: steps.append(s))
     assert content(tmp_path / 'one') == content(tmp_path / 'two')
     assert steps[-1] == (45, 45)
 
 
-def test_an_interrupted_run_goes_on(splits, tmp_path):
-    convert_scenes(splits, tmp_path / 'whole', CUT)
+def test_interrupted_run_resumes(splits, tmp_path):
+    convert_scenes(splits, tmp_path / 'whole', TILING)
 
     def stop(done, total):
         if done > total / 2:
@@ -75,62 +75,62 @@ def test_an_interrupted_run_goes_on(splits, tmp_path):
 
     out = tmp_path / 'out'
     with pytest.raises(KeyboardInterrupt):
-        convert_scenes(splits, out, CUT, advance=stop)
+        convert_scenes(splits, out, TILING, advance=stop)
     assert not (out / 'train.txt').exists()
     finished = {p: p.stat().st_mtime_ns for p in (out / 'manifest').iterdir()}
     assert len(finished) == 2
     steps = []
-    convert_scenes(splits, out, CUT, advance=lambda *step: steps.append(step))
+    convert_scenes(splits, out, TILING, advance=lambda *step: steps.append(step))
     assert steps[-1] == (27, 27)
     assert content(out) == content(tmp_path / 'whole')
     assert all(p.stat().st_mtime_ns == time for p, time in finished.items())
-    # A scene that is another file now is cut again, and only that one.
+    # Only a scene whose file has changed is cut again.
     os.utime(splits['test'][0].image, ns=(1, 1))
     steps.clear()
-    convert_scenes(splits, out, CUT, advance=lambda *step: steps.append(step))
+    convert_scenes(splits, out, TILING, advance=lambda *step: steps.append(step))
     assert steps[-1] == (9, 9)
     with pytest.raises(DatasetError, match='were cut with another stride: choose another folder'):
-        convert_scenes(splits, out, Tiling(**FACTS, size=40, stride=20))
+        convert_scenes(splits, out, Tiling(**PARAMETERS, size=40, stride=20))
 
 
-def test_unknown_colours_above_a_share_stop_it(splits, tmp_path):
+def test_too_many_unknown_colours_raise(splits, tmp_path):
     label = splits['train'][0].label
     colours = read_raster(label)
     colours[:, 50, 3:11] = np.array([[1], [2], [3]], np.uint8)  # 8 of 9216 pixels
     write_raster(label, colours)
-    _, notes = convert_scenes(splits, tmp_path / 'a', CUT)
+    _, notes = convert_scenes(splits, tmp_path / 'a', TILING)
     assert len(notes) == 2
     assert '1 unknown label values count as unlabelled: (1, 2, 3) (' in notes[1]
     with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(.*pixels\).*max_unknown = 0.0005'):
-        convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.0005)
+        convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0.0005)
     assert not (tmp_path / 'b/train.txt').exists()
-    # It cuts no other tiles, so the run goes on with what the message suggests.
-    convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0.01)
-    with pytest.raises(DatasetError, match='max_unknown = 0 of its pixels'):
-        convert_scenes(splits, tmp_path / 'b', CUT, max_unknown=0)
+    # The option does not change tiles, so the run resumes.
+    convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0.01)
+    with pytest.raises(DatasetError, match=r'max_unknown = 0$'):
+        convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0)
 
 
-def test_statistics_do_not_depend_on_the_size_of_tiles(splits, tmp_path):
-    """Where tiles are larger than scenes, the padding is no data."""
-    small, _ = convert_scenes(splits, tmp_path / 'a', Tiling(**FACTS, size=32, stride=32))
-    large, _ = convert_scenes(splits, tmp_path / 'b', Tiling(**FACTS, size=128, stride=128))
+def test_statistics_are_independent_of_tile_size(splits, tmp_path):
+    """Padding of tiles larger than scenes is excluded."""
+    small, _ = convert_scenes(splits, tmp_path / 'a', Tiling(**PARAMETERS, size=32, stride=32))
+    large, _ = convert_scenes(splits, tmp_path / 'b', Tiling(**PARAMETERS, size=128, stride=128))
     np.testing.assert_allclose(small.mean, large.mean, atol=1e-4)
     np.testing.assert_allclose(small.std, large.std, atol=1e-4)
 
 
-def test_tiles_that_are_gone_are_cut_again(splits, tmp_path):
-    convert_scenes(splits, tmp_path, CUT)
+def test_missing_tiles_are_cut_again(splits, tmp_path):
+    convert_scenes(splits, tmp_path, TILING)
     before = content(tmp_path)
     next((tmp_path / 'images').iterdir()).unlink()
     steps = []
-    convert_scenes(splits, tmp_path, CUT, advance=lambda *step: steps.append(step))
+    convert_scenes(splits, tmp_path, TILING, advance=lambda *step: steps.append(step))
     assert steps[-1] == (9, 9)
     assert content(tmp_path) == before
 
 
-def test_a_split_by_tile_comes_with_a_warning(splits, tmp_path):
-    description, notes = convert_scenes(splits, tmp_path, CUT, mix_tiles=1)
-    assert any('scores on val and test will be too high' in note for note in notes)
+def test_split_by_tile_warns(splits, tmp_path):
+    description, notes = convert_scenes(splits, tmp_path, TILING, mix_tiles=1)
+    assert any('inflates scores on val and test' in note for note in notes)
     assert description.provenance['split'] == 'by tile, seed 1'
     lists = {s: (tmp_path / f'{s}.txt').read_text().splitlines() for s in splits}
     assert {split: len(lines) for split, lines in lists.items()} == dict(train=27, val=9, test=9)
@@ -139,23 +139,23 @@ def test_a_split_by_tile_comes_with_a_warning(splits, tmp_path):
     assert scenes['train'] & scenes['test']
 
 
-def test_what_is_refused_before_cutting(splits, tmp_path):
-    with pytest.raises(DatasetError, match='no scenes are for training'):
-        convert_scenes({**splits, 'train': []}, tmp_path / 'out', CUT)
+def test_invalid_input_raises_before_cutting(splits, tmp_path):
+    with pytest.raises(DatasetError, match='no training scenes'):
+        convert_scenes({**splits, 'train': []}, tmp_path / 'out', TILING)
     with pytest.raises(DatasetError, match='4 bands, expected 3'):
-        convert_scenes(splits, tmp_path / 'out', Tiling(**{**FACTS, 'bands': BANDS[:3]}))
+        convert_scenes(splits, tmp_path / 'out', Tiling(**{**PARAMETERS, 'bands': BANDS[:3]}))
     assert not content(tmp_path / 'out')
     for scene in splits['train']:
         write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
-    with pytest.raises(DatasetError, match=r'no training tile has min_labelled = 0.5'):
+    with pytest.raises(DatasetError, match=r'no training tile reaches min_labelled = 0.5'):
         convert_scenes(
-            splits, tmp_path / 'out', Tiling(**FACTS, size=40, stride=40, min_labelled=0.5)
+            splits, tmp_path / 'out', Tiling(**PARAMETERS, size=40, stride=40, min_labelled=0.5)
         )
 
 
-def test_every_labelled_pixel_of_a_scene_counts_once(splits, tmp_path):
-    """Though its tiles overlap, and whichever of them are there."""
-    convert_scenes(splits, tmp_path, CUT)
+def test_labelled_pixels_of_a_scene_are_counted_once(splits, tmp_path):
+    """Also if a tile is missing."""
+    convert_scenes(splits, tmp_path, TILING)
     (scene,) = splits['test']
     truth = read_raster(scene.label)
     labelled = (truth != 0).any(0)
@@ -176,16 +176,16 @@ def test_every_labelled_pixel_of_a_scene_counts_once(splits, tmp_path):
 
     assert (counted(test_mode=True) == labelled).all()
     assert counted(test_mode=True, count_once=False).max() == 4
-    assert counted().max() == 4  # in training, a tile is a tile
-    # Without the middle tile, its neighbours count what they cover of it.
+    assert counted().max() == 4  # not by default in training
+    # Without the middle tile, its neighbours count their overlap with it.
     lines = (tmp_path / 'test.txt').read_text().splitlines(keepends=True)
     (tmp_path / 'test.txt').write_text(''.join(line for line in lines if '_40_40' not in line))
     hole = np.zeros((96, 96), bool)
-    hole[40:56, 40:56] = True  # covered by the middle one alone
+    hole[40:56, 40:56] = True  # only in the middle tile
     assert (counted(test_mode=True) == (labelled & ~hole)).all()
 
 
-def test_counting_once_needs_tiles_that_say_their_place(data_root):
+def test_count_once_requires_tile_names(data_root):
     (data_root / 'images/t_3_0.tif').rename(data_root / 'images/t.tif')
     lines = (data_root / 'train.txt').read_text().replace('images/t_3_0', 'images/t')
     (data_root / 'train.txt').write_text(lines)
@@ -196,7 +196,7 @@ def test_counting_once_needs_tiles_that_say_their_place(data_root):
 
 
 def scene_pair(folder, name, samples, label=None, **kwargs):
-    """A scene and its label of train ids; two splits need three of them."""
+    """Write a scene and its label of train ids."""
     write_raster(folder / f'scenes/{name}.tif', samples, **kwargs)
     if label is None:
         label = (samples[0] > samples[0].mean()).astype(np.uint8)
@@ -206,14 +206,14 @@ def scene_pair(folder, name, samples, label=None, **kwargs):
 TWO = dict(classes=('a', 'b'), palette=((1, 1, 1), (2, 2, 2)), label_convention='train_id')
 
 
-def converted(folder, pattern='scenes/*.tif', **cut):
+def converted(folder, pattern='scenes/*.tif', **parameters):
     found = find_scenes(folder, pattern, 'labels/{name}.tif')
-    cut = Tiling(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **cut})
-    return convert_scenes({'train': found}, folder / 'out', cut)
+    tiling = Tiling(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **parameters})
+    return convert_scenes({'train': found}, folder / 'out', tiling)
 
 
-def test_nodata_of_each_band_is_its_own(tmp_path, rng):
-    """A TIFF has one value for all bands: of 0 and 255 neither may stand for both."""
+def test_nodata_values_per_band(tmp_path, rng):
+    """A TIFF has one nodata value for all bands, so these tiles have a mask."""
     samples = rng.integers(1, 255, (2, 32, 32)).astype(np.uint8)
     samples[:, :16, :8] = 0  # valid: the second band's nodata is 255
     samples[0, 16:, :8], samples[1, 16:, :8] = 0, 255  # invalid
@@ -237,8 +237,8 @@ def test_nodata_of_each_band_is_its_own(tmp_path, rng):
     )
 
 
-def test_scales_of_several_baselines(tmp_path, rng):
-    """The same ground by two processing baselines: samples 1,000 apart, one reflectance."""
+def test_scales_of_two_baselines(tmp_path, rng):
+    """Two processing baselines: samples differ by 1,000, reflectances are equal."""
     ground = rng.integers(100, 3000, (2, 32, 32)).astype(np.uint16)
     for name, shift in (('old', 0), ('new', 1000)):
         scene_pair(tmp_path, name, ground + np.uint16(shift))
@@ -262,7 +262,7 @@ def test_scales_of_several_baselines(tmp_path, rng):
     np.testing.assert_allclose(description.std, (ground * 1e-4).std((1, 2)), rtol=1e-4)
 
 
-def test_statistics_of_reflectance_have_digits(tmp_path, rng):
+def test_statistics_of_reflectance_keep_digits(tmp_path, rng):
     samples = (0.05 + 1e-3 * rng.random((2, 64, 64))).astype(np.float32)
     scene_pair(tmp_path, 's', samples)
     description, _ = converted(tmp_path)
@@ -270,7 +270,7 @@ def test_statistics_of_reflectance_have_digits(tmp_path, rng):
     assert min(description.std) > 2e-4
 
 
-def test_suffixes_in_capitals_are_found(tmp_path, rng):
+def test_suffixes_are_case_insensitive(tmp_path, rng):
     for name in ('a', 'b'):
         scene_pair(tmp_path, name, rng.integers(1, 255, (2, 32, 32)).astype(np.uint8))
     (tmp_path / 'scenes/b.tif').rename(tmp_path / 'scenes/b.TIF')
@@ -279,25 +279,25 @@ def test_suffixes_in_capitals_are_found(tmp_path, rng):
     assert [scene.name for scene in found] == ['a', 'b']
 
 
-def test_sources_are_not_where_tiles_go(tmp_path, rng):
+def test_sources_in_output_folders_raise(tmp_path, rng):
     write_raster(tmp_path / 'images/s.tif', rng.integers(1, 255, (2, 32, 32)).astype(np.uint8))
     write_raster(tmp_path / 'truth/s.tif', np.zeros((32, 32), np.uint8))
     found = find_scenes(tmp_path, 'images/*.tif', 'truth/{name}.tif')
-    cut = Tiling(**TWO, bands=('red', 'nir'))
-    with pytest.raises(DatasetError, match='lies where tiles would be written'):
-        convert_scenes({'train': found}, tmp_path, cut)
+    tiling = Tiling(**TWO, bands=('red', 'nir'))
+    with pytest.raises(DatasetError, match='is where tiles would be written'):
+        convert_scenes({'train': found}, tmp_path, tiling)
 
 
 @pytest.mark.parametrize('name', ['dataset.json', 'val.txt'])
-def test_a_data_set_of_others_is_not_overwritten(splits, tmp_path, name):
+def test_other_data_sets_are_not_overwritten(splits, tmp_path, name):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / name).write_text('mine')
-    with pytest.raises(DatasetError, match='this command has not made'):
-        convert_scenes(splits, tmp_path / 'out', CUT)
+    with pytest.raises(DatasetError, match='a data set from another source'):
+        convert_scenes(splits, tmp_path / 'out', TILING)
     assert content(tmp_path / 'out') == {name: b'mine'}
 
 
-def test_a_label_in_another_system_is_refused(tmp_path, rng):
+def test_label_in_another_crs_raises(tmp_path, rng):
     def place(code, size=4.0):
         system = osr.SpatialReference()
         system.ImportFromEPSG(code)

@@ -1,4 +1,4 @@
-"""Scenes that are made up."""
+"""Synthetic scenes."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from dnas_mmseg.preparation.synthetic import make_scene, write_scenes
 from dnas_mmseg.raster import Raster, read_raster
 
 
-def test_a_landscape_has_every_class_and_is_its_seeds():
+def test_landscape_has_all_classes_and_is_seeded():
     samples, ids = make_scene(300, seed=1)
     assert (samples.shape, samples.dtype) == ((4, 300, 300), np.uint8)
     shares = np.bincount(ids.ravel(), minlength=256)[[0, 1, 2, 3, 4, 255]] / ids.size
@@ -19,11 +19,11 @@ def test_a_landscape_has_every_class_and_is_its_seeds():
     again, other = make_scene(300, seed=1), make_scene(300, seed=2)
     assert all(map(np.array_equal, (samples, ids), again))
     assert not np.array_equal(samples, other[0])
-    # Water is dark in the near infrared, and the rest is not.
+    # Only water is dark in the near infrared.
     assert samples[0, ids == 4].mean() < 60 < 90 < samples[0, ids == 3].mean()
 
 
-def test_scenes_are_written_as_the_release_has_them(tmp_path):
+def test_scenes_have_the_layout_of_the_release(tmp_path):
     write_scenes(tmp_path, count=2, size=64, seed=5)
     release = find_release(tmp_path)
     found = find_scenes(tmp_path, release.images, release.labels)

@@ -9,13 +9,13 @@ from dnas_mmseg.preparation.tiling import Tiling, check_scene, cut_windows
 from dnas_mmseg.raster import GeoReference, Raster, Window, read_raster, write_raster
 
 
-def a_cut(**changes):
-    facts = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='train_id')
-    return Tiling(**{**facts, 'size': 32, 'stride': 32, **changes})
+def make_tiling(**changes):
+    required = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='train_id')
+    return Tiling(**{**required, 'size': 32, 'stride': 32, **changes})
 
 
-def a_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):
-    """Samples, train ids, and the scene on disk."""
+def write_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):
+    """Write a scene; return samples, train ids and scene."""
     samples = rng.integers(1, high, (4, *size)).astype(dtype)
     ids = rng.integers(0, 5, size).astype(np.uint8)
     write_raster(folder / 's.tif', samples, **kwargs)
@@ -23,10 +23,10 @@ def a_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):
     return samples, ids, Scene('s', folder / 's.tif', folder / 's.png')
 
 
-def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
+def test_tile_has_samples_and_georeference_of_the_scene(tmp_path, rng):
     place = GeoReference(transform=(5e5, 4.0, 0.0, 3e6, 0.0, -4.0))
-    samples, ids, scene = a_scene(tmp_path, rng, georeference=place)
-    (tile,), unknown = cut_windows(scene, [Window(8, 16, 32, 32)], a_cut(), tmp_path / 'out')
+    samples, ids, scene = write_scene(tmp_path, rng, georeference=place)
+    (tile,), unknown = cut_windows(scene, [Window(8, 16, 32, 32)], make_tiling(), tmp_path / 'out')
     assert tile.paths == ('images/s_16_8.tif', 'labels/s_16_8.png')
     assert not unknown
     part = samples[:, 16:48, 8:40]
@@ -42,9 +42,9 @@ def test_a_tile_is_the_scenes_samples_with_their_place(tmp_path, rng):
     assert tile.class_pixels == list(np.bincount(ids[16:48, 8:40].ravel(), minlength=5))
 
 
-def test_where_the_scene_ends_a_tile_is_padded_and_ignored(tmp_path, rng):
-    samples, _, scene = a_scene(tmp_path, rng, size=(20, 24))
-    (tile,), _ = cut_windows(scene, tile_windows(20, 24, 32, 32), a_cut(), tmp_path)
+def test_tile_is_padded_and_ignored_beyond_the_scene(tmp_path, rng):
+    samples, _, scene = write_scene(tmp_path, rng, size=(20, 24))
+    (tile,), _ = cut_windows(scene, tile_windows(20, 24, 32, 32), make_tiling(), tmp_path)
     image, label = (read_raster(tmp_path / path) for path in tile.paths)
     assert (tile.height, tile.width, tile.size) == (20, 24, 32)
     np.testing.assert_array_equal(image[:, :20, :24], samples)
@@ -53,89 +53,96 @@ def test_where_the_scene_ends_a_tile_is_padded_and_ignored(tmp_path, rng):
     assert (label[0, :, 24:] == 255).all()
 
 
-def test_tiles_with_too_little_labelled_are_left_out(tmp_path, rng):
-    _, ids, scene = a_scene(tmp_path, rng, size=(32, 64))
+def test_tiles_below_min_labelled_are_skipped(tmp_path, rng):
+    _, ids, scene = write_scene(tmp_path, rng, size=(32, 64))
     ids[:, 32:] = 255
     ids[:4, 32:] = 1  # an eighth
     write_raster(scene.label, ids)
     windows = tile_windows(32, 64, 32, 32)
     for share, expected in ((0.0, 2), (0.125, 2), (0.13, 1)):
-        tiles, _ = cut_windows(scene, windows, a_cut(min_labelled=share), tmp_path / str(share))
+        tiles, _ = cut_windows(
+            scene, windows, make_tiling(min_labelled=share), tmp_path / str(share)
+        )
         assert len(tiles) == expected
-    # Where the image has no data, a label does not count.
+    # Labels of invalid pixels are not counted.
     samples = read_raster(scene.image)
     samples[:, :2, 32:] = 0
     write_raster(scene.image, samples, nodata=0)
-    assert len(cut_windows(scene, windows, a_cut(min_labelled=0.125), tmp_path / 'x')[0]) == 1
+    assert len(cut_windows(scene, windows, make_tiling(min_labelled=0.125), tmp_path / 'x')[0]) == 1
 
 
-def test_unknown_label_values_are_counted_and_unlabelled(tmp_path, rng):
-    _, ids, scene = a_scene(tmp_path, rng, size=(32, 32))
+def test_unknown_label_values_are_counted_and_ignored(tmp_path, rng):
+    _, ids, scene = write_scene(tmp_path, rng, size=(32, 32))
     ids[3, :7] = 99
     write_raster(scene.label, ids)
-    (tile,), unknown = cut_windows(scene, [Window(0, 0, 32, 32)], a_cut(), tmp_path)
+    (tile,), unknown = cut_windows(scene, [Window(0, 0, 32, 32)], make_tiling(), tmp_path)
     assert unknown == {'99': 7}
     assert (read_raster(tmp_path / tile.paths[1])[0, 3, :7] == 255).all()
 
 
-def test_16_bits_stay_unless_scaling_is_asked_for(tmp_path, rng):
-    samples, _, scene = a_scene(tmp_path, rng, size=(32, 32), dtype='uint16', high=1200)
+def test_16_bit_samples_are_scaled_on_request(tmp_path, rng):
+    samples, _, scene = write_scene(tmp_path, rng, size=(32, 32), dtype='uint16', high=1200)
     window = [Window(0, 0, 32, 32)]
-    (tile,), _ = cut_windows(scene, window, a_cut(), tmp_path / 'a')
+    (tile,), _ = cut_windows(scene, window, make_tiling(), tmp_path / 'a')
     stored = read_raster(tmp_path / 'a' / tile.paths[0])
     assert stored.dtype == np.uint16
     np.testing.assert_array_equal(stored, samples)
-    (tile,), _ = cut_windows(scene, window, a_cut(scale=(100, 1000)), tmp_path / 'b')
+    (tile,), _ = cut_windows(scene, window, make_tiling(scale=(100, 1000)), tmp_path / 'b')
     stored = read_raster(tmp_path / 'b' / tile.paths[0])
     assert stored.dtype == np.uint8
     expected = ((samples.astype(float) - 100) / 900 * 255).clip(0, 255)
     assert np.abs(stored - expected).max() <= 0.5 + 1e-4
 
 
-def test_scaled_samples_do_not_become_nodata(tmp_path, rng):
+def test_valid_samples_do_not_become_nodata_by_scaling(tmp_path, rng):
     samples = rng.integers(50, 1200, (4, 32, 32)).astype(np.uint16)
     samples[:, :5] = 0
     write_raster(tmp_path / 's.tif', samples, nodata=0)
     write_raster(tmp_path / 's.png', np.zeros((32, 32), np.uint8))
     scene = Scene('s', tmp_path / 's.tif', tmp_path / 's.png')
-    (tile,), _ = cut_windows(scene, [Window(0, 0, 32, 32)], a_cut(scale=(100, 1000)), tmp_path)
+    (tile,), _ = cut_windows(
+        scene, [Window(0, 0, 32, 32)], make_tiling(scale=(100, 1000)), tmp_path
+    )
     stored = read_raster(tmp_path / tile.paths[0])
     assert (stored[:, :5] == 0).all()
     assert (stored[:, 5:] > 0).all()
     assert tile.pixels == 27 * 32
-    # Nor in a window without gaps, of a scene that has some.
+    # Nor in a valid window of a scene with nodata.
     (tile,), _ = cut_windows(
-        scene, [Window(0, 8, 24, 24)], a_cut(size=24, stride=24, scale=(1100, 1200)), tmp_path / 'c'
+        scene,
+        [Window(0, 8, 24, 24)],
+        make_tiling(size=24, stride=24, scale=(1100, 1200)),
+        tmp_path / 'c',
     )
     assert read_raster(tmp_path / 'c' / tile.paths[0]).min() == 1
 
 
-def test_scenes_that_do_not_fit(tmp_path, rng):
-    _, ids, scene = a_scene(tmp_path, rng)
+def test_invalid_scenes_raise(tmp_path, rng):
+    _, ids, scene = write_scene(tmp_path, rng)
     with pytest.raises(DatasetError, match='4 bands, expected 3'):
-        check_scene(scene, a_cut(bands=BANDS[:3]))
+        check_scene(scene, make_tiling(bands=BANDS[:3]))
     write_raster(scene.label, ids[:9])
     with pytest.raises(DatasetError, match=r's\.png: label of \(9, 40\) for a scene of \(48, 40\)'):
-        check_scene(scene, a_cut())
-    a_scene(tmp_path, rng, names=BANDS[::-1])
+        check_scene(scene, make_tiling())
+    write_scene(tmp_path, rng, names=BANDS[::-1])
     with pytest.raises(DatasetError, match='descriptions are blue, green, red, nir, expected'):
-        check_scene(scene, a_cut())
+        check_scene(scene, make_tiling())
     write_raster(scene.label, np.zeros((3, 48, 40), np.uint8))
     with pytest.raises(DatasetError, match=r's\.png: the label has 3 bands'):
-        cut_windows(scene, [Window(0, 0, 32, 32)], a_cut(), tmp_path)
+        cut_windows(scene, [Window(0, 0, 32, 32)], make_tiling(), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'message'),
+    ('changes', 'message'),
     [
-        (dict(size=0), '0 < stride <= size is needed'),
-        (dict(stride=0), '0 < stride <= size is needed'),
-        (dict(size=32, stride=64), '0 < stride <= size is needed'),
-        (dict(min_labelled=2.0), 'min_labelled = 2.0: a share'),
-        (dict(scale=(9.0, 9.0)), 'the first must be below the second'),
+        (dict(size=0), 'expected 0 < stride <= size'),
+        (dict(stride=0), 'expected 0 < stride <= size'),
+        (dict(size=32, stride=64), 'expected 0 < stride <= size'),
+        (dict(min_labelled=2.0), 'min_labelled = 2.0: expected a share'),
+        (dict(scale=(9.0, 9.0)), 'expected two increasing values'),
         (dict(bands=()), 'the bands of the scenes are unknown'),
     ],
 )
-def test_impossible_wishes(wrong, message):
+def test_invalid_parameters_raise(changes, message):
     with pytest.raises(DatasetError, match=message):
-        a_cut(**wrong)
+        make_tiling(**changes)
