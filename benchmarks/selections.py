@@ -1,16 +1,16 @@
-"""Selections on real tiles at equal cost: halving, chance, a gradient search, baselines.
+"""Comparison of selection strategies on real tiles at equal cost.
 
     python -m benchmarks.selections --data naip --repeats 0 1 2 --workers 2
-    python -m benchmarks.selections --data naip gid5-rgb --list          # what is still missing
+    python -m benchmarks.selections --data naip gid5-rgb --list          # missing runs
     python -m benchmarks.selections --data naip --table
 
-Every arm spends as much as a dozen full trainings, on the training list alone, trains what it has
-chosen once more on all of it, and tests that once. A full training has about 770 steps for a
-typical network of DNAS with 8 layers at base 16; others train for as long. A baseline spends its
-budget on a dozen learning rates. Each finished run is a row of benchmarks/selections.csv, and each
-training of it one of benchmarks/trained_networks.csv, a table of networks to replay selections on.
-An interrupted run goes on by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be
-there.
+The arms are successive halving, random search, gradient search and baselines. Each has a budget of
+twelve full training runs on the training list, retrains the selected network on the whole list and
+tests it once. A full training run has about 770 steps for a typical network of DNAS with 8 layers
+at base 16; other networks train for the same time. A baseline spends its budget on twelve learning
+rates. Each finished run adds a row to benchmarks/selections.csv, and each of its training runs one
+to benchmarks/trained_networks.csv, from which selections can be simulated. The same command resumes
+an interrupted run. Requires ``data/naip_rgbn`` and ``data/gid5_rgb``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROWS = ROOT / 'benchmarks/selections.csv'
 NETWORKS = ROOT / 'benchmarks/trained_networks.csv'
 BUDGET = 12
 EPOCHS = {'naip': 24, 'gid5-rgb': 5}
-"""Epochs of a full training: about 770 steps on either data."""
+"""Epochs of a full training run: about 770 steps on both data sets."""
 
 BASELINES = {
     'HRNet-W18-small': 'hrnet/fcn_hr18s',
@@ -53,7 +53,7 @@ BASELINES = {
 ARMS = ('halving', 'random', 'gradient', *BASELINES)
 _STAGES = 3
 _RATES = [2e-3 * 2 ** ((i - 6) / 2) for i in range(BUDGET)]
-"""Learning rates of a baseline, around that of the recipe."""
+"""Learning rates of a baseline, in factors of sqrt(2) around that of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Run:
     """A run of an arm.
 
     Attributes:
-        data: Key of the data, ``'naip'`` or ``'gid5-rgb'``.
+        data: Key of the data set, ``'naip'`` or ``'gid5-rgb'``.
         arm: One of :data:`ARMS`.
-        repeat: Number of the repeat, which is its seed.
+        repeat: Number of the repeat, also its seed.
     """
 
     data: str
@@ -72,16 +72,16 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells the run's row from others."""
+        """Key of the run's row."""
         return self.data, self.arm, str(self.repeat)
 
     def command(self, folder: Path) -> list[str]:
-        """Return the command of the run, apart from the program."""
+        """Return the arguments of ``tools/search.py``."""
         config = ROOT / f'configs/dnas/dnas_l12_w16_{self.data}.py'
         base = ['dnas', '--layers', '8', '--config', config, '--seed', self.repeat]
         base += ['--work-dir', folder, '--cfg-options', f'train_cfg.max_epochs={EPOCHS[self.data]}']
         if self.arm == 'gradient':
-            # A step of a search takes about one and a half of a training, on half the tiles.
+            # A search step takes about 1.5 times as long as a training step, on half the tiles.
             epochs = round((BUDGET * EPOCHS[self.data]) / _STAGES)
             base += ['--epochs', epochs, '--retrain']
         else:
@@ -94,7 +94,7 @@ class Run:
         return list(map(str, base))
 
     def _baselines(self, folder: Path) -> list[Path]:
-        """Write the baseline's config with a dozen learning rates, and return the paths."""
+        """Write a config of the baseline for each learning rate, and return the paths."""
         inherited = ROOT / f'configs/{BASELINES[self.arm]}_{self.data}.py'
         paths = []
         for rate in _RATES:
@@ -107,10 +107,10 @@ class Run:
         return paths
 
     def do(self, folder: Path) -> None:
-        """Run, and append its rows.
+        """Run the search and append its rows.
 
         Raises:
-            RuntimeError: The run failed; the message names its log.
+            RuntimeError: The run failed; the message contains the path of its log.
         """
         folder.mkdir(parents=True, exist_ok=True)
         log = folder.with_suffix('.txt')
@@ -125,7 +125,7 @@ class Run:
             ).returncode
         if status:
             raise RuntimeError(f'{self}: failed, see {log}')
-        networks, row = self._networks(folder), self._row(folder)  # before anything is written
+        networks, row = self._networks(folder), self._row(folder)  # both, before writing either
         append_rows(NETWORKS, networks)
         append_rows(ROWS, [row])
 
@@ -163,7 +163,7 @@ class Run:
         return row
 
     def _networks(self, folder: Path) -> list[dict[str, object]]:
-        """Return a row for each training of the selection."""
+        """Return a row for each training run of the selection."""
         board = folder / 'leaderboard.json'
         if not board.is_file():
             return []
@@ -219,7 +219,7 @@ def network_row(
 
 
 def append_rows(path: Path, rows: list[dict[str, object]]) -> None:
-    """Append rows to a file of results; the first ones bring its header."""
+    """Append rows to a CSV file, with a header if it is new."""
     if not rows:
         return
     with FileLock(f'{path}.lock'), path.open('a', newline='') as file:
@@ -230,7 +230,7 @@ def append_rows(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def missing(args: argparse.Namespace) -> list[Run]:
-    """Return the runs that were asked for and have no row yet."""
+    """Return the requested runs without a row."""
     done: set[tuple[str, str, str]] = set()
     if ROWS.is_file():
         with ROWS.open() as file:
@@ -242,7 +242,7 @@ def missing(args: argparse.Namespace) -> list[Run]:
 
 
 def table(data: str) -> str:
-    """Return the runs on some data as a Markdown table, the best arm first."""
+    """Return the runs on a data set as a Markdown table, the best arm first."""
     with ROWS.open() as file:
         rows = [row for row in csv.DictReader(file) if row['data'] == data]
     lines = []
@@ -265,9 +265,9 @@ def main() -> None:
     parser.add_argument('--data', nargs='+', choices=['naip', 'gid5-rgb'], default=['naip'])
     parser.add_argument('--arms', nargs='+', choices=ARMS, default=list(ARMS))
     parser.add_argument('--repeats', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--workers', type=int, default=1, help='runs at a time')
-    parser.add_argument('--list', action='store_true', help='only print what is missing')
-    parser.add_argument('--table', action='store_true', help='only print what is there')
+    parser.add_argument('--workers', type=int, default=1, help='parallel runs')
+    parser.add_argument('--list', action='store_true', help='only list missing runs')
+    parser.add_argument('--table', action='store_true', help='only print the table')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/selections')
     args = parser.parse_args()
     if args.table:

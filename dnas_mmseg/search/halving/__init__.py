@@ -1,5 +1,5 @@
-"""Choosing the best network for one's own tiles by real trainings: the strategy ``halving``.
+"""Network selection by training runs: the strategies ``halving`` and ``random``.
 
-The algorithm is in ``search/selection``, which knows nothing of networks; here are the candidates
-of a space, their trainings, the processes that do them, and what comes out.
+The algorithm is in :mod:`dnas_mmseg.search.selection` and independent of networks. This package
+contains the candidates of a search space, their trainings, the worker processes and the report.
 """

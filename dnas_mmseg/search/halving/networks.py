@@ -1,4 +1,4 @@
-"""Candidates of a selection: the networks of a space, and baselines of other kinds."""
+"""Candidates of a selection: networks of a search space, and baselines."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ _BASELINE_SETTINGS = (
     'custom_hooks',
     'log_processor',
 )
-"""Settings of a baseline that are used with its model: its own training schedule."""
+"""Settings of the training recipe that a baseline takes from its own config."""
 
 _MUTATIONS = 60
-"""Mutations sampled per parent."""
+"""Mutations sampled per parent. Duplicates are removed, so more bring few new ones in a small
+space, and each is encoded and ranked."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A network of another kind that takes part in the last rung.
+    """A network outside the search space, trained in the last rung for comparison.
 
     Attributes:
-        name: Name of its config.
-        config: Path of its config; where it lies does not tell baselines apart.
+        name: Name of its config; it identifies the baseline.
+        config: Path of its config, which may differ between machines.
     """
 
     name: str
@@ -63,13 +64,13 @@ Candidate = Architecture | Baseline
 
 
 class SpaceCandidates:
-    """The networks that a selection chooses from.
+    """Candidates of a search space, for :func:`dnas_mmseg.search.selection.selection_steps`.
 
     Args:
         plan: Settings of the selection.
 
     Attributes:
-        fidelities: Shares of the full schedule in whole epochs, one for each rung.
+        fidelities: Share of the full schedule of each rung, rounded to whole epochs.
         config: Config of the space's networks on the user's data.
     """
 
@@ -87,7 +88,7 @@ class SpaceCandidates:
             parts = built.parts(self.config.model, self._size)
             if metric == 'latency':
                 facts = latency_facts(parts.facts, get_device())
-                assert plan.network.latency_table is not None  # the plan checks it
+                assert plan.network.latency_table is not None  # checked by the plan
                 table = CostTable.load(plan.network.latency_table, facts)
             else:
                 table = cost_table(parts, metric)
@@ -95,25 +96,29 @@ class SpaceCandidates:
         self._counted: dict[tuple[str, str], float] = {}
 
     def random(self, rng: np.random.Generator) -> Architecture:
-        """Draw a network evenly from the space."""
-        return named(self._space.sample(self._arguments, rng, 'sampled'))
+        """Sample a network uniformly from the space."""
+        return with_digest_name(self._space.sample(self._arguments, rng, 'sampled'))
 
     def neighbours(self, candidate: Architecture, rng: np.random.Generator) -> list[Architecture]:
-        """Return networks that differ from one in a single thing, drawn at random."""
+        """Return distinct random mutations of a network."""
         found = (self._space.mutate(self._arguments, candidate, rng) for _ in range(_MUTATIONS))
-        return list(dict.fromkeys(map(named, found)))
+        return list(dict.fromkeys(map(with_digest_name, found)))
 
     def encode(self, candidate: Architecture) -> np.ndarray:
-        """Return what a surrogate sees of a network: its encoding, and its size, (features,)."""
+        """Return encoding, log multiply-adds and log parameters of a network, (features,)."""
         sizes = np.log([self.cost_by(candidate, metric) for metric in ('macs', 'params')])
         return np.array([*self._space.encode(candidate), *sizes])
 
     def cost(self, candidate: Candidate) -> float:
-        """Return the cost that a limit is about, by the plan's metric."""
+        """Return the cost of a candidate in the metric of the plan."""
         return self.cost_by(candidate, self.plan.network.cost)
 
     def cost_by(self, candidate: Candidate, metric: str) -> float:
-        """Return the cost of a candidate by some metric; baselines are counted, or measured."""
+        """Return the cost of a candidate in a metric.
+
+        Costs of architectures are predicted from a table of parts. Costs of baselines are counted
+        or, for latency, measured.
+        """
         key = candidate.name, metric
         if key in self._counted:
             return self._counted[key]
@@ -125,37 +130,37 @@ class SpaceCandidates:
             self._counted[key] = segmentor_cost(model, metric, self._size)
         return self._counted[key]
 
-    def given(self, found: Path) -> list[Architecture]:
-        """Return the architectures that the user names.
+    def load_initial(self, gradient_result: Path) -> list[Architecture]:
+        """Load the architectures of ``--candidates``.
 
         Args:
-            found: File of what the gradient search finds; read where the plan has one.
+            gradient_result: File that stands for ``'gradient'``, the result of a gradient search.
 
         Raises:
-            ArchitectureError: One is missing, or of another space.
+            ArchitectureError: An architecture is missing, or of another space.
         """
-        sources = [found if name == GRADIENT else name for name in self.plan.candidates]
+        sources = [gradient_result if name == GRADIENT else name for name in self.plan.candidates]
         architectures = [load_architecture(source) for source in sources]
         for architecture in architectures:
             architecture.require(self.plan.network.space, 'cell', by='--candidates')
-            self.encode(architecture)  # says it if its parts are not in this space
-        return [named(architecture.pruned()) for architecture in architectures]
+            self.encode(architecture)  # raises if the space lacks one of its parts
+        return [with_digest_name(architecture.pruned()) for architecture in architectures]
 
     @property
     def baselines(self) -> list[Baseline]:
-        """Baselines that the user names."""
+        """Baselines of ``--baselines``."""
         return [Baseline(Path(path).stem, path) for path in self.plan.baselines]
 
 
 def baseline_config(baseline: Baseline, config: Config) -> Config:
-    """Return a baseline's model and schedule on the data of the selection.
+    """Return a config of a baseline's model and training recipe on the data of the selection.
 
     Args:
         baseline: The baseline.
-        config: Config of the space's networks on the user's data, which is changed.
+        config: Config of the space's networks on the user's data; modified in place.
     """
-    theirs = load_config(baseline.config)
-    own, model = config.model, theirs.model
+    source = load_config(baseline.config)
+    own, model = config.model, source.model
     model.data_preprocessor = own.data_preprocessor
     model.backbone.in_channels = own.backbone.in_channels
     for key in ('decode_head', 'auxiliary_head'):
@@ -164,33 +169,33 @@ def baseline_config(baseline: Baseline, config: Config) -> Config:
             head.num_classes = own.decode_head.num_classes
     config.model = model
     for key in _BASELINE_SETTINGS:
-        config[key] = theirs.get(key)
+        config[key] = source.get(key)
     return config
 
 
-def named(architecture: Architecture) -> Architecture:
-    """Return a network with a name that tells it from others, and no history."""
+def with_digest_name(architecture: Architecture) -> Architecture:
+    """Return a network named by a digest of its content, without provenance."""
     body = {**architecture.to_document(), 'name': '', 'provenance': {}}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return replace(architecture, name=f'{architecture.space}_{digest[:8]}', provenance={})
 
 
 def to_document(candidate: Candidate) -> dict:
-    """Return a candidate as JSON, for the queue of trainings."""
+    """Return a candidate as a JSON object for the training queue."""
     if isinstance(candidate, Architecture):
         return {'architecture': candidate.to_document()}
     return {'baseline': candidate.name}
 
 
 def from_document(document: dict, baselines: Sequence[Baseline]) -> Candidate:
-    """Return the candidate of a document that :func:`to_document` made.
+    """Return the candidate of a document of :func:`to_document`.
 
     Raises:
-        UserError: It is a baseline, and not one of ``baselines``.
+        UserError: The document is a baseline that is not in ``baselines``.
     """
     if 'architecture' in document:
         return load_architecture(document['architecture'])
     for baseline in baselines:
         if baseline.name == document['baseline']:
             return baseline
-    raise UserError(f"baseline '{document['baseline']}' is not among those of this command")
+    raise UserError(f"baseline '{document['baseline']}' is not in the --baselines of this command")

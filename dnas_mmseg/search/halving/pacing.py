@@ -1,4 +1,4 @@
-"""Measurement of how long training on a tile takes, from which the lengths of trainings follow."""
+"""Measurement of the training time per tile, which determines the epochs of each candidate."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from .networks import Baseline, Candidate, SpaceCandidates
 from .schedule import Pace
 from .training import CandidateTrainings
 
-_DRAWN = 64
-"""Candidates of which the typical one is the middle."""
+_SAMPLES = 64
+"""Number of random candidates; the typical one has their median multiply-adds. They are only
+counted, and 64 suffice for a stable median and for candidates near the extremes."""
 
 _ROUNDS = 5
-"""Steps of each network that are timed, of which the fastest counts. They take turns, so that a
-machine which is busy for a moment slows all alike."""
+"""Number of timed steps per network; the fastest counts, since interference only slows a step. The
+networks alternate, so that a short load of the machine does not hit all steps of one."""
 
 
 def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> Pace:
-    """Time training steps of a cheap, a typical and an expensive candidate, and of the baselines.
+    """Time training steps of a small, a typical and a large candidate, and of the baselines.
 
-    Baselines of the same network and tiles, such as a dozen learning rates, are timed once: they
-    must train for as many epochs as each other.
+    Baselines that share model and data loader (for example different learning rates of one network)
+    are timed once, so that they train for the same number of epochs.
 
     Args:
         candidates: Candidates of the selection.
-        trainings: Their trainings.
+        trainings: Trainings of the selection, which provide the configs.
     """
     rng = np.random.default_rng(candidates.plan.network.seed)
-    drawn = [candidates.random(rng) for _ in range(_DRAWN)]
+    sampled = [candidates.random(rng) for _ in range(_SAMPLES)]
     limit = candidates.plan.limit
-    affordable = [c for c in drawn if limit is None or candidates.cost(c) <= limit]
-    order = sorted(affordable or drawn, key=lambda c: candidates.cost_by(c, 'macs'))
+    affordable = [c for c in sampled if limit is None or candidates.cost(c) <= limit]
+    order = sorted(affordable or sampled, key=lambda c: candidates.cost_by(c, 'macs'))
     timed = [order[0], order[len(order) // 2], order[-1]]
     macs = [candidates.cost_by(candidate, 'macs') for candidate in timed]
     baselines: dict[str, list[Baseline]] = {}
@@ -51,23 +52,23 @@ def measure_pace(candidates: SpaceCandidates, trainings: CandidateTrainings) -> 
     threads, device = torch.get_num_threads(), get_device()
     torch.set_num_threads(candidates.plan.threads)
     try:
-        measured: list[Candidate] = [*timed, *(alike[0] for alike in baselines.values())]
+        measured: list[Candidate] = [*timed, *(group[0] for group in baselines.values())]
         steps = [_training_step(trainings, candidate) for candidate in measured]
         rounds = [
             [seconds_of(step, device) / tiles for step, tiles in steps] for _ in range(1 + _ROUNDS)
         ]
     finally:
         torch.set_num_threads(threads)
-    seconds = [float(fastest) for fastest in np.min(rounds[1:], axis=0)]  # the first also sets up
+    seconds = [float(fastest) for fastest in np.min(rounds[1:], axis=0)]  # the first warms up
     times = zip(baselines.values(), seconds[len(timed) :], strict=True)
-    of_baselines = {baseline.name: time for alike, time in times for baseline in alike}
-    return Pace.fit(macs, seconds[: len(timed)], macs[1], of_baselines)
+    baseline_seconds = {baseline.name: time for group, time in times for baseline in group}
+    return Pace.fit(macs, seconds[: len(timed)], macs[1], baseline_seconds)
 
 
 def _training_step(
     trainings: CandidateTrainings, candidate: Candidate
 ) -> tuple[Callable[[], None], int]:
-    """Return a step of a candidate's training on noise, and the number of tiles that it takes."""
+    """Return a training step of a candidate on random data, and its batch size."""
     config: Config = trainings.full_config(candidate)
     if isinstance(candidate, Architecture):
         config.model.backbone.architecture = candidate

@@ -1,19 +1,19 @@
-"""The whole selection: from tiles to a trained network, by trainings that many processes share.
+"""Pipeline of a selection: from tiles to a trained network.
 
 Files of a work dir:
 
-    search.json              the plan; --resume goes by it
-    network.py               the user's config as the selection found it; retrain.py inherits it
-    train.txt, scored.txt    the parts of the training list that candidates train and are scored on
-    trials.log               the queue of trainings, where --storage names no other
-    trainings/<training>/    log and result of every training that was done on this machine
-    workers/                 what the worker processes print
-    gradient/                the gradient search, where it proposes a candidate
-    leaderboard.csv, .json   every candidate with its cost and scores, the best first
-    pace.json                how long training on a tile takes, from which lengths follow
-    report.html              the same as a page with pictures, also while it runs
+    search.json              settings; --resume reads them
+    network.py               copy of the user's config; retrain.py inherits it
+    train.txt, scored.txt    parts of the training list to train and to score candidates on
+    trials.log               queue of trainings, unless --storage is set
+    trainings/<key>/         log and result of each training on this machine
+    workers/                 logs of the worker processes
+    gradient/                gradient search, with --candidates gradient
+    leaderboard.csv, .json   all candidates with their costs and scores, the best first
+    pace.json                training time per tile, which determines the epochs of each candidate
+    report.html              report with figures, updated while the selection runs
     architecture.json        the winner; retrain.py trains it
-    final/                   the winner, trained on the whole training list, and its test
+    final/                   training of the winner on the whole training list, and its test
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ from .split import check_leakage, selection_lists
 from .training import SCORE, CandidateTrainings, config_checksum, data_checksum
 from .worker import Workers
 
-_POLL = 1.0
-"""Time between two looks at the queue, in seconds."""
+_POLL_INTERVAL = 1.0
+"""Time between two requests to the queue, in seconds. Less burdens the storage, more delays the
+next batch."""
 
 _JOURNAL = 'trials.log'
 
@@ -75,33 +76,34 @@ def select_network(
     retry_failed: bool = False,
     pace: str | os.PathLike | None = None,
 ) -> Candidate | None:
-    """Choose the best network for a training set by trainings, and train it.
+    """Select the best network for a training set by training runs, and train it.
 
     Args:
         plan: Settings of the selection.
         work_dir: Folder of all results.
-        storage: Storage of the queue: path of a journal file, or URL of a database. By default a
-            journal file in the work dir.
-        workers: Number of trainings at a time on this machine.
-        resume: Whether to go on where a selection in ``work_dir`` stopped.
-        join: Whether to help a selection that another command began, in a work dir of one's own.
-        dry_run: Whether to show only the trainings and the time that they would take.
-        retry_failed: Whether to try trainings again that have failed. Where all have, they are
-            tried again in any case.
-        pace: ``pace.json`` of another selection, in place of measuring: selections of one seed are
-            equal where their pace is.
+        storage: Storage of the queue: path of a journal file, or SQLAlchemy URL of a database.
+            Defaults to a journal file in the work dir.
+        workers: Number of parallel trainings on this machine.
+        resume: Whether to resume the selection in ``work_dir``.
+        join: Whether to run trainings of a selection that another command started; ``work_dir``
+            must not be that of the other command.
+        dry_run: Whether only to print the trainings and their estimated time.
+        retry_failed: Whether to retry failed trainings. If all have failed, they are retried in any
+            case.
+        pace: ``pace.json`` of another selection, instead of a measurement. Selections with the same
+            plan, seed and pace are equal on CPUs.
 
     Returns:
-        The winner; None for a dry run, or where another command's selection was helped.
+        The winner; None after a dry run or with ``join``.
 
     Raises:
-        UserError: The work dir is in use or holds something else, the plan cannot work, or the
+        UserError: The work dir is in use or contains another search, the plan is invalid, or the
             storage cannot be used.
     """
     if workers < 1:
-        raise UserError(f'workers = {workers}: at least 1 is needed')
+        raise UserError(f'workers = {workers}: expected at least 1')
     if join and storage is None:
-        raise UserError('--join needs the --storage of the selection that is to be helped')
+        raise UserError('--join requires the --storage of the selection')
     run = _SelectionRun(
         plan, Path(work_dir), storage, workers, None if pace is None else Pace.load(pace)
     )
@@ -115,18 +117,19 @@ def select_network(
     return None
 
 
-def budget_of(
+def estimate_budget(
     plan: SelectionPlan, work_dir: str | os.PathLike, hours: float, workers: int
 ) -> float:
-    """Return the budget that some hours are worth on this machine, in full trainings.
-
-    Training steps are timed for it. The training of the winner on all tiles is part of the hours.
+    """Estimate the budget that fits into a time on this machine, from timed training steps.
 
     Args:
         plan: Settings of the selection, with any budget.
-        work_dir: Folder of the selection.
-        hours: Time that it may take.
-        workers: Number of trainings at a time.
+        work_dir: Work dir of the selection.
+        hours: Time of the selection, including the final training of the winner, in hours.
+        workers: Number of parallel trainings.
+
+    Returns:
+        Budget in full trainings.
 
     Raises:
         UserError: The time is too short for a selection.
@@ -137,25 +140,25 @@ def budget_of(
     budget = math.floor(workers * (hours * 3600 / seconds - 1))
     if budget < MIN_BUDGET:
         raise UserError(
-            f'{hours:g} hours: a full training takes about {duration(seconds)}, and at least '
-            f'{MIN_BUDGET:g} of them, and one of the winner, are needed; give more hours, or '
-            'shorten the schedule (--cfg-options train_cfg.max_epochs=...)'
+            f'{hours:g} hours: a full training takes about {duration(seconds)}, and a selection '
+            f'requires at least {MIN_BUDGET:g} and one of the winner; increase --hours, or shorten '
+            'the schedule (--cfg-options train_cfg.max_epochs=...)'
         )
     return float(budget)
 
 
-def shared_plan(storage: str) -> SelectionPlan:
-    """Return the settings of the selection in a storage that whoever joins it may take over.
+def load_shared_plan(storage: str) -> SelectionPlan:
+    """Return the plan of a selection in a storage, without settings that could run or read files.
 
-    Others can write to a storage. So what would be run or read, the config, its options, lists and
-    baselines, is not taken from there: who joins gives them, and they are compared.
+    Others may write to a storage. Config, options, lists and baselines are therefore not taken from
+    it. The joining command must set them, and they are compared with those of the selection.
 
     Raises:
-        StorageError: It holds none.
+        StorageError: The storage contains no selection.
     """
     text = TrainingQueue(storage, {}, join=True).get_metadata('plan')
     if text is None:
-        raise StorageError(f'{public_name(storage)}: its selection has not begun yet; join it then')
+        raise StorageError(f'{public_name(storage)}: its selection has not started; join it later')
     plan = SelectionPlan.parse(text, public_name(storage), '.')
     return replace(plan, network=replace(plan.network, **OF_THE_MACHINE), baselines=())
 
@@ -173,67 +176,68 @@ class _SelectionRun:
     ) -> None:
         init_default_scope('mmseg')
         self.plan, self.work_dir, self.count, self.pace = plan, work_dir, workers, pace
-        self.storage, self.named_storage = storage or str(work_dir / _JOURNAL), storage
+        self.storage, self.storage_option = storage or str(work_dir / _JOURNAL), storage
 
     def seconds_of_full_training(self) -> float:
-        """Return about how long a full training of a typical candidate takes here."""
+        """Estimate the time of a full training of a typical candidate, in seconds."""
         with tempfile.TemporaryDirectory() as folder:
             self._prepare(Path(folder))
             pace = measure_pace(self.candidates, self.trainings)
         return planned_seconds(pace, self._samples, full_epochs(self.candidates.config))
 
     def dry_run(self) -> None:
-        """Show the trainings and the time that they would take."""
-        with tempfile.TemporaryDirectory() as folder:  # nothing is left behind
+        """Print the trainings and their estimated time."""
+        with tempfile.TemporaryDirectory() as folder:
             self._prepare(Path(folder))
             pace = self.pace or measure_pace(self.candidates, self.trainings)
         self._show_plan(pace, len(self.plan.candidates))
 
     def run(self, resume: bool, retry_failed: bool) -> Candidate:
-        """Choose a network, train it on all tiles, and test it."""
+        """Select a network, train it on the whole training list, and test it."""
         self._claim(resume)
         self._prepare()
-        facts = self._facts()
-        begun = (self.work_dir / PLAN_FILE).is_file()
-        queue = TrainingQueue(self.storage, facts, join=begun)  # its trainings must be found again
-        self._compare(queue, facts)
+        identity = self._identity()
+        # The queue of a resumed selection must exist: a new one would repeat all trainings.
+        resumed = (self.work_dir / PLAN_FILE).is_file()
+        queue = TrainingQueue(self.storage, identity, join=resumed)
+        self._compare(queue, identity)
         write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
         text = movable_text(self.candidates.config, self.plan.network.data_root, self.work_dir)
         write_text(self.work_dir / NETWORK_FILE, f'{WRITTEN_HERE}\n{text}')
-        if GRADIENT in self.plan.candidates and not self._found.is_file():
+        if GRADIENT in self.plan.candidates and not self._gradient_result.is_file():
             search(self.plan.gradient(), self.work_dir / 'gradient', resume=resume)
         if queue.get_metadata('given') is None:
-            given = self.candidates.given(self._found)
-            queue.set_metadata('given', [architecture.to_document() for architecture in given])
+            initial = self.candidates.load_initial(self._gradient_result)
+            queue.set_metadata('given', [architecture.to_document() for architecture in initial])
         if queue.get_metadata('pace') is None:
             pace = self.pace or measure_pace(self.candidates, self.trainings)
             queue.set_metadata('pace', pace.to_document())
         write_text(self.work_dir / 'pace.json', json.dumps(queue.get_metadata('pace')) + '\n')
         outcomes = queue.outcomes().values()
         if retry_failed or (outcomes and all(outcome.score is None for outcome in outcomes)):
-            print(f'{len(queue.retry_failed())} trainings that have failed are tried again')
+            print(f'retrying {len(queue.retry_failed())} failed trainings')
         selection, board = self._select(queue)
-        save_results(board, self.work_dir, True, self.named_storage)
+        save_results(board, self.work_dir, True, self.storage_option)
         board.finish(self._train_winner(selection, Pace.parse(queue.get_metadata('pace'))))
-        save_results(board, self.work_dir, False, self.named_storage)
+        save_results(board, self.work_dir, False, self.storage_option)
         return selection.best
 
     def join(self) -> None:
-        """Help another command's selection until it is done."""
+        """Run trainings of another command's selection until it is complete."""
         queue = TrainingQueue(self.storage, {}, join=True)
         if any(queue.get_metadata(name) is None for name in ('plan', 'given', 'pace')):
-            raise StorageError(f'{queue.storage}: its selection has not begun yet; join it then')
-        self._refuse(queue, self._plan_differences(queue))  # before anything is built
+            raise StorageError(f'{queue.storage}: its selection has not started; join it later')
+        self._require_equal(queue, self._plan_differences(queue))  # before anything is built
         self._prepare()
-        self._compare(queue, self._facts())
+        self._compare(queue, self._identity())
         _, board = self._select(queue)
-        save_results(board, self.work_dir, False, self.named_storage)
+        save_results(board, self.work_dir, False, self.storage_option)
 
     def _prepare(self, folder: Path | None = None) -> None:
-        """Look at everything that can be wrong before a training starts.
+        """Build candidates and trainings, and check configs and lists.
 
         Args:
-            folder: Folder of the lists to train and score on; the work dir by default.
+            folder: Folder of the lists to train and score on; defaults to the work dir.
         """
         self.candidates = SpaceCandidates(self.plan)
         config = self.candidates.config
@@ -251,8 +255,8 @@ class _SelectionRun:
             full_epochs(self.trainings.full_config(baseline))
         self._samples = len(train_list.read_text(encoding='utf-8').splitlines())
 
-    def _facts(self) -> dict[str, str]:
-        """Return what all who share the queue must agree on."""
+    def _identity(self) -> dict[str, str]:
+        """Return the metadata that all commands of a queue must share."""
         return {
             'plan': self.plan.to_json(self.work_dir),
             'data': data_checksum(self.candidates.config, self.lists, self.work_dir),
@@ -260,58 +264,58 @@ class _SelectionRun:
             'version': version('dnas_mmseg'),
         }
 
-    def _compare(self, queue: TrainingQueue, facts: Mapping[str, str]) -> None:
-        """Refuse a queue of another selection, other data or another config.
+    def _compare(self, queue: TrainingQueue, identity: Mapping[str, str]) -> None:
+        """Require a queue of this plan, data, config and version.
 
         Raises:
-            StorageError: The queue is of something else; the message says what differs.
+            StorageError: The queue differs; the message lists the differences.
         """
         lines = self._plan_differences(queue)
         lines += [
-            f'{what}: not the same here (their checksums differ)'
-            for what in ('data', 'config')
-            if facts[what] != queue.get_metadata(what)
+            f'{name}: the checksums differ'
+            for name in ('data', 'config')
+            if identity[name] != queue.get_metadata(name)
         ]
-        if facts['version'] != queue.get_metadata('version'):
-            lines.append(f'version: {queue.get_metadata("version")}, here {facts["version"]}')
-        self._refuse(queue, lines)
+        if identity['version'] != queue.get_metadata('version'):
+            lines.append(f'version: {queue.get_metadata("version")}, now {identity["version"]}')
+        self._require_equal(queue, lines)
 
     def _plan_differences(self, queue: TrainingQueue) -> list[str]:
-        kept = SelectionPlan.parse(queue.get_metadata('plan') or '', queue.storage, self.work_dir)
-        return self.plan.differences(kept)
+        stored = SelectionPlan.parse(queue.get_metadata('plan') or '', queue.storage, self.work_dir)
+        return self.plan.differences(stored)
 
-    def _refuse(self, queue: TrainingQueue, differences: list[str]) -> None:
+    def _require_equal(self, queue: TrainingQueue, differences: list[str]) -> None:
         if differences:
             raise StorageError(
-                f'{queue.storage} is of another selection. What differs:\n'
+                f'{queue.storage} contains another selection. Differences:\n'
                 + '\n'.join(f'  - {line}' for line in differences)
-                + '\nGive --config, --cfg-options, --halves and --baselines as it was begun with'
+                + '\nRepeat its --config, --cfg-options, --halves and --baselines'
             )
 
     def _claim(self, resume: bool) -> None:
-        """Claim the work dir, or compare the plan with that of the selection in it.
+        """Check that the work dir is free, or contains the selection to resume.
 
         Raises:
-            UserError: The work dir holds another search, or one that was not asked to be resumed.
+            UserError: The work dir contains another search, or ``resume`` is not set.
         """
         if not (self.work_dir / PLAN_FILE).is_file():
             return
         before = SelectionPlan.load(self.work_dir)
         if not resume:
             raise UserError(
-                f'{self.work_dir} holds a selection already: --resume goes on with it; choose '
-                'another work dir for a new one'
+                f'{self.work_dir} already contains a selection: resume it with --resume, or choose '
+                'another work dir'
             )
         differences = self.plan.differences(before)
         if differences:
             raise UserError(
-                f'{self.work_dir} holds another selection. What differs:\n'
+                f'{self.work_dir} contains another selection. Differences:\n'
                 + '\n'.join(f'  - {line}' for line in differences)
             )
 
     @property
-    def _found(self) -> Path:
-        """File of what the gradient search finds, where it proposes a candidate."""
+    def _gradient_result(self) -> Path:
+        """File of the architecture that a gradient search proposes."""
         return self.work_dir / 'gradient' / 'architecture.json'
 
     def _epochs(self, request: Request, pace: Pace) -> int:
@@ -321,34 +325,34 @@ class _SelectionRun:
         )
         return pace.epochs(seconds, full_epochs(self.candidates.config), share)
 
-    def _show_plan(self, pace: Pace, given: int) -> tuple[list[int], float]:
+    def _show_plan(self, pace: Pace, initial: int) -> tuple[list[int], float]:
         """Print the plan.
 
         Returns:
-            Number of trainings of each rung, and about how long a full one takes, in seconds.
+            Number of trainings of each rung, and the estimated time of a full one, in seconds.
         """
         full, rungs = full_epochs(self.candidates.config), self.candidates.fidelities
-        counts = training_counts(self.plan, rungs, given)
+        counts = count_trainings(self.plan, rungs, initial)
         seconds = planned_seconds(pace, self._samples, full)
         show_plan(self.plan, rungs, seconds, counts, full, self.count)
         return counts, seconds
 
     def _select(self, queue: TrainingQueue) -> tuple[Selection, Leaderboard]:
-        """Run the algorithm on the queue's outcomes, with the workers of this command."""
+        """Run the algorithm on the outcomes of the queue, with the workers of this command."""
         pace = Pace.parse(queue.get_metadata('pace'))
-        given = [load_architecture(document) for document in queue.get_metadata('given')]
-        counts, seconds = self._show_plan(pace, len(given))
+        initial = [load_architecture(document) for document in queue.get_metadata('given')]
+        counts, seconds = self._show_plan(pace, len(initial))
         candidates: Candidates[Any] = self.candidates
         steps = selection_steps(
             candidates,
             self.plan.budget,
             self.plan.network.seed,
             self.plan.limit,
-            given,
+            initial,
             self.candidates.baselines,
             self.plan.strategy,
         )
-        batch, board = next(steps), Leaderboard(self.plan, self.candidates, given)
+        batch, board = next(steps), Leaderboard(self.plan, self.candidates, initial)
         with Progress(counts, self.candidates.fidelities, seconds, self.count) as progress:
             workers = Workers(self.plan, self.work_dir, self.storage, self.lists, self.count)
             try:
@@ -375,13 +379,13 @@ class _SelectionRun:
                             if key not in outcomes
                         }
                     )
-                    queue.release_lost(workers.keep_working())
+                    queue.release_lost(workers.ensure_running())
                     if changed:
-                        save_results(board, self.work_dir, True, self.named_storage)
-                    time.sleep(_POLL)
+                        save_results(board, self.work_dir, True, self.storage_option)
+                    time.sleep(_POLL_INTERVAL)
             except BaseException as error:
                 board.stopped = str(error) or type(error).__name__
-                save_results(board, self.work_dir, False, self.named_storage)
+                save_results(board, self.work_dir, False, self.storage_option)
                 raise
             finally:
                 workers.stop()
@@ -393,7 +397,7 @@ class _SelectionRun:
         """Write the winner's files, train it on the whole training list, and test it.
 
         Returns:
-            Its score on the test tiles, in percent; None where there are none.
+            Score on the test tiles, in percent; None without test tiles.
         """
         winner = selection.best
         epochs = self._epochs(Request(winner, len(self.plan.rungs) - 1, 0), pace)
@@ -424,7 +428,7 @@ class _SelectionRun:
             train(config)
             if config.get('test_dataloader'):
                 test(self._final_config(path, final / 'test'), find_result_checkpoint(config))
-        print(f'  {final}: the trained network; configs {path}')
+        print(f'  trained network: {final}, config: {path}')
         if not scores.is_file():
             return None
         return json.loads(scores.read_text(encoding='utf-8')).get(SCORE)
@@ -437,7 +441,7 @@ class _SelectionRun:
 
 
 class _Numbers:
-    """Candidates that are numbers: a selection among them is as long as one among networks."""
+    """Integers as candidates, to count the trainings of a selection without building networks."""
 
     def __init__(self, fidelities: tuple[float, ...]) -> None:
         self.fidelities = fidelities
@@ -455,17 +459,17 @@ class _Numbers:
         return 1.0
 
 
-def training_counts(plan: SelectionPlan, rungs: tuple[float, ...], given: int) -> list[int]:
-    """Return the number of trainings of each rung, where none fails.
+def count_trainings(plan: SelectionPlan, rungs: tuple[float, ...], initial: int) -> list[int]:
+    """Return the number of trainings of each rung if none fails.
 
     Args:
         plan: Settings of the selection.
-        rungs: Share of the full schedule that a training of each rung costs.
-        given: Number of candidates that the user names.
+        rungs: Share of the full schedule of each rung.
+        initial: Number of candidates given by the user.
     """
     baselines, counts = range(-len(plan.baselines), 0), [0] * len(rungs)
     steps = selection_steps(
-        _Numbers(rungs), plan.budget, 0, None, range(given), baselines, plan.strategy
+        _Numbers(rungs), plan.budget, 0, None, range(initial), baselines, plan.strategy
     )
     rng = np.random.default_rng(0)
 
@@ -478,6 +482,6 @@ def training_counts(plan: SelectionPlan, rungs: tuple[float, ...], given: int) -
 
 
 def _key(request: Request) -> str:
-    """Return the name of a training."""
+    """Return the key of a training in the queue."""
     candidate: Any = request.candidate
     return f'{candidate.name}-{request.fidelity}-{request.seed}'

@@ -1,4 +1,4 @@
-"""Settings of a selection, as the user gives them."""
+"""Settings of a selection."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan, absolute_paths, relati
 from dnas_mmseg.search.selection import STRATEGIES
 
 GRADIENT = 'gradient'
-"""Name among the candidates that stands for what the stages of a gradient search find."""
+"""Name that stands for the result of a gradient search in ``--candidates``."""
 
-_OF_STAGES = (
+_STAGE_SETTINGS = (
     'levels',
     'architecture',
     'epochs',
@@ -38,10 +38,11 @@ OF_THE_MACHINE: dict[str, Any] = {
     'latency_table': None,
     'architecture': None,
 }
-"""Settings of the networks that are files or code of a machine, as a plan without them has them."""
+"""Neutral values of the settings that name files or code of a machine."""
 
 MIN_BUDGET = 4.0
-"""Budget below which nothing can be promoted: a first rung, some full trainings and repeats."""
+"""Smallest budget of a halving: half of it for the first rung leaves two full trainings, the least
+that a promotion can compare."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,27 @@ class SelectionPlan:
     """Settings of a selection.
 
     Attributes:
-        network: Space, data and config of the networks, their limit (``targets``, at most one), and
-            what the stages of a gradient search need, where it proposes candidates. ``halves`` are
-            the lists to train on and to score on.
-        strategy: ``'halving'``, or ``'random'``: full trainings of candidates that are drawn, which
-            any selection must beat.
-        budget: Cost of all trainings of the selection, in full trainings of a typical candidate;
-            the training of the winner on all tiles is not part of it.
-        rungs: Shares of the full schedule on which candidates are trained, ascending; the last is
-            1.
-        candidates: Names or paths of architectures that take part for certain; ``'gradient'``
-            stands for the network that a gradient search finds.
-        baselines: Paths of configs of other networks, which take part in the last rung.
-        threads: Number of threads of a training. It is a setting of the selection since other
-            numbers lead to other roundings.
+        network: Space, data and config of the networks, their cost limit (``targets``, at most
+            one), and settings of a gradient search if one proposes a candidate. ``halves`` are the
+            lists to train on and to score on.
+        budget: Cost of all trainings of the selection, in full trainings of a typical candidate.
+            The final training of the winner is not included.
+        rungs: Shares of the full schedule, ascending; the last is 1.
+        candidates: Names or paths of architectures that the first rung always contains;
+            ``'gradient'`` stands for the result of a gradient search.
+        baselines: Paths of configs of other networks, which are trained in the last rung.
+        threads: Number of CPU threads of a training. It is part of the plan because it affects
+            rounding, and with it the scores.
+        strategy: ``'halving'``, or ``'random'`` for full trainings of random candidates (the
+            baseline).
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is invalid.
+
+    Example:
+        >>> plan = SelectionPlan(network=SearchPlan(layers=8, targets=(5e9,)), budget=12)
+        >>> plan.limit
+        5000000000.0
     """
 
     network: SearchPlan
@@ -78,14 +83,14 @@ class SelectionPlan:
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
-            raise UserError(f"strategy '{self.strategy}': one of {', '.join(STRATEGIES)} is needed")
+            raise UserError(f"strategy '{self.strategy}': expected one of {', '.join(STRATEGIES)}")
         if self.strategy == 'random':
             object.__setattr__(self, 'rungs', (1.0,))
         least = 0 if self.strategy == 'random' else MIN_BUDGET
         if not self.budget >= max(1, least + len(self.baselines)):
             raise UserError(
-                f'budget = {self.budget:g}: at least {max(1, least):g} full trainings, and one '
-                'more for each baseline, are needed; 12 or more begin to pay'
+                f'budget = {self.budget:g}: expected at least {max(1, least):g} full trainings, '
+                'plus one for each baseline; 12 or more are recommended'
             )
         if (
             not self.rungs
@@ -93,41 +98,43 @@ class SelectionPlan:
             or any(not 0 < a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False))
         ):
             raise UserError(
-                f'rungs {", ".join(f"{rung:g}" for rung in self.rungs)}: growing shares of the '
-                'full schedule that end with 1 are needed, 1/9 1 for instance'
+                f'rungs {", ".join(f"{rung:g}" for rung in self.rungs)}: expected ascending shares '
+                'of the full schedule that end with 1, for example 1/9 1'
             )
         names = [Path(path).stem for path in self.baselines]
         if len(set(names)) < len(names):
             raise UserError(
-                f'baselines {", ".join(names)}: they go by the names of their configs, each once'
+                f'baselines {", ".join(names)}: the file names of their configs must be distinct'
             )
         if self.threads < 1:
-            raise UserError(f'threads = {self.threads}: at least 1 is needed')
+            raise UserError(f'threads = {self.threads}: expected at least 1')
         if len(self.network.targets) > 1:
             raise UserError(
-                f'targets {", ".join(self.network.target_names)}: a selection has one limit; '
-                'choose for each in a work dir of its own'
+                f'targets {", ".join(self.network.target_names)}: a selection supports one limit; '
+                'run one selection per target, each in its own work dir'
             )
         if GRADIENT not in self.candidates:
             default = SearchPlan(space=self.network.space)
-            given = [
-                name for name in _OF_STAGES if getattr(self.network, name) != getattr(default, name)
+            unused = [
+                name
+                for name in _STAGE_SETTINGS
+                if getattr(self.network, name) != getattr(default, name)
             ]
-            if given:
-                length = ''
+            if unused:
+                hint = ''
                 if self.network.epochs is not None:
-                    length = (
-                        '. The length of a full training is that of the config: --cfg-options '
+                    hint = (
+                        '; the length of a full training is set by --cfg-options '
                         f'train_cfg.max_epochs={self.network.epochs}'
                     )
                 raise UserError(
-                    f'{", ".join(given)}: of the stages of a gradient search, which this selection '
-                    f'does not run (--candidates gradient does){length}'
+                    f'{", ".join(unused)}: settings of a gradient search, which requires '
+                    f'--candidates gradient{hint}'
                 )
 
     @property
     def limit(self) -> float | None:
-        """Largest cost of a network, in the unit of its metric; None without one."""
+        """Maximum cost of a network, in the unit of its metric; None without a limit."""
         return self.network.targets[0] if self.network.targets else None
 
     def gradient(self) -> SearchPlan:
@@ -135,16 +142,16 @@ class SelectionPlan:
         return replace(self.network, halves=None)
 
     def to_json(self, work_dir: str | os.PathLike) -> str:
-        """Return the plan as the text of ``search.json`` in a work dir."""
+        """Return the text of ``search.json``, with paths relative to the work dir."""
         document = relative_paths(asdict(self), work_dir)
         document['network'] = relative_paths(document['network'], work_dir)
         return json.dumps(document, indent=2) + '\n'
 
     def differences(self, other: SelectionPlan) -> list[str]:
-        """Return the differences from another plan, a line each.
+        """Return the differences from another plan, one line each.
 
-        Where the config and the data are may differ from machine to machine: both are compared by
-        their content.
+        Folders are not compared, since they differ between machines. Config and data are compared
+        by checksums instead.
         """
         mine, theirs = _flat(self), _flat(other)
         return [
@@ -155,20 +162,20 @@ class SelectionPlan:
 
     @classmethod
     def parse(cls, text: str, source: str, work_dir: str | os.PathLike) -> SelectionPlan:
-        """Return the plan of a text that :meth:`to_json` made.
+        """Return the plan of a text of :meth:`to_json`.
 
         Args:
             text: The text.
             source: Name of the text in messages.
-            work_dir: Folder that its relative paths start from.
+            work_dir: Base of relative paths.
 
         Raises:
-            UserError: The text is no plan of a selection.
+            UserError: The text is not the plan of a selection.
         """
         try:
             document = json.loads(text)
             if document.get('strategy') not in STRATEGIES:
-                raise UserError(f'{source} is of a search by gradients, not of a selection')
+                raise UserError(f'{source} contains a gradient search, not a selection')
             network = absolute_paths(_as_tuples(document.pop('network')), work_dir)
             settings = absolute_paths(_as_tuples(document), work_dir)
             return cls(network=SearchPlan(**network), **settings)
@@ -180,17 +187,17 @@ class SelectionPlan:
         """Return the plan of the selection in a work dir.
 
         Raises:
-            UserError: There is none, or its file is damaged.
+            UserError: The work dir contains no selection, or its file is damaged.
         """
         path = Path(work_dir) / PLAN_FILE
         try:
             return cls.parse(path.read_text(encoding='utf-8'), str(path), work_dir)
         except FileNotFoundError:
-            raise UserError(f'{work_dir} holds no selection: nothing to resume') from None
+            raise UserError(f'{work_dir} contains no selection to resume') from None
 
 
 def is_selection(work_dir: str | os.PathLike) -> bool:
-    """Return whether a work dir holds a selection, not a gradient search, nor nothing."""
+    """Return whether a work dir contains a selection."""
     try:
         document = json.loads((Path(work_dir) / PLAN_FILE).read_text(encoding='utf-8'))
         return document.get('strategy') in STRATEGIES
@@ -198,16 +205,16 @@ def is_selection(work_dir: str | os.PathLike) -> bool:
         return False
 
 
-def merged(before: SelectionPlan | None, options: Mapping[str, Any]) -> SelectionPlan:
-    """Return a plan of a user's options; what they leave out is that of an earlier plan.
+def merge_options(before: SelectionPlan | None, options: Mapping[str, Any]) -> SelectionPlan:
+    """Return a plan with a user's options; other settings are those of an earlier plan.
 
     Args:
-        before: Plan of the selection that goes on; None for a new one.
-        options: Settings by name, those of the networks and those of the selection together;
-            ``targets`` may be texts with units.
+        before: Plan of the selection to resume; None for defaults.
+        options: Values of :class:`SelectionPlan` and of its ``network``, by name; ``targets`` may
+            be strings with units.
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is invalid.
     """
     own = {field.name for field in fields(SelectionPlan)} - {'network'}
     settings = {key: value for key, value in options.items() if key in own}
@@ -235,7 +242,7 @@ def _flat(plan: SelectionPlan) -> dict[str, Any]:
 
 
 def _portable(value: Any) -> Any:
-    """Return a value in which a path is only the file's name: another machine has other folders."""
+    """Return a value with paths reduced to file names."""
     if isinstance(value, str):
         return os.path.basename(value)
     return tuple(map(_portable, value)) if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""Console output of a selection: its plan, and how far it is."""
+"""Console output of a selection: its plan and its progress."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from .plan import SelectionPlan
 from .schedule import Pace
 
 _OVERHEAD = 1.15
-"""Time of a training beside its steps: start, validation, checkpoints."""
+"""Estimated ratio of the time of a training to that of its steps; the rest is start, validation and
+checkpoints."""
 
 
 def planned_seconds(pace: Pace, samples: int, epochs: int) -> float:
-    """Return about how long a full training of a typical candidate takes, in seconds.
+    """Estimate the time of a full training of a typical candidate, in seconds.
 
     Args:
-        pace: Pace of the trainings.
+        pace: Training time per tile.
         samples: Number of tiles to train on.
         epochs: Number of epochs of the full schedule.
     """
@@ -41,7 +42,7 @@ def show_plan(
     epochs: int,
     workers: int,
 ) -> None:
-    """Print how many trainings of which length there will be, and when they will be done.
+    """Print number, length and estimated time of the trainings of each rung.
 
     Args:
         plan: Settings of the selection.
@@ -49,10 +50,10 @@ def show_plan(
         full: Seconds of a full training of a typical candidate.
         counts: Number of trainings of each rung.
         epochs: Number of epochs of the full schedule.
-        workers: Number of trainings at a time.
+        workers: Number of parallel trainings.
     """
     table = Table(title=f'selection in space {plan.network.space}, budget {plan.budget:g}')
-    for heading in ('rung', 'trainings', 'epochs, typical', 'each, about', 'all, about'):
+    for heading in ('rung', 'trainings', 'typical epochs', 'time each', 'time in total'):
         table.add_column(heading, justify='right')
     total = 0.0
     for share, count in zip(rungs, counts, strict=True):
@@ -70,25 +71,25 @@ def show_plan(
     table.add_section()
     table.add_row('all', str(sum(counts) + 1), '', '', duration(total))
     end = datetime.now() + timedelta(seconds=total)
-    table.caption = f'{workers} at a time; done about {end:%A %H:%M}'
+    table.caption = f'{workers} in parallel; estimated end {end:%A %H:%M}'
     Console().print(table)
     if len(rungs) > 1 and round(rungs[0] * epochs) < 2:
         print(
-            'note: trainings of one epoch hardly tell which networks are good; give the schedule '
-            'more epochs (--cfg-options train_cfg.max_epochs=...), or take --rungs 1/3 1'
+            'note: trainings of one epoch hardly rank networks; use a longer schedule '
+            '(--cfg-options train_cfg.max_epochs=...) or --rungs 1/3 1'
         )
 
 
 class Progress:
-    """Bars that show how many trainings of each rung are done, and the time that is left.
+    """Progress bars of the rungs, with an estimate of the remaining time.
 
-    Where the output is no terminal, a line is printed for every training.
+    If the output is not a terminal, one line per finished training is printed instead.
 
     Args:
         counts: Number of trainings of each rung.
         rungs: Share of the full schedule of each rung.
         full: Seconds of a full training of a typical candidate.
-        workers: Number of trainings at a time.
+        workers: Number of parallel trainings.
     """
 
     def __init__(
@@ -118,11 +119,11 @@ class Progress:
         self._bars.stop()
 
     def update(self, running: Mapping[str, str], outcomes: Mapping[str, Outcome]) -> bool:
-        """Show what is done, and return whether a training was finished since the last call.
+        """Update the display, and return whether a training has finished since the last call.
 
         Args:
-            running: Workers of the trainings that are running, by the trainings' keys.
-            outcomes: Outcomes of those that are done, by their keys.
+            running: Worker names of the running trainings, by key.
+            outcomes: Outcomes of the finished trainings, by key.
         """
         done = [0] * len(self._rungs)
         for key in outcomes:
@@ -142,7 +143,7 @@ class Progress:
         return bool(new)
 
     def _seconds_left(self, done: Sequence[int]) -> float:
-        """Return the time that is left, by the pace since the start of this command."""
+        """Estimate the remaining time from the rate since the start of this command."""
         pairs = list(zip(self._counts, self._rungs, done, strict=True))
         finished = sum(rung * count for _, rung, count in pairs)
         if self._first < 0:
@@ -155,5 +156,5 @@ class Progress:
 
 
 def rung_of(key: str) -> int:
-    """Return the index of the rung of a training from its name."""
+    """Return the rung index in the key of a training."""
     return int(key.rsplit('-', 2)[1])

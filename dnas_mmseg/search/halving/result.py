@@ -26,22 +26,22 @@ from .networks import Baseline, Candidate, SpaceCandidates
 from .plan import SelectionPlan
 
 _COLOURS = {'chosen': '#0f766e', 'drawn': '#94a3b8', 'given': '#7c3aed', 'baseline': '#c2410c'}
-"""Colours of the candidates by origin."""
+"""Colours of candidates by origin."""
 
 
 @dataclass
 class CandidateRow:
-    """A candidate of the leaderboard.
+    """A row of the leaderboard.
 
     Attributes:
         name: Name of the candidate.
-        kind: Origin: ``'drawn'`` at random, ``'chosen'`` by predictions, ``'given'`` by the user,
-            or a ``'baseline'``.
-        cost: Cost by the plan's metric.
+        kind: Origin: ``'drawn'`` (random), ``'chosen'`` (proposed by the surrogate), ``'given'``
+            (by the user) or ``'baseline'``.
+        cost: Cost in the metric of the plan.
         macs: Multiply-adds.
-        params: Parameters.
-        scores: Scores of its trainings by rung and seed, in percent.
-        error: Reason why a training of it failed.
+        params: Number of parameters.
+        scores: Scores of its trainings, in percent, by rung and seed.
+        error: Error message of a failed training.
         seconds: Time of its trainings, in seconds.
     """
 
@@ -55,35 +55,35 @@ class CandidateRow:
     seconds: float = 0.0
 
     def mean(self, rung: int) -> float | None:
-        """Return the mean of its scores at a rung; None without any."""
+        """Return the mean score at a rung; None without scores."""
         scores = [score for (at, _), score in self.scores.items() if at == rung]
         return float(np.mean(scores)) if scores else None
 
 
 class Leaderboard:
-    """All candidates that were trained, and what was decided.
+    """Trained candidates and the result of a selection.
 
     Args:
         plan: Settings of the selection.
         candidates: Candidates of the selection.
-        given: Those that the user named.
+        initial: Candidates given by the user.
 
     Attributes:
-        rungs: Shares of the full schedule that the rungs are.
-        rows: Row of each candidate.
+        rungs: Share of the full schedule of each rung.
+        rows: Row of each trained candidate.
         selection: Result; None while the selection runs.
         trained: Whether the winner is trained on the whole training list.
-        tested: Its mIoU on the test tiles then, in percent; None where there are none.
+        tested: mIoU of that winner on the test tiles, in percent; None without test tiles.
         spent: Cost of the trainings, in full trainings.
-        stopped: Reason why the selection has stopped before its end; empty where it has not.
+        stopped: Reason of a premature stop; empty if there was none.
     """
 
     def __init__(
-        self, plan: SelectionPlan, candidates: SpaceCandidates, given: Sequence[Candidate]
+        self, plan: SelectionPlan, candidates: SpaceCandidates, initial: Sequence[Candidate]
     ) -> None:
-        self.plan, self._candidates, self._given = plan, candidates, frozenset(given)
+        self.plan, self._candidates, self._initial = plan, candidates, frozenset(initial)
         self.rungs = candidates.fidelities
-        self._drawn = False
+        self._has_first_batch = False
         self.rows: dict[Candidate, CandidateRow] = {}
         self.selection: Selection | None = None
         self.trained = False
@@ -92,7 +92,7 @@ class Leaderboard:
         self.stopped = ''
 
     def add(self, trainings: Iterable[tuple[Request, Outcome]]) -> None:
-        """Add a batch of trainings that are done; the first batch is of drawn and given ones."""
+        """Add a finished batch; its candidates are random in the first one, else proposed."""
         for (candidate, rung, seed), outcome in trainings:
             row = self.rows.get(candidate)
             if row is None:
@@ -106,32 +106,32 @@ class Leaderboard:
                 row.error = outcome.error
             else:
                 row.scores[rung, seed] = outcome.score
-            row.seconds += outcome.facts.get('seconds', 0.0)
+            row.seconds += outcome.metadata.get('seconds', 0.0)
             self.spent += self.rungs[rung]
-        self._drawn = True
+        self._has_first_batch = True
 
     def _kind(self, candidate: Candidate) -> str:
         if isinstance(candidate, Baseline):
             return 'baseline'
-        if candidate in self._given:
+        if candidate in self._initial:
             return 'given'
-        return 'chosen' if self._drawn else 'drawn'
+        return 'chosen' if self._has_first_batch else 'drawn'
 
     def decide(self, selection: Selection) -> None:
-        """Keep the result."""
+        """Set the result."""
         self.selection = selection
 
     def finish(self, tested: float | None) -> None:
-        """Keep what the winner reaches, trained on the whole training list.
+        """Set the test score of the winner after its training on the whole training list.
 
         Args:
-            tested: Its mIoU on the test tiles, in percent; None where there are none.
+            tested: mIoU on the test tiles, in percent; None without test tiles.
         """
         self.trained, self.tested = True, tested
 
     @property
     def ranked(self) -> list[CandidateRow]:
-        """Rows, the winner first, then by the mean at the last rung that a candidate reached."""
+        """Rows: the winner first, then by highest rung and mean score at it."""
         rungs = range(len(self.rungs))
 
         def order(row: CandidateRow) -> tuple:
@@ -142,21 +142,21 @@ class Leaderboard:
         return sorted(self.rows.values(), key=order)
 
     def verdict(self) -> list[str]:
-        """Return what was found and how sure it is, in sentences."""
+        """Return sentences on the result and its uncertainty, or on the progress."""
         if self.selection is None and self.stopped:
             failed = sum(bool(row.error) for row in self.rows.values())
             lines = [
                 f'The selection has stopped: {self.stopped}.',
-                f'{self.spent:.1f} of {self.plan.budget:g} full trainings are done, '
-                f'{failed} candidates have failed. --resume goes on with it.',
+                f'{self.spent:.1f} of {self.plan.budget:g} full trainings are complete, '
+                f'{failed} candidates have failed. --resume continues.',
             ]
             if failed:
-                lines.append('--retry-failed tries the failed ones again.')
+                lines.append('--retry-failed retries the failed ones.')
             return lines
         if self.selection is None:
             return [
-                f'The selection runs: {self.spent:.1f} of {self.plan.budget:g} full trainings are '
-                'done. What leads now may not win.'
+                f'The selection is running: {self.spent:.1f} of {self.plan.budget:g} full '
+                'trainings are complete. The order may still change.'
             ]
         result, last = self.selection, len(self.rungs) - 1
         best = self.rows[result.best]
@@ -168,24 +168,24 @@ class Leaderboard:
                 'tiles.'
             )
         if isinstance(result.best, Baseline):
-            lines.append("It is a baseline: none of the space's candidates was better.")
+            lines.append('It is a baseline: no candidate of the search space was better.')
         if result.undecided:
             names = [candidate.name for candidate in result.undecided]
             rest = len(names) - 3
             more = f' and {rest} other{"s" * (rest > 1)}' if rest > 0 else ''
             lines.append(
-                f'Its lead is undecided: {", ".join(names[:3])}{more} cannot be distinguished from '
-                'the best by a standard error; of the first two, the cheaper one is taken.'
+                'The lead is undecided: the best is less than one standard error ahead of '
+                f'{", ".join(names[:3])}{more}; the cheaper of the first two wins.'
             )
         if result.noise is None:
-            lines.append('No training was repeated, so how sure that is, is unknown.')
+            lines.append('No training was repeated: the noise of the scores is unknown.')
         else:
             repeats = sum(seed > 0 for row in self.rows.values() for _, seed in row.scores)
-            by = f'{repeats} repeat{"s" * (repeats > 1)}'
+            source = f'{repeats} repeat{"s" * (repeats > 1)}'
             lines.append(
-                f'Scores of one network deviate by {result.noise:.2f} from seed to seed, by {by}.'
+                f'Standard deviation of a score over seeds: {result.noise:.2f} (from {source}).'
             )
-        lines += self._beside_chance(list(result.control.values()))
+        lines += self._random_baseline(list(result.control.values()))
         for row in self.rows.values():
             if row.kind != 'baseline' or row is best:
                 continue
@@ -194,32 +194,29 @@ class Leaderboard:
             lines.append(f'{row.name}: {score} at {format_cost(row.macs, "macs")}.')
         if result.failures:
             count = len(result.failures)
-            lines.append(f'{count} candidate{"s" * (count > 1)} failed in training: out.')
-        lines.append(f'Spent: {result.spent:.1f} of {self.plan.budget:g} full trainings.')
+            lines.append(f'{count} candidate{"s" * (count > 1)} failed in training.')
+        lines.append(f'Budget used: {result.spent:.1f} of {self.plan.budget:g} full trainings.')
         return lines
 
-    def _beside_chance(self, drawn: list[float]) -> list[str]:
-        """Return what drawn networks reached in their first training, beside the chosen ones."""
-        if not drawn:
+    def _random_baseline(self, scores: list[float]) -> list[str]:
+        """Compare the first scores of random networks with those of proposed ones."""
+        if not scores:
             return []
         first = min(rung for row in self.rows.values() for rung, _ in row.scores)
-        chosen = [row.mean(first) for row in self.rows.values() if row.kind == 'chosen']
-        compared = [mean for mean in chosen if mean is not None]
+        means = [row.mean(first) for row in self.rows.values() if row.kind == 'chosen']
+        proposed = [mean for mean in means if mean is not None]
         share = self.rungs[first]
-        text = f'{_networks(len(drawn))} drawn at random reached {_mean_and_best(drawn)}'
-        if compared:
-            text += f', {_networks(len(compared))} chosen after them {_mean_and_best(compared)}'
+        text = f'{_describe(scores, "random")}'
+        if proposed:
+            text += f', {_describe(proposed, "proposed")}'
         if share < 1:
-            text = f'In {100 * share:.3g} % of the schedule, {text}'
+            text = f'At {100 * share:.3g} % of the schedule: {text}'
         return [f'{text}.']
 
 
-def _networks(count: int) -> str:
-    return f'{count} network{"s" * (count > 1)}'
-
-
-def _mean_and_best(scores: list[float]) -> str:
-    return f'{np.mean(scores):.2f} on average and {max(scores):.2f} at best'
+def _describe(scores: list[float], origin: str) -> str:
+    networks = f'{len(scores)} {origin} network{"s" * (len(scores) > 1)}'
+    return f'{networks} with {np.mean(scores):.2f} on average and {max(scores):.2f} at best'
 
 
 def save_results(
@@ -228,16 +225,16 @@ def save_results(
     """Write ``leaderboard.csv``, ``leaderboard.json`` and ``report.html``.
 
     Args:
-        board: The candidates.
-        work_dir: Folder to write to.
-        running: Whether the selection or the training of its winner still runs; the page then
-            reloads itself.
-        storage: Storage of the queue, where the user named one.
+        board: Leaderboard of the selection.
+        work_dir: Output folder.
+        running: Whether the selection or the training of its winner is running; the page then
+            reloads periodically.
+        storage: ``--storage`` of the selection, for the command that resumes it.
     """
     headings, lines = _table(board)
     verdict = board.verdict()
     if running and board.selection is not None:
-        verdict.insert(1, 'It is being trained on the whole training list now.')
+        verdict.insert(1, 'Its training on the whole training list is running.')
     write_csv(work_dir / 'leaderboard.csv', [headings, *lines])
     document = {
         'verdict': ' '.join(verdict),
@@ -269,16 +266,16 @@ def save_results(
     if running or board.stopped:
         when = '' if board.stopped else '    # if it stops'
         commands = [f'dnas search {space} --work-dir {folder} --resume{queue}{when}']
-    elif board.trained:  # not on a machine that only joined
+    elif board.trained:  # not true on a machine that joined the selection
         commands = [f'dnas predict {folder}/retrain.py {folder}/final SCENE --out-dir maps']
     parts = [html_summary(verdict, commands), *_figures(board)]
     parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
     parts.append(
-        '<p class="quiet">Origin: drawn at random, chosen by predictions, given, or a baseline. '
-        'Scores are means over seeds, on the part of the training list that is kept for choosing.'
-        '</p>'
+        '<p class="quiet">Origin: drawn (random), chosen (proposed by the surrogate), given '
+        '(--candidates) or baseline. Scores are means over seeds, on the scored part of the '
+        'training list.</p>'
     )
-    title = f'Choosing a {space} network by trainings'
+    title = f'Selection of a {space} network'
     write_text(work_dir / 'report.html', html_page(title, '\n'.join(parts), running))
 
 
@@ -310,7 +307,7 @@ def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def _unit(values: Sequence[float]) -> tuple[float, str]:
-    """Return a factor that suits values, and its letter."""
+    """Return a factor suitable for the largest value, and its prefix."""
     largest = max(values, default=0)
     return next(
         (f, letter)
@@ -320,26 +317,26 @@ def _unit(values: Sequence[float]) -> tuple[float, str]:
 
 
 def _figures(board: Leaderboard) -> list[str]:
-    """Return the pictures of a page, as far as there is something to show."""
+    """Return the figures of the report for which there are scores."""
     last = len(board.rungs) - 1
     figures = []
     points = [(row, mean) for row in board.rows.values() if (mean := row.mean(last)) is not None]
     if points:
         figure, tips = _front_figure(board, points)
-        figures.append(html_figure(figure, 'Which candidates are worth their cost', tips))
+        figures.append(html_figure(figure, 'Scores and cost, with the Pareto front', tips))
     rungs = [
         sum(row.mean(rung) is not None for rung in range(last + 1)) for row in board.rows.values()
     ]
-    if max(rungs, default=0) > 1:  # a candidate that has gone from rung to rung
+    if max(rungs, default=0) > 1:
         figure, tips = _rungs_figure(board)
-        figures.append(html_figure(figure, 'How far a short training foretells a long one', tips))
+        figures.append(html_figure(figure, 'Scores by rung', tips))
     return figures
 
 
 def _front_figure(
     board: Leaderboard, points: Sequence[tuple[CandidateRow, float]]
 ) -> tuple[Figure, dict[str, str]]:
-    """Draw scores over cost; return also the texts over the points."""
+    """Plot scores over cost; also return the tooltips of the points by element id."""
     figure = Figure(figsize=(8, 4.5), layout='constrained')
     axes = figure.add_subplot()
     metric = board.plan.network.cost
@@ -379,7 +376,7 @@ def _front_figure(
 
 
 def _rungs_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
-    """Draw scores by the length of the training; return also the texts over the lines."""
+    """Plot scores over rungs; also return the tooltips of the lines by element id."""
     tips: dict[str, str] = {}
     figure = Figure(figsize=(8, 4.5), layout='constrained')
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Lengths of trainings: equal compute for every network, and schedules that are shortened."""
+"""Training lengths: equal compute for every candidate, and scaled schedules."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
 
-_MOST = 2.0
-"""Factor by which a small network may train longer than a typical one."""
+_MAX_FACTOR = 2.0
+"""Largest factor by which a small network trains longer than a typical one. Without a bound, the
+smallest would train for many times the epochs of the schedule, at little further gain."""
 
 _SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'periods')
-"""Settings of a schedule that are numbers of epochs or steps."""
+"""Arguments of parameter schedulers that count epochs or iterations."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that training on a tile takes, as a line over multiply-adds.
+    """Training time per tile as a linear function of multiply-adds.
 
-    The line is measured once for a selection and then kept, so that the lengths of trainings do not
-    depend on how busy a machine is.
+    It is measured once per selection and stored with it, so that the training lengths do not depend
+    on the load of a machine.
 
     Attributes:
-        fixed: Seconds of a tile of a network without multiply-adds.
-        per_mac: Seconds per multiply-add of the network on an image of the cost's size.
+        fixed: Seconds per tile of a network without multiply-adds.
+        per_mac: Seconds per tile and multiply-add; multiply-adds are those of an image of the
+            plan's ``cost_size``.
         typical: Multiply-adds of a typical candidate.
-        baselines: Seconds of each baseline, by its name; other kinds do not follow the line.
+        baselines: Seconds per tile of each baseline, by name; the linear function does not apply
+            to other network types.
     """
 
     fixed: float
@@ -50,82 +53,86 @@ class Pace:
         typical: float,
         baselines: Mapping[str, float],
     ) -> Pace:
-        """Return the line through measured networks.
+        """Fit the linear function to measurements by least squares.
 
         Args:
             macs: Multiply-adds of the networks, (networks,).
-            seconds: Seconds that each takes for a tile, (networks,).
+            seconds: Seconds per tile of each, (networks,).
             typical: Multiply-adds of a typical candidate.
-            baselines: Seconds that each baseline takes for a tile, by its name.
+            baselines: Seconds per tile of each baseline, by name.
         """
         x, y = np.asarray(macs, float), np.asarray(seconds, float)
         spread = ((x - x.mean()) ** 2).sum()
         slope = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread > 0 else 0.0
-        # Neither part of the time can be negative, whatever the noise says.
+        # Noise must not make the slope or the intercept negative.
         slope = min(max(slope, 0.0), float((y / x).min()))
         fixed = float((y - slope * x).mean())
         return cls(fixed, float(slope), float(typical), dict(baselines))
 
     def seconds(self, macs: float) -> float:
-        """Return the seconds that training on a tile takes for a network of some multiply-adds."""
+        """Return the training time per tile of a network with these multiply-adds, in seconds."""
         return self.fixed + self.per_mac * macs
 
     def epochs(self, seconds: float, full: int, share: float) -> int:
-        """Return the epochs of a network that cost as much as a share of a typical full training.
+        """Return the epochs that cost as much as a share of a typical full training.
 
-        A network of half the cost trains twice as long, and never longer than that; an expensive
-        one trains for fewer epochs. So a training of a rung costs the same, whatever it trains.
+        A network with half the cost per tile trains for twice as many epochs, which is also the
+        maximum; a more expensive one trains for fewer. So all trainings of a rung cost the same.
 
         Args:
-            seconds: Seconds that training on a tile takes for the network.
+            seconds: Training time per tile of the network, in seconds.
             full: Number of epochs of the full schedule.
             share: Share of the full schedule.
         """
-        factor = min(self.seconds(self.typical) / seconds, _MOST)
+        factor = min(self.seconds(self.typical) / seconds, _MAX_FACTOR)
         return max(1, math.floor(full * share * factor + 0.5))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Pace:
-        """Read the pace of another selection, ``pace.json`` of its work dir.
+        """Read the ``pace.json`` of another selection.
 
         Raises:
-            UserError: The file is missing, or no pace.
+            UserError: The file is missing or invalid.
         """
         try:
             return cls.parse(json.loads(Path(path).read_text(encoding='utf-8')))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f'{path} is no pace.json of a selection ({type(error).__name__}: {error})'
+                f'{path} is not a pace.json of a selection ({type(error).__name__}: {error})'
             ) from None
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Pace:
-        """Return the pace of a document that :meth:`to_document` made."""
+        """Return the pace of a document of :meth:`to_document`."""
         fixed, per_mac, typical = (float(document[k]) for k in ('fixed', 'per_mac', 'typical'))
         baselines = {str(name): float(value) for name, value in document['baselines'].items()}
         return cls(fixed, per_mac, typical, baselines)
 
     def to_document(self) -> dict[str, Any]:
-        """Return the pace as JSON, for the queue and ``pace.json``."""
+        """Return the pace as a JSON object for the queue and ``pace.json``."""
         return asdict(self)
 
 
 def whole_epochs(rungs: Sequence[float], full: int) -> tuple[float, ...]:
-    """Return rungs as shares of whole epochs, which is what their trainings cost.
+    """Return the rungs rounded to whole epochs, as shares of the full schedule.
 
     Args:
         rungs: Shares of the full schedule, ascending.
         full: Number of epochs of the full schedule.
 
     Raises:
-        UserError: Two rungs are of as many epochs.
+        UserError: Two rungs have the same number of epochs.
+
+    Example:
+        >>> whole_epochs((1 / 9, 1.0), full=24)
+        (0.125, 1.0)
     """
     epochs = [max(1, math.floor(full * share + 0.5)) for share in rungs]
     if any(less >= more for less, more in pairwise(epochs)):
         raise UserError(
             f'rungs {", ".join(f"{rung:.3g}" for rung in rungs)} of {full} epochs are '
-            f'{", ".join(map(str, epochs))} epochs: each needs more than the one before; give the '
-            'schedule more epochs, or the selection other --rungs'
+            f'{", ".join(map(str, epochs))} epochs: the numbers must increase; use a longer '
+            'schedule or other --rungs'
         )
     return tuple(count / full for count in epochs)
 
@@ -134,25 +141,25 @@ def full_epochs(config: Config) -> int:
     """Return the number of epochs of a config's schedule.
 
     Raises:
-        UserError: The schedule is counted in steps.
+        UserError: The schedule is counted in iterations.
     """
     loop = config.get('train_cfg') or {}
     if not loop.get('max_epochs'):
         raise UserError(
-            'a selection shortens schedules by epochs, and the config counts its own in steps '
-            '(max_iters): give it an EpochBasedTrainLoop, as configs/_base_/schedules has them'
+            'a selection requires a schedule in epochs, but train_cfg has no max_epochs: use an '
+            'EpochBasedTrainLoop, as in configs/_base_/schedules'
         )
     return loop['max_epochs']
 
 
 def shorten(config: Config, epochs: int) -> None:
-    """Shorten, or stretch, a config's whole schedule; it is validated once, at its end.
+    """Scale the schedule of a config to a number of epochs, with one validation at its end.
 
-    Everything in it keeps its proportion, a warm-up that is counted in steps too.
+    All milestones and warm-up lengths are scaled by the same factor.
 
     Args:
-        config: Config that is changed in place.
-        epochs: Number of epochs that it is to have.
+        config: Config, modified in place.
+        epochs: New number of epochs; it may be more than before.
     """
     factor = epochs / full_epochs(config)
     config.train_cfg.max_epochs = epochs

@@ -1,4 +1,4 @@
-"""Processes that do the trainings of a selection, one after another."""
+"""Worker processes that run the trainings of a selection."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import FolderInUseError
 from dnas_mmseg.search.selection.study import (
-    PATIENCE,
-    SILENCE,
+    HEARTBEAT_TIMEOUT,
+    STORAGE_TIMEOUT,
     StorageError,
     Task,
     TrainingQueue,
@@ -35,31 +35,33 @@ from .networks import Baseline
 from .plan import SelectionPlan
 from .training import CandidateTrainings
 
-_POLL = 0.5
-"""Time between two looks at an empty queue, in seconds."""
+_POLL_INTERVAL = 0.5
+"""Time between two requests to an empty queue, in seconds. Less burdens the storage, more leaves a
+worker idle at the start of a batch."""
 
-_LOADER_GONE = 'DataLoader worker'
-"""What torch's errors begin with when a process that loads data was killed."""
+_LOADER_KILLED = 'DataLoader worker'
+"""First words of the error of torch when a data loading process was killed."""
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
-_FAULTS_OF_MACHINES = (OSError, DatasetError, LabelError, CheckpointError)
-"""What says nothing about a candidate: files, disks and data, which raise errors of these kinds."""
+_MACHINE_FAULTS = (OSError, DatasetError, LabelError, CheckpointError)
+"""Errors of files, disks and data. They do not fail a candidate."""
 
-_FAULTS = 2
-"""Faults in succession after which a worker stops: it would take every training in vain."""
+_MAX_FAULTS = 2
+"""Consecutive machine faults after which a worker stops. One may be a short outage; a worker that
+continued after a lasting one would try every training of the queue without success."""
 
 _PAUSE = 30.0
-"""Time after a fault before the next training, in seconds; an outage may be over then."""
+"""Time before the next training after a machine fault, in seconds; a short outage may end."""
 
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What a worker process needs to know.
+    """Arguments of a worker process.
 
     Attributes:
         plan: Settings of the selection.
-        work_dir: Folder of the selection on this machine.
+        work_dir: Work dir of the selection on this machine.
         storage: Storage of the queue.
         lists: Lists to train on and to score on.
         name: Name of the worker.
@@ -73,19 +75,18 @@ class WorkerJob:
 
     @property
     def log(self) -> Path:
-        """File of what the worker prints."""
+        """File of the worker's output."""
         return self.work_dir / 'workers' / f'{self.name}.txt'
 
 
 class Workers:
-    """The worker processes of this command.
+    """The worker processes of a command.
 
-    They are started when there is work, and again when they are killed. A GPU is given to each, in
-    turn, by ``CUDA_VISIBLE_DEVICES``.
+    Worker ``i`` uses the visible GPU ``i`` modulo their number, by ``CUDA_VISIBLE_DEVICES``.
 
     Args:
         plan: Settings of the selection.
-        work_dir: Folder of the selection on this machine.
+        work_dir: Work dir of the selection on this machine.
         storage: Storage of the queue.
         lists: Lists to train on and to score on.
         count: Number of processes.
@@ -106,14 +107,14 @@ class Workers:
         self._count, self._started = count, 0
         self._processes: dict[int, tuple[WorkerJob, SpawnProcess]] = {}
 
-    def keep_working(self) -> list[str]:
-        """Start the processes, and others in place of those that have ended.
+    def ensure_running(self) -> list[str]:
+        """Start missing processes and replace killed ones.
 
         Returns:
-            Names of those that have ended.
+            Names of the killed workers.
 
         Raises:
-            UserError: A worker stopped by itself; the message is the last line of its log.
+            UserError: A worker exited with an error; the message is the last line of its log.
         """
         dead = []
         for slot in range(self._count):
@@ -122,17 +123,17 @@ class Workers:
             job, process = self._processes[slot]
             if process.is_alive():
                 continue
-            # Killed ones have negative codes; one that stopped by itself would stop again.
+            # Killed processes have negative exit codes; positive ones would fail again.
             if (process.exitcode or 0) > 0:
-                said = job.log.read_text(encoding='utf-8').split('\n') if job.log.is_file() else []
-                last = next((line for line in reversed(said) if line.strip()), 'said nothing')
+                log = job.log.read_text(encoding='utf-8').split('\n') if job.log.is_file() else []
+                last = next((line for line in reversed(log) if line.strip()), 'no output')
                 raise UserError(f'a worker stopped: {last} ({job.log})')
             dead.append(job.name)
             self._start(slot)
         return dead
 
     def stop(self) -> None:
-        """End all processes; each gives back the training that it is at."""
+        """Terminate all processes; each returns its training to the queue."""
         for _, process in self._processes.values():
             process.terminate()
         for _, process in self._processes.values():
@@ -149,15 +150,15 @@ class Workers:
         if self._gpus:
             environment['CUDA_VISIBLE_DEVICES'] = self._gpus[slot % len(self._gpus)]
         process = self._context.Process(target=work, args=(job,), name=name)
-        with _environment(environment):  # read when torch is imported there
+        with _environment(environment):  # torch reads it when the process imports it
             process.start()
         self._processes[slot] = job, process
 
 
 def interrupt_on(*signals: int) -> None:
-    """Let signals stop this process as ^C does, the first of them; the others are ignored then.
+    """Raise KeyboardInterrupt at the first of these signals, and ignore later ones.
 
-    A batch system that ends a job sends SIGTERM to all of its processes, and may do so repeatedly.
+    A batch system that cancels a job sends SIGTERM to all of its processes, possibly repeatedly.
     """
 
     def interrupt(*_: object) -> None:
@@ -170,7 +171,7 @@ def interrupt_on(*signals: int) -> None:
 
 
 def work(job: WorkerJob) -> None:
-    """Take trainings from the queue until the process is ended, or its parent is gone."""
+    """Run trainings of the queue until the process is terminated or its parent exits."""
     interrupt_on(signal.SIGTERM, signal.SIGINT)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open('a', encoding='utf-8', buffering=1) as log:
@@ -190,42 +191,42 @@ def _work(job: WorkerJob) -> None:
     init_default_scope('mmseg')
     baselines = [Baseline(Path(path).stem, path) for path in job.plan.baselines]
     trainings = CandidateTrainings(job.plan, baselines, job.work_dir, job.lists)
-    queue = TrainingQueue(job.storage, {}, join=True, patience=PATIENCE)
+    queue = TrainingQueue(job.storage, {}, join=True, timeout=STORAGE_TIMEOUT)
     parent = multiprocessing.parent_process()
     faults = 0
     while parent is None or parent.is_alive():
         task = queue.claim(job.name)
         if task is None:
-            time.sleep(_POLL)
+            time.sleep(_POLL_INTERVAL)
             continue
-        with _signs_of_life(queue, task):
+        with _heartbeats(queue, task):
             fault = _train(queue, task, trainings)
         if fault is None:
             faults = 0
             continue
         print(f'{task.key} returns to the queue: {fault}', flush=True)
         faults += not isinstance(fault, FolderInUseError)
-        if faults >= _FAULTS:
+        if faults >= _MAX_FAULTS:
             raise UserError(
-                f'{faults} trainings in succession could not be done on this machine, the last: '
+                f'{faults} consecutive trainings could not run on this machine; the last error: '
                 f'{" ".join(str(fault).split())}'
             )
         time.sleep(_PAUSE)
 
 
 def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> Exception | None:
-    """Do a training and keep its outcome, whatever it is.
+    """Run a training and store its outcome.
 
     Returns:
-        Fault of the machine or of its data that returned the training to the queue, if any.
+        Fault of the machine or its data, after which the training is back in the queue; or None.
 
     Raises:
-        OSError: The disk is full; that is no fault of the candidate.
-        StorageError: The storage cannot be used any more.
+        OSError: The disk is full.
+        StorageError: The storage is unavailable.
     """
     began = time.monotonic()
     try:
-        score, facts = trainings.run(task.key, task.content)
+        score, metadata = trainings.run(task.key, task.content)
     except KeyboardInterrupt:
         queue.release(task)
         raise
@@ -233,42 +234,42 @@ def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> E
         if isinstance(error, StorageError) or getattr(error, 'errno', None) in _FULL_DISK:
             queue.release(task)
             raise
-        if isinstance(error, (FolderInUseError, *_FAULTS_OF_MACHINES)):
+        if isinstance(error, (FolderInUseError, *_MACHINE_FAULTS)):
             queue.release(task)
             return error
-        if str(error).startswith(_LOADER_GONE):
-            _lose(queue, task)
+        if str(error).startswith(_LOADER_KILLED):
+            _release_crashed(queue, task)
             return None
         trainings.discard(task.key)
         reason = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
         queue.fail(task, reason, {'seconds': round(time.monotonic() - began, 1)})
     else:
-        queue.finish(task, score, facts)
+        queue.finish(task, score, metadata)
     return None
 
 
-def _lose(queue: TrainingQueue, task: Task) -> None:
-    """Give back a training of which a loading process was killed; that is no fault of its own."""
+def _release_crashed(queue: TrainingQueue, task: Task) -> None:
+    """Return a training to the queue after one of its data loading processes was killed."""
     try:
-        time.sleep(1)  # whoever ends a whole job ends this process too
+        time.sleep(1)  # a cancelled job terminates this process, too: not a crash
     except KeyboardInterrupt:
         queue.release(task)
         raise
-    queue.lose(task)
+    queue.release_crashed(task)
 
 
 @contextmanager
-def _signs_of_life(queue: TrainingQueue, task: Task) -> Iterator[None]:
-    """Show that the worker is alive as long as the block runs."""
+def _heartbeats(queue: TrainingQueue, task: Task) -> Iterator[None]:
+    """Send heartbeats while the block runs."""
     ended = threading.Event()
 
-    def show() -> None:
+    def send() -> None:
         count = 0
-        while not ended.wait(SILENCE / 6):
+        while not ended.wait(HEARTBEAT_TIMEOUT / 6):
             count += 1
-            queue.show_life(task, count)
+            queue.send_heartbeat(task, count)
 
-    thread = threading.Thread(target=show, daemon=True)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
         yield
@@ -278,15 +279,16 @@ def _signs_of_life(queue: TrainingQueue, task: Task) -> Iterator[None]:
 
 
 def _visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    given = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if given is not None:
-        return [name for name in given.split(',') if name]
+    """Return the GPUs available to this process, in the notation of ``CUDA_VISIBLE_DEVICES``."""
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if visible is not None:
+        return [name for name in visible.split(',') if name]
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

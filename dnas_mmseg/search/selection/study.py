@@ -1,9 +1,9 @@
-"""A durable queue of trainings, which any number of processes and machines share.
+"""Persistent queue of trainings, shared by processes and machines.
 
-It is an Optuna study, each training one of its trials: waiting, running, complete with a score, or
-failed. A failed trial that states no error was cut off by the end of its worker, and is queued
-again. A worker shows that it is alive by counting; others take it for dead when its count stands
-still by their own clocks, so that clocks which differ or jump do no harm.
+The queue is an Optuna study. Each training is one of its trials: waiting, running, complete with a
+score, or failed. A failed trial without an error message was interrupted and is requeued. A running
+worker increments a heartbeat counter. Other processes consider it dead if the counter does not
+change for ``HEARTBEAT_TIMEOUT`` of their own monotonic clocks, so clocks need not be synchronised.
 """
 
 from __future__ import annotations
@@ -42,28 +42,33 @@ from dnas_mmseg.errors import UserError
 
 Result = TypeVar('Result')
 
-SILENCE = 120.0
-"""Time without a sign of life after which a worker is taken for dead, in seconds."""
+HEARTBEAT_TIMEOUT = 120.0
+"""Time without a heartbeat after which a worker is considered dead, in seconds. It is six heartbeat
+intervals: a shorter time would requeue trainings of workers on a busy machine or storage, a longer
+one delays the trainings of dead workers."""
 
-PATIENCE = 600.0
-"""Time for which a storage that does not answer is waited for, in seconds."""
+STORAGE_TIMEOUT = 600.0
+"""Time for which requests to an unavailable storage are retried, in seconds. It is long enough for
+the restart of a database server."""
 
 _CHUNK = 2**16
-"""Bytes of a journal that are read at a time, from its end."""
+"""Bytes of a journal read at a time, from its end; longer than its usual lines."""
 
-_LOSSES = 3
-"""Workers that a training may take with it before it counts as failed."""
+_MAX_CRASHES = 3
+"""Number of killed workers after which a training fails. One or two may have been killed for
+another reason; without a limit, a training that exceeds the memory would be requeued forever."""
 
 _STUDY = 'dnas_mmseg'
-_ITS = '(--storage: the one that it was begun with)'
+_HINT = '(--storage must be that of the selection)'
 _UNAVAILABLE = (StorageInternalError, SQLAlchemyError, OSError)
-_OURS_TO_SOLVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_NOT_RETRIED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Errors of files that a user must solve."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def public_name(storage: str) -> str:
-    """Return a storage for messages and pages: a database's address without its password."""
+    """Return the name of a storage for messages and reports: an URL without its password."""
     if '://' not in storage:
         return storage
     try:
@@ -73,16 +78,16 @@ def public_name(storage: str) -> str:
 
 
 class StorageError(UserError):
-    """A storage that cannot be used, or holds something else."""
+    """A storage that cannot be used, or contains another selection."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A training that a worker has taken.
+    """A training claimed by a worker.
 
     Attributes:
-        key: Name of the training; there is one training of each.
-        content: What is to be trained, as JSON has it.
+        key: Unique name of the training.
+        content: Description of the training, a JSON object.
         trial: Trial of the study.
     """
 
@@ -96,93 +101,92 @@ class Outcome:
     """Outcome of a training.
 
     Attributes:
-        score: Score; None where the training failed.
-        error: Reason of the failure.
-        facts: Facts on the training that its worker reports, by name.
+        score: Score; None if the training failed.
+        error: Error message of a failed training.
+        metadata: Duration, device and other properties reported by the worker, by name.
     """
 
     score: float | None
     error: str = ''
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrainingQueue:
-    """The queue.
+    """A persistent queue of trainings.
 
     Args:
-        storage: Path of a journal file, or URL of a database as SQLAlchemy writes it.
-        facts: Facts that all who share the queue must agree on, by name; they are kept in it.
-        join: Whether the queue must be there already.
-        patience: Time for which a storage that does not answer is waited for when it is opened, in
-            seconds.
+        storage: Path of a journal file, or SQLAlchemy URL of a database.
+        metadata: Values to store with the queue, by name; existing ones are not overwritten.
+        join: Whether the queue must exist.
+        timeout: Time for which opening an unavailable storage is retried, in seconds.
 
     Raises:
-        StorageError: The storage cannot be used, holds something else, or is not there.
+        StorageError: The storage cannot be used, contains another selection, or does not exist.
     """
 
     def __init__(
         self,
         storage: str,
-        facts: Mapping[str, str],
+        metadata: Mapping[str, str],
         join: bool = False,
-        patience: float = 10.0,  # at a command's start, its name is more likely to be wrong
+        timeout: float = 10.0,  # short, as a storage that a user enters may be misspelled
     ) -> None:
         self.storage = public_name(storage)
-        self._signs: dict[int, tuple[int, float]] = {}
-        self._looked: float | None = None
+        self._heartbeats: dict[int, tuple[int, float]] = {}
+        self._last_check: float | None = None
         if join and '://' not in storage and not Path(storage).is_file():
-            raise StorageError(f'{storage}: no such file, so no selection to go on with {_ITS}')
-        self._study = self._patiently(lambda: _open(storage, join), patience)
-        stored = self._patiently(lambda: dict(self._study.user_attrs))
-        for name, value in facts.items():
+            raise StorageError(f'{storage}: no such file, so no selection to resume {_HINT}')
+        self._study = self._retry(lambda: _open(storage, join), timeout)
+        stored = self._retry(lambda: dict(self._study.user_attrs))
+        for name, value in metadata.items():
             if name not in stored:
                 self.set_metadata(name, value)
 
     def get_metadata(self, name: str) -> Any:
-        """Return a value stored with the queue, None where it has none of that name."""
-        return self._patiently(lambda: self._study.user_attrs).get(name)
+        """Return a value stored with the queue; None if there is no such name."""
+        return self._retry(lambda: self._study.user_attrs).get(name)
 
     def set_metadata(self, name: str, value: Any) -> None:
-        """Store a value that JSON can hold with the queue."""
-        self._patiently(lambda: self._study.set_user_attr(name, value))
+        """Store a JSON-serialisable value with the queue."""
+        self._retry(lambda: self._study.set_user_attr(name, value))
 
     def request(self, trainings: Mapping[str, Mapping[str, Any]]) -> None:
-        """Queue trainings, except those that are waiting, running or done.
+        """Queue trainings, except those that are waiting, running or finished.
 
         Args:
-            trainings: What is to be trained, by its key.
+            trainings: Descriptions of the trainings (``Task.content``), by key.
         """
         retried = self._retried
-        there = {t.user_attrs.get('key') for t in self._trials() if not _is_lost(t, retried)}
+        present = {t.user_attrs.get('key') for t in self._trials() if not _is_void(t, retried)}
         for key, content in trainings.items():
-            if key not in there:
+            if key not in present:
                 attributes = {'key': key, 'content': dict(content)}
-                self._patiently(partial(self._study.enqueue_trial, {}, user_attrs=attributes))
+                self._retry(partial(self._study.enqueue_trial, {}, user_attrs=attributes))
 
     def outcomes(self) -> dict[str, Outcome]:
-        """Return the outcomes of the trainings that are done, by their keys."""
+        """Return the outcomes of the finished trainings, by key."""
         found: dict[str, Outcome] = {}
-        losses: dict[str, int] = {}
+        crashes: dict[str, int] = {}
         retried = self._retried
         for trial in self._trials():
             key = trial.user_attrs.get('key', '')
-            facts = trial.user_attrs.get('facts', {})
+            metadata = trial.user_attrs.get('facts', {})
             if trial.state == TrialState.COMPLETE:
-                found.setdefault(key, Outcome(trial.value, facts=facts))
+                found.setdefault(key, Outcome(trial.value, metadata=metadata))
             elif trial.state != TrialState.FAIL or trial.number in retried:
                 continue
             elif 'error' in trial.user_attrs:
-                found.setdefault(key, Outcome(None, trial.user_attrs['error'], facts))
+                found.setdefault(key, Outcome(None, trial.user_attrs['error'], metadata))
             elif not {'duplicate', 'released'} & set(trial.user_attrs):
-                losses[key] = losses.get(key, 0) + 1
-        for key, count in losses.items():
-            if count >= _LOSSES:
-                error = f'{count} workers were killed while they trained it (too little memory?)'
+                crashes[key] = crashes.get(key, 0) + 1
+        for key, count in crashes.items():
+            if count >= _MAX_CRASHES:
+                error = f'{count} workers were killed during this training (out of memory?)'
                 found.setdefault(key, Outcome(None, error))
         return found
 
     def retry_failed(self) -> list[str]:
-        """Let the trainings that have failed be requested again.
+        """Discard the failed trainings, so that they can be requested again.
 
         Returns:
             Their keys.
@@ -198,17 +202,17 @@ class TrainingQueue:
 
     @property
     def _retried(self) -> set[int]:
-        """Numbers of failed trials that do not count any more."""
+        """Numbers of the discarded failed trials."""
         return set(self.get_metadata('retried') or ())
 
     def trainings(self) -> dict[str, tuple[Mapping[str, Any], Outcome]]:
-        """Return content and outcome of the trainings that are done, by their keys."""
+        """Return content and outcome of the finished trainings, by key."""
         outcomes = self.outcomes()
         contents = {t.user_attrs.get('key'): t.user_attrs.get('content') for t in self._trials()}
         return {key: (contents[key] or {}, outcome) for key, outcome in outcomes.items()}
 
     def running(self) -> dict[str, str]:
-        """Return the workers of the trainings that are running, by the trainings' keys."""
+        """Return the worker names of the running trainings, by key."""
         return {
             trial.user_attrs.get('key', ''): trial.user_attrs.get('worker', '')
             for trial in self._trials()
@@ -216,13 +220,13 @@ class TrainingQueue:
         }
 
     def claim(self, worker: str) -> Task | None:
-        """Take a waiting training; None where none is waiting.
+        """Return a waiting training and mark it as running; None if none is waiting.
 
         Args:
-            worker: Name of the worker, which no other one has.
+            worker: Unique name of the worker.
         """
         while any(trial.state == TrialState.WAITING for trial in self._trials()):
-            trial = self._patiently(self._study.ask)
+            trial = self._retry(self._study.ask)
             key = trial.user_attrs.get('key')
             retried = self._retried
             others = [
@@ -230,9 +234,9 @@ class TrainingQueue:
                 for other in self._trials()
                 if other.user_attrs.get('key') == key
                 and other.number < trial.number
-                and not _is_lost(other, retried)
+                and not _is_void(other, retried)
             ]
-            # Others took the last one in between, or two queued the same.
+            # ``ask`` made a new trial as none was left, or two processes queued the same training.
             if key is None or others:
                 self._finish(trial, {'duplicate': True}, state=TrialState.FAIL)
                 continue
@@ -240,76 +244,76 @@ class TrainingQueue:
             return Task(key, trial.user_attrs['content'], trial)
         return None
 
-    def show_life(self, task: Task, count: int) -> None:
-        """Show that the worker of a training is alive."""
-        with suppress(UpdateFinishedTrialError):  # it was taken for dead meanwhile
+    def send_heartbeat(self, task: Task, count: int) -> None:
+        """Update the heartbeat counter of a running training."""
+        with suppress(UpdateFinishedTrialError):  # another process considered the worker dead
             self._set(task.trial, 'signs', count)
 
-    def finish(self, task: Task, score: float, facts: Mapping[str, Any]) -> None:
-        """Keep the score of a training."""
-        self._finish(task.trial, {'facts': dict(facts)}, values=score)
+    def finish(self, task: Task, score: float, metadata: Mapping[str, Any]) -> None:
+        """Store the score of a training."""
+        self._finish(task.trial, {'facts': dict(metadata)}, values=score)
 
-    def fail(self, task: Task, error: str, facts: Mapping[str, Any]) -> None:
-        """Keep the reason why a training failed; it is not tried again."""
-        attributes = {'facts': dict(facts), 'error': error}
+    def fail(self, task: Task, error: str, metadata: Mapping[str, Any]) -> None:
+        """Store the error of a training; it is not retried."""
+        attributes = {'facts': dict(metadata), 'error': error}
         self._finish(task.trial, attributes, state=TrialState.FAIL)
 
     def release(self, task: Task) -> None:
-        """Give back a training that was not finished."""
+        """Return an unfinished training to the queue."""
         self._finish(task.trial, {'released': True}, state=TrialState.FAIL)
 
-    def lose(self, task: Task) -> None:
-        """Return an interrupted training to the queue; after ``_LOSSES`` of them it has failed."""
+    def release_crashed(self, task: Task) -> None:
+        """Return a crashed training to the queue; the crash of number ``_MAX_CRASHES`` fails it."""
         self._tell(task.trial.number, state=TrialState.FAIL)
 
     def release_lost(self, dead: Collection[str] = ()) -> list[str]:
-        """Give back the trainings of workers that are dead.
+        """Return the trainings of dead workers to the queue.
 
         Args:
-            dead: Names of workers that are known to be dead.
+            dead: Names of workers known to be dead, whatever their heartbeats.
 
         Returns:
             Keys of the trainings.
         """
         trials, now, lost = self._trials(), time.monotonic(), []
-        if self._looked is not None and now - self._looked > SILENCE / 2:
-            # This process, or the storage, was away: nothing is known of the workers since.
-            self._signs.clear()
-        self._looked = now
+        if self._last_check is not None and now - self._last_check > HEARTBEAT_TIMEOUT / 2:
+            # This process or the storage was suspended, and may have missed heartbeats.
+            self._heartbeats.clear()
+        self._last_check = now
         for trial in trials:
             if trial.state != TrialState.RUNNING:
                 continue
-            sign = trial.user_attrs.get('signs', 0)
-            known, since = self._signs.get(trial.number, (None, now))
-            if sign != known:
-                self._signs[trial.number] = sign, now
+            count = trial.user_attrs.get('signs', 0)
+            known, since = self._heartbeats.get(trial.number, (None, now))
+            if count != known:
+                self._heartbeats[trial.number] = count, now
                 since = now
-            if trial.user_attrs.get('worker') in dead or now - since > SILENCE:
+            if trial.user_attrs.get('worker') in dead or now - since > HEARTBEAT_TIMEOUT:
                 self._tell(trial.number, state=TrialState.FAIL)
                 lost.append(trial.user_attrs.get('key', ''))
         return lost
 
     def _trials(self) -> list[FrozenTrial]:
-        return self._patiently(lambda: self._study.get_trials(deepcopy=False))
+        return self._retry(lambda: self._study.get_trials(deepcopy=False))
 
     def _set(self, trial: optuna.Trial, name: str, value: Any) -> None:
-        self._patiently(lambda: trial.set_user_attr(name, value))
+        self._retry(lambda: trial.set_user_attr(name, value))
 
-    def _finish(self, trial: optuna.Trial, attributes: Mapping[str, Any], **how: Any) -> None:
-        """Finish a trial, unless somebody took its worker for dead meanwhile."""
+    def _finish(self, trial: optuna.Trial, attributes: Mapping[str, Any], **result: Any) -> None:
+        """Finish a trial, unless another process considered its worker dead and finished it."""
         with suppress(UpdateFinishedTrialError):
             for name, value in attributes.items():
                 self._set(trial, name, value)
-            self._tell(trial.number, **how)
+            self._tell(trial.number, **result)
 
-    def _tell(self, number: int, **how: Any) -> None:
-        self._patiently(lambda: self._study.tell(number, skip_if_finished=True, **how))
+    def _tell(self, number: int, **result: Any) -> None:
+        self._retry(lambda: self._study.tell(number, skip_if_finished=True, **result))
 
-    def _patiently(self, call: Callable[[], Result], patience: float = PATIENCE) -> Result:
-        """Call, again and again while the storage does not answer.
+    def _retry(self, call: Callable[[], Result], timeout: float = STORAGE_TIMEOUT) -> Result:
+        """Call a function, and retry with growing pauses while the storage is unavailable.
 
         Raises:
-            StorageError: It has not answered for that long, or it will not without help.
+            StorageError: The timeout is exceeded, or a retry cannot succeed.
         """
         began, pause = time.monotonic(), 0.1
         while True:
@@ -317,22 +321,22 @@ class TrainingQueue:
                 return call()
             except _UNAVAILABLE as error:
                 waited = time.monotonic() - began
-                hopeless = isinstance(error, OSError) and error.errno in _OURS_TO_SOLVE
-                if hopeless or waited > patience:
+                permanent = isinstance(error, OSError) and error.errno in _NOT_RETRIED
+                if permanent or waited > timeout:
                     raise StorageError(
-                        f'{self.storage} cannot be used ({_first_line(error)}). What was trained '
-                        'is kept in the work dir; the same command with --resume goes on'
+                        f'{self.storage} cannot be used ({_first_line(error)}). The work dir '
+                        'contains all results; the same command with --resume continues'
                     ) from error
                 if pause > 1:
                     logging.getLogger(__name__).warning(
-                        '%s does not answer (%s); waiting', self.storage, _first_line(error)
+                        '%s is unavailable (%s); retrying', self.storage, _first_line(error)
                     )
                 time.sleep(pause)
                 pause = min(2 * pause, 20.0)
 
 
-def _is_lost(trial: FrozenTrial, retried: Collection[int]) -> bool:
-    """Return whether a trial was cut off, or never counted, or is tried again."""
+def _is_void(trial: FrozenTrial, retried: Collection[int]) -> bool:
+    """Return whether a trial has no outcome: interrupted, duplicate, or discarded for a retry."""
     if trial.state != TrialState.FAIL:
         return False
     return 'error' not in trial.user_attrs or trial.number in retried
@@ -348,10 +352,10 @@ def _locked(lock: Any) -> Iterator[None]:
 
 
 class _Journal(JournalFileBackend):
-    """Journal whose last line may have been cut off, by a full disk or a loss of power.
+    """Journal that removes an incomplete last line before it appends.
 
-    The next line would be glued to the half one, and the journal could not be read any more. What
-    was cut off was never reported as written, so it is removed, under the lock.
+    A full disk or a power failure leaves such a line. Optuna would append to it and could no longer
+    read the journal. The line is safe to remove: its write was never confirmed.
     """
 
     def __init__(self, path: str, lock: Any) -> None:
@@ -360,12 +364,12 @@ class _Journal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         with _locked(self._write_lock):
-            _cut_half_line(self._path)
+            _remove_partial_line(self._path)
         super().append_logs(logs)
 
 
-def _cut_half_line(path: str) -> None:
-    """Remove what stands behind the last whole line of a journal."""
+def _remove_partial_line(path: str) -> None:
+    """Truncate a journal after its last newline."""
     with open(path, 'r+b') as file:
         end = size = file.seek(0, os.SEEK_END)
         while end:
@@ -387,12 +391,12 @@ def _open(storage: str, join: bool) -> optuna.Study:
             return optuna.load_study(storage=backend, study_name=_STUDY)
         except KeyError:
             name = public_name(storage)
-            raise StorageError(f'{name} holds no selection to go on with {_ITS}') from None
+            raise StorageError(f'{name} contains no selection to resume {_HINT}') from None
     try:
         return optuna.create_study(
             storage=backend, study_name=_STUDY, direction='maximize', load_if_exists=True
         )
-    except DuplicatedStudyError:  # another process made it in this moment
+    except DuplicatedStudyError:  # another process created it at the same time
         return optuna.load_study(storage=backend, study_name=_STUDY)
 
 
@@ -406,7 +410,7 @@ def _backend(storage: str) -> BaseStorage:
                 f'--storage {public_name(storage)}: {_first_line(error)} (PostgreSQL: pip install '
                 "'dnas_mmseg[postgresql]', and postgresql+psycopg://user@host/name)"
             ) from None
-    # Optuna recognises its lock by this name: a relative one would never be released.
+    # Optuna compares the target of its lock with this path: it never releases relative ones.
     path = Path(storage).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = JournalFileOpenLock if os.name == 'nt' else JournalFileSymlinkLock
@@ -418,16 +422,16 @@ def _backend(storage: str) -> BaseStorage:
             lock.release()
         except OSError as error:
             raise StorageError(
-                f'{path} lies on a file system that cannot lock files ({_first_line(error)}): '
-                'choose a --storage on another one, or a database (sqlite:///FILE)'
+                f'{path}: its file system does not support locks ({_first_line(error)}); choose a '
+                '--storage on another one, or a database (sqlite:///FILE)'
             ) from None
         try:
             if path.is_file():
                 with _locked(lock):
-                    _cut_half_line(str(path))
+                    _remove_partial_line(str(path))
             return JournalStorage(_Journal(str(path), lock))
         except ValueError as error:
-            raise StorageError(f'{path} is no journal of a selection ({error})') from None
+            raise StorageError(f'{path} is not the journal of a selection ({error})') from None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,1 +1,1 @@
-"""Choosing by trainings on tiles."""
+"""Tests of selections with real trainings."""

@@ -1,4 +1,4 @@
-"""Selections of seconds."""
+"""Fixtures of selections that take seconds."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from ...conftest import ROOT, make_data_root
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Config of networks of two epochs on 18 tiles of one scene, in runs of the list."""
+    """Config of a tiny network with a schedule of two epochs."""
     data_root = make_data_root(tmp_path / 'data', count=14)
     test = data_root / 'test.txt'
     test.write_text(test.read_text().splitlines()[0] + '\n')

@@ -1,4 +1,4 @@
-"""Faults of a machine in the middle of a selection: real processes, by the installed command."""
+"""Machine faults during a selection, with real processes of the installed command."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dnas_mmseg.search.selection.study import SILENCE
+from dnas_mmseg.search.selection.study import HEARTBEAT_TIMEOUT
 
 from ...conftest import DNAS
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.long
 
 
 class Selection:
-    """A selection of seconds in a work dir."""
+    """A selection in a work dir that takes seconds."""
 
     def __init__(self, tiny, work_dir):
         self.config, self.work_dir = tiny, work_dir
@@ -59,19 +59,20 @@ class Selection:
 
 @pytest.fixture
 def undisturbed(tiny, tmp_path):
+    """A selection without faults."""
     selection = Selection(tiny, tmp_path / 'undisturbed').start()
     code, output = selection.end()
     assert code == 0, output
     return selection
 
 
-def same(selection, undisturbed):
+def assert_same(selection, undisturbed):
     code, output = selection.end()
     assert code == 0, output
     assert selection.board() == undisturbed.board()
 
 
-def test_data_that_are_away_for_a_while(tiny, tmp_path, undisturbed):
+def test_short_outage_of_the_data(tiny, tmp_path, undisturbed):
     data, away = tmp_path / 'data', tmp_path / 'away'
     pace = undisturbed.work_dir / 'pace.json'
     selection = Selection(tiny, tmp_path / 'run').start('--pace', pace)
@@ -79,10 +80,10 @@ def test_data_that_are_away_for_a_while(tiny, tmp_path, undisturbed):
     data.rename(away)
     selection.wait_for(lambda: 'returns to the queue' in selection.log())
     away.rename(data)
-    same(selection, undisturbed)
+    assert_same(selection, undisturbed)
 
 
-def test_data_that_stay_away_and_come_back(tiny, tmp_path, undisturbed):
+def test_long_outage_of_the_data(tiny, tmp_path, undisturbed):
     data, away = tmp_path / 'data', tmp_path / 'away'
     pace = undisturbed.work_dir / 'pace.json'
     selection = Selection(tiny, tmp_path / 'run').start('--pace', pace)
@@ -90,16 +91,16 @@ def test_data_that_stay_away_and_come_back(tiny, tmp_path, undisturbed):
     data.rename(away)
     code, output = selection.end()
     assert code == 1
-    assert 'a worker stopped: 2 trainings in succession could not be done' in output
+    assert 'a worker stopped: 2 consecutive trainings could not run' in output
     page = (selection.work_dir / 'report.html').read_text()
     assert 'The selection has stopped: a worker stopped' in page
-    assert 'The selection runs' not in page
+    assert 'The selection is running' not in page
     away.rename(data)
-    same(selection.start('--resume'), undisturbed)
+    assert_same(selection.start('--resume'), undisturbed)
 
 
-def test_a_worker_that_is_stopped_and_goes_on(tiny, tmp_path, undisturbed):
-    """It is taken for dead meanwhile; nothing is lost, and nothing is trained twice."""
+def test_suspended_worker(tiny, tmp_path, undisturbed):
+    """The worker is considered dead; its training is not repeated."""
     pace = undisturbed.work_dir / 'pace.json'
     selection = Selection(tiny, tmp_path / 'run').start('--pace', pace)
     selection.wait_for(lambda: selection.results() >= 1)
@@ -108,17 +109,17 @@ def test_a_worker_that_is_stopped_and_goes_on(tiny, tmp_path, undisturbed):
         capture_output=True, text=True,
     ).stdout.split()  # fmt: skip
     os.kill(int(children[0]), signal.SIGSTOP)
-    time.sleep(SILENCE + 15)
+    time.sleep(HEARTBEAT_TIMEOUT + 15)
     os.kill(int(children[0]), signal.SIGCONT)
-    same(selection, undisturbed)
+    assert_same(selection, undisturbed)
 
 
-def test_a_disk_that_was_full(tiny, tmp_path, undisturbed):
+def test_full_disk(tiny, tmp_path, undisturbed):
     disk = tmp_path / 'disk'
     disk.mkdir()
     mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk])
     if mounted.returncode:
-        pytest.skip('no permission to mount a small disk')
+        pytest.skip('requires the permission to mount a file system')
     try:
         selection = Selection(tiny, disk / 'run')
         selection.start('--pace', undisturbed.work_dir / 'pace.json')
@@ -130,6 +131,6 @@ def test_a_disk_that_was_full(tiny, tmp_path, undisturbed):
         assert code == 1
         assert 'No space left' in output
         (disk / 'ballast').unlink()
-        same(selection.start('--resume'), undisturbed)
+        assert_same(selection.start('--resume'), undisturbed)
     finally:
         subprocess.run(['umount', '-l', disk])

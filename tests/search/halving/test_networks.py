@@ -1,5 +1,3 @@
-"""Candidates of a selection."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +10,8 @@ from dnas_mmseg.search.halving.networks import (
     SpaceCandidates,
     baseline_config,
     from_document,
-    named,
     to_document,
+    with_digest_name,
 )
 from dnas_mmseg.search.plan import SearchPlan
 from dnas_mmseg.search.stages import retrain_config
@@ -28,46 +26,46 @@ def candidates(plan):
     return SpaceCandidates(plan)
 
 
-def test_networks_are_drawn_changed_encoded_and_counted(candidates, plan, rng):
-    drawn = [candidates.random(rng) for _ in range(20)]
-    assert len({network.name for network in drawn}) == len(set(drawn)) > 10
-    around = candidates.neighbours(drawn[0], rng)
-    assert len(set(around)) == len(around) > 10
-    assert drawn[0] not in around
-    codes = np.stack([candidates.encode(network) for network in (*drawn, *around)])
+def test_random_networks_neighbours_codes_and_costs(candidates, plan, rng):
+    networks = [candidates.random(rng) for _ in range(20)]
+    assert len({network.name for network in networks}) == len(set(networks)) > 10
+    neighbours = candidates.neighbours(networks[0], rng)
+    assert len(set(neighbours)) == len(neighbours) > 10
+    assert networks[0] not in neighbours
+    codes = np.stack([candidates.encode(network) for network in (*networks, *neighbours)])
     assert np.isfinite(codes).all()
-    # By the table of parts as by counting the whole segmentor.
-    model = retrain_config(plan.network, drawn[0]).model
+    # The table of parts agrees with the cost of the whole segmentor.
+    model = retrain_config(plan.network, networks[0]).model
     for metric in ('macs', 'params'):
         whole = segmentor_cost(model, metric, (64, 64))
-        assert candidates.cost_by(drawn[0], metric) == pytest.approx(whole, rel=0.02)
-    assert candidates.cost(drawn[0]) == candidates.cost_by(drawn[0], 'macs')
+        assert candidates.cost_by(networks[0], metric) == pytest.approx(whole, rel=0.02)
+    assert candidates.cost(networks[0]) == candidates.cost_by(networks[0], 'macs')
 
 
-def test_a_rung_costs_the_whole_epochs_that_it_trains(plan):
+def test_fidelities_are_whole_epochs(plan):
     assert SpaceCandidates(replace(plan, rungs=(1 / 9, 1.0))).fidelities == (0.5, 1.0)  # 1 of 2
 
 
-def test_a_name_says_which_network_it_is(candidates, rng):
+def test_digest_name(candidates, rng):
     network = candidates.random(rng)
     again = replace(network, name='other', provenance={'from': 'elsewhere'})
-    assert named(again) == network
-    assert named(again).name == network.name
+    assert with_digest_name(again) == network
+    assert with_digest_name(again).name == network.name
     assert from_document(to_document(network), []) == network
 
 
-def test_given_networks_are_of_the_space(candidates, plan, rng, tmp_path):
+def test_initial_networks_must_be_of_the_space(candidates, plan, rng, tmp_path):
     network = candidates.random(rng)
     path = tmp_path / 'mine.json'
     replace(network, name='mine').save(path)
     chosen = replace(plan, candidates=(str(path), 'gradient'))
-    assert SpaceCandidates(chosen).given(path) == [network, network]
+    assert SpaceCandidates(chosen).load_initial(path) == [network, network]
     wrong = replace(plan, candidates=('densenas_a',))
     with pytest.raises(ArchitectureError, match="--candidates needs one of space 'dnas'"):
-        SpaceCandidates(wrong).given(path)
+        SpaceCandidates(wrong).load_initial(path)
 
 
-def test_a_baseline_is_its_model_and_schedule_on_ones_own_data(candidates, plan):
+def test_baseline_config_has_the_users_data(candidates, plan):
     path = str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5-rgb.py')
     baseline = Baseline('pspnet', path)
     assert baseline == Baseline('pspnet', '/elsewhere/pspnet.py')
@@ -85,7 +83,7 @@ def test_a_baseline_is_its_model_and_schedule_on_ones_own_data(candidates, plan)
 
 
 @pytest.mark.parametrize('space', ['autodeeplab', 'densenas'])
-def test_the_other_spaces_have_candidates_too(space, plan, rng):
+def test_other_spaces(space, plan, rng):
     widths = {
         'model.backbone.widths': ((8,), (8, 12), (16, 24)),
         'model.backbone.depths': (0, 1, 1),
@@ -94,8 +92,8 @@ def test_the_other_spaces_have_candidates_too(space, plan, rng):
     options = {**widths, **strides} if space == 'densenas' else {'model.backbone.layers': 4}
     network = SearchPlan(space=space, cost_size=64, search_options=options)
     candidates = SpaceCandidates(replace(plan, network=network))
-    drawn = candidates.random(rng)
-    assert candidates.cost(drawn) > 0
-    assert len(candidates.neighbours(drawn, rng)) > 10
-    assert np.isfinite(candidates.encode(drawn)).all()
-    assert load_architecture(drawn.to_document()) == drawn
+    sampled = candidates.random(rng)
+    assert candidates.cost(sampled) > 0
+    assert len(candidates.neighbours(sampled, rng)) > 10
+    assert np.isfinite(candidates.encode(sampled)).all()
+    assert load_architecture(sampled.to_document()) == sampled

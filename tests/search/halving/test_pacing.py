@@ -1,5 +1,3 @@
-"""How long training on a tile takes."""
-
 from dataclasses import replace
 
 import torch
@@ -13,7 +11,7 @@ from dnas_mmseg.search.halving.training import CandidateTrainings
 from ...conftest import ROOT
 
 
-def test_candidates_and_baselines_are_timed(plan, tiny, tmp_path):
+def test_measure_pace(plan, tiny, tmp_path):
     path = str(ROOT / 'configs/pspnet/pspnet_r18-d8_naip.py')
     slow = tmp_path / 'slow.py'
     slow.write_text(f"_base_ = '{path}'\noptim_wrapper = dict(optimizer=dict(lr=1e-4))\n")
@@ -25,8 +23,8 @@ def test_candidates_and_baselines_are_timed(plan, tiny, tmp_path):
     pace = measure_pace(candidates, trainings)
     assert torch.get_num_threads() == threads
     assert pace.baselines.keys() == {'pspnet_r18-d8_naip', 'slow'}
-    assert pace.baselines['slow'] == pace.baselines['pspnet_r18-d8_naip']  # to the bit: timed once
-    # A network of twelve million parameters beside some of a few thousand.
+    assert pace.baselines['slow'] == pace.baselines['pspnet_r18-d8_naip']  # timed once
+    # Twelve million parameters compared with a few thousand.
     assert pace.baselines['pspnet_r18-d8_naip'] > 2 * pace.seconds(pace.typical) > 0
     macs = [candidates.cost_by(baseline, 'macs') for baseline in candidates.baselines]
     assert macs[0] > 10 * pace.typical

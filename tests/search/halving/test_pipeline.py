@@ -1,4 +1,4 @@
-"""The whole selection, from tiles to a trained network."""
+"""End-to-end tests of selections."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from dnas_mmseg.apis import select_network
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.halving.networks import SpaceCandidates
-from dnas_mmseg.search.halving.pipeline import budget_of, shared_plan, training_counts
+from dnas_mmseg.search.halving.pipeline import count_trainings, estimate_budget, load_shared_plan
 from dnas_mmseg.search.halving.result import Leaderboard, save_results
 from dnas_mmseg.search.selection.study import StorageError, TrainingQueue, public_name
 from dnas_mmseg.spaces.registry import load_architecture
@@ -36,7 +36,7 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     code, output = run(TOOL, *_options(tiny, work_dir, '--workers', 2))
     assert code == 0, output
     assert 'rung' in output
-    assert 'at a time; done about' in output
+    assert 'in parallel; estimated end' in output
     board = json.loads((work_dir / 'leaderboard.json').read_text())
     assert not board['running']
     found = load_architecture(work_dir / 'architecture.json')
@@ -48,9 +48,9 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
         f' Trained on the whole training list, it reaches {scores["mIoU"]:.2f} % on the test tiles.'
     )
     assert tested in board['verdict']
-    assert board['verdict'].replace(tested, '') in output  # said before it was trained
+    assert board['verdict'].replace(tested, '') in output  # printed before the final training
     assert list((work_dir / 'final').glob('*.pth'))
-    # Every training that was asked for was done, and no checkpoint of it is left.
+    # All trainings are complete, and their checkpoints removed.
     assert len(list(work_dir.glob('trainings/*/result.json'))) == 6
     assert not list(work_dir.glob('trainings/*/*.pth'))
     config = load_config(work_dir / 'retrain.py')
@@ -60,30 +60,30 @@ def test_from_tiles_to_a_trained_network(tiny, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in work_dir.glob('trainings/*/result.json')}
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir)
     assert code == 1
-    assert 'holds a selection already: --resume' in output
+    assert 'already contains a selection: resume it with --resume' in output
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume', '--budget', 5)
     assert code == 1
     assert 'budget: 4.0, now 5.0' in output
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume', '--storage', 'other.log')
     assert code == 1
-    assert 'other.log: no such file, so no selection to go on with' in output
+    assert 'other.log: no such file, so no selection to resume' in output
     code, output = run(TOOL, 'dnas', '--work-dir', work_dir, '--resume')
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    # Nothing in it is an absolute path: it may be moved, away from its config, too.
+    # The work dir has no absolute paths and can be moved without the user's config.
     moved = work_dir.rename(tmp_path / 'elsewhere')
     tiny.unlink()
     code, output = run(TOOL, 'dnas', '--work-dir', moved, '--resume')
     assert code == 0, output
-    kept = {moved / path.relative_to(work_dir): time for path, time in before.items()}
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    expected = {moved / path.relative_to(work_dir): time for path, time in before.items()}
+    assert {path: path.stat().st_mtime_ns for path in expected} == expected
     assert not work_dir.exists()
     for name in ('search.json', 'retrain.py', 'pace.json'):
         assert str(tmp_path) not in (moved / name).read_text()
 
 
-def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a relative work dir is none below the data root
+def test_dry_run(plan, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the lists of a relative work dir are not in the data root
     assert select_network(plan, 'run', dry_run=True) is None
     output = capsys.readouterr().out
     assert 'selection in space dnas, budget 4' in output
@@ -93,7 +93,7 @@ def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys,
 
 
 @pytest.mark.parametrize(
-    ('changes', 'given', 'counts'),
+    ('changes', 'initial', 'counts'),
     [
         ({'budget': 4.0}, 0, [4, 2]),
         ({'budget': 12.0, 'rungs': (1 / 9, 1.0)}, 2, [54, 6]),
@@ -103,75 +103,75 @@ def test_a_dry_run_says_how_long_and_leaves_no_selection(plan, tmp_path, capsys,
         ({'budget': 12.0, 'strategy': 'random', 'baselines': ('a.py',)}, 2, [12]),
     ],
 )
-def test_the_plan_counts_trainings(plan, changes, given, counts):
+def test_count_trainings(plan, changes, initial, counts):
     plan = replace(plan, **changes)
-    assert training_counts(plan, plan.rungs, given) == counts
+    assert count_trainings(plan, plan.rungs, initial) == counts
 
 
-def test_hours_are_a_budget(plan, tmp_path):
-    budget = budget_of(plan, tmp_path / 'run', hours=1, workers=2)
+def test_estimate_budget(plan, tmp_path):
+    budget = estimate_budget(plan, tmp_path / 'run', hours=1, workers=2)
     assert budget == int(budget) > 50
     with pytest.raises(UserError, match='1e-06 hours: a full training takes about'):
-        budget_of(plan, tmp_path / 'run', hours=1e-6, workers=1)
+        estimate_budget(plan, tmp_path / 'run', hours=1e-6, workers=1)
 
 
-def test_others_data_and_others_selections_are_not_joined(plan, tiny, tmp_path):
+def test_joining_requires_the_same_plan_data_config_and_version(plan, tiny, tmp_path):
     storage = str(tmp_path / 'trials.log')
-    with pytest.raises(UserError, match='--join needs the --storage'):
+    with pytest.raises(UserError, match='--join requires the --storage'):
         select_network(plan, tmp_path / 'a', join=True)
     with pytest.raises(StorageError, match='no such file'):
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
     queue = TrainingQueue(storage, {})
-    with pytest.raises(StorageError, match='has not begun yet'):
-        shared_plan(storage)
+    with pytest.raises(StorageError, match='has not started'):
+        load_shared_plan(storage)
     queue.set_metadata('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
     queue.set_metadata('given', [])
     queue.set_metadata('pace', {})
     queue.set_metadata('data', 'x')
-    assert shared_plan(storage).budget == 5
+    assert load_shared_plan(storage).budget == 5
     with pytest.raises(StorageError, match='budget: 5'):
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
     queue.set_metadata('plan', plan.to_json(tmp_path / 'a'))
     queue.set_metadata('version', '0.0.1')
-    with pytest.raises(StorageError) as refused:
+    with pytest.raises(StorageError) as raised:
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
-    message = str(refused.value)
-    assert 'data: not the same here' in message
-    assert 'config: not the same here' in message
-    assert 'version: 0.0.1, here' in message
+    message = str(raised.value)
+    assert 'data: the checksums differ' in message
+    assert 'config: the checksums differ' in message
+    assert 'version: 0.0.1, now' in message
     queue.set_metadata('plan', replace(plan, budget=5).to_json(tmp_path / 'a'))
-    # Nor is a new selection begun in it.
-    with pytest.raises(StorageError, match='is of another selection'):
+    # A new selection cannot use the storage either.
+    with pytest.raises(StorageError, match='contains another selection'):
         select_network(plan, tmp_path / 'b', storage=storage)
     assert not (tmp_path / 'b/search.json').exists()
 
 
-def test_a_queue_that_others_write_to_runs_nothing(plan, tiny, tmp_path, monkeypatch):
-    """What would be built, read or removed comes from who joins, and is compared before."""
-    left, storage = tmp_path / 'mark', str(tmp_path / 'trials.log')
-    evil = {'train_dataloader.dataset': {'type': 'os.system', 'command': f'touch {left}'}}
+def test_joining_runs_no_code_of_the_storage(plan, tiny, tmp_path, monkeypatch):
+    """Config and options are those of the joining command, compared before anything is built."""
+    mark, storage = tmp_path / 'mark', str(tmp_path / 'trials.log')
+    evil = {'train_dataloader.dataset': {'type': 'os.system', 'command': f'touch {mark}'}}
     network = replace(plan.network, options=evil, config=str(tmp_path / 'evil.py'))
-    (tmp_path / 'evil.py').write_text(f'import os\nos.system("touch {left}")\n')
+    (tmp_path / 'evil.py').write_text(f'import os\nos.system("touch {mark}")\n')
     queue = TrainingQueue(storage, {})
-    theirs = replace(plan, network=network, baselines=('evil.py',), budget=6)
-    queue.set_metadata('plan', theirs.to_json(tmp_path))
+    evil_plan = replace(plan, network=network, baselines=('evil.py',), budget=6)
+    queue.set_metadata('plan', evil_plan.to_json(tmp_path))
     queue.set_metadata('given', [])
     queue.set_metadata('pace', {})
-    shared = shared_plan(storage)
+    shared = load_shared_plan(storage)
     assert (shared.network.options, shared.network.config, shared.baselines) == ({}, None, ())
     for joined in (plan, replace(plan, network=replace(plan.network, config=None))):
         with pytest.raises(StorageError, match='options: '):
             select_network(joined, tmp_path / 'W', storage=storage, join=True)
-    assert not left.exists()
+    assert not mark.exists()
 
 
-def test_passwords_are_not_shown(plan, tmp_path):
+def test_passwords_are_hidden(plan, tmp_path):
     secret = 'postgresql+psycopg://me:s3cret@127.0.0.1:1/none?connect_timeout=1'
     assert public_name(secret).startswith('postgresql+psycopg://me:***@127.0.0.1:1/none')
     assert public_name('odd://me:s3cret@host') == 'odd://me:***@host'
-    with pytest.raises(StorageError) as refused:
+    with pytest.raises(StorageError) as raised:
         TrainingQueue('nonesuch://me:s3cret@host/name', {})
-    assert 's3cret' not in str(refused.value)
+    assert 's3cret' not in str(raised.value)
     board = Leaderboard(plan, SpaceCandidates(plan), [])
     save_results(board, tmp_path, True, secret)
     page = (tmp_path / 'report.html').read_text()
@@ -179,17 +179,16 @@ def test_passwords_are_not_shown(plan, tmp_path):
     assert 'me:***@127' in page
 
 
-def test_a_limit_that_nothing_meets_is_told_of(plan, tmp_path):
+def test_error_for_a_limit_without_candidates(plan, tmp_path):
     limited = replace(plan, network=replace(plan.network, targets=(1.0,)))
-    with pytest.raises(UserError, match='raise the limit'):
+    with pytest.raises(UserError, match='increase the limit'):
         select_network(limited, tmp_path / 'run')
 
 
 @pytest.mark.long
-def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
-    """To the bit: a worker is killed, then the command; one is ended as a batch system ends a job,
-    another goes on and a last one joins. All have the pace of the undisturbed one, as it is
-    measured by time."""
+def test_killed_resumed_and_joined_selections_are_bit_identical(tiny, tmp_path):
+    """A worker is killed, then the command; the next one is cancelled as by a batch system; the
+    last one resumes, and another one joins. All use the pace of the uninterrupted selection."""
     more = ['--budget', 6, '--cfg-options', 'train_dataloader.num_workers=1']
     code, output = run(TOOL, *_options(tiny, tmp_path / 'one', *more))
     assert code == 0, output
@@ -234,7 +233,7 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
     output, _ = stopped.communicate(timeout=60)
     assert 'interrupted; it goes on with' in output
     workers = ['pgrep', '-g', str(stopped.pid), '-f', 'spawn_main']
-    assert subprocess.run(workers).returncode == 1  # none is left
+    assert subprocess.run(workers).returncode == 1  # no process matches
     assert 'Traceback' not in output
     for log in work_dir.glob(f'workers/*-{stopped.pid}-*.txt'):
         assert 'Traceback' not in log.read_text()
@@ -255,14 +254,14 @@ def test_one_worker_and_many_with_kills_and_joins_find_the_same(tiny, tmp_path):
         for candidate in board['candidates']:
             del candidate['seconds']
     assert found == expected
-    assert {path: path.read_text() for path in done} == done  # nothing was trained again
+    assert {path: path.read_text() for path in done} == done  # no training was repeated
     assert load_architecture(work_dir / 'architecture.json') == replace(
         load_architecture(tmp_path / 'one/architecture.json'), name='many'
     )
 
 
 @pytest.mark.long
-def test_given_networks_baselines_and_a_gradient_search_take_part(tiny, tmp_path):
+def test_initial_candidates_baselines_and_a_gradient_search(tiny, tmp_path):
     work_dir = tmp_path / 'run'
     path = tmp_path / 'given.json'
     code, output = run(

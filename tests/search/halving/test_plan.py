@@ -1,5 +1,3 @@
-"""Settings of a selection."""
-
 from dataclasses import replace
 
 import pytest
@@ -8,7 +6,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.halving.plan import (
     SelectionPlan,
     is_selection,
-    merged,
+    merge_options,
 )
 from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
 
@@ -22,7 +20,7 @@ PLAN = SelectionPlan(
 )
 
 
-def test_a_plan_is_kept(tmp_path):
+def test_save_and_load(tmp_path):
     (tmp_path / PLAN_FILE).write_text(PLAN.to_json(tmp_path))
     assert SelectionPlan.load(tmp_path) == PLAN
     assert is_selection(tmp_path)
@@ -31,7 +29,7 @@ def test_a_plan_is_kept(tmp_path):
         SearchPlan.load(tmp_path)
     (tmp_path / PLAN_FILE).write_text(SearchPlan().to_json(tmp_path))
     assert not is_selection(tmp_path)
-    with pytest.raises(UserError, match='of a search by gradients'):
+    with pytest.raises(UserError, match='contains a gradient search, not a selection'):
         SelectionPlan.load(tmp_path)
     (tmp_path / PLAN_FILE).write_text('{"strategy": "halving"')
     with pytest.raises(UserError, match='damaged'):
@@ -41,36 +39,36 @@ def test_a_plan_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'budget': 3.9}, 'budget = 3.9: at least 4 full trainings'),
-        ({'budget': 4, 'baselines': ('a.py',)}, 'one more for each baseline'),
+        ({'budget': 3.9}, 'budget = 3.9: expected at least 4 full trainings'),
+        ({'budget': 4, 'baselines': ('a.py',)}, 'plus one for each baseline'),
         ({'budget': float('nan')}, 'budget = nan'),
-        ({'rungs': (1.0, 0.5)}, 'rungs 1, 0.5: growing shares'),
+        ({'rungs': (1.0, 0.5)}, 'rungs 1, 0.5: expected ascending shares'),
         ({'rungs': (0.5,)}, 'end with 1'),
-        ({'rungs': ()}, 'growing shares'),
-        ({'rungs': (0.0, 1.0)}, 'growing shares'),
+        ({'rungs': ()}, 'ascending shares'),
+        ({'rungs': (0.0, 1.0)}, 'ascending shares'),
         ({'threads': 0}, 'threads = 0'),
-        ({'baselines': ('a/hrnet.py', 'b/hrnet.py')}, 'baselines hrnet, hrnet: .* each once'),
-        ({'strategy': 'gradient'}, "strategy 'gradient': one of halving, random"),
+        ({'baselines': ('a/hrnet.py', 'b/hrnet.py')}, 'baselines hrnet, hrnet: .* distinct'),
+        ({'strategy': 'gradient'}, "strategy 'gradient': expected one of halving, random"),
         ({'strategy': 'random', 'budget': 0.5, 'baselines': ()}, 'at least 1 full trainings'),
-        ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection has one limit'),
+        ({'network': SearchPlan(targets=(1e9, 2e9))}, 'a selection supports one limit'),
         (
             {'network': SearchPlan(epochs=3, patience=2), 'candidates': ()},
-            r'epochs, patience: of the stages.*--cfg-options train_cfg\.max_epochs=3',
+            r'epochs, patience: settings of a.*--cfg-options train_cfg\.max_epochs=3',
         ),
     ],
 )
-def test_what_cannot_work_is_refused(changes, message):
+def test_invalid_plans(changes, message):
     with pytest.raises(UserError, match=message):
         replace(PLAN, **changes)
 
 
-def test_stages_may_be_set_where_a_gradient_search_proposes():
+def test_stage_settings_of_a_gradient_search():
     network = SearchPlan(epochs=3, halves=('a.txt', 'b.txt'))
     plan = replace(PLAN, network=network)
     assert plan.gradient() == SearchPlan(epochs=3)
 
 
-def test_differences_leave_out_where_data_lie():
+def test_differences_ignore_folders():
     moved = replace(
         PLAN,
         network=replace(PLAN.network, data_root='/elsewhere', halves=('/x/a.txt', '/x/b.txt')),
@@ -81,18 +79,18 @@ def test_differences_leave_out_where_data_lie():
     assert other.differences(PLAN) == ['layers: 8, now 9', 'budget: 12, now 13']
 
 
-def test_the_random_baseline_trains_fully(tmp_path):
+def test_random_strategy_has_one_rung(tmp_path):
     plan = replace(PLAN, strategy='random', budget=1, rungs=(0.25, 1.0))
     assert plan.rungs == (1.0,)
     assert SelectionPlan.parse(plan.to_json(tmp_path), 'x', tmp_path) == plan
 
 
-def test_options_are_laid_over_an_earlier_plan(tmp_path):
+def test_merge_options(tmp_path):
     config = tmp_path / 'baseline.py'
     config.write_text('')
-    plan = merged(
+    plan = merge_options(
         None, {'space': 'dnas', 'budget': 8.0, 'targets': ['2G'], 'baselines': [str(config)]}
     )
     assert (plan.limit, plan.network.cost, plan.baselines) == (2e9, 'macs', (str(config),))
-    later = merged(plan, {'space': 'dnas', 'data_root': '/data'})
+    later = merge_options(plan, {'space': 'dnas', 'data_root': '/data'})
     assert later == replace(plan, network=replace(plan.network, data_root='/data'))

@@ -1,5 +1,3 @@
-"""The leaderboard and the page of a selection."""
-
 import csv
 import html
 import json
@@ -28,19 +26,19 @@ class Costs:
         return {'macs': 2e9, 'params': 3e5}[metric] + len(candidate.name)
 
 
-A, B, C, GIVEN = (Named(name) for name in ('net_a', 'net_b', 'net_c', 'mine'))
+A, B, C, INITIAL = (Named(name) for name in ('net_a', 'net_b', 'net_c', 'mine'))
 HRNET = Baseline('hrnet', 'hrnet.py')
 
 
 @pytest.fixture
 def board():
     plan = SelectionPlan(network=SearchPlan(), budget=8, rungs=(0.25, 1.0))
-    board = Leaderboard(plan, Costs(), [GIVEN])
+    board = Leaderboard(plan, Costs(), [INITIAL])
     seconds = {'seconds': 10.0}
     board.add(
         [
-            (Request(GIVEN, 0, 0), Outcome(50.0, facts=seconds)),
-            (Request(A, 0, 0), Outcome(60.0, facts=seconds)),
+            (Request(INITIAL, 0, 0), Outcome(50.0, metadata=seconds)),
+            (Request(A, 0, 0), Outcome(60.0, metadata=seconds)),
             (Request(B, 0, 0), Outcome(None, 'ValueError: mIoU is nan')),
         ]
     )
@@ -53,7 +51,7 @@ def result(best, undecided=(), noise=1.4142):
     return Selection(best, 74.0, undecided, noise, 4.75, (), {A: 60.0}, {B: 'nan'})
 
 
-def test_rows_say_where_a_candidate_came_from_and_what_it_reached(board):
+def test_rows(board):
     assert board.spent == 4.75
     rows = {row.name: row for row in board.rows.values()}
     assert {name: row.kind for name, row in rows.items()} == {
@@ -63,28 +61,27 @@ def test_rows_say_where_a_candidate_came_from_and_what_it_reached(board):
     assert [row.name for row in board.ranked] == ['net_a', 'net_c', 'hrnet', 'mine', 'net_b']
 
 
-def test_the_winner_is_first_though_another_scored_higher_once(board):
+def test_winner_is_the_first_row(board):
     board.decide(result(C, undecided=(A,)))
     assert [row.name for row in board.ranked][:2] == ['net_c', 'net_a']
 
 
-def test_the_verdict_says_what_is_sure(board):
-    assert board.verdict()[0].startswith('The selection runs: 4.8 of 8 full trainings')
+def test_verdict(board):
+    assert board.verdict()[0].startswith('The selection is running: 4.8 of 8 full trainings')
     board.decide(result(A))
     verdict = ' '.join(board.verdict())
     for text in (
         'net_a wins with 74.00 % mIoU, at 2 G multiply-adds.',
-        'deviate by 1.41 from seed to seed, by 1 repeat.',
-        'In 25 % of the schedule, 1 network drawn at random reached 60.00 on average and 60.00 at '
-        'best.',
+        'Standard deviation of a score over seeds: 1.41 (from 1 repeat).',
+        'At 25 % of the schedule: 1 random network with 60.00 on average and 60.00 at best.',
         'hrnet: 70.00 at 2 G multiply-adds.',
         '1 candidate failed in training',
-        'Spent: 4.8 of 8',
+        'Budget used: 4.8 of 8',
     ):
         assert text in verdict
     assert 'undecided' not in verdict
     board.decide(result(A, undecided=(C,), noise=None))
-    assert 'Its lead is undecided: net_c cannot be distinguished from the best' in ' '.join(
+    assert 'undecided: the best is less than one standard error ahead of net_c; ' in ' '.join(
         board.verdict()
     )
     assert 'No training was repeated' in ' '.join(board.verdict())
@@ -92,13 +89,13 @@ def test_the_verdict_says_what_is_sure(board):
     assert 'It is a baseline' in ' '.join(board.verdict())
 
 
-def test_files_hold_all_of_it(board, tmp_path):
+def test_save_results(board, tmp_path):
     save_results(board, tmp_path, running=True)
     assert '<body data-reload=30>' in (tmp_path / 'report.html').read_text()
     board.decide(result(A))
     save_results(board, tmp_path, running=True)
     page = (tmp_path / 'report.html').read_text()
-    assert 'It is being trained on the whole training list now.' in page
+    assert 'Its training on the whole training list is running.' in page
     assert '--resume' in page
     board.finish(71.234)
     save_results(board, tmp_path, running=False)
@@ -125,7 +122,7 @@ def test_files_hold_all_of_it(board, tmp_path):
     ]
 
 
-def test_where_a_command_only_joined_there_is_no_trained_network(board, tmp_path):
+def test_page_of_a_joined_selection_has_no_trained_network(board, tmp_path):
     board.decide(result(A))
     save_results(board, tmp_path, running=False)
     page = (tmp_path / 'report.html').read_text()
@@ -133,7 +130,7 @@ def test_where_a_command_only_joined_there_is_no_trained_network(board, tmp_path
     assert 'dnas predict' not in page
 
 
-def test_commands_are_whole_and_points_have_texts_whatever_the_names(board, tmp_path):
+def test_commands_and_tooltips_escape_names(board, tmp_path):
     folder = tmp_path / 'my run'
     folder.mkdir()
     A.name = 'a & "b" <c>'

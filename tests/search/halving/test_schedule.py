@@ -1,5 +1,3 @@
-"""Lengths of trainings."""
-
 import json
 
 import pytest
@@ -9,7 +7,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.halving.schedule import Pace, full_epochs, shorten, whole_epochs
 
 
-def test_a_pace_is_the_line_through_what_was_measured():
+def test_pace_is_a_linear_fit():
     pace = Pace.fit([1e9, 2e9, 4e9], [0.02, 0.03, 0.05], typical=2e9, baselines={'hrnet': 0.06})
     assert pace.fixed == pytest.approx(0.01)
     assert pace.per_mac == pytest.approx(1e-11)
@@ -18,35 +16,35 @@ def test_a_pace_is_the_line_through_what_was_measured():
 
 
 @pytest.mark.parametrize('seconds', [[0.05, 0.03, 0.02], [0.001, 0.03, 0.2]])
-def test_neither_part_of_a_pace_is_negative_whatever_the_noise_says(seconds):
+def test_pace_has_no_negative_part(seconds):
     pace = Pace.fit([1e9, 2e9, 4e9], seconds, typical=2e9, baselines={})
     assert pace.fixed >= 0
     assert pace.per_mac >= 0
     assert pace.seconds(1e8) > 0
 
 
-def test_trainings_of_a_rung_cost_the_same():
+def test_epochs_of_a_rung_cost_the_same():
     pace = Pace(fixed=0.0, per_mac=1e-11, typical=2e9)
     assert pace.epochs(pace.seconds(2e9), 60, 1.0) == 60
     assert pace.epochs(pace.seconds(4e9), 60, 1.0) == 30
     assert pace.epochs(pace.seconds(1.5e9), 60, 1.0) == 80
     assert pace.epochs(pace.seconds(2e9), 60, 1 / 9) == 7
-    # Small networks train longer, and not for ever; at least an epoch is trained.
+    # At most twice the epochs of the schedule, and at least one.
     assert pace.epochs(pace.seconds(1e7), 60, 1.0) == 120
     assert pace.epochs(pace.seconds(1e12), 60, 1 / 9) == 1
 
 
-def test_rungs_are_whole_epochs_and_cost_as_much():
+def test_rungs_are_whole_epochs():
     assert whole_epochs((1 / 9, 1.0), 18) == (1 / 9, 1.0)
     assert whole_epochs((1 / 9, 1 / 3, 1.0), 24) == (3 / 24, 8 / 24, 1.0)
     assert whole_epochs((1 / 9, 1.0), 5) == (1 / 5, 1.0)
     with pytest.raises(UserError, match=r'rungs 0\.111, 0\.333, 1 of 4 epochs are 1, 1, 4 epochs'):
         whole_epochs((1 / 9, 1 / 3, 1.0), 4)
-    with pytest.raises(UserError, match='each needs more than the one before'):
+    with pytest.raises(UserError, match='the numbers must increase'):
         whole_epochs((1 / 9, 1.0), 1)
 
 
-def test_a_schedule_is_shortened_in_proportion():
+def test_shorten_scales_the_schedule():
     config = Config(
         dict(
             train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=10, val_begin=2),
@@ -69,7 +67,7 @@ def test_a_schedule_is_shortened_in_proportion():
     assert endless['end'] == float('inf')
 
 
-def test_one_schedule_need_not_be_a_list():
+def test_shorten_a_single_scheduler():
     config = Config(
         dict(
             train_cfg=dict(max_epochs=200),
@@ -80,12 +78,12 @@ def test_one_schedule_need_not_be_a_list():
     assert config.param_scheduler.T_max == 20
 
 
-def test_a_schedule_in_steps_is_refused():
+def test_error_for_a_schedule_in_iterations():
     with pytest.raises(UserError, match='EpochBasedTrainLoop'):
         full_epochs(Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=100))))
 
 
-def test_a_pace_is_a_file(tmp_path):
+def test_load_pace(tmp_path):
     pace = Pace(0.01, 1e-11, 1e9, {'hrnet': 0.5})
     (tmp_path / 'pace.json').write_text(json.dumps(pace.to_document()))
     assert Pace.load(tmp_path / 'pace.json') == pace
@@ -95,5 +93,5 @@ def test_a_pace_is_a_file(tmp_path):
         '{"fixed": "x", "per_mac": 1, "typical": 1, "baselines": {}}',
     ):
         (tmp_path / 'other.json').write_text(text)
-        with pytest.raises(UserError, match=r'other\.json is no pace\.json of a selection'):
+        with pytest.raises(UserError, match=r'other\.json is not a pace\.json of a selection'):
             Pace.load(tmp_path / 'other.json')

@@ -1,5 +1,3 @@
-"""The part of the training list that candidates are scored on."""
-
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -21,7 +19,7 @@ def _lines(path):
 
 
 def _rename(root, names):
-    """Give tiles other names, in the files and in the list."""
+    """Rename tiles in the data root and in the training list."""
     lines = []
     for i, line in enumerate(_lines(root / 'train.txt')):
         new = names(i)
@@ -31,18 +29,18 @@ def _rename(root, names):
     (root / 'train.txt').write_text('\n'.join(lines) + '\n')
 
 
-def test_tiles_are_split_in_runs_where_there_are_few_scenes(config, tmp_path):
-    own = _lines(tmp_path / 'data/train.txt')
+def test_few_scenes_are_split_by_runs(config, tmp_path):
+    lines = _lines(tmp_path / 'data/train.txt')
     train, scored = map(_lines, selection_lists(config, 0, tmp_path / 'out'))
-    assert sorted(train + scored) == sorted(own)
+    assert sorted(train + scored) == sorted(lines)
     assert len(scored) == 3  # a fifth of 12, rounded up
-    assert train == [line for line in own if line not in scored]
+    assert train == [line for line in lines if line not in scored]
     assert list(map(_lines, selection_lists(config, 0, tmp_path / 'again'))) == [train, scored]
     others = [_lines(selection_lists(config, seed, tmp_path / 'x')[1]) for seed in range(1, 6)]
     assert any(other != scored for other in others)
 
 
-def test_tiles_without_a_label_are_not_scored(config, tmp_path):
+def test_unlabelled_tiles_are_not_scored(config, tmp_path):
     (_, scored) = selection_lists(config, 0, tmp_path / 'out')
     first, *rest = _lines(scored)
     blank = np.full((64, 64), 255, np.uint8)
@@ -52,11 +50,11 @@ def test_tiles_without_a_label_are_not_scored(config, tmp_path):
     assert first not in train
     for line in rest:
         write_raster(tmp_path / 'data' / line.split('\t')[1], blank)
-    with pytest.raises(UserError, match='none of the 3 tiles to score on has a label'):
+    with pytest.raises(UserError, match='none of the 3 tiles to score on has labels'):
         selection_lists(config, 0, tmp_path / 'out')
 
 
-def test_scenes_stay_whole(tmp_path, config):
+def test_scenes_are_not_divided(tmp_path, config):
     root = make_data_root(tmp_path / 'scenes', count=42)
     _rename(root, lambda i: f'scene{i % 8}_{i}_0')
     config.merge_from_dict({'train_dataloader.dataset.data_root': str(root)})
@@ -66,7 +64,7 @@ def test_scenes_stay_whole(tmp_path, config):
     assert len(scenes[1]) == 2
 
 
-def test_a_config_trains_on_one_list_and_validates_on_the_other(config, tmp_path):
+def test_set_lists(config, tmp_path):
     train, scored = selection_lists(config, 0, tmp_path / 'out')
     loader = config.val_dataloader.to_dict()
     set_lists(config, train, scored)
@@ -78,25 +76,25 @@ def test_a_config_trains_on_one_list_and_validates_on_the_other(config, tmp_path
     assert own.data_root == config.train_dataloader.dataset.data_root
 
 
-def test_leakage_is_refused(config, tmp_path, capsys):
+def test_error_for_leakage(config, tmp_path):
     root = tmp_path / 'data'
     train, scored = selection_lists(config, 0, tmp_path / 'out')
     check_leakage(config, train, scored)
     with pytest.raises(UserError, match='tiles are in both lists'):
         check_leakage(config, root / 'train.txt', scored)
-    with pytest.raises(UserError, match=r'1 tiles to score on are in the test list'):
+    with pytest.raises(UserError, match=r'1 tiles to score on are also in the test list'):
         check_leakage(config, train, root / 'test.txt')
 
 
-def test_leakage_of_validation_is_told_of(config, tmp_path, capsys):
+def test_warning_for_validation_tiles(config, tmp_path, capsys):
     root = tmp_path / 'data'
     (root / 'val.txt').write_text(_lines(root / 'train.txt')[0] + '\n')
     check_leakage(config, *selection_lists(config, 0, tmp_path / 'out'))
     output = ''.join(capsys.readouterr())
-    assert 'are in the validation list, too' in output
+    assert 'are also in the validation list' in output
 
 
-def test_scenes_on_both_sides_are_told_of(config, tmp_path, capsys):
+def test_warning_for_scenes_in_both_lists(config, tmp_path, capsys):
     root = make_data_root(tmp_path / 'scenes', count=42)
     _rename(root, lambda i: f'scene{i % 8}_{i}_0')
     config.merge_from_dict({'train_dataloader.dataset.data_root': str(root)})
@@ -105,20 +103,20 @@ def test_scenes_on_both_sides_are_told_of(config, tmp_path, capsys):
     a.write_text('\n'.join(lines[:30]) + '\n')
     b.write_text('\n'.join(lines[30:]) + '\n')
     check_leakage(config, a, b)
-    assert '8 scenes have tiles on both sides' in ''.join(capsys.readouterr())
+    assert '8 scenes have tiles in both lists' in ''.join(capsys.readouterr())
 
 
-def test_several_training_sets_are_refused(config, tmp_path):
+def test_error_for_several_training_sets(config, tmp_path):
     plain = config.train_dataloader.dataset.to_dict()
     config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[plain, plain])
-    with pytest.raises(UserError, match='is one MultiBandSegDataset'):
+    with pytest.raises(UserError, match='requires a single MultiBandSegDataset'):
         selection_lists(config, 0, tmp_path / 'out')
-    with pytest.raises(UserError, match='one training set, not several'):
+    with pytest.raises(UserError, match='requires a single training set'):
         set_lists(config, tmp_path / 'a', tmp_path / 'b')
 
 
-def test_one_tile_cannot_be_split(config, tmp_path):
+def test_error_for_a_single_tile(config, tmp_path):
     root = tmp_path / 'data'
     (root / 'train.txt').write_text(_lines(root / 'train.txt')[0] + '\n')
-    with pytest.raises(UserError, match='1 tiles to train on cannot be split'):
+    with pytest.raises(UserError, match='the training set has 1 tiles, too few to split'):
         selection_lists(config, 0, tmp_path / 'out')

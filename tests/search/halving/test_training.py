@@ -1,5 +1,3 @@
-"""Trainings of candidates."""
-
 import json
 from types import SimpleNamespace
 
@@ -29,7 +27,7 @@ def content(plan, trainings):
     return trainings.content(Request(network, 1, 3), epochs=2)
 
 
-def test_a_training_gives_a_score_and_is_not_done_twice(trainings, content):
+def test_training_is_not_repeated(trainings, content):
     assert json.loads(json.dumps(content)) == content
     assert content['seed'] == 3
     score, facts = trainings.run('net-1-3', content)
@@ -40,11 +38,11 @@ def test_a_training_gives_a_score_and_is_not_done_twice(trainings, content):
     written = (folder / 'result.json').read_text()
     assert trainings.run('net-1-3', content) == (score, facts)
     assert (folder / 'result.json').read_text() == written
-    # Elsewhere, bit for bit the same.
+    # The same training in another folder is bit-identical.
     assert trainings.run('again-1-3', content)[0] == score
 
 
-def test_a_score_that_is_no_number_is_a_failure(trainings, content, monkeypatch):
+def test_error_for_a_nan_score(trainings, content, monkeypatch):
     from dnas_mmseg.search.halving import training
 
     nan = SimpleNamespace(current=lambda: float('nan'))
@@ -56,18 +54,18 @@ def test_a_score_that_is_no_number_is_a_failure(trainings, content, monkeypatch)
 
 
 @pytest.mark.parametrize('key', ['../../../victim', '/tmp/victim-0-0', '.-0-0', 'a/../b-0-0', 'a'])
-def test_names_that_lead_elsewhere_are_none(trainings, content, key, tmp_path):
+def test_invalid_keys(trainings, content, key, tmp_path):
     victim = tmp_path / 'victim'
     victim.mkdir()
     (victim / 'best.pth').touch()
-    with pytest.raises(ValueError, match='is no name of a training'):
+    with pytest.raises(ValueError, match='is not the key of a training'):
         trainings.run(key, content)
     trainings.discard(key)
     assert (victim / 'best.pth').is_file()
 
 
-def test_another_process_at_the_same_training_is_left_alone(trainings, content, monkeypatch):
-    """It was taken for dead; its result counts as soon as there is one."""
+def test_training_locked_by_another_process(trainings, content, monkeypatch):
+    """A worker that was considered dead may finish the training."""
     monkeypatch.setattr(files, '_LOCK_TIMEOUT', 0.1)
     folder = trainings.folder / 'net-1-3'
     with lock_folder(folder):
@@ -79,7 +77,7 @@ def test_another_process_at_the_same_training_is_left_alone(trainings, content, 
     assert trainings.run('net-1-3', content) == (61.5, {})
 
 
-def test_only_the_selections_lists_are_seen(trainings, content):
+def test_config_uses_the_lists_of_the_selection(trainings, content):
     config = trainings.config('net-1-3', content)
     train, scored = trainings.lists
     assert config.train_dataloader.dataset.ann_file == str(train)
@@ -89,7 +87,7 @@ def test_only_the_selections_lists_are_seen(trainings, content):
     assert not config.resume
 
 
-def test_checksums_tell_other_data_and_other_configs(trainings, tiny, plan, tmp_path):
+def test_checksums_of_data_and_config(trainings, tiny, plan, tmp_path):
     config = Config.fromfile(str(tiny))
     before = data_checksum(config, trainings.lists, tmp_path), config_checksum(trainings)
     assert before == (data_checksum(config, trainings.lists, tmp_path), config_checksum(trainings))

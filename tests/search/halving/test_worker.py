@@ -1,5 +1,3 @@
-"""Processes that do trainings."""
-
 import os
 import signal
 import time
@@ -23,53 +21,54 @@ def _wait(condition):
         time.sleep(0.1)
 
 
-def test_a_killed_worker_is_replaced_and_one_that_stops_by_itself_is_told_of(plan, tmp_path):
+def test_killed_worker_is_replaced_and_exit_code_raises(plan, tmp_path):
     storage = str(tmp_path / 'trials.log')
     queue = TrainingQueue(storage, {})
     workers = Workers(plan, tmp_path, storage, (tmp_path / 'a.txt', tmp_path / 'b.txt'), 1)
     try:
-        assert workers.keep_working() == []
+        assert workers.ensure_running() == []
         ((job, process),) = workers._processes.values()
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        assert workers.keep_working() == [job.name]
-        # What cannot be trained has failed; the worker goes on.
+        assert workers.ensure_running() == [job.name]
+        # A training that cannot run fails; the worker continues.
         queue.request({'a-0-0': {'baseline': 'unknown'}})
         _wait(lambda: 'a-0-0' in queue.outcomes())
-        assert "baseline 'unknown' is not among" in queue.outcomes()['a-0-0'].error
+        assert "baseline 'unknown' is not in the --baselines" in queue.outcomes()['a-0-0'].error
         (tmp_path / 'trials.log').unlink()
         ((job, process),) = workers._processes.values()
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        workers.keep_working()  # the new one finds no queue
+        workers.ensure_running()  # the new worker fails without a queue
         ((job, process),) = workers._processes.values()
         process.join(60)
-        with pytest.raises(
-            UserError, match=r'a worker stopped: .*no selection to go on with.*\.txt'
-        ):
-            workers.keep_working()
+        with pytest.raises(UserError, match=r'a worker stopped: .*no selection to resume.*\.txt'):
+            workers.ensure_running()
     finally:
         workers.stop()
 
 
 @pytest.fixture
 def worker_on(plan, tmp_path, monkeypatch):
-    """Runs a worker in this process on trainings that end as a list says, until it stops."""
+    """Function that runs a worker in this process with a list of training results, until it stops.
+
+    Results are scores or exceptions; a KeyboardInterrupt follows the last one.
+    """
     storage = str(tmp_path / 'trials.log')
 
-    def start(ends):
-        queue, ends, pauses = TrainingQueue(storage, {}), iter(ends), []
+    def start(results):
+        queue, results, pauses = TrainingQueue(storage, {}), iter(results), []
 
         class Trainings:
             def __init__(self, *_):
                 pass
 
             def run(self, key, content):
-                end = next(ends, KeyboardInterrupt())
-                queue.request({f'{key}+': {}})  # there is always more to do
-                if isinstance(end, BaseException):
-                    raise end
-                return end, {}
+                result = next(results, KeyboardInterrupt())
+                queue.request({f'{key}+': {}})  # the queue never becomes empty
+                if isinstance(result, BaseException):
+                    raise result
+                return result, {}
 
             def discard(self, key):
                 pass
@@ -82,7 +81,7 @@ def worker_on(plan, tmp_path, monkeypatch):
             worker._work(job)
         except BaseException as error:
             return queue, error, pauses
-        raise AssertionError('it never ends by itself')
+        raise AssertionError('the worker must end with an exception')
 
     return start
 
@@ -92,29 +91,29 @@ FAULTS = (
     OSError(27, 'File too large'),
     RasterError('/data/x.tif: samples cannot be read'),
     DatasetError('data_root /data: no such folder'),
-    CheckpointError('epoch_3.pth is no checkpoint, or a damaged one'),
+    CheckpointError('epoch_3.pth is not a checkpoint, or it is damaged'),
 )
 
 
 @pytest.mark.parametrize('fault', FAULTS, ids=lambda fault: type(fault).__name__)
-def test_a_fault_of_the_machine_is_no_fault_of_a_candidate(worker_on, fault):
-    """Data that are away for a while cost a pause; data that stay away stop the worker."""
+def test_machine_faults_do_not_fail_a_candidate(worker_on, fault):
+    """The worker pauses after a single fault, and stops after two consecutive ones."""
     queue, end, pauses = worker_on([fault, 61.0, fault, fault, 62.0])
     assert isinstance(end, UserError)
-    assert str(end).startswith('2 trainings in succession could not be done on this machine')
+    assert str(end).startswith('2 consecutive trainings could not run on this machine')
     assert str(fault) in str(end)
     assert {key: outcome.score for key, outcome in queue.outcomes().items()} == {'a+': 61.0}
     assert pauses == [worker._PAUSE] * 2
 
 
 @pytest.mark.parametrize('fault', [ValueError('mIoU is nan'), RuntimeError('out of memory')])
-def test_a_fault_of_a_candidate_is(worker_on, fault):
+def test_other_errors_fail_a_candidate(worker_on, fault):
     queue, end, _ = worker_on([fault, fault, fault])
     assert isinstance(end, KeyboardInterrupt)
     assert [outcome.score for outcome in queue.outcomes().values()] == [None] * 3
 
 
-def test_a_training_that_another_process_is_at_is_given_back(worker_on):
+def test_training_of_another_process_is_released(worker_on):
     queue, end, pauses = worker_on([FolderInUseError('in use')] * 4)
     assert isinstance(end, KeyboardInterrupt)
     assert (queue.outcomes(), len(pauses)) == ({}, 4)

@@ -1,4 +1,4 @@
-"""The durable queue of trainings: shared, resumed, killed, in files and in databases."""
+"""Tests of the training queue with a journal, SQLite and PostgreSQL."""
 
 import os
 import shutil
@@ -20,13 +20,13 @@ def storage(request, tmp_path):
     )
 
 
-def test_a_training_is_queued_once_and_done_once(storage):
+def test_training_is_queued_and_run_once(storage):
     first = TrainingQueue(storage, {'plan': 'p'})
     second = TrainingQueue(storage, {}, join=True)
     assert second.get_metadata('plan') == 'p'
-    wanted = {'a': {'n': 1}, 'b': {'n': 2}}
-    first.request(wanted)
-    second.request(wanted)
+    trainings = {'a': {'n': 1}, 'b': {'n': 2}}
+    first.request(trainings)
+    second.request(trainings)
     tasks = [first.claim('one'), second.claim('two')]
     assert [(t.key, t.content) for t in tasks] == [('a', {'n': 1}), ('b', {'n': 2})]
     assert first.claim('three') is None
@@ -34,16 +34,16 @@ def test_a_training_is_queued_once_and_done_once(storage):
     first.finish(tasks[0], 71.5, {'seconds': 3})
     second.fail(tasks[1], 'loss is NaN', {})
     for queue in (first, second):
-        queue.request(wanted)
+        queue.request(trainings)
         assert queue.claim('one') is None
         outcomes = queue.outcomes()
-        assert (outcomes['a'].score, outcomes['a'].facts) == (71.5, {'seconds': 3})
+        assert (outcomes['a'].score, outcomes['a'].metadata) == (71.5, {'seconds': 3})
         assert (outcomes['b'].score, outcomes['b'].error) == (None, 'loss is NaN')
-        assert queue.trainings() == {key: (wanted[key], outcomes[key]) for key in wanted}
+        assert queue.trainings() == {key: (trainings[key], outcomes[key]) for key in trainings}
 
 
-def test_two_who_queue_the_same_do_not_double_it(storage):
-    """Each sees an empty queue before either has written."""
+def test_concurrent_requests_do_not_duplicate_a_training(storage):
+    """Both processes see an empty queue before either one writes."""
     first, second = TrainingQueue(storage, {}), TrainingQueue(storage, {})
     trials = second._trials()
     first.request({'a': {}})
@@ -54,7 +54,7 @@ def test_two_who_queue_the_same_do_not_double_it(storage):
     assert second.claim('two') is None
 
 
-def test_what_a_worker_gives_back_or_takes_with_it_is_trained_again(storage):
+def test_released_and_lost_trainings_are_requeued(storage):
     queue = TrainingQueue(storage, {})
     queue.request({'a': {}})
     queue.release(queue.claim('one'))
@@ -65,44 +65,44 @@ def test_what_a_worker_gives_back_or_takes_with_it_is_trained_again(storage):
     assert queue.release_lost({'two'}) == ['a']
     queue.request({'a': {}})
     queue.finish(queue.claim('three'), 70.0, {})
-    # One that was taken for dead and comes back does no harm.
-    queue.show_life(late, 1)
+    # A worker that was considered dead and continues changes nothing.
+    queue.send_heartbeat(late, 1)
     queue.finish(late, 10.0, {})
     assert queue.outcomes()['a'].score == 70.0
 
 
-def test_a_training_that_takes_its_workers_with_it_has_failed(storage):
+def test_training_fails_after_three_crashes(storage):
     queue = TrainingQueue(storage, {})
     for name in ('one', 'two'):
         queue.request({'a': {}})
         queue.claim(name)
         queue.release_lost({name})
     queue.request({'a': {}})
-    queue.lose(queue.claim('three'))  # only its loading process was killed
+    queue.release_crashed(queue.claim('three'))
     assert '3 workers were killed' in queue.outcomes()['a'].error
 
 
-def test_a_silent_worker_is_taken_for_dead_by_ones_own_clock(storage, monkeypatch):
+def test_heartbeat_timeout_uses_the_monotonic_clock(storage, monkeypatch):
     queue, worker = TrainingQueue(storage, {}), TrainingQueue(storage, {})
     queue.request({'a': {}})
     task, now = worker.claim('one'), [0.0]
-    step = study.SILENCE * 0.4
+    step = study.HEARTBEAT_TIMEOUT * 0.4
     monkeypatch.setattr(time, 'monotonic', lambda: now[0])
-    monkeypatch.setattr(time, 'time', lambda: 4e9)  # a clock that jumped
+    monkeypatch.setattr(time, 'time', lambda: 4e9)  # a wrong system clock
     assert queue.release_lost() == []
     for count in range(1, 5):
         for _ in range(2):
             now[0] += step
             assert queue.release_lost() == []
-        worker.show_life(task, count)
+        worker.send_heartbeat(task, count)
     for _ in range(3):
         assert queue.release_lost() == []
         now[0] += step
     assert queue.release_lost() == ['a']
 
 
-def test_a_watcher_that_was_away_itself_knows_nothing_of_workers(storage, monkeypatch):
-    """^Z, SIGSTOP, or a storage that did not answer: its workers could not show themselves."""
+def test_suspended_process_does_not_consider_workers_dead(storage, monkeypatch):
+    """After ^Z, SIGSTOP or an unavailable storage, heartbeats may have been missed."""
     queue = TrainingQueue(storage, {})
     keys = [str(i) for i in range(8)]
     queue.request({key: {} for key in keys})
@@ -110,22 +110,22 @@ def test_a_watcher_that_was_away_itself_knows_nothing_of_workers(storage, monkey
     now = [0.0]
     monkeypatch.setattr(time, 'monotonic', lambda: now[0])
     for _ in range(5):
-        now[0] += study.SILENCE * 0.3
+        now[0] += study.HEARTBEAT_TIMEOUT * 0.3
         for count, task in enumerate(tasks):
-            queue.show_life(task, count + int(now[0]))
+            queue.send_heartbeat(task, count + int(now[0]))
         assert queue.release_lost() == []
-    now[0] += 130 + study.SILENCE
+    now[0] += 130 + study.HEARTBEAT_TIMEOUT
     assert queue.release_lost() == []
-    now[0] += study.SILENCE * 0.4
+    now[0] += study.HEARTBEAT_TIMEOUT * 0.4
     assert queue.release_lost() == []
     assert len(queue.running()) == 8
     for _ in range(2):
-        now[0] += study.SILENCE * 0.4
+        now[0] += study.HEARTBEAT_TIMEOUT * 0.4
         lost = queue.release_lost()
-    assert lost == keys  # they are dead after all
+    assert lost == keys
 
 
-def test_failed_trainings_are_tried_again_when_asked_for(storage):
+def test_retry_failed(storage):
     queue = TrainingQueue(storage, {})
     queue.request({'a': {}, 'b': {}})
     queue.fail(queue.claim('one'), 'no such file', {})
@@ -142,21 +142,21 @@ def test_failed_trainings_are_tried_again_when_asked_for(storage):
     for _ in range(3):
         queue.retry_failed()
         queue.request({'a': {}})
-        queue.lose(queue.claim('three'))
+        queue.release_crashed(queue.claim('three'))
     queue.retry_failed()
     assert 'a' not in queue.outcomes()
 
 
 @pytest.mark.parametrize('tail', [b'{"op_code": 4, "wor', b'\0' * 512, b'{"a": 1}\0\0'])
-def test_a_journal_that_was_cut_off_goes_on(tmp_path, tail):
-    """By a full disk or a loss of power, within its last line."""
+def test_journal_with_an_incomplete_last_line(tmp_path, tail):
+    """A full disk or a power failure leaves such a line."""
     path = tmp_path / 'trials.log'
     queue = TrainingQueue(str(path), {'plan': 'p'})
     queue.request({'a': {}, 'b': {}})
     queue.finish(queue.claim('one'), 70.0, {})
     with path.open('ab') as file:
         file.write(tail)
-    queue.set_metadata('pace', 1)  # of who had it open
+    queue.set_metadata('pace', 1)  # by a process that already had it open
     again = TrainingQueue(str(path), {}, join=True)
     assert (again.get_metadata('plan'), again.get_metadata('pace')) == ('p', 1)
     assert again.outcomes()['a'].score == 70.0
@@ -166,8 +166,8 @@ def test_a_journal_that_was_cut_off_goes_on(tmp_path, tail):
     assert TrainingQueue(str(path), {}, join=True).outcomes()['a'].score == 70.0
 
 
-def test_a_lock_that_somebody_left_in_a_relative_folder_is_taken_over(tmp_path, monkeypatch):
-    """Optuna looks at what the lock points to, and went round without end."""
+def test_stale_lock_in_a_relative_folder(tmp_path, monkeypatch):
+    """Optuna compares the target of the lock with the path of the journal."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'W').mkdir()
     TrainingQueue('W/trials.log', {'plan': 'p'})
@@ -178,7 +178,7 @@ def test_a_lock_that_somebody_left_in_a_relative_folder_is_taken_over(tmp_path, 
     assert not os.path.lexists('W/trials.log.lock')
 
 
-def test_a_storage_that_comes_back_is_waited_for(storage, monkeypatch):
+def test_unavailable_storage_is_retried(storage, monkeypatch):
     queue = TrainingQueue(storage, {})
     calls = []
 
@@ -194,7 +194,7 @@ def test_a_storage_that_comes_back_is_waited_for(storage, monkeypatch):
     assert len(calls) == 4
 
 
-def test_a_storage_that_stays_away_is_told_of(storage, monkeypatch):
+def test_storage_timeout(storage, monkeypatch):
     queue = TrainingQueue(storage, {})
 
     def get_trials(**kwargs):
@@ -204,12 +204,12 @@ def test_a_storage_that_stays_away_is_told_of(storage, monkeypatch):
     monkeypatch.setattr(time, 'monotonic', lambda: now[0])
     monkeypatch.setattr(time, 'sleep', lambda s: now.__setitem__(0, now[0] + s))
     monkeypatch.setattr(queue._study, 'get_trials', get_trials)
-    with pytest.raises(StorageError, match=r'connection lost.*kept in the work dir.*--resume'):
+    with pytest.raises(StorageError, match=r'connection lost.*work dir contains all.*--resume'):
         queue.outcomes()
-    assert now[0] > study.PATIENCE
+    assert now[0] > study.STORAGE_TIMEOUT
 
 
-def test_a_full_disk_is_not_waited_for(storage, monkeypatch):
+def test_full_disk_is_not_retried(storage, monkeypatch):
     queue = TrainingQueue(storage, {})
 
     def set_user_attr(*args):
@@ -220,42 +220,42 @@ def test_a_full_disk_is_not_waited_for(storage, monkeypatch):
         queue.set_metadata('pace', 1)
 
 
-def test_files_without_locks_are_refused(tmp_path, monkeypatch):
+def test_file_system_without_locks(tmp_path, monkeypatch):
     def symlink(*args, **kwargs):
         raise OSError(1, 'Operation not permitted')
 
     monkeypatch.setattr(os, 'symlink', symlink)
-    with pytest.raises(StorageError, match='cannot lock files'):
+    with pytest.raises(StorageError, match='does not support locks'):
         TrainingQueue(str(tmp_path / 'trials.log'), {})
 
 
 @pytest.mark.parametrize(
     ('storage', 'message'),
     [
-        ('{}/none.log', 'no such file, so no selection to go on with'),
-        ('sqlite:///{}/empty.db', 'holds no selection to go on with'),
+        ('{}/none.log', 'no such file, so no selection to resume'),
+        ('sqlite:///{}/empty.db', 'contains no selection to resume'),
     ],
 )
-def test_there_must_be_something_to_join(storage, message, tmp_path):
+def test_joining_requires_a_selection(storage, message, tmp_path):
     with pytest.raises(StorageError, match=message):
         TrainingQueue(storage.format(tmp_path), {}, join=True)
 
 
-def test_an_unknown_database_is_told_of(tmp_path):
+def test_unknown_database(tmp_path):
     with pytest.raises(StorageError, match='nonesuch'):
         TrainingQueue('nonesuch://host/name', {})
 
 
 def test_postgresql(tmp_path):
-    """A real server, which is stopped for a while in between."""
+    """Runs a real server, and stops it during the test."""
     server = shutil.which('pg_ctl')
     if server is None:
-        pytest.skip('no PostgreSQL server here (pg_ctl; Debian: apt-get install postgresql)')
-    pytest.importorskip('psycopg', reason='no psycopg here: pip install psycopg[binary]')
+        pytest.skip('requires a PostgreSQL server (pg_ctl; Debian: apt-get install postgresql)')
+    pytest.importorskip('psycopg', reason='requires psycopg: pip install psycopg[binary]')
     data = tmp_path / 'pg'
     as_user = ['setpriv', '--reuid=65534', '--clear-groups'] if os.getuid() == 0 else []
     data.mkdir()
-    if as_user:  # it does not run as root
+    if as_user:  # the server refuses to run as root
         for folder in (data, *data.parents):
             if folder.owner() == 'root' and str(folder).startswith(str(tmp_path.parents[2])):
                 os.chmod(folder, 0o755)
