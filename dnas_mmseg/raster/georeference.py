@@ -252,7 +252,7 @@ class GeoReference:
             return 'its pixels measure {:g} x {:g}, not {:g} x {:g}'.format(*theirs, *mine)
         if max(across) - min(across) > 0.75 or max(down) - min(down) > 0.75:
             return 'it is rotated or mirrored'
-        return f'it lies {down[0]:+.1f} rows and {across[0]:+.1f} columns apart'
+        return f'it is shifted by {down[0]:+.1f} rows and {across[0]:+.1f} columns'
 
 
 _STEPS = 32

@@ -62,7 +62,7 @@ def write_polygons(
                 journals = temporary.parent.glob(f'{name}-*')
                 for leftover in (*journals, sieved_path, Path(f'{sieved_path}.aux.xml')):
                     leftover.unlink(missing_ok=True)
-            # Closing flushes the file; a full disk is reported by the last error alone.
+            # Closing flushes the file; GDAL reports a full disk only as the last error.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
     except (RuntimeError, OSError) as error:

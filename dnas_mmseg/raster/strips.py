@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
@@ -35,8 +36,7 @@ def write_strips(
     dtype: str = 'uint8',
     nodata: float | None = None,
     georeference: GeoReference = GeoReference(),  # noqa: B008  immutable
-    palette: Sequence[Sequence[int]] | None = None,
-    classes: Sequence[str] = (),
+    classes: ClassScheme | None = None,
     resampling: str = 'NEAREST',
     map_of: str = '',
 ) -> Iterator[Callable[..., None]]:
@@ -52,9 +52,8 @@ def write_strips(
         dtype: Name of the numpy type of the samples.
         nodata: Nodata value of all bands.
         georeference: Georeference of the map.
-        palette: RGB colours of the values 0, 1, ...; for one band of uint8.
-        classes: Names of the values 0, 1, ...; requires ``palette``. GIS programs read them from
-            the file's ``.aux.xml``, which is written just before the map.
+        classes: Classes of the values 0, 1, ...; for one band of uint8. GIS programs read their
+            names from the file's ``.aux.xml``, which is written just before the map.
         resampling: Resampling of the overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for
             continuous values.
         map_of: Name of the mapped scene, for :attr:`RasterInfo.map_of`.
@@ -86,12 +85,12 @@ def write_strips(
                         GDAL_TYPES[dtype],
                         list(_OPTIONS),
                     )
-                    describe_bands(dataset, nodata, palette)
+                    describe_bands(dataset, nodata, None if classes is None else classes.palette)
                     for i, name in enumerate(names):
                         dataset.GetRasterBand(i + 1).SetDescription(name)
                     georeference.write(dataset)
-                    if classes:
-                        describe_classes(dataset, classes, palette or ())
+                    if classes is not None:
+                        describe_classes(dataset, classes)
                     if map_of:
                         dataset.SetMetadataItem(MAP_OF, map_of)
 
@@ -114,7 +113,7 @@ def write_strips(
                     dataset.FlushCache()
                     _write_cog(dataset, final, resampling)
                     dataset = None
-                    # Closing flushes the file; a full disk is reported by the last error alone.
+                    # Closing flushes the file; GDAL reports a full disk only as the last error.
                     if gdal.GetLastErrorType() >= gdal.CE_Failure:
                         raise RuntimeError(gdal.GetLastErrorMsg())
                 sidecar = final.with_name(f'{final.name}.aux.xml')

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
@@ -71,7 +72,7 @@ def write_raster(
                 _write_tiff(
                     temporary, samples, nodata, palette, names, valid, georeference, options
                 )
-            # Closing flushes the file; a full disk is reported by the last error alone.
+            # Closing flushes the file; GDAL reports a full disk only as the last error.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
     except (RuntimeError, OSError) as error:
@@ -129,14 +130,12 @@ def describe_bands(dataset, nodata: float | None, palette) -> None:
         dataset.GetRasterBand(1).SetColorTable(table)
 
 
-def describe_classes(dataset, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> None:
+def describe_classes(dataset, classes: ClassScheme) -> None:
     """Set names and colours of the values 0, 1, ... of the first band for GIS programs.
 
     They are stored as category names and raster attribute table (in the ``.aux.xml`` sidecar of a
     TIFF), and as metadata items ``class_<value>`` for programs that read no sidecar.
     """
-    if len(palette) < len(classes):
-        raise RasterError(f'{len(classes)} classes, but {len(palette)} colours')
     table = gdal.RasterAttributeTable()
     table.SetTableType(gdal.GRTT_THEMATIC)
     columns = (
@@ -148,15 +147,15 @@ def describe_classes(dataset, classes: Sequence[str], palette: Sequence[Sequence
     )
     for column in columns:
         table.CreateColumn(*column)
-    for value, (name, colour) in enumerate(zip(classes, palette, strict=False)):
+    for value, (name, colour) in enumerate(classes):
         table.SetValueAsInt(value, 0, value)
         table.SetValueAsString(value, 1, name)
         for i, part in enumerate(colour):
             table.SetValueAsInt(value, 2 + i, int(part))
     band = dataset.GetRasterBand(1)
-    band.SetCategoryNames(list(classes))
+    band.SetCategoryNames(list(classes.names))
     band.SetDefaultRAT(table)
-    dataset.SetMetadata({f'class_{i}': name for i, name in enumerate(classes)})
+    dataset.SetMetadata({f'class_{i}': name for i, name in enumerate(classes.names)})
 
 
 def _write_samples(dataset, samples: np.ndarray) -> None:

@@ -51,11 +51,13 @@ def test_labels_of_several_data_sets_require_a_choice(tmp_path):
 
 
 def test_shared_classes_have_the_same_colours():
-    facts = {name: Release(name, '', '', 'rgb').description for name in FAMILY}
-    for one in facts.values():
+    descriptions = {name: Release(name, '', '', 'rgb').description for name in FAMILY}
+    for one in descriptions.values():
         assert len(set(one.palette)) == len(set(one.classes)) == len(one.palette)
         assert (0, 0, 0) not in one.palette
-    fine, finest = (dict(zip(f.classes, f.palette, strict=True)) for f in list(facts.values())[1:])
+    fine, finest = (
+        dict(zip(f.classes, f.palette, strict=True)) for f in list(descriptions.values())[1:]
+    )
     shared = fine.keys() & finest.keys()
     assert shared == {
         'urban residential', 'rural residential', 'paddy field', 'dry cropland', 'river', 'lake',

@@ -56,7 +56,7 @@ def test_maps_without_a_label_are_counted_and_labels_elsewhere_refused(tmp_path,
     write_raster(tmp_path / 'labels/a.tif', truth, georeference=here.moved(64, 0))
     code, output = run(*command)
     assert code == 1
-    assert 'it lies +64.0 rows and +0.0 columns apart' in output
+    assert 'it is shifted by +64.0 rows and +0.0 columns' in output
     (tmp_path / 'labels/a.tif').unlink()
     write_raster(tmp_path / 'labels/z.tif', truth)
     code, output = run(*command)

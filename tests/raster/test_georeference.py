@@ -32,7 +32,8 @@ def test_shift_of_half_a_pixel_is_aligned():
     )  # not invertible
     moved = PLACE.moved(10, -30)
     assert (
-        PLACE.describe_misalignment(moved, 64, 64) == 'it lies +10.0 rows and -30.0 columns apart'
+        PLACE.describe_misalignment(moved, 64, 64)
+        == 'it is shifted by +10.0 rows and -30.0 columns'
     )
     assert PLACE.describe_misalignment(neighbour(500.0, 4.0), 64, 64) == (
         'its pixels measure 4 x 4, not 2 x 2'

@@ -131,12 +131,12 @@ def test_pickled_reader_opens_its_own_handle(tmp_path, samples):
     np.testing.assert_array_equal(again.read(), samples)
 
 
-@pytest.mark.parametrize('kept', [0, 3, 60, 400, 0.5, 0.99])
-def test_error_names_truncated_file(tmp_path, rng, kept):
+@pytest.mark.parametrize('length', [0, 3, 60, 400, 0.5, 0.99])
+def test_error_names_truncated_file(tmp_path, rng, length):
     path = tmp_path / 'scene.tif'
     write_raster(path, rng.integers(0, 255, (4, 100, 100)).astype(np.uint8))
     whole = path.read_bytes()
-    path.write_bytes(whole[: kept if isinstance(kept, int) else int(kept * len(whole))])
+    path.write_bytes(whole[: length if isinstance(length, int) else int(length * len(whole))])
     with pytest.raises(RasterError, match=r'scene\.tif: '):
         read_raster(path)
 

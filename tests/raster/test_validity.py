@@ -62,8 +62,8 @@ def test_nodata_requires_all_declaring_bands():
     np.testing.assert_array_equal(Samples(values, (0, None)).invalid, [[True, True, False]])
     assert Samples(values, (None, None)).invalid is None
     assert Samples(values, (9, -9999)).invalid is None
-    given = Samples(values, (None, None), user_nodata=5)
-    np.testing.assert_array_equal(given.invalid, [[False, False, True]])
+    user = Samples(values, (None, None), user_nodata=5)
+    np.testing.assert_array_equal(user.invalid, [[False, False, True]])
 
 
 def test_rounded_nodata_tags_match():

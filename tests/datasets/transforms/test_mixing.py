@@ -55,5 +55,5 @@ def test_different_sizes_raise():
 
 def test_other_image_is_sampled_from_the_data_set():
     np.random.seed(0)
-    drawn = {RandomClassMix().get_indices('abc')[0] for _ in range(50)}
-    assert drawn == {0, 1, 2}
+    sampled = {RandomClassMix().get_indices('abc')[0] for _ in range(50)}
+    assert sampled == {0, 1, 2}

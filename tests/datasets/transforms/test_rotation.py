@@ -20,7 +20,7 @@ def test_rotation_preserves_classes_and_marks_pixels_outside(rng, kind):
     assert outside[-1, -1]
     assert 0.1 < outside.mean() < 0.4
     assert (after['gt_seg_map'][[0, -1], [0, -1]] == 255).all()
-    # The unlabelled corner of the image is the only place where labels alone are 255.
+    # Only in the unlabelled corner are labels 255 but the image finite.
     assert (after['gt_seg_map'][outside] == 255).all() or kind == 'float32'
     assert ((after['gt_seg_map'] == 255) & ~outside).sum() <= (16 if kind != 'float32' else 0) + 8
     least, most = np.nanmin(before['img']), np.nanmax(before['img'])

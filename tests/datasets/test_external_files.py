@@ -227,7 +227,7 @@ def test_misaligned_labels_are_a_problem(tmp_path):
         found = summary(data).problems
         assert len(found) == problems
     assert (
-        "georeference differs from its image's: it lies +64.0 rows and +0.0 columns apart"
+        "georeference differs from its image's: it is shifted by +64.0 rows and +0.0 columns"
         in found[0]
     )
 
@@ -261,5 +261,7 @@ def test_converter_rejects_misaligned_labels(tmp_path):
     tile(tmp_path, georeference=place())
     write_raster(tmp_path / 'l.tif', np.zeros((16, 16), np.uint8), georeference=place(64))
     scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'l.tif')
-    with pytest.raises(DatasetError, match=r'l\.tif: its georeference .*: it lies \+64\.0 rows'):
+    with pytest.raises(
+        DatasetError, match=r'l\.tif: its georeference .*: it is shifted by \+64\.0 rows'
+    ):
         convert_scenes({'train': [scene]}, tmp_path / 'out', TILING)
