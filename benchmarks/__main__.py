@@ -1,11 +1,11 @@
-"""Run the speed benchmarks and write their tables into benchmarks/speed*.md and the manual.
+"""Run the speed benchmarks and update their tables in benchmarks/speed*.md and the manual.
 
     python -m benchmarks --threads 2
     python -m benchmarks --only inference training
-    python -m benchmarks --device cuda              # the tables of GPUs, with the device's name
+    python -m benchmarks --device cuda              # the tables of GPUs, with the device name
 
-Each in a process of its own, one after another: 20 minutes on two cores. The machine should have
-nothing else to do. The pages' other text is left as it is.
+Benchmarks run sequentially in separate processes: 20 minutes on two cores of an idle machine. Only
+the tables between the markers change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGES = (*FOLDER.glob('speed*.md'), *FOLDER.parent.glob('docs/performance*.md'))
 
 
 def write_table(name: str, output: str) -> None:
-    """Put a benchmark's output between its marks, on the page that has them."""
+    """Write a benchmark's output between its markers, on the page that contains them."""
     first, last = f'<!-- {name} -->', f'<!-- end of {name} -->'
     pattern = re.compile(rf'(?<={re.escape(first)}\n).*?(?={re.escape(last)})', re.DOTALL)
     for page in PAGES:
@@ -31,7 +31,7 @@ def write_table(name: str, output: str) -> None:
                 pattern.sub(lambda _: f'\n{output.strip()}\n\n', text), encoding='utf-8'
             )
             return
-    sys.exit(f'error: no page has a place for it: {first} ... {last}')
+    sys.exit(f'error: no page contains the markers {first} ... {last}')
 
 
 def main() -> None:
@@ -41,8 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--only', nargs='+', choices=names, default=names)
-    parser.add_argument('--threads', type=int, help="default: torch's")
+    parser.add_argument(
+        '--only', nargs='+', choices=names, default=names, help='benchmarks to run (default: all)'
+    )
+    parser.add_argument('--threads', type=int, help="number of threads (default: torch's)")
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     args = parser.parse_args()
     if args.device == 'cuda':
@@ -57,7 +59,7 @@ def main() -> None:
         if args.threads and name != 'hook_overhead':
             command += ['--threads', str(args.threads)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        # The line that says what was measured, and the table; imports may have printed before.
+        # The line with the conditions, and the table; imports may have printed before.
         found = re.search(r'[^\n]+\n\n(\|[^\n]*\n)+', output).group()
         print(found, flush=True)
         write_table(name, found)

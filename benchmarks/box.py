@@ -1,11 +1,11 @@
-"""Put a trained model into the package's box (``dnas models``).
+"""Add a trained model to the models distributed with the package (``dnas models``).
 
     python -m benchmarks.box naip_small configs/densenas/densenas_narrow_naip.py \\
         work_dirs/naip_small/epoch_180.pth --scores work_dirs/naip_small/test/test_scores.json \\
         --cfg-options model.backbone.architecture=benchmarks/networks/densenas_found.json
 
-It was trained by the same config and options with ``train_cfg.max_epochs=180
-randomness.seed=0``, one thread, and chosen before another network by its validation score.
+The distributed model was trained with the same config and options, ``train_cfg.max_epochs=180
+randomness.seed=0`` and one thread, and selected among two networks by its validation score.
 """
 
 from __future__ import annotations

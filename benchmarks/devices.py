@@ -1,12 +1,12 @@
-"""Networks on a device: predictions by size, precision and form; training and search steps.
+"""Inference, training and search steps of networks on a device.
 
     python -m benchmarks.devices --device cuda
     python -m benchmarks.devices --device cpu --sizes 64 --models "DNAS L=12" --repeat 1
 
-Random weights and noise. Forms of a prediction: plain (DNAS as released), deployed, and that by
-``torch.compile``. Steps are forward, loss and backward of a batch, with mixed precision and with
-``channels_last``; a search step is one of the weights and one of the architecture. What cannot run
-in a precision on the device is left out, and said so.
+Weights and images are random. Inference is measured by size, precision and form: plain (DNAS as
+released), deployed, and deployed with ``torch.compile``. A training step consists of forward, loss
+and backward of a batch, by precision and memory layout; a search step updates the weights and the
+architecture parameters. Combinations that cannot run on the device are reported and skipped.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ DTYPES = {'float32': None, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 @torch.no_grad()
 def predict(call: Callable[[Tensor], Tensor], x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Call with autocast to a precision; None is float32."""
+    """Run inference with autocast to a dtype; None is float32."""
     with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
         return call(x)
 
 
 def step(model: nn.Module, x: Tensor, label: Tensor, dtype: torch.dtype | None) -> None:
-    """Take a training step with autocast to a precision, without an optimizer."""
+    """Run a training step with autocast to a dtype, without an optimizer."""
     with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
         out = F.interpolate(model(x), x.shape[2:], mode='bilinear', align_corners=True)
         loss = F.cross_entropy(out, label)
@@ -49,13 +49,13 @@ def step(model: nn.Module, x: Tensor, label: Tensor, dtype: torch.dtype | None) 
 
 
 def search_step(model: nn.Module, x: Tensor, label: Tensor, dtype: torch.dtype | None) -> None:
-    """Take a step of the weights and one of the architecture parameters."""
+    """Run a step of the weights and one of the architecture parameters."""
     with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
         training.own_step(model, x, label, with_cp=False)
 
 
 def predictions(names: list[str], size: int, device: str, compiled: bool) -> dict:
-    """Return the calls that predict, by model, form and precision."""
+    """Return the inference calls by model, form and precision."""
     x, calls = torch.randn(1, 4, size, size, device=device), {}
     for name in names:
         model = build(MODELS[name]).to(device)
@@ -73,7 +73,7 @@ def predictions(names: list[str], size: int, device: str, compiled: bool) -> dic
 
 
 def steps(names: list[str], size: int, batch: int, device: str) -> dict:
-    """Return the calls that take training and search steps, by model, layout and precision."""
+    """Return the training and search steps by model, memory layout and precision."""
     calls = {}
     label = torch.randint(0, 5, (batch, size, size), device=device)
     models: dict[str, tuple[nn.Module, Callable]] = {
@@ -94,19 +94,19 @@ def steps(names: list[str], size: int, batch: int, device: str) -> dict:
 
 
 def measured(calls: dict, repeat: int, device: str) -> dict[tuple[str, str], Measured]:
-    """Measure those calls that can run here, in turns."""
+    """Measure the calls that can run on the device, in alternating rounds."""
     works = {}
     for key, call in calls.items():
         try:
             call()
             works[key] = call
         except Exception as error:  # out of memory, or a precision that the device lacks
-            print(f'{", ".join(key)}: left out ({str(error).splitlines()[0]})', file=sys.stderr)
+            print(f'{", ".join(key)}: skipped ({str(error).splitlines()[0]})', file=sys.stderr)
     return measure(works, repeat, device)
 
 
 def report(title: str, results: dict[tuple[str, str], Measured], device: str) -> None:
-    """Print a table with the first form of each model as the measure of the others."""
+    """Print a table with times relative to the first form of each model."""
     rows = []
     for (name, form), (seconds, memory) in results.items():
         first = next(r.seconds for (other, _), r in results.items() if other == name)
@@ -119,9 +119,9 @@ def main() -> None:
     options = parser(__doc__, repeat=9)
     options.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     options.add_argument('--sizes', nargs='+', type=int, default=[512, 1024])
-    options.add_argument('--batch', type=int, default=4, help='of a step')
+    options.add_argument('--batch', type=int, default=4, help='batch size of a step')
     options.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
-    options.add_argument('--no-compile', action='store_true', help='without torch.compile')
+    options.add_argument('--no-compile', action='store_true', help='skip torch.compile')
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     init_default_scope('mmseg')

@@ -1,10 +1,11 @@
-"""Predictions by each engine and precision: DNAS beside common models, each in its best one.
+"""Inference of DNAS and common models by engine and precision.
 
     python -m benchmarks.engines --threads 2
-    python -m benchmarks.engines --head     # what collapsing the linear head brings, by engine
+    python -m benchmarks.engines --head     # speed-up of merging the linear head, by engine
 
-Four windows, random weights (eight bits calibrated on noise, for speed alone), milliseconds a
-window. Everything takes turns. OpenVINO runs the four beside each other, the others as one batch.
+The table contains milliseconds per window, for four windows and random weights; int8 is calibrated
+on noise, which affects accuracy but not speed. Engines and models are measured in alternating
+rounds. OpenVINO processes the four windows in parallel, the other engines as one batch.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ ROOT = Path(__file__).resolve().parent
 
 
 def engines(model: nn.Module, samples: np.ndarray, folder: Path, int8: bool) -> dict[str, Callable]:
-    """Return calls that map the samples by every engine.
+    """Return the inference calls by engine.
 
     Args:
-        model: Segmentor in the form in which it is exported.
+        model: Deployed segmentor to export.
         samples: Windows, float32 (N, bands, size, size).
-        folder: Folder for files.
-        int8: Whether to quantise it, too.
+        folder: Folder for exported models.
+        int8: Whether to include a quantised model.
     """
     model.dataset_meta = {'classes': list('abcde'), 'palette': [], 'bands': list('rgbn')}
     path = folder / 'model.onnx'

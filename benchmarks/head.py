@@ -1,9 +1,10 @@
-"""What a training step gains where the head convolves coarse maps at their own size.
+"""Speed-up of a training step by low-resolution convolutions in the head.
 
     python -m benchmarks.head --threads 2
 
-Forward, loss and backward of DNAS in turns: the default, and with every input of the head upsampled
-before its first convolution instead of ``dnas_mmseg.models.layers.upsampled_conv``.
+Measures forward, loss and backward of DNAS in alternating rounds: with
+``dnas_mmseg.models.layers.upsampled_conv`` (the default), and with all inputs of the head upsampled
+before its first convolution.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from .training import build, own_step
 
 
 def published_step(*args) -> None:
-    """Take a training step whose head upsamples before it convolves."""
+    """Run a training step whose head upsamples before its first convolution."""
     with published_order():
         own_step(*args)
 
 
 def rows(layers: int, args: argparse.Namespace) -> list[list[str]]:
-    """Measure both forms of a network."""
+    """Measure both forms of the head."""
     torch.manual_seed(0)
     model = build('retraining', layers, args.base_channels)
     image = torch.randn(args.batch, 4, args.size, args.size)

@@ -1,10 +1,10 @@
-"""Time that the search hook adds to the steps of a search in two processes.
+"""Overhead of the search hook in a gradient search with two processes.
 
     python -m benchmarks.hook_overhead
 
-The cell stage of DNAS L=12 on generated tiles, by the pipeline of dnas search; gloo, one thread
-a process. An iteration is a step of the weights and one of the architecture parameters. The hook's
-own time is what it takes beside the forward and backward passes: drawing, waiting for a batch of
+Runs the cell stage of DNAS L=12 on synthetic tiles with the pipeline of ``dnas search``; gloo, one
+thread per process. An iteration consists of a step of the weights and one of the architecture
+parameters. The hook's own time excludes forward and backward passes: sampling, loading a batch of
 half B, averaging gradients over the processes, the optimizer.
 """
 
@@ -31,7 +31,7 @@ from .side_by_side import machine, table
 
 
 class Stopwatch:
-    """Timer of the calls of a function, of those within another timed function if one is given."""
+    """Timer of all calls of a function, or only of those within another timed function."""
 
     def __init__(self, owner: object, name: str, within: Stopwatch | None = None) -> None:
         self.seconds, self.calls, self.running = 0.0, 0, False
@@ -52,7 +52,7 @@ class Stopwatch:
 
 
 def search_timed(folder: Path) -> None:
-    """Run a timed search in one of the processes; the first one writes the table."""
+    """Run a timed search in one of the processes; rank 0 writes the table."""
     torch.set_num_threads(1)
     iterations = Stopwatch(EpochBasedTrainLoop, 'run_iter')
     before = Stopwatch(ArchitectureSearchHook, 'before_train_iter')

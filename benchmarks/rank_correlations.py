@@ -1,18 +1,21 @@
-"""How well cheap scores order networks: short trainings, shared weights, a gradient search.
+"""Rank correlations of low-cost performance predictors with full training runs.
 
-    python -m benchmarks.rank_correlations                  # goes on where it stopped
+    python -m benchmarks.rank_correlations                  # resumes an interrupted run
     python -m benchmarks.rank_correlations --parts searches --searches work_dirs/search_*
     python -m benchmarks.rank_correlations --table
 
-Networks are drawn evenly from DNAS's space (8 layers, base 16). Each is trained for the full
-schedule of :mod:`benchmarks.selections` on NAIP tiles, and for a ninth and a third of it. A
-supernet that holds every edge and operation of the space is trained on a network sampled each
-step; batch norms are calibrated again for each network that it scores. A gradient search's score
-of a network is the probability of its core path, and that of its operations at the nodes that the
-search knew. Networks that both the selection and the random baseline of a repeat drew, and one
-trained shortly, the other fully, are a further sample. Trainings are rows of
-benchmarks/trained_networks.csv, other scores of benchmarks/cheap_scores.csv.
-``data/naip_rgbn`` must be there.
+Networks are sampled uniformly from the space of DNAS (8 layers, base 16) and trained on NAIP tiles
+for the full schedule of :mod:`benchmarks.selections`, a ninth and a third of it. The other
+predictors are
+
+- shared weights: a supernet with all edges and operations of the space, trained on one random
+  network per step; its batch norms are calibrated for each network before scoring;
+- a gradient search: the mean log probability of a network's core path, and of its operations at
+  the nodes of the search.
+
+Networks that the selection of a repeat trained briefly and the random search of the same repeat
+fully are a further sample. Training runs are stored in benchmarks/trained_networks.csv, other
+scores in benchmarks/cheap_scores.csv. Requires ``data/naip_rgbn``.
 """
 
 from __future__ import annotations
@@ -63,19 +66,19 @@ RUN = 'rank correlations'
 LAYERS = 8
 NETWORKS_DRAWN = 24
 STEPS = 6000
-"""Steps of the supernet: those of eight full trainings."""
+"""Training steps of the supernet, as many as eight full training runs have."""
 
 _SHARED = 'shared weights'
 _PATH = 'path of a gradient search'
 _OPERATIONS = 'operations of a gradient search'
 _CALIBRATED = 16
-"""Batches on which batch norms are calibrated for a network."""
+"""Batches for calibrating the batch norms of a network, before each of its validations."""
 
 _RESAMPLES = 10_000
 
 
 def whole_lattice(layers: int) -> DNASArchitecture:
-    """Return the lattice of all networks: a node takes the stem and all nodes of earlier layers."""
+    """Return the lattice of all networks: a node reads the stem and all nodes of earlier layers."""
     specs: list[NodeSpec] = []
     for layer in range(layers):
         earlier = tuple(spec.node for spec in specs)
@@ -86,7 +89,7 @@ def whole_lattice(layers: int) -> DNASArchitecture:
 
 @MODELS.register_module()
 class SharedWeights(Lattice):
-    """Supernet in which a network of the space is an assignment of ``active``."""
+    """Supernet that computes the network ``active`` of the space."""
 
     active: DNASArchitecture
 
@@ -115,7 +118,7 @@ class SharedWeights(Lattice):
 
 @MODELS.register_module()
 class SharedHead(DNASHead):
-    """DNAS's head, of which a network uses the weights of its outputs' scales."""
+    """DNAS head that uses the weights of the active network's output scales."""
 
     scales: tuple[int, ...] = ()
 
@@ -134,17 +137,17 @@ class SharedHead(DNASHead):
 
 
 def activate(model: nn.Module, network: DNASArchitecture) -> None:
-    """Make a segmentor of shared weights compute a network of the space."""
+    """Set the active network of a segmentor with shared weights."""
     model.backbone.active = network
     model.decode_head.scales = tuple(node.scale for node in network.outputs)
 
 
 @HOOKS.register_module()
 class DrawNetworkHook(Hook):
-    """Hook that draws a network before each step.
+    """Hook that activates a random network before each step.
 
     Args:
-        seed: Seed of what is drawn.
+        seed: Seed of the sampling.
     """
 
     def __init__(self, seed: int) -> None:
@@ -156,11 +159,11 @@ class DrawNetworkHook(Hook):
 
 
 def calibrate(runner: Runner) -> None:
-    """Estimate the statistics of batch norms from training batches."""
+    """Re-estimate the running statistics of batch norms from training batches."""
     norms = [m for m in runner.model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a mean over all batches
+        norm.momentum = None  # cumulative mean over all batches
     runner.model.train()
     with torch.no_grad():
         for _, batch in zip(range(_CALIBRATED), runner.train_dataloader, strict=False):
@@ -169,10 +172,10 @@ def calibrate(runner: Runner) -> None:
 
 
 class Measurement:
-    """Networks, their trainings and their scores by shared weights.
+    """Sampled networks, their training runs and their predicted scores.
 
     Args:
-        folder: Folder of the trainings.
+        folder: Folder of the training runs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -191,12 +194,12 @@ class Measurement:
         self.networks = [self.candidates.random(rng) for _ in range(NETWORKS_DRAWN)]
 
     def train_networks(self) -> None:
-        """Train each network on each rung; those that have a row are left out."""
+        """Train each network at each rung; skip those with a row in the results."""
         trainings = CandidateTrainings(self.plan, [], self.folder, self.lists)
-        kept = self.folder / 'pace.json'
-        if not kept.is_file():
-            kept.write_text(json.dumps(measure_pace(self.candidates, trainings).to_document()))
-        pace = Pace(**json.loads(kept.read_text()))
+        path = self.folder / 'pace.json'
+        if not path.is_file():
+            path.write_text(json.dumps(measure_pace(self.candidates, trainings).to_document()))
+        pace = Pace(**json.loads(path.read_text()))
         done = {(row['network'], row['rung']) for row in own_rows()}
         for network in self.networks:
             costs = {m: self.candidates.cost_by(network, m) for m in ('macs', 'params')}
@@ -211,7 +214,7 @@ class Measurement:
                 append_rows(NETWORKS, [row])
 
     def score_by_shared_weights(self, seed: int) -> None:
-        """Train a supernet and score the networks by it."""
+        """Train a supernet and score the networks with its weights."""
         config = Config(self.config.to_dict())
         set_lists(config, *(path.resolve() for path in self.lists))
         config.model.backbone = dict(
@@ -221,7 +224,7 @@ class Measurement:
         batch = config.train_dataloader.batch_size
         samples = len(self.lists[0].read_text().splitlines())
         config.train_cfg.max_epochs = STEPS // (samples // batch)
-        config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # by hand, below
+        config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # validated below
         config.custom_hooks = [dict(type='DrawNetworkHook', seed=seed)]
         config.default_hooks.checkpoint = None
         config.work_dir = str(self.folder / f'supernet_{seed}')
@@ -263,7 +266,7 @@ class Measurement:
 
 
 def own_rows() -> list[dict[str, str]]:
-    """Return the rows of this measurement's trainings."""
+    """Return the rows of this benchmark's training runs."""
     if not NETWORKS.is_file():
         return []
     with NETWORKS.open() as file:
@@ -271,7 +274,7 @@ def own_rows() -> list[dict[str, str]]:
 
 
 def score_rows() -> list[dict[str, str]]:
-    """Return the scores other than trainings."""
+    """Return the rows of predicted scores."""
     if not SCORES.is_file():
         return []
     with SCORES.open() as file:
@@ -279,7 +282,7 @@ def score_rows() -> list[dict[str, str]]:
 
 
 def _probabilities(stage: Path) -> dict[Node, dict[Any, float]]:
-    """Return the logarithms of a stage's probabilities, times their number, by node and option."""
+    """Return log(probability * number of options) of a stage by node and option."""
     history = SearchHistory.load(stage)
     return {
         Node(*decision.node): {
@@ -293,17 +296,17 @@ def _probabilities(stage: Path) -> dict[Node, dict[Any, float]]:
 
 
 def correlation(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
-    """Return Kendall's tau, and the limits of its 95 % interval by resampling networks.
+    """Return Kendall's tau and its 95 % percentile bootstrap interval over networks.
 
     Args:
-        groups: Cheap and real scores of the networks, (networks,) each, by the tiles that they were
-            scored on; tau is the mean of those of the groups.
+        groups: Predicted and real scores, (networks,) each, per set of validation tiles; tau is
+            averaged over the groups.
     """
     rng = np.random.default_rng(0)
     taus = []
     for _ in range(_RESAMPLES):
-        drawn = [(pair, rng.integers(len(pair[0]), size=len(pair[0]))) for pair in groups]
-        tau = _tau([(cheap[indices], real[indices]) for (cheap, real), indices in drawn])
+        samples = [(pair, rng.integers(len(pair[0]), size=len(pair[0]))) for pair in groups]
+        tau = _tau([(cheap[indices], real[indices]) for (cheap, real), indices in samples])
         if np.isfinite(tau):
             taus.append(tau)
     low, high = np.quantile(taus, [0.025, 0.975])
@@ -315,7 +318,7 @@ def _tau(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def selected_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return short and full trainings of the networks that a repeat's selections both drew."""
+    """Return scores of short and full training runs of networks in both searches of a repeat."""
     with NETWORKS.open() as file:
         rows = [row for row in csv.DictReader(file) if row['data'] == 'naip']
     scores: dict[str, dict[str, float]] = {}
@@ -337,7 +340,7 @@ def _paired(cheap: dict[str, float], real: dict[str, float]) -> tuple[np.ndarray
 
 
 def table() -> str:
-    """Return the correlations as a table in Markdown."""
+    """Return the correlations as a Markdown table."""
     trained: dict[str, dict[str, float]] = {}
     for row in own_rows():
         trained.setdefault(row['rung'], {})[row['network']] = float(row['mIoU'])
@@ -376,8 +379,10 @@ def main() -> None:
         choices=['trainings', 'supernets', 'searches'],
         default=['trainings', 'supernets'],
     )
-    parser.add_argument('--supernets', type=int, default=2, metavar='N', help='of how many seeds')
-    parser.add_argument('--searches', type=Path, nargs='+', default=[], help='their work dirs')
+    parser.add_argument('--supernets', type=int, default=2, metavar='N', help='number of seeds')
+    parser.add_argument(
+        '--searches', type=Path, nargs='+', default=[], help='work dirs of gradient searches'
+    )
     parser.add_argument('--table', action='store_true', help='only print the table')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/rank_correlations')
     args = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Maps of a scene: this package beside mmseg's RSInferencer, each in a process of its own.
+"""Class maps of a scene by ``predict_scenes`` and by mmseg's RSInferencer.
 
     python -m benchmarks.scene_map CONFIG CHECKPOINT SCENE --window 256 --overlap 64
 
-Both get the same windows, batch and model. Seams are measured against the prediction of the whole
-scene in one pass (so the scene must fit into memory): pixels of another class, on the lines where
-windows join (two pixels either side) and elsewhere.
+Each program runs in its own process with the same windows, batch size and model. Seams are measured
+as pixels that differ from a prediction of the whole scene in one pass, which must fit into memory,
+within two pixels of the lines between windows and in the rest of the scene.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def stock(config, checkpoint, scene, out, window, overlap):
 def child(function, arguments, threads, queue):
     torch.set_num_threads(threads)
     result = function(*arguments)
-    # Not ru_maxrss, which a process takes over from its parent.
+    # Not ru_maxrss, which a process inherits from its parent.
     status = Path('/proc/self/status').read_text()
     peak = int(status.split('VmHWM:')[1].split()[0]) / 1024
     queue.put((*result, peak))
@@ -71,7 +71,7 @@ def in_a_process(function, *arguments, threads=1, limit=None):
 
 
 def joins(length, window, overlap):
-    """Return the mask, (length,), of the pixels near the middle of each overlap of windows."""
+    """Return a mask, (length,), of the pixels near the centre of each overlap."""
     starts = [*range(0, length - window, window - overlap), length - window]
     middles = [(a + window + b) // 2 for a, b in pairwise(starts)]
     near = np.zeros(length, bool)

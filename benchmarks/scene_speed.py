@@ -1,10 +1,10 @@
-"""A scene mapped by predict_scenes, in torch and OpenVINO, against mmseg's RSInferencer.
+"""Speed of ``predict_scenes`` with torch and OpenVINO compared with mmseg's RSInferencer.
 
     python -m benchmarks.scene_speed --threads 2
 
-DNAS L=14 with random weights, a generated 8-bit scene of the size of GID's, each program in a
-process of its own, windows and overlap equal. Plain: as benchmarks.inference has it. Eight bits are
-calibrated on noise, for speed alone.
+Maps a synthetic 8-bit scene of the size of GID's with DNAS L=14 and random weights. Each program
+runs in its own process with the same windows and overlap. RSInferencer uses the plain form of
+benchmarks.inference. int8 is calibrated on noise, which affects accuracy but not speed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CONFIG = OWN['DNAS L=14']
 
 
 def ours(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> tuple[float, float]:
-    """Return the seconds of this package's program, and those inside the network."""
+    """Return the seconds of ``predict_scenes`` and those in the network."""
     model = load_segmentor(Config.fromfile(str(CONFIGS / CONFIG)), checkpoint, 'cpu')
     network = Stopwatch(model, 'encode_decode')
     began = time.perf_counter()
@@ -54,7 +54,7 @@ def ours(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> t
 def by_openvino(
     precision: EnginePrecision, checkpoint: str, scene: str, out: Path, window: int, overlap: int
 ) -> tuple[float, float]:
-    """Return the seconds of this package's program on OpenVINO, and those inside the network."""
+    """Return the seconds of ``predict_scenes`` with OpenVINO and those in the network."""
     model = load_segmentor(Config.fromfile(str(CONFIGS / CONFIG)), checkpoint, 'cpu')
     path = out / 'model.onnx'
     export_onnx(model, path, window)
@@ -74,7 +74,7 @@ def by_openvino(
 
 
 def stock(checkpoint: str, scene: str, out: Path, window: int, overlap: int) -> tuple[float, float]:
-    """Return the seconds of mmseg's program, and those inside the network."""
+    """Return the seconds of mmseg's RSInferencer and those in the network."""
     init_default_scope('mmseg')
     inferencer = RSInferencer.from_config_path(str(CONFIGS / CONFIG), checkpoint)
     plain = build(CONFIG, prune=False)

@@ -1,11 +1,11 @@
-"""Where the time of a selection's trainings goes.
+"""Time profile of the training runs of a selection.
 
     python -m benchmarks.selection_time
     python -m benchmarks.selection_time --epochs 24 --trainings 3
 
-The trainings that a worker of ``dnas search --strategy halving`` does, one after another in one
-process: networks of DNAS drawn evenly (8 layers, base 16), NAIP tiles. The first one also pays what
-a process pays once. ``data/naip_rgbn`` must be there.
+Runs trials like a worker of ``dnas search --strategy halving``, sequentially in one process:
+uniformly sampled networks of DNAS (8 layers, base 16) on NAIP tiles. The first trial includes the
+start-up costs of the process. Requires ``data/naip_rgbn``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _last = 0.0
 
 
 def _spend(part: str) -> None:
-    """Count the time since the last call as that of a part."""
+    """Add the time since the last call to a part."""
     global _last
     now = time.perf_counter()
     _seconds[part] = _seconds.get(part, 0.0) + now - _last
@@ -50,7 +50,7 @@ def _spend(part: str) -> None:
 
 @HOOKS.register_module()
 class FirstTimeHook(Hook):
-    """Hook that ends parts before any other hook acts."""
+    """Hook that ends a part before all other hooks."""
 
     priority = 'HIGHEST'
 
@@ -66,7 +66,7 @@ class FirstTimeHook(Hook):
 
 @HOOKS.register_module()
 class LastTimeHook(Hook):
-    """Hook that ends parts after all other hooks have acted."""
+    """Hook that ends a part after all other hooks."""
 
     priority = 'LOWEST'
 
@@ -78,7 +78,7 @@ class LastTimeHook(Hook):
 
 
 class TimedTrainings(CandidateTrainings):
-    """Trainings with both hooks."""
+    """Trainings with both timing hooks."""
 
     def config(self, key: str, content: Mapping[str, Any]) -> Config:
         config = super().config(key, content)

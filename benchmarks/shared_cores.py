@@ -1,8 +1,9 @@
-"""Training steps on cores that other processes want, too, by how torch's threads wait.
+"""Training steps on shared cores by thread settings of libgomp.
 
     python -m benchmarks.shared_cores --size 128 --busy 2
 
-Each setting runs in a process of its own, in turns; the busy processes compute without a pause.
+Each setting runs in its own process, one after the other, without and with processes that keep the
+cores busy.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ SETTINGS = {
 
 
 def step_seconds(config: str, size: int, seconds: float) -> list[float]:
-    """Return the times of training steps on noise, batch 4, in seconds.
+    """Return the seconds of training steps on noise with batch size 4.
 
     Args:
-        config: Config of a network.
+        config: Path of a config.
         size: Side of the crops, in pixels.
-        seconds: Time to measure for.
+        seconds: Duration of the measurement.
     """
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
@@ -51,7 +52,7 @@ def step_seconds(config: str, size: int, seconds: float) -> list[float]:
         loss.backward()
         model.zero_grad(set_to_none=True)
         times.append(time.monotonic() - began)
-    return times[1:]  # the first one also sets up
+    return times[1:]  # the first step is a warm-up
 
 
 def main() -> None:
@@ -60,8 +61,8 @@ def main() -> None:
     )
     parser.add_argument('--config', default='configs/dnas/dnas_l12_w16_naip.py')
     parser.add_argument('--size', type=int, default=128, help='side of the crops')
-    parser.add_argument('--busy', type=int, default=2, help='processes that want the cores, too')
-    parser.add_argument('--seconds', type=float, default=10.0, help='to measure each setting for')
+    parser.add_argument('--busy', type=int, default=2, help='number of competing processes')
+    parser.add_argument('--seconds', type=float, default=10.0, help='duration of each setting')
     parser.add_argument('--alone', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.alone:

@@ -1,4 +1,4 @@
-"""Measurement of calls in turns, in one process: what slows the machine slows all of them."""
+"""Measurement of calls in alternating rounds, so that other load affects all of them alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Key = TypeVar('Key', bound=Hashable)
 
 
 class Measured(NamedTuple):
-    """Measurements of a call: the median of its seconds, and its peak MiB above the start."""
+    """Median seconds of a call, and its peak memory above the start in MiB."""
 
     seconds: float
     memory: float
@@ -26,7 +26,7 @@ class Measured(NamedTuple):
 def measure(
     calls: Mapping[Key, Callable[[], Any]], repeat: int, device: str = 'cpu'
 ) -> dict[Key, Measured]:
-    """Measure calls in turns: one that warms up, one for the memory, and those that count."""
+    """Measure calls in alternating rounds: one warm-up, one for memory, ``repeat`` for time."""
     seconds: dict[Key, list[float]] = {key: [] for key in calls}
     memory = {}
     for turn in track(range(repeat + 2), 'turns', transient=True):
@@ -39,23 +39,23 @@ def measure(
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; the first two columns are aligned left, numbers right."""
+    """Return a Markdown table; all columns but the first two are right-aligned."""
     rule = ['---', '---', *['---:'] * (len(head) - 2)]
     return '\n'.join('| ' + ' | '.join(map(str, row)) + ' |' for row in (head, rule, *rows))
 
 
 def machine() -> str:
-    """Return the number of threads, the processor and the version of torch as a text."""
+    """Describe the number of threads, the processor and the version of torch."""
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
     return f'{torch.get_num_threads()} threads, {where}, torch {torch.__version__}'
 
 
 def parser(description: str, repeat: int | None = None) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks take."""
+    """Return a parser with the options common to all benchmarks."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument('--threads', type=int, default=torch.get_num_threads())
     if repeat is not None:
-        options.add_argument('--repeat', type=int, default=repeat, help='runs that count')
+        options.add_argument('--repeat', type=int, default=repeat, help='number of measured runs')
     return options

@@ -1,14 +1,15 @@
-"""Training and search steps against the plain formulation, seconds and memory.
+"""Time and memory of training and search steps compared with the plain formulation.
 
     python -m benchmarks.training
     python -m benchmarks.training --what cell --size 512 --threads 8
     python -m benchmarks.training --what autodeeplab --layers 12 --size 321
 
-Retraining: forward, loss and backward of the searched network. A search iteration of a stage, or of
-another space: a step of the weights and one of the architecture parameters. Same weights, the
-variants in turns. Plain (of DNAS): every edge resizes its input, weights multiply outputs, the head
-reads a concatenation, nothing is pruned, and both steps compute all gradients. Memory is the peak
-of the resident set above where the step began (on GPUs, of the allocator).
+A retraining step consists of forward, loss and backward of the searched network; a search iteration
+of a stage or of another space, of a step of the weights and one of the architecture parameters. The
+variants share weights and are measured in alternating rounds. In the plain formulation of DNAS,
+every edge resizes its input, weights multiply outputs, the head convolves the concatenated outputs,
+nothing is pruned, and both steps compute all gradients. Memory is the peak of the resident set (on
+GPUs, of the allocator) above its value before the step.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ OTHERS = {
         dict(type='DepthwiseSeparableASPPHead', channels=256, c1_channels=48),
     ),
 }
-"""Supernets of other spaces at their own width, with their heads; they have no plain form."""
+"""Supernets of other spaces with default widths, and their heads; no plain form is available."""
 
 
 def build(what: str, layers: int, base_channels: int, **backbone) -> nn.Module:
@@ -103,7 +104,7 @@ def own_step(model: nn.Module, image: Tensor, label: Tensor, with_cp: bool) -> N
 
 
 def steps(what: str, args: argparse.Namespace, device: str) -> dict[str, Callable[[], None]]:
-    """Return the variants by name; the others are compared with the first one."""
+    """Return the variants by name; the first one is the baseline."""
     torch.manual_seed(0)
     model = build(what, args.layers, args.base_channels).to(device)
     image = torch.randn(args.batch, 4, args.size, args.size, device=device)
@@ -123,7 +124,7 @@ def steps(what: str, args: argparse.Namespace, device: str) -> dict[str, Callabl
 def main() -> None:
     options = parser(__doc__, repeat=5)
     options.add_argument('--what', nargs='+', choices=[*DNAS, *OTHERS], default=list(DNAS))
-    options.add_argument('--layers', type=int, default=14, help='12 or 14 of DNAS')
+    options.add_argument('--layers', type=int, default=14, help='12 or 14 for DNAS')
     options.add_argument('--base-channels', type=int, default=40)
     options.add_argument('--size', type=int, default=256)
     options.add_argument('--batch', type=int, default=2)

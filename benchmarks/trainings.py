@@ -1,15 +1,15 @@
-"""The trainings behind the README's tables, each a row of benchmarks/trainings.csv.
+"""Training runs of the README's tables, with a row each in benchmarks/trainings.csv.
 
     python -m benchmarks.trainings --data naip gid5-rgb --seeds 0 1 2 --workers 2
     python -m benchmarks.trainings --variants --seeds 0 1 --workers 2
     python -m benchmarks.trainings --longer --seeds 0
-    python -m benchmarks.trainings --data naip --list     # what is still missing
-    python -m benchmarks.trainings --data naip --table    # what is there, as in the README
+    python -m benchmarks.trainings --data naip --list     # missing training runs
+    python -m benchmarks.trainings --data naip --table    # results, as in the README
 
-Every training runs in a process of its own, with one thread and at the lowest priority; its row is
-appended when it is done. Rows that are there are not trained again, so an interrupted run goes on
-by the same command. ``data/naip_rgbn`` and ``data/gid5_rgb`` must be there (README). The networks
-that searches found or chose, and the one that was drawn, are in ``benchmarks/networks``.
+Each training run is a separate process with one thread and the lowest priority, and appends its row
+when it finishes. Training runs with a row are skipped, so the same command resumes an interrupted
+benchmark. Requires ``data/naip_rgbn`` and ``data/gid5_rgb`` (README). Searched, selected and random
+networks are in ``benchmarks/networks``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ CLASSES = ('built-up', 'farmland', 'forest', 'meadow', 'water')
 DATA = {'naip': 'naip_rgbn, crops of 128', 'gid5-rgb': 'gid5_rgb, crops of 128'}
 RECIPE = 'adamw_ema'
 _EQUAL = {RECIPE: {RECIPE, f'{RECIPE}, constant momentum of the average'}}
-"""Recipes whose rows count for another: the averages' momentum is the same after 1,000 steps, and
-differs by a tenth after the 896 of HRNet."""
+"""Equivalent recipes by recipe: the momentum of the weight average is the same after 1,000 steps,
+and differs by a tenth after the 896 steps of HRNet."""
 
 NETWORKS = {
     'DNAS L=12 released': ('dnas/dnas_l12_crop128', None),
@@ -53,18 +53,18 @@ NETWORKS = {
     'DeepLabV3+ R-18': ('deeplabv3plus/deeplabv3plus_r18-d8', None),
     'HRNet-W18-small': ('hrnet/fcn_hr18s', None),
 }
-"""Networks of the equal-time tables: the config's name before ``_naip.py`` or ``_gid5-rgb.py``, and
-an architecture that replaces the config's."""
+"""Networks of the equal-time tables: prefix of the config before ``_naip.py`` or ``_gid5-rgb.py``,
+and an architecture that overrides the config's."""
 
 CHOSEN = {
     f'DNAS L=8 chosen {repeat}, base 16': ('dnas/dnas_l12_w16', f'dnas_chosen_{repeat}')
     for repeat in range(3)
 }
-"""Networks that the halving repeats of :mod:`benchmarks.selections` chose on the NAIP tiles."""
+"""Networks selected by the halving repeats of :mod:`benchmarks.selections` on the NAIP tiles."""
 
 WIDER = {'DNAS L=8 chosen 0, base 32': ('dnas/dnas_l12_w16', 'dnas_chosen_0')}
-"""A chosen network twice as wide, with a head of 128 channels: 8.9 G of multiply-adds at 512 x 512,
-HRNet-W18-small's 9.6."""
+"""Selected network of twice the width with a head of 128 channels: 8.9 G multiply-adds at 512 x
+512, compared with 9.6 G of HRNet-W18-small."""
 
 _WIDTH = """\
 model['backbone']['base_channels'] = 32
@@ -82,15 +82,15 @@ _FLIPS = (
 _PACK = "dict(type='PackSegInputs')"
 _CE = "dict(type='LabelledCrossEntropyLoss')"
 _SHORT = 30
-"""Epochs of the trainings that compare variants of the recipe."""
+"""Epochs of the training runs that compare variants of the recipe."""
 
 LONGER = {
     'HRNet-W18-small': (84, 168, 280),
     **dict.fromkeys(CHOSEN, (180,)),
     **dict.fromkeys(WIDER, (168,)),
 }
-"""Epochs of the longer trainings, which are validated once: HRNet's take 20, 35 and 60 minutes of a
-core, one of a chosen network about 20."""
+"""Epochs of longer training runs, validated once: HRNet takes 20, 35 and 60 minutes on one core, a
+selected network about 20."""
 
 
 def _pipeline(steps: str) -> str:
@@ -122,7 +122,7 @@ VARIANTS = {
     'Lovasz for Dice': _losses(f"{_CE}, dict(type='LovaszLoss', reduction='none')"),
     'OHEM': "model['decode_head'] = dict(sampler=dict(type='OHEMPixelSampler', thresh=0.7, "
     'min_kept=20000))',
-    # A quarter more tiles an epoch, so fewer epochs for as many steps.
+    # A quarter more tiles per epoch: fewer epochs for the same number of steps.
     'tiles by rare classes': _wrapped("type='ClassBalancedDataset', oversample_thr=0.5")
     + '\ntrain_cfg = dict(max_epochs=24, val_interval=24)',
     'scales 0.5 to 2': _pipeline(
@@ -139,19 +139,19 @@ VARIANTS = {
         f'pipeline=[{_LOAD}{_CROP}{_FLIPS}])',
     ),
 }
-"""Changes of the recipe, each alone, on the drawn network and the NAIP tiles."""
+"""Changes of the recipe, one at a time, for the random network on the NAIP tiles."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training to be done.
+    """Training run to execute.
 
     Attributes:
         data: Key of :data:`DATA`.
         recipe: Name of the recipe in the rows.
         network: Key of :data:`NETWORKS`, :data:`CHOSEN` or :data:`WIDER`.
-        seed: Seed of the training.
-        change: Text of a config that is put over the network's.
+        seed: Seed of the training run.
+        change: Config text that overrides the network's config.
     """
 
     data: str
@@ -161,7 +161,7 @@ class Training:
     change: str = ''
 
     def config(self) -> str:
-        """Return the text of the training's config."""
+        """Return the config text of the training run."""
         name, architecture = _ALL[self.network]
         lines = [f"_base_ = '{ROOT}/configs/{name}_{self.data}.py'"]
         if architecture is not None:
@@ -175,10 +175,10 @@ class Training:
         """Train and test in a folder, and return the row.
 
         Raises:
-            RuntimeError: The training failed; the message names its log.
+            RuntimeError: The training run failed; the message contains the path of its log.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        went_on = any(folder.glob('run/*/last_checkpoint'))
+        resumed = any(folder.glob('run/*/last_checkpoint'))
         (folder / 'config.py').write_text(self.config())
         command = [
             'nice', '-n', '19', sys.executable, '-W', 'ignore', ROOT / 'tools/train.py',
@@ -193,12 +193,12 @@ class Training:
             _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise RuntimeError(f'{self}: failed, see {folder / "log.txt"}')
-        # What an interrupted training took before is not known.
-        seconds = None if went_on else round(usage.ru_utime + usage.ru_stime)
+        # The time before an interruption is unknown.
+        seconds = None if resumed else round(usage.ru_utime + usage.ru_stime)
         return self.row(folder, seconds)
 
     def row(self, folder: Path, cpu_seconds: int | None) -> dict[str, object]:
-        """Return the row of a finished training."""
+        """Return the row of a finished training run."""
         trained = folder / f'run/seed_{self.seed}'
         scores = json.loads((trained / 'test/test_scores.json').read_text())
         epochs = re.findall(r'Epoch\(train\)\s+\[(\d+)\]', (folder / 'log.txt').read_text())
@@ -222,13 +222,13 @@ class Training:
 
 
 def append(row: dict[str, object]) -> None:
-    """Append a row to the file of results."""
+    """Append a row to the CSV file of results."""
     with FileLock(f'{ROWS}.lock'), ROWS.open('a', newline='') as file:
         csv.DictWriter(file, list(row), lineterminator='\n').writerow(row)
 
 
 def missing(args: argparse.Namespace) -> list[Training]:
-    """Return the trainings that were asked for and have no row yet."""
+    """Return the requested training runs without a row."""
     if args.variants:
         short = f'train_cfg = dict(max_epochs={_SHORT}, val_interval={_SHORT})\n'
         wanted = [
@@ -271,7 +271,7 @@ def missing(args: argparse.Namespace) -> list[Training]:
 
 
 def table(data: str) -> str:
-    """Return the trainings on some data as a Markdown table, the best network first."""
+    """Return the training runs on a data set as a Markdown table, the best network first."""
     with ROWS.open() as file:
         rows = [r for r in csv.DictReader(file) if r['data'] == DATA[data]]
     lines = []
@@ -303,7 +303,7 @@ def table(data: str) -> str:
 
 
 def variants_table() -> str:
-    """Return the changes of the recipe as a Markdown table, the best one first."""
+    """Return the variants of the recipe as a Markdown table, the best one first."""
     with ROWS.open() as file:
         rows = [r for r in csv.DictReader(file) if r['data'] == DATA['naip']]
     scores = {
@@ -327,17 +327,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--data', nargs='+', choices=DATA, default=list(DATA))
-    parser.add_argument('--networks', nargs='+', choices=_ALL, help='default: those of the tables')
+    parser.add_argument('--networks', nargs='+', choices=_ALL, help='default: all of the tables')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--variants', action='store_true', help='of the recipe, each alone')
-    parser.add_argument('--longer', action='store_true', help='of HRNet and of chosen networks')
-    parser.add_argument('--workers', type=int, default=1, help='trainings at a time')
-    parser.add_argument('--table', action='store_true', help='only print what is there')
-    parser.add_argument('--list', action='store_true', help='only print what is missing')
+    parser.add_argument('--variants', action='store_true', help='train variants of the recipe')
+    parser.add_argument(
+        '--longer', action='store_true', help='train HRNet and selected networks for longer'
+    )
+    parser.add_argument('--workers', type=int, default=1, help='parallel training runs')
+    parser.add_argument('--table', action='store_true', help='only print the table')
+    parser.add_argument('--list', action='store_true', help='only list missing training runs')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/trainings')
     args = parser.parse_args()
     if args.longer and (unknown := set(args.networks or ()) - set(LONGER)):
-        parser.error(f'--longer: {", ".join(sorted(unknown))} is not trained longer')
+        parser.error(f'--longer does not support {", ".join(sorted(unknown))}')
     if args.table:
         for text in [variants_table()] if args.variants else map(table, args.data):
             print(text)

@@ -2,7 +2,7 @@
 
 import sys
 
-# As the command: it says what is missing, and importing the package would fail there.
+# Like the command `dnas`, it reports missing packages, with which importing dnas_mmseg would fail.
 sys.argv[0] = 'dnas'
 
 from dnas_cli.env import main

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the environment that `make` works in. Called by the Makefile; running it again is harmless.
-#   STACK  onedl | openmmlab: the distributions that serve mmseg, mmengine and mmcv
-#   VENV   where the virtual environment goes
-#   PYTHON the interpreter it is made from (3.10 or newer)
-#   TORCH  what pip is asked for (default: torch==2.13.0)
+# Creates the virtual environment of `make`. Called by the Makefile; it is safe to run it again.
+#   STACK  onedl | openmmlab: the distributions of mmseg, mmengine and mmcv
+#   VENV   path of the virtual environment
+#   PYTHON interpreter, 3.10 or newer
+#   TORCH  pip requirement of torch (default: torch==2.13.0)
 set -euo pipefail
 STACK=${STACK:-onedl} VENV=${VENV:-.venv} PYTHON=${PYTHON:-python3} TORCH=${TORCH:-torch==2.13.0}
 
@@ -11,10 +11,10 @@ say() { printf '\n[set-up] %s\n' "$*"; }
 die() { printf '\n[set-up] ERROR: %s\n' "$*" >&2; exit 1; }
 
 case $STACK in onedl | openmmlab) ;; *) die "STACK=$STACK is unknown: use onedl or openmmlab." ;; esac
-command -v "$PYTHON" >/dev/null || die "$PYTHON not found: install Python 3.10 to 3.13, or say PYTHON=..."
+command -v "$PYTHON" >/dev/null || die "$PYTHON not found: install Python 3.10 to 3.13, or set PYTHON=..."
 
-# 1. System libraries: GDAL with headers where there is no wheel of it (Python < 3.12), what its
-#    bindings and mmcv compile with, what OpenCV loads.
+# 1. System packages: GDAL with headers if no wheel is available (Python < 3.12), the compiler for
+#    its bindings and mmcv, shared libraries of OpenCV.
 if "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then GDAL=wheel; else GDAL=system; fi
 missing=()
 [ $GDAL = wheel ] || command -v gdal-config >/dev/null || missing+=(libgdal-dev)
@@ -29,13 +29,13 @@ for pair in libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0; do
 done
 if ((${#missing[@]})); then
     command -v apt-get >/dev/null ||
-        die "these Debian packages (or their like on your system) are missing: ${missing[*]}"
+        die "these Debian packages (or equivalents on your system) are missing: ${missing[*]}"
     sudo=
     if ((EUID != 0)); then
         command -v sudo >/dev/null && sudo -n true 2>/dev/null ||
-            die "installing system packages needs root. Ask an administrator to run
+            die "installing system packages requires root. Ask an administrator to run
            apt-get install ${missing[*]}
-         and then call make again."
+         and then run make again."
         sudo=sudo
     fi
     say "system packages: ${missing[*]}"
@@ -51,12 +51,11 @@ say "virtual environment $VENV ($("$PYTHON" --version)), $TORCH"
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 pip install 'setuptools<82' wheel ninja psutil 'numpy>=1.26' "$TORCH"
 
-# 3. GDAL: in a wheel, or bindings of the system library's version, compiled against the numpy just
-#    installed. A wheel of these cached from a build without numpy lacks gdal_array, hence
-#    --no-cache-dir.
+# 3. GDAL: a wheel, or bindings of the system library's version, compiled against the installed
+#    numpy. A cached wheel from a build without numpy lacks gdal_array, hence --no-cache-dir.
 if ! "$VENV/bin/python" -c 'from osgeo import gdal_array' 2>/dev/null; then
     if [ $GDAL = wheel ]; then
-        say "GDAL in a wheel"
+        say "GDAL wheel"
         pip install gdal-wheel
     else
         say "GDAL bindings $(gdal-config --version)"
@@ -66,11 +65,11 @@ fi
 
 # 4. One of the two stacks, then this package.
 if [ "$STACK" = openmmlab ]; then
-    say 'mmcv 2.1 (compiled once, about a quarter of an hour on two cores; pip keeps the wheel)'
+    say 'mmcv 2.1 (compiled once, about 15 minutes on two cores; pip caches the wheel)'
     MAX_JOBS=${MAX_JOBS:-$(nproc)} pip install --no-build-isolation 'mmcv==2.1.0'
 fi
 say "stack $STACK and dnas_mmseg"
-# In pip's isolated build, which has no torch, onedl-mmcv skips its operators; nothing here uses them.
+# Without torch in pip's isolated build, onedl-mmcv skips its operators, which are not used.
 pip install -e ".[$STACK,dev]"
 
 touch "$VENV/.ready"
