@@ -270,8 +270,8 @@ def _select(
 ) -> None:
     """Choose by trainings, as the arguments say."""
     from dnas_mmseg.cpus import usable_cores
-    from dnas_mmseg.search.halving.pipeline import budget_of, select_network, shared_plan
-    from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merged
+    from dnas_mmseg.search.halving.pipeline import estimate_budget, load_shared_plan, select_network
+    from dnas_mmseg.search.halving.plan import SelectionPlan, is_selection, merge_options
 
     if retrain or tensorboard:
         raise UsageError(
@@ -283,15 +283,15 @@ def _select(
     hours, join, pace = args.pop('hours', None), args.pop('join', False), args.pop('pace', None)
     before = None
     if join and storage is not None:
-        before = shared_plan(storage)
+        before = load_shared_plan(storage)
     elif resume and is_selection(work_dir):
         before = SelectionPlan.load(work_dir)
     if before is None:
         args.setdefault('threads', max(1, usable_cores() // workers))
         args.setdefault('budget', _BUDGET)
-    plan = merged(before, args)
+    plan = merge_options(before, args)
     if hours is not None and before is None:
-        plan = replace(plan, budget=budget_of(plan, work_dir, hours, workers))
+        plan = replace(plan, budget=estimate_budget(plan, work_dir, hours, workers))
         print(f'{hours:g} hours are worth a budget of {plan.budget:g} full trainings here')
     select_network(
         plan,
