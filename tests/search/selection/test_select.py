@@ -1,4 +1,4 @@
-"""Choosing by trainings, replayed on tables and on problems that are computed."""
+"""Tests of the selection algorithm on tabulated and synthetic problems."""
 
 import csv
 import itertools
@@ -15,7 +15,7 @@ from dnas_mmseg.search.selection import (
 
 
 class Digits:
-    """Candidates of six digits; the score is linear in them, with noise by seed."""
+    """Candidates of six digits, with a score that is linear in them and noise by seed."""
 
     def __init__(self, fidelities=(0.1, 1.0), noise=0.0, broken=()):
         self.fidelities, self.noise, self.broken = fidelities, noise, set(broken)
@@ -54,7 +54,7 @@ BEST = 3 * 3 + 3 + 3 + 1.5
 
 
 class Table:
-    """2,507 segmentation networks that others trained; the cheap fidelity is a small resolution."""
+    """2,507 trained networks of NAS-Bench-MR; the low fidelity is a quarter of the resolution."""
 
     def __init__(self, shared, fidelities=(0.125, 1.0)):
         with (shared / 'benchmarks/nas_bench_mr_seg.csv').open() as file:
@@ -83,62 +83,62 @@ class Table:
 
 
 @pytest.mark.parametrize(('budget', 'score', 'wins'), [(12, 79.0, 98), (24, 79.0, 98)])
-def test_it_beats_chance_on_really_trained_networks(shared, budget, score, wins):
+def test_outperforms_random_search(shared, budget, score, wins):
     table = Table(shared)
-    found, chance = [], []
+    found, baseline = [], []
     for seed in range(100):
         result = select(table, budget, seed)
         assert result.spent <= budget
         found.append(table.scores[result.best, 1])
-        drawn = np.random.default_rng(1000 + seed).integers(len(table.codes), size=budget)
-        chance.append(table.scores[drawn, 1].max())
+        sampled = np.random.default_rng(1000 + seed).integers(len(table.codes), size=budget)
+        baseline.append(table.scores[sampled, 1].max())
     assert np.mean(found) >= score
-    assert 100 * np.mean(np.array(found) > np.array(chance)) >= wins
+    assert 100 * np.mean(np.array(found) > np.array(baseline)) >= wins
 
 
-def test_it_beats_chance_without_a_cheap_fidelity(shared):
+def test_outperforms_random_search_with_a_single_fidelity(shared):
     table = Table(shared, fidelities=(1.0,))
     wins = 0
     for seed in range(40):
-        drawn = np.random.default_rng(1000 + seed).integers(len(table.codes), size=12)
+        sampled = np.random.default_rng(1000 + seed).integers(len(table.codes), size=12)
         best = select(table, 12, seed).best
-        wins += table.scores[best, 1] > table.scores[drawn, 1].max()
+        wins += table.scores[best, 1] > table.scores[sampled, 1].max()
     assert wins >= 32
 
 
 @pytest.mark.parametrize('fidelities', [(1.0,), (0.1, 1.0), (0.05, 0.1, 1.0), (1 / 9, 1 / 3, 1.0)])
 @pytest.mark.parametrize('budget', [1, 1.2, 3.7, 12, 24])
-def test_the_budget_is_never_exceeded_and_little_is_left(fidelities, budget):
+def test_budget_is_used_and_not_exceeded(fidelities, budget):
     problem = Digits(fidelities)
     result = select(problem, budget, 0)
     spent = sum(fidelities[trial.fidelity] for trial in result.trials)
     assert result.spent == pytest.approx(spent)
     assert budget - 1 < result.spent <= budget + 1e-9
     assert [trial[:3] for trial in result.trials] == problem.asked
-    assert len(set(problem.asked)) == len(problem.asked)  # nothing is trained twice
+    assert len(set(problem.asked)) == len(problem.asked)  # no training is repeated
     assert any(trial.fidelity == len(fidelities) - 1 for trial in result.trials)
 
 
-def test_it_finds_the_best_of_a_simple_space_and_says_how_it_knows():
+def test_finds_the_optimum_of_a_linear_problem():
     result = select(Digits(), 16, 0)
     assert Digits().truth(result.best) == result.score == BEST
     assert not result.failures
     first = {trial.candidate: trial.score for trial in result.trials if trial.fidelity == 0}
     assert len(first) == 80  # half of the budget
-    # What chance finds is a third of it, beside what was chosen.
-    drawn, chosen = list(first)[:27], list(first)[27:]
-    assert result.control == {candidate: first[candidate] for candidate in drawn}
-    assert np.mean([first[c] for c in drawn]) + 5 < np.mean([first[c] for c in chosen])
+    # A third of the first rung is random.
+    sampled, proposed = list(first)[:27], list(first)[27:]
+    assert result.control == {candidate: first[candidate] for candidate in sampled}
+    assert np.mean([first[c] for c in sampled]) + 5 < np.mean([first[c] for c in proposed])
 
 
 class Rough(Digits):
-    """Scores that nothing can be predicted from: each candidate has its own."""
+    """Candidates with independent random scores, which a surrogate cannot predict."""
 
     def truth(self, candidate):
         return float(np.random.default_rng(candidate).standard_normal())
 
 
-def test_where_nothing_can_be_predicted_what_was_trained_decides():
+def test_promotion_uses_scores_if_the_surrogate_is_useless():
     for seed in range(5):
         problem = Rough(noise=0.1)
         result = select(problem, 12, seed)
@@ -149,14 +149,13 @@ def test_where_nothing_can_be_predicted_what_was_trained_decides():
         assert problem.truth(result.best) == max(map(problem.truth, full))
 
 
-def test_the_same_seed_gives_the_same_result():
+def test_same_seed_gives_the_same_result():
     results = [select(Digits(noise=0.5), 10, seed) for seed in (3, 3, 4)]
     assert results[0] == results[1]
     assert results[0].trials != results[2].trials
 
 
-def test_trainings_of_a_batch_may_be_done_in_any_order():
-    """One worker or many, the winner and all trials are the same."""
+def test_result_does_not_depend_on_the_order_within_a_batch():
     problem, expected = Digits(noise=0.5), select(Digits(noise=0.5), 10, 3)
     steps = selection_steps(problem, 10, 3)
     requests = next(steps)
@@ -174,7 +173,7 @@ def test_trainings_of_a_batch_may_be_done_in_any_order():
     assert max(sizes[1:]) > 1
 
 
-def test_a_limit_holds_for_everything_that_is_trained():
+def test_cost_limit():
     problem = Digits()
     result = select(problem, 12, 0, cost_limit=7.0)
     assert max(problem.cost(candidate) for candidate, *_ in problem.asked) <= 7
@@ -182,7 +181,7 @@ def test_a_limit_holds_for_everything_that_is_trained():
     assert problem.truth(result.best) == max(map(problem.truth, within))
 
 
-def test_candidates_whose_training_fails_are_out():
+def test_failed_candidates_are_discarded():
     problem = Digits(broken={3})
     result = select(problem, 12, 0)
     assert result.best[0] == 2
@@ -194,7 +193,7 @@ def test_candidates_whose_training_fails_are_out():
     assert result.spent <= 12
 
 
-def test_scores_that_are_no_numbers_are_failures():
+def test_nan_scores_are_failures():
     problem = Digits()
     problem.evaluate = lambda candidate, fidelity, seed: float('nan')
     with pytest.raises(
@@ -203,8 +202,8 @@ def test_scores_that_are_no_numbers_are_failures():
         select(problem, 4, 0)
 
 
-def test_where_scores_depend_on_seeds_the_best_are_trained_again():
-    """A lucky score does not win: what could have won was repeated, and is named if in doubt."""
+def test_best_candidates_are_repeated():
+    """The budget for repeats is spent, so that a single lucky score does not win."""
     problem = Digits(fidelities=(1.0,), noise=2.0)
     result = select(problem, 30, 0)
     scores = {}
@@ -214,15 +213,15 @@ def test_where_scores_depend_on_seeds_the_best_are_trained_again():
     assert sum(len(own) > 1 for own in scores.values()) == 3  # an eighth of the budget
     assert result.score == pytest.approx(np.mean(scores[result.best]))
     assert 0.5 < result.noise < 5
-    # Of those that one standard error does not tell apart, it is the cheapest.
+    # The winner is the cheapest of those within one standard error.
     assert result.undecided
     assert problem.cost(result.best) <= min(map(problem.cost, result.undecided))
-    surest = max((own for own in scores.values() if len(own) > 1), key=np.mean)
-    assert result.score > np.mean(surest) - 2 * problem.noise
+    best = max((own for own in scores.values() if len(own) > 1), key=np.mean)
+    assert result.score > np.mean(best) - 2 * problem.noise
 
 
 class Few(Digits):
-    """Three candidates of one digit, with the scores of their trainings by seed."""
+    """Three candidates with two tabulated scores each."""
 
     def random(self, rng):
         return (int(rng.integers(3)),)
@@ -234,14 +233,14 @@ class Few(Digits):
         return ((73.57, 73.27), (73.09, 73.0), (70.0, 70.0))[candidate[0]][seed]
 
 
-def test_one_repeat_says_little_of_how_sure_a_lead_is():
-    """Two scores that are alike by chance do not make a lead of 0.33 sure."""
+def test_lead_is_undecided_after_a_single_repeat():
+    """The variance of two scores is too uncertain to decide a lead of 0.33."""
     result = select(Few(fidelities=(1.0,)), 4, 0)
     assert (result.best, result.undecided) == ((0,), ((1,),))
     assert result.noise == pytest.approx(0.3 / 2**0.5)
 
 
-def test_equal_scores_are_no_trouble():
+def test_equal_scores():
     problem = Digits()
     problem.evaluate = lambda candidate, fidelity, seed: 1.0
     result = select(problem, 8, 0)
@@ -255,29 +254,29 @@ def test_a_space_of_three_candidates():
     problem.neighbours = lambda candidate, rng: []
     result = select(problem, 20, 0)
     assert result.best == (2, 0, 0, 0, 0, 0)
-    assert result.spent < 20  # there is nothing more to know
+    assert result.spent < 20  # no candidate is left to train
 
 
-def test_what_is_refused():
+def test_errors():
     with pytest.raises(SelectionError, match=r'budget = 0\.9: expected at least 1 full training'):
         select(Digits(), 0.9, 0)
     with pytest.raises(SelectionError, match=r'costs at most 0\.5: increase the limit'):
         select(Digits(), 12, 0, cost_limit=0.5)
 
 
-def test_given_candidates_are_in_the_first_rung_and_must_be_within_the_limit():
-    problem, given = Digits(), [(0, 1, 2, 3, 0, 0), (3, 2, 1, 0, 0, 0)]
-    steps = selection_steps(problem, 8, 0, initial=given)
+def test_initial_candidates():
+    problem, initial = Digits(), [(0, 1, 2, 3, 0, 0), (3, 2, 1, 0, 0, 0)]
+    steps = selection_steps(problem, 8, 0, initial=initial)
     first = [request.candidate for request in next(steps)]
-    assert first[:2] == given
+    assert first[:2] == initial
     assert len(set(first)) == len(first)
-    expensive = max(given, key=problem.cost)
+    expensive = max(initial, key=problem.cost)
     with pytest.raises(SelectionError, match=r'initial candidate .* costs .* more than the limit'):
         next(selection_steps(problem, 8, 0, problem.cost(expensive) - 1, initial=[expensive]))
 
 
 class DigitsAndBaseline(Digits):
-    """The same with a baseline, which has no digits."""
+    """The problem of ``Digits`` with a baseline, which is no tuple of digits."""
 
     def __init__(self, score, cost):
         super().__init__()
@@ -295,14 +294,14 @@ class DigitsAndBaseline(Digits):
 
 
 @pytest.mark.parametrize(('score', 'wins'), [(BEST + 5, True), (-100.0, False)])
-def test_a_baseline_takes_part_at_the_full_fidelity_and_may_win(score, wins):
+def test_baseline_is_trained_at_the_full_fidelity(score, wins):
     result = DigitsAndBaseline(score, cost=1.0).select()
     assert {trial.fidelity for trial in result.trials if trial.candidate == 'baseline'} == {1}
     assert (result.best == 'baseline') is wins
     assert result.spent <= 12 + 1e-9
 
 
-def test_a_baseline_over_the_limit_takes_part_and_cannot_win():
+def test_baseline_above_the_limit_cannot_win():
     problem = DigitsAndBaseline(BEST + 5, cost=99.0)
     result = problem.select(cost_limit=9)
     assert result.best != 'baseline'
@@ -310,13 +309,13 @@ def test_a_baseline_over_the_limit_takes_part_and_cannot_win():
     assert 'baseline' in [trial.candidate for trial in result.trials]
 
 
-def test_the_baseline_trains_what_is_named_and_what_is_drawn_and_takes_the_best():
+def test_random_strategy():
     problem = DigitsAndBaseline(-5.0, cost=1.0)
-    given = (3, 0, 3, 3, 0, 3)  # no better one exists
-    steps = selection_steps(problem, 12.5, 0, None, [given], ['baseline'], strategy='random')
+    optimum = (3, 0, 3, 3, 0, 3)
+    steps = selection_steps(problem, 12.5, 0, None, [optimum], ['baseline'], strategy='random')
     result = run_steps(steps, lambda request: problem.truth(request.candidate))
-    assert [trial.candidate for trial in result.trials[:2]] == [given, 'baseline']
+    assert [trial.candidate for trial in result.trials[:2]] == [optimum, 'baseline']
     assert len({trial.candidate for trial in result.trials}) == len(result.trials) == 12
     assert {trial[1:3] for trial in result.trials} == {(1, 0)}
-    assert (result.best, result.score, result.spent) == (given, BEST, 12)
+    assert (result.best, result.score, result.spent) == (optimum, BEST, 12)
     assert len(result.control) == 10

@@ -1,11 +1,9 @@
-"""Predicting scores from a dozen others."""
-
 import numpy as np
 
 from dnas_mmseg.search.selection.surrogate import Surrogate
 
 
-def test_a_line_is_continued(rng):
+def test_linear_scores_are_extrapolated(rng):
     x = rng.random((12, 4))
     weights = np.array([2.0, -1.0, 0.0, 0.5])
     model = Surrogate(x, 5 + x @ weights, seed=0, among=x)
@@ -17,7 +15,7 @@ def test_a_line_is_continued(rng):
     assert deviation.max() < 0.1
 
 
-def test_an_optimum_in_the_middle_is_seen(rng):
+def test_quadratic_model_for_an_interior_optimum(rng):
     x = rng.integers(0, 5, (30, 3)).astype(float)
     model = Surrogate(x, -((x - 2) ** 2).sum(1), seed=0, among=x)
     assert model.name == 'quadratic'
@@ -26,14 +24,14 @@ def test_an_optimum_in_the_middle_is_seen(rng):
     assert mean[0] > mean[2] + 10
 
 
-def test_what_is_far_away_is_less_sure(rng):
+def test_deviation_grows_with_the_distance(rng):
     x = rng.random((10, 2))
     model = Surrogate(x, x[:, 0] + 0.1 * rng.standard_normal(10), seed=0, among=x)
     _, (near, far) = model.predict(np.array([[0.5, 0.5], [5.0, 5.0]]))
     assert far > 2 * near
 
 
-def test_what_the_points_have_in_common_is_unsure_where_others_differ(rng):
+def test_deviation_in_a_feature_that_is_constant_in_the_points(rng):
     others = rng.random((100, 2))
     points = np.c_[rng.random(8), np.full(8, 0.5)]
     model = Surrogate(points, points[:, 0], seed=0, among=others)
@@ -42,7 +40,7 @@ def test_what_the_points_have_in_common_is_unsure_where_others_differ(rng):
     assert other > 2 * same
 
 
-def test_features_that_never_change_do_not_count():
+def test_constant_features_are_ignored():
     x = np.array([[1.0, 7], [2, 7], [3, 7]])
     model = Surrogate(x, np.array([1.0, 2, 3]), seed=0, among=x)
     mean, _ = model.predict(np.array([[2.0, 7], [2.0, 99]]))
@@ -52,7 +50,7 @@ def test_features_that_never_change_do_not_count():
     np.testing.assert_allclose(flat.predict(np.ones((1, 2)))[0], 2)
 
 
-def test_equal_scores_are_predicted_as_they_are(rng):
+def test_equal_scores(rng):
     x = rng.random((6, 3))
     mean, _ = Surrogate(x, np.full(6, 4.0), seed=0, among=x).predict(rng.random((5, 3)))
     np.testing.assert_allclose(mean, 4)
