@@ -68,6 +68,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
     from rich.console import Console
     from rich.table import Table
 
+    from dnas_mmseg.classes import ClassScheme
     from dnas_mmseg.datasets import GID5Dataset
     from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
     from dnas_mmseg.evaluation import compute_scores, confusion_matrix
@@ -102,8 +103,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
         work_dir / 'prediction.png',
         rows,
         bands=BANDS,
-        classes=CLASSES,
-        palette=PALETTE,
+        classes=ClassScheme(CLASSES, PALETTE),
         title=f'test scene, mIoU {measured["mIoU"]:.1f} %',
     )
     print(f'picture: {work_dir / "prediction.png"}')

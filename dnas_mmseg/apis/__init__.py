@@ -6,7 +6,7 @@ from dnas_mmseg.engine.seeds import SeedScores, train_seeds
 from dnas_mmseg.mapping.inferencer import MultiBandInferencer
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
-from dnas_mmseg.mapping.scene import Tiling, predict_scene
+from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.search.halving.pipeline import select_network
 from dnas_mmseg.search.halving.plan import SelectionPlan
@@ -25,6 +25,7 @@ __all__ = [
     'MapProducts',
     'MultiBandInferencer',
     'OnnxModel',
+    'SceneSource',
     'SearchPlan',
     'SeedScores',
     'SelectionPlan',

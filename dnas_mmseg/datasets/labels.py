@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -119,12 +118,12 @@ class LabelEncoding:
         if known.invalid is not None:
             ids[known.invalid & (ids == _INVALID)] = IGNORE
         unknown: Counter[str] = Counter()
-        odd = ids == _INVALID
-        if odd.any():
-            values, counts = np.unique(samples[:3, odd].T, axis=0, return_counts=True)
+        is_unknown = ids == _INVALID
+        if is_unknown.any():
+            values, counts = np.unique(samples[:3, is_unknown].T, axis=0, return_counts=True)
             for value, count in zip(values.tolist(), counts.tolist(), strict=True):
                 unknown[str(tuple(value) if len(value) > 1 else value[0])] = count
-            ids[odd] = IGNORE
+            ids[is_unknown] = IGNORE
         return ids.astype(np.uint8), unknown
 
     def describe_unknown(self, unknown: Counter[str]) -> str:
@@ -258,17 +257,6 @@ def _pack(colours: np.ndarray) -> np.ndarray:
     """Return colours (3, H, W) as one integer per pixel, (H, W)."""
     red, green, blue = colours.astype(np.int32)
     return (red << 16) | (green << 8) | blue
-
-
-def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Return an RGB colour per class for data without a palette: distinct hues and brightnesses."""
-    golden = 0.61803398875  # golden-ratio steps on the colour circle keep hues apart
-    colours = []
-    for i in range(num_classes):
-        rgb = colorsys.hsv_to_rgb((i * golden) % 1, 0.75, (1.0, 0.75, 0.55)[i % 3])
-        red, green, blue = (round(255 * part) for part in rgb)
-        colours.append((red, green, blue))
-    return tuple(colours)
 
 
 def class_weights(shares: Sequence[float] | np.ndarray) -> list[float]:

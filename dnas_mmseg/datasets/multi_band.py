@@ -17,12 +17,13 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
+from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, selected_bands
 from dnas_mmseg.raster import Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
 from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
-from .labels import IGNORE, LabelEncoding, default_palette
+from .labels import IGNORE, LabelEncoding
 from .list_files import read_lines
 from .tiles import MANIFEST, parse_tile_name
 

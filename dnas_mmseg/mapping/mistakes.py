@@ -14,6 +14,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
@@ -117,8 +118,7 @@ def save_mistakes(
         out_dir / 'worst_tiles.png',
         [ExampleRow(read_raster(o.image).transpose(1, 2, 0), *predictions[o.index]) for o in worst],
         bands=dataset.metainfo['bands'],
-        classes=classes,
-        palette=dataset.metainfo['palette'],
+        classes=ClassScheme.from_metainfo(dataset.metainfo),
         title=f'{len(worst)} of {len(mistakes)} {split} tiles: {100 * share:.0f} % of all mistakes',
     )
     write_csv(out_dir / 'tiles.csv', _table(mistakes, classes))

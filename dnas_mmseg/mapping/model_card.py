@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.classes import ClassScheme, Colour
 from dnas_mmseg.cost.counting import count
 from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.datasets import DatasetDescription
@@ -52,7 +53,7 @@ class ModelFacts:
     name: str
     network: str
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, ...], ...]
+    palette: tuple[Colour, ...]
     bands: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -66,6 +67,11 @@ class ModelFacts:
     scores: Mapping[str, float] = field(default_factory=dict)
     licence: str = 'not stated'
     samples: str = 'as they are stored'
+
+    @property
+    def scheme(self) -> ClassScheme:
+        """Names and colours of the classes."""
+        return ClassScheme(self.classes, self.palette)
 
 
 def model_card_facts(
@@ -108,7 +114,7 @@ def model_card_facts(
         name=name,
         network=' with '.join(filter(None, (backbone, last.get('type')))),
         classes=tuple(meta['classes']),
-        palette=tuple(map(tuple, meta['palette'])),
+        palette=ClassScheme.from_metainfo(meta).palette,
         bands=tuple(meta.get('bands') or ()),
         mean=tuple(round(float(value), 3) for value in normalisation.mean.flatten()),
         std=tuple(round(float(value), 3) for value in normalisation.std.flatten()),
@@ -178,7 +184,7 @@ def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Seque
         '|---:|---|---|',
         *(
             f'| {i} | {name} | #{"".join(f"{int(part):02x}" for part in colour)} |'
-            for i, (name, colour) in enumerate(zip(facts.classes, facts.palette, strict=True))
+            for i, (name, colour) in enumerate(facts.scheme)
         ),
         '',
         '## Trained on',

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import write_text
 
 
-def write_qgis_style(
-    path: str | os.PathLike, classes: Sequence[str], palette: Sequence[Sequence[int]]
-) -> None:
+def write_qgis_style(path: str | os.PathLike, classes: ClassScheme) -> None:
     """Write a style, which QGIS loads with the map of the same name beside it.
 
     Args:
         path: Path of the file, that of the map with the suffix ``.qml``.
-        classes, palette: Names and colours of the classes, in train-id order.
+        classes: Names and colours of the classes.
     """
     root = ElementTree.Element('qgis', version='3.22', styleCategories='Symbology')
     pipe = ElementTree.SubElement(root, 'pipe')
@@ -24,7 +22,7 @@ def write_qgis_style(
         pipe, 'rasterrenderer', type='paletted', band='1', opacity='1', alphaBand='-1'
     )
     entries = ElementTree.SubElement(renderer, 'colorPalette')
-    for value, (name, colour) in enumerate(zip(classes, palette, strict=True)):
+    for value, (name, colour) in enumerate(classes):
         ElementTree.SubElement(
             entries, 'paletteEntry', value=str(value), label=_printable(name), alpha='255',
             color='#' + ''.join(f'{int(part):02x}' for part in colour),

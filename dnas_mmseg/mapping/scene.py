@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import (
@@ -25,7 +26,6 @@ from dnas_mmseg.raster import (
     is_virtual,
     raster_stem,
     source_files,
-    write_strips,
 )
 
 from .blending import Part, WindowBlender
@@ -35,8 +35,9 @@ from .windows import Precision, SegmentorWindows, WindowModel, logits_of_flips
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
-NODATA = 255
 _AHEAD = 3
+"""Number of batches that are read ahead: one in the network, and two that hide a slow read."""
+
 _CACHE = 256 * 2**20
 """Size of GDAL's block cache, in bytes: the rows that two rows of windows share."""
 
@@ -80,105 +81,99 @@ class Tiling:
         return self.overlap
 
 
+@dataclass(frozen=True)
+class SceneSource:
+    """A scene, and how it is read.
+
+    Attributes:
+        path: Path of the scene, or another name that GDAL opens.
+        bands: Indices of the bands that the model takes, from 0, in its order; by default all but
+            alpha.
+        nodata: Nodata value in addition to those that the scene declares.
+        apply_scale: Whether the model takes samples with the scene's scale and offset applied.
+        skip_bad_blocks: Whether to leave windows that cannot be read without a class, instead of
+            failing.
+    """
+
+    path: str | os.PathLike
+    bands: Sequence[int] | None = None
+    nodata: float | None = None
+    apply_scale: bool = False
+    skip_bad_blocks: bool = False
+
+
 def predict_scene(
     model: BaseSegmentor | WindowModel,
-    source: str | os.PathLike,
+    source: SceneSource | str | os.PathLike,
     target: str | os.PathLike,
     *,
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
-    bands: Sequence[int] | None = None,
-    nodata: float | None = None,
-    apply_scale: bool = False,
     tiling: Tiling = Tiling(),
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
-    skip_bad_blocks: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Predict a class map.
 
     Windows overlap, and their logits are blended with weights that fall towards their borders, so
     that no seam shows. Windows without a valid pixel are not computed. Reading ahead, the network
-    and writing work at the same time; what two rows of windows share is held in memory, whatever
-    the scene's height.
+    and writing work at the same time; memory holds what two rows of windows share, whatever the
+    scene's height.
 
     Args:
-        model: Segmentor in evaluation mode, of any kind that mmseg has; or an exported one.
-        source: Path of the scene.
-        target: Path of the map: uint8, Cloud-Optimised GeoTIFF, with the scene's reference system.
-        classes, palette: Names and colours of the classes, in train-id order.
-        bands: Indices of the scene's bands that the model takes, from 0, in its order; by default
-            all but alpha.
-        nodata: Value that is nodata beside what the scene declares.
-        apply_scale: Whether the model takes samples with the scene's scale and offset applied.
+        model: Segmentor in evaluation mode, of any kind that mmseg has; or an exported one. Its
+            ``dataset_meta`` names the classes.
+        source: The scene, or its path.
+        target: Path of the map: uint8, Cloud-Optimized GeoTIFF, with the scene's georeference.
         tiling: Windows, flips and precision.
-        products: Rasters to write beside the map; :func:`predict_scenes` makes the products that
-            are drawn from the finished map.
-        skip_bad_blocks: Whether to leave windows that cannot be read without a class, instead of
-            failing.
+        products: Rasters to write next to the map; :func:`predict_scenes` makes the products of
+            the finished map.
         advance: Function that is called with the number of windows done and of all.
 
     Returns:
-        Notes, a line each: windows that cannot be read, a missing reference system.
+        Notes, a line each: windows that cannot be read, a missing CRS.
 
     Raises:
         RasterError: The scene cannot be read or changes meanwhile, or a map cannot be written;
             nothing is left then.
         UserError: A chosen band is not in the scene, or their number is not that of the model.
+
+    Example:
+        >>> model = load_segmentor(config, 'work_dirs/mine/best.pth')  # doctest: +SKIP
+        >>> predict_scene(model, 'scene.tif', 'map.tif', tiling=Tiling(512))  # doctest: +SKIP
     """
+    if not isinstance(source, SceneSource):
+        source = SceneSource(source)
     target = Path(target)
-    files = source_files(source)
+    files = source_files(source.path)
     before = _state(files)
-    with Raster(source) as raster:
-        info = raster.info
-    place = info.georeference
-    notes = [] if place.is_defined else [f'{source}: no reference system, so the map has none']
     windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
-    wanted = windows.num_bands
-    chosen = list(info.data_bands if bands is None else bands)
-    if max(chosen, default=-1) >= info.bands or (wanted and len(chosen) != wanted):
-        raise UserError(
-            f'{source} has {info.bands} bands{_named(info)}; the model takes {wanted}, chosen are '
-            f'{chosen} (from 0)'
-        )
-    grid: dict[str, Any] = dict(
-        height=info.height, width=info.width, georeference=place, map_of=scene_name(source)
-    )
+    classes = ClassScheme.from_metainfo(model.dataset_meta)
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
-        writers = [
-            stack.enter_context(
-                write_strips(
-                    target,
-                    **grid,
-                    nodata=NODATA,
-                    palette=palette,
-                    classes=classes,
-                    resampling='MODE',
-                )
-            )
-        ]
-        paths = products.paths(target)
-        for kind, names in (
-            ('confidence', ('confidence, percent',)),
-            ('probabilities', tuple(f'{name}, percent' for name in classes)),
-        ):
-            if kind in paths:
-                writer = write_strips(
-                    paths[kind], **grid, names=names, nodata=NODATA, resampling='AVERAGE'
-                )
-                writers.append(stack.enter_context(writer))
-        raster = stack.enter_context(Raster(source, nodata, apply_scale))
-        reader = _Reader(raster, info, chosen, tiling, skip_bad_blocks, notes)
+        raster = stack.enter_context(Raster(source.path, source.nodata, source.apply_scale))
+        info = raster.info
+        bands = list(info.data_bands if source.bands is None else source.bands)
+        _check_bands(info, bands, windows.num_bands)
+        place = info.georeference
+        notes = [] if place.is_defined else [f'{source.path}: no CRS, so the map has none']
+        grid: dict[str, Any] = dict(
+            height=info.height, width=info.width, georeference=place, map_of=scene_name(source.path)
+        )
+        rasters = products.rasters
+        writers = [stack.enter_context(p.open(target, classes, grid)) for p in rasters]
+        reader = _Reader(raster, bands, tiling, source.skip_bad_blocks, notes)
         blender = WindowBlender(
             len(classes), *info.shape, reader.windows, tiling.shared, windows.threshold
         )
         disk = stack.enter_context(ThreadPoolExecutor(1))
         pending: list[Future] = []
 
+        def write_part(part: Part) -> None:
+            for product, write in zip(rasters, writers, strict=True):
+                write(product.samples(part), part.row, part.column)
+
         def write(parts: Iterable[Part]) -> None:
             for part in parts:
-                pending.append(disk.submit(_write, writers, part, products))
+                pending.append(disk.submit(write_part, part))
                 while len(pending) > 1:
                     pending.pop(0).result()
 
@@ -199,8 +194,17 @@ def predict_scene(
         for future in pending:
             future.result()
         if _state(files) != before:
-            raise RasterError(f'{source} was changed while it was read: map it again')
+            raise RasterError(f'{source.path} was changed while it was read: map it again')
     return notes
+
+
+def _check_bands(info: RasterInfo, bands: list[int], wanted: int | None) -> None:
+    if max(bands, default=-1) >= info.bands or (wanted and len(bands) != wanted):
+        named = f' ({", ".join(info.band_names)})' if all(info.band_names) else ''
+        raise UserError(
+            f'{info.path} has {info.bands} bands{named}; the model takes {wanted}, chosen are '
+            f'{bands} (from 0)'
+        )
 
 
 class _Batch(NamedTuple):
@@ -218,14 +222,14 @@ class _Reader:
     def __init__(
         self,
         raster: Raster,
-        info: RasterInfo,
         bands: list[int],
         tiling: Tiling,
         skip_bad_blocks: bool,
         notes: list[str],
     ) -> None:
-        self.raster, self.info, self.bands = raster, info, bands
+        self.raster, self.bands = raster, bands
         self.tiling, self.skip, self.notes = tiling, skip_bad_blocks, notes
+        info = raster.info
         self.windows = [
             window._replace(
                 height=min(window.height, info.height), width=min(window.width, info.width)
@@ -273,23 +277,6 @@ class _Reader:
         return batch
 
 
-def _write(writers: list, part: Part, products: MapProducts) -> None:
-    """Write class, confidence and probabilities of a part."""
-    place = part.row, part.column
-    classes = np.where(part.missing, np.uint8(NODATA), part.classes)
-    writers[0](classes[None], *place)
-    others = iter(writers[1:])
-    if not (products.confidence or products.probabilities):
-        return
-    percent = np.rint(100 * part.probabilities).astype(np.uint8)
-    percent[:, part.missing] = NODATA
-    if products.confidence:
-        chosen = np.take_along_axis(percent, part.classes[None].astype(np.intp), 0)
-        next(others)(chosen, *place)
-    if products.probabilities:
-        next(others)(percent, *place)
-
-
 def scene_name(path: str | os.PathLike) -> str:
     """Return the name of a scene that its maps store: that of its file, or of GDAL's own path."""
     return raster_stem(path) if is_virtual(path) else Path(path).name
@@ -304,7 +291,3 @@ def _tensor(samples: np.ndarray) -> Tensor:
     if samples.dtype.kind == 'u' and samples.dtype != np.uint8:
         samples = samples.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(samples))
-
-
-def _named(info: RasterInfo) -> str:
-    return f' ({", ".join(info.band_names)})' if all(info.band_names) else ''

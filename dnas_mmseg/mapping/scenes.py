@@ -15,9 +15,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from dnas_mmseg.bands import BandChoice, band_names, choose_bands
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.checks import compare_scalings
 from dnas_mmseg.datasets.configs import configured_metainfo
-from dnas_mmseg.datasets.labels import default_palette
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
@@ -29,15 +29,11 @@ from dnas_mmseg.raster import (
     RasterInfo,
     raster_stem,
     source_files,
-    write_polygons,
 )
-from dnas_mmseg.visualization import save_quick_look
 
 from .exported import require
-from .products import MapProducts
-from .qgis_style import write_qgis_style
-from .scene import Tiling, predict_scene, scene_name
-from .stac import write_map_item
+from .products import DerivedProduct, MappedScene, MapProducts
+from .scene import SceneSource, Tiling, predict_scene, scene_name
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -110,7 +106,7 @@ def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str,
         )
     pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
     bands = selected_bands(pipeline) or band_names(meta.get('bands'))
-    palette = meta.get('palette') or default_palette(len(meta['classes']))
+    palette = ClassScheme.from_metainfo(meta).palette
     return {**meta, 'palette': palette, 'bands': bands}
 
 
@@ -119,8 +115,8 @@ def dataset_facts(config: Config) -> dict:
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
     facts = configured_metainfo(dataset) if dataset else {}
-    if facts.get('classes') and not facts.get('palette'):
-        facts['palette'] = default_palette(len(facts['classes']))
+    if facts.get('classes'):
+        facts['palette'] = ClassScheme.from_metainfo(facts).palette
     return facts
 
 
@@ -170,10 +166,10 @@ def predict_scenes(
         require('pystac', 'stac')
     out_dir = Path(out_dir)
     names = list(map_names(scenes).items())[part - 1 :: parts]
-    for folder in {out_dir, *(path.parent for path in products.paths(out_dir / 'x.tif').values())}:
+    for folder in {product.path(out_dir / 'x.tif').parent for product in products}:
         remove_leftovers(folder)
     given = band_names(bands)
-    facts = {key: model.dataset_meta[key] for key in ('classes', 'palette')}
+    classes = ClassScheme.from_metainfo(model.dataset_meta)
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
     todo: list[_SceneJob] = []
@@ -194,20 +190,19 @@ def predict_scenes(
         found = list(work.bands.notes) + _scaling_notes(work, apply_scale)
         try:
             if not work.mapped:
+                source = SceneSource(
+                    info.path, work.bands.index, nodata, apply_scale, skip_bad_blocks
+                )
                 found += predict_scene(
                     model,
-                    info.path,
+                    source,
                     target,
-                    **facts,
-                    bands=work.bands.index,
-                    nodata=nodata,
-                    apply_scale=apply_scale,
                     tiling=tiling,
                     products=products,
-                    skip_bad_blocks=skip_bad_blocks,
                     advance=track(target.stem),
                 )
-            found += _make_products(work, products, facts, nodata, skip_bad_blocks)
+            mapped = MappedScene(info, work.bands, nodata, skip_bad_blocks, target, classes)
+            found += [note for product in work.missing for note in product.write(mapped)]
         except (UserError, OSError) as error:
             failures[info.path] = error
         else:
@@ -253,9 +248,8 @@ def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -
     """
     with Raster(scene) as raster:
         info = raster.info
-    beside = products.paths(target)
-    rasters = [target, *(path for path in beside.values() if path.suffix == '.tif')]
-    others = [path for path in beside.values() if path.suffix != '.tif']
+    rasters = [product.path(target) for product in products.rasters]
+    others = [product.path(target) for product in products.derived]
     others.append(target.with_name(f'{target.name}.aux.xml'))
     files = source_files(scene)
     for path in (path for path in (*rasters, *others) if path.exists()):
@@ -268,7 +262,7 @@ def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -
                 '--out-dir, or move it away'
             )
     mapped = resume and all(path.is_file() for path in rasters)
-    missing = {kind: path for kind, path in beside.items() if not (mapped and path.is_file())}
+    missing = [p for p in products.derived if not (mapped and p.path(target).is_file())]
     return _SceneJob(info, target, BandChoice((), ()), mapped, missing)
 
 
@@ -294,41 +288,6 @@ def _scaling_notes(work: _SceneJob, apply_scale: bool) -> list[str]:
     return []
 
 
-def _make_products(
-    work: _SceneJob,
-    products: MapProducts,
-    facts: Mapping[str, Any],
-    nodata: float | None,
-    skip_bad_blocks: bool,
-) -> list[str]:
-    """Make what is drawn from the finished map; return notes, a line each."""
-    info, target, notes = work.info, work.target, []
-    if 'quick_look' in work.missing:
-        path = work.missing['quick_look']
-        index, names, _ = work.bands
-        try:
-            save_quick_look(
-                path, info.path, target, bands=names, index=index, nodata=nodata, **facts
-            )
-        except RasterError as error:
-            if not skip_bad_blocks:
-                raise
-            notes.append(f'no quick look: {error}')
-    if 'polygons' in work.missing:
-        write_polygons(
-            target,
-            work.missing['polygons'],
-            facts['classes'],
-            min_pixels=products.min_pixels,
-            simplify=products.simplify,
-        )
-    if 'qgis_style' in work.missing:
-        write_qgis_style(work.missing['qgis_style'], **facts)
-    if 'stac' in work.missing:
-        notes += write_map_item(work.missing['stac'], target, info, **facts)
-    return notes
-
-
 class _SceneJob(NamedTuple):
     """Work to be done for a scene."""
 
@@ -336,7 +295,7 @@ class _SceneJob(NamedTuple):
     target: Path
     bands: BandChoice
     mapped: bool
-    missing: dict[str, Path]
+    missing: list[DerivedProduct]
 
 
 def map_names(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import Raster, RasterInfo
 
@@ -25,8 +25,7 @@ def write_map_item(
     path: str | os.PathLike,
     class_map: str | os.PathLike,
     scene: RasterInfo,
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
+    classes: ClassScheme,
 ) -> list[str]:
     """Write the STAC item of a class map: outline, projection, classes, band and checksum.
 
@@ -34,7 +33,7 @@ def write_map_item(
         path: Path of the item, ending in ``.json``.
         class_map: Path of the map.
         scene: Facts of the scene that was mapped, which tell when it was recorded.
-        classes, palette: Names and colours of the classes, in train-id order.
+        classes: Names and colours of the classes.
 
     Returns:
         Notes, a line each: what the scene does not tell.
@@ -95,7 +94,7 @@ def write_map_item(
     )
     band = RasterBand.create(nodata=info.nodata[0], data_type=DataType.UINT8)
     RasterExtension.ext(asset, add_if_missing=True).apply([band])
-    ClassificationExtension.ext(asset, add_if_missing=True).apply(_classes(classes, palette))
+    ClassificationExtension.ext(asset, add_if_missing=True).apply(_classes(classes))
     FileExtension.ext(asset, add_if_missing=True).apply(
         checksum=f'1220{_sha256(class_map)}', size=class_map.stat().st_size
     )
@@ -157,7 +156,7 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
                     dim_order=['batch', 'classes', 'y', 'x'],
                     data_type=kind,
                 ),
-                classes=_classes(facts.classes, facts.palette),
+                classes=_classes(facts.scheme),
             )
         ],
         hyperparameters=None,
@@ -172,7 +171,7 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
     _write(item, path)
 
 
-def _classes(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list:
+def _classes(classes: ClassScheme) -> list:
     from pystac.extensions.classification import Classification
 
     return [
@@ -183,7 +182,7 @@ def _classes(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list:
             title=name,
             color_hint=''.join(f'{int(part):02X}' for part in colour),
         )
-        for value, (name, colour) in enumerate(zip(classes, palette, strict=True))
+        for value, (name, colour) in enumerate(classes)
     ]
 
 

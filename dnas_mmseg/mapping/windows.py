@@ -24,11 +24,13 @@ class WindowModel(Protocol):
     """Interface of a model from samples to logits.
 
     Attributes:
+        dataset_meta: Classes, palette and bands.
         num_bands: Number of bands that it takes; None where that is not known.
         threshold: Threshold of a binary head, whose one logit is that of the second class: the
             probability above which a pixel is of it. None for a head with a logit per class.
     """
 
+    dataset_meta: dict[str, Any]
     num_bands: int | None
     threshold: float | None
 

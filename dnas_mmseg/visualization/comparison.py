@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import atomic_path
 
 from .false_colour import apply_palette, false_colour, format_display_bands
@@ -30,8 +31,7 @@ def save_comparison(
     rows: Sequence[ExampleRow],
     *,
     bands: Sequence[str],
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
+    classes: ClassScheme,
     title: str = '',
 ) -> None:
     """Write a PNG with false colour, ground truth and prediction of each tile, and a legend.
@@ -40,7 +40,7 @@ def save_comparison(
         path: Path of the file.
         rows: Tiles.
         bands: Band names of the images, see :func:`false_colour`.
-        classes, palette: Class names and RGB colours, in train-id order.
+        classes: Names and colours of the classes.
         title: Title of the figure.
     """
     save_pictures(
@@ -48,14 +48,13 @@ def save_comparison(
         [
             [
                 false_colour(row.image, bands),
-                apply_palette(row.truth, palette),
-                apply_palette(row.prediction, palette),
+                apply_palette(row.truth, classes.palette),
+                apply_palette(row.prediction, classes.palette),
             ]
             for row in rows
         ],
         headings=(f'image{format_display_bands(bands)}', 'ground truth', 'prediction'),
         classes=classes,
-        palette=palette,
         title=title,
     )
 
@@ -65,8 +64,7 @@ def save_pictures(
     rows: Sequence[Sequence[np.ndarray]],
     *,
     headings: Sequence[str],
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
+    classes: ClassScheme,
     title: str = '',
     inches: float = 2.5,
 ) -> None:
@@ -76,7 +74,7 @@ def save_pictures(
         path: Path of the file.
         rows: Images by row.
         headings: Headings of the columns.
-        classes, palette: Class names and RGB colours, in train-id order.
+        classes: Names and colours of the classes.
         title: Title of the figure.
         inches: Approximate width of each image, at 110 pixels per inch.
     """
@@ -97,7 +95,7 @@ def save_pictures(
             facecolor=(red / 255, green / 255, blue / 255), edgecolor='grey', label=plain_text(name)
         )
         for name, (red, green, blue) in (
-            *zip(classes, palette, strict=True),
+            *classes,
             ('unlabelled', (0, 0, 0)),
         )
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.raster import Raster
 
 from .comparison import save_pictures
@@ -19,8 +20,7 @@ def save_quick_look(
     bands: Sequence[str],
     index: Sequence[int] | None = None,
     nodata: float | None = None,
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
+    classes: ClassScheme,
     side: int = 1000,
 ) -> None:
     """Write a PNG with a scene in false colour next to its class map, and a legend.
@@ -32,7 +32,7 @@ def save_quick_look(
         bands: Names of the bands to read; empty if unknown.
         index: 0-based indices of these bands in the scene; defaults to all but alpha.
         nodata: Nodata value in addition to the one that the scene declares.
-        classes, palette: Class names and RGB colours, in train-id order.
+        classes: Names and colours of the classes.
         side: Longer side of each image, in pixels.
     """
     with Raster(scene, nodata) as raster:
@@ -46,9 +46,8 @@ def save_quick_look(
         image[invalid] = 255
     save_pictures(
         path,
-        [[image, apply_palette(ids, palette)]],
+        [[image, apply_palette(ids, classes.palette)]],
         headings=(f'{os.path.basename(os.fspath(scene))}{format_display_bands(bands)}', 'map'),
         classes=classes,
-        palette=palette,
         inches=side / 110,
     )

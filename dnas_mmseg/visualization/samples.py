@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
+from dnas_mmseg.classes import ClassScheme
+
 from .comparison import save_pictures
 from .false_colour import apply_palette, false_colour, format_display_bands
 
@@ -22,7 +24,7 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
     Returns:
         Paths of the images.
     """
-    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    classes = ClassScheme.from_metainfo(dataset.metainfo)
     paths = []
     for index in range(min(number, len(dataset))):
         results = dataset.get_data_info(index)
@@ -34,12 +36,11 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
             [
                 [
                     false_colour(results['img'], results['bands']),
-                    apply_palette(results['gt_seg_map'], palette),
+                    apply_palette(results['gt_seg_map'], classes.palette),
                 ]
             ],
             headings=(f'image{format_display_bands(results["bands"])}', 'label'),
             classes=classes,
-            palette=palette,
         )
         paths.append(path)
     return paths

@@ -5,6 +5,7 @@ import pytest
 from mmseg.registry import DATASETS, TRANSFORMS
 from osgeo import gdal
 
+from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets import (
     DatasetError,
     LabelEncoding,
@@ -13,7 +14,7 @@ from dnas_mmseg.datasets import (
     multi_band_parts,
     summarise,
 )
-from dnas_mmseg.datasets.labels import default_palette, read_label
+from dnas_mmseg.datasets.labels import read_label
 from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.preparation.tiling import Tiling
@@ -156,12 +157,6 @@ def test_reduce_zero_label_is_the_index_convention(tmp_path):
     np.testing.assert_array_equal(data[0]['gt_seg_map'], np.where(gap(), 255, 2))
     with pytest.raises(DatasetError, match="reduce_zero_label=True is label_convention='index'"):
         dataset(tmp_path, label_convention='train_id', **config)
-
-
-def test_default_palette_is_distinct():
-    colours = default_palette(24)
-    assert len(set(colours)) == 24
-    assert all(len(c) == 3 and max(c) <= 255 for c in colours)
 
 
 def test_data_set_without_palette_uses_the_default(tmp_path):

@@ -6,11 +6,11 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.products import MapProducts
 
 
-def test_products_stand_beside_the_map():
+def test_paths_of_products():
     target = Path('maps/a.b.tif')
-    assert MapProducts().paths(target) == {}
-    everything = MapProducts(True, True, True, True, qgis_style=True, stac=True).paths(target)
-    assert {kind: str(path) for kind, path in everything.items()} == {
+    everything = MapProducts(True, True, True, True, qgis_style=True, stac=True)
+    assert {product.kind: str(product.path(target)) for product in everything} == {
+        'map': 'maps/a.b.tif',
         'confidence': 'maps/confidence/a.b.tif',
         'probabilities': 'maps/probabilities/a.b.tif',
         'quick_look': 'maps/quick_look/a.b.png',
@@ -18,7 +18,13 @@ def test_products_stand_beside_the_map():
         'qgis_style': 'maps/a.b.qml',
         'stac': 'maps/a.b.stac.json',
     }
-    assert list(MapProducts(quick_look=True).paths(target)) == ['quick_look']
+    assert [product.kind for product in MapProducts()] == ['map']
+    assert [product.kind for product in everything.rasters] == [
+        'map',
+        'confidence',
+        'probabilities',
+    ]
+    assert [p.kind for p in MapProducts(quick_look=True).derived] == ['quick_look']
 
 
 def test_what_does_nothing_is_refused():

@@ -8,11 +8,9 @@ from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.blending import blending_weights
 from dnas_mmseg.mapping.products import MapProducts
-from dnas_mmseg.mapping.scene import Tiling, predict_scene
+from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
-
-FACTS = dict(classes=CLASSES, palette=PALETTE)
 
 
 def utm() -> str:
@@ -29,6 +27,7 @@ class Equivariant(nn.Module):
         self.data_preprocessor = MultiBandDataPreProcessor([100.0] * bands, [50.0] * bands)
         self.net = nn.Conv2d(bands, 5, 2 * reach + 1, padding=reach)
         self.sizes = []
+        self.dataset_meta = dict(classes=CLASSES, palette=PALETTE)
 
     def encode_decode(self, inputs, metas):
         assert len(metas) == len(inputs)
@@ -66,9 +65,9 @@ def test_blended_windows_equal_the_whole_image_away_from_borders(model, tmp_path
     # Zero padding reaches three pixels into a window; the weights are 0 for eight.
     notes = predict_scene(
         model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling,
-        products=MapProducts(probabilities=True), **FACTS,
+        products=MapProducts(probabilities=True),
     )  # fmt: skip
-    assert notes == [f'{tmp_path / "s.tif"}: no reference system, so the map has none']
+    assert notes == [f'{tmp_path / "s.tif"}: no CRS, so the map has none']
     logits = whole(model, samples)
     expected = torch.from_numpy(logits).softmax(0).numpy()
     got = read_raster(tmp_path / 'probabilities/m.tif')
@@ -80,7 +79,7 @@ def test_blended_windows_equal_the_whole_image_away_from_borders(model, tmp_path
 
 def test_without_overlap_every_window_is_the_networks_own(model, tmp_path, rng):
     samples = scene(tmp_path / 's.tif', 64, 96, rng)
-    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(32, 0, 2), **FACTS)
+    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(32, 0, 2))
     got = read_raster(tmp_path / 'm.tif')[0]
     for row in (0, 32):
         for column in (0, 32, 64):
@@ -98,7 +97,7 @@ def test_georeference_colours_names_overviews_and_nodata_go_along(model, tmp_pat
     notes = predict_scene(
         model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(256, 64),
         products=MapProducts(confidence=True),
-        advance=lambda done, total: steps.append((done, total)), **FACTS,
+        advance=lambda done, total: steps.append((done, total)),
     )  # fmt: skip
     assert notes == []
     assert steps[-1] == (12, 12)
@@ -122,15 +121,15 @@ def test_georeference_colours_names_overviews_and_nodata_go_along(model, tmp_pat
 
 def test_a_scene_smaller_than_the_window(model, tmp_path, rng):
     samples = scene(tmp_path / 's.tif', 20, 30, rng)
-    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', **FACTS)
+    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif')
     assert (read_raster(tmp_path / 'm.tif')[0] == whole(model, samples).argmax(0)).all()
 
 
 def test_bands_are_chosen_and_counted(model, tmp_path, rng):
     samples = scene(tmp_path / 's.tif', 20, 30, rng, names=('red', 'green', 'blue', 'nir'))
     with pytest.raises(UserError, match=r'has 4 bands .red, green, blue, nir.; the model takes 4'):
-        predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', bands=[3, 0, 1], **FACTS)
-    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', bands=[3, 0, 1, 2], **FACTS)
+        predict_scene(model, SceneSource(tmp_path / 's.tif', [3, 0, 1]), tmp_path / 'm.tif')
+    predict_scene(model, SceneSource(tmp_path / 's.tif', [3, 0, 1, 2]), tmp_path / 'm.tif')
     expected = whole(model, samples[[3, 0, 1, 2]]).argmax(0)
     assert (read_raster(tmp_path / 'm.tif')[0] == expected).all()
 
@@ -145,10 +144,13 @@ def test_a_block_that_cannot_be_read(model, tmp_path, rng):
     (tmp_path / 's.tif').write_bytes(content)
     tiling = Tiling(128, 32)
     with pytest.raises(RasterError, match=r's\.tif: samples at Window.*skip_bad_blocks'):
-        predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling, **FACTS)
+        predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling)
     assert [p.name for p in tmp_path.iterdir()] == ['s.tif']
     notes = predict_scene(
-        model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling, skip_bad_blocks=True, **FACTS
+        model,
+        SceneSource(tmp_path / 's.tif', skip_bad_blocks=True),
+        tmp_path / 'm.tif',
+        tiling=tiling,
     )
     assert any('samples at Window' in note for note in notes)
     missing = read_raster(tmp_path / 'm.tif')[0] == 255
@@ -162,13 +164,13 @@ def test_reduced_precision_changes_little(model, tmp_path, rng):
     for precision in ('float32', 'bfloat16'):
         target = tmp_path / f'{precision}.tif'
         tiling = Tiling(precision=precision)
-        predict_scene(model, tmp_path / 'scene.tif', target, tiling=tiling, **FACTS)
+        predict_scene(model, tmp_path / 'scene.tif', target, tiling=tiling)
         maps[precision] = read_raster(target)
     agreement = (maps['float32'] == maps['bfloat16']).mean()
     assert 0.97 < agreement < 1
     with pytest.raises(UserError, match="precision 'half': there are float32, bfloat16, float16"):
         tiling = Tiling(precision='half')
-        predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', tiling=tiling, **FACTS)
+        predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', tiling=tiling)
 
 
 def test_blending_weights():
@@ -193,7 +195,7 @@ def test_gaps_of_floating_point_scenes_are_what_they_were_in_training(model, tmp
     samples = rng.random((4, 40, 40)).astype(np.float32) * 200
     samples[:, :, 20:] = -9999
     write_raster(tmp_path / 's.tif', samples, nodata=-9999)
-    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', **FACTS)
+    predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif')
     samples[:, :, 20:] = np.nan
     expected = whole(model, samples).argmax(0)
     got = read_raster(tmp_path / 'm.tif')[0]

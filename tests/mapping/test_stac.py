@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from osgeo import osr
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.mapping.model_card import ModelFacts
 from dnas_mmseg.mapping.stac import write_map_item, write_model_item
 from dnas_mmseg.raster import GeoReference, Raster, write_raster, write_strips
 
 pystac = pytest.importorskip('pystac', reason="pystac is not installed: extra 'stac'")
+
+SCHEME = ClassScheme(CLASSES, PALETTE)
 
 
 def utm(zone: int) -> str:
@@ -25,8 +28,8 @@ def utm(zone: int) -> str:
 def mapped(folder, georeference):
     path = folder / 'maps/a scene.tif'
     with write_strips(
-        path, height=200, width=300, nodata=255, georeference=georeference, palette=PALETTE,
-        classes=CLASSES, resampling='MODE',
+        path, height=200, width=300, nodata=255, georeference=georeference,
+        classes=SCHEME, resampling='MODE',
     ) as write:  # fmt: skip
         write(np.zeros((1, 200, 300), np.uint8), 0)
     scene = folder / 'a scene.tif'
@@ -45,7 +48,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
     path, scene = mapped(tmp_path, place)
     scene = type(scene)(**{**scene.__dict__, 'acquired': '2015-06-01 03:04:05'})
     target = path.with_suffix('.stac.json')
-    assert write_map_item(target, path, scene, CLASSES, PALETTE) == []
+    assert write_map_item(target, path, scene, SCHEME) == []
     item = pystac.Item.from_file(str(target))
     # The core's schema comes with pystac; those of the extensions are on the web only.
     core = {**item.to_dict(), 'stac_extensions': []}
@@ -82,7 +85,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
 
 def test_what_a_scene_does_not_tell_is_said(tmp_path):
     path, scene = mapped(tmp_path, GeoReference())
-    notes = write_map_item(tmp_path / 'a.json', path, scene, CLASSES, PALETTE)
+    notes = write_map_item(tmp_path / 'a.json', path, scene, SCHEME)
     assert len(notes) == 2
     assert 'at no known place' in notes[0]
     assert 'does not tell when it was recorded' in notes[1]
@@ -95,7 +98,7 @@ def test_what_a_scene_does_not_tell_is_said(tmp_path):
 def test_across_the_antimeridian_the_west_is_east(tmp_path):
     place = GeoReference(utm(60), 0.0, (820000.0, 100.0, 0.0, 1000000.0, 0.0, -100.0))
     path, scene = mapped(tmp_path, place)
-    write_map_item(tmp_path / 'a.stac.json', path, scene, CLASSES, PALETTE)
+    write_map_item(tmp_path / 'a.stac.json', path, scene, SCHEME)
     item = pystac.Item.from_file(str(tmp_path / 'a.stac.json'))
     pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
     west, _, east, _ = item.bbox
@@ -111,7 +114,7 @@ def test_a_system_without_a_code_is_told_in_the_current_form(tmp_path):
     system.ImportFromProj4('+proj=laea +lat_0=50 +lon_0=10 +datum=WGS84')
     place = GeoReference(system.ExportToWkt(), 0.0, (0.0, 10.0, 0.0, 0.0, 0.0, -10.0))
     path, scene = mapped(tmp_path, place)
-    write_map_item(tmp_path / 'a.stac.json', path, scene, CLASSES, PALETTE)
+    write_map_item(tmp_path / 'a.stac.json', path, scene, SCHEME)
     properties = pystac.Item.from_file(str(tmp_path / 'a.stac.json')).properties
     assert properties['proj:wkt2'].startswith('PROJCRS[')
 

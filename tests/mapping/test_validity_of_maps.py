@@ -154,7 +154,7 @@ def test_what_fails_in_the_network_keeps_its_own_words(oracle, tmp_path, rng):
 
     oracle.encode_decode = fail
     with pytest.raises(RuntimeError, match=r'^CUDA out of memory$'):
-        predict_scene(oracle, tmp_path / 's.tif', tmp_path / 'm.tif', **FACTS)
+        predict_scene(oracle, tmp_path / 's.tif', tmp_path / 'm.tif')
     assert not (tmp_path / 'm.tif').exists()
 
 
@@ -166,7 +166,7 @@ def test_unsigned_samples_may_be_flipped(oracle, tmp_path, rng, dtype):
     dataset.WriteArray(samples)
     dataset = None
     tiling = replace(TILING, flips=True)
-    predict_scene(oracle, path, tmp_path / 'm.tif', tiling=tiling, **FACTS)
+    predict_scene(oracle, path, tmp_path / 'm.tif', tiling=tiling)
     np.testing.assert_array_equal(read_raster(tmp_path / 'm.tif')[0], samples.argmax(0))
 
 
@@ -253,6 +253,7 @@ class Halving(nn.Module):
         self.data_preprocessor = SegDataPreProcessor(
             mean=[100.0] * 3, std=[10.0] * 3, size_divisor=16, **config
         )
+        self.dataset_meta = dict(classes=('a', 'b', 'c'))
 
     def encode_decode(self, inputs, metas):
         assert inputs.shape[2] % 16 == inputs.shape[3] % 16 == 0, 'not divisible'
@@ -264,13 +265,11 @@ def test_windows_are_filled_up_for_networks_that_need_it(tmp_path, rng, config):
     samples = scene(rng, 'float32')[:3]
     samples[:, gap()] = np.nan
     write_raster(tmp_path / 's.tif', samples)
-    facts = dict(classes=['a', 'b', 'c'], palette=[(0, 0, 0)] * 3)
     predict_scene(
         Halving(**config).eval(),
         tmp_path / 's.tif',
         tmp_path / 'm.tif',
         tiling=Tiling(40, 8),
-        **facts,
     )
     right = np.where(gap(), 255, np.nan_to_num(samples).argmax(0))
     np.testing.assert_array_equal(read_raster(tmp_path / 'm.tif')[0], right)

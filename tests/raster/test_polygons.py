@@ -7,6 +7,7 @@ import pytest
 from osgeo import ogr, osr
 
 from dnas_mmseg import files
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.raster import (
     GeoReference,
     RasterError,
@@ -36,8 +37,8 @@ def class_map(tmp_path):
     place = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (10.0, 2.0, 0.0, 50.0, 0.0, -2.0))
     palette = ((0, 0, 255), (0, 255, 0))
     with write_strips(
-        tmp_path / 'map.tif', height=6, width=8, nodata=255, georeference=place, palette=palette,
-        classes=CLASSES,
+        tmp_path / 'map.tif', height=6, width=8, nodata=255, georeference=place,
+        classes=ClassScheme(CLASSES, palette),
     ) as write:  # fmt: skip
         write(ids[None], 0)
     return tmp_path / 'map.tif'

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from osgeo import gdal
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_strips
 
 PLACE = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (10.0, 2.0, 0.0, 50.0, 0.0, -2.0))
@@ -52,8 +53,8 @@ def test_other_programs_find_class_names_and_colours(tmp_path):
         ((255, 0, 0), (1, 2, 3)),
     )
     with write_strips(
-        path, height=600, width=600, nodata=255, georeference=PLACE, palette=palette,
-        classes=classes, resampling='MODE',
+        path, height=600, width=600, nodata=255, georeference=PLACE,
+        classes=ClassScheme(classes, palette), resampling='MODE',
     ) as write:  # fmt: skip
         write(np.ones((1, 600, 600), np.uint8), 0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['m.tif', 'm.tif.aux.xml']

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.raster import write_raster
 from dnas_mmseg.visualization import save_quick_look
@@ -9,7 +10,7 @@ from dnas_mmseg.visualization import save_quick_look
 
 @pytest.fixture
 def quick_look(tmp_path, rng):
-    """Of a scene of 300 x 200 of noise whose left half is 0, beside a map of water."""
+    """A scene of 300 x 200 pixels of noise, 0 in its left half, next to a map of water."""
     samples = rng.integers(1, 250, (4, 300, 200)).astype(np.uint8)
     samples[:, :, :100] = 0
     ids = np.full((300, 200), 4, np.uint8)
@@ -19,8 +20,8 @@ def quick_look(tmp_path, rng):
         write_raster(tmp_path / 'm.tif', ids)
         save_quick_look(
             tmp_path / 'q.png', tmp_path / 's.tif', tmp_path / 'm.tif',
-            bands=('nir', 'red', 'green', 'blue'), nodata=nodata, classes=CLASSES,
-            palette=PALETTE, **options,
+            bands=('nir', 'red', 'green', 'blue'), nodata=nodata,
+            classes=ClassScheme(CLASSES, PALETTE), **options,
         )  # fmt: skip
         return np.array(Image.open(tmp_path / 'q.png').convert('RGB')).astype(int)
 
@@ -28,11 +29,11 @@ def quick_look(tmp_path, rng):
 
 
 def shares(picture):
-    """Shares of black and of water's blue."""
+    """Shares of black and of the colour of water."""
     return (picture == 0).all(2).mean(), (picture == PALETTE[4]).all(2).mean()
 
 
-def test_scene_and_map_stand_beside_each_other_and_gaps_are_white(quick_look):
+def test_scene_and_map_are_side_by_side_with_white_gaps(quick_look):
     black, blue = shares(quick_look(side=300))
     assert blue == pytest.approx(2 * black, rel=0.2)
     assert black > 0.05
@@ -41,6 +42,6 @@ def test_scene_and_map_stand_beside_each_other_and_gaps_are_white(quick_look):
     assert still == pytest.approx(blue)
 
 
-def test_a_large_scene_is_made_small(quick_look):
+def test_a_large_scene_is_downsampled(quick_look):
     small, large = quick_look(side=400), quick_look(side=900)
     assert large.shape[0] > 1.7 * small.shape[0]
