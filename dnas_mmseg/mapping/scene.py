@@ -146,7 +146,7 @@ def predict_scene(
     files = source_files(source.path)
     before = _state(files)
     windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
-    classes = ClassScheme.from_metainfo(model.dataset_meta)
+    classes = ClassScheme.from_metainfo(windows.dataset_meta)
     with ExitStack() as stack:
         stack.enter_context(block_cache(_CACHE))
         raster = stack.enter_context(Raster(source.path, source.nodata, source.apply_scale))

@@ -60,6 +60,7 @@ class SegmentorWindows:
         if precision not in get_args(Precision):
             raise UserError(f'precision {precision!r}: there are {", ".join(get_args(Precision))}')
         self._model, self._precision = model, getattr(torch, precision)
+        self.dataset_meta = getattr(model, 'dataset_meta', {})
         mean = getattr(model.data_preprocessor, 'mean', None)
         self.num_bands = None if mean is None else mean.numel()
         self.threshold = binary_threshold(model)

@@ -103,10 +103,10 @@ def test_mixed_precision_needs_a_gpu(config, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('model.backbone.base_chanels', r"model.backbone: DNAS has no argument 'base_chanels' .*base_channels\?"),
-        ('train_cfg.max_epoch', r"train_cfg: EpochBasedTrainLoop has no argument 'max_epoch' .*max_epochs\?"),
+        ('model.backbone.base_chanels', r"DNAS has no argument 'base_chanels' .*base_channels\?"),
+        ('train_cfg.max_epoch', r"EpochBasedTrainLoop has no argument 'max_epoch' .*max_epochs\?"),
         ('val_cfg.fp61', r"val_cfg: ValLoop has no argument 'fp61'"),
-        ('optim_wrapper.optimizer.lrr', r"optimizer: SGD has no argument 'lrr' \(did you mean lr\?\)"),
+        ('optim_wrapper.optimizer.lrr', r"SGD has no argument 'lrr' \(did you mean lr\?\)"),
         ('default_hooks.loger.interval', 'without its type'),
     ],
 )
