@@ -38,7 +38,7 @@ test-long: setup  ## The slow tests too
 
 test-gpu: setup  ## The tests of a GPU, where there is one
 	DNAS_TEST_GPU=1 $(BIN)/python -m pytest -n 0 tests/test_gpu.py \
-		'tests/engine/test_recipe.py::test_mixed_precision_trains_alike[AmpOptimWrapper]'
+		'tests/engine/test_recipe.py::test_mixed_precision_reaches_similar_losses[AmpOptimWrapper]'
 
 docs: setup  ## The manual, into docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

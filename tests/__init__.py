@@ -1,6 +1,6 @@
-"""Tests are of CPUs, also where there is a GPU: they compare to the bit, and fork processes.
+"""Tests run on CPUs even if a GPU is available: they compare bitwise, and fork processes.
 
-``make test-gpu`` shows the GPU to those in ``test_gpu.py``.
+``make test-gpu`` enables the GPU for ``test_gpu.py``.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Cores that a process may use, and how its threads share them."""
+"""Usable cores and thread settings."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from dnas_mmseg import cpus
 @pytest.mark.parametrize(
     ('text', 'cores'), [('max 100000', 4), ('150000 100000', 2), ('20000 100000', 1), ('x', 4)]
 )
-def test_a_containers_quota_counts(text, cores, tmp_path, monkeypatch):
+def test_cgroup_2_quota_limits_the_cores(text, cores, tmp_path, monkeypatch):
     (tmp_path / 'cpu.max').write_text(text)
     monkeypatch.setattr(cpus, '_CGROUP_2', tmp_path / 'cpu.max')
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3})
@@ -23,7 +23,7 @@ def test_a_containers_quota_counts(text, cores, tmp_path, monkeypatch):
     assert environment.get('OMP_NUM_THREADS') == (str(cores) if limited else None)
 
 
-def test_an_old_control_group_counts_too(tmp_path, monkeypatch):
+def test_cgroup_1_quota_limits_the_cores(tmp_path, monkeypatch):
     for name, text in (('quota', '300000'), ('period', '100000')):
         (tmp_path / name).write_text(text + '\n')
     monkeypatch.setattr(cpus, '_CGROUP_2', tmp_path / 'none')
@@ -35,13 +35,13 @@ def test_an_old_control_group_counts_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('own', [{'OMP_WAIT_POLICY': 'ACTIVE'}, {'GOMP_SPINCOUNT': '7'}])
-def test_the_users_environment_wins(own):
+def test_variables_of_the_user_take_precedence(own):
     environment = {**own, 'OMP_NUM_THREADS': '5'}
     cpus.share_cores(environment)
     assert environment == {**own, 'OMP_NUM_THREADS': '5'}
 
 
-def test_threads_are_told_before_torch_starts_them():
+def test_settings_apply_before_torch_is_imported():
     code = (
         'import sys\n'
         'class Watch:\n'

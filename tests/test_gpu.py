@@ -1,4 +1,4 @@
-"""What users do, on a GPU: `make test-gpu`."""
+"""User workflows on a GPU: `make test-gpu`."""
 
 import json
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU is
 
 @pytest.fixture
 def config(tmp_path):
-    """Config of small networks, which train for two epochs."""
+    """A config of small networks with two epochs."""
     path = tmp_path / 'tiny.py'
     path.write_text(f"""
 _base_ = '{ROOT}/configs/dnas/dnas_l14_adamw-ema_gid5.py'
@@ -39,7 +39,7 @@ def dnas(*words):
 @pytest.mark.parametrize('precision', [(), ('--amp',)], ids=['float32', 'amp'])
 def test_training_testing_and_maps_as_on_a_cpu(config, tmp_path, precision):
     output = dnas('train', config, '--work-dir', tmp_path / 'run', *precision)
-    assert 'memory: ' in output  # mmengine tells it on GPUs only
+    assert 'memory: ' in output  # mmengine only logs it on GPUs
     checkpoint = tmp_path / 'run/epoch_2.pth'
     dnas('test', config, checkpoint, '--work-dir', tmp_path / 'test')
     assert 0 <= json.loads((tmp_path / 'test/test_scores.json').read_text())['mIoU'] <= 100
@@ -75,7 +75,7 @@ def test_two_workers_share_a_gpu(config, tmp_path):
     assert (work_dir / 'final/test/test_scores.json').is_file()
 
 
-def test_latencies_are_of_the_gpu(config, tmp_path):
+def test_latencies_are_measured_on_the_gpu(config, tmp_path):
     table = tmp_path / 'latency.json'
     dnas('measure-latency', 'dnas', config, table, '--layers', 4, '--size', 64)
     assert json.loads(table.read_text())['facts']['device'] == torch.cuda.get_device_name()

@@ -1,4 +1,4 @@
-"""Both distributions that serve mmseg are used alike."""
+"""Compatibility with both distributions of mmseg."""
 
 import logging
 import subprocess
@@ -24,7 +24,7 @@ def test_a_config_inherits_from_mmseg(tmp_path):
     assert config.train_cfg.type == 'IterBasedTrainLoop'
 
 
-def test_a_config_of_a_package_is_read_and_nothing_is_installed(monkeypatch):
+def test_reading_a_packaged_config_installs_nothing(monkeypatch):
     calls = []
     monkeypatch.setattr(packages, 'call_command', calls.append)
     assert get_config('dnas_mmseg::dnas/dnas_l12_gid5.py').model
@@ -50,7 +50,7 @@ def test_a_config_inherits_from_this_package(tmp_path):
         (set(), 'mmsegmentation'),
     ],
 )
-def test_the_table_is_changed_only_where_onedl_serves_mmseg(monkeypatch, installed, served):
+def test_mmseg_is_remapped_only_on_the_onedl_stack(monkeypatch, installed, served):
     def fake_version(name):
         if name not in installed:
             raise PackageNotFoundError(name)
@@ -62,7 +62,7 @@ def test_the_table_is_changed_only_where_onedl_serves_mmseg(monkeypatch, install
     assert MODULE2PACKAGE['mmseg'] == served
 
 
-def test_the_installed_stack_is_the_one_that_is_named():
+def test_the_expected_stack_is_installed():
     version(MODULE2PACKAGE['mmseg'])
 
 

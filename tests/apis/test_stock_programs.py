@@ -1,4 +1,4 @@
-"""mmseg's own programs and inference API on this project's configs, unchanged."""
+"""mmseg's own programs and inference API with configs of this package."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ param_scheduler = dict(T_max=1)
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """Trained by mmseg's own train.py: (config, data root, work dir)."""
+    """Config, data root and work dir of a run of mmseg's own train.py."""
     if not STOCK_TOOLS.is_dir():
         pytest.skip(f'this mmseg ships no tools ({STOCK_TOOLS})')
     folder = tmp_path_factory.mktemp('stock')
@@ -78,7 +78,7 @@ def test_inference_api_on_a_path_and_on_an_array(trained):
     config, root, work_dir = trained
     (best,) = work_dir.glob('best_mIoU*.pth')
     image = root / 'images/t_0_0.tif'
-    # A fresh model each: mmseg's inference changes model.cfg for arrays.
+    # A new model each time: mmseg's inference modifies model.cfg for arrays.
     from_path = inference_model(init_model(str(config), str(best), device='cpu'), str(image))
     array = read_raster(image).transpose(1, 2, 0)
     from_array = inference_model(init_model(str(config), str(best), device='cpu'), array)
@@ -87,7 +87,7 @@ def test_inference_api_on_a_path_and_on_an_array(trained):
 
 
 def test_a_config_that_replaces_custom_imports_still_works(trained, tmp_path):
-    """Its own module, without ours in the list: stock programs and ours."""
+    """The config lists only its own module; stock programs and ours run."""
     _, root, _ = trained
     config = write_config(
         tmp_path / 'config.py',
@@ -103,7 +103,7 @@ def test_a_config_that_replaces_custom_imports_still_works(trained, tmp_path):
     assert saved.custom_imports.imports == ['dnas_mmseg', 'os.path']
 
 
-def test_bad_data_stops_before_training(trained, tmp_path):
+def test_invalid_data_raise_an_error_before_training(trained, tmp_path):
     _, root, _ = trained
     (tmp_path / 'bad').mkdir()
     (tmp_path / 'bad/train.txt').write_text('')
@@ -116,7 +116,7 @@ def test_bad_data_stops_before_training(trained, tmp_path):
     assert 'Traceback' not in output
 
 
-def test_class_weights_are_one_option_away(trained, tmp_path):
+def test_class_weights_are_set_by_one_option(trained, tmp_path):
     config, root, _ = trained
     code, output = run(
         ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'run', '--class-weights'
@@ -132,7 +132,7 @@ def test_class_weights_are_one_option_away(trained, tmp_path):
     assert list(saved.model.decode_head.loss_decode.class_weight) == expected
 
 
-def test_the_stock_scene_inferencer_maps_plainly_tagged_scenes(trained, tmp_path, rng):
+def test_the_stock_scene_inferencer_maps_scenes_with_plain_tags(trained, tmp_path, rng):
     config, _, work_dir = trained
     (best,) = work_dir.glob('best_mIoU*.pth')
     samples = rng.integers(1, 250, (4, 96, 96)).astype(np.uint8)

@@ -8,7 +8,7 @@ from dnas_mmseg.engine.checkpoints import load_exactly, load_weights, load_weigh
 from dnas_mmseg.spaces.dnas.network import DNAS
 
 
-def test_files_that_are_no_weights(tmp_path):
+def test_invalid_files_raise_errors(tmp_path):
     with pytest.raises(CheckpointError, match=r'no\.pth: no such file'):
         load_weights(tmp_path / 'no.pth')
     (tmp_path / 'text.pth').write_text('weights')
@@ -22,7 +22,7 @@ def test_files_that_are_no_weights(tmp_path):
     torch.save({'state_dict': print}, tmp_path / 'evil.pth')
     with pytest.raises(CheckpointError, match=r'evil\.pth is refused: it contains print'):
         load_weights(tmp_path / 'evil.pth')
-    (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_loading_exactly))
+    (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(test_strict_loading))
     with pytest.raises(CheckpointError, match=r'plain\.pkl is'):
         load_weights(tmp_path / 'plain.pkl')
     for content in ([1, 2], torch.ones(2), {'state_dict': [1]}, {'state_dict': {}}, {'a': 1}):
@@ -31,7 +31,7 @@ def test_files_that_are_no_weights(tmp_path):
             load_weights(tmp_path / 'other.pth')
 
 
-def test_loading_exactly():
+def test_strict_loading():
     model, other = (DNAS('dnas_l12_gid5', base_channels=b) for b in (2, 4))
     load_exactly(model, model.state_dict(), 'itself')
     load_exactly(model, DNAS('dnas_l12_gid5', base_channels=2, prune=False).state_dict(), 'whole')
@@ -45,8 +45,8 @@ def test_loading_exactly():
         load_exactly(model, weights, 'odd')
 
 
-def test_weights_come_with_what_they_were_trained_on(tmp_path):
-    """Also those that were saved inside the wrapper of several processes."""
+def test_weights_are_loaded_with_training_set_metadata(tmp_path):
+    """The prefix of a distributed wrapper is removed."""
     weights, data = {'a': torch.ones(3), 'b.module.c': torch.zeros(2)}, {'classes': ['x', 'y']}
     for prefix, content in (('', {}), ('module.', {'meta': {'dataset_meta': data}})):
         state = {prefix + key: value for key, value in weights.items()}

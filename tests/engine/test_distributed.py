@@ -1,4 +1,4 @@
-"""Joining processes, by one that is alone."""
+"""Initialisation of the process group with a single process."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def alone(monkeypatch):
         torch.distributed.destroy_process_group()
 
 
-def test_without_a_launcher_nothing_is_joined(alone):
+def test_no_process_group_without_a_launcher(alone):
     config = Config()
     set_launcher(config, 'none')
     assert config.to_dict() == {'launcher': 'none'}
@@ -27,7 +27,7 @@ def test_without_a_launcher_nothing_is_joined(alone):
 
 
 @pytest.mark.parametrize('unused', [False, True])
-def test_where_there_is_no_gpu_processes_are_joined_without_one(alone, unused):
+def test_gloo_without_a_gpu(alone, unused):
     config = Config(dict(find_unused_parameters=True) if unused else {})
     set_launcher(config, 'pytorch')
     assert is_distributed()
@@ -35,7 +35,7 @@ def test_where_there_is_no_gpu_processes_are_joined_without_one(alone, unused):
     assert config.launcher == 'pytorch'
     assert config.model_wrapper_cfg.device_ids is None
     assert config.model_wrapper_cfg.find_unused_parameters is unused
-    # Joined already, they are not joined again; a wrapper of the config's own stays.
+    # The group is initialised only once, and the config's own wrapper does not change.
     own = Config(dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel')))
     set_launcher(own, 'pytorch')
     assert own.model_wrapper_cfg == dict(type='MMDistributedDataParallel')

@@ -1,4 +1,4 @@
-"""The recipe for one's own tiles (`configs/_base_/schedules/adamw_ema.py`)."""
+"""The training recipe (`configs/_base_/schedules/adamw_ema.py`)."""
 
 import pytest
 import torch
@@ -83,7 +83,7 @@ def test_weights_averages_and_schedules_resume_exactly(training, tmp_path):
     assert all(equal(moments[0][i], moments[1][i]) for i in moments[0])
 
 
-def test_what_is_saved_and_predicts_is_the_average(training, tmp_path):
+def test_the_average_is_saved_and_predicts(training, tmp_path):
     config = training('run')
     runner = Runner.from_cfg(config)
     runner.train()
@@ -91,7 +91,7 @@ def test_what_is_saved_and_predicts_is_the_average(training, tmp_path):
     plain = runner.model.state_dict()
     average = {k: v for k, v in saved['state_dict'].items() if v.is_floating_point()}
     assert not all(torch.equal(average[k], plain[k]) for k in average)
-    averages = saved['ema_state_dict']  # mmengine keeps the plain weights under this name
+    averages = saved['ema_state_dict']  # mmengine stores the raw weights under this name
     assert all(torch.equal(averages[f'module.{k}'], plain[k]) for k in average)
     model = load_segmentor(config, tmp_path / 'run/epoch_4.pth', 'cpu')
     image = torch.randint(0, 255, (4, 32, 32), dtype=torch.uint8)
@@ -106,7 +106,7 @@ def test_what_is_saved_and_predicts_is_the_average(training, tmp_path):
         )  # fmt: skip
 
 
-def test_the_schedule_follows_the_number_of_epochs_alone(training):
+def test_the_schedule_depends_only_on_the_number_of_epochs(training):
     rates = []
 
     class See(Hook):
@@ -126,7 +126,7 @@ def test_the_schedule_follows_the_number_of_epochs_alone(training):
 
 @OPTIM_WRAPPERS.register_module(force=True)
 class BFloat16OptimWrapper(OptimWrapper):
-    """Mixed precision as CPUs have it; mmengine's needs a GPU."""
+    """Mixed precision on CPUs; mmengine's requires a GPU."""
 
     def optim_context(self, model):
         return torch.autocast('cpu', torch.bfloat16)
@@ -142,7 +142,7 @@ class BFloat16OptimWrapper(OptimWrapper):
         ),
     ],
 )
-def test_mixed_precision_trains_alike(training, tmp_path, kind):
+def test_mixed_precision_reaches_similar_losses(training, tmp_path, kind):
     losses = {}
     for name in ('OptimWrapper', kind):
         seen = losses[name] = []
@@ -163,7 +163,7 @@ def test_mixed_precision_trains_alike(training, tmp_path, kind):
     }
 
 
-def test_the_average_forgets_how_the_training_began(training):
+def test_the_average_forgets_the_initial_state(training):
     # A batch norm begins with variances of 1; those of activations may be a thousandth of that.
     hook = dict(training('run').custom_hooks[0])
     assert hook.pop('type') == 'EMAHook'

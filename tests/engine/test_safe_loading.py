@@ -22,7 +22,7 @@ class Reach:
         return (getattr, (HistoryBuffer, '__init__'))
 
 
-def test_runner_and_authors_content_is_read(tmp_path):
+def test_runner_and_author_checkpoints_are_read(tmp_path):
     history = HistoryBuffer([1.0, 2.0], [1, 1])
     content = dict(history=history, best_pred=np.float64(0.91), weights=torch.ones(3))
     torch.save(content, tmp_path / 'c.pth')
@@ -32,14 +32,14 @@ def test_runner_and_authors_content_is_read(tmp_path):
 
 
 @pytest.mark.parametrize('content', [Evil(), Reach()])
-def test_anything_else_is_still_refused(tmp_path, content):
+def test_other_objects_are_refused(tmp_path, content):
     torch.save(dict(state_dict=content), tmp_path / 'c.pth')
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / 'c.pth', weights_only=True)
 
 
 @pytest.mark.parametrize('layers', [12, 14])
-def test_files_of_both_numpy_generations(shared, layers):
+def test_files_of_numpy_1_and_2(shared, layers):
     checkpoint = torch.load(
         shared / f'reference/retrain_l{layers}_b8.pth.tar', weights_only=True, map_location='cpu'
     )
@@ -47,7 +47,7 @@ def test_files_of_both_numpy_generations(shared, layers):
 
 
 class Mark:
-    """What a malicious pickle would do: leave a mark."""
+    """A malicious pickle that creates a file."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -64,8 +64,8 @@ def mark(tmp_path):
     return tmp_path / 'c', tmp_path / 'm'
 
 
-def test_mmengine_runs_nothing_that_a_file_holds(mark):
-    """``load_from``, resuming, ``Pretrained``: all go through this loader, which had a fallback."""
+def test_mmengine_runs_no_code_of_a_file(mark):
+    """``load_from``, ``resume`` and ``Pretrained`` use this loader, whose fallback unpickles."""
     path, left = mark
     with pytest.raises(CheckpointError, match=r'is refused: it contains (_io|io)\.open'):
         CheckpointLoader.load_checkpoint(str(path))
@@ -76,10 +76,10 @@ def test_mmengine_runs_nothing_that_a_file_holds(mark):
     assert not left.exists()
 
 
-def test_downloads_run_nothing_either(mark, tmp_path, monkeypatch):
+def test_downloads_run_no_code(mark, tmp_path, monkeypatch):
     path, left = mark
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    address = path.as_uri()  # urllib reads files, too
+    address = path.as_uri()  # urllib also reads files
     monkeypatch.setattr(
         torch.hub, 'download_url_to_file', lambda url, target: shutil.copy(path, target)
     )
@@ -91,7 +91,7 @@ def test_downloads_run_nothing_either(mark, tmp_path, monkeypatch):
     assert not left.exists()
 
 
-def test_models_that_are_not_there_are_said(tmp_path, monkeypatch):
+def test_unknown_models_raise_errors(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     with pytest.raises(CheckpointError, match=r'did you mean resnet50_v1c'):
         CheckpointLoader.load_checkpoint('open-mmlab://resnet50_v1x')

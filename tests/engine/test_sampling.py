@@ -17,7 +17,7 @@ def test_halves_are_disjoint_and_fixed():
     assert HalfSampler(dataset, split_seed=1, seed=1).half != sampler.half
 
 
-def test_half_a_is_shuffled_anew_every_epoch():
+def test_half_a_is_shuffled_every_epoch():
     sampler = HalfSampler(range(40), seed=1)
     first = list(sampler)
     assert sorted(first) == sampler.half != first
@@ -28,7 +28,7 @@ def test_half_a_is_shuffled_anew_every_epoch():
 
 
 @pytest.mark.parametrize(('count', 'epoch_size'), [(10, 10), (10, 4), (10, 25), (3, 8)])
-def test_the_stream_goes_through_everything_equally_often(count, epoch_size):
+def test_the_stream_yields_all_samples_equally_often(count, epoch_size):
     indices = list(range(100, 100 + count))
     sampler = StreamSampler(indices, epoch_size, seed=3)
     stream = []
@@ -54,13 +54,13 @@ def test_ranks_share_the_stream():
     assert [i for pair in zip(*parts, strict=True) for i in pair] == list(whole)
 
 
-def test_seeds():
+def test_derived_seeds_differ():
     seeds = {derive_seed(s, e, r) for s in range(5) for e in range(5) for r in range(5)}
     assert len(seeds) == 125
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_workers_follow_torchs_seed():
+def test_worker_seeds_derive_from_torch():
     draws = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)

@@ -18,19 +18,19 @@ def rates(steps, lr=0.025, **kwargs):
     return values
 
 
-def test_it_is_the_cosine_to_zero_until_the_clamp():
+def test_cosine_to_zero_until_the_lower_bound():
     values = rates(1000, T_max=1000)
     cosine = [0.0125 * (1 + math.cos(math.pi * i / 1000)) for i in range(1000)]
     assert values == pytest.approx([max(c, 1e-3) for c in cosine], rel=1e-9)
     assert next(i for i, v in enumerate(values) if v == 1e-3) == 872  # 87 % of the schedule
 
 
-def test_it_stays_at_the_clamp_after_the_end_and_never_rises_above_the_base():
+def test_lower_bound_applies_after_the_end_and_never_exceeds_the_base():
     assert rates(30, T_max=20)[-1] == 1e-3
     assert set(rates(10, lr=1e-4, T_max=10)) == {1e-4}
 
 
-def test_resuming_continues_where_it_was():
+def test_resuming_restores_the_learning_rate():
     def make():
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.025)
         return optimizer, PARAM_SCHEDULERS.build(

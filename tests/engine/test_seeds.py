@@ -1,4 +1,4 @@
-"""One config trained with several seeds."""
+"""Training a config with several seeds."""
 
 import csv
 
@@ -37,7 +37,7 @@ def config(path, data_root, tmp_path):
     return load_config(path, data_root=data_root, work_dir=tmp_path / 'run')
 
 
-def test_a_table_of_seeds_that_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
+def test_interrupted_seeds_are_resumed(config, tmp_path, monkeypatch):
     work_dir = tmp_path / 'run'
     config.randomness = dict(seed=3)
     first = train_seeds(config, 1)
@@ -57,7 +57,7 @@ def test_a_table_of_seeds_that_goes_on_where_it_stopped(config, tmp_path, monkey
         train_seeds(config, 2, resume=True)
 
 
-def test_mean_deviation_and_what_a_difference_must_be():
+def test_mean_std_and_least_significant_difference():
     values = (70.0, 71.0, 72.0, 75.0)
     result = SeedScores({i: {'mIoU': v, 'IoU.water': None} for i, v in enumerate(values)})
     assert result.names == ['mIoU']
@@ -68,7 +68,7 @@ def test_mean_deviation_and_what_a_difference_must_be():
     assert 'at least two' in SeedScores({0: {'mIoU': 70.0}}).summary()
 
 
-def test_the_result_of_a_training_is_its_average_or_else_its_best(config, tmp_path):
+def test_result_checkpoint_is_the_average_or_the_best(config, tmp_path):
     folder = tmp_path / 'run'
     folder.mkdir()
     (folder / 'best_mIoU_epoch_1.pth').touch()
@@ -79,7 +79,7 @@ def test_the_result_of_a_training_is_its_average_or_else_its_best(config, tmp_pa
     assert find_result_checkpoint(config) == str(folder / 'best_mIoU_epoch_1.pth')
 
 
-def test_the_tool_shows_the_table(path, data_root, tmp_path):
+def test_the_tool_prints_the_table(path, data_root, tmp_path):
     command = (ROOT / 'tools/train.py', path, '--data-root', data_root)
     code, output = run(*command, '--work-dir', tmp_path / 'run', '--seeds', 1)
     assert code == 0, output

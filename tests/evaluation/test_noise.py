@@ -6,8 +6,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import measure_noise
 
 
-def test_known_variances_are_found():
-    """Over many draws the estimates of both variances are unbiased."""
+def test_variance_estimates_are_unbiased():
     rng = np.random.default_rng(0)
     within, between = [], []
     for _ in range(400):
@@ -42,7 +41,7 @@ def test_an_example_by_hand():
     assert noise.network_std == pytest.approx(11.5**0.5)
     assert noise.intraclass_correlation == pytest.approx(11.5 / 13.5)
     assert (noise.seeds, noise.degrees_of_freedom) == (2, 2)
-    # A t test of two means of two trainings each, with the pooled deviation.
+    # t-test of two means of two seeds each, with the pooled standard deviation.
     assert noise.least_significant_difference() == pytest.approx(
         stats.t.ppf(0.975, 2) * (2 * 2 / 2) ** 0.5
     )
@@ -50,14 +49,14 @@ def test_an_example_by_hand():
     assert 'intraclass correlation 0.85; least significant difference (95 %) 8.6' in str(noise)
 
 
-def test_networks_that_do_not_differ():
+def test_equal_networks_have_no_variance():
     noise = measure_noise({'a': [70, 74], 'b': [74, 70]})
     assert noise.network_std == 0
     assert noise.intraclass_correlation == 0
 
 
 @pytest.mark.parametrize('scores', [{}, {'a': [1, 2]}, {'a': [1], 'b': [2]}])
-def test_too_few_trainings_are_refused(scores):
+def test_too_few_seeds_raise_an_error(scores):
     with pytest.raises(UserError, match='requires two networks, one of them with two seeds'):
         measure_noise(scores)
     with pytest.raises(UserError, match='finite scores'):

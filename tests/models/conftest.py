@@ -1,4 +1,4 @@
-"""Models as after a training, and what is to be equal of their deployed form."""
+"""Models with random statistics, and a comparison with their deployed form."""
 
 import copy
 
@@ -9,7 +9,7 @@ from dnas_mmseg.models import switch_to_deploy
 
 
 def trained(model):
-    """With statistics and affine parts as after a training, so that folding them matters."""
+    """Randomise statistics and affine parameters, so that folding changes the convolutions."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_(0, 0.3)

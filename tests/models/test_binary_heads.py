@@ -1,4 +1,4 @@
-"""Heads with one output for two classes, as mmseg recommends them, from loss to map."""
+"""Binary heads with one output channel, from loss to map."""
 
 import json
 
@@ -28,7 +28,7 @@ def binary_batch():
     return torch.randn(2, 1, 6, 5), label
 
 
-def test_the_cross_entropy_of_one_logit_is_the_binary_one():
+def test_cross_entropy_of_one_logit_is_binary_cross_entropy():
     logits, label = binary_batch()
     labelled = label != 255
     expected = F.binary_cross_entropy_with_logits(logits[:, 0][labelled], label[labelled].float())
@@ -38,11 +38,13 @@ def test_the_cross_entropy_of_one_logit_is_the_binary_one():
         UserError, match=r'use_sigmoid=True contradicts a head with 3 output channels'
     ):
         LabelledCrossEntropyLoss(use_sigmoid=True)(torch.randn(2, 3, 6, 5), label)
-    with pytest.raises(UserError, match=r'use_sigmoid=False contradicts a head with 1 output channels'):
+    with pytest.raises(
+        UserError, match=r'use_sigmoid=False contradicts a head with 1 output channels'
+    ):
         LabelledCrossEntropyLoss(use_sigmoid=False)(logits, label)
 
 
-def test_the_dice_loss_of_one_logit_is_that_of_two_classes():
+def test_dice_loss_of_one_logit_equals_two_classes():
     logits, label = binary_batch()
     two = torch.cat([torch.zeros_like(logits), logits], 1)
     loss = LabelledDiceLoss()
@@ -51,7 +53,7 @@ def test_the_dice_loss_of_one_logit_is_that_of_two_classes():
 
 @pytest.fixture(scope='module')
 def binary_run(tmp_path_factory):
-    """A config with a binary head, trained on tiles whose class shows in the first band."""
+    """A config with a binary head, trained on tiles whose first band determines the class."""
     root = tmp_path_factory.mktemp('binary')
     rng = np.random.default_rng(0)
     lines = []
@@ -66,8 +68,8 @@ def binary_run(tmp_path_factory):
     DatasetDescription(bands=BANDS, classes=('no', 'yes'), label_convention='train_id').save(
         root / 'data'
     )
-    drawn = SPACES['dnas'].sample({'layers': 4}, np.random.default_rng(0), 'small')
-    drawn.save(root / 'small.json')  # exported in a moment
+    architecture = SPACES['dnas'].sample({'layers': 4}, np.random.default_rng(0), 'small')
+    architecture.save(root / 'small.json')  # small, so that export is fast
     config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
     config.merge_from_dict(
         dict(
@@ -104,7 +106,7 @@ def binary_run(tmp_path_factory):
 BANDS = ('nir', 'red', 'green', 'blue')
 
 
-def test_training_validates_and_counts_both_classes(binary_run):
+def test_validation_counts_both_classes(binary_run):
     _, root, _ = binary_run
     (log,) = root.glob('run/*/vis_data/scalars.json')
     last = [json.loads(line) for line in log.read_text().splitlines() if 'mIoU' in line][-1]
@@ -115,7 +117,7 @@ def test_training_validates_and_counts_both_classes(binary_run):
 def test_maps_and_onnx_agree_with_the_head(binary_run, tmp_path):
     config, root, _ = binary_run
     model = load_segmentor(config, root / 'run/epoch_3.pth', 'cpu')
-    assert len(model.dataset_meta['palette']) == 2  # a default one: the data set names none
+    assert len(model.dataset_meta['palette']) == 2  # the default: the data set defines none
     image = root / 'data/images/0.tif'
     samples = torch.from_numpy(read_raster(image))
     with torch.no_grad():
@@ -123,7 +125,7 @@ def test_maps_and_onnx_agree_with_the_head(binary_run, tmp_path):
             model.data_preprocessor({'inputs': [samples]})['inputs'],
             [dict(img_shape=(32, 32), ori_shape=(32, 32), pad_shape=(32, 32))],
         )
-    # The threshold at the median, so that both classes are in the map.
+    # A threshold at the median, so that the map contains both classes.
     model.decode_head.threshold = float(np.median(logits.sigmoid()))
     right = (logits.sigmoid() > model.decode_head.threshold)[0, 0].numpy()
     assert 0.2 < right.mean() < 0.8

@@ -1,4 +1,4 @@
-"""The form that predicts is the trained network, to rounding."""
+"""Deployed models equal the trained ones up to rounding."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from .conftest import assert_equal, trained
         'densenas/densenas_narrow_naip.py',
     ],
 )
-def test_every_kind_of_model(name):
+def test_models_of_the_configs(name):
     config = Config.fromfile(str(ROOT / 'configs' / name)).model
     config.pop('auxiliary_head', None)
     model = trained(MODELS.build(config))
@@ -40,8 +40,8 @@ def test_every_kind_of_model(name):
 
 @pytest.mark.parametrize('classes', [2, 5, 40])
 @pytest.mark.parametrize('activation', [None, dict(type='ReLU')])
-def test_the_head_collapses_where_it_is_linear(build_segmentor, classes, activation):
-    """Exactly, at the borders too."""
+def test_a_linear_head_is_merged(build_segmentor, classes, activation):
+    """Exact, including the borders."""
     head = dict(type='DNASHead', channels=16, num_classes=classes, act_cfg=activation)
     backbone = dict(type='DNAS', architecture='dnas_l14_gid5', base_channels=4)
     model = trained(build_segmentor(backbone=backbone, head=head))
@@ -49,13 +49,13 @@ def test_the_head_collapses_where_it_is_linear(build_segmentor, classes, activat
     assert logits.shape[1] == classes
 
 
-def test_a_second_call_changes_nothing(build_segmentor):
+def test_a_second_call_has_no_effect(build_segmentor):
     deployed = switch_to_deploy(trained(build_segmentor()))
     x = torch.randn(1, 4, 64, 64)
     assert torch.equal(switch_to_deploy(deployed)(x), deployed(x))
 
 
-def test_other_normalisations_stay(build_segmentor):
+def test_other_normalisations_remain(build_segmentor):
     norm = dict(type='GN', num_groups=2)
     backbone = dict(type='DNAS', architecture='dnas_l12_gid5', base_channels=4, norm_cfg=norm)
     head = dict(type='DNASHead', channels=16, num_classes=5, norm_cfg=norm)
@@ -63,7 +63,7 @@ def test_other_normalisations_stay(build_segmentor):
 
 
 @pytest.mark.parametrize('kind', ['SyncBN', 'double', 'bands'])
-def test_wherever_and_of_whatever_type_the_model_is(build_segmentor, kind):
+def test_type_and_device_of_the_model_are_preserved(build_segmentor, kind):
     norm = dict(type='SyncBN' if kind == 'SyncBN' else 'BN')
     head = dict(type='DNASHead', channels=16, num_classes=5, norm_cfg=norm)
     backbone = dict(type='DNAS', architecture='dnas_l14_gid5', base_channels=4, norm_cfg=norm)
@@ -78,16 +78,16 @@ def test_wherever_and_of_whatever_type_the_model_is(build_segmentor, kind):
         deployed(x[:, :3])
 
 
-def test_norms_without_statistics_stay():
-    """They normalise by the batch, which no convolution can."""
+def test_norms_without_running_statistics_remain():
+    """They normalise by batch statistics, which cannot be folded."""
     norm = dict(type='BN', track_running_stats=False)
     module = ConvModule(8, 8, 3, padding=1, norm_cfg=norm)
     assert_equal(module.eval(), torch.randn(2, 8, 9, 9))
 
 
 @pytest.mark.parametrize('order', [('conv', 'norm', 'act'), ('norm', 'act', 'conv')])
-def test_only_what_follows_a_convolution_is_folded_into_it(order):
-    """By the order of the computation, not of the children."""
+def test_only_norms_after_a_convolution_are_folded(order):
+    """The order of computation counts, not that of the children."""
     module = ConvModule(8, 8, 3, padding=1, norm_cfg=dict(type='BN'), order=order)
     assert_equal(trained(module), torch.randn(2, 8, 9, 9))
 
@@ -102,14 +102,14 @@ def test_only_what_follows_a_convolution_is_folded_into_it(order):
     ],
     ids=lambda backbone: backbone['type'],
 )
-def test_a_supernet_is_tested_as_it_is_trained(backbone):
-    """Weights of edges and operations stay in force where norms are folded."""
+def test_a_deployed_supernet_applies_its_weights(backbone):
+    """Weights of edges and operations still apply after folding."""
     net = MODELS.build(backbone)
     for parameter in net.architecture_parameters().values():
         parameter.data.normal_()
     image = torch.randn(2, 4, 64, 64)
     with torch.no_grad():
-        net.train()(image)  # running statistics of their own
+        net.train()(image)  # updates the running statistics
         expected = net.eval()(image)
         got = switch_to_deploy(net)(image)
     for a, b in zip(got, expected, strict=True):
@@ -118,15 +118,15 @@ def test_a_supernet_is_tested_as_it_is_trained(backbone):
 
 @pytest.mark.parametrize('size', [(64, 64), (65, 97), (33, 128)])
 @pytest.mark.parametrize('layers', [12, 14])
-def test_the_released_networks_of_dnas_at_any_size(build_segmentor, layers, size):
+def test_released_dnas_networks_at_any_size(build_segmentor, layers, size):
     backbone = dict(type='DNAS', architecture=f'dnas_l{layers}_gid5', base_channels=8, prune=False)
     model = trained(build_segmentor(backbone=backbone))
     assert_equal(model, torch.randn(1, 4, *size))
 
 
 @pytest.mark.parametrize('seed', range(4))
-def test_random_networks_of_dnas(build_segmentor, seed):
-    """All operations, in nodes of all scales."""
+def test_random_dnas_networks(build_segmentor, seed):
+    """All operations at all scales."""
     drawn = random_architecture(6, np.random.default_rng(seed), 'drawn')
     backbone = dict(type='DNAS', architecture=drawn, base_channels=4)
     assert_equal(trained(build_segmentor(backbone=backbone)), torch.randn(2, 4, 70, 58))

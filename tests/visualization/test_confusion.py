@@ -16,15 +16,15 @@ def picture(tmp_path):
     return draw
 
 
-def test_it_shows_shares_of_each_true_class(picture):
-    """A class of few pixels counts as one of many."""
+def test_rows_are_normalised(picture):
+    """Rare and frequent classes have the same scale."""
     few = picture([[90, 10], [0, 100]])
     np.testing.assert_array_equal(few, picture([[9000, 1000], [0, 10000]]))
     assert (few != picture([[10, 90], [0, 100]])).any()
 
 
-def test_a_class_without_pixels_is_all_0(picture):
-    """Nothing is divided by nothing, and its row is whiter than that of a class that is found."""
+def test_a_class_without_pixels_is_a_row_of_zeros(picture):
+    """No division by zero; the row is whiter than that of a class with pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter('error', RuntimeWarning)
         empty, full = picture([[1, 0], [0, 0]]), picture([[1, 0], [0, 1]])
@@ -32,7 +32,7 @@ def test_a_class_without_pixels_is_all_0(picture):
     assert white[0] > white[1]
 
 
-def test_names_are_not_taken_for_formulas(tmp_path):
-    """Between two $, matplotlib sets mathematics, or fails."""
+def test_class_names_are_not_mathtext(tmp_path):
+    """matplotlib would interpret text between two $ as mathtext, or fail."""
     save_confusion(tmp_path / 'c.png', np.eye(2), ['$\\frac{$', 'b $5$'], '$\\x$')
     assert (tmp_path / 'c.png').stat().st_size > 1000

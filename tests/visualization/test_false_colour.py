@@ -9,7 +9,7 @@ from dnas_mmseg.visualization import (
 from dnas_mmseg.visualization.false_colour import format_display_bands
 
 
-def test_bands_are_chosen_by_name():
+def test_bands_are_selected_by_name():
     assert display_bands(('nir', 'red', 'green', 'blue'), 4) == (0, 1, 2)
     assert display_bands(('blue', 'green', 'red', 'nir'), 4) == (3, 2, 1)
     assert display_bands(('blue', 'green', 'red'), 3) == (2, 1, 0)
@@ -30,18 +30,18 @@ def test_uint16_is_stretched_between_percentiles(rng):
     assert (np.diff(picture[inner][:, 0][order].astype(int)) >= 0).all()
 
 
-def test_missing_samples_are_black():
+def test_non_finite_samples_are_black():
     image = np.random.rand(10, 10, 3).astype(np.float32)
     image[2, 3] = np.nan
     assert (false_colour(image)[2, 3] == 0).all()
 
 
-def test_class_colours():
+def test_palette_is_applied():
     picture = apply_palette(np.array([[0, 4, 255]], np.uint8), PALETTE)
     assert picture.tolist() == [[[255, 0, 0], [0, 0, 255], [0, 0, 0]]]
 
 
-def test_headings_say_which_bands_are_shown():
+def test_headings_list_the_displayed_bands():
     assert format_display_bands(('blue', 'green', 'red', 'nir')) == ': nir, red, green'
     assert format_display_bands(('red', 'green', 'blue')) == ': red, green, blue'
     assert format_display_bands(('pan',)) == ': pan'

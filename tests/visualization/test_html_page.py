@@ -1,11 +1,11 @@
-"""Pages that need no other file."""
+"""Self-contained HTML pages."""
 
 from matplotlib.figure import Figure
 
 from dnas_mmseg.visualization.html_page import html_figure, html_page, html_svg, html_table
 
 
-def test_text_is_shown_as_it_stands():
+def test_text_is_escaped():
     table = html_table(['a & b', 'n'], [['<b>', 3], ['"x"', '–']])
     assert table == (
         '<div class="scroll"><table><thead><tr><th>a &amp; b</th><th class=number>n</th></tr>'
@@ -19,13 +19,13 @@ def test_text_is_shown_as_it_stands():
     assert 'name="viewport"' in page
 
 
-def test_the_page_of_a_run_that_goes_on_says_so():
+def test_the_page_of_a_running_job_reloads():
     assert '<body data-reload=30>' in html_page('a', '', running=True)
     assert 'reloads every 30 s' in html_page('a', '', running=True)
     assert 'reloads itself every' not in html_page('a', '')
 
 
-def test_artists_have_texts():
+def test_artists_have_tooltips():
     figure = Figure(figsize=(2, 2))
     (line,) = figure.add_subplot().plot([0, 1], [0, 1])
     line.set_gid('mine')
@@ -34,7 +34,7 @@ def test_artists_have_texts():
     assert '<g class="tip" tabindex="0"><title>x &amp; y</title>' in text
 
 
-def test_the_same_picture_is_the_same_text():
+def test_svg_is_reproducible():
     def picture(height):
         figure = Figure(figsize=(2, 2))
         axes = figure.add_subplot()

@@ -7,7 +7,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.visualization import read_curve, save_learning_curves
 
 
-def test_curves_of_resumed_runs_and_their_picture(tmp_path):
+def test_curves_of_resumed_runs_are_read_and_plotted(tmp_path):
     parts = {'a': [(2, 40.0), (4, 55.0)], 'b': [(4, 56.0), (8, 60.0)]}  # b resumed from 3
     for name, values in parts.items():
         folder = tmp_path / f'run/{name}/vis_data'

@@ -1,4 +1,4 @@
-"""The pages in a real browser, at two widths: nothing overflows, nothing is fetched, all works."""
+"""HTML pages in a real browser at two widths: no overflow, no requests, working controls."""
 
 import os
 import shutil
@@ -99,7 +99,7 @@ def opened(browser, page, width, scheme='light'):
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [1400, 420])
 @pytest.mark.parametrize('name', NAMES)
-def test_nothing_overflows_fails_or_is_fetched(browser, pages, name, width, scheme):
+def test_no_overflow_error_or_request(browser, pages, name, width, scheme):
     tab, seen = opened(browser, pages[name], width, scheme)
     tab.wait_for_load_state('networkidle')
     assert [url for url in seen if not url.startswith('data:')] == [pages[name].as_uri()]
@@ -109,7 +109,7 @@ def test_nothing_overflows_fails_or_is_fetched(browser, pages, name, width, sche
         && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"""
     )
     assert outside == []
-    # Text of pictures stays readable: narrow windows scroll them.
+    # Text of figures stays readable: narrow windows scroll them.
     heights = tab.evaluate(
         """() => [...document.querySelectorAll('figure svg text')]
         .map((e) => e.getBoundingClientRect().height).filter((h) => h > 0)"""
@@ -144,7 +144,7 @@ def test_a_click_on_a_heading_sorts(browser, pages, name, column):
 
 
 @pytest.mark.parametrize('name', ['selection', 'comparison'])
-def test_points_have_texts(browser, pages, name):
+def test_points_have_tooltips(browser, pages, name):
     tab, _ = opened(browser, pages[name], 1400)
     tips = tab.locator('figure .tip title').all_text_contents()
     assert len(tips) >= 3
@@ -152,7 +152,7 @@ def test_points_have_texts(browser, pages, name):
     tab.close()
 
 
-def test_a_slider_chooses_the_epoch(browser, pages):
+def test_a_slider_selects_the_epoch(browser, pages):
     tab, _ = opened(browser, pages['search'], 420)
     box = tab.locator('.course').first
     assert box.locator('output').inner_text() == 'epoch 4 of 4'

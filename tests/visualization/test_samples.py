@@ -7,8 +7,8 @@ from dnas_mmseg.visualization import (
 )
 
 
-def test_samples_show_the_bands_that_were_selected(data_root, tmp_path):
-    """Reordered by the pipeline: the names go with the samples."""
+def test_samples_display_the_selected_bands(data_root, tmp_path):
+    """Band names follow the order of the pipeline."""
     pictures = {}
     for name, bands in (
         ('kept', ('nir', 'red', 'green', 'blue')),

@@ -24,12 +24,12 @@ def sample(ids):
 
 
 @pytest.mark.parametrize(('dtype', 'bands'), [('uint8', 4), ('uint16', 4), ('float32', 6)])
-def test_any_bands_and_types_are_drawn(visualizer, tmp_path, rng, dtype, bands):
+def test_any_number_of_bands_and_dtype_is_drawn(visualizer, tmp_path, rng, dtype, bands):
     ids = np.full((60, 80), 255, np.uint8)
     ids[:, 40:] = 4
     image = rng.integers(0, 250, (60, 80, bands)).astype(dtype)
     if dtype == 'uint16':
-        image = image * 40  # far above 255: clipped or wrapped, it would not be the same picture
+        image = image * 40  # far above 255: clipping or overflow would change the result
     out = tmp_path / 'p.png'
     visualizer.add_datasample('p', image, sample(ids), draw_gt=False, out_file=str(out))
     picture = mmcv.imread(str(out), channel_order='rgb')

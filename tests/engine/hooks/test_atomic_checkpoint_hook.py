@@ -36,7 +36,7 @@ def config(data_root, work_dir, epochs=3, **checkpoint):
         loader = cfg[f'{split}_dataloader']
         loader.dataset.data_root = str(data_root)
         loader.num_workers = 0
-    cfg.param_scheduler = None  # with a schedule, a training cannot be lengthened
+    cfg.param_scheduler = None  # with a schedule, max_epochs cannot change on resuming
     return cfg
 
 
@@ -44,7 +44,7 @@ def checkpoints(work_dir):
     return sorted(path.name for path in work_dir.glob('*.pth'))
 
 
-def test_the_last_two_and_the_best_are_kept(data_root, tmp_path):
+def test_the_last_two_and_the_best_checkpoint_remain(data_root, tmp_path):
     work_dir = tmp_path / 'run'
     runner = Runner.from_cfg(config(data_root, work_dir))
     runner.train()
@@ -57,7 +57,7 @@ def test_the_last_two_and_the_best_are_kept(data_root, tmp_path):
     assert not [p for p in work_dir.rglob('*') if p.name.startswith('.')]
 
 
-def test_resuming_goes_on_from_the_last(data_root, tmp_path):
+def test_resuming_uses_the_last_checkpoint(data_root, tmp_path):
     work_dir = tmp_path / 'run'
     Runner.from_cfg(config(data_root, work_dir, epochs=2)).train()
     cfg = config(data_root, work_dir, epochs=4)
@@ -72,8 +72,8 @@ def test_resuming_goes_on_from_the_last(data_root, tmp_path):
     assert len([n for n in checkpoints(work_dir) if n.startswith('best')]) == 1
 
 
-def test_a_copy_goes_on_from_its_own_checkpoints(data_root, tmp_path):
-    """And leaves those of the original alone; a moved one goes on, too."""
+def test_a_copied_work_dir_resumes_from_its_own_checkpoints(data_root, tmp_path):
+    """The original is not changed; a moved work dir resumes, too."""
     original, copy = tmp_path / 'run', tmp_path / 'copy'
     Runner.from_cfg(config(data_root, original, epochs=2)).train()
     shutil.copytree(original, copy)
@@ -110,13 +110,13 @@ def test_a_copy_goes_on_from_its_own_checkpoints(data_root, tmp_path):
         (dict(model=dict(decode_head=dict(num_classes=3))), r'num_classes: 5, now 3'),
     ],
 )
-def test_another_training_is_not_resumed(data_root, tmp_path, change, message):
-    """Its learning rate would be 0, or its tensors would not fit."""
+def test_resuming_with_another_config_raises_an_error(data_root, tmp_path, change, message):
+    """Otherwise the learning rate would be 0, or the tensors would not fit."""
     work_dir = tmp_path / 'run'
 
     def scheduled(epochs):
         cfg = config(data_root, work_dir, epochs)
-        cfg.custom_hooks = [dict(type='EMAHook')]  # it loads a part of the checkpoint itself
+        cfg.custom_hooks = [dict(type='EMAHook')]  # this hook loads its own part of the checkpoint
         cfg.param_scheduler = [dict(type='PolyLR', power=0.9, by_epoch=False, begin=0, end=4)]
         return cfg
 
@@ -129,7 +129,7 @@ def test_another_training_is_not_resumed(data_root, tmp_path, change, message):
     assert f'load_from={work_dir}/epoch_2.pth' in str(refused.value)
 
 
-def test_what_does_not_matter_may_differ_in_a_resumed_training(data_root, tmp_path):
+def test_resuming_allows_changes_without_effect(data_root, tmp_path):
     work_dir = tmp_path / 'run'
     Runner.from_cfg(config(data_root, work_dir, epochs=1)).train()
     cfg = config(data_root, work_dir, epochs=2)
@@ -142,7 +142,7 @@ def test_what_does_not_matter_may_differ_in_a_resumed_training(data_root, tmp_pa
 
 
 @pytest.mark.parametrize('damage', ['half', 'byte'])
-def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_path, damage, capsys):
+def test_resuming_skips_a_damaged_checkpoint(data_root, tmp_path, damage, capsys):
     work_dir = tmp_path / 'run'
     Runner.from_cfg(config(data_root, work_dir, epochs=3)).train()
     path = work_dir / 'epoch_3.pth'
@@ -172,16 +172,16 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(data_root, tmp_pat
     load_weights(work_dir / 'epoch_1.pth')
 
 
-def test_a_missing_checkpoint_is_named_and_an_older_one_taken(tmp_path):
+def test_resuming_skips_a_missing_checkpoint(tmp_path):
     save_checkpoint({'state_dict': {}}, str(tmp_path / 'epoch_1.pth'))
-    assert find_usable_checkpoint(tmp_path) == (None, [])  # weights alone are no training to resume
+    assert find_usable_checkpoint(tmp_path) == (None, [])  # weights alone cannot be resumed
     (tmp_path / 'last_checkpoint').write_text('epoch_2.pth')
     path, (problem,) = find_usable_checkpoint(tmp_path)
     assert path == tmp_path / 'epoch_1.pth'
     assert problem.endswith('last_checkpoint: the checkpoint that it refers to is missing')
 
 
-def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
+def test_a_work_dir_resolves_to_its_last_checkpoint(tmp_path):
     (tmp_path / 'epoch_2.pth').touch()
     for text in ('epoch_2.pth', '/elsewhere/run/epoch_2.pth\n'):
         (tmp_path / 'last_checkpoint').write_text(text)
@@ -193,7 +193,9 @@ def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize('failing', ['epoch', 'best'])
-def test_a_full_disk_leaves_the_previous_checkpoints(data_root, tmp_path, monkeypatch, failing):
+def test_a_full_disk_does_not_remove_previous_checkpoints(
+    data_root, tmp_path, monkeypatch, failing
+):
     work_dir = tmp_path / 'run'
     runner = Runner.from_cfg(config(data_root, work_dir, epochs=1, max_keep_ckpts=1))
     runner.train()

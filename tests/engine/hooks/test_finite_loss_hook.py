@@ -1,4 +1,4 @@
-"""A loss that is no number ends the run."""
+"""A non-finite loss stops training."""
 
 import math
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ def runner(tmp_path):
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
-def test_it_names_the_tiles_and_the_last_checkpoint(runner, tmp_path, value):
+def test_error_reports_the_tiles_and_the_last_checkpoint(runner, tmp_path, value):
     hook = FiniteLossHook()
     loss = {'loss': torch.tensor(value)}
     place = rf'the loss is {value} in epoch 3, iteration 42, on a\.tif, b\.tif\.'
@@ -32,7 +32,7 @@ def test_it_names_the_tiles_and_the_last_checkpoint(runner, tmp_path, value):
         hook.after_train_iter(runner, 0, BATCH, loss)
 
 
-def test_numbers_pass(runner):
+def test_finite_losses_raise_no_error(runner):
     hook = FiniteLossHook()
     for outputs in ({'loss': torch.tensor(1e30)}, {'loss': 0.0}, {}, None):
         hook.after_train_iter(runner, 0, BATCH, outputs)
@@ -40,14 +40,14 @@ def test_numbers_pass(runner):
     hook.before_save_checkpoint(runner, {'state_dict': weights})
 
 
-def test_weights_that_are_no_numbers_are_not_saved(runner):
+def test_non_finite_weights_are_not_saved(runner):
     weights = {'fine': torch.ones(3), 'w': torch.tensor([1.0, math.inf])}
     message = r'^w is inf in epoch 3.* after a step on unknown tiles'
     with pytest.raises(UserError, match=message):
         FiniteLossHook().before_save_checkpoint(runner, {'state_dict': weights})
 
 
-def test_the_worst_of_some_values():
+def test_worst_of_several_values():
     fine, endless, missing = (torch.tensor([1.0, v]) for v in (2.0, -math.inf, math.nan))
     assert worst(fine, fine) == 0
     assert worst(fine, endless) == math.inf

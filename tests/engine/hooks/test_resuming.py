@@ -1,4 +1,4 @@
-"""Training goes on from an epoch's checkpoint as if nothing had happened."""
+"""Resumed training runs are equal to uninterrupted ones."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ class Stop(Exception):
 
 
 class Interrupt(Hook):
-    """Ends the process's training the hard way, in the middle of an epoch or before validation."""
+    """Interrupts training in the middle of an epoch or before validation."""
 
     priority = 'LOWEST'
 
@@ -40,7 +40,7 @@ class Interrupt(Hook):
 
 @pytest.fixture
 def training(tmp_path):
-    """A short training with crops, flips, dropout and loading workers; no fixed seed."""
+    """A short training run with crops, flips, dropout and loader workers, without a fixed seed."""
     data_root = make_data_root(tmp_path / 'data', count=8)
 
     def build(name, **changes):
@@ -58,7 +58,7 @@ def training(tmp_path):
         )
         for split in ('train', 'val', 'test'):
             config[f'{split}_dataloader'].dataset.data_root = str(data_root)
-        # Evaluation draws nothing: workers would only cost time.
+        # Validation uses no random numbers; workers would only cost time.
         config.val_dataloader.num_workers = 0
         config.train_dataloader.dataset.pipeline[2].crop_size = (32, 32)
         config.visualizer.name = config.experiment_name
@@ -68,14 +68,14 @@ def training(tmp_path):
 
 
 @pytest.mark.parametrize('where', ['step', 'validation'])
-def test_an_interrupted_training_ends_the_same(training, tmp_path, where):
+def test_a_resumed_run_equals_an_uninterrupted_one(training, tmp_path, where):
     whole = Runner.from_cfg(training('whole', randomness=dict(seed=7)))
     whole.train()
     cut = Runner.from_cfg(training('cut', randomness=dict(seed=7)))
     cut.register_hook(Interrupt(where, epoch=2 if where == 'step' else 3))
     with pytest.raises(Stop):
         cut.train()
-    # The seed is the checkpoint's, not the one that a resumed run without any would draw.
+    # The seed is that of the checkpoint, not a new random one.
     resumed = Runner.from_cfg(training('cut', resume=True))
     resumed.train()
     for a, b in zip(
@@ -90,7 +90,7 @@ def test_an_interrupted_training_ends_the_same(training, tmp_path, where):
 
 @pytest.fixture
 def by_iterations(training):
-    """The same training as mmseg's schedules have it: by iterations, of endless samples."""
+    """The same training run with an iteration-based loop and an infinite sampler, as in mmseg."""
 
     def build(name, sampler='InfiniteSampler', workers=0, **changes):
         config = training(name, **changes)
@@ -106,7 +106,7 @@ def by_iterations(training):
         loader = config.train_dataloader
         loader.sampler = dict(type=sampler, shuffle=True)
         loader.num_workers, loader.persistent_workers = workers, workers > 0
-        loader.pop('worker_init_fn')  # as mmseg's configs: none
+        loader.pop('worker_init_fn')  # mmseg's configs have none
         return config
 
     return build
@@ -120,7 +120,7 @@ def by_iterations(training):
         (0, 'DefaultSampler', 'step', 7),
     ],
 )
-def test_an_interrupted_training_by_iterations_ends_the_same(
+def test_a_resumed_iteration_based_run_equals_an_uninterrupted_one(
     by_iterations, tmp_path, workers, sampler, where, iteration
 ):
     seeded = dict(randomness=dict(seed=7))
@@ -141,7 +141,7 @@ def test_an_interrupted_training_by_iterations_ends_the_same(
     assert scores[0] == scores[1]
 
 
-def test_iterations_differ_in_what_they_see_and_go_by_the_stock_order(by_iterations):
+def test_iterations_use_different_samples_in_the_stock_order(by_iterations):
     config = by_iterations('run', randomness=dict(seed=0))
     seen, draws = [], []
 
@@ -164,14 +164,14 @@ def test_iterations_differ_in_what_they_see_and_go_by_the_stock_order(by_iterati
 
 
 def last_scores(work_dir):
-    """What the last validation wrote, times left out."""
+    """The log of the last validation without times."""
     newest = max(work_dir.glob('*/vis_data/scalars.json'), key=lambda p: p.parent.parent.name)
     rows = [json.loads(line) for line in newest.read_text().splitlines()]
     last = [row for row in rows if 'mIoU' in row][-1]
     return {key: value for key, value in last.items() if 'time' not in key}
 
 
-def test_epochs_differ_in_their_augmentations(training, tmp_path):
+def test_augmentations_differ_between_epochs(training, tmp_path):
     seen = []
 
     class See(Hook):

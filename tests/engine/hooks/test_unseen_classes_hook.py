@@ -1,4 +1,4 @@
-"""Classes that training never sees are named once."""
+"""Warning about classes without training pixels."""
 
 from types import SimpleNamespace
 
@@ -45,7 +45,7 @@ def epoch(hook, runner, *batches):
     hook.after_train_epoch(runner)
 
 
-def test_it_names_what_never_occurred_and_only_once():
+def test_missing_classes_are_reported_once():
     hook, runner = UnseenClassesHook(), a_runner()
     hook.before_train(runner)
     epoch(hook, runner, batch([0, 255], [255, 255]), batch([0, 0]))
@@ -57,7 +57,7 @@ def test_it_names_what_never_occurred_and_only_once():
     assert '255 means unlabelled' not in warning
 
 
-def test_of_two_classes_it_also_says_what_255_means():
+def test_the_warning_explains_255_for_two_classes():
     hook, runner = UnseenClassesHook(), a_runner(('ground', 'water'))
     hook.before_train(runner)
     epoch(hook, runner, batch([0, 255]))
@@ -66,7 +66,7 @@ def test_of_two_classes_it_also_says_what_255_means():
     assert '255 means unlabelled' in warning
 
 
-def test_it_is_silent_where_all_occurred_or_the_run_was_resumed():
+def test_no_warning_if_all_classes_occur_or_the_run_is_resumed():
     for start, labels in ((0, [0, 1, 2]), (2, [0, 0, 0])):
         hook, runner = UnseenClassesHook(), a_runner(iteration=start)
         hook.before_train(runner)
@@ -74,18 +74,18 @@ def test_it_is_silent_where_all_occurred_or_the_run_was_resumed():
         assert not runner.logger
 
 
-@pytest.mark.parametrize(('iterations', 'said'), [(5, 'first 3 iterations'), (2, '2 iterations')])
-def test_a_run_by_iterations_is_watched_for_some(iterations, said):
+@pytest.mark.parametrize(('iterations', 'period'), [(5, 'first 3 iterations'), (2, '2 iterations')])
+def test_an_iteration_based_run_is_checked_for_some_iterations(iterations, period):
     loop = IterBasedTrainLoop.__new__(IterBasedTrainLoop)
     hook, runner = UnseenClassesHook(min_iterations=3), a_runner(loop=loop)
     hook.before_train(runner)
-    seen_too_late = [batch([0, 1])] * 3 + [batch([2, 2])] * 2
-    epoch(hook, runner, *seen_too_late[:iterations])
+    batches = [batch([0, 1])] * 3 + [batch([2, 2])] * 2
+    epoch(hook, runner, *batches[:iterations])
     (warning,) = runner.logger
-    assert f"'water' did not occur in the training labels of the {said} " in warning
+    assert f"'water' did not occur in the training labels of the {period} " in warning
 
 
-def test_data_without_labels_or_classes_do_not_disturb_it():
+def test_data_without_labels_or_classes_are_ignored():
     hook, runner = UnseenClassesHook(), a_runner(classes=())
     hook.before_train(runner)
     epoch(hook, runner, batch([0, 1]))
@@ -96,7 +96,7 @@ def test_data_without_labels_or_classes_do_not_disturb_it():
     assert len(runner.logger) == 1
 
 
-def test_every_training_has_it(data_root, tmp_path, capsys):
+def test_every_training_run_uses_the_hook(data_root, tmp_path, capsys):
     for path in (data_root / 'labels').glob('*.png'):
         label = read_raster(path)[0]
         write_raster(path, np.where(label == 4, 255, label).astype(np.uint8))

@@ -4,7 +4,7 @@ from mmengine.runner import Runner
 from ...conftest import ROOT, make_data_root
 
 
-def test_some_tiles_are_drawn_while_validating(tmp_path):
+def test_some_validation_tiles_are_visualised(tmp_path):
     root = make_data_root(tmp_path / 'data', dtype='uint16', bands=('a', 'b', 'c', 'd', 'e'))
     config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
     config.merge_from_dict(

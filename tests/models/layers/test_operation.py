@@ -7,8 +7,8 @@ from dnas_mmseg.spaces.dnas.operations import build_operation
 
 
 @pytest.mark.parametrize('norm', [dict(type='GN', num_groups=4), dict(type='BN')])
-def test_a_weight_gets_its_gradient_where_nothing_else_does(norm):
-    """As in an architecture step; torch's own group norm crashes the process there."""
+def test_the_weight_gets_a_gradient_if_the_input_has_none(norm):
+    """As in an architecture step, where torch's group norm would crash the process."""
     operation = build_operation('conv3x3', 4, 8, norm).requires_grad_(False)
     operation[1].weight.data.normal_()
     operation[1].bias.data.normal_()
@@ -21,8 +21,8 @@ def test_a_weight_gets_its_gradient_where_nothing_else_does(norm):
     torch.testing.assert_close(gradient, plain.sum())
 
 
-def test_a_sum_leaves_its_terms_as_they_are():
-    """The first sum is taken over and added to, the terms are not."""
+def test_a_sum_does_not_change_its_terms():
+    """In-place addition only changes intermediate sums."""
     terms = [torch.full((2, 3), float(i)) for i in range(1, 5)]
     assert torch.equal(sum_tensors(terms), torch.full((2, 3), 10.0))
     assert [term[0, 0].item() for term in terms] == [1, 2, 3, 4]
@@ -31,21 +31,21 @@ def test_a_sum_leaves_its_terms_as_they_are():
 
 
 @pytest.mark.parametrize(('kernel', 'stride', 'dilation'), [(1, 1, 1), (3, 1, 5), (5, 2, 1)])
-def test_a_convolution_keeps_the_size_but_for_its_stride(kernel, stride, dilation):
+def test_a_convolution_only_changes_the_size_by_its_stride(kernel, stride, dilation):
     layers = conv_norm(2, 4, kernel, dict(type='BN'), stride=stride, dilation=dilation, groups=2)
     y = nn.Sequential(*layers)(torch.randn(2, 2, 11, 8))
     assert y.shape == (2, 4, -(-11 // stride), -(-8 // stride))
     assert layers[0].bias is None
 
 
-def test_a_weight_a_channel_scales_the_channels():
+def test_a_weight_per_channel_scales_the_channels():
     operation = Operation(*conv_norm(3, 4, 1, dict(type='BN')), nn.ReLU(), norm=1).eval()
     operation[1].bias.data.normal_()
     x, weights = torch.randn(2, 3, 5, 5), torch.tensor([0.0, 0.5, 1.0, 3.0])
     torch.testing.assert_close(operation(x, weights), weights.view(4, 1, 1) * operation(x))
 
 
-def test_a_pooled_map_is_one_value_a_channel():
+def test_a_pooled_map_has_one_value_per_channel():
     pool = GlobalAveragePool(3, 4, dict(type='BN')).eval()
     x = torch.randn(2, 3, 6, 5)
     y = pool(x)

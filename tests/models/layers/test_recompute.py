@@ -1,4 +1,4 @@
-"""Recomputation of what lies between input and output."""
+"""Activation checkpointing."""
 
 import copy
 
@@ -15,7 +15,7 @@ def block():
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_gradients_are_the_same_and_a_batch_counts_once(block, wrapped):
+def test_gradients_are_equal_and_statistics_update_once(block, wrapped):
     plain, again = block, copy.deepcopy(block)
     x = torch.randn(2, 3, 8, 8, requires_grad=True)
     results, runs = [], []
@@ -35,7 +35,7 @@ def test_gradients_are_the_same_and_a_batch_counts_once(block, wrapped):
     assert again[1].num_batches_tracked == 1
 
 
-def test_statistics_stay_while_the_batch_normalises(block):
+def test_untracked_statistics_do_not_change(block):
     norm = block[1].train()
     x = 3 + 2 * torch.randn(4, 5, 6, 6)
     before = copy.deepcopy(norm.state_dict())
@@ -48,7 +48,7 @@ def test_statistics_stay_while_the_batch_normalises(block):
     torch.testing.assert_close(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
 
 
-def test_what_fails_leaves_norms_as_they_were(block):
+def test_an_exception_restores_the_norms(block):
     with pytest.raises(KeyError), untracked_statistics(block):
         raise KeyError
     assert block[1].momentum == 0.1

@@ -16,7 +16,7 @@ from dnas_mmseg.models.layers.upsampled_conv import convolve_upsampled
         ((6, 6), (6, 6), 1, 1),
     ],
 )
-def test_it_is_the_convolution_of_the_upsampled_map(small, large, kernel, dilation, align_corners):
+def test_equals_upsampling_then_convolution(small, large, kernel, dilation, align_corners):
     """Values, borders included, and both gradients."""
     x = torch.randn(2, 5, *small, requires_grad=True)
     weight = torch.randn(6, 5, kernel, kernel, requires_grad=True)

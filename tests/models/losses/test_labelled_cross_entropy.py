@@ -15,19 +15,19 @@ def build(**kwargs):
     return MODELS.build(dict(type='LabelledCrossEntropyLoss', **kwargs))
 
 
-def test_without_weights_it_is_the_stock_one(batch):
+def test_equals_the_stock_loss_without_class_weights(batch):
     stock = MODELS.build(dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4))
     torch.testing.assert_close(build(loss_weight=0.4)(*batch), stock(*batch, ignore_index=255))
 
 
-def test_with_weights_it_is_torchs_weighted_mean(batch):
+def test_equals_the_weighted_mean_of_torch(batch):
     weights = [4.6, 1.0, 0.8, 0.4, 13.3]
     expected = F.cross_entropy(*batch, torch.tensor(weights), ignore_index=255)
     torch.testing.assert_close(build(class_weight=weights)(*batch), expected)
 
 
 @pytest.mark.parametrize('weights', [None, [1.0, 2.0, 3.0, 4.0, 0.0]])
-def test_nothing_labelled_is_zero_with_zero_gradient(batch, weights):
+def test_batch_without_labels_has_zero_loss_and_gradient(batch, weights):
     logits, label = batch
     loss = build(class_weight=weights)(logits, torch.full_like(label, 255))
     assert loss.item() == 0
@@ -43,7 +43,7 @@ def test_pixel_weights_scale_each_pixel(batch):
     torch.testing.assert_close(build()(logits, label, weight=weight), expected)
 
 
-def test_hard_pixel_mining_can_use_it(batch):
+def test_supports_hard_pixel_mining(batch):
     head = MODELS.build(
         dict(
             type='FCNHead',

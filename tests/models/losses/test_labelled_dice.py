@@ -15,7 +15,7 @@ def loss():
     return MODELS.build(dict(type='LabelledDiceLoss'))
 
 
-def test_it_is_one_minus_the_mean_dice_of_the_classes_that_occur(loss, batch):
+def test_loss_is_one_minus_the_mean_dice_of_present_classes(loss, batch):
     logits, label = batch
     labelled = label != 255
     probabilities = logits.softmax(1).permute(0, 2, 3, 1)[labelled]
@@ -25,7 +25,7 @@ def test_it_is_one_minus_the_mean_dice_of_the_classes_that_occur(loss, batch):
     torch.testing.assert_close(loss(logits, label), 1 - dice[:4].mean())  # class 4 does not occur
 
 
-def test_a_perfect_prediction_costs_nothing_and_what_is_unlabelled_does_not_matter(loss, batch):
+def test_perfect_predictions_have_zero_loss_and_unlabelled_pixels_are_ignored(loss, batch):
     logits, label = batch
     perfect = 50 * torch.nn.functional.one_hot(label.clamp(max=4), 5).permute(0, 3, 1, 2).float()
     assert loss(perfect, label) < 1e-6
@@ -33,7 +33,7 @@ def test_a_perfect_prediction_costs_nothing_and_what_is_unlabelled_does_not_matt
     torch.testing.assert_close(loss(changed, label), loss(logits, label))
 
 
-def test_nothing_labelled_is_zero_with_zero_gradient(loss, batch):
+def test_batch_without_labels_has_zero_loss_and_gradient(loss, batch):
     logits, label = batch
     value = loss(logits, torch.full_like(label, 255))
     assert value.item() == 0
@@ -41,14 +41,14 @@ def test_nothing_labelled_is_zero_with_zero_gradient(loss, batch):
     assert (logits.grad == 0).all()
 
 
-def test_half_precision_gives_the_same_in_single(loss, batch):
+def test_half_precision_is_computed_in_single_precision(loss, batch):
     logits, label = batch
     low = loss(logits.detach().bfloat16(), label)
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, loss(logits, label), atol=5e-3, rtol=0)
 
 
-def test_pixel_weights_of_zero_leave_pixels_out(loss, batch):
+def test_pixels_with_weight_zero_are_ignored(loss, batch):
     logits, label = batch
     weight = torch.ones(2, 9, 7)
     weight[:, :, 3] = 0
@@ -58,7 +58,7 @@ def test_pixel_weights_of_zero_leave_pixels_out(loss, batch):
 
 @pytest.mark.parametrize('name', ['LabelledDiceLoss', 'LabelledCrossEntropyLoss'])
 def test_many_pixels_in_half_precision(name):
-    # 2 x 260 x 260 pixels: their sum leaves the range of float16.
+    # The sum over 2 x 260 x 260 pixels overflows float16.
     label = torch.randint(0, 5, (2, 260, 260))
     logits = torch.randn(2, 5, 260, 260).half()
     loss = MODELS.build(dict(type=name))
