@@ -143,7 +143,7 @@ def activate(model: nn.Module, network: DNASArchitecture) -> None:
 
 
 @HOOKS.register_module()
-class DrawNetworkHook(Hook):
+class SampleNetworkHook(Hook):
     """Hook that activates a random network before each step.
 
     Args:
@@ -154,7 +154,7 @@ class DrawNetworkHook(Hook):
         self.rng = np.random.default_rng(seed)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        network = random_architecture(LAYERS, self.rng, 'drawn')
+        network = random_architecture(LAYERS, self.rng, 'random')
         activate(runner.model, network)
 
 
@@ -225,7 +225,7 @@ class Measurement:
         samples = len(self.lists[0].read_text().splitlines())
         config.train_cfg.max_epochs = STEPS // (samples // batch)
         config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # validated below
-        config.custom_hooks = [dict(type='DrawNetworkHook', seed=seed)]
+        config.custom_hooks = [dict(type='SampleNetworkHook', seed=seed)]
         config.default_hooks.checkpoint = None
         config.work_dir = str(self.folder / f'supernet_{seed}')
         config.randomness = dict(seed=seed)

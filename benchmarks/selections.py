@@ -172,10 +172,12 @@ class Run:
         plan, rows = SelectionPlan.load(folder), []
         for key, (content, outcome) in queue.trainings().items():
             name, rung, _ = key.rsplit('-', 2)
-            share, facts = plan.rungs[int(rung)], outcome.metadata
+            share, metadata = plan.rungs[int(rung)], outcome.metadata
             run = f'{self.arm} {self.repeat}'
             rows.append(
-                network_row(self.data, run, name, share, content, outcome.score, facts, costs[name])
+                network_row(
+                    self.data, run, name, share, content, outcome.score, metadata, costs[name]
+                )
             )
         return rows
 
@@ -187,19 +189,19 @@ def network_row(
     share: float,
     content: Mapping[str, Any],
     score: float | None,
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     costs: Mapping[str, float],
 ) -> dict[str, object]:
-    """Return a training as a row of the table of networks.
+    """Return the row of a training run in the table of networks.
 
     Args:
-        data: Key of the data.
-        run: What the training was done for.
+        data: Key of the data set.
+        run: Arm and repeat, or benchmark, of the training run.
         name: Name of the network.
         share: Share of the full schedule.
-        content: The training, as the queue has it.
-        score: Its mIoU; None where it failed.
-        facts: Facts on it.
+        content: Content of the training run in the queue.
+        score: mIoU; None if the training run failed.
+        metadata: Metadata of the training run, such as its seconds.
         costs: Multiply-adds and parameters, ``'macs'`` and ``'params'``.
     """
     architecture = content.get('architecture')
@@ -211,7 +213,7 @@ def network_row(
         'epochs': content['epochs'],
         'seed': content['seed'],
         'mIoU': score,
-        'seconds': facts.get('seconds', ''),
+        'seconds': metadata.get('seconds', ''),
         'macs': costs['macs'],
         'params': costs['params'],
         'architecture': json.dumps(architecture, separators=(',', ':')) if architecture else '',

@@ -30,11 +30,10 @@ def inherit_configs() -> None:
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Suppress two messages of the onedl stack that look like failures while mmseg is imported.
+    """Suppress two harmless messages on importing mmseg on the onedl stack.
 
-    mmseg logs at debug level that a package for its makers' own data sets is missing, which
-    mmengine's ``print_log`` prints all the same; mmcv warns of an operator that it was installed
-    without.
+    mmseg logs at debug level that the package OneDL is missing, which mmengine's ``print_log``
+    prints regardless of the level; mmcv warns that an operator was not compiled.
     """
     print_log = mmengine.logging.print_log
 

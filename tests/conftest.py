@@ -1,4 +1,4 @@
-"""Fixtures: a registry scope, small data roots made on the spot, the shared material."""
+"""Fixtures: registry scope and seeds, small data roots and checkpoints, programs, shared data."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.raster import write_raster
 from dnas_mmseg.spaces.registry import SPACES
 
-# The networks here are tiny: threads would wait for each other longer than they work.
+# The test networks are tiny: threads would spend more time waiting than computing.
 torch.set_num_threads(1)
 threadpool_limits(1, user_api='blas')
-# mmengine collects garbage whenever it builds a data set; what is imported need not be looked at.
+# mmengine collects garbage whenever it builds a data set; skip the objects of imported modules.
 gc.freeze()
 
 
@@ -44,7 +44,7 @@ _format, _formatted = yapf_api.FormatCode, {}
 
 
 def _format_once(text: str, **options: object) -> tuple[str, bool]:
-    """mmengine formats a config whenever one looks at its text: a fifth of the tests' time."""
+    """Cache the formatting of configs, which takes a fifth of the tests' time."""
     key = text, repr(options)
     if key not in _formatted:
         _formatted[key] = _format(text, **options)
@@ -55,7 +55,7 @@ yapf_api.FormatCode = _format_once
 
 ROOT = Path(__file__).parent.parent
 DNAS = Path(sys.executable).with_name('dnas')
-"""The installed command."""
+"""Path of the installed command."""
 SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))
 
 
@@ -68,9 +68,9 @@ def _scope_and_seed():
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of recorded outputs and real tiles; skips where there is none."""
+    """Folder of recorded outputs and real tiles; skips the test if it does not exist."""
     if not SHARED.is_dir():
-        pytest.skip(f'no shared folder at {SHARED} (DNAS_SHARED says where it is)')
+        pytest.skip(f'no shared folder at {SHARED} (set DNAS_SHARED)')
     return SHARED
 
 
@@ -94,7 +94,7 @@ def make_data_root(
     dtype: str = 'uint8',
     describe: bool = True,
 ) -> Path:
-    """Tiles whose class shows in the first band, so that a network can learn it."""
+    """Write tiles whose first band determines the class, so that a network can learn it."""
     rng = np.random.default_rng(1)
     lines = []
     for i in range(count):
@@ -115,20 +115,20 @@ def make_data_root(
 
 
 TORCHRUN = ('-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone')
-"""Before a program, for :func:`run`; on a free port, so that tests at a time do not collide."""
+"""Arguments of :func:`run` before a program; uses a free port, so that tests run in parallel."""
 
 _IMPORTED = (
     'dnas_mmseg', 'mmseg.apis', 'tests.conftest',
-    # What is imported where it is needed, by us and by torch's optimizers.
+    # Lazy imports of this package and of torch's optimizers.
     'matplotlib.pyplot', 'optuna', 'scipy.stats', 'sklearn.linear_model', 'torch._dynamo',
 )  # fmt: skip
 
 
 class Program:
-    """A Python program in a process of its own, as a user would start it.
+    """Python program in a separate process, as started by a user.
 
-    It is forked from a process that has imported the package and what that imports, and nothing
-    else, already: importing takes longer than what most programs do here.
+    It is forked from a server process that has only imported the package and its dependencies,
+    since imports take longer than most test programs.
     """
 
     def __init__(self, *command: object, **environment: object) -> None:
@@ -141,21 +141,21 @@ class Program:
         self._process.start()
 
     def output(self) -> str:
-        """What it has printed so far."""
+        """Return the output so far."""
         size = os.fstat(self._output.fileno()).st_size
-        return os.pread(self._output.fileno(), size, 0).decode()  # it writes at its own position
+        return os.pread(self._output.fileno(), size, 0).decode()  # does not move the file position
 
     def running(self) -> bool:
         return self._process.is_alive()
 
     def kill(self) -> None:
-        """End it, and the processes that it has started."""
+        """Kill the process and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()  # it may have no group of its own yet
+        self._process.kill()  # its own process group may not exist yet
 
     def wait(self) -> int:
-        """Its exit code."""
+        """Return the exit code."""
         try:
             self._process.join()
         except KeyboardInterrupt:
@@ -177,7 +177,7 @@ def _run_program(command: list[str], environment: dict[str, str], output: Handle
 
 
 def run(*command: object) -> tuple[int, str]:
-    """Run one of the tools, or Python with other arguments; its exit code and all it printed."""
+    """Run one of the tools, or Python with other arguments; return exit code and output."""
     command = list(map(str, command))
     if Path(command[0]).is_relative_to(ROOT / 'tools'):
         program = Program(*command)
@@ -192,12 +192,12 @@ def run(*command: object) -> tuple[int, str]:
 
 
 def run_two(*command: object) -> tuple[int, str]:
-    """Run a program in two processes that talk to each other; what torchrun does, but faster."""
+    """Run a program in two distributed processes like torchrun, but faster."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
-        place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': free.getsockname()[1]}
+        address = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': free.getsockname()[1]}
     programs = [
-        Program(*command, RANK=i, LOCAL_RANK=i, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, **place)
+        Program(*command, RANK=i, LOCAL_RANK=i, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, **address)
         for i in range(2)
     ]
     while all(program.running() for program in programs):
@@ -211,7 +211,7 @@ def run_two(*command: object) -> tuple[int, str]:
 
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[Path, Path]:
-    """Path of a config, and of a checkpoint with its data's facts."""
+    """Paths of a config, and of a checkpoint with ``dataset_meta``."""
     config = tmp_path / 'config.py'
     config.write_text(
         f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n"
@@ -222,7 +222,7 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[Path, Path]:
-    """As ``trained``, of a network of four layers, which is exported in a moment."""
+    """Like ``trained``, for a network of four layers, which is fast to export."""
     architecture = SPACES['dnas'].sample({'layers': 4}, np.random.default_rng(0), 'small')
     architecture.save(tmp_path / 'small.json')
     config = tmp_path / 'small.py'
@@ -235,7 +235,7 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def _checkpoint(config: Path, path: Path) -> Path:
-    """A checkpoint of a config's network as it starts, with its data's facts."""
+    """Save the initial weights of a config's network with ``dataset_meta``."""
     model = MODELS.build(Config.fromfile(str(config)).model)
     meta = dict(classes=list(CLASSES), palette=[list(c) for c in PALETTE], bands=BANDS)
     content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
@@ -245,7 +245,7 @@ def _checkpoint(config: Path, path: Path) -> Path:
 
 @pytest.fixture
 def configs(tmp_path: Path) -> dict[str, Path]:
-    """Ours, a stock one, and one that cannot run."""
+    """Paths of a config of this package, a stock one, and an invalid one."""
     narrow = 'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
     broken = 'model = dict(decode_head=dict(in_channels=[1] * 4))\n'
     paths = {}
@@ -261,7 +261,7 @@ def configs(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def build_segmentor():
-    """Builds a small DNAS segmentor; keyword arguments change its config."""
+    """Function that builds a small DNAS segmentor; keyword arguments change its config."""
 
     def build(backbone=None, head=None, **kwargs):
         config = dict(

@@ -129,7 +129,7 @@ class MultiBandInferencer(MMSegInferencer):
                 out_file=os.path.join(img_out_dir, f'{name}.png') if img_out_dir else None,
                 with_labels=with_labels,
             )
-            pictures.append(self.visualizer.drawn)
+            pictures.append(self.visualizer.last_image)
             self.num_visualized_imgs += 1
         return pictures if return_vis else None
 

@@ -36,12 +36,12 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         **kwargs: Arguments of :class:`mmseg.visualization.SegLocalVisualizer`.
 
     Attributes:
-        drawn: Last image, uint8 (H, W, 3). :meth:`get_image` renders it by matplotlib, which may
-            shift it by a pixel.
+        last_image: Result of the last call, uint8 (H, W, 3). :meth:`get_image` renders it by
+            matplotlib, which may shift it by a pixel.
     """
 
     dataset_meta: dict[str, Any]
-    drawn: np.ndarray
+    last_image: np.ndarray
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class MultiBandLocalVisualizer(SegLocalVisualizer):
         if with_labels and panels:
             picture = np.concatenate([picture, self._legend(picture.shape[1])])
         self.set_image(picture)
-        self.drawn = picture
+        self.last_image = picture
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         elif out_file is not None:

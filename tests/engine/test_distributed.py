@@ -11,8 +11,8 @@ from dnas_mmseg.engine.distributed import set_launcher
 @pytest.fixture
 def alone(monkeypatch):
     """The environment of a launcher that started one process."""
-    facts = dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_ADDR='127.0.0.1', MASTER_PORT=0)
-    for key, value in facts.items():
+    variables = dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_ADDR='127.0.0.1', MASTER_PORT=0)
+    for key, value in variables.items():
         monkeypatch.setenv(key, str(value))
     yield
     if is_distributed():

@@ -127,6 +127,6 @@ def test_released_dnas_networks_at_any_size(build_segmentor, layers, size):
 @pytest.mark.parametrize('seed', range(4))
 def test_random_dnas_networks(build_segmentor, seed):
     """All operations at all scales."""
-    drawn = random_architecture(6, np.random.default_rng(seed), 'drawn')
-    backbone = dict(type='DNAS', architecture=drawn, base_channels=4)
+    architecture = random_architecture(6, np.random.default_rng(seed), 'random')
+    backbone = dict(type='DNAS', architecture=architecture, base_channels=4)
     assert_equal(trained(build_segmentor(backbone=backbone)), torch.randn(2, 4, 70, 58))
