@@ -79,7 +79,7 @@ class FBPDataset(MultiBandSegDataset):
 
     If you use this data set, cite X.-Y. Tong, G.-S. Xia, X. X. Zhu: "Enabling country-scale land
     cover mapping with meter-resolution satellite imagery", ISPRS Journal of Photogrammetry and
-    Remote Sensing 196, 2023, https://doi.org/10.1016/j.isprsjprs.2022.12.011.
+    Remote Sensing 196, pp. 178-196, 2023, https://arxiv.org/abs/2209.00727.
 
     Args:
         **kwargs: Arguments of :class:`MultiBandSegDataset`.

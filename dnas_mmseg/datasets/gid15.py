@@ -61,8 +61,8 @@ class GID15Dataset(MultiBandSegDataset):
     Format of the tiles: as for :class:`GID5Dataset`, train ids with 255 unlabelled.
 
     If you use this data set, cite X.-Y. Tong, G.-S. Xia, Q. Lu, H. Shen, S. Li, S. You, L. Zhang:
-    "Land-cover classification with transferable deep models using high-resolution remote sensing
-    images", Remote Sensing of Environment 237, 2020, https://doi.org/10.1016/j.rse.2019.111322.
+    "Land-cover classification with high-resolution remote sensing images using transferable deep
+    models", Remote Sensing of Environment 237, 2020, https://doi.org/10.1016/j.rse.2019.111322.
 
     Args:
         **kwargs: Arguments of :class:`MultiBandSegDataset`.

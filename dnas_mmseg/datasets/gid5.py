@@ -40,8 +40,8 @@ class GID5Dataset(MultiBandSegDataset):
     last row and column overlap their neighbours.
 
     If you use this data set, cite X.-Y. Tong, G.-S. Xia, Q. Lu, H. Shen, S. Li, S. You, L. Zhang:
-    "Land-cover classification with transferable deep models using high-resolution remote sensing
-    images", Remote Sensing of Environment 237, 2020, https://doi.org/10.1016/j.rse.2019.111322.
+    "Land-cover classification with high-resolution remote sensing images using transferable deep
+    models", Remote Sensing of Environment 237, 2020, https://doi.org/10.1016/j.rse.2019.111322.
 
     Args:
         **kwargs: Arguments of :class:`MultiBandSegDataset`.
