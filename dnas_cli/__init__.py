@@ -39,7 +39,6 @@ COMMANDS = {
         'random-architecture': 'draw a network of a space at random',
         'plot-curves': 'draw how the scores of trainings grew',
         'convert-checkpoint': "take over a checkpoint of the authors' DNAS code, or back",
-        'convert-naip': 'sort 215 public NAIP tiles into a data root',
     },
     'This installation': {
         'demo': 'all of it in a few minutes on made-up scenes, to a picture',

@@ -59,9 +59,9 @@ def take_model(args: argparse.Namespace, words: list[str]) -> list[str]:
     elif Path(first).suffix in ('.pth', '.pt', '.tar'):
         raise UsageError(f'{first} is a checkpoint: its config comes before it')
     else:
-        from dnas_mmseg.mapping.boxed import boxed_model
+        from dnas_mmseg.mapping.pretrained import get_pretrained_model
 
-        model = boxed_model(first)
+        model = get_pretrained_model(first)
         args.config, args.checkpoint = str(model.config), str(model.weights)
     settle_backend(args)
     return rest

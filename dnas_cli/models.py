@@ -20,17 +20,17 @@ def main() -> None:
     parser.add_argument('model', nargs='?', help='name of a model, or path of an exported one')
     args = parser.parse_args()
     with user_errors():
-        from dnas_mmseg.mapping.boxed import boxed_model, boxed_models
+        from dnas_mmseg.mapping.pretrained import get_pretrained_model, pretrained_models
 
         if args.model is None:
-            show_all(boxed_models())
+            show_all(pretrained_models())
         elif Path(args.model).suffix in ('.onnx', '.xml'):
             card = Path(args.model).with_suffix('.card.md')
             if not card.is_file():
                 raise UsageError(f'{card}: no such card; dnas export writes one beside the model')
             print(card.read_text(encoding='utf-8'))
         else:
-            print(boxed_model(args.model).card.read_text(encoding='utf-8'))
+            print(get_pretrained_model(args.model).card.read_text(encoding='utf-8'))
 
 
 def show_all(models: dict) -> None:

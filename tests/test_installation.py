@@ -120,7 +120,7 @@ def test_installed_without_the_clone(wheel, tmp_path):
     assert 'path' in plan
     assert 'connection' in plan
     scenes = list((work / 'scenes/image_NirRGB').glob('*.tif'))
-    dnas('predict', 'naip_small', scenes[0], '--out-dir', 'boxed')
-    assert len(list((work / 'boxed').glob('*.tif'))) == 1
+    dnas('predict', 'naip_small', scenes[0], '--out-dir', 'pretrained')
+    assert len(list((work / 'pretrained').glob('*.tif'))) == 1
     dnas('predict', 'mine.py', 'trained', *scenes, '--out-dir', 'maps')
     assert len(list((work / 'maps').glob('*.tif'))) == 3

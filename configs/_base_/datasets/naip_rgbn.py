@@ -1,4 +1,4 @@
-# 215 NAIP tiles of 256 x 256, 0.6 m, as dnas convert-naip sorts them.
+# 215 NAIP tiles of 256 x 256, 0.6 m, as benchmarks/naip.py sorts them.
 _base_ = './gid5.py'
 tiles = dict(
     data_root='data/naip_rgbn',

@@ -18,11 +18,11 @@ from dnas_mmseg.spaces.registry import load_architecture
 
 from .model_card import ModelFacts, write_model_card
 
-BOX = Path(__file__).with_name('box')
+FOLDER = Path(__file__).with_name('pretrained_models')
 
 
 @dataclass(frozen=True)
-class BoxedModel:
+class PretrainedModel:
     """A trained model in a folder: its config, weights, facts and card.
 
     Attributes:
@@ -52,27 +52,30 @@ class BoxedModel:
         return ModelFacts(**json.loads((self.folder / 'facts.json').read_text(encoding='utf-8')))
 
 
-def boxed_models() -> dict[str, BoxedModel]:
+def pretrained_models() -> dict[str, PretrainedModel]:
     """Return the models that come with the package, by name."""
-    return {path.parent.name: BoxedModel(path.parent) for path in sorted(BOX.glob('*/config.py'))}
+    return {
+        path.parent.name: PretrainedModel(path.parent)
+        for path in sorted(FOLDER.glob('*/config.py'))
+    }
 
 
-def boxed_model(name: str) -> BoxedModel:
+def get_pretrained_model(name: str) -> PretrainedModel:
     """Return a model that comes with the package.
 
     Raises:
         UserError: There is none of this name.
     """
-    models = boxed_models()
+    models = pretrained_models()
     if name not in models:
         known = ', '.join(models)
         raise UserError(f"there is no model '{name}'; with the package come: {known}")
     return models[name]
 
 
-def box_model(
+def save_pretrained_model(
     folder: str | os.PathLike, config: Config, checkpoint: str | os.PathLike, facts: ModelFacts
-) -> BoxedModel:
+) -> PretrainedModel:
     """Write a trained model into a folder, weights in half precision.
 
     Args:
@@ -81,7 +84,7 @@ def box_model(
         checkpoint: Its checkpoint.
         facts: Its facts.
     """
-    model = BoxedModel(Path(folder))
+    model = PretrainedModel(Path(folder))
     weights, meta = load_weights_and_meta(checkpoint)
     kept = {key: meta.get(key) for key in ('classes', 'palette', 'bands')}
     halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}

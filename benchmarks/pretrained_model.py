@@ -1,6 +1,6 @@
 """Add a trained model to the models distributed with the package (``dnas models``).
 
-    python -m benchmarks.box naip_small configs/densenas/densenas_narrow_naip.py \\
+    python -m benchmarks.pretrained_model naip_small configs/densenas/densenas_narrow_naip.py \\
         work_dirs/naip_small/epoch_180.pth --scores work_dirs/naip_small/test/test_scores.json \\
         --cfg-options model.backbone.architecture=benchmarks/networks/densenas_found.json
 
@@ -18,8 +18,8 @@ import dnas_mmseg  # noqa: F401  registers everything
 from dnas_cli.command_line import ArgumentParser, add_overrides
 from dnas_cli.export import read_scores
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.mapping.boxed import BOX, box_model
 from dnas_mmseg.mapping.model_card import model_card_facts
+from dnas_mmseg.mapping.pretrained import FOLDER, save_pretrained_model
 from dnas_mmseg.mapping.scenes import load_segmentor
 
 DATA = (
@@ -50,8 +50,10 @@ def main() -> None:
     model = load_segmentor(config, args.checkpoint, 'cpu')
     scores = {f'{k} on the test tiles': v for k, v in read_scores(args.scores).items()}
     facts = model_card_facts(model, config, args.name, args.window, scores, LICENCE)
-    boxed = box_model(BOX / args.name, config, args.checkpoint, replace(facts, data=DATA))
-    print(boxed.folder, sum(path.stat().st_size for path in boxed.folder.iterdir()) / 2**20, 'MiB')
+    model = save_pretrained_model(
+        FOLDER / args.name, config, args.checkpoint, replace(facts, data=DATA)
+    )
+    print(model.folder, sum(path.stat().st_size for path in model.folder.iterdir()) / 2**20, 'MiB')
 
 
 if __name__ == '__main__':

@@ -5,15 +5,15 @@ import pytest
 from dnas_mmseg import apis
 from dnas_mmseg.engine.checkpoints import load_weights_and_meta
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.mapping.boxed import boxed_model, boxed_models
+from dnas_mmseg.mapping.pretrained import get_pretrained_model, pretrained_models
 from dnas_mmseg.mapping.scenes import load_segmentor
 
 from ..conftest import ROOT, run
 
 
-@pytest.mark.parametrize('name', list(boxed_models()))
-def test_a_boxed_model_is_whole(name):
-    model = boxed_model(name)
+@pytest.mark.parametrize('name', list(pretrained_models()))
+def test_a_pretrained_model_is_complete(name):
+    model = get_pretrained_model(name)
     loaded = load_segmentor(load_config(model.config), model.weights, 'cpu')
     facts = model.facts
     assert tuple(loaded.dataset_meta['classes']) == tuple(facts.classes)
@@ -28,7 +28,7 @@ def test_a_boxed_model_is_whole(name):
 
 
 def test_its_card_tells_the_score_that_it_has(shared, tmp_path):
-    model = boxed_model('naip_small')
+    model = get_pretrained_model('naip_small')
     config = load_config(
         ROOT / 'configs/densenas/densenas_narrow_naip.py',
         data_root=shared / 'data/naip_rgbn',
