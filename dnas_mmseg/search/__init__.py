@@ -1,4 +1,4 @@
-"""Searches: the hook that trains architecture parameters, and the pipeline of stages around it."""
+"""Architecture search: the search hook, the pipeline of stages, and network selection."""
 
 from .hook import ArchitectureSearchHook
 

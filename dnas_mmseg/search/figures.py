@@ -1,4 +1,4 @@
-"""Figures of a search: its open edges as a graph, its operations, and its course."""
+"""Figures of a search: edges, operations, entropies and losses."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _EDGES = ('incoming', 'outgoing', 'gate')
 
 
 def graph_figure(history: SearchHistory) -> Figure | None:
-    """Draw the open edges, with widths by their probability, and the decoded ones.
+    """Plot the candidate edges, with probability as line width, and the decoded ones.
 
     Layers go from left to right, scales from fine (top) to coarse.
 
     Returns:
-        Figure; None where the search decides no edges.
+        Figure; None if the stage decides no edges.
     """
     epoch = history.epochs[-1]
     edges = {
@@ -45,7 +45,7 @@ def graph_figure(history: SearchHistory) -> Figure | None:
         return _curve(*((columns[node[0]], node[1]) for node in (source, target)))
 
     axes = figure.add_subplot()
-    # Long edges bow, so that those over the same nodes can be told apart.
+    # Long edges are arcs, to distinguish those over the same nodes.
     open_ = [edge for edge in edges if edge not in chosen]
     axes.add_collection(
         LineCollection(
@@ -78,7 +78,7 @@ def graph_figure(history: SearchHistory) -> Figure | None:
     axes.legend(
         handles=[
             Line2D([], [], color=_CHOSEN, linewidth=2.5, label='decoded'),
-            Line2D([], [], color=_OPEN, linewidth=2.5, label='open, as wide as probable'),
+            Line2D([], [], color=_OPEN, linewidth=2.5, label='candidate (width: probability)'),
         ],
         loc='upper left',
         ncols=2,
@@ -88,10 +88,10 @@ def graph_figure(history: SearchHistory) -> Figure | None:
 
 
 def operations_figure(history: SearchHistory) -> Figure | None:
-    """Draw the probability of every operation of every node, and mark the decoded ones.
+    """Plot the probability of every operation of every node, and mark the decoded ones.
 
     Returns:
-        Figure; None where the search decides no operations.
+        Figure; None if the stage decides no operations.
     """
     epoch = history.epochs[-1]
     rows = [
@@ -105,7 +105,7 @@ def operations_figure(history: SearchHistory) -> Figure | None:
     chosen = epoch.architecture.chosen
     figure = Figure(figsize=(1.5 + 0.42 * len(rows), 1.2 + 0.34 * len(names)), layout='constrained')
     axes = figure.add_subplot()
-    values = np.full((len(names), len(rows)), np.nan)  # what is no option stays white
+    values = np.full((len(names), len(rows)), np.nan)  # white where a node lacks the option
     for x, (decision, ps) in enumerate(rows):
         values[[names.index(name) for name in decision.options], x] = ps
     image = axes.imshow(values, cmap='Blues', aspect='auto', vmin=0)
@@ -121,7 +121,7 @@ def operations_figure(history: SearchHistory) -> Figure | None:
 
 
 def course_figure(history: SearchHistory) -> Figure:
-    """Draw entropy, loss on half B and changes of the decoded network over the epochs."""
+    """Plot entropies, loss on half B and changes of the decoded network over epochs."""
     epochs = [epoch.epoch for epoch in history.epochs]
     figure = Figure(figsize=(11, 3.2), layout='constrained')
     entropy, loss, changes = figure.subplots(1, 3)
@@ -135,11 +135,11 @@ def course_figure(history: SearchHistory) -> Figure:
     entropy.legend(frameon=False)
     loss.plot(epochs, [np.nan if e.loss is None else e.loss for e in history.epochs], '.-')
     loss.set_title('loss on half B', fontsize=10)
-    made = [
-        len(_traits(a.architecture) ^ _traits(b.architecture))
+    counts = [
+        len(_edges_and_operations(a.architecture) ^ _edges_and_operations(b.architecture))
         for a, b in zip(history.epochs, history.epochs[1:], strict=False)
     ]
-    changes.bar(epochs[1:], made, color=_OPEN)
+    changes.bar(epochs[1:], counts, color=_OPEN)
     changes.set_title('changes of the decoded network', fontsize=10)
     start = next((epoch.epoch for epoch in history.epochs if epoch.searching), None)
     for axes in (entropy, loss, changes):
@@ -152,10 +152,10 @@ def course_figure(history: SearchHistory) -> Figure:
 
 
 def shares_figure(history: SearchHistory) -> Figure | None:
-    """Draw the share of every operation over all nodes, over the epochs.
+    """Plot the mean probability of every operation over epochs.
 
     Returns:
-        Figure; None where the search decides no operations.
+        Figure; None if the stage decides no operations.
     """
     shares = [history.operation_shares(i) for i in range(len(history.epochs))]
     if not shares[-1]:
@@ -175,23 +175,22 @@ def shares_figure(history: SearchHistory) -> Figure | None:
 
 
 def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
-    """Yield the edges that a decision is about, source first."""
+    """Yield the candidate edges of a decision, source first."""
     if decision.kind in _EDGES:
         for option in decision.options:
             if isinstance(option, str):
-                continue  # the last one: the path ends
+                continue  # the option to end the path
             ends = (tuple(option), tuple(decision.node))
             yield ends[::-1] if decision.kind == 'outgoing' else ends
 
 
-def _traits(architecture: Architecture) -> set:
-    """Return the edges and operations of a network, which can change from epoch to epoch."""
+def _edges_and_operations(architecture: Architecture) -> set:
     chosen = architecture.chosen.items()
-    return {*architecture.graph, *((place, name) for place, names in chosen for name in names)}
+    return {*architecture.graph, *((node, name) for node, names in chosen for name in names)}
 
 
 def _curve(source: Point, target: Point) -> np.ndarray:
-    """Return the points of an edge: a line between neighbouring layers, else an arc above nodes."""
+    """Return points of an edge: a line between adjacent layers, else an arc over the nodes."""
     (x0, y0), (x1, y1) = source[:2], target[:2]
     t = np.linspace(0, 1, 24)
     height = 0.12 * max(0, x1 - x0 - 1) ** 0.8

@@ -1,4 +1,4 @@
-"""Course of a search: every epoch's probabilities and architecture, as one JSON file."""
+"""History of a search: probabilities and decoded architecture of every epoch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from dnas_mmseg.spaces.decisions import Decision
 from dnas_mmseg.spaces.registry import load_architecture
 
 HISTORY_FILE = 'history.json'
-_STILL = 1e-3
-_PATIENCE = 5
+_MIN_CHANGE = 1e-3
+"""Change of a mean entropy below which it counts as constant; a thousandth of its range, far less
+than the architecture parameters of a converging search change it."""
+
+_WINDOW = 5
+"""Epochs over which this change is measured; a single epoch with little change is no alarm."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The state of a search after an epoch.
+    """State of a search after an epoch.
 
     Attributes:
-        epoch: Number of epochs that are done.
-        searching: Whether architecture steps were made in the epoch.
-        probabilities: Probabilities of every decision's options.
-        architecture: Architecture that the probabilities decode to.
-        loss: Mean loss of the architecture steps, on half B.
-        cost: Cost of the decoded architecture; None where the search has no target.
+        epoch: Number of completed epochs.
+        searching: Whether the epoch had architecture steps.
+        probabilities: Probabilities of the options of every decision.
+        architecture: Decoded architecture.
+        loss: Mean loss of the architecture steps on half B; None without steps.
+        cost: Cost of the decoded architecture; None without a cost target.
     """
 
     epoch: int
@@ -44,12 +48,12 @@ class Epoch:
 
 @dataclass
 class SearchHistory:
-    """Decisions of a supernet, and the course of their probabilities.
+    """Decisions of a supernet and their state after every epoch.
 
     Attributes:
         supernet: Class name of the supernet.
-        decisions: Decisions that are open.
-        epochs: Epochs so far.
+        decisions: Decisions of the supernet.
+        epochs: States after the completed epochs.
     """
 
     supernet: str
@@ -57,7 +61,7 @@ class SearchHistory:
     epochs: list[Epoch] = field(default_factory=list)
 
     def entropies(self, index: int = -1) -> dict[str, float]:
-        """Return the mean entropy by kind of decision, 1 where all options are equally probable."""
+        """Return the mean normalised entropy by kind of decision, from 0 to 1 (uniform)."""
         values: dict[str, list[float]] = {}
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             options = (p[0], 1 - p[0]) if decision.kind == 'gate' else p
@@ -67,7 +71,7 @@ class SearchHistory:
         return {kind: sum(v) / len(v) for kind, v in values.items()}
 
     def operation_shares(self, index: int = -1) -> dict[str, float]:
-        """Return the mean probability of each operation over the nodes that can have it."""
+        """Return the mean probability of each operation over the nodes that offer it."""
         shares: dict[str, list[float]] = {}
         for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True):
             if decision.kind == 'operation':
@@ -76,7 +80,7 @@ class SearchHistory:
         return {name: sum(values) / len(values) for name, values in shares.items()}
 
     def gates(self, index: int = -1) -> tuple[int, int]:
-        """Return the number of gated edges that are kept, and the number of all."""
+        """Return the number of open gates (probability above 0.5), and the number of all gates."""
         open_ = [
             p[0] > 0.5
             for decision, p in zip(self.decisions, self.epochs[index].probabilities, strict=True)
@@ -86,7 +90,7 @@ class SearchHistory:
 
     @property
     def unchanged(self) -> int:
-        """Number of epochs of architecture steps for which the architecture has been the same."""
+        """Number of latest epochs with architecture steps that did not change the architecture."""
         searching = [epoch for epoch in self.epochs if epoch.searching]
         count = 0
         for earlier, later in zip(searching[-2::-1], searching[:0:-1], strict=False):
@@ -96,7 +100,7 @@ class SearchHistory:
         return count
 
     def alarms(self) -> list[str]:
-        """Return signs that the search collapses or stands still, each with what to do."""
+        """Return warnings for a search that collapses or does not converge, with remedies."""
         if not self.epochs or not self.epochs[-1].searching:
             return []
         found = []
@@ -107,31 +111,31 @@ class SearchHistory:
         ]
         if len(tops) > 2 and len(set(tops)) == 1:
             found.append(
-                f'{tops[0]} is the first choice of all {len(tops)} nodes: the search collapses to '
-                'one operation. Let it draw evenly for longer (--arch-start), or lower the '
-                'learning rate of the architecture parameters.'
+                f'{tops[0]} is the most probable operation of all {len(tops)} nodes: the search '
+                'collapses to one operation. Start architecture steps later (--arch-start), or '
+                'decrease the learning rate of the architecture parameters.'
             )
-        kept, gates = self.gates()
-        if gates > 2 and kept in (0, gates):
+        open_gates, gates = self.gates()
+        if gates > 2 and open_gates in (0, gates):
             found.append(
-                f'{"all" if kept else "none"} of the {gates} gated edges are kept: the gates '
-                'decide nothing. Look at the loss on half B: it should fall before architecture '
-                'steps begin (--arch-start).'
+                f'{"all" if open_gates else "none"} of the {gates} gated edges are kept: the gates '
+                'decide nothing. Check that the loss on half B decreases before architecture steps '
+                'begin (--arch-start).'
             )
         searching = [i for i, epoch in enumerate(self.epochs) if epoch.searching]
-        if len(searching) > _PATIENCE:
-            now, then = self.entropies(searching[-1]), self.entropies(searching[-1 - _PATIENCE])
+        if len(searching) > _WINDOW:
+            now, then = self.entropies(searching[-1]), self.entropies(searching[-1 - _WINDOW])
             found += [
                 f'the entropy of the {kind} decisions has stayed at {now[kind]:.3f} for '
-                f'{_PATIENCE} epochs of architecture steps: too few steps for so few tiles. More '
-                'epochs may help; --strategy halving decides by real trainings.'
+                f'{_WINDOW} epochs of architecture steps: too few steps for the number of tiles. '
+                'More epochs may help; --strategy halving selects by training runs instead.'
                 for kind in now
-                if now[kind] > 0.1 and abs(now[kind] - then[kind]) < _STILL
+                if now[kind] > 0.1 and abs(now[kind] - then[kind]) < _MIN_CHANGE
             ]
         return found
 
     def to_json(self) -> str:
-        """Return the history as text; inverse of :meth:`from_json`."""
+        """Return the history as JSON text; inverse of :meth:`from_json`."""
         document = {
             'supernet': self.supernet,
             'decisions': [
@@ -153,23 +157,23 @@ class SearchHistory:
 
     @classmethod
     def from_json(cls, text: str) -> SearchHistory:
-        """Read a history from text.
+        """Return the history of a JSON text.
 
         Raises:
-            UserError: The text is no history of a search.
+            UserError: The text is not the history of a search.
         """
         try:
             document = json.loads(text)
             return cls(
                 document['supernet'],
                 tuple(
-                    Decision(d['kind'], tuple(d['node']), _frozen(d['options']))
+                    Decision(d['kind'], tuple(d['node']), _as_tuples(d['options']))
                     for d in document['decisions']
                 ),
                 [_epoch(e) for e in document['epochs']],
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise UserError(f'this is no history of a search ({error!r})') from None
+            raise UserError(f'not the history of a search ({error!r})') from None
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write ``history.json`` into a folder."""
@@ -177,16 +181,16 @@ class SearchHistory:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> SearchHistory:
-        """Read a folder's ``history.json``.
+        """Read the ``history.json`` of a folder.
 
         Raises:
-            UserError: There is no such file, or it is damaged.
+            UserError: The file is missing or damaged.
         """
         path = Path(folder) / HISTORY_FILE
         try:
             return cls.from_json(path.read_text(encoding='utf-8'))
         except FileNotFoundError:
-            raise UserError(f'{path}: no such file; a search writes it every epoch') from None
+            raise UserError(f'{path}: no such file; a search writes it after every epoch') from None
         except UserError as error:
             raise UserError(f'{path}: {error}') from None
 
@@ -202,5 +206,5 @@ def _epoch(document: dict[str, Any]) -> Epoch:
     )
 
 
-def _frozen(options: Sequence) -> tuple:
+def _as_tuples(options: Sequence) -> tuple:
     return tuple(tuple(o) if isinstance(o, list) else o for o in options)

@@ -1,4 +1,4 @@
-"""Networks of several costs from the weights of one search."""
+"""Decoding of one supernet for several cost targets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from dnas_mmseg.spaces.space import MultiTargetMode
 def decode_for_all(costs: CostModel, targets: Sequence[float], middle: float) -> Architecture:
     """Return an architecture from which the later stages can reach all targets.
 
-    What is decoded for the middle is tried first, then what is decoded for each of the targets.
+    The supernet is decoded for ``middle``, then for each target from the highest to the lowest,
+    until the range of reachable costs contains all targets.
 
     Args:
         costs: Cost model of the stage's supernet.
-        targets: Costs of all targets.
-        middle: Cost to begin with; then the targets are tried, the dearest first.
+        targets: Cost targets.
+        middle: First cost to decode for.
 
     Raises:
-        CostError: None of these will do.
+        CostError: No decoded architecture reaches all targets.
     """
     for start in (middle, *sorted(targets, reverse=True)):
         try:
@@ -33,21 +34,21 @@ def decode_for_all(costs: CostModel, targets: Sequence[float], middle: float) ->
         if all(least <= target <= most for target in targets):
             return found
     raise CostError(
-        'no path was found that leads to all of the targets '
+        'no decoded path reaches all of the targets '
         + ', '.join(format_cost(target, costs.table.metric) for target in targets)
-        + ': search them in two runs, or nearer to each other'
+        + ': search for them in separate runs, or choose closer targets'
     )
 
 
 def decode_each(
     costs: CostModel, targets: Sequence[float], parts: Sequence[Architecture | None]
 ) -> list[Architecture]:
-    """Return an architecture per target.
+    """Decode one architecture per target.
 
     Args:
         costs: Cost model of the stage's supernet.
-        targets: Costs of all targets.
-        parts: Parts of the supernet that the networks keep to, one for each target; None for all.
+        targets: Cost targets.
+        parts: For each target, the part of the supernet available to its network; None for all.
     """
     return [
         (costs if part is None else costs.within(part)).decode_to(target)
@@ -56,12 +57,17 @@ def decode_each(
 
 
 def representative_architecture(
-    several: MultiTargetMode, found: Sequence[Architecture]
+    mode: MultiTargetMode, decoded: Sequence[Architecture]
 ) -> Architecture:
-    """Return the architecture that stands for all a stage has decoded, given the cheapest first.
+    """Return the architecture from which the next stage starts.
 
-    That is their union where the next stage needs the parts of all, else the dearest.
+    Args:
+        mode: Multi-target mode of the stage.
+        decoded: Architectures of all targets, in ascending order of cost.
+
+    Returns:
+        The union of all if ``mode`` is ``JOINED``, else the most expensive one.
     """
-    if several is MultiTargetMode.JOINED:
-        return functools.reduce(lambda a, b: a.union(b), found)
-    return found[-1]
+    if mode is MultiTargetMode.JOINED:
+        return functools.reduce(lambda a, b: a.union(b), decoded)
+    return decoded[-1]

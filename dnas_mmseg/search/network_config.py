@@ -1,4 +1,4 @@
-"""Config of the network that is searched: the user's, or the space's on the user's data."""
+"""Config of the searched network: the user's, or the default of the space with the user's data."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .plan import SearchPlan
 
 
 def network_config(plan: SearchPlan) -> Config:
-    """Return the config that all stages and the retraining of a search inherit.
+    """Return the base config of all stages and of the retraining.
 
-    It is the user's config with the plan's options; where that describes data alone, it is the
-    space's default config with these data.
+    It is the user's config with the options of the plan. A config without a model only describes
+    data, and overrides those of the space's default config.
 
     Raises:
-        UserError: The config is of another network than the space's, or its data do not say what a
-            model needs to know of them.
+        UserError: The config has another network than the space, or it has no model and its data
+            have no statistics.
     """
     space = SPACES[plan.space]
     default = CONFIGS / space.config
@@ -37,12 +37,12 @@ def network_config(plan: SearchPlan) -> Config:
         _merge_data(config, data)
         _fit_to_data(config)
     config.merge_from_dict(plan.options)
-    config.pop('work_dir', None)  # each run says its own
+    config.pop('work_dir', None)  # each run has its own
     backbone = config.model.get('backbone', {}).get('type')
     if backbone != space.network:
         raise UserError(
-            f'{plan.config} is a config of {backbone}; a search in space {plan.space} takes data, '
-            f'bands and head from one of {space.network}, configs/{space.config} for instance'
+            f'{plan.config}: expected a config of {space.network} for a search in space '
+            f'{plan.space}, not of {backbone}; see for example configs/{space.config}'
         )
     if plan.base_channels is not None:
         config.model.backbone[space.width] = plan.base_channels
@@ -50,10 +50,10 @@ def network_config(plan: SearchPlan) -> Config:
 
 
 def _merge_data(config: Config, data: Config) -> None:
-    """Put a config that describes data alone over one that has a model.
+    """Merge a config without a model into one with a model.
 
-    A data set that names its type is whole, and takes the place of the default's; it gets the
-    default's pipeline where it has none. One without a type changes the default's.
+    A data set with a ``type`` replaces the default one, with the default pipeline if it has none.
+    One without a ``type`` overrides values of the default one.
     """
     own = copy.deepcopy(data.to_dict())
     for split in ('train', 'val', 'test'):
@@ -70,21 +70,21 @@ def _merge_data(config: Config, data: Config) -> None:
 
 
 def _fit_to_data(config: Config) -> None:
-    """Set the bands, classes and normalisation of the model to those of the training set.
+    """Set bands, classes and normalisation of the model to those of the training set.
 
     Raises:
-        UserError: The data do not say their statistics.
+        UserError: The data have no statistics.
     """
     parts = multi_band_parts(DATASETS.build(config.train_dataloader.dataset))
     if not all(part.description.mean for part in parts):
         raise UserError(
-            'the config has no model, and the data no dataset.json with mean and std: add a model '
-            '(README, "Your own tiles"; `dnas check CONFIG` prints mean and std)'
+            'the config has no model, and the data have no dataset.json with mean and std: add '
+            'either (README, "Your own tiles"; `dnas check CONFIG` prints mean and std)'
         )
     shares = np.array([len(part) for part in parts], float)
     means, stds = (np.array([getattr(p.description, k) for p in parts]) for k in ('mean', 'std'))
     mean = np.average(means, axis=0, weights=shares)
-    # Deviation over all parts: root of the mean square less the square of the mean.
+    # Standard deviation of the union: the square root of E[x^2] - E[x]^2.
     std = np.sqrt(np.average(stds**2 + means**2, axis=0, weights=shares) - mean**2)
     config.model.data_preprocessor.update(
         mean=[round_significant(value) for value in mean],

@@ -1,14 +1,14 @@
-"""The whole search: stage after stage, from tiles to an architecture and a config for it.
+"""Pipeline of a search: all stages, from tiles to an architecture and the config that trains it.
 
 Files of a work dir:
 
-    search.json                  the plan; --resume goes by it
-    network.py                   the user's config as the search found it; the others inherit it
-    <level>.py, <level>/         a stage's config, an ordinary one, and its run
-    path.json, connection.json   what a stage decided, the next one's input
-    architecture.json            what the last one decided
-    retrain.py                   a config that trains it; retrain/ and test/ with --retrain
-    targets/<target>/            with several targets: what each network is, and its retrain.py
+    search.json                  settings; --resume reads them
+    network.py                   copy of the user's config, which the other configs inherit
+    <level>.py, <level>/         config and run of each stage
+    path.json, connection.json   architecture decided by a stage, input of the next one
+    architecture.json            architecture decided by the last stage
+    retrain.py                   config that trains it; retrain/ and test/ with --retrain
+    targets/<target>/            with several targets: architecture and retrain.py of each
 """
 
 from __future__ import annotations
@@ -69,22 +69,22 @@ def search(
     tensorboard: bool = False,
     launcher: str = 'none',
 ) -> Architecture | None:
-    """Run a search.
+    """Run all stages of a search.
 
     Args:
         plan: Settings of the search.
         work_dir: Folder of all results.
-        resume: Whether to go on where a run in ``work_dir`` stopped.
-        dry_run: Whether to show only the stages and the time that they would take.
-        retrain: Whether to train and test the networks that are found.
-        tensorboard: Whether to write the figures for TensorBoard, too.
-        launcher: Launcher of the processes, as mmengine names it.
+        resume: Whether to resume the search in ``work_dir``.
+        dry_run: Whether only to print the stages and their estimated time.
+        retrain: Whether to train and test the found networks.
+        tensorboard: Whether to write scalars for TensorBoard.
+        launcher: Launcher of distributed processes (mmengine's ``--launcher``).
 
     Returns:
-        Architecture of the last stage; None for a dry run.
+        Architecture of the last stage; None after a dry run.
 
     Raises:
-        UserError: The work dir is in use, holds another search, or the plan cannot work.
+        UserError: The work dir is in use or contains another search, or the plan is invalid.
     """
     return _Search(plan, Path(work_dir), tensorboard, launcher).run(resume, dry_run, retrain)
 
@@ -102,7 +102,7 @@ class _Search:
 
     @cached_property
     def _network(self) -> Config:
-        """Config that those of the work dir inherit."""
+        """Base config of the work dir."""
         return network_config(self.plan)
 
     def run(self, resume: bool, dry_run: bool, retrain: bool) -> Architecture | None:
@@ -111,10 +111,10 @@ class _Search:
             self._check_targets(start)
             self._plan_times(start, self.plan.levels, retrain)
             return None
-        with self._alone(self.work_dir):
+        with self._lock(self.work_dir):
             self._claim(resume)
             if resume and not (self.work_dir / PLAN_FILE).is_file() and is_main_process():
-                print(f'note: {self.work_dir} holds no search yet: it begins now')
+                print(f'note: {self.work_dir} contains no search to resume: starting a new one')
             start = self._start()
             done = [level for level in self.plan.levels if self._result(level).is_file()]
             todo = [level for level in self.plan.levels if level not in done]
@@ -122,11 +122,11 @@ class _Search:
             if is_main_process():
                 write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
             text = movable_text(self._network, self.plan.data_root, self.work_dir)
-            self._config_file(self.work_dir / NETWORK_FILE, text)
+            self._write_config(self.work_dir / NETWORK_FILE, text)
             current = load_architecture(self._result(done[-1])) if done else start
             for level in todo:
                 current = self._stage(level, current, times)
-            assert current is not None  # a plan has a stage
+            assert current is not None  # a plan has at least one stage
             if current.complete:
                 self._retrain_file(self.work_dir)
             if is_main_process() and any(self.work_dir.glob(f'*/{HISTORY_FILE}')):
@@ -142,23 +142,25 @@ class _Search:
     def _stage(
         self, level: str, start: Architecture | None, times: dict[str, StageTime]
     ) -> Architecture:
-        """Run a stage from its config file, decode it, and keep the result."""
+        """Run a stage from its config file, decode its supernet, and save the result."""
         began, folder = time.monotonic(), self.work_dir / level
-        given: str | dict | None = None
+        architecture: str | dict | None = None
         if start is not None:
             before = self.space.before(level)
             by_user = self.plan.architecture is not None and level == self.plan.levels[0]
-            given = start.to_document() if by_user or before is None else _beside(before)
+            architecture = (
+                start.to_document() if by_user or before is None else _result_path(before)
+            )
         path = self.work_dir / f'{level}.py'
-        self._inheriting_file(path, stage_config(self.plan, level, given))
-        with self._alone(folder):
+        self._write_inheriting(path, stage_config(self.plan, level, architecture))
+        with self._lock(folder):
             runner = build_runner(self._load(path, folder))
             later = list(times)[list(times).index(level) + 1 :]
             remaining = sum(times[other].seconds() for other in later)
             runner.register_hook(ProgressHook(level, times[level], remaining))
             runner.train()
         hook = next(h for h in runner.hooks if isinstance(h, ArchitectureSearchHook))
-        named: dict[str, Any] = dict(
+        identity: dict[str, Any] = dict(
             name=self.work_dir.resolve().name,
             provenance={
                 **(start.provenance if start else {}),
@@ -170,20 +172,20 @@ class _Search:
                 },
             },
         )
-        named['provenance'].pop('cost', None)  # that of the stage before
-        several = multi_target_mode(self.plan, level)
-        if len(self.plan.targets) > 1 and several is not MultiTargetMode.SHARED:
+        identity['provenance'].pop('cost', None)  # cost at the previous stage
+        mode = multi_target_mode(self.plan, level)
+        if len(self.plan.targets) > 1 and mode is not MultiTargetMode.SHARED:
             assert hook.cost is not None
             decoded = representative_architecture(
-                several, self._decode_each(level, hook.cost, named)
+                mode, self._decode_each(level, hook.cost, identity)
             )
-            if several is MultiTargetMode.JOINED:
-                decoded = replace(decoded, **named)
+            if mode is MultiTargetMode.JOINED:
+                decoded = replace(decoded, **identity)
         else:
             decoded = hook.decode()
             if hook.cost is not None:
-                named['provenance']['cost'] = hook.cost.provenance(decoded, hook.cost.target)
-            decoded = replace(decoded, **named)
+                identity['provenance']['cost'] = hook.cost.provenance(decoded, hook.cost.target)
+            decoded = replace(decoded, **identity)
         del runner, hook
         gc.collect()
         if is_main_process():
@@ -193,9 +195,9 @@ class _Search:
         return decoded
 
     def _decode_each(
-        self, level: str, cost: CostTarget, named: Mapping[str, Any]
+        self, level: str, cost: CostTarget, identity: Mapping[str, Any]
     ) -> list[Architecture]:
-        """Decode a network per target from one stage's weights, each into a folder of its own."""
+        """Decode one network per target from the supernet of a stage, and save each."""
         folders = self._folders()
         parts: list[Architecture | None] = [None] * len(folders)
         if multi_target_mode(self.plan, level) is MultiTargetMode.WITHIN:
@@ -205,8 +207,8 @@ class _Search:
         for (target, folder), found in zip(
             folders, decode_each(cost.costs, self.plan.targets, parts), strict=True
         ):
-            provenance = {**named['provenance'], 'cost': cost.provenance(found, target)}
-            found = replace(found, name=f'{named["name"]}_{folder.name}', provenance=provenance)
+            provenance = {**identity['provenance'], 'cost': cost.provenance(found, target)}
+            found = replace(found, name=f'{identity["name"]}_{folder.name}', provenance=provenance)
             networks.append(found)
             if is_main_process():
                 found.save(folder / self._result(level).name)
@@ -215,7 +217,7 @@ class _Search:
         return networks
 
     def _folders(self) -> list[tuple[float, Path]]:
-        """Return each target with the folder of its network."""
+        """Return pairs of a target and the folder of its network."""
         if len(self.plan.targets) == 1:
             return [(self.plan.targets[0], self.work_dir)]
         names = self.plan.target_names
@@ -232,25 +234,25 @@ class _Search:
             test(self._load(folder / 'retrain.py', folder / 'test'), find_result_checkpoint(config))
 
     def _load(self, path: Path, folder: Path) -> Config:
-        """Return a config of this work dir, ready to start or to resume its run."""
+        """Load a config of this work dir and prepare it for a new or resumed run."""
         config = Config.fromfile(str(path))
         config.work_dir = str(folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
-        config.visualizer.name = str(folder)  # there is one of each name in a process
+        config.visualizer.name = str(folder)  # visualizers are global instances by name
         if self.tensorboard:
             config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
         if last_checkpoint(folder) is not None:
             config.resume, config.load_from = True, None
         for leftover in folder.glob('.*.pth') if is_main_process() else ():
-            leftover.unlink()  # of a checkpoint that a kill cut off
+            leftover.unlink()  # incomplete checkpoint of a killed run
         set_launcher(config, self.launcher)
         return config
 
     def _start(self) -> Architecture | None:
-        """Return the architecture that the first stage starts from; None for a space's first stage.
+        """Load the architecture that the first stage starts from; None for a space's first stage.
 
         Raises:
-            ArchitectureError: The architecture is missing, or of another space, level or number of
+            ArchitectureError: The architecture is missing, or has another space, level or number of
                 layers.
         """
         first = self.plan.levels[0]
@@ -259,14 +261,14 @@ class _Search:
         if needed is None:
             if source is not None:
                 raise ArchitectureError(
-                    f'stage {first} starts from nothing; leave out --architecture'
+                    f'stage {first} is the first one and supports no --architecture'
                 )
             return None
         if source is None:
             result = self._result(needed)
             if not result.is_file():
                 raise ArchitectureError(
-                    f"stage {first} starts from an architecture of level '{needed}': name one by "
+                    f"stage {first} requires an architecture of level '{needed}': set "
                     f'--architecture, or run stage {needed} first'
                 )
             source = result
@@ -275,41 +277,41 @@ class _Search:
         layers = getattr(architecture, 'layers', None)
         if self.plan.layers not in (None, layers):
             raise ArchitectureError(
-                f"architecture '{architecture.name}' has {layers} layers, the search is for "
+                f"architecture '{architecture.name}' has {layers} layers, expected "
                 f'{self.plan.layers} (--layers)'
             )
         return architecture
 
     def _remove_stale(self, stages: Sequence[str]) -> None:
-        """Remove the configs that a search which could not begin has left, and no other files.
+        """Remove configs of an earlier search that failed before its first checkpoint.
 
         Raises:
-            UserError: There are such files, and no search has written them.
+            UserError: A config was not written by a search.
         """
-        found = [self.work_dir / f'{name}.py' for name in ('network', *stages, 'retrain')]
-        found = [path for path in found if path.is_file()]
-        for path in found:
+        paths = [self.work_dir / f'{name}.py' for name in ('network', *stages, 'retrain')]
+        paths = [path for path in paths if path.is_file()]
+        for path in paths:
             if not path.read_text(encoding='utf-8', errors='replace').startswith(WRITTEN_HERE):
                 raise UserError(
-                    f'{path} is there, and no search has written it: choose another work dir'
+                    f'{path} exists and was not written by a search: choose another work dir'
                 )
         if is_main_process():
-            for path in found:
+            for path in paths:
                 path.unlink()
 
     def _result(self, level: str) -> Path:
         last = level == self.space.levels[-1]
         return self.work_dir / ('architecture.json' if last else f'{level}.json')
 
-    def _alone(self, folder: Path) -> AbstractContextManager:
-        """Keep other runs out of a folder, by a lock of the main process."""
+    def _lock(self, folder: Path) -> AbstractContextManager:
+        """Lock a folder against other runs, in the main process."""
         return lock_folder(folder) if is_main_process() else nullcontext()
 
     def _claim(self, resume: bool) -> None:
-        """Claim the work dir for this search, or compare the plan with that of the search in it.
+        """Check that the work dir is free, or contains the search to resume.
 
         Raises:
-            UserError: The work dir holds another search, or one that was not asked to be resumed.
+            UserError: The work dir contains another search, or ``resume`` is not set.
         """
         stages = self.space.levels
         begun = [
@@ -319,19 +321,19 @@ class _Search:
         ]
         if not begun:
             if (self.work_dir / PLAN_FILE).is_file():
-                SearchPlan.load(self.work_dir)  # refuses a file that no search has written
+                SearchPlan.load(self.work_dir)  # raises if a search has not written it
             self._remove_stale(stages)
             return
         if not resume:
             raise UserError(
-                f'{self.work_dir} holds a search already: --resume goes on with it; choose another '
-                'work dir for a new one'
+                f'{self.work_dir} already contains a search: resume it with --resume, or choose '
+                'another work dir'
             )
         before = SearchPlan.load(self.work_dir)
         differences = self.plan.differences(before)
         if differences:
             raise UserError(
-                f'{self.work_dir} holds another search. What differs:\n'
+                f'{self.work_dir} contains another search. Differences:\n'
                 + '\n'.join(f'  - {line}' for line in differences)
             )
         levels = tuple(s for s in stages if s in self.plan.levels or s in before.levels)
@@ -339,33 +341,37 @@ class _Search:
         done = [self._result(level).is_file() for level in levels]
         if done != sorted(done, reverse=True):
             raise UserError(
-                f'{self.work_dir} has the result of stage {levels[done.index(True)]}, which comes '
-                f'after the one to run ({levels[done.index(False)]}): choose another work dir'
+                f'{self.work_dir} contains the result of stage {levels[done.index(True)]}, but not '
+                f'of the earlier stage {levels[done.index(False)]}: choose another work dir'
             )
 
     def _retrain_file(self, folder: Path) -> None:
         """Write the config that trains the architecture in a folder."""
-        self._inheriting_file(
-            folder / 'retrain.py', retrain_config(self.plan, _beside('architecture'))
+        self._write_inheriting(
+            folder / 'retrain.py', retrain_config(self.plan, _result_path('architecture'))
         )
 
-    def _inheriting_file(self, path: Path, config: Config) -> None:
-        """Write a config as its changes to the network's config."""
+    def _write_inheriting(self, path: Path, config: Config) -> None:
+        """Write a config as overrides of the base config."""
         base = os.path.relpath(self.work_dir / NETWORK_FILE, path.parent)
-        self._config_file(path, inheriting_text(base, self._network, config))
+        self._write_config(path, inheriting_text(base, self._network, config))
 
-    def _config_file(self, path: Path, text: str) -> None:
-        """Write a config, or check that it is the same as when this search began."""
+    def _write_config(self, path: Path, text: str) -> None:
+        """Write a config; an existing one must be equal, except for the data root.
+
+        Raises:
+            UserError: The existing config differs.
+        """
         if is_main_process():
             text = f'{WRITTEN_HERE}\n{text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
-            if _DATA_ROOT.sub('', before) != _DATA_ROOT.sub('', text):  # the data may be moved
+            if _DATA_ROOT.sub('', before) != _DATA_ROOT.sub('', text):
                 changes = difflib.unified_diff(
-                    before.splitlines(), text.splitlines(), 'as it is', 'as it would be', n=0
+                    before.splitlines(), text.splitlines(), 'existing', 'expected', n=0
                 )
                 raise UserError(
-                    f'{path} is not what the plan leads to now: it was edited, or the config it '
-                    'comes from has changed since. Change that back, or choose another work dir:\n'
+                    f'{path} differs from the config of this plan: it was edited, or the original '
+                    'config has changed. Undo the change, or choose another work dir:\n'
                     + '\n'.join(f'  {line.rstrip()}' for line in list(changes)[:12])
                 )
             write_text(path, text)
@@ -374,7 +380,7 @@ class _Search:
     def _plan_times(
         self, start: Architecture | None, levels: list[str] | tuple[str, ...], retrain: bool
     ) -> dict[str, StageTime]:
-        """Estimate the stages and show the plan."""
+        """Estimate the times of the stages, and print the plan."""
         times = {level: stage_time(self.plan, level) for level in levels}
         if is_main_process():
             title = f'search in space {self.plan.space}: {self.work_dir}'
@@ -385,7 +391,8 @@ class _Search:
         """Check that the first stage can reach the targets.
 
         Raises:
-            CostError: The stage cannot, or the table of latencies does not hold here.
+            CostError: A target cannot be reached, or the latency table was measured on another
+                device or for other settings.
         """
         if self.plan.targets:
             config = stage_config(self.plan, self.plan.levels[0], start)
@@ -394,21 +401,20 @@ class _Search:
 
 
 def movable_text(config: Config, data_root: str | None, folder: Path) -> str:
-    """Return a config's text for a file in a folder, where data are named relative to the folder.
+    """Return the text of a config for a file in a folder, with the data root relative to it.
 
     Args:
         config: The config.
-        data_root: Absolute path of the data that were chosen by an option; None where the config
-            names them.
+        data_root: Absolute data root of the plan; None leaves that of the config.
         folder: Folder of the file.
     """
     text = config.pretty_text
     if data_root is None or not os.path.isabs(data_root):
         return text
-    place = Path(os.path.relpath(data_root, folder)).as_posix()
-    return text.replace(f"data_root='{data_root}'", f"data_root='{{{{ fileDirname }}}}/{place}'")
+    relative = Path(os.path.relpath(data_root, folder)).as_posix()
+    return text.replace(f"data_root='{data_root}'", f"data_root='{{{{ fileDirname }}}}/{relative}'")
 
 
-def _beside(level: str) -> str:
-    """Return the path of a result of the work dir in a config beside it: both can be moved."""
+def _result_path(level: str) -> str:
+    """Return the path of a result for configs in the same folder; the folder can be moved."""
     return f'{{{{ fileDirname }}}}/{level}.json'

@@ -1,4 +1,4 @@
-"""Settings of a search, as the user gives them."""
+"""Settings of a search."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dnas_mmseg.spaces.registry import SPACES
 
 PLAN_FILE = 'search.json'
 NETWORK_FILE = 'network.py'
-"""Config of a work dir that the others in it inherit: the user's, as the search found it."""
+"""Copy of the user's config in the work dir, which the configs of the stages inherit."""
 
 _PATHS = (
     'config', 'data_root', 'architecture', 'latency_table', 'halves', 'candidates', 'baselines'
 )  # fmt: skip
-"""Settings that are paths, or may be."""
+"""Settings that are or may be paths."""
 
 _UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
 _TIMES = {'ms', 's'}
@@ -35,37 +35,46 @@ _AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """Settings of a search; None leaves a setting to the configs.
+    """Settings of a search; None uses the values of the configs.
 
     Attributes:
         space: Name of the search space.
-        config: Config of a searched network on the user's data, or of the data alone; its data,
-            head and classes are used, its schedule is that of retraining. ``supernet = dict(...)``
-            in it sets arguments of the supernets.
-        data_root: Root of the data, in place of the config's.
-        layers: Number of layers, in spaces that leave it open.
-        levels: Levels of the stages to run, in order; all by default.
-        architecture: Name or path of the architecture that the first stage starts from, where that
-            is not the space's first.
+        config: Config of a network of the space on the user's data, or of the data only. The search
+            uses its data, head and classes; retraining also uses its training recipe. ``supernet =
+            dict(...)`` in it sets arguments of the supernets.
+        data_root: Data root, instead of that of the config.
+        layers: Number of layers, in spaces that support it.
+        levels: Levels of the stages to run, in order. Defaults to all.
+        architecture: Name or path of the architecture that the first of these stages starts from;
+            only if it is not the first stage of the space.
         epochs: Number of epochs of each stage.
         arch_start: First epoch with architecture steps, counted from 0.
-        base_channels: Width of the network; by default that in the config.
+        base_channels: Width of the network.
         crop: Side of the square crops in the search, in pixels.
-        batch: Number of images in a batch of a process in the search.
-        patience: Number of epochs without a change of its architecture after which a stage stops.
-        halves: Two list files, in place of a random split of the training list.
-        recompute: Whether to recompute activations in backward: less memory, more time.
-        targets: Costs that networks are to have; several are found in one search.
-        cost: Metric of the costs, ``'macs'``, ``'params'`` or ``'latency'``.
-        cost_size: Side of the images that the cost is about, in pixels.
-        cost_weight: Weight with which the search is pushed to the target.
-        latency_table: Path of the measured parts (``dnas measure-latency``).
-        seed: Seed of everything random, the halves included.
-        options: Overrides of the config, as ``--cfg-options`` gives them.
-        search_options: Overrides of each stage's config.
+        batch: Batch size per process in the search.
+        patience: Number of epochs without a change of the decoded architecture after which a stage
+            stops.
+        halves: List files of half A and half B, instead of a random split of the training list.
+        recompute: Whether to recompute activations in the backward pass (less memory, more time).
+        targets: Cost targets in multiply-adds, parameters or seconds; one search finds a network
+            for each.
+        cost: Metric of the targets, ``'macs'``, ``'params'`` or ``'latency'``.
+        cost_size: Side of the input images for the cost, in pixels.
+        cost_weight: Weight of the cost term (:class:`dnas_mmseg.search.target.CostTarget`).
+        latency_table: Path of the table of ``dnas measure-latency``.
+        seed: Random seed, also of the split into halves.
+        options: Overrides of the config (``--cfg-options``).
+        search_options: Overrides of the config of each stage.
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is invalid.
+
+    Example:
+        >>> plan = SearchPlan('dnas', layers=8, targets=(1.5e9, 3e8))
+        >>> plan.levels
+        ('path', 'connection', 'cell')
+        >>> plan.target_names
+        ('300M', '1.5G')
     """
 
     space: str = 'dnas'
@@ -93,47 +102,50 @@ class SearchPlan:
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
-            raise UserError(f"space '{self.space}' is unknown; there are {', '.join(SPACES)}")
+            raise UserError(f"unknown space '{self.space}': expected one of {', '.join(SPACES)}")
         known = SPACES[self.space].levels
         object.__setattr__(self, 'levels', self.levels or tuple(known))
         first = known.index(self.levels[0]) if self.levels[0] in known else 0
         if list(self.levels) != known[first : first + len(self.levels)]:
             raise UserError(
-                f'stages {", ".join(self.levels)}: they are {", ".join(known)}, any number of '
-                'them that follow each other'
+                f'stages {", ".join(self.levels)}: expected consecutive stages of '
+                f'{", ".join(known)}'
             )
         if self.base_channels is not None and SPACES[self.space].width is None:
-            raise UserError(f"base_channels: the widths of space {self.space} are its configs'")
+            raise UserError(
+                f'base_channels: space {self.space} does not support this setting; its configs set '
+                'the widths'
+            )
         if self.cost not in METRICS:
-            raise UserError(f"cost '{self.cost}' is unknown: there are {', '.join(METRICS)}")
+            raise UserError(f"unknown cost '{self.cost}': expected one of {', '.join(METRICS)}")
         for name in ('layers', 'epochs', 'base_channels', 'crop', 'batch', 'patience', 'cost_size'):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UserError(f'{name} = {value}: at least 1 is needed')
+                raise UserError(f'{name} = {value}: expected at least 1')
         if any(target <= 0 for target in self.targets) or len(set(self.targets)) < len(
             self.targets
         ):
-            raise UserError(f'targets {self.targets}: positive ones, each once, are needed')
+            raise UserError(f'targets {self.targets}: expected distinct positive numbers')
         object.__setattr__(self, 'targets', tuple(sorted(self.targets)))
         if len(set(self.target_names)) < len(self.targets):
-            raise UserError(f'targets {", ".join(self.target_names)}: too near to each other')
+            raise UserError(f'targets {", ".join(self.target_names)}: too close to each other')
         if not self.targets and (self.cost != 'macs' or self.latency_table is not None):
-            raise UserError('a cost without targets does nothing: say what it is to be')
-        # Make them as they come back from the file, without tuples.
+            raise UserError('--cost and --latency-table require --targets')
+        # Equal to those of a saved plan, where JSON has turned tuples into lists.
         for name in ('options', 'search_options'):
             object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """Names of the targets' folders."""
+        """Folder name of each target."""
         names = (format_cost(target, self.cost).split() for target in self.targets)
         return tuple(name[0] + name[1][: None if self.cost == 'latency' else 1] for name in names)
 
     def differences(self, other: SearchPlan) -> list[str]:
-        """Return the differences from another plan, a line each.
+        """Return the differences from another plan, one line each.
 
-        The stages to run may differ, and where the config and the data are: the config is compared
-        by its content.
+        Stages and the paths of config and data are not compared. The pipeline compares the content
+        of the config.
         """
         mine, theirs = asdict(self), asdict(other)
         return [
@@ -143,7 +155,7 @@ class SearchPlan:
         ]
 
     def to_json(self, work_dir: str | os.PathLike) -> str:
-        """Return the plan as the text of ``search.json`` in a work dir."""
+        """Return the text of ``search.json``, with paths relative to the work dir."""
         return json.dumps(relative_paths(asdict(self), work_dir), indent=2) + '\n'
 
     @classmethod
@@ -151,14 +163,15 @@ class SearchPlan:
         """Return the plan of the search in a work dir.
 
         Raises:
-            UserError: There is no search, or its file is damaged.
+            UserError: The work dir contains no search, or its file is damaged.
         """
         path = Path(work_dir) / PLAN_FILE
         try:
             document = json.loads(path.read_text(encoding='utf-8'))
             if 'strategy' in document:
                 raise UserError(
-                    f'{work_dir} holds a selection by trainings (--strategy {document["strategy"]})'
+                    f'{work_dir} contains a selection, not a gradient search: set --strategy '
+                    f'{document["strategy"]}'
                 )
             values: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
@@ -166,7 +179,7 @@ class SearchPlan:
             }
             return cls(**absolute_paths(values, work_dir))
         except FileNotFoundError:
-            raise UserError(f'{work_dir} holds no search: nothing to resume') from None
+            raise UserError(f'{work_dir} contains no search to resume') from None
         except (TypeError, json.JSONDecodeError) as error:
             raise UserError(f'{path} is damaged ({error})') from None
 
@@ -174,15 +187,16 @@ class SearchPlan:
     def from_options(
         cls, options: Mapping[str, Any], work_dir: str | os.PathLike, resume: bool
     ) -> SearchPlan:
-        """Return the plan of a user's options; when resuming, other values are those of the search.
+        """Return a plan with a user's options; other values are defaults or of a resumed search.
 
         Args:
-            options: Values of the plan; ``targets`` may be texts with units, e.g. ``'40ms'``.
-            work_dir: Folder of the search to resume.
-            resume: Whether to go on with the search in ``work_dir``.
+            options: Values by attribute name; ``targets`` may be strings with units (``'40ms'``).
+            work_dir: Work dir of the search.
+            resume: Whether to resume the search in ``work_dir``.
 
         Raises:
-            UserError: There is nothing to resume, or a target is no amount of the cost.
+            UserError: There is no search to resume, or the unit of a target is not that of the
+                cost.
         """
         options = dict(options)
         for key in ('config', 'data_root', 'architecture', 'latency_table'):
@@ -202,7 +216,7 @@ class SearchPlan:
         return plan
 
     def warn_unknown_options(self) -> None:
-        """Warn of overrides that have no effect, as nothing reads their first key."""
+        """Warn of overrides whose first key does not exist in the config."""
         if self.options:
             config = load_config(self.config or CONFIGS / SPACES[self.space].config)
             warn_unknown_keys(self.options, config)
@@ -212,9 +226,9 @@ class SearchPlan:
 
 
 def relative_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> dict[str, Any]:
-    """Return settings with absolute paths written relative to a folder, with ``./`` or ``../``.
+    """Return settings with absolute paths replaced by ones relative to a folder (``./``, ``../``).
 
-    A work dir can then be moved or copied together with what it names.
+    A work dir can then be moved together with these files.
     """
 
     def shorten(value: Any) -> Any:
@@ -229,9 +243,9 @@ def relative_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> di
 
 
 def absolute_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> dict[str, Any]:
-    """Return settings of :func:`relative_paths` with absolute paths.
+    """Return settings with the paths of :func:`relative_paths` made absolute.
 
-    A config that is not found any more is replaced by the work dir's copy of it.
+    A config that does not exist is replaced by its copy in the folder.
     """
 
     def lengthen(value: Any) -> Any:
@@ -249,25 +263,24 @@ def absolute_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> di
 
 
 def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[float, ...], str]:
-    """Read targets with units, which say the metric in part.
+    """Parse targets with optional units, and infer their metric.
 
     Args:
-        texts: Targets, ``'1.5G'``, ``'300M'`` or ``'40ms'`` for instance; numbers stand for
-            themselves.
-        cost: Metric of the targets, if it is known.
+        texts: Targets, for example ``'1.5G'``, ``'300M'``, ``'40ms'`` or numbers.
+        cost: Metric of the targets; None infers latency from units of time, else multiply-adds.
 
     Returns:
-        Numbers of the targets, and their metric.
+        Values of the targets, and their metric.
 
     Raises:
-        UserError: A text is no amount, or of another metric than the others or ``cost``.
+        UserError: A target is not a number with a supported unit, or has a unit of another metric.
     """
     amounts: list[float] = []
     units: dict[str, str] = {}
     for text in map(str, texts):
         found = _AMOUNT.fullmatch(text.strip())
         if found is None:
-            raise UserError(f"target '{text}' is no amount: write e.g. 10G, 2.5M or 40ms")
+            raise UserError(f"target '{text}': expected a number with a unit (10G, 2.5M, 40ms)")
         number, unit = found.groups()
         amounts.append(float(number) * _UNITS[unit])
         units[unit] = text
@@ -276,7 +289,7 @@ def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[floa
     wrong = [text for unit, text in units.items() if unit and (unit in _TIMES) != timed]
     if wrong:
         raise UserError(
-            f"target '{wrong[0]}' is no amount of {'time' if timed else METRICS[cost]}: ms and s "
-            'go with --cost latency, K, M and G with --cost macs or params'
+            f"target '{wrong[0]}': the unit does not fit {'time' if timed else METRICS[cost]}; "
+            '--cost latency supports ms and s, --cost macs and params support K, M and G'
         )
     return tuple(amounts), cost

@@ -1,4 +1,4 @@
-"""Probabilities of a search as a table on a page, with a slider that chooses the epoch."""
+"""HTML table of the probabilities of a search, with a slider for the epoch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from dnas_mmseg.spaces.decisions import Decision
 
 from .history import SearchHistory
 
-_EPOCHS = 60
-"""Epochs to choose from, at most."""
+_MAX_EPOCHS = 60
+"""Maximum number of epochs on the slider. All probabilities are in the page, so that more would
+make it large; 60 steps are finer than a slider resolves comfortably."""
 
 _TITLES = {
-    'operation': 'Which operation each node prefers',
-    'gate': 'How likely each edge is kept',
-    'incoming': 'Where each node reads from',
-    'outgoing': 'Where each node leads to',
+    'operation': 'Operation probabilities of each node',
+    'gate': 'Probability of each gated edge',
+    'incoming': 'Probabilities of the inputs of each node',
+    'outgoing': 'Probabilities of the outputs of each node',
 }
 
 
 def html_probabilities(history: SearchHistory) -> str:
-    """Return a table of probabilities for each kind of decisions: options by nodes.
+    """Return a table of probabilities (options by nodes) for each kind of decision.
 
-    A slider chooses the epoch, texts appear over the cells, and operations that are decoded have a
-    frame.
+    Each table has a slider for the epoch and tooltips; decoded operations have a border.
     """
     kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
     return '\n'.join(_table(history, kind) for kind in kinds)
@@ -39,14 +39,14 @@ def _table(history: SearchHistory, kind: str) -> str:
     labels = [_labels(decision) for decision in decisions]
     options = list(dict.fromkeys(label for own in labels for label in own))
     columns = [_place(decision) for decision in decisions]
-    # Cell by cell, row after row: which decision and which of its options, if any.
+    # Row by row, the column of each cell and the index of its option, if the decision has it.
     cells = [
         (column, own.index(option) if option in own else None)
         for option in options
         for column, own in enumerate(labels)
     ]
     last = len(history.epochs) - 1
-    shown = sorted({round(x) for x in np.linspace(0, last, min(_EPOCHS, last + 1))})
+    shown = sorted({round(x) for x in np.linspace(0, last, min(_MAX_EPOCHS, last + 1))})
     epochs = []
     for i in shown:
         epoch = history.epochs[i]
@@ -67,7 +67,7 @@ def _table(history: SearchHistory, kind: str) -> str:
     ]
     content = {'epochs': epochs, 'names': names, 'last': history.epochs[-1].epoch}
     data = json.dumps(content, separators=(',', ':'))
-    data = data.replace('</', '<\\/')  # nothing in it ends the script
+    data = data.replace('</', '<\\/')  # must not end the script element
     head = ''.join(f'<th>{html.escape(column)}</th>' for column in columns)
     rows = ''.join(
         f'<tr><th>{html.escape(option)}</th>{"<td></td>" * len(columns)}</tr>' for option in options
@@ -84,20 +84,20 @@ def _table(history: SearchHistory, kind: str) -> str:
 
 
 def _labels(decision: Decision) -> list[str]:
-    """Return the options' names: scales where these tell the options apart, else places."""
+    """Return the labels of the options: their scales if these are distinct, else their nodes."""
     if decision.kind == 'gate':
         return ['kept']
-    named = [
+    labels = [
         option if isinstance(option, str) else f'1/{4 * 2 ** option[1]:g}'
         for option in decision.options
     ]
-    if len(set(named)) < len(named):
+    if len(set(labels)) < len(labels):
         return [str(option) for option in decision.options]
-    return named
+    return labels
 
 
 def _place(decision: Decision) -> str:
-    """Return the name of a decision's node; of a gate, with the node that the edge comes from."""
+    """Return the label of a decision: its node, or both nodes of a gated edge."""
     node = _short(decision.node)
     if decision.kind == 'gate':
         return f'{_short(decision.options[0])} → {node}'

@@ -1,4 +1,8 @@
-"""Configs of the stages of a search, and of the retraining of the network that it finds."""
+"""Configs of the stages of a search and of the retraining.
+
+The stages of DNAS decide path, connections and cells in turn, each with its own supernet (Wang et
+al. 2022, Remote Sensing 14(16), 3864). Other spaces have a single stage.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,10 @@ _STAGE_SETTINGS = (
     'auto_scale_lr',
     'log_processor',
 )
-"""Settings that a stage takes from its own config; ``epochs`` of the plan changes two of them."""
+"""Settings that a stage takes from its own config, with ``epochs`` of the plan."""
 
 _VALIDATION = ('val_cfg', 'val_dataloader', 'val_evaluator')
-"""Keys that a stage leaves out: a supernet's own score says little."""
+"""Settings removed from a stage: the score of a supernet is not that of a decoded network."""
 
 _TASK = (
     'num_classes',
@@ -41,18 +45,23 @@ _TASK = (
     'sampler',
     'align_corners',
 )
-"""Keys of the task, which a supernet's own head takes over from the network's head."""
+"""Settings of the task, copied from the head of the network to the head of a supernet."""
 
 
 def stage_config(
     plan: SearchPlan, level: str, start: str | Mapping | Architecture | None
 ) -> Config:
-    """Return the config of a stage: the network's data and head, the stage's supernet and schedule.
+    """Return the config of a stage.
+
+    Data and head are those of the network, supernet and training recipe those of the stage.
 
     Args:
         plan: Settings of the search.
         level: Level that the stage decides.
-        start: Architecture that the stage before decided; None for a space's first stage.
+        start: Architecture decided by the previous stage; None for a space's first stage.
+
+    Raises:
+        UserError: The plan does not fit the space or the data.
     """
     space = SPACES[plan.space]
     settings = Config.fromfile(str(CONFIGS / space.stage(level).config))
@@ -67,14 +76,14 @@ def stage_config(
         config.train_cfg.max_epochs = config.param_scheduler.T_max = plan.epochs
     for key in (*_VALIDATION, 'load_from'):
         config[key] = None
-    # Exact resuming needs the stage's hooks; the interval of the log is the user's.
+    # Exact resuming requires the hooks of the stage; the logging interval is the user's.
     hooks = config.get('default_hooks', {})
     logger = hooks.get('logger', settings.default_hooks.logger)
     config.default_hooks = {**hooks, **settings.default_hooks, 'logger': logger}
-    # An average of weights is the retraining recipe's; a search decides by the weights themselves.
+    # EMA of the weights belongs to retraining; a search evaluates the weights themselves.
     own = [other for other in config.get('custom_hooks', []) if other['type'] != 'EMAHook']
     config.custom_hooks = [*own, hook]
-    # Needed where a step runs only a part of a supernet; the user's model may need it, too.
+    # A step may use only a part of a supernet; the user's model may require this, too.
     if settings.get('find_unused_parameters'):
         config.find_unused_parameters = True
         if config.get('model_wrapper_cfg'):
@@ -84,7 +93,12 @@ def stage_config(
 
 
 def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture) -> Config:
-    """Return the network's config with a given architecture."""
+    """Return the config that trains an architecture.
+
+    Args:
+        plan: Settings of the search.
+        architecture: Name, path, document or object of the architecture.
+    """
     config = network_config(plan)
     config.model.backbone.architecture = architecture
     for part in (config.model, config.model.backbone):
@@ -94,26 +108,26 @@ def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture)
 
 
 def supernet_config(plan: SearchPlan) -> dict:
-    """Return the config of the first stage's supernet, which contains all networks of the space."""
+    """Return the config of the first supernet, which contains all networks of the space."""
     first, *_ = SPACES[plan.space].levels
     return stage_config(plan, first, None).model.backbone
 
 
 def random_architecture(plan: SearchPlan, rng: np.random.Generator, name: str) -> Architecture:
-    """Draw a random network from the space of a plan, the baseline that a search must beat."""
+    """Sample a network uniformly from the space of a plan (the random baseline)."""
     return SPACES[plan.space].sample(constructor_arguments(supernet_config(plan)), rng, name)
 
 
 def multi_target_mode(plan: SearchPlan, level: str) -> MultiTargetMode:
-    """Return what a stage of a plan decodes for several targets.
+    """Return how a stage of a plan decodes for several targets.
 
-    A stage that keeps each network within its own part does so only behind the stage that joins
-    these parts; where the plan begins with it, there are none.
+    The mode ``WITHIN`` requires a part of the supernet per target, from the previous stage. If the
+    plan begins with such a stage, its mode is ``SEPARATE``.
     """
-    several = SPACES[plan.space].stage(level).multi_target
-    if several is MultiTargetMode.WITHIN and level == plan.levels[0]:
+    mode = SPACES[plan.space].stage(level).multi_target
+    if mode is MultiTargetMode.WITHIN and level == plan.levels[0]:
         return MultiTargetMode.SEPARATE
-    return several
+    return mode
 
 
 def search_hook(config: Config) -> dict:
@@ -128,14 +142,16 @@ def _supernet_model(
     config: Config,
     start: str | Mapping | Architecture | None,
 ) -> dict[str, Any]:
-    """Return the model with the stage's supernet, and its own head where the space has one."""
+    """Return the model with the supernet of the stage, and its head if the space has one."""
     model = config.model
     backbone = settings.model.backbone
     backbone.update({key: model.backbone[key] for key in space.shared if key in model.backbone})
     if 'architecture' in backbone:
         backbone.architecture = start
     elif 'layers' not in backbone and plan.layers is not None:
-        raise UserError(f'layers: space {plan.space} has none; its blocks are in its configs')
+        raise UserError(
+            f'layers: space {plan.space} does not support this setting; its configs set the blocks'
+        )
     backbone.update(config.get('supernet', {}))
     if 'layers' in backbone and plan.layers is not None:
         backbone.layers = plan.layers
@@ -146,12 +162,12 @@ def _supernet_model(
         model['init_cfg'] = None  # weights of another network
     if space.has_own_head:
         if not isinstance(model['decode_head'], dict):
-            raise UserError(f'space {plan.space}: one decode_head is needed, not a list')
+            raise UserError(f'space {plan.space} requires a single decode_head, not a list')
         task = {key: model['decode_head'][key] for key in _TASK if key in model['decode_head']}
         own = {k: v for k, v in settings.model.decode_head.items() if k != 'loss_decode'}
         model = {**model, 'decode_head': {**own, **task}, 'auxiliary_head': None}
     size = model['data_preprocessor'].get('size')
-    if plan.crop is not None and size is not None:  # to which it fills up
+    if plan.crop is not None and size is not None:  # else crops would be padded to this size
         preprocessor = {**model['data_preprocessor'], 'size': (plan.crop, plan.crop)}
         model = {**model, 'data_preprocessor': preprocessor}
     return model
@@ -160,8 +176,8 @@ def _supernet_model(
 def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config) -> dict[str, Any]:
     """Return the config of the stage's search hook with the plan's settings."""
     hook = search_hook(settings)
-    given = {'arch_start': plan.arch_start, 'patience': plan.patience}
-    hook.update({key: value for key, value in given.items() if value is not None})
+    settings_of_plan = {'arch_start': plan.arch_start, 'patience': plan.patience}
+    hook.update({key: value for key, value in settings_of_plan.items() if value is not None})
     if plan.halves is not None:
         hook['half_b'] = dict(ann_file=os.path.abspath(plan.halves[1]))
     if plan.targets:
@@ -179,7 +195,7 @@ def _search_hook(plan: SearchPlan, level: str, settings: Config, config: Config)
 
 
 def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Return the network's train loader on half A, with what exact resuming needs."""
+    """Return the train loader on half A, with the settings required for exact resuming."""
     loader = copy.deepcopy(config.train_dataloader)
     loader.worker_init_fn = settings['worker_init_fn']
     loader.persistent_workers = False
@@ -188,7 +204,7 @@ def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> di
         loader.sampler = {**settings['sampler'], 'split_seed': plan.seed}
     else:
         if len(leaves) > 1 or leaves[0] is not loader.dataset:
-            raise UserError('halves as two lists need a plain training set, no wrapper around it')
+            raise UserError('two lists as halves require a plain training set without a wrapper')
         leaves[0]['ann_file'] = os.path.abspath(plan.halves[0])
         loader.sampler = dict(type='DefaultSampler', shuffle=True)
     if plan.batch is not None:
@@ -200,7 +216,7 @@ def _half_a(plan: SearchPlan, settings: Mapping[str, Any], config: Config) -> di
 
 
 def _set_crop(dataset: dict, crop: int) -> None:
-    """Crop squares; where the pipeline does not crop yet, after the loading of the labels."""
+    """Set the crop size of the pipeline; without a crop, insert one after loading of labels."""
     pipeline = dataset['pipeline']
     step = next((step for step in pipeline if step['type'] == 'RandomCrop'), None)
     if step is None:

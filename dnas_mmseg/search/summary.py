@@ -1,4 +1,4 @@
-"""Console output of a search: its plan, its result, its networks beside their targets."""
+"""Console output of a search: plan, result, and cost of networks compared with targets."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from dnas_mmseg.spaces.registry import load_architecture
 from .plan import SearchPlan
 from .time import StageTime, duration
 
-_FAR = 0.1
-"""Relative distance from which a network counts as far from its target."""
+_TOLERANCE = 0.1
+"""Relative deviation of a cost from its target (about 10 %) above which a note is printed. Costs of
+a space are discrete, so small deviations are normal."""
 
 
 def show_plan(
     title: str, start: Architecture | None, times: Mapping[str, StageTime], retrain: bool
 ) -> None:
-    """Print the stages of a search with the time each takes.
+    """Print the stages of a search with their estimated times.
 
     Args:
-        title: Heading of the table.
-        start: Architecture that the first stage starts from.
+        title: Title of the table.
+        start: Architecture that the first stage starts from; None for a space's first stage.
         times: Times of the stages, by level.
         retrain: Whether retraining follows.
     """
     table = Table(title=title)
-    for heading in ('stage', 'epochs', 'from epoch', 'iterations', 's a step', 'time, about'):
+    for heading in ('stage', 'epochs', 'from epoch', 'iterations', 's / iteration', 'time'):
         table.add_column(heading, justify='left' if heading == 'stage' else 'right')
     for level, stage in times.items():
         table.add_row(
@@ -49,32 +50,33 @@ def show_plan(
     total = sum(stage.seconds() for stage in times.values())
     table.add_row('all', '', '', '', '', duration(total))
     table.caption = (
-        f'from {start.name if start else "nothing"}; "from epoch": of architecture steps; '
-        f's a step: without / with one{"; retraining and testing follow" if retrain else ""}'
+        f'start: {start.name if start else "none"}; from epoch: first one with architecture steps; '
+        f's / iteration: without / with such a step'
+        f'{"; retraining and testing follow" if retrain else ""}'
     )
     Console().print(table)
 
 
 def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -> None:
-    """Print what a search has found, and what to do next.
+    """Print the result of a search and the next commands.
 
     Args:
         found: Architecture of the last stage.
         path: File of the architecture, in the work dir.
-        seconds: Time that each stage of this run took, in seconds, by level.
+        seconds: Time of each stage of this run, in seconds, by level.
     """
     lines = [f'{level}: {duration(s)}' for level, s in seconds.items()]
-    print(f'\nsearch done ({", ".join(lines) or "nothing was left to do"})')
+    print(f'\nsearch complete ({", ".join(lines) or "no stage was left"})')
     for key, value in found.summary.items():
         print(f'  {key}: {value}')
     print(f'  {path}')
     if found.complete:
-        print(f'  train it:    dnas train {path.with_name("retrain.py")}')
-    print(f'  look at it:  {path.parent}/report/search.html (pictures: dnas report {path.parent})')
+        print(f'  train:   dnas train {path.with_name("retrain.py")}')
+    print(f'  report:  {path.parent}/report/search.html (PNG files: dnas report {path.parent})')
 
 
 def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> None:
-    """Print the targets beside the costs of the found networks, counted or measured on them.
+    """Print the targets with predicted and actual costs of the found networks.
 
     Args:
         plan: Settings of the search.
@@ -83,9 +85,9 @@ def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> Non
     metric, size = plan.cost, (plan.cost_size,) * 2
     table = Table(title=f'cost on images of {size[0]} x {size[1]}')
     measured = 'measured' if metric == 'latency' else 'counted'
-    for heading in ('target', 'predicted', f'{measured} on it', 'off target', 'config'):
+    for heading in ('target', 'predicted', measured, 'deviation', 'config'):
         table.add_column(heading, justify='left' if heading == 'config' else 'right')
-    far: list[str] = []
+    missed: list[str] = []
     for target, folder in folders:
         found = load_architecture(folder / 'architecture.json')
         config = Config.fromfile(str(folder / 'retrain.py'))
@@ -98,11 +100,11 @@ def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> Non
             f'{100 * (real / target - 1):+.1f} %',
             str(folder / 'retrain.py'),
         )
-        if abs(math.log(real / target)) > _FAR:
-            far.append(format_cost(target, metric))
+        if abs(math.log(real / target)) > _TOLERANCE:
+            missed.append(format_cost(target, metric))
     Console().print(table)
-    if far:
+    if missed:
         print(
-            f'note: {", ".join(far)}: nothing nearer is left of this search, whose path and '
-            'connections come in steps; a search for this target alone may'
+            f'note: {", ".join(missed)}: this search contains no network closer to the target, as '
+            'path and connections have discrete costs; a search for this target alone may find one'
         )

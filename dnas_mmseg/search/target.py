@@ -21,32 +21,37 @@ from dnas_mmseg.spaces.supernet import Supernet
 from .multi_target import decode_for_all
 
 _RATE = 0.01
+"""Step size of the multiplier, relative to the weight. A hundred steps at a constant deviation
+``r = 1`` reach the bound; a larger one oscillates with noise of the expected cost, a smaller one
+may not reach the target in a short search."""
 
 
 class CostTarget:
-    """Term that a target adds to the architecture's loss, and decoding that meets the target.
+    """Cost term of the architecture loss, and decoding to a cost target.
 
-    With r = log(expected cost / expected target) the term is ``m r + weight r^2 / 2``. The
-    multiplier m grows by ``weight r / 100`` with every architecture step: as long as the supernet
-    is too expensive, it is pushed harder (the method of multipliers). The multiplier is bounded by
-    the weight: the mean over all that a stage leaves open need not reach a target that single
-    networks meet. The decoded network is the most probable one that costs about the target; a price
-    on cost in decoding makes up the remaining difference.
+    With ``r = log(expected cost / expected target)`` the term is ``m r + weight r^2 / 2`` (an
+    augmented Lagrangian, method of multipliers). Every architecture step adds ``0.01 weight r`` to
+    the multiplier ``m``, which is limited to ``[-weight, weight]``: the expected cost of a supernet
+    may not reach a target that single networks reach. Decoding returns the most probable network of
+    about the target cost, with a price on cost for the remaining difference.
 
     Args:
-        metric: Metric of the cost, ``'macs'``, ``'params'`` or ``'latency'``.
-        target: Target in multiply-adds, parameters or seconds. With several, the supernet is pushed
-            to the middle (the geometric mean), except where each network has its own part of it.
-        weight: Weight of the term, and bound of the multiplier.
-        size: Height and width of the images that the cost is about, in pixels.
-        table: File of measured parts, which latency needs (``dnas measure-latency``).
-        network: Config of the segmentor that the found network will be in, whose width and head
-            count; the search's own by default.
-        several: Results that the stage decodes for several targets, a :class:`MultiTargetMode`.
+        metric: ``'macs'``, ``'params'`` or ``'latency'``.
+        target: Target in multiply-adds, parameters or seconds. With several targets, the expected
+            cost is pushed to their geometric mean; there is no term in the mode ``'within'``.
+        weight: Weight of the term and bound of the multiplier.
+        size: Height and width of the input images, in pixels.
+        table: File of measured parts (``dnas measure-latency``); required for latency only.
+        network: Model config of the final segmentor, whose width and head determine the cost.
+            Defaults to the model of the search.
+        several: Mode of the stage with several targets, a value of :class:`MultiTargetMode`.
 
     Attributes:
         targets: All targets.
-        multiplier: Multiplier m of the term.
+        multiplier: Multiplier ``m`` of the term.
+
+    Raises:
+        UserError: An argument is invalid.
     """
 
     def __init__(
@@ -60,14 +65,14 @@ class CostTarget:
         several: str = MultiTargetMode.SEPARATE.value,
     ) -> None:
         if metric not in METRICS:
-            raise UserError(f"cost metric '{metric}' is unknown: there are {', '.join(METRICS)}")
+            raise UserError(f"cost metric '{metric}': expected one of {', '.join(METRICS)}")
         self.targets = tuple(target) if isinstance(target, Sequence) else (target,)
         if not self.targets or min(self.targets) <= 0 or weight < 0:
-            raise UserError(f'cost target = {target}, weight = {weight}: these must be positive')
+            raise UserError(f'cost target = {target}, weight = {weight}: expected positive numbers')
         if (metric == 'latency') != (table is not None):
             raise UserError(
-                'a measured table (dnas measure-latency writes it) is needed for latency, and only '
-                'for that'
+                'the metric latency requires a table of dnas measure-latency, and other metrics '
+                'support none'
             )
         self.metric, self.weight = metric, weight
         self.target = math.exp(sum(map(math.log, self.targets)) / len(self.targets))
@@ -77,14 +82,15 @@ class CostTarget:
         self.multiplier = 0.0
 
     def prepare(self, supernet: Supernet, model: ConfigDict) -> None:
-        """Get the table of the parts' costs, and check that the target can be reached.
+        """Compute or load the costs of the parts, and check that the target can be reached.
 
         Args:
-            supernet: Supernet that is searched.
-            model: Config of the segmentor that it is searched in.
+            supernet: The supernet.
+            model: Model config of the search.
 
         Raises:
-            CostError: The target cannot be reached, or the table does not hold here.
+            CostError: The target cannot be reached, or the table was measured on another device or
+                for other settings.
         """
         parts = supernet.parts(model if self.network is None else self.network, self.size)
         if self.path is not None:
@@ -93,17 +99,17 @@ class CostTarget:
         else:
             table = cost_table(parts, self.metric)
         self.costs = supernet.cost_model(table)
-        # The cost of all parts together says nothing about the network of a part.
-        self.pushes = len(self.targets) == 1 or self.several is not MultiTargetMode.WITHIN
-        if self.pushes:
+        # The expected cost of the whole supernet is unrelated to that of a part of it.
+        self.has_term = len(self.targets) == 1 or self.several is not MultiTargetMode.WITHIN
+        if self.has_term:
             for target in self.targets:
                 require_reachable(target, *self.costs.range(), self.metric)
-            self.decode()  # says it now if no network leads to all of them
+            self.decode()  # raises early if no network leads to all targets
             self.expected_target = self.costs.expected_at(self.target)
 
     def loss(self) -> Tensor:
-        """Return the term, a scalar that is differentiable in the architecture parameters."""
-        if not self.pushes:
+        """Return the term, a scalar differentiable with respect to the architecture parameters."""
+        if not self.has_term:
             self._ratio = 0.0
             return torch.zeros(())
         ratio = torch.log(self.costs.expected() / self.expected_target)
@@ -112,21 +118,21 @@ class CostTarget:
 
     def after_architecture_step(self) -> None:
         """Update the multiplier after a step of the architecture parameters."""
-        moved = self.multiplier + _RATE * self.weight * self._ratio
-        self.multiplier = min(max(moved, -self.weight), self.weight)
+        updated = self.multiplier + _RATE * self.weight * self._ratio
+        self.multiplier = min(max(updated, -self.weight), self.weight)
 
     def decode(self) -> Architecture:
-        """Return the most probable network of about the target's cost.
+        """Return the most probable network of about the target cost.
 
-        With several targets its cost is about the middle one. Where the stage decides one thing for
-        all, the later stages can reach all targets from it.
+        With several targets, the target is their geometric mean. In the mode ``SHARED``, the later
+        stages can reach all targets from the returned network.
         """
         if len(self.targets) > 1 and self.several is MultiTargetMode.SHARED:
             return decode_for_all(self.costs, self.targets, self.target)
         return self.costs.decode_to(self.target)
 
     def provenance(self, architecture: Architecture, target: float) -> dict[str, Any]:
-        """Return the cost of an architecture as its file states it."""
+        """Return the cost entry of an architecture's provenance."""
         return {
             'metric': self.metric,
             'target': target,
@@ -135,31 +141,31 @@ class CostTarget:
         }
 
     def describe(self, architecture: Architecture) -> str:
-        """Describe a decoded network's cost beside the target, and the expected one."""
+        """Describe the cost of a decoded network, the target and the expected cost."""
         with torch.no_grad():
             expected = float(self.costs.expected())
         return (
             f'{format_cost(self.costs.cost(architecture), self.metric)} for a target of '
-            f'{format_cost(self.target, self.metric)} (expected of the supernet '
+            f'{format_cost(self.target, self.metric)} (expected cost of the supernet '
             f'{format_cost(expected, self.metric)})'
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
-        facts = {'metric': self.metric, 'targets': list(self.targets), 'weight': self.weight}
-        return {'multiplier': self.multiplier, **facts}
+        settings = {'metric': self.metric, 'targets': list(self.targets), 'weight': self.weight}
+        return {'multiplier': self.multiplier, **settings}
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Load the state of a checkpoint.
 
         Raises:
-            UserError: The state is of a search for another cost.
+            UserError: The state has another metric, target or weight.
         """
-        mine = self.state_dict()
-        before: dict[str, Any] = {key: (state or {}).get(key) for key in mine}
-        if any(before[key] != mine[key] for key in mine if key != 'multiplier'):
+        current = self.state_dict()
+        before: dict[str, Any] = {key: (state or {}).get(key) for key in current}
+        if any(before[key] != current[key] for key in current if key != 'multiplier'):
             raise UserError(
-                f'the checkpoint is of a search for another cost ({before}, now {mine}); start '
-                'again in another work dir'
+                f'the checkpoint has another cost target ({before}, now {current}); start a new '
+                'search in another work dir'
             )
         self.multiplier = before['multiplier']

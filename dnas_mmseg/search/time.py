@@ -1,4 +1,4 @@
-"""Duration of a search: from a few timed steps before it, and from its pace while it runs."""
+"""Estimated duration of a search: from timed steps before it, and from its pace while it runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
 
 class StageTime(NamedTuple):
-    """Times of a stage: seconds of an iteration without and with an architecture step, counts."""
+    """Estimated time of a stage.
+
+    Attributes:
+        plain: Seconds of an iteration without an architecture step.
+        searching: Seconds of an iteration with one.
+        iterations: Number of iterations per epoch.
+        epochs: Number of epochs.
+        arch_start: First epoch with architecture steps, counted from 0.
+    """
 
     plain: float
     searching: float
@@ -39,19 +47,18 @@ class StageTime(NamedTuple):
     arch_start: int
 
     def seconds(self, epochs_done: int = 0) -> float:
-        """Return the time of the epochs that are left, in seconds."""
+        """Return the time of the remaining epochs, in seconds."""
         left = range(epochs_done, self.epochs)
         searching = sum(epoch >= self.arch_start for epoch in left)
         return self.iterations * (searching * self.searching + (len(left) - searching) * self.plain)
 
 
 def stage_time(plan: SearchPlan, level: str) -> StageTime:
-    """Time an iteration of a stage on noise, on a random network where none is known yet."""
+    """Time an iteration of a stage on random data; later stages start from a random network."""
     before = SPACES[plan.space].before(level)
     start = None
     if before:
-        drawn = random_architecture(plan, np.random.default_rng(0), 'drawn')
-        start = drawn.at_level(before)
+        start = random_architecture(plan, np.random.default_rng(0), 'random').at_level(before)
     config = stage_config(plan, level, start)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     tiles = (len(dataset) + 1) // 2 if plan.halves is None else len(dataset)
@@ -72,7 +79,13 @@ def stage_time(plan: SearchPlan, level: str) -> StageTime:
 
 
 class ProgressHook(Hook):
-    """Log after every epoch how long the stage and the whole search will take."""
+    """Log the remaining time of the stage and of the whole search after every epoch.
+
+    Args:
+        level: Level of the stage.
+        time: Estimated time of the stage.
+        later: Estimated time of the later stages, in seconds.
+    """
 
     def __init__(self, level: str, time: StageTime, later: float) -> None:
         self.level, self.time, self.later = level, time, later
@@ -88,26 +101,32 @@ class ProgressHook(Hook):
         stage = pace * self.time.seconds(runner.epoch + 1)
         runner.logger.info(
             f'stage {self.level}, epoch {runner.epoch + 1} of {self.time.epochs}: '
-            f'{duration(stage)} left in it, {duration(stage + pace * self.later)} in all stages'
+            f'{duration(stage)} left in this stage, '
+            f'{duration(stage + pace * self.later)} in all stages'
         )
 
 
 def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds."""
+    """Return a time as hours, minutes and seconds.
+
+    Example:
+        >>> duration(3725.4)
+        '1:02:05'
+    """
     return str(timedelta(seconds=round(seconds)))
 
 
 def noise_batch(
     preprocessor: torch.nn.Module, batch: int, bands: int, size: tuple[int, int], classes: int
 ) -> dict[str, Any]:
-    """Return a batch of noise, as a loader would give it.
+    """Return a batch of random images and labels, in the format of a data loader.
 
     Args:
-        preprocessor: Data preprocessor of the model, whose mean and std the samples have.
+        preprocessor: Data preprocessor of the model; the samples have its mean and std.
         batch: Number of images.
-        bands: Number of their bands.
+        bands: Number of bands.
         size: Height and width of the images, in pixels.
-        classes: Number of classes in their labels.
+        classes: Number of classes.
     """
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     shift, scale = (128.0, 64.0) if mean is None or std is None else (mean.cpu(), std.cpu())
@@ -123,7 +142,7 @@ def noise_batch(
 def _probe(
     model: BaseSegmentor, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
-    """Return the seconds of a weight step, and of one with an architecture step behind it."""
+    """Return the seconds of a weight step, and of a weight and an architecture step."""
     model = model.to(get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())
@@ -141,7 +160,7 @@ def _probe(
     def seconds(parameters: list) -> float:
         return seconds_of(partial(step, parameters), get_device())
 
-    seconds(weights)  # the first one also sets up
+    seconds(weights)  # warm-up
     plain = seconds(weights)
     with architecture_gradients(model, architecture):
         return plain, plain + seconds(architecture)

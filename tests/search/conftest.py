@@ -1,4 +1,4 @@
-"""A search of seconds, and histories of searches that were not run."""
+"""Fixtures of searches that take seconds, and synthetic histories."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ L4 = DNASArchitecture(name='l4', level='path', layers=4, path=(0, 1, 1, 2))
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Arguments of a search of seconds: two loading workers, crops and flips."""
+    """Command-line arguments of a tiny search with two loading workers, crops and flips."""
     data_root = make_data_root(tmp_path / 'data', count=14)
     config = tmp_path / 'tiny.py'
     config.write_text(f"""
@@ -39,7 +39,7 @@ def plan(tiny):
 
 
 def searched(supernet, epochs=3):
-    """A history whose architecture parameters went at random."""
+    """A history of random architecture parameters."""
     history = SearchHistory(type(supernet).__name__, supernet.decisions)
     for i in range(epochs):
         for parameter in supernet.architecture_parameters().values():

@@ -1,5 +1,3 @@
-"""What the pictures of a search show."""
-
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
@@ -30,31 +28,32 @@ def cell():
 
 
 def lines(figure):
-    """Widths of the open and of the decoded edges."""
+    """Line widths of the candidate edges and of the decoded ones."""
     collections = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
     return [list(collection.get_linewidths()) for collection in collections]
 
 
 @pytest.mark.parametrize('stage', ['path', 'connection'])
-def test_edges_are_as_wide_as_they_are_probable(path, stage):
+def test_line_width_is_the_probability(path, stage):
     history = path
     if stage == 'connection':
         history = searched(DNASConnectionSupernet(L4, base_channels=2))
     epoch = history.epochs[-1]
-    probable = sorted(p for ps in epoch.probabilities for p in ps)
+    probabilities = sorted(p for ps in epoch.probabilities for p in ps)
     open_, decoded = lines(graph_figure(history))
     assert len(decoded) == len(epoch.architecture.graph)
     widths = [(width - 0.3) / 3 for width in open_] + [(width - 0.6) / 3 for width in decoded]
-    known = [width for width in widths if width < 1 - 1e-9]  # a core edge is certain
-    np.testing.assert_allclose(sorted(known), [p for p in probable if p < 1 - 1e-9], atol=1e-6)
+    open_widths = [width for width in widths if width < 1 - 1e-9]  # core edges are certain
+    expected = [p for p in probabilities if p < 1 - 1e-9]
+    np.testing.assert_allclose(sorted(open_widths), expected, atol=1e-6)
 
 
-def test_a_stage_has_the_pictures_of_what_it_decides(path, cell):
+def test_figures_of_undecided_kinds_are_none(path, cell):
     assert graph_figure(cell) is None
     assert operations_figure(path) is shares_figure(path) is None
 
 
-def test_operations_are_shown_by_node_and_the_decoded_ones_marked(cell):
+def test_operations_figure(cell):
     epoch = cell.epochs[-1]
     axes = operations_figure(cell).axes[0]
     (image,) = axes.images
@@ -65,21 +64,21 @@ def test_operations_are_shown_by_node_and_the_decoded_ones_marked(cell):
     assert marked == best
 
 
-def test_the_course_has_a_point_an_epoch(cell):
+def test_course_figure(cell):
     entropy, loss, changes = course_figure(cell).axes
     (line,) = [line for line in entropy.lines if line.get_label() == 'operation']
     expected = [cell.entropies(i)['operation'] for i in range(3)]
     np.testing.assert_allclose(line.get_ydata(), expected)
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), [np.nan, 0.5, 0.5])
-    made = []
+    counts = []
     for before, after in zip(cell.epochs, cell.epochs[1:], strict=False):
         a, b = before.architecture.chosen, after.architecture.chosen
-        made.append(sum(len(set(a[place]) ^ set(b[place])) for place in a))
-    assert [bar.get_height() for bar in changes.patches] == made
-    assert min(made) > 0
+        counts.append(sum(len(set(a[node]) ^ set(b[node])) for node in a))
+    assert [bar.get_height() for bar in changes.patches] == counts
+    assert min(counts) > 0
 
 
-def test_shares_add_up_to_one_every_epoch(cell):
+def test_shares_sum_to_one(cell):
     curves = [line.get_ydata() for line in shares_figure(cell).axes[0].lines]
     assert len(curves) == 10
     np.testing.assert_allclose(np.sum(curves, 0), [1, 1, 1])

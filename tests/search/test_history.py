@@ -15,7 +15,7 @@ DECISIONS = (
 
 
 def history(*epochs, searching=True):
-    """Of (operations' first probability, gates' probability, path) an epoch."""
+    """History of (first probability of operations, probability of gates, path) per epoch."""
     made = SearchHistory('Net', DECISIONS)
     for i, (op, gate, path) in enumerate(epochs, 1):
         ops = tuple((p, 1 - p) for p in (op if isinstance(op, tuple) else (op,) * 3))
@@ -25,7 +25,7 @@ def history(*epochs, searching=True):
     return made
 
 
-def test_figures():
+def test_entropies_shares_and_gates():
     made = history(((0.5, 0.5, 1.0), (0.5, 0.9, 0.1), (0,)))
     bernoulli = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1)) / math.log(2)
     assert made.entropies() == {
@@ -36,7 +36,7 @@ def test_figures():
     assert made.gates() == (1, 3)
 
 
-def test_unchanged_counts_epochs_with_the_same_network():
+def test_unchanged():
     a, b = (0.5, 0.5, (0, 0)), (0.5, 0.5, (0, 1))
     assert history(a).unchanged == 0
     assert history(b, a, a, a).unchanged == 2
@@ -47,7 +47,10 @@ def test_unchanged_counts_epochs_with_the_same_network():
 @pytest.mark.parametrize(
     ('epochs', 'alarm'),
     [
-        ([((0.9, 0.8, 0.7), (0.9, 0.1, 0.1), (0,))], 'conv is the first choice of all 3 nodes'),
+        (
+            [((0.9, 0.8, 0.7), (0.9, 0.1, 0.1), (0,))],
+            'conv is the most probable operation of all 3',
+        ),
         ([((0.9, 0.8, 0.3), 0.9, (0,))], 'all of the 3 gated edges are kept'),
         ([((0.9, 0.8, 0.3), 0.2, (0,))], 'none of the 3 gated edges are kept'),
         (
@@ -63,7 +66,7 @@ def test_alarms(epochs, alarm):
     assert history(*epochs, searching=False).alarms() == []
 
 
-def test_a_search_that_moves_raises_no_alarm():
+def test_no_alarm_for_changing_entropies():
     moving = [((0.5 + i / 20, 0.6, 0.4), (0.9, 0.1, 0.9 - 0.1 * i), (0,)) for i in range(6)]
     assert history(*moving).alarms() == []
 
@@ -74,8 +77,8 @@ def test_files(tmp_path):
     assert SearchHistory.load(tmp_path) == made
     path = tmp_path / 'history.json'
     path.write_text(path.read_text()[:50])
-    with pytest.raises(UserError, match=r'history\.json: this is no history of a search'):
+    with pytest.raises(UserError, match=r'history\.json: not the history of a search'):
         SearchHistory.load(tmp_path)
     path.unlink()
-    with pytest.raises(UserError, match='no such file; a search writes it every epoch'):
+    with pytest.raises(UserError, match='no such file; a search writes it after every epoch'):
         SearchHistory.load(tmp_path)

@@ -1,5 +1,3 @@
-"""Measured parts, by a clock that counts."""
-
 import pytest
 
 from dnas_mmseg.apis import SearchPlan
@@ -10,8 +8,8 @@ from dnas_mmseg.search.latency import measure_space
 SIZE = (32, 48)
 
 
-def test_what_whole_networks_take_more_is_put_on_their_parts(configs, monkeypatch):
-    """Parts take as long as their multiply-adds, networks half as long again."""
+def test_parts_are_calibrated_by_whole_networks(configs, monkeypatch):
+    """Simulated latency of parts: their multiply-adds; of networks: 1.5 times that sum."""
     counted = []
 
     def parts_by_counting(parts, device, repeat, advance):

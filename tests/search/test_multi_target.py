@@ -1,5 +1,3 @@
-"""Networks of several costs from one search."""
-
 import numpy as np
 import pytest
 
@@ -15,7 +13,7 @@ from dnas_mmseg.spaces.space import MultiTargetMode
 
 
 class Paths(CostModel):
-    """Paths by what they cost; of each, what networks can be made of it costs."""
+    """Cost model of paths (identified by their cost) with a range of reachable costs each."""
 
     def __init__(self, ranges):
         super().__init__(None, CostTable('macs', {}, {}))
@@ -49,28 +47,28 @@ TARGETS = (1e9, 2e9, 4e9)
 @pytest.mark.parametrize(
     ('good', 'asked'),
     [(3e9, [3e9]), (4e9, [3e9, 4e9]), (1e9, [3e9, 4e9, 2e9, 1e9])],
-    ids=['the middle', 'the dearest', 'the cheapest'],
+    ids=['middle', 'highest target', 'lowest target'],
 )
-def test_the_middle_is_tried_first_and_then_the_targets_from_the_dearest(good, asked):
+def test_order_of_decoded_targets(good, asked):
     narrow, wide = (2e9, 4e9), (1e9, 4e9)
     costs = Paths({cost: wide if cost == good else narrow for cost in (3e9, *TARGETS)})
     assert decode_for_all(costs, TARGETS, middle=3e9) == (good, None)
     assert costs.asked == asked
 
 
-def test_targets_that_no_path_joins_are_named():
+def test_error_for_targets_without_a_common_path():
     costs = Paths(dict.fromkeys((3e9, *TARGETS), (2e9, 3e9)))
-    with pytest.raises(CostError, match=r'all of the targets 1 G .*, 2 G .*, 4 G .* in two runs'):
+    with pytest.raises(CostError, match=r'all of the targets 1 G .*, 2 G .*, 4 G .* separate runs'):
         decode_for_all(costs, TARGETS, middle=3e9)
     assert costs.asked == [3e9, 4e9, 2e9, 1e9]
 
 
-def test_each_network_keeps_to_its_own_part():
+def test_decode_each_uses_the_part_of_each_target():
     found = decode_each(Paths({}), TARGETS, ['a', None, 'b'])
     assert found == [(1e9, 'a'), (2e9, None), (4e9, 'b')]
 
 
-def test_what_a_stage_hands_on_of_several():
+def test_representative_architecture():
     lattice = connection_lattice(load_architecture('dnas_l12_gid5@path'))
     rng = np.random.default_rng(0)
     found = [decode_connections(lattice, rng.random(len(lattice.edges)) < 0.2) for _ in range(3)]
@@ -81,8 +79,7 @@ def test_what_a_stage_hands_on_of_several():
         assert representative_architecture(several, found) is found[-1]
 
 
-def test_networks_of_a_cost(tiny, tmp_path):
-    """Two from one search, each at its target, in configs that train them."""
+def test_search_with_two_targets(tiny, tmp_path):
     plan = SearchPlan(
         config=str(tiny[1]), layers=4, epochs=1, arch_start=0, crop=32, batch=2,
         targets=(300e3, 200e3), cost_size=32,
@@ -96,7 +93,7 @@ def test_networks_of_a_cost(tiny, tmp_path):
         assert found.provenance['cost']['predicted'] == complexity(config, (32, 32)).macs
         connected = load_architecture(tmp_path / 'run/connection.json')
         assert set(found.edges) <= set(connected.edges)
-    # The dearest stands for all at the top.
+    # The work dir itself has the most expensive one.
     top = load_architecture(tmp_path / 'run/architecture.json')
     assert top == load_architecture(tmp_path / 'run/targets/300K/architecture.json')
     assert 'cost' not in load_architecture(tmp_path / 'run/connection.json').provenance

@@ -1,5 +1,3 @@
-"""The config of the network that is searched."""
-
 import json
 
 import pytest
@@ -14,7 +12,7 @@ from dnas_mmseg.search.stages import retrain_config, stage_config
 from ..conftest import ROOT, make_data_root
 
 
-def test_a_config_of_the_data_alone(plan, tmp_path):
+def test_config_without_a_model(plan, tmp_path):
     root = tmp_path / 'data'
     description = json.loads((root / 'dataset.json').read_text())
     config = tmp_path / 'data.py'
@@ -30,22 +28,22 @@ def test_a_config_of_the_data_alone(plan, tmp_path):
     (root / 'dataset.json').write_text(json.dumps({**description, 'classes': list('abcde')}))
     with pytest.raises(UserError, match=r'no dataset\.json with mean and std'):
         stage_config(plan, 'path', None)
-    known = {**description, 'classes': list('abcde'), 'mean': [1, 2, 3, 4], 'std': [5, 6, 7, 8]}
-    (root / 'dataset.json').write_text(json.dumps(known))
+    complete = {**description, 'classes': list('abcde'), 'mean': [1, 2, 3, 4], 'std': [5, 6, 7, 8]}
+    (root / 'dataset.json').write_text(json.dumps(complete))
     made = retrain_config(plan, 'dnas_l12_gid5')
     assert made.model.data_preprocessor.mean == [1, 2, 3, 4]
     assert made.model.decode_head.num_classes == 5
     assert made.train_dataloader.dataset.type == 'MultiBandSegDataset'
 
 
-def test_a_config_of_another_network_is_refused(plan):
+def test_config_of_another_network(plan):
     config = str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5.py')
-    with pytest.raises(UserError, match=r'is a config of ResNetV1c; .* takes data, bands and head'):
+    with pytest.raises(UserError, match=r'expected a config of DNAS for .*, not of ResNetV1c'):
         stage_config(SearchPlan(**{**plan.__dict__, 'config': config}), 'path', None)
 
 
-def test_data_sets_of_a_config_of_data_alone_take_the_places_of_the_defaults(plan, tmp_path):
-    """Nothing of the default's data set is left: neither its lists nor arguments of its class."""
+def test_data_sets_with_a_type_replace_the_default_ones(plan, tmp_path):
+    """Lists and arguments of the default data set are removed."""
     roots = [make_data_root(tmp_path / name, count=n, describe=False) for name, n in
              (('one', 4), ('two', 12))]  # fmt: skip
     for root, mean in zip(roots, (10.0, 20.0), strict=True):

@@ -1,4 +1,4 @@
-"""The whole search, as `dnas search` runs it."""
+"""End-to-end tests of `dnas search`."""
 
 import json
 
@@ -17,7 +17,7 @@ TOOL = ROOT / 'tools/search.py'
 
 
 def test_two_processes_keep_architecture_parameters_equal(tiny, tmp_path):
-    """After every step, on both ranks, to the bit; the decoded networks agree."""
+    """Parameters are bitwise equal on both ranks after every step, and so are decoded networks."""
     probe = tmp_path / 'probe.py'
     probe.write_text(f"""
 import sys
@@ -76,14 +76,14 @@ def test_from_tiles_to_a_retrained_network(tiny, tmp_path):
     history = SearchHistory.load(work_dir / 'cell')
     assert [(e.epoch, e.searching) for e in history.epochs] == [(1, True), (2, True)]
     assert history.epochs[-1].architecture.nodes == found.nodes
-    # The config can be moved with its architecture, and trained as it is, in a folder of its own.
+    # The config can be moved with its architecture.
     work_dir.rename(tmp_path / 'moved')
     config = load_config(tmp_path / 'moved/retrain.py')
     assert config.work_dir == 'work_dirs/retrain'
     assert DNAS(**{k: v for k, v in config.model.backbone.items() if k != 'type'}).listed == found
 
 
-def test_a_dry_run_tells_and_writes_nothing(tiny, tmp_path):
+def test_dry_run(tiny, tmp_path):
     code, output = run(TOOL, 'dnas', *tiny, '--work-dir', tmp_path / 'run', '--dry-run')
     assert code == 0, output
     for level in LEVELS:
@@ -92,7 +92,7 @@ def test_a_dry_run_tells_and_writes_nothing(tiny, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_two_lists_are_the_halves(plan, tmp_path):
+def test_halves_of_two_lists(plan, tmp_path):
     lines = (tmp_path / 'data/train.txt').read_text().splitlines(keepends=True)
     for name, part in (('a.txt', lines[:4]), ('b.txt', lines[4:])):
         (tmp_path / name).write_text(''.join(part))
@@ -104,18 +104,18 @@ def test_two_lists_are_the_halves(plan, tmp_path):
     assert not (tmp_path / 'run/retrain.py').exists()
 
 
-def test_the_users_randomness_is_kept_but_for_the_seed(plan, tmp_path, monkeypatch):
-    seen = []
+def test_plan_overrides_the_seed_only_of_randomness(plan, tmp_path, monkeypatch):
+    configs = []
 
-    class Enough(Exception):
+    class Stop(Exception):
         pass
 
-    def look(config):
-        seen.append(dict(config.randomness))
-        raise Enough
+    def record(config):
+        configs.append(dict(config.randomness))
+        raise Stop
 
-    monkeypatch.setattr('dnas_mmseg.search.pipeline.build_runner', look)
+    monkeypatch.setattr('dnas_mmseg.search.pipeline.build_runner', record)
     options = {**plan.options, 'randomness.deterministic': True, 'randomness.seed': 99}
-    with pytest.raises(Enough):
+    with pytest.raises(Stop):
         search(SearchPlan(**{**plan.__dict__, 'options': options, 'seed': 5}), tmp_path / 'w')
-    assert seen == [dict(deterministic=True, seed=5)]
+    assert configs == [dict(deterministic=True, seed=5)]

@@ -1,5 +1,3 @@
-"""What a search is asked to do, as options say it."""
-
 import pytest
 
 from dnas_mmseg.apis import SearchPlan
@@ -25,7 +23,7 @@ def plan_of(tmp_path, *targets, resume=False, **options):
         ([1e5], {}, ('macs', (1e5,))),
     ],
 )
-def test_a_unit_implies_what_it_is_of(tmp_path, targets, options, expected):
+def test_units_imply_the_metric(tmp_path, targets, options, expected):
     plan = plan_of(tmp_path, *targets, **options)
     assert (plan.cost, plan.targets) == (expected[0], pytest.approx(expected[1]))
 
@@ -33,29 +31,29 @@ def test_a_unit_implies_what_it_is_of(tmp_path, targets, options, expected):
 @pytest.mark.parametrize(
     ('targets', 'options', 'message'),
     [
-        (['40ms'], {'cost': 'macs'}, "target '40ms' is no amount of multiply-adds: ms and s go"),
-        (['40ms'], {'cost': 'params'}, "target '40ms' is no amount of parameters"),
-        (['2G'], {'cost': 'latency'}, "target '2G' is no amount of time"),
-        (['2G', '40ms'], {}, "target '2G' is no amount of time"),
-        (['fast'], {}, "target 'fast' is no amount: write e.g. 10G, 2.5M or 40ms"),
+        (['40ms'], {'cost': 'macs'}, "target '40ms': the unit does not fit multiply-adds"),
+        (['40ms'], {'cost': 'params'}, "target '40ms': the unit does not fit parameters"),
+        (['2G'], {'cost': 'latency'}, "target '2G': the unit does not fit time"),
+        (['2G', '40ms'], {}, "target '2G': the unit does not fit time"),
+        (['fast'], {}, "target 'fast': expected a number with a unit"),
         (['0'], {}, 'positive'),
     ],
 )
-def test_units_that_contradict_are_refused(tmp_path, targets, options, message):
+def test_invalid_targets(tmp_path, targets, options, message):
     with pytest.raises(UserError, match=message):
         plan_of(tmp_path, *targets, **options)
 
 
-def test_resuming_keeps_what_targets_are_of(tmp_path):
+def test_resuming_restores_the_metric(tmp_path):
     first = plan_of(tmp_path, '3K', cost='params')
     (tmp_path / 'search.json').write_text(first.to_json(tmp_path))
     assert plan_of(tmp_path, resume=True) == first
     assert plan_of(tmp_path, '3K', resume=True) == first
-    with pytest.raises(UserError, match='no amount of parameters'):
+    with pytest.raises(UserError, match='does not fit parameters'):
         plan_of(tmp_path, '40ms', resume=True)
 
 
-def test_overrides_that_nothing_reads_are_named(tmp_path, capsys):
+def test_warning_for_unknown_overrides(tmp_path, capsys):
     plan_of(
         tmp_path,
         options={'trian_dataloader.batch_size': 2, 'model.decode_head.channels': 8},
@@ -73,20 +71,20 @@ def test_overrides_that_nothing_reads_are_named(tmp_path, capsys):
     [
         (
             dict(space='autodarts'),
-            "space 'autodarts' is unknown; there are autodeeplab, densenas, dnas",
+            "unknown space 'autodarts': expected one of autodeeplab, densenas, dnas",
         ),
-        (dict(levels=('path', 'cell')), 'any number of them that follow each other'),
-        (dict(batch=0), 'batch = 0: at least 1'),
-        (dict(patience=0), 'patience = 0: at least 1'),
+        (dict(levels=('path', 'cell')), 'expected consecutive stages of path, connection, cell'),
+        (dict(batch=0), 'batch = 0: expected at least 1'),
+        (dict(patience=0), 'patience = 0: expected at least 1'),
     ],
 )
-def test_a_plan_that_is_none_is_refused(changes, message):
+def test_invalid_plans(changes, message):
     with pytest.raises(UserError, match=message):
         SearchPlan(**changes)
 
 
 def test_nothing_to_resume(tmp_path):
-    with pytest.raises(UserError, match='holds no search: nothing to resume'):
+    with pytest.raises(UserError, match='contains no search to resume'):
         SearchPlan.from_options({'space': 'dnas'}, tmp_path, resume=True)
     assert (
         SearchPlan.from_options({'space': 'dnas', 'layers': 9}, tmp_path, resume=True).layers == 9

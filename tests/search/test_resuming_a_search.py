@@ -1,4 +1,4 @@
-"""A search goes on where it was ended, as if nothing had happened."""
+"""Interrupted and resumed searches."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ TOOL = ROOT / 'tools/search.py'
 
 
 def final_state(work_dir):
-    """Everything that must not depend on interruptions: results, weights, optimizers, histories."""
+    """Results, weights, optimizers and histories, which must not depend on interruptions."""
     state = {}
     for name in ('path', 'connection', 'architecture'):
         document = load_architecture(work_dir / f'{name}.json').to_document()
@@ -47,7 +47,7 @@ def final_state(work_dir):
 
 
 def equal(a, b) -> bool:
-    """Equal to the bit, through dicts and lists."""
+    """Whether nested tensors are bitwise equal."""
     if isinstance(a, torch.Tensor):
         return a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict):
@@ -66,14 +66,13 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path, most
     code, output = run(*command, '--work-dir', tmp_path / 'whole')
     assert code == 0, output
     seed = int(time.time())
-    print('moments of the kills from seed', seed)
+    print('seed of the times of the kills:', seed)
     rng = np.random.default_rng(seed)
     kills = 0
     while not (tmp_path / 'cut/retrain.py').exists():
         program = Program(*command, '--work-dir', tmp_path / 'cut', '--resume')
         if kills < most:
-            # Some time after the second to fourth checkpoint of this attempt: in steps, in writing,
-            # in decoding, between stages.
+            # At a random time after the second to fourth checkpoint of this attempt.
             saved = rng.integers(2, 5)
             while program.running() and program.output().count('Saving') < saved:
                 time.sleep(0.01)
@@ -82,42 +81,42 @@ def test_killed_at_random_and_resumed_it_ends_bit_identical(tiny, tmp_path, most
         code = program.wait()
         assert code in (0, -signal.SIGKILL), program.output()
         kills += code != 0
-    assert kills >= (most + 1) // 2  # a fast machine may be through before the last
+    assert kills >= (most + 1) // 2  # a fast machine may finish before the last one
     assert equal(final_state(tmp_path / 'whole'), final_state(tmp_path / 'cut'))
 
 
-def test_resuming_needs_no_other_option_and_refuses_others(plan, tmp_path):
+def test_resuming_requires_the_same_options(plan, tmp_path):
     plan = replace(plan, levels=('path',))
     search(plan, tmp_path / 'run')
     assert SearchPlan.load(tmp_path / 'run') == plan
     code, output = run(TOOL, 'dnas', '--work-dir', tmp_path / 'run', '--resume')
     assert code == 0, output
-    assert 'nothing was left to do' in output
+    assert 'no stage was left' in output
     code, output = run(
         TOOL, 'dnas', '--work-dir', tmp_path / 'run', '--resume', '--layers', 5, '--seed', 3
     )
     assert code == 1
     assert 'layers: 4, now 5' in output
     assert 'seed: 0, now 3' in output
-    with pytest.raises(UserError, match='holds a search already: --resume'):
+    with pytest.raises(UserError, match='already contains a search: resume it with --resume'):
         search(plan, tmp_path / 'run')
-    # It may be moved, away from its config, too.
+    # The work dir can be moved without the user's config.
     moved = (tmp_path / 'run').rename(tmp_path / 'moved')
     Path(plan.config).unlink()
     code, output = run(TOOL, 'dnas', '--work-dir', moved, '--resume')
     assert code == 0, output
-    assert 'nothing was left to do' in output
+    assert 'no stage was left' in output
     assert str(tmp_path) not in (moved / 'search.json').read_text()
 
 
-def test_resuming_says_what_changed_in_an_inherited_config(plan, tiny, tmp_path):
+def test_error_for_a_changed_config(plan, tiny, tmp_path):
     plan = replace(plan, levels=('path',))
     search(plan, tmp_path / 'run')
     (tmp_path / 'run/path.json').unlink()
     text = tiny[1].read_text()
     tiny[1].write_text(text.replace('decode_head=dict(channels=8)', 'decode_head=dict(channels=9)'))
     with pytest.raises(
-        UserError, match=r'network\.py is not what the plan leads to now[^$]*channels=9'
+        UserError, match=r'network\.py differs from the config of this plan[^$]*channels=9'
     ):
         search(plan, tmp_path / 'run', resume=True)
 
@@ -132,10 +131,10 @@ def test_stages_can_be_run_one_after_another(plan, tmp_path):
     assert "fileDirname }}/path.json'" in (work_dir / 'connection.py').read_text()
 
 
-def test_an_earlier_stage_is_not_run_under_the_results_of_later_ones(plan, tmp_path):
+def test_error_for_a_missing_earlier_stage(plan, tmp_path):
     search(plan, tmp_path / 'run')
     (tmp_path / 'run/path.json').unlink()
-    with pytest.raises(UserError, match='has the result of stage connection, which comes after'):
+    with pytest.raises(UserError, match='result of stage connection, but not of the earlier'):
         search(plan, tmp_path / 'run', resume=True)
 
 

@@ -1,4 +1,4 @@
-"""What every space does through the one pipeline, hook and tool; DNAS has tests of its own."""
+"""End-to-end tests of the other search spaces."""
 
 import json
 
@@ -41,7 +41,7 @@ supernet = dict(
 )
 """,
 }
-"""Configs of networks and supernets of seconds."""
+"""Configs of tiny networks and supernets."""
 
 
 @pytest.fixture(params=NETWORKS)
@@ -64,9 +64,9 @@ default_hooks = dict(logger=dict(interval=1))
 
 
 def options(plan):
-    """The plan as a user types it."""
-    words = [plan.space, '--config', plan.config, '--epochs', 3, '--arch-start', 1, '--crop', 32]
-    return [*words, '--batch', 2]
+    """Command-line arguments of the plan."""
+    first = [plan.space, '--config', plan.config, '--epochs', 3, '--arch-start', 1, '--crop', 32]
+    return [*first, '--batch', 2]
 
 
 def test_from_tiles_to_a_retrained_network(plan, tmp_path):
@@ -74,7 +74,7 @@ def test_from_tiles_to_a_retrained_network(plan, tmp_path):
     code, output = run(TOOL, *options(plan), '--work-dir', work_dir, '--retrain')
     assert code == 0, output
     assert 'entropy of outgoing' in output
-    assert 'left in it' in output
+    assert 'left in this stage' in output
     found = load_architecture(work_dir / 'architecture.json')
     assert (found.space, found.level) == (plan.space, 'cell')
     scores = json.loads((work_dir / 'test/test_scores.json').read_text())
@@ -86,20 +86,20 @@ def test_from_tiles_to_a_retrained_network(plan, tmp_path):
     for picture in ('graph', 'operations', 'shares', 'course'):
         assert (tmp_path / f'out/cell_{picture}.png').stat().st_size > 5000
     assert all(f'{key} {value}' in text for key, value in found.summary.items())
-    # The config can be moved with its architecture, and trained as it is.
+    # The config can be moved with its architecture.
     work_dir.rename(tmp_path / 'moved')
     config = load_config(tmp_path / 'moved/retrain.py')
     assert load_architecture(config.model.backbone.architecture) == found
 
 
-@pytest.mark.parametrize('norm', [None, dict(type='GN', num_groups=2)], ids=['as it is', 'GN'])
-def test_a_network_of_a_cost(plan, tmp_path, norm):
-    """Counted on the network that its config trains, whatever the supernet's own width is."""
+@pytest.mark.parametrize('norm', [None, dict(type='GN', num_groups=2)], ids=['default', 'GN'])
+def test_cost_target(plan, tmp_path, norm):
+    """The cost is that of the retrained network, which is wider than the supernet."""
     target = 30e3
     cost = {'targets': (target,), 'cost': 'params', 'cost_size': 32}
-    if norm:
+    if norm is not None:
         cost['options'] = {'model.backbone.norm_cfg': norm}
-        if plan.space == 'autodeeplab':  # groups must divide the supernet's width
+        if plan.space == 'autodeeplab':  # groups must divide the width of the supernet
             cost['options']['supernet.filters'] = 2
     plan = SearchPlan(**{**plan.__dict__, **cost})
     search(plan, tmp_path / 'run')
@@ -118,7 +118,7 @@ def final_state(folder):
     return checkpoint['state_dict'], checkpoint['architecture_search']['optimizer'], history
 
 
-def test_interrupted_and_resumed_it_ends_bit_identical(plan, tmp_path, monkeypatch):
+def test_resumed_search_is_bit_identical(plan, tmp_path, monkeypatch):
     search(plan, tmp_path / 'whole')
 
     class Interrupt(module.ProgressHook, Hook):
@@ -140,7 +140,7 @@ def test_interrupted_and_resumed_it_ends_bit_identical(plan, tmp_path, monkeypat
 
 
 def test_two_processes_keep_everything_equal(plan, tmp_path):
-    """Weights and architecture parameters after every step, on both ranks, to the bit."""
+    """Weights and architecture parameters are bitwise equal on both ranks after every step."""
     probe = tmp_path / 'probe.py'
     probe.write_text(f"""
 import sys
@@ -167,8 +167,7 @@ module.search(plan, '{tmp_path}/run', launcher='pytorch')
     assert (tmp_path / 'run/retrain.py').is_file()
 
 
-def test_latencies_are_measured_and_used(plan, tmp_path):
-    """By the same command as for DNAS; a network for milliseconds."""
+def test_latency_target(plan, tmp_path):
     table = tmp_path / 'latency.json'
     code, output = run(
         ROOT / 'tools/analysis_tools/measure_latency.py', plan.space, plan.config, table,
@@ -178,8 +177,8 @@ def test_latencies_are_measured_and_used(plan, tmp_path):
     supernet = MODELS.build(supernet_config(plan))
     model = retrain_config(plan, supernet.decode()).model
     torch.manual_seed(0)
-    held = CostTable.load(table, supernet.parts(model, (32, 32)).facts)
-    target = supernet.cost_model(held).cost(supernet.decode())
+    latencies = CostTable.load(table, supernet.parts(model, (32, 32)).facts)
+    target = supernet.cost_model(latencies).cost(supernet.decode())
     plan = SearchPlan(**{**plan.__dict__, 'targets': (1.1 * target,), 'cost': 'latency',
                          'cost_size': 32, 'latency_table': str(table)})  # fmt: skip
     search(plan, tmp_path / 'run')
@@ -188,8 +187,8 @@ def test_latencies_are_measured_and_used(plan, tmp_path):
 
 
 @pytest.mark.parametrize('plan', ['autodeeplab'], indirect=True)
-def test_a_search_head_takes_over_what_is_to_be_learned(plan):
-    """Classes, loss and ignored labels of the network's head, whichever head that is."""
+def test_search_head_has_the_task_of_the_network(plan):
+    """Classes, loss and ignored labels are those of the network's head."""
     head = dict(_delete_=True, type='FCNHead', channels=8, num_classes=3, ignore_index=7)
     plan = SearchPlan(**{**plan.__dict__, 'options': {'model.decode_head': head}})
     searched = stage_config(plan, 'cell', None).model.decode_head
@@ -198,10 +197,10 @@ def test_a_search_head_takes_over_what_is_to_be_learned(plan):
     assert 'loss_decode' not in searched
 
 
-def test_crops_are_not_filled_up_to_the_size_of_retraining(plan):
+def test_crops_are_not_padded_to_the_size_of_retraining(plan):
     options = {'model.data_preprocessor.size': (64, 64), 'find_unused_parameters': True}
     plan = SearchPlan(**{**plan.__dict__, 'options': options})
     config = stage_config(plan, 'cell', None)
     assert config.model.data_preprocessor.size == (32, 32)
-    assert config.find_unused_parameters  # the user's counts
+    assert config.find_unused_parameters  # from the user's options
     assert retrain_config(plan, 'x').model.data_preprocessor.size == [64, 64]

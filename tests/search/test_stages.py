@@ -1,5 +1,3 @@
-"""The configs of a search's stages."""
-
 import pytest
 from mmengine.config import Config
 
@@ -23,7 +21,7 @@ def plans():
 
 
 @pytest.mark.parametrize(('space', 'settings'), plans())
-def test_a_file_that_says_what_differs_is_the_whole_config(space, settings, tmp_path):
+def test_inheriting_text_restores_the_config(space, settings, tmp_path):
     plan = SearchPlan(space, **settings)
     network = network_config(plan)
     (tmp_path / 'network.py').write_text(network.pretty_text)
@@ -33,18 +31,18 @@ def test_a_file_that_says_what_differs_is_the_whole_config(space, settings, tmp_
             if level == plan.levels[0]
             else 'dnas_l14_gid5@' + ('path' if level == 'connection' else 'connection')
         )
-        wanted = stage_config(plan, level, start)
-        text = inheriting_text('network.py', network, wanted)
+        expected = stage_config(plan, level, start)
+        text = inheriting_text('network.py', network, expected)
         (tmp_path / 'stage.py').write_text(text)
         read = Config.fromfile(str(tmp_path / 'stage.py'))
-        assert read.to_dict() == Config.fromstring(wanted.pretty_text, '.py').to_dict()
-        # What a stage leaves alone, it does not repeat.
+        assert read.to_dict() == Config.fromstring(expected.pretty_text, '.py').to_dict()
+        # The file does not repeat equal settings.
         assert 'test_dataloader' not in text
         assert 'visualizer' not in text
 
 
-def test_a_stage_without_the_one_that_joins_has_no_parts_to_keep_to():
-    """Its supernet is then pushed to the targets, and each network may use all of it."""
+def test_multi_target_mode_without_the_previous_stage():
+    """Each network may use the whole supernet."""
     targets = dict(targets=(1e9, 2e9))
     whole = SearchPlan('dnas', **targets)
     assert [multi_target_mode(whole, level).value for level in whole.levels] == [
@@ -57,7 +55,7 @@ def test_a_stage_without_the_one_that_joins_has_no_parts_to_keep_to():
     assert hook['cost']['several'] == 'separate'
 
 
-def test_retraining_changes_the_architecture_alone(tmp_path):
+def test_retrain_config_overrides_only_architecture_and_weights():
     weights = {
         f'model.{part}': dict(type='Pretrained') for part in ('init_cfg', 'backbone.init_cfg')
     }
@@ -71,7 +69,7 @@ def test_retraining_changes_the_architecture_alone(tmp_path):
 
 
 @pytest.mark.parametrize('space', ['dnas', 'autodeeplab', 'densenas'])
-def test_the_recipe_is_of_retraining_alone(space):
+def test_stages_do_not_use_the_recipe_of_retraining(space):
     plan = SearchPlan(space)
     (level, *_) = plan.levels
     stage, retraining = stage_config(plan, level, None), retrain_config(plan, 'found.json')
@@ -79,17 +77,17 @@ def test_the_recipe_is_of_retraining_alone(space):
     assert [hook['type'] for hook in stage.custom_hooks].count('EMAHook') == 0
     assert retraining.optim_wrapper.optimizer.type == 'AdamW'
     assert [hook['type'] for hook in retraining.custom_hooks] == ['EMAHook']
-    # Each rate is meant for a batch of its own schedule.
+    # Each learning rate refers to the batch size of its own recipe.
     assert stage.auto_scale_lr.base_batch_size == 2
     assert retraining.auto_scale_lr.base_batch_size == 4
-    # What is searched and what is trained learn from the same losses.
+    # The losses are those of retraining.
     assert [loss.type for loss in stage.model.decode_head.loss_decode] == [
         'LabelledCrossEntropyLoss',
         'LabelledDiceLoss',
     ]
 
 
-def test_a_stage_is_a_config_of_its_own(plan, tmp_path):
+def test_stage_config(plan, tmp_path):
     changed = SearchPlan(**{**plan.__dict__, 'base_channels': 6, 'recompute': True})
     config = stage_config(changed, 'cell', 'dnas_l12_gid5@connection')
     assert config.model.backbone == dict(
@@ -102,7 +100,7 @@ def test_a_stage_is_a_config_of_its_own(plan, tmp_path):
     assert [step.crop_size for step in crops] == [(32, 32)]
 
 
-def test_stages_take_over_what_they_need_and_no_more(plan, tiny, tmp_path):
+def test_settings_taken_from_the_users_config(plan, tiny, tmp_path):
     with tiny[1].open('a') as file:
         file.write("load_from = 'x.pth'\n")
         file.write("default_hooks['sampler_seed'] = dict(type='DistSamplerSeedHook')\n")
@@ -137,5 +135,5 @@ def test_crops_and_halves_of_wrapped_data_sets(plan, tiny):
             'LoadRasterAnnotations',
             'RandomCrop',
         ]
-    with pytest.raises(UserError, match='need a plain training set'):
+    with pytest.raises(UserError, match='require a plain training set'):
         stage_config(SearchPlan(**{**plan.__dict__, 'halves': ('a.txt', 'b.txt')}), 'path', None)

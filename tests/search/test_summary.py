@@ -1,5 +1,3 @@
-"""What a search says on the console."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -19,11 +17,11 @@ def _wide_console(monkeypatch):
 
 
 def rows(text):
-    """Cells of a table's lines."""
+    """Cells of each line of a table."""
     return [[cell.strip() for cell in line.strip('│').split('│')] for line in text.splitlines()]
 
 
-def test_a_plan_is_a_table_with_the_time_of_every_stage(capsys):
+def test_show_plan(capsys):
     times = {'path': StageTime(0.5, 2.0, 1000, 4, 2), 'cell': StageTime(1.0, 1.25, 8, 2, 0)}
     show_plan('a search', load_architecture('dnas_l12_gid5@path'), times, retrain=True)
     text = capsys.readouterr().out
@@ -31,33 +29,33 @@ def test_a_plan_is_a_table_with_the_time_of_every_stage(capsys):
     assert ['path', '4', '3', '4,000', '0.50 / 2.00', '1:23:20'] in rows(text)
     assert ['cell', '2', '1', '16', '1.00 / 1.25', '0:00:20'] in rows(text)
     assert ['all', '', '', '', '', '1:23:40'] in rows(text)
-    assert 'from dnas_l12_gid5; ' in text
+    assert 'start: dnas_l12_gid5; ' in text
     assert 'retraining and testing follow' in text
     show_plan('a search', None, times, retrain=False)
     text = capsys.readouterr().out
-    assert 'from nothing; ' in text
+    assert 'start: none; ' in text
     assert 'retraining' not in text
 
 
-def test_a_result_says_what_to_do_next(tmp_path, capsys):
+def test_show_result(tmp_path, capsys):
     path = tmp_path / 'architecture.json'
     show_result(load_architecture('dnas_l12_gid5'), path, {'path': 61, 'cell': 3600})
     text = capsys.readouterr().out
-    assert 'search done (path: 0:01:01, cell: 1:00:00)' in text
+    assert 'search complete (path: 0:01:01, cell: 1:00:00)' in text
     assert f'dnas train {tmp_path}/retrain.py' in text
     assert f'dnas report {tmp_path}' in text
     show_result(load_architecture('dnas_l12_gid5@path'), path, {})
     text = capsys.readouterr().out
-    assert 'search done (nothing was left to do)' in text
-    assert 'train.py' not in text  # it is not complete
+    assert 'search complete (no stage was left)' in text
+    assert 'train.py' not in text  # the architecture is not complete
 
 
-def test_networks_stand_beside_their_targets(plan, tmp_path, capsys):
-    """One that costs what was asked for, one that costs half; counted on the networks."""
+def test_show_targets(plan, tmp_path, capsys):
+    """A network at its target, and one at half of its target."""
     plan = replace(plan, cost='params', targets=(1e5,), cost_size=32)
-    drawn = random_architecture(plan, np.random.default_rng(0), 'drawn')
-    drawn = replace(drawn, provenance={'cost': {'predicted': 12_345}})
-    drawn.save(tmp_path / 'architecture.json')
+    network = random_architecture(plan, np.random.default_rng(0), 'random')
+    network = replace(network, provenance={'cost': {'predicted': 12_345}})
+    network.save(tmp_path / 'architecture.json')
     config = retrain_config(plan, str(tmp_path / 'architecture.json'))
     (tmp_path / 'retrain.py').write_text(config.pretty_text)
     real = segmentor_cost(load_config(tmp_path / 'retrain.py').model, 'params', (32, 32))
@@ -67,4 +65,4 @@ def test_networks_stand_beside_their_targets(plan, tmp_path, capsys):
     assert first[1] == second[1] == '12.35 K parameters'
     assert first[0] == first[2] == second[2]
     assert (first[3], second[3]) == ('+0.0 %', '-50.0 %')
-    assert f'note: {second[0]}: nothing nearer is left' in text
+    assert f'note: {second[0]}: this search contains no network closer' in text

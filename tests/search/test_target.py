@@ -23,17 +23,17 @@ MODEL = dict(
 
 
 def supernet(stage):
-    drawn = random_architecture(4, np.random.default_rng(1), 'x')
+    network = random_architecture(4, np.random.default_rng(1), 'x')
     backbone = {
         'Path': dict(layers=4),
-        'Connection': dict(architecture=drawn.at_level('path')),
-        'Cell': dict(architecture=drawn.at_level('connection')),
+        'Connection': dict(architecture=network.at_level('path')),
+        'Cell': dict(architecture=network.at_level('connection')),
     }[stage]
     return MODELS.build(dict(type=f'DNAS{stage}Supernet', base_channels=4, **backbone))
 
 
 @pytest.mark.parametrize(('stage', 'sign'), [('Path', 1), ('Connection', -1), ('Cell', 1)])
-def test_the_expected_cost_goes_to_the_target(stage, sign):
+def test_expected_cost_converges_to_the_target(stage, sign):
     net = supernet(stage)
     cost = CostTarget('macs', 1.0, size=(64, 64))
     with pytest.raises(CostError, match='what can be reached from here'):
@@ -41,7 +41,7 @@ def test_the_expected_cost_goes_to_the_target(stage, sign):
     with torch.no_grad():
         start = float(cost.costs.expected())
         extreme = cost.costs.cost(cost.costs.decode(sign / 10))
-        # Paths share what their last nodes get, so their mean does not get to the extremes.
+        # Probabilities couple the paths, so the expected cost does not reach the extremes.
         target = start * (extreme / start) ** 0.3
     cost = CostTarget('macs', target, weight=2.0, size=(64, 64))
     cost.prepare(net, MODEL)
@@ -67,17 +67,17 @@ def test_the_expected_cost_goes_to_the_target(stage, sign):
     assert other.multiplier == cost.multiplier != first
 
 
-def test_what_no_mean_reaches_neither_winds_the_term_up_nor_decides_the_path():
+def test_target_below_the_expected_costs():
     net = supernet('Path')
     cost = CostTarget('macs', 4e5, weight=0.5, size=(64, 64))
     cost.prepare(net, MODEL)
-    assert cost.expected_target > cost.target  # the cheapest mean network
+    assert cost.expected_target > cost.target  # the lowest expected cost
     with torch.no_grad():
         for _ in range(600):
             cost.loss()
             cost.after_architecture_step()
     assert cost.multiplier == 0.5
-    # Of the paths that lead there, the preferred one.
+    # The decoded path depends on the probabilities, and its range contains the target.
     decoded = set()
     for seed in range(12):
         torch.manual_seed(seed)
@@ -89,14 +89,14 @@ def test_what_no_mean_reaches_neither_winds_the_term_up_nor_decides_the_path():
     assert len(decoded) > 2
 
 
-def test_a_search_for_another_cost_is_not_resumed():
+def test_resuming_requires_the_same_cost():
     cost = CostTarget('macs', 1e6)
     for state in (None, CostTarget('macs', 2e6).state_dict()):
-        with pytest.raises(UserError, match='of a search for another cost'):
+        with pytest.raises(UserError, match='has another cost target'):
             cost.load_state_dict(state)
 
 
-def test_a_latency_table_must_be_of_here(tmp_path):
+def test_latency_table_must_match_size_and_head(tmp_path):
     net = supernet('Cell')
     table = latency_table(net.parts(MODEL, (32, 32)), repeat=1)
     table.save(tmp_path / 'latency.json')
@@ -113,7 +113,7 @@ def test_a_latency_table_must_be_of_here(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'wrong',
+    'arguments',
     [
         dict(metric='flops', target=1.0),
         dict(metric='macs', target=0.0),
@@ -123,6 +123,6 @@ def test_a_latency_table_must_be_of_here(tmp_path):
         dict(metric='latency', target=1.0),
     ],
 )
-def test_targets_that_are_none(wrong):
+def test_invalid_arguments(arguments):
     with pytest.raises(UserError):
-        CostTarget(**wrong)
+        CostTarget(**arguments)

@@ -25,7 +25,7 @@ def test_save_and_load(tmp_path):
     assert SelectionPlan.load(tmp_path) == PLAN
     assert is_selection(tmp_path)
     assert PLAN.limit == 2e9
-    with pytest.raises(UserError, match='selection by trainings'):
+    with pytest.raises(UserError, match='contains a selection, not a gradient search'):
         SearchPlan.load(tmp_path)
     (tmp_path / PLAN_FILE).write_text(SearchPlan().to_json(tmp_path))
     assert not is_selection(tmp_path)
