@@ -20,7 +20,7 @@ def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
         assert code == 0, output
         assert output.splitlines()[-1] == f'{folder}/search.html'
         page = (folder / 'search.html').read_text()
-        assert '<h2>Stage path: which scale every layer has</h2>' in page
+        assert '<h2>Stage path: scale of every layer</h2>' in page
     code, output = run(TOOL, tmp_path / 'o')
     assert code == 1
     assert output.strip().endswith('a search writes it after its first epoch')
