@@ -35,13 +35,14 @@ def step_seconds(config: str, size: int, seconds: float) -> list[float]:
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
 
-    from dnas_mmseg.cost.parts import input_bands
     from dnas_mmseg.engine.configs import load_config
+    from dnas_mmseg.models.layers.input_bands import count_input_bands
     from dnas_mmseg.search.time import noise_batch
 
     init_default_scope('mmseg')
     model = MODELS.build(load_config(config).model).train()
-    data = noise_batch(model.data_preprocessor, 4, input_bands(model.backbone), (size, size), 5)
+    bands = count_input_bands(model.backbone)
+    data = noise_batch(model.data_preprocessor, 4, bands, (size, size), 5)
     times: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(times) < 3:

@@ -21,7 +21,6 @@ checksum), the lists and dataset.json. An interrupted run goes on where it was, 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from .command_line import (
@@ -105,37 +104,29 @@ def main() -> None:
     args = parse_args()
     with user_errors():
         from dnas_mmseg.cpus import usable_cores
-        from dnas_mmseg.datasets import DatasetDescription
-        from dnas_mmseg.datasets.releases import Release, find_release
+        from dnas_mmseg.datasets.releases import describe_source
         from dnas_mmseg.preparation.conversion import convert_scenes
-        from dnas_mmseg.preparation.scenes import find_scenes, split_by_lists, split_by_share
-        from dnas_mmseg.preparation.tiling import Tiling
+        from dnas_mmseg.preparation.scenes import find_scenes, split_scenes
+        from dnas_mmseg.preparation.tiling import TileSpec
 
         forbid_network_if(args)
-        if (args.images is None) != (args.labels is None):
-            raise UsageError('--images and --labels belong together: give both, or neither')
-        if not args.root.is_dir():
-            raise UsageError(f'{args.root}: no such folder')
         if args.images is not None and args.out is None:
             raise UsageError('--images needs --out, the data root to write')
-        if args.images is not None:
-            convention = args.label_convention or 'rgb'
-            release = Release(
-                args.dataset or 'gid5', args.images, args.labels, convention, args.bits
-            )
-        else:
-            release = find_release(args.root, args.bits, args.dataset)
+        release, description = describe_source(
+            args.root,
+            args.images,
+            args.labels,
+            bits=args.bits,
+            dataset=args.dataset,
+            facts=args.facts,
+            label_convention=args.label_convention,
+        )
         out = args.out or Path('data') / release.dataset
-        facts = release.description
-        if args.facts is not None:
-            facts = DatasetDescription.load_file(args.facts)
-        if args.label_convention is not None:
-            facts = replace(facts, label_convention=args.label_convention)
-        cut = Tiling(
-            facts.classes,
-            facts.palette,
-            facts.bands,
-            facts.label_convention or '',
+        settings = TileSpec(
+            description.classes,
+            description.palette,
+            description.bands,
+            description.label_convention or '',
             args.tile_size,
             args.tile_size if args.stride is None else args.stride,
             args.min_labelled,
@@ -145,16 +136,12 @@ def main() -> None:
         )
         scenes = find_scenes(args.root, release.images, release.labels)
         lists = {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')}
-        lists = {name: path for name, path in lists.items() if path is not None}
-        if lists:
-            splits = split_by_lists(scenes, lists)
-        else:
-            splits = split_by_share(scenes, args.shares, args.seed)
+        splits = split_scenes(scenes, lists, args.shares, args.seed)
         with progress_bars() as track:
             description, notes = convert_scenes(
                 splits,
                 out,
-                cut,
+                settings,
                 max_unknown=args.max_unknown,
                 mix_tiles=args.seed if args.mix_tiles else None,
                 provenance={'source': release.images, 'labels': release.labels, 'seed': args.seed},

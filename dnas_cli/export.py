@@ -28,7 +28,6 @@ import json
 from pathlib import Path
 
 from .command_line import ArgumentParser, UsageError, add_overrides, user_errors
-from .engines import take_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,7 +53,6 @@ def parse_args() -> argparse.Namespace:
         '--metres', type=float, help='size of a pixel (default: that of the training tiles)'
     )
     card.add_argument('--licence', default='not stated', help='terms of use')
-    parser.set_defaults(backend='torch')
     return parser.parse_args()
 
 
@@ -64,27 +62,28 @@ def main() -> None:
         from dataclasses import replace
 
         from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.mapping.loading import split_model
         from dnas_mmseg.mapping.model_card import model_card_facts, write_model_card
         from dnas_mmseg.mapping.onnx_model import export_deepness, export_onnx
         from dnas_mmseg.mapping.quantization import export_int8
         from dnas_mmseg.mapping.scenes import load_segmentor
         from dnas_mmseg.mapping.stac import write_model_item
 
-        targets = take_model(args, args.words)
-        if args.config is None or len(targets) != 1:
+        source, checkpoint, targets = split_model(args.words)
+        if source is None or len(targets) != 1:
             raise UsageError(f'{" ".join(args.words)}: a model and one file to write are expected')
         target, suffix = Path(targets[0]), '.xml' if args.int8 else '.onnx'
         if target.suffix != suffix:
             hint = '' if args.int8 or target.suffix != '.xml' else ', or give --int8'
             raise UsageError(f'{target}: the name of the file must end with {suffix}{hint}')
         config = load_config(
-            args.config,
+            source,
             data_root=args.data_root,
             work_dir=args.work_dir,
             options=args.cfg_options,
         )
         scores = read_scores(args.scores)
-        model = load_segmentor(config, args.checkpoint, 'cpu')
+        model = load_segmentor(config, checkpoint, 'cpu')
         facts = model_card_facts(model, config, target.stem, args.window, scores, args.licence)
         if args.metres is not None:
             facts = replace(facts, metres=args.metres)

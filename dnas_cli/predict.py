@@ -20,6 +20,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from .command_line import (
@@ -31,7 +32,7 @@ from .command_line import (
     progress_bars,
     user_errors,
 )
-from .engines import add_engine_options, load_model, take_model, torch_precision
+from .engines import add_engine_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -131,19 +132,25 @@ def main() -> None:
         import torch
 
         from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.mapping.loading import load_model, split_model
         from dnas_mmseg.mapping.products import MapProducts
         from dnas_mmseg.mapping.scene import Tiling
         from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
 
         forbid_network_if(args)
-        scenes = take_model(args, args.words)
+        config, checkpoint, scenes = split_model(args.words)
         if not scenes:
             raise UsageError('no SCENE is given')
         part, parts = shard(args.shard)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
         model = load_model(
-            args, args.window or 512, lambda: load_config(args.config, options=args.cfg_options)
+            checkpoint,
+            None if config is None else partial(load_config, config, options=args.cfg_options),
+            backend=args.backend,
+            precision=args.precision,
+            device=args.device,
+            window=args.window or 512,
         )
         window = args.window or getattr(model, 'window', 512)
         show = 'RANK' not in os.environ or part == 1
@@ -159,7 +166,7 @@ def main() -> None:
                     resume=args.resume,
                     shard=(part, parts),
                     tiling=Tiling(
-                        window, args.overlap, args.batch, args.flips, torch_precision(args)
+                        window, args.overlap, args.batch, args.flips, args.precision or 'float32'
                     ),
                     products=MapProducts(
                         confidence=args.confidence,

@@ -12,7 +12,7 @@ Scores by class go to the log and, in percent, to test_scores.json in the work d
 from __future__ import annotations
 
 from .command_line import UsageError, config_parser, parse_run_args, run_config, user_errors
-from .engines import add_engine_options, load_model, settle_backend
+from .engines import add_engine_options
 
 
 def main() -> None:
@@ -31,15 +31,15 @@ def main() -> None:
         '--show-dir', metavar='FOLDER', help='draw labels and predictions of all tiles there'
     )
     add_engine_options(parser)
-    parser.set_defaults(device=None)
     args = parse_run_args(parser)
     with user_errors():
         from mmengine.dist import is_main_process
 
         from dnas_mmseg.engine.running import test
+        from dnas_mmseg.mapping.loading import default_backend, load_model
         from dnas_mmseg.mapping.testing import largest_tile, score_exported
 
-        settle_backend(args)
+        backend = args.backend or default_backend(args.checkpoint)
         config = run_config(args)
         if args.out:
             metrics = config.test_evaluator
@@ -54,14 +54,21 @@ def main() -> None:
                 save_dir=args.show_dir,
                 name='shown',
             )
-        if args.backend == 'torch':
+        if backend == 'torch':
             if args.precision not in (None, 'float32'):
                 raise UsageError(f'--precision {args.precision} needs --backend openvino')
             test(config, args.checkpoint, flips=args.tta)
         elif args.tta:
             raise UsageError('--tta needs --backend torch')
         else:
-            score_exported(config, load_model(args, largest_tile(config), lambda: config))
+            model = load_model(
+                args.checkpoint,
+                lambda: config,
+                backend=backend,
+                precision=args.precision,
+                window=largest_tile(config),
+            )
+            score_exported(config, model)
     if is_main_process():
         for path in (f'{config.work_dir}/test_scores.json', args.out, args.show_dir):
             if path:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from dnas_mmseg.cost.counting import Complexity, count, count_by_modules
 from dnas_mmseg.cost.measuring import peak_memory, seconds_of
-from dnas_mmseg.cost.parts import input_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
 from dnas_mmseg.engine.running import test
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models.layers.input_bands import count_input_bands
 from dnas_mmseg.spaces.registry import SPACES
 
 
@@ -90,7 +90,7 @@ def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module
         raise UserError(
             f'the model with backbone {kind} cannot be built ({_reason(error)})'
         ) from None
-    built_for = input_bands(model.backbone)
+    built_for = count_input_bands(model.backbone)
     if bands is not None and built_for != bands:
         raise UserError(
             f'{type(model.backbone).__name__} has no argument in_channels: set its number of bands '

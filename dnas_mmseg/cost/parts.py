@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.models.deployment import switch_to_deploy
+from dnas_mmseg.models.layers.input_bands import count_input_bands
 
 from .counting import count, count_parameters
 from .measuring import seconds_of
@@ -216,11 +217,6 @@ def processor_name() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def input_bands(backbone: nn.Module) -> int:
-    """Return the number of bands that any backbone takes: those of its first convolution."""
-    return next(m for m in backbone.modules() if isinstance(m, nn.Conv2d)).in_channels
-
-
 def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
     """Return a segmentor's cost on one image: counted, or measured as it predicts here.
 
@@ -230,7 +226,7 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
         size: Height and width of the image, in pixels.
     """
     segmentor = MODELS.build(model).eval()
-    shape = (1, input_bands(segmentor.backbone), *size)
+    shape = (1, count_input_bands(segmentor.backbone), *size)
     if metric == 'latency':
         device = get_device()
         segmentor = switch_to_deploy(segmentor).to(device)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import fbp, gid5, gid15
@@ -89,6 +90,48 @@ def find_release(root: Path, bits: int = 8, dataset: str | None = None) -> Relea
         names = ', '.join(release.dataset for release in found)
         raise DatasetError(f'{root} has labels of {names}: choose one with --dataset')
     return found[0]
+
+
+def describe_source(
+    root: Path,
+    images: str | None = None,
+    labels: str | None = None,
+    *,
+    bits: int = 8,
+    dataset: str | None = None,
+    facts: str | os.PathLike | None = None,
+    label_convention: str | None = None,
+) -> tuple[Release, DatasetDescription]:
+    """Return the layout of a folder of labelled scenes, and what the scenes are.
+
+    Args:
+        root: Folder of the scenes.
+        images, labels: Patterns of the files in another layout than a release's; both or neither.
+        bits: Bits per sample of a release's images, 8 or 16.
+        dataset: Name of the data set; required if the folder has labels of several.
+        facts: JSON file that describes the scenes; by default they are as those of ``dataset``, or
+            of GID-5.
+        label_convention: Label convention; by default that of ``facts`` or of the release, else
+            ``'rgb'``.
+
+    Raises:
+        DatasetError: The folder does not exist, one pattern is missing, the folder has no release,
+            or labels of several data sets.
+    """
+    if not root.is_dir():
+        raise DatasetError(f'{root}: no such folder')
+    if (images is None) != (labels is None):
+        raise DatasetError('--images and --labels belong together: give both, or neither')
+    if images is None or labels is None:
+        release = find_release(root, bits, dataset)
+    else:
+        release = Release(dataset or 'gid5', images, labels, label_convention or 'rgb', bits)
+    description = release.description
+    if facts is not None:
+        description = DatasetDescription.load_file(facts)
+    if label_convention is not None:
+        description = replace(description, label_convention=label_convention)
+    return release, description
 
 
 def _has_files(root: Path, pattern: str) -> bool:

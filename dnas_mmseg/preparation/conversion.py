@@ -36,7 +36,7 @@ from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.raster import RasterInfo
 
 from .scenes import Scene, split_by_share
-from .tiling import Tile, Tiling, check_scene, cut_windows
+from .tiling import Tile, TileSpec, check_scene, cut_windows
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SceneTiles:
     unknown: Counter[str]
     tiles: list[Tile]
 
-    def save(self, out: Path, scene: Scene, tiling: Tiling) -> None:
+    def save(self, out: Path, scene: Scene, tiling: TileSpec) -> None:
         """Write the manifest: files of the scene, tiling, and tiles."""
         document = {
             **_origin(scene, tiling),
@@ -64,7 +64,7 @@ class SceneTiles:
         write_text(_manifest(out, scene), json.dumps(document) + '\n')
 
     @classmethod
-    def load(cls, out: Path, scene: Scene, tiling: Tiling) -> SceneTiles | None:
+    def load(cls, out: Path, scene: Scene, tiling: TileSpec) -> SceneTiles | None:
         """Load the tiles of a scene from the manifest of an earlier run.
 
         Returns:
@@ -98,7 +98,7 @@ class SceneTiles:
 def convert_scenes(
     splits: Mapping[str, Sequence[Scene]],
     out: str | os.PathLike,
-    tiling: Tiling,
+    tiling: TileSpec,
     *,
     max_unknown: float = 0.001,
     mix_tiles: int | None = None,
@@ -247,7 +247,7 @@ def describe_data_root(
 def _cut_scenes(
     infos: Mapping[Scene, RasterInfo],
     out: Path,
-    tiling: Tiling,
+    tiling: TileSpec,
     max_unknown: float,
     workers: int,
     advance: Callable[[int, int], None],
@@ -330,7 +330,7 @@ def _initialize_worker() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _check_unknown(scene: Scene, result: SceneTiles, tiling: Tiling, max_unknown: float) -> None:
+def _check_unknown(scene: Scene, result: SceneTiles, tiling: TileSpec, max_unknown: float) -> None:
     """Raise if the share of pixels with unknown label values exceeds ``max_unknown``."""
     total = result.windows * tiling.size**2
     if result.unknown.total() > max_unknown * total:
@@ -373,7 +373,7 @@ def _manifest(out: Path, scene: Scene) -> Path:
     return out / MANIFEST / f'{scene.name}.json'
 
 
-def _origin(scene: Scene, tiling: Tiling) -> dict[str, Any]:
+def _origin(scene: Scene, tiling: TileSpec) -> dict[str, Any]:
     """Return what determines the tiles of a scene: its files and the tiling."""
     files = (scene.image.resolve(), scene.label.resolve())
     return {

@@ -20,7 +20,7 @@ from .scenes import Scene
 
 
 @dataclass(frozen=True)
-class Tiling:
+class TileSpec:
     """Parameters of the tiles cut from scenes.
 
     Attributes:
@@ -109,7 +109,7 @@ class Tile:
         return tile_paths(self.scene, self.row, self.column)
 
 
-def check_scene(scene: Scene, tiling: Tiling) -> tuple[RasterInfo, list[str]]:
+def check_scene(scene: Scene, tiling: TileSpec) -> tuple[RasterInfo, list[str]]:
     """Check a scene before cutting it.
 
     Returns:
@@ -147,7 +147,7 @@ def check_scene(scene: Scene, tiling: Tiling) -> tuple[RasterInfo, list[str]]:
 
 
 def cut_windows(
-    scene: Scene, windows: Sequence[Window], tiling: Tiling, out: Path
+    scene: Scene, windows: Sequence[Window], tiling: TileSpec, out: Path
 ) -> tuple[list[Tile], Counter[str]]:
     """Cut tiles from a scene, one window at a time.
 

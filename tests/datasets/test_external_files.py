@@ -17,7 +17,7 @@ from dnas_mmseg.datasets import (
 from dnas_mmseg.datasets.labels import read_label
 from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import Scene
-from dnas_mmseg.preparation.tiling import Tiling
+from dnas_mmseg.preparation.tiling import TileSpec
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 from ..conftest import make_data_root
@@ -227,7 +227,7 @@ def test_misaligned_labels_are_a_problem(tmp_path):
     )
 
 
-TILING = Tiling(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
+TILING = TileSpec(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), BANDS, 'train_id', size=8, stride=8)
 
 
 @pytest.mark.parametrize('kind', ['tag', 'mask', 'user'])
@@ -238,7 +238,7 @@ def test_tiles_preserve_nodata_of_their_scenes(tmp_path, kind):
         samples[:, gap()] = 0
     tile(tmp_path, samples=samples, **options)
     scene = Scene('t', tmp_path / 'images/t.tif', tmp_path / 'labels/t.png')
-    tiling = Tiling(**{**TILING.__dict__, 'nodata': 0 if kind == 'user' else None})
+    tiling = TileSpec(**{**TILING.__dict__, 'nodata': 0 if kind == 'user' else None})
     description, _ = convert_scenes({'train': [scene]}, tmp_path / 'out', tiling)
     assert description.mean == (1, 1, 1, 1)
     data = MultiBandSegDataset(

@@ -12,11 +12,11 @@ from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.preparation.conversion import convert_scenes
 from dnas_mmseg.preparation.scenes import find_scenes, split_by_share
 from dnas_mmseg.preparation.synthetic import write_scenes
-from dnas_mmseg.preparation.tiling import Tiling
+from dnas_mmseg.preparation.tiling import TileSpec
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 PARAMETERS = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='rgb')
-TILING = Tiling(**PARAMETERS, size=40, stride=40)
+TILING = TileSpec(**PARAMETERS, size=40, stride=40)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_interrupted_run_resumes(splits, tmp_path):
     convert_scenes(splits, out, TILING, advance=lambda *step: steps.append(step))
     assert steps[-1] == (9, 9)
     with pytest.raises(DatasetError, match='were cut with another stride: choose another folder'):
-        convert_scenes(splits, out, Tiling(**PARAMETERS, size=40, stride=20))
+        convert_scenes(splits, out, TileSpec(**PARAMETERS, size=40, stride=20))
 
 
 def test_too_many_unknown_colours_raise(splits, tmp_path):
@@ -112,8 +112,8 @@ def test_too_many_unknown_colours_raise(splits, tmp_path):
 
 def test_statistics_are_independent_of_tile_size(splits, tmp_path):
     """Padding of tiles larger than scenes is excluded."""
-    small, _ = convert_scenes(splits, tmp_path / 'a', Tiling(**PARAMETERS, size=32, stride=32))
-    large, _ = convert_scenes(splits, tmp_path / 'b', Tiling(**PARAMETERS, size=128, stride=128))
+    small, _ = convert_scenes(splits, tmp_path / 'a', TileSpec(**PARAMETERS, size=32, stride=32))
+    large, _ = convert_scenes(splits, tmp_path / 'b', TileSpec(**PARAMETERS, size=128, stride=128))
     np.testing.assert_allclose(small.mean, large.mean, atol=1e-4)
     np.testing.assert_allclose(small.std, large.std, atol=1e-4)
 
@@ -143,13 +143,15 @@ def test_invalid_input_raises_before_cutting(splits, tmp_path):
     with pytest.raises(DatasetError, match='no training scenes'):
         convert_scenes({**splits, 'train': []}, tmp_path / 'out', TILING)
     with pytest.raises(DatasetError, match='4 bands, expected 3'):
-        convert_scenes(splits, tmp_path / 'out', Tiling(**{**PARAMETERS, 'bands': BANDS[:3]}))
+        convert_scenes(splits, tmp_path / 'out', TileSpec(**{**PARAMETERS, 'bands': BANDS[:3]}))
     assert not content(tmp_path / 'out')
     for scene in splits['train']:
         write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
     with pytest.raises(DatasetError, match=r'no training tile reaches min_labelled = 0.5'):
         convert_scenes(
-            splits, tmp_path / 'out', Tiling(**PARAMETERS, size=40, stride=40, min_labelled=0.5)
+            splits,
+            tmp_path / 'out',
+            TileSpec(**PARAMETERS, size=40, stride=40, min_labelled=0.5),
         )
 
 
@@ -208,7 +210,7 @@ TWO = dict(classes=('a', 'b'), palette=((1, 1, 1), (2, 2, 2)), label_convention=
 
 def converted(folder, pattern='scenes/*.tif', **parameters):
     found = find_scenes(folder, pattern, 'labels/{name}.tif')
-    tiling = Tiling(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **parameters})
+    tiling = TileSpec(**{**TWO, 'bands': ('red', 'nir'), 'size': 32, 'stride': 32, **parameters})
     return convert_scenes({'train': found}, folder / 'out', tiling)
 
 
@@ -283,7 +285,7 @@ def test_sources_in_output_folders_raise(tmp_path, rng):
     write_raster(tmp_path / 'images/s.tif', rng.integers(1, 255, (2, 32, 32)).astype(np.uint8))
     write_raster(tmp_path / 'truth/s.tif', np.zeros((32, 32), np.uint8))
     found = find_scenes(tmp_path, 'images/*.tif', 'truth/{name}.tif')
-    tiling = Tiling(**TWO, bands=('red', 'nir'))
+    tiling = TileSpec(**TWO, bands=('red', 'nir'))
     with pytest.raises(DatasetError, match='is where tiles would be written'):
         convert_scenes({'train': found}, tmp_path, tiling)
 

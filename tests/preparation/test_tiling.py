@@ -5,13 +5,13 @@ from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.preparation.scenes import Scene
-from dnas_mmseg.preparation.tiling import Tiling, check_scene, cut_windows
+from dnas_mmseg.preparation.tiling import TileSpec, check_scene, cut_windows
 from dnas_mmseg.raster import GeoReference, Raster, Window, read_raster, write_raster
 
 
 def make_tiling(**changes):
     required = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, label_convention='train_id')
-    return Tiling(**{**required, 'size': 32, 'stride': 32, **changes})
+    return TileSpec(**{**required, 'size': 32, 'stride': 32, **changes})
 
 
 def write_scene(folder, rng, size=(48, 40), dtype='uint8', high=250, **kwargs):

@@ -1,4 +1,4 @@
-"""Check of the number of input bands."""
+"""Number of input bands of a backbone."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def require_bands(backbone: nn.Module, x: Tensor) -> None:
             f'in_channels={backbone.in_channels}: select bands with SelectBands or change '
             'in_channels'
         )
+
+
+def count_input_bands(backbone: nn.Module) -> int:
+    """Return the number of bands that any backbone takes: those of its first convolution."""
+    return next(m for m in backbone.modules() if isinstance(m, nn.Conv2d)).in_channels

@@ -1,0 +1,66 @@
+"""A model's files are loaded into the engine that runs them."""
+
+from importlib.util import find_spec
+
+import pytest
+from mmengine.config import Config
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.loading import default_backend, load_model, split_model
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        ('best.pth', dict(precision='int8'), '--precision int8 needs --backend openvino'),
+        ('m.onnx', dict(backend='torch'), r'm\.onnx needs --backend onnxruntime or open'),
+        ('m.onnx', dict(precision='bfloat16'), 'as it was exported'),
+        (
+            'm.onnx',
+            dict(backend='openvino', device='cuda'),
+            '--device cuda: OpenVINO runs on the CPU',
+        ),
+        ('m.onnx', dict(backend='openvino', precision='float16'), 'float16: OpenVINO'),
+    ],
+)
+def test_unsupported_combinations_are_refused(name, options, message):
+    with pytest.raises(UserError, match=message):
+        load_model(name, lambda: Config(), **options)
+
+
+@pytest.mark.parametrize(
+    ('words', 'config', 'checkpoint', 'backend', 'rest'),
+    [
+        (['a.py', 'b.pth', 's.tif'], 'a.py', 'b.pth', 'torch', ['s.tif']),
+        (['x::a/b.py', 'b.pth'], 'x::a/b.py', 'b.pth', 'torch', []),
+        (['a.py', 'm.xml', 's.tif'], 'a.py', 'm.xml', 'openvino', ['s.tif']),
+        (['m.onnx', 's.tif', 't.tif'], None, 'm.onnx', 'onnxruntime', ['s.tif', 't.tif']),
+    ],
+)
+def test_a_model_is_named_in_three_ways(words, config, checkpoint, backend, rest):
+    assert split_model(words) == (config, checkpoint, rest)
+    assert default_backend(checkpoint) == backend
+
+
+def test_incomplete_and_unknown_models_are_refused():
+    with pytest.raises(UserError, match=r'a\.py is a config: its checkpoint is to follow'):
+        split_model(['a.py'])
+    with pytest.raises(UserError, match=r'a\.pth is a checkpoint: its config comes before it'):
+        split_model(['a.pth', 's.tif'])
+    with pytest.raises(UserError, match=r"there is no model 'naip_smal'; .*: naip_small"):
+        split_model(['naip_smal', 's.tif'])
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec('openvino') is None, reason='the extra openvino is not installed')
+def test_checkpoints_and_exported_files_run_in_openvino(small, tmp_path):
+    config, checkpoint = Config.fromfile(str(small[0])), small[1]
+    built = load_model(
+        checkpoint, lambda: config, backend='openvino', precision='bfloat16', window=32
+    )
+    assert (built.window, built.precision) == (32, 'bfloat16')
+    export_onnx(load_model(checkpoint, lambda: config), tmp_path / 'm.onnx', 32)
+    loaded = load_model(tmp_path / 'm.onnx', None, backend='openvino')
+    assert (loaded.window, loaded.precision) == (32, 'float32')
+    assert isinstance(load_model(tmp_path / 'm.onnx', None), OnnxModel)
