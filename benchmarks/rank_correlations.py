@@ -51,13 +51,14 @@ from dnas_mmseg.search.halving.schedule import Pace, full_epochs
 from dnas_mmseg.search.halving.split import selection_lists, set_lists
 from dnas_mmseg.search.halving.training import CandidateTrainings
 from dnas_mmseg.search.history import SearchHistory
-from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
+from dnas_mmseg.search.plan import SearchPlan
 from dnas_mmseg.search.selection import Request
 from dnas_mmseg.spaces.dnas.architecture import OPERATIONS, DNASArchitecture, NodeSpec
 from dnas_mmseg.spaces.dnas.decoding import random_architecture
 from dnas_mmseg.spaces.dnas.lattice import Lattice
 from dnas_mmseg.spaces.dnas.operations import Cell
 from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.work_dir import PLAN_FILE
 
 from .selections import EPOCHS, NETWORKS, ROOT, append_rows, network_row
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from .errors import UserError
@@ -95,6 +99,30 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
+
+
+def write_json(path: str | os.PathLike, document: Any, indent: int | None = 1) -> None:
+    """Write a JSON file atomically; NaN, which JSON lacks, becomes null, arrays become lists.
+
+    Args:
+        path: Path of the file.
+        document: Mappings, sequences, numpy arrays and scalars.
+        indent: Number of spaces per level; None for one line.
+    """
+    text = json.dumps(_to_json(document), indent=indent, allow_nan=False)
+    write_text(path, f'{text}\n')
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _to_json(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:

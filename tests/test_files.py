@@ -1,11 +1,14 @@
 import csv
 import errno
+import json
+import math
 import os
 import stat
 
+import numpy as np
 import pytest
 
-from dnas_mmseg.files import atomic_path, write_csv, write_text
+from dnas_mmseg.files import atomic_path, write_csv, write_json, write_text
 
 
 def test_atomic_path_renames_with_default_permissions(tmp_path):
@@ -49,3 +52,8 @@ def test_formulas_are_written_as_text(tmp_path):
             ['\'=HYPERLINK("x")', "'+1+1", "'@a", '-2', "'-b"],
             ["'\tx", 'plain', '-3.5', '', 'a=b'],
         ]
+
+
+def test_json_has_null_for_nan_and_lists_for_arrays(tmp_path):
+    write_json(tmp_path / 'a.json', {'x': np.array([1.5, np.nan]), 2: (np.int64(3), math.inf)})
+    assert json.loads((tmp_path / 'a.json').read_text()) == {'x': [1.5, None], '2': [3, None]}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import math
 import os
 import statistics
@@ -13,18 +11,20 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from dnas_mmseg.files import atomic_path, write_csv, write_text
+from dnas_mmseg.files import atomic_path, write_csv, write_json, write_text
 from dnas_mmseg.visualization.html_page import (
-    html_figure,
-    html_page,
-    html_summary,
-    html_svg,
-    html_table,
-    html_warning,
+    Alert,
+    Element,
+    Graphic,
+    Heading,
+    Note,
+    Summary,
+    Table,
+    render_page,
+    render_svg,
 )
-from dnas_mmseg.visualization.plain_text import plain_text
+from dnas_mmseg.visualization.pareto import ParetoPoint, plot_pareto
 
 _TOTALS = ('mIoU', 'OA', 'mAcc', 'FWIoU', 'kappa')
 """Scores over all classes; all others are scores of one class."""
@@ -72,39 +72,33 @@ def save_cost_report(
     ]
     write_text(out_dir / 'comparison.md', '\n'.join(markdown) + '\n')
     write_csv(out_dir / 'comparison.csv', [headings, *lines])
-    # JSON has no NaN, the score of a class that does not occur.
-    models = [
-        {
-            **row,
-            'scores': {
-                k: None if math.isnan(v) else float(v) for k, v in row.get('scores', {}).items()
-            },
-        }
-        for row in rows
-    ]
-    document = {'facts': dict(conditions), 'models': models}
-    write_text(out_dir / 'comparison.json', json.dumps(document, indent=1) + '\n')
+    write_json(out_dir / 'comparison.json', {'facts': conditions, 'models': rows})
     figure, tips = _pareto(rows)
     with atomic_path(out_dir / 'pareto.png') as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
-    write_text(out_dir / 'pareto.svg', html_svg(figure))
+    write_text(out_dir / 'pareto.svg', render_svg(figure))
     by_class = [i for i, heading in enumerate(headings) if heading.startswith(('IoU.', 'Acc.'))]
     scores = [i for i, heading in enumerate(headings) if heading in _TOTALS]
     rest = [i for i in range(1, len(headings)) if i not in (*by_class, *scores)]
     scored = any(_score(row) is not None for row in rows)
     order = sorted(range(len(rows)), key=lambda i: _rank(rows[i], scored))
 
-    def part(columns: Sequence[int]) -> str:
+    def part(columns: Sequence[int]) -> Table:
         names = [headings[i].removeprefix('IoU.') for i in columns]
-        return html_table(names, [[lines[k][i] for i in columns] for k in order], sortable=True)
+        return Table(names, [[lines[k][i] for i in columns] for k in order], sortable=True)
 
-    parts = [html_summary(_summary(rows)), *map(html_warning, notes)]
     title = 'Accuracy over cost' if _has_several_scores(rows) else 'Latency over multiply-adds'
-    parts += [html_figure(figure, title, tips), '<h2>All values</h2>', part([0, *scores, *rest])]
+    elements: list[Element] = [
+        Summary(_summary(rows)),
+        *map(Alert, notes),
+        Graphic(figure, title, tips),
+        Heading('All values'),
+        part([0, *scores, *rest]),
+    ]
     if by_class:
-        parts += ['<h2>IoU by class, %</h2>', part([0, *by_class])]
-    parts.append(f'<p class="quiet">{html.escape(summary)}</p>')
-    write_text(out_dir / 'index.html', html_page('Comparison of models', '\n'.join(parts)))
+        elements += [Heading('IoU by class, %'), part([0, *by_class])]
+    elements.append(Note(summary))
+    write_text(out_dir / 'index.html', render_page('Comparison of models', elements))
     return out_dir / 'index.html'
 
 
@@ -201,50 +195,11 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, dict[str, str]]:
         value = _number(row, 'macs')
         return None if value is None else value / 1e9
 
-    if scored:
-        _scatter(axes[0], rows, macs, _score, 'multiply-adds, G', 'mIoU, %', max, tips)
-        _scatter(axes[1], rows, seconds, _score, 'latency, ms', 'mIoU, %', max, tips)
-    else:
-        _scatter(axes[0], rows, macs, seconds, 'multiply-adds, G', 'latency, ms', min, tips)
+    costs, times = ('multiply-adds, G', macs), ('latency, ms', seconds)
+    scores = ('mIoU, %', _score)
+    plots = [(costs, scores), (times, scores)] if scored else [(costs, times)]
+    for i, (axis, ((x_label, x_of), (y_label, y_of))) in enumerate(zip(axes, plots, strict=True)):
+        found = [(row['name'], x_of(row), y_of(row)) for row in rows]
+        points = [ParetoPoint(n, x, y) for n, x, y in found if x is not None and y is not None]
+        tips |= plot_pareto(axis, points, (x_label, y_label), maximize=scored, prefix=f'plot{i}')
     return figure, tips
-
-
-def _scatter(axes, rows, x_of, y_of, x_label: str, y_label: str, best, tips) -> None:
-    """Plot labelled points and their Pareto front."""
-    points = [(x_of(row), y_of(row), row['name']) for row in rows]
-    sign = 1 if best is min else -1
-    points = [p for p in points if p[0] is not None and p[1] is not None]
-    points.sort(key=lambda point: (point[0], sign * point[1]))
-    log = bool(points) and points[-1][0] > 10 * points[0][0]
-    ends = (points[0][0], points[-1][0]) if points else (0, 0)
-    middle = math.sqrt(ends[0] * ends[1]) if log else sum(ends) / 2
-    front: list[tuple] = []
-    for x, y, _ in points:
-        if not front or sign * y < sign * front[-1][1]:
-            front.append((x, y))
-    if front:
-        axes.step(*zip(*front, strict=True), where='post', color='#94a3b8', linewidth=1)
-    for i, (x, y, name) in enumerate(points):
-        (point,) = axes.plot(x, y, 'o', color='#0f766e')
-        point.set_gid(f'{x_label[:1]}{y_label[:1]}{i}')
-        tips[point.get_gid()] = (
-            f'{name}: {y:.4g} {y_label.split()[-1]} at {x:.4g} {x_label.split()[-1]}'
-        )
-        # Labels extend towards the middle, and away from the next point in that direction.
-        inwards = 1 if x < middle else -1
-        neighbour = points[i + inwards] if 0 <= i + inwards < len(points) else None
-        below = neighbour is not None and neighbour[1] > y
-        axes.annotate(
-            plain_text(name), (x, y), xytext=(5 * inwards, -4 if below else 4),
-            textcoords='offset points', fontsize=8, ha='left' if inwards > 0 else 'right',
-            va='top' if below else 'bottom',
-        )  # fmt: skip
-    if log:
-        axes.set_xscale('log')
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FormatStrFormatter('%g'))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.25, y=0.15)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.25)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_json
 
 METRICS = {'macs': 'multiply-adds', 'params': 'parameters', 'latency': 's'}
 """Metrics that a table can have, with their units."""
@@ -50,7 +50,7 @@ class CostTable:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the table as JSON."""
-        write_text(path, json.dumps(asdict(self), indent=1) + '\n')
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike, facts: Mapping[str, Any]) -> CostTable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_json
 
 DESCRIPTION_FILE = 'dataset.json'
 
@@ -64,7 +64,7 @@ class DatasetDescription:
     def save(self, root: str | os.PathLike) -> None:
         """Write ``dataset.json`` into a folder."""
         content = {key: value for key, value in asdict(self).items() if value}
-        write_text(Path(root) / DESCRIPTION_FILE, json.dumps(content, indent=2) + '\n')
+        write_json(Path(root) / DESCRIPTION_FILE, content, indent=2)
 
     @classmethod
     def load(cls, root: str | os.PathLike | None) -> DatasetDescription:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import logging
-import math
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -33,8 +31,9 @@ from dnas_mmseg.datasets import (
 )
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.files import lock_folder, write_json
 from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.work_dir import TEST_SCORES
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights
 from .config_checks import check_backends, check_mixed_precision
@@ -175,9 +174,7 @@ def test(
     switch_to_deploy(model)
     scores = runner.test()
     if is_main_process():
-        # JSON has no NaN; a class that does not occur has no score.
-        valid = {name: None if math.isnan(v) else float(v) for name, v in scores.items()}
-        write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(valid, indent=2) + '\n')
+        write_json(Path(config.work_dir) / TEST_SCORES, scores)
     return scores
 
 

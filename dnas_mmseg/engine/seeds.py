@@ -18,11 +18,12 @@ from rich.table import Table
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import least_significant_difference
 from dnas_mmseg.files import lock_folder, write_csv, write_text
+from dnas_mmseg.work_dir import SEED_SCORES, TEST_SCORES
 
 from .checkpoints import find_checkpoint, last_checkpoint
 from .running import test, train
 
-_SCORES = Path('test') / 'test_scores.json'
+_SCORES = Path('test') / TEST_SCORES
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
             }
         )
         if is_main_process():
-            write_csv(work_dir / 'scores.csv', result.rows())
+            write_csv(work_dir / SEED_SCORES, result.rows())
     return result
 
 

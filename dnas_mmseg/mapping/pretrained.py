@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from dnas_mmseg.engine.checkpoints import load_weights_and_meta
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import atomic_path, write_text
+from dnas_mmseg.files import atomic_path, write_json, write_text
 from dnas_mmseg.spaces.registry import load_architecture
 
 from .model_card import ModelFacts, write_model_card
@@ -96,7 +96,7 @@ def save_pretrained_model(
         network.backbone.architecture = load_architecture(architecture).to_document()
     text = Config({'default_scope': 'mmseg', 'model': network}).pretty_text
     write_text(model.config, f'# The model `{model.folder.name}`; its card is README.md.\n{text}')
-    write_text(model.folder / 'facts.json', json.dumps(asdict(facts), indent=1) + '\n')
+    write_json(model.folder / 'facts.json', asdict(facts))
     use = [f'dnas predict {model.folder.name} scene.tif --out-dir maps']
     write_model_card(model.card, facts, use)
     return model

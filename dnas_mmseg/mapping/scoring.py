@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.evaluation import compute_scores
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_json
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.visualization import save_confusion
 
@@ -56,12 +54,12 @@ def score_maps(
     results = {name: compute_scores(count.matrix) for name, count in counts.items()}
     results[OVERALL] = compute_scores(total)
     unmapped = sum(count.unmapped for count in counts.values())
-    document = {
-        name: {key: _plain(value) for key, value in result.items()}
+    document: dict[str, dict[str, Any]] = {
+        name: {key: np.round(value, 6) for key, value in result.items()}
         for name, result in results.items()
     }
-    document[OVERALL].update(confusion=total.tolist(), classes=list(classes), unmapped=unmapped)
-    write_text(Path(out_dir) / 'scores.json', json.dumps(document, indent=2) + '\n')
+    document[OVERALL].update(confusion=total, classes=list(classes), unmapped=unmapped)
+    write_json(Path(out_dir) / 'scores.json', document)
     title = f'{len(counts)} scenes, mIoU {100 * results[OVERALL]["mIoU"]:.1f} %'
     save_confusion(Path(out_dir) / 'confusion.png', total, classes, title)
     notes = [
@@ -73,10 +71,3 @@ def score_maps(
     if unmapped:
         notes.append(f'{unmapped} labelled pixels have no class in the maps and are in no score')
     return results, notes
-
-
-def _plain(value: float | np.ndarray) -> Any:
-    """Return a value for JSON, which has no NaN and no arrays."""
-    if isinstance(value, np.ndarray):
-        return [_plain(float(item)) for item in value]
-    return None if math.isnan(value) else round(value, 6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from datetime import datetime, timezone
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.classes import ClassScheme
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_json
 from dnas_mmseg.raster import Raster, RasterInfo
 
 from .exported import INPUT, OUTPUT, require
@@ -188,7 +187,7 @@ def _classes(classes: ClassScheme) -> list:
 
 def _write(item: Any, path: Path) -> None:
     content = item.to_dict(include_self_link=False)
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
+    write_json(path, content)
 
 
 def _time(recorded: str) -> datetime | None:

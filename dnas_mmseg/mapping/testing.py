@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,8 @@ from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.data_checks import check_test_labels
 from dnas_mmseg.engine.running import ConsoleRunner
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_json
+from dnas_mmseg.work_dir import TEST_SCORES
 
 from .engine_segmentor import EngineSegmentor
 from .exported import ExportedModel
@@ -56,8 +55,7 @@ def score_exported(config: Config, model: ExportedModel, split: str = 'test') ->
         raise UserError(f'the config has no {split}_dataloader and {split}_evaluator')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)
     scores = runner.test()
-    valid = {name: None if math.isnan(value) else float(value) for name, value in scores.items()}
-    write_text(Path(config.work_dir) / 'test_scores.json', json.dumps(valid, indent=2) + '\n')
+    write_json(Path(config.work_dir) / TEST_SCORES, scores)
     return scores
 
 

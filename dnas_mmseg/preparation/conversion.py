@@ -32,7 +32,7 @@ from dnas_mmseg.datasets.description import (
 )
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
-from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.raster import RasterInfo
 
 from .scenes import Scene, split_by_share
@@ -61,7 +61,7 @@ class SceneTiles:
             'unknown': self.unknown,
             'tiles': [asdict(tile) for tile in self.tiles],
         }
-        write_text(_manifest(out, scene), json.dumps(document) + '\n')
+        write_json(_manifest(out, scene), document, indent=None)
 
     @classmethod
     def load(cls, out: Path, scene: Scene, tiling: TileSpec) -> SceneTiles | None:

@@ -15,8 +15,8 @@ from dnas_mmseg.files import write_text
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.decisions import Decision
 from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.work_dir import HISTORY_FILE
 
-HISTORY_FILE = 'history.json'
 _MIN_CHANGE = 1e-3
 """Change of a mean entropy below which it counts as constant; a thousandth of its range, far less
 than the architecture parameters of a converging search change it."""

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import os
-import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS, OPTIMIZERS
-from mmengine.runner import EpochBasedTrainLoop, Runner
-from mmseg.registry import DATASETS
+from mmengine.runner import EpochBasedTrainLoop
 
 from dnas_mmseg.engine.hooks.finite_loss_hook import require_finite, worst
-from dnas_mmseg.engine.sampling import HalfSampler, StreamSampler
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
 from dnas_mmseg.models.layers.recompute import untracked_statistics
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.supernet import Supernet, architecture_gradients
 
+from .halves import build_half_b_loader, list_halves
 from .history import Epoch, SearchHistory
-from .report import save_search_report
+from .listeners import SearchFiles, SearchListener, SearchLog, SearchPage
 from .target import CostTarget
 
 STATE = 'architecture_search'
 """Key of the search state in a checkpoint."""
-
-_REPORT_INTERVAL = 20.0
-"""Minimum time between two reports of a running search, in seconds. It is shorter than the 30 s
-after which the page reloads, so that each reload shows a new one, and long enough that short
-epochs do not spend their time on figures."""
 
 ARCH_START = 1 / 3
 """Default share of the epochs that train the weights only, before the first architecture step."""
@@ -59,8 +47,8 @@ class ArchitectureSearchHook(Hook):
     the batch and do not update their running statistics, which belong to half A. Distributed
     processes average the gradients and keep bitwise equal architecture parameters.
 
-    After every epoch the hook writes the decoded architecture to ``architecture.json`` and
-    ``architectures/epoch_<n>.json``, and the history of the search to ``history.json``.
+    After every epoch listeners write the decoded architecture and the history, log the state with
+    alarms, and update the report (:mod:`dnas_mmseg.search.listeners`).
 
     Args:
         arch_start: First epoch with architecture steps, counted from 0; a value between 0 and 1 is
@@ -73,6 +61,11 @@ class ArchitectureSearchHook(Hook):
             which the search stops. None disables early stopping.
         cost: Arguments of :class:`dnas_mmseg.search.target.CostTarget`, for example
             ``dict(metric='macs', target=5e8)``. None searches without a cost target.
+
+    Attributes:
+        history: Decisions of the supernet and their state after every epoch.
+        halves: Both halves as lines of list files.
+        listeners: Objects that are called after every epoch and after the search.
 
     Raises:
         UserError: Before training: the backbone is no supernet, half B is missing, smaller than a
@@ -100,7 +93,7 @@ class ArchitectureSearchHook(Hook):
         self._resumed: dict | None = None
         self._batches: Iterator | None = None
         self._losses: list[float] = []
-        self._shown = -math.inf
+        self.listeners: Sequence[SearchListener] = (SearchFiles(), SearchLog(), SearchPage())
 
     def before_run(self, runner) -> None:
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -127,8 +120,8 @@ class ArchitectureSearchHook(Hook):
         self.parameters = list(self.supernet.architecture_parameters().values())
         self.optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.parameters))
         self.history = SearchHistory(type(self.supernet).__name__, self.supernet.decisions)
-        self.loader: Any = self._build_loader(runner)
-        self.halves = self._halves(runner)
+        self.loader: Any = build_half_b_loader(runner, self.half_b)
+        self.halves = list_halves(runner.train_dataloader, self.loader)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         # load_from calls this, too, but starts a new search: only a resumed run uses the state.
@@ -170,10 +163,8 @@ class ArchitectureSearchHook(Hook):
                 cost=None if self.cost is None else self.cost.costs.cost(architecture),
             )
         )
-        if is_main_process():
-            self._write(runner)
-            self._show(runner)
-        self._report(runner)
+        for listener in self.listeners:
+            listener.after_epoch(runner, self)
         self._stop_if_settled(runner)
 
     def decode(self) -> Architecture:
@@ -187,37 +178,6 @@ class ArchitectureSearchHook(Hook):
             history=self.history.to_json(),
             arch_start=self.arch_start,
             halves=self.halves,
-        )
-
-    def _build_loader(self, runner) -> torch.utils.data.DataLoader:
-        """Return the loader of half B, with as many batches per epoch as half A has."""
-        config = copy.deepcopy(runner.cfg.train_dataloader)
-        dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)
-        train = runner.train_dataloader
-        if self.half_b is not None:
-            if isinstance(train.sampler, HalfSampler):
-                raise UserError(
-                    'half_b conflicts with the HalfSampler of the train loader: replace the '
-                    "sampler with dict(type='DefaultSampler', shuffle=True)"
-                )
-            dataset = DATASETS.build({**dataset_config, **self.half_b})
-            indices: Sequence[int] = range(len(dataset))
-        elif isinstance(train.sampler, HalfSampler):
-            dataset, indices = train.dataset, train.sampler.other_half
-        else:
-            raise UserError(
-                "half B is missing: set sampler=dict(type='HalfSampler', shuffle=True) in the "
-                'train loader, or half_b=dict(ann_file=...) in ArchitectureSearchHook'
-            )
-        batch = config.batch_size * runner.world_size
-        if len(indices) < batch:
-            raise UserError(
-                f'half B has {len(indices)} tiles, fewer than a batch over all processes '
-                f'({batch}): decrease the batch size or add tiles'
-            )
-        sampler = StreamSampler(indices, len(train) * config.batch_size, runner.seed)
-        return Runner.build_dataloader(
-            dict(config, dataset=dataset, sampler=sampler), seed=runner.seed
         )
 
     def _sample(self, runner, step: Literal['weights', 'architecture']) -> None:
@@ -261,51 +221,9 @@ class ArchitectureSearchHook(Hook):
         self._losses.append(value)
         runner.message_hub.update_scalar('train/arch_loss', value)
 
-    def _write(self, runner) -> None:
-        folder, epoch = Path(runner.work_dir), self.history.epochs[-1]
-        epoch.architecture.save(folder / 'architectures' / f'epoch_{epoch.epoch}.json')
-        epoch.architecture.save(folder / 'architecture.json')
-        self.history.save(folder)
-        if epoch.epoch == 1:
-            for name, lines in self.halves.items():
-                write_text(folder / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
-
     def after_train(self, runner) -> None:
-        if is_main_process():
-            self._show(runner, last=True)
-
-    def _show(self, runner, last: bool = False) -> None:
-        """Write the report at most every ``_REPORT_INTERVAL``, and after a stage run alone."""
-        folder = Path(runner.work_dir)
-        root = folder.parent if (folder.parent / 'search.json').is_file() else folder
-        # The pipeline of a whole search writes the final report.
-        if root == folder if last else time.monotonic() - self._shown >= _REPORT_INTERVAL:
-            self._shown = time.monotonic()
-            save_search_report(root, root / 'report', running=not last, pictures=False)
-
-    def _report(self, runner) -> None:
-        """Log the state and the alarms, and send scalars to the visualizer's backends."""
-        entropies, (open_gates, gates) = self.history.entropies(), self.history.gates()
-        scalars = {f'search/entropy_{kind}': value for kind, value in entropies.items()}
-        line = ', '.join(f'entropy of {kind} {value:.3f}' for kind, value in entropies.items())
-        if gates:
-            scalars['search/edges_kept'] = open_gates
-            line += f', {open_gates} of {gates} gated edges kept'
-        for name, share in self.history.operation_shares().items():
-            scalars[f'search/share_{name}'] = share
-        epoch = self.history.epochs[-1]
-        if epoch.loss is not None:
-            scalars['search/loss_half_b'] = epoch.loss
-        line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
-        scalars |= {f'search/{key}': value for key, value in epoch.architecture.figures.items()}
-        if self.cost is not None and epoch.cost is not None:
-            scalars['search/cost'] = epoch.cost
-            line += f', {self.cost.describe(epoch.architecture)}'
-        since = f'; unchanged for {self.history.unchanged} epochs' if epoch.searching else ''
-        runner.logger.info(f'search, epoch {epoch.epoch}: {line}{since}')
-        runner.visualizer.add_scalars(scalars, step=runner.iter)
-        for alarm in self.history.alarms():
-            runner.logger.warning(f'search, epoch {epoch.epoch}: {alarm}')
+        for listener in self.listeners:
+            listener.after_search(runner, self)
 
     def _stop_if_settled(self, runner) -> None:
         if self.patience is not None and self.history.unchanged >= self.patience:
@@ -333,34 +251,3 @@ class ArchitectureSearchHook(Hook):
         if self.cost is not None:
             self.cost.load_state_dict(self._resumed['cost'])
         self._resumed = None
-
-    def _halves(self, runner) -> dict[str, list[str]]:
-        """Return both halves as lines of list files, with paths relative to the data root.
-
-        Raises:
-            UserError: The halves share a tile.
-        """
-        train = runner.train_dataloader
-        sampler, halves = train.sampler, {}
-        half = sampler.half if isinstance(sampler, HalfSampler) else range(len(train.dataset))
-        for name, dataset, indices in (
-            ('half_a', train.dataset, half),
-            ('half_b', self.loader.dataset, self.loader.sampler.indices),
-        ):
-            infos = [dataset.get_data_info(i) for i in indices]
-            root = os.path.abspath(getattr(dataset, 'data_root', None) or '.')
-            halves[name] = [
-                '\t'.join(
-                    os.path.relpath(info[key], root)
-                    for key in ('img_path', 'seg_map_path')
-                    if key in info
-                )
-                for info in infos
-            ]
-        common = set(halves['half_a']) & set(halves['half_b'])
-        if common:
-            raise UserError(
-                f'{len(common)} tiles are in both halves (first {min(common)}); remove them from '
-                'one of the lists'
-            )
-        return halves

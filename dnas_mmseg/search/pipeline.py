@@ -41,12 +41,18 @@ from dnas_mmseg.files import lock_folder, write_text
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 from dnas_mmseg.spaces.space import MultiTargetMode
+from dnas_mmseg.work_dir import (
+    ARCHITECTURE_FILE,
+    HISTORY_FILE,
+    NETWORK_FILE,
+    PLAN_FILE,
+    RETRAIN_FILE,
+)
 
-from .history import HISTORY_FILE
 from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, representative_architecture
 from .network_config import network_config
-from .plan import NETWORK_FILE, PLAN_FILE, SearchPlan
+from .plan import SearchPlan
 from .report import save_search_report
 from .stages import multi_target_mode, retrain_config, search_hook, stage_config
 from .summary import show_plan, show_result, show_targets
@@ -228,10 +234,10 @@ class _Search:
         """Train and test every network that was found."""
         folders = [folder for _, folder in self._folders()] if self.plan.targets else []
         for folder in folders or [self.work_dir]:
-            config = self._load(folder / 'retrain.py', folder / 'retrain')
+            config = self._load(folder / RETRAIN_FILE, folder / 'retrain')
             train(config)
             barrier()  # the main process may still be writing the best checkpoint
-            test(self._load(folder / 'retrain.py', folder / 'test'), find_result_checkpoint(config))
+            test(self._load(folder / RETRAIN_FILE, folder / 'test'), find_result_checkpoint(config))
 
     def _load(self, path: Path, folder: Path) -> Config:
         """Load a config of this work dir and prepare it for a new or resumed run."""
@@ -301,7 +307,7 @@ class _Search:
 
     def _result(self, level: str) -> Path:
         last = level == self.space.levels[-1]
-        return self.work_dir / ('architecture.json' if last else f'{level}.json')
+        return self.work_dir / (ARCHITECTURE_FILE if last else f'{level}.json')
 
     def _lock(self, folder: Path) -> AbstractContextManager:
         """Lock a folder against other runs, in the main process."""
@@ -348,7 +354,7 @@ class _Search:
     def _retrain_file(self, folder: Path) -> None:
         """Write the config that trains the architecture in a folder."""
         self._write_inheriting(
-            folder / 'retrain.py', retrain_config(self.plan, _result_path('architecture'))
+            folder / RETRAIN_FILE, retrain_config(self.plan, _result_path('architecture'))
         )
 
     def _write_inheriting(self, path: Path, config: Config) -> None:

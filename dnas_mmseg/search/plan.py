@@ -18,10 +18,7 @@ from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES
-
-PLAN_FILE = 'search.json'
-NETWORK_FILE = 'network.py'
-"""Copy of the user's config in the work dir, which the configs of the stages inherit."""
+from dnas_mmseg.work_dir import NETWORK_FILE, PLAN_FILE
 
 _PATHS = (
     'config', 'data_root', 'architecture', 'latency_table', 'halves', 'candidates', 'baselines'

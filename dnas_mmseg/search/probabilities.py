@@ -1,14 +1,13 @@
-"""HTML table of the probabilities of a search, with a slider for the epoch."""
+"""Tables of the probabilities of a search, with a slider for the epoch."""
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from dnas_mmseg.spaces.decisions import Decision
+from dnas_mmseg.visualization.html_page import HeatMap
 
 from .history import SearchHistory
 
@@ -24,16 +23,16 @@ _TITLES = {
 }
 
 
-def html_probabilities(history: SearchHistory) -> str:
+def probability_tables(history: SearchHistory) -> list[HeatMap]:
     """Return a table of probabilities (options by nodes) for each kind of decision.
 
     Each table has a slider for the epoch and tooltips; decoded operations have a border.
     """
     kinds = list(dict.fromkeys(decision.kind for decision in history.decisions))
-    return '\n'.join(_table(history, kind) for kind in kinds)
+    return [_table(history, kind) for kind in kinds]
 
 
-def _table(history: SearchHistory, kind: str) -> str:
+def _table(history: SearchHistory, kind: str) -> HeatMap:
     picked = [i for i, decision in enumerate(history.decisions) if decision.kind == kind]
     decisions = [history.decisions[i] for i in picked]
     labels = [_labels(decision) for decision in decisions]
@@ -66,21 +65,8 @@ def _table(history: SearchHistory, kind: str) -> str:
         f'{options[j // len(columns)]} of {columns[j % len(columns)]}' for j in range(len(cells))
     ]
     content = {'epochs': epochs, 'names': names, 'last': history.epochs[-1].epoch}
-    data = json.dumps(content, separators=(',', ':'))
-    data = data.replace('</', '<\\/')  # must not end the script element
-    head = ''.join(f'<th>{html.escape(column)}</th>' for column in columns)
-    rows = ''.join(
-        f'<tr><th>{html.escape(option)}</th>{"<td></td>" * len(columns)}</tr>' for option in options
-    )
     title = _TITLES.get(kind, f'The {kind} decisions')
-    return (
-        f'<h3>{html.escape(title)}</h3>\n<div class="course">'
-        f'<label>Epoch <input type="range" min="0" max="{len(epochs) - 1}" '
-        f'value="{len(epochs) - 1}" aria-label="epoch"> <output></output></label>'
-        f'<div class="scroll"><table class="heat"><thead><tr><th></th>{head}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div>'
-        f'<script type="application/json">{data}</script></div>'
-    )
+    return HeatMap(title, columns, options, content)
 
 
 def _labels(decision: Decision) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import shlex
@@ -17,16 +16,22 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.visualization.html_page import (
-    html_figure,
-    html_page,
-    html_summary,
-    html_table,
-    html_warning,
+    Alert,
+    Bar,
+    Details,
+    Element,
+    Graphic,
+    Heading,
+    Note,
+    Summary,
+    Table,
+    render_page,
 )
+from dnas_mmseg.work_dir import HISTORY_FILE, PLAN_FILE, RETRAIN_FILE, SEARCH_REPORT
 
 from .figures import course_figure, graph_figure, operations_figure, shares_figure
-from .history import HISTORY_FILE, SearchHistory
-from .probabilities import html_probabilities
+from .history import SearchHistory
+from .probabilities import probability_tables
 
 FIGURES: dict[str, tuple[str, Callable[[SearchHistory], Figure | None]]] = {
     'graph': ('Edge probabilities and decoded edges', graph_figure),
@@ -73,17 +78,18 @@ def save_search_report(
             'first epoch'
         )
     plan = _plan(work_dir)
-    parts = [html_summary(*_verdict(work_dir, plan, stages, running))]
+    elements: list[Element] = [Summary(*_verdict(work_dir, plan, stages, running))]
     for name, history in stages:
-        parts.append(_stage(name, history, out_dir if pictures else None))
+        elements += _stage(name, history, out_dir if pictures else None)
     if plan:
         settings = [(k, v) for k, v in plan.items() if v not in (None, {}, [], False)]
-        parts.append(f'<h2>Settings</h2>{html_table(("setting", "value"), settings)}')
+        elements += [Heading('Settings'), Table(('setting', 'value'), settings)]
     layers = f' of {plan["layers"]} layers' if plan.get('layers') else ''
     title = f'Search for a network{layers} in space {plan["space"]}' if plan else ''
     title = title or f'Search, stage {stages[0][0]}'
-    write_text(out_dir / 'search.html', html_page(title, '\n'.join(parts), running))
-    return out_dir / 'search.html'
+    page = out_dir / Path(SEARCH_REPORT).name
+    write_text(page, render_page(title, elements, running))
+    return page
 
 
 def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
@@ -99,7 +105,7 @@ def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
 
 
 def _plan(work_dir: Path) -> dict[str, Any]:
-    path = work_dir / 'search.json'
+    path = work_dir / PLAN_FILE
     return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
 
 
@@ -111,7 +117,7 @@ def _verdict(
     epoch = history.epochs[-1]
     summary = _summary_text(epoch.architecture)
     folder = shlex.quote(os.fspath(work_dir))
-    finished = (work_dir / 'retrain.py').is_file() and not running
+    finished = (work_dir / RETRAIN_FILE).is_file() and not running
     if finished:
         sentences = [f'Result: {summary}.']
         commands = [f'dnas train {folder}/retrain.py']
@@ -146,12 +152,11 @@ def _certainty(entropy: float) -> str:
     return 'decided'
 
 
-def _stage(name: str, history: SearchHistory, out_dir: Path | None) -> str:
+def _stage(name: str, history: SearchHistory, out_dir: Path | None) -> list[Element]:
     """Return the section of a stage; with ``out_dir``, also write its figures as PNG files."""
     decided = f': {_DECISIONS[name]}' if name in _DECISIONS else ''
-    parts = [f'<h2>Stage {html.escape(name)}{decided}</h2>', _summary(history)]
-    for alarm in history.alarms():
-        parts.append(html_warning(f'{alarm[0].upper()}{alarm[1:]}'))
+    elements: list[Element] = [Heading(f'Stage {name}{decided}'), *_summary(history)]
+    elements += [Alert(f'{alarm[0].upper()}{alarm[1:]}') for alarm in history.alarms()]
     for key, (title, make) in FIGURES.items():
         if out_dir is None and key in _ONLY_AS_PNG:
             continue
@@ -162,13 +167,13 @@ def _stage(name: str, history: SearchHistory, out_dir: Path | None) -> str:
             with atomic_path(out_dir / f'{name}_{key}.png') as temporary:
                 FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
         if key not in _ONLY_AS_PNG:
-            parts.append(html_figure(figure, title))
-    parts.append(html_probabilities(history))
-    parts.append(_architecture(history.epochs[-1].architecture))
-    return '\n'.join(parts)
+            elements.append(Graphic(figure, title))
+    elements += probability_tables(history)
+    elements.append(_architecture(history.epochs[-1].architecture))
+    return elements
 
 
-def _summary(history: SearchHistory) -> str:
+def _summary(history: SearchHistory) -> list[Element]:
     epoch = history.epochs[-1]
     since = f', unchanged for {history.unchanged}' if epoch.searching else ', no steps yet'
     rows: list[tuple[str, object]] = [('completed epochs', f'{epoch.epoch}{since}')]
@@ -177,23 +182,21 @@ def _summary(history: SearchHistory) -> str:
         rows.append(('gated edges kept', f'{open_gates} of {gates}'))
     if epoch.loss is not None:
         rows.append(('loss on half B', f'{epoch.loss:.4f}'))
-    bars = ''.join(
-        f'<p><span class="bar" role="img" aria-label="{value:.3f} of 1"><i style="width:'
-        f'{100 * value:.1f}%"></i></span> {value:.3f} of 1: entropy of the {html.escape(kind)} '
-        f'decisions, {_certainty(value)}</p>'
+    bars = [
+        Bar(value, f'entropy of the {kind} decisions, {_certainty(value)}')
         for kind, value in history.entropies().items()
-    )
-    return html_table(('', ''), rows) + bars
+    ]
+    return [Table(('', ''), rows), *bars]
 
 
 def _summary_text(architecture: Architecture) -> str:
     return ', '.join(f'{key} {value}' for key, value in architecture.summary.items())
 
 
-def _architecture(architecture: Architecture) -> str:
+def _architecture(architecture: Architecture) -> Element:
     """Return the decoded network as a collapsible table."""
     headings, rows = architecture.table
+    summary = _summary_text(architecture)
     if not rows:
-        return f'<p>Decoded: <b>{html.escape(_summary_text(architecture))}</b></p>'
-    summary = html.escape(f'Decoded network: {_summary_text(architecture)}')
-    return f'<details><summary>{summary}</summary>{html_table(headings, rows)}</details>'
+        return Note(f'Decoded: {summary}')
+    return Details(f'Decoded network: {summary}', [Table(headings, rows)])

@@ -14,6 +14,7 @@ from dnas_mmseg.cost.parts import segmentor_cost
 from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.work_dir import ARCHITECTURE_FILE, RETRAIN_FILE, SEARCH_REPORT
 
 from .plan import SearchPlan
 from .time import StageTime, duration
@@ -71,8 +72,8 @@ def show_result(found: Architecture, path: Path, seconds: Mapping[str, float]) -
         print(f'  {key}: {value}')
     print(f'  {path}')
     if found.complete:
-        print(f'  train:   dnas train {path.with_name("retrain.py")}')
-    print(f'  report:  {path.parent}/report/search.html (PNG files: dnas report {path.parent})')
+        print(f'  train:   dnas train {path.with_name(RETRAIN_FILE)}')
+    print(f'  report:  {path.parent}/{SEARCH_REPORT} (PNG files: dnas report {path.parent})')
 
 
 def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> None:
@@ -89,8 +90,8 @@ def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> Non
         table.add_column(heading, justify='left' if heading == 'config' else 'right')
     missed: list[str] = []
     for target, folder in folders:
-        found = load_architecture(folder / 'architecture.json')
-        config = Config.fromfile(str(folder / 'retrain.py'))
+        found = load_architecture(folder / ARCHITECTURE_FILE)
+        config = Config.fromfile(str(folder / RETRAIN_FILE))
         config.model.pop('auxiliary_head', None)
         real = segmentor_cost(config.model, metric, size)
         table.add_row(
@@ -98,7 +99,7 @@ def show_targets(plan: SearchPlan, folders: Sequence[tuple[float, Path]]) -> Non
             format_cost(found.provenance['cost']['predicted'], metric),
             format_cost(real, metric),
             f'{100 * (real / target - 1):+.1f} %',
-            str(folder / 'retrain.py'),
+            str(folder / RETRAIN_FILE),
         )
         if abs(math.log(real / target)) > _TOLERANCE:
             missed.append(format_cost(target, metric))

@@ -93,7 +93,7 @@ def test_slider_has_at_most_60_epochs(tmp_path):
 
 def test_a_single_stage(work_dir, tmp_path):
     text = save_search_report(work_dir / 'path', tmp_path / 'out').read_text()
-    assert re.search('Decoded: <b>path 0-[0-3]-[0-3]-[0-3]</b>', text)
+    assert re.search('Decoded: path 0-[0-3]-[0-3]-[0-3]</p>', text)
     assert '<h1>Search, stage path</h1>' in text
 
 

@@ -2,34 +2,49 @@
 
 from matplotlib.figure import Figure
 
-from dnas_mmseg.visualization.html_page import html_figure, html_page, html_svg, html_table
+from dnas_mmseg.visualization.html_page import (
+    Alert,
+    Details,
+    Graphic,
+    Heading,
+    Summary,
+    Table,
+    render_page,
+    render_svg,
+)
 
 
 def test_text_is_escaped():
-    table = html_table(['a & b', 'n'], [['<b>', 3], ['"x"', '–']])
-    assert table == (
-        '<div class="scroll"><table><thead><tr><th>a &amp; b</th><th class=number>n</th></tr>'
-        '</thead><tbody><tr><td>&lt;b&gt;</td><td class=number>3</td></tr>'
-        '<tr><td>&quot;x&quot;</td><td class=number>–</td></tr></tbody></table></div>'
-    )
-    page = html_page('L=12 < L=14', table)
+    table = Table(['a & b', 'n'], [['<b>', 3], ['"x"', '–']])
+    page = render_page('L=12 < L=14', [Heading('a < b'), table, Alert('x > y')])
+    assert '<th>a &amp; b</th><th class=number>n</th>' in page
+    assert '<td>&lt;b&gt;</td><td class=number>3</td>' in page
+    assert '<td>&#34;x&#34;</td><td class=number>–</td>' in page
     assert '<title>L=12 &lt; L=14</title>' in page
     assert '<h1>L=12 &lt; L=14</h1>' in page
-    assert table in page
+    assert '<h2>a &lt; b</h2>' in page
+    assert '<p class="warning">x &gt; y</p>' in page
     assert 'name="viewport"' in page
 
 
+def test_commands_and_details():
+    page = render_page('a', [Summary(['Done.'], ['dnas x --out "b"']), Details('more', [])])
+    assert '<div class="verdict"><p>Done.</p></div>' in page
+    assert '<pre>dnas x --out &#34;b&#34;</pre><button type="button">copy</button>' in page
+    assert '<details><summary>more</summary>' in page
+
+
 def test_the_page_of_a_running_job_reloads():
-    assert '<body data-reload=30>' in html_page('a', '', running=True)
-    assert 'reloads every 30 s' in html_page('a', '', running=True)
-    assert 'reloads itself every' not in html_page('a', '')
+    assert '<body data-reload=30>' in render_page('a', [], running=True)
+    assert 'reloads every 30 s' in render_page('a', [], running=True)
+    assert 'reloads every' not in render_page('a', [])
 
 
 def test_artists_have_tooltips():
     figure = Figure(figsize=(2, 2))
     (line,) = figure.add_subplot().plot([0, 1], [0, 1])
     line.set_gid('mine')
-    text = html_figure(figure, 'a < b', {'mine': 'x & y'})
+    text = render_page('a', [Graphic(figure, 'a < b', {'mine': 'x & y'})])
     assert '<figcaption>a &lt; b</figcaption>' in text
     assert '<g class="tip" tabindex="0"><title>x &amp; y</title>' in text
 
@@ -40,7 +55,7 @@ def test_svg_is_reproducible():
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, height])
         axes.set_title('a title')
-        return html_svg(figure)
+        return render_svg(figure)
 
     first = picture(1)
     assert first.startswith('<svg')

@@ -38,14 +38,22 @@ from dnas_mmseg.engine.configs import inheriting_text
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.search.pipeline import WRITTEN_HERE, movable_text, search
-from dnas_mmseg.search.plan import NETWORK_FILE, PLAN_FILE
 from dnas_mmseg.search.selection import Candidates, Request, Selection, run_steps, selection_steps
 from dnas_mmseg.search.selection.study import StorageError, TrainingQueue, public_name
 from dnas_mmseg.search.time import duration
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import load_architecture
+from dnas_mmseg.work_dir import (
+    ARCHITECTURE_FILE,
+    FINAL_FOLDER,
+    NETWORK_FILE,
+    PACE_FILE,
+    PLAN_FILE,
+    RETRAIN_FILE,
+    TEST_SCORES,
+)
 
 from .networks import Candidate, SpaceCandidates
 from .pacing import measure_pace
@@ -212,7 +220,7 @@ class _SelectionRun:
         if queue.get_metadata('pace') is None:
             pace = self.pace or measure_pace(self.candidates, self.trainings)
             queue.set_metadata('pace', pace.to_document())
-        write_text(self.work_dir / 'pace.json', json.dumps(queue.get_metadata('pace')) + '\n')
+        write_json(self.work_dir / PACE_FILE, queue.get_metadata('pace'), indent=None)
         outcomes = queue.outcomes().values()
         if retry_failed or (outcomes and all(outcome.score is None for outcome in outcomes)):
             print(f'retrying {len(queue.retry_failed())} failed trainings')
@@ -316,7 +324,7 @@ class _SelectionRun:
     @property
     def _gradient_result(self) -> Path:
         """File of the architecture that a gradient search proposes."""
-        return self.work_dir / 'gradient' / 'architecture.json'
+        return self.work_dir / 'gradient' / ARCHITECTURE_FILE
 
     def _epochs(self, request: Request, pace: Pace) -> int:
         share = self.candidates.fidelities[request.fidelity]
@@ -405,7 +413,7 @@ class _SelectionRun:
         interval = config.train_cfg.get('val_interval', 1)
         shorten(config, epochs)
         config.train_cfg.val_interval = min(interval, epochs)
-        path = self.work_dir / 'retrain.py'
+        path = self.work_dir / RETRAIN_FILE
         if isinstance(winner, Architecture):
             cost = {
                 'metric': self.plan.network.cost,
@@ -414,14 +422,14 @@ class _SelectionRun:
             }
             provenance = {'selected_with': 'dnas_mmseg', 'cost': cost, 'score': selection.score}
             found = replace(winner, name=self.work_dir.resolve().name, provenance=provenance)
-            found.save(self.work_dir / 'architecture.json')
+            found.save(self.work_dir / ARCHITECTURE_FILE)
             config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
             text = inheriting_text(NETWORK_FILE, self.candidates.config, config)
         else:
             text = config.pretty_text
         write_text(path, f'{WRITTEN_HERE}\n{text}')
-        final = self.work_dir / 'final'
-        scores = final / 'test' / 'test_scores.json'
+        final = self.work_dir / FINAL_FOLDER
+        scores = final / 'test' / TEST_SCORES
         if not scores.is_file():
             config = self._final_config(path, final)
             config.resume = last_checkpoint(final) is not None

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan, absolute_paths, relative_paths
+from dnas_mmseg.search.plan import SearchPlan, absolute_paths, relative_paths
 from dnas_mmseg.search.selection import STRATEGIES
+from dnas_mmseg.work_dir import PLAN_FILE
 
 GRADIENT = 'gradient'
 """Name that stands for the result of a gradient search in ``--candidates``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dnas_mmseg.cost.table import METRICS, format_cost
-from dnas_mmseg.files import write_csv, write_text
+from dnas_mmseg.files import write_csv, write_json, write_text
 from dnas_mmseg.search.selection import Request, Selection
 from dnas_mmseg.search.selection.study import Outcome, public_name
 from dnas_mmseg.visualization.html_page import (
-    html_figure,
-    html_page,
-    html_summary,
-    html_table,
+    Graphic,
+    Heading,
+    Note,
+    Summary,
+    Table,
+    render_page,
 )
+from dnas_mmseg.visualization.pareto import ParetoPoint, plot_pareto
+from dnas_mmseg.work_dir import FINAL_FOLDER, LEADERBOARD_FILE, RETRAIN_FILE, SELECTION_REPORT
 
 from .networks import Baseline, Candidate, SpaceCandidates
 from .plan import SelectionPlan
@@ -235,7 +238,7 @@ def save_results(
     verdict = board.verdict()
     if running and board.selection is not None:
         verdict.insert(1, 'Its training on the whole training list is running.')
-    write_csv(work_dir / 'leaderboard.csv', [headings, *lines])
+    write_csv(work_dir / f'{LEADERBOARD_FILE}.csv', [headings, *lines])
     document = {
         'verdict': ' '.join(verdict),
         'test_mIoU': board.tested,
@@ -259,7 +262,7 @@ def save_results(
             for row in board.ranked
         ],
     }
-    write_text(work_dir / 'leaderboard.json', json.dumps(document, indent=1) + '\n')
+    write_json(work_dir / f'{LEADERBOARD_FILE}.json', document)
     space, folder = board.plan.network.space, shlex.quote(str(work_dir))
     queue = '' if storage is None else f' --storage {shlex.quote(public_name(storage))}'
     commands = []
@@ -267,16 +270,20 @@ def save_results(
         when = '' if board.stopped else '    # if it stops'
         commands = [f'dnas search {space} --work-dir {folder} --resume{queue}{when}']
     elif board.trained:  # not true on a machine that joined the selection
-        commands = [f'dnas predict {folder}/retrain.py {folder}/final SCENE --out-dir maps']
-    parts = [html_summary(verdict, commands), *_figures(board)]
-    parts += ['<h2>Leaderboard</h2>', html_table(headings, lines, sortable=True)]
-    parts.append(
-        '<p class="quiet">Origin: drawn (random), chosen (proposed by the surrogate), given '
-        '(--candidates) or baseline. Scores are means over seeds, on the scored part of the '
-        'training list.</p>'
-    )
+        model = f'{folder}/{RETRAIN_FILE} {folder}/{FINAL_FOLDER}'
+        commands = [f'dnas predict {model} SCENE --out-dir maps']
+    elements = [
+        Summary(verdict, commands),
+        *_figures(board),
+        Heading('Leaderboard'),
+        Table(headings, lines, sortable=True),
+        Note(
+            'Origin: drawn (random), chosen (proposed by the surrogate), given (--candidates) or '
+            'baseline. Scores are means over seeds, on the scored part of the training list.'
+        ),
+    ]
     title = f'Selection of a {space} network'
-    write_text(work_dir / 'report.html', html_page(title, '\n'.join(parts), running))
+    write_text(work_dir / SELECTION_REPORT, render_page(title, elements, running))
 
 
 def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
@@ -316,20 +323,20 @@ def _unit(values: Sequence[float]) -> tuple[float, str]:
     )
 
 
-def _figures(board: Leaderboard) -> list[str]:
+def _figures(board: Leaderboard) -> list[Graphic]:
     """Return the figures of the report for which there are scores."""
     last = len(board.rungs) - 1
     figures = []
     points = [(row, mean) for row in board.rows.values() if (mean := row.mean(last)) is not None]
     if points:
         figure, tips = _front_figure(board, points)
-        figures.append(html_figure(figure, 'Scores and cost, with the Pareto front', tips))
+        figures.append(Graphic(figure, 'Scores and cost, with the Pareto front', tips))
     rungs = [
         sum(row.mean(rung) is not None for rung in range(last + 1)) for row in board.rows.values()
     ]
     if max(rungs, default=0) > 1:
         figure, tips = _rungs_figure(board)
-        figures.append(html_figure(figure, 'Scores by rung', tips))
+        figures.append(Graphic(figure, 'Scores by rung', tips))
     return figures
 
 
@@ -345,33 +352,19 @@ def _front_figure(
     else:
         divisor, unit = _unit([row.cost for row, _ in points])
         factor = 1 / divisor
-    front: list[tuple[float, float]] = []
-    tips: dict[str, str] = {}
-    for row, mean in sorted(points, key=lambda point: (point[0].cost, -point[1])):
-        if not front or mean > front[-1][1]:
-            front.append((row.cost * factor, mean))
-    axes.step(*zip(*front, strict=True), where='post', color='#94a3b8', linewidth=1)
-    for kind, colour in _COLOURS.items():
-        own = [(row, mean) for row, mean in points if row.kind == kind]
-        for i, (row, mean) in enumerate(own):
-            (point,) = axes.plot(
-                row.cost * factor, mean, 'o', color=colour, label=None if i else kind
-            )
-            point.set_gid(f'front_{len(tips)}')
-            tips[f'front_{len(tips)}'] = (
-                f'{row.name}: {mean:.2f} %, {format_cost(row.cost, metric)}'
-            )
+    name = 'latency' if metric == 'latency' else METRICS[metric]
+    shown = [
+        ParetoPoint(row.name, row.cost * factor, mean, row.kind, _COLOURS[row.kind], label=False)
+        for row, mean in points
+    ]
+    tips = plot_pareto(axes, shown, (f'{name}, {unit}', 'mIoU on the scored part, %'))
     if board.selection is not None:
         row = board.rows[board.selection.best]
         axes.plot(
             row.cost * factor, board.selection.score, 'o', markersize=13,
             markerfacecolor='none', color='#0f766e', label='winner',
         )  # fmt: skip
-    name = 'latency' if metric == 'latency' else METRICS[metric]
-    axes.set_xlabel(f'{name}, {unit}')
-    axes.set_ylabel('mIoU on the scored part, %')
-    axes.grid(alpha=0.25)
-    axes.legend()
+        axes.legend()
     return figure, tips
 
 

@@ -23,11 +23,12 @@ from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.files import lock_folder, write_json
 from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.selection import Request
 from dnas_mmseg.search.stages import retrain_config
 from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.work_dir import RESULT_FILE
 
 from .networks import Baseline, Candidate, baseline_config, from_document, to_document
 from .plan import SelectionPlan
@@ -37,7 +38,6 @@ from .split import set_lists
 SCORE = 'mIoU'
 """Metric that ranks candidates."""
 
-_RESULT = 'result.json'
 _KEY = re.compile(r'\w[\w.-]*-\d+-\d+')
 """Keys of trainings: candidate name, rung and seed."""
 
@@ -130,7 +130,7 @@ class CandidateTrainings:
         folder = self.folder_of(key)
         # A worker that was considered dead may still run it; only the lock owner may write.
         with lock_folder(folder):
-            if not (folder / _RESULT).is_file():
+            if not (folder / RESULT_FILE).is_file():
                 began, config = time.monotonic(), self.config(key, content)
                 score = _train_and_score(config)
                 metadata = {
@@ -139,10 +139,10 @@ class CandidateTrainings:
                     'epochs': content['epochs'],
                     'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
                 }
-                write_text(folder / _RESULT, json.dumps({'score': score, 'facts': metadata}) + '\n')
+                write_json(folder / RESULT_FILE, {'score': score, 'facts': metadata}, indent=None)
             for checkpoint in folder.glob('*.pth'):
                 checkpoint.unlink()
-        result = json.loads((folder / _RESULT).read_text(encoding='utf-8'))
+        result = json.loads((folder / RESULT_FILE).read_text(encoding='utf-8'))
         return result['score'], result['facts']
 
     def discard(self, key: str) -> None:
@@ -181,7 +181,7 @@ def data_checksum(config: Config, lists: tuple[Path, Path], folder: Path) -> str
 
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(checksum, files))
-    write_text(folder / _CHECKSUMS, json.dumps(dict(found)) + '\n')
+    write_json(folder / _CHECKSUMS, dict(found), indent=None)
     digest = hashlib.sha256()
     for key, (*_, content) in found:
         digest.update(f'{os.path.basename(key)} {content}\n'.encode())

@@ -8,7 +8,8 @@ from dnas_mmseg.search.halving.plan import (
     is_selection,
     merge_options,
 )
-from dnas_mmseg.search.plan import PLAN_FILE, SearchPlan
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.work_dir import PLAN_FILE
 
 PLAN = SelectionPlan(
     network=SearchPlan(layers=8, targets=(2e9,), halves=('a.txt', 'b.txt')),

@@ -103,7 +103,7 @@ def test_save_results(board, tmp_path):
     assert '<body>' in page
     assert 'it reaches 71.23 % on the test tiles' in page
     assert 'dnas predict' in page
-    assert '<title>net_a: 74.00 %, 2 G multiply-adds</title>' in page
+    assert '<title>net_a: 74 % at 2 G</title>' in page
     assert page.count('<svg') == 2
     assert 'net_a wins' in page
     rows = list(csv.reader((tmp_path / 'leaderboard.csv').open()))
