@@ -102,7 +102,7 @@ def operations_figure(history: SearchHistory) -> Figure | None:
     if not rows:
         return None
     names = list(dict.fromkeys(name for decision, _ in rows for name in decision.options))
-    chosen = epoch.architecture.chosen
+    chosen = epoch.architecture.selected_operations
     figure = Figure(figsize=(1.5 + 0.42 * len(rows), 1.2 + 0.34 * len(names)), layout='constrained')
     axes = figure.add_subplot()
     values = np.full((len(names), len(rows)), np.nan)  # white where a node lacks the option
@@ -185,7 +185,7 @@ def _edges(decision: Decision) -> Iterator[tuple[Point, Point]]:
 
 
 def _edges_and_operations(architecture: Architecture) -> set:
-    chosen = architecture.chosen.items()
+    chosen = architecture.selected_operations.items()
     return {*architecture.graph, *((node, name) for node, names in chosen for name in names)}
 
 

@@ -71,7 +71,7 @@ class SearchLog:
         if epoch.loss is not None:
             scalars['search/loss_half_b'] = epoch.loss
         line += ''.join(f', {key} {value}' for key, value in epoch.architecture.summary.items())
-        scalars |= {f'search/{key}': value for key, value in epoch.architecture.figures.items()}
+        scalars |= {f'search/{key}': value for key, value in epoch.architecture.scalars.items()}
         if search.cost is not None and epoch.cost is not None:
             scalars['search/cost'] = epoch.cost
             line += f', {search.cost.describe(epoch.architecture)}'

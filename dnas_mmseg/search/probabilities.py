@@ -53,7 +53,7 @@ def _table(history: SearchHistory, kind: str) -> HeatMap:
             None if option is None else round(epoch.probabilities[picked[column]][option], 3)
             for column, option in cells
         ]
-        chosen = epoch.architecture.chosen if kind == 'operation' else {}
+        chosen = epoch.architecture.selected_operations if kind == 'operation' else {}
         decoded = [
             j
             for j, (column, option) in enumerate(cells)

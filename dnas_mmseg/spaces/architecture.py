@@ -120,7 +120,7 @@ class Architecture(ABC):
 
     @property
     @abstractmethod
-    def chosen(self) -> dict[Point, tuple[str, ...]]:
+    def selected_operations(self) -> dict[Point, tuple[str, ...]]:
         """Operations by the places where a search decides on them."""
 
     @property
@@ -134,7 +134,7 @@ class Architecture(ABC):
         """Headings and rows of a table that describes the whole network."""
 
     @property
-    def figures(self) -> dict[str, float]:
+    def scalars(self) -> dict[str, float]:
         """Numbers by name that a search logs after every epoch."""
         return {}
 

@@ -26,4 +26,6 @@ def test_a_network_is_its_seeds(tmp_path, space, options, layers):
         assert output.startswith(f'{tmp_path}/{name}.json: path {drawn[-1].summary["path"]}, ')
     assert [one.name for one in drawn] == ['a', 'b', 'c']
     assert {(one.space, one.level, one.layers) for one in drawn} == {(space, 'cell', layers)}
-    assert drawn[0].chosen == drawn[1].chosen != drawn[2].chosen
+    assert (
+        drawn[0].selected_operations == drawn[1].selected_operations != drawn[2].selected_operations
+    )

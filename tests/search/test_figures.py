@@ -72,7 +72,7 @@ def test_course_figure(cell):
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), [np.nan, 0.5, 0.5])
     counts = []
     for before, after in zip(cell.epochs, cell.epochs[1:], strict=False):
-        a, b = before.architecture.chosen, after.architecture.chosen
+        a, b = before.architecture.selected_operations, after.architecture.selected_operations
         counts.append(sum(len(set(a[node]) ^ set(b[node])) for node in a))
     assert [bar.get_height() for bar in changes.patches] == counts
     assert min(counts) > 0

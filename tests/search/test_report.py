@@ -79,7 +79,7 @@ def test_slider_data_contains_every_probability(work_dir, tmp_path):
     for option, probability in zip(decision.options, probabilities, strict=True):
         assert shown[f'{option} of {node}'] == pytest.approx(probability, abs=1e-3)
     decoded = {data['names'][i] for i in epoch['decoded']}
-    chosen = history.epochs[0].architecture.chosen[decision.node]
+    chosen = history.epochs[0].architecture.selected_operations[decision.node]
     assert {f'{name} of {node}' for name in chosen} <= decoded
 
 

@@ -60,7 +60,7 @@ def test_what_is_decoded_was_open(supernet):
         core = core_edges(path) if path else set()
         assert {tuple(map(tuple, edge)) for edge in found.graph} - core <= set.union(*edges)
     operations = {tuple(d.node): d.options for d in supernet.decisions if d.kind == 'operation'}
-    chosen = {place: names for place, names in found.chosen.items() if names}
+    chosen = {place: names for place, names in found.selected_operations.items() if names}
     assert bool(operations) == bool(chosen)
     for place, names in chosen.items():
         assert set(names) <= set(operations[tuple(place)])

@@ -68,7 +68,7 @@ class AutoDeepLabArchitecture(Architecture):
         return tuple(itertools.pairwise([STEM, *map(Node, range(self.layers), self.path)]))
 
     @property
-    def chosen(self) -> dict[Point, tuple[str, ...]]:
+    def selected_operations(self) -> dict[Point, tuple[str, ...]]:
         return {
             (i, source): (operation,)
             for i, block in enumerate(self.cell)
@@ -76,7 +76,7 @@ class AutoDeepLabArchitecture(Architecture):
         }
 
     @property
-    def figures(self) -> dict[str, float]:
+    def scalars(self) -> dict[str, float]:
         return {f'path_{layer:02d}': scale for layer, scale in enumerate(self.path)}
 
     @property

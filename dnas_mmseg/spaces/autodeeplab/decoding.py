@@ -79,7 +79,7 @@ def score(
     rows: dict[Point, int] = {pair: i for i, pair in enumerate(pairs(len(network.cell)))}
     return sum(edge_score[edge] for edge in network.graph) + sum(
         cell_scores[rows[place], OPERATIONS.index(operation)]
-        for place, (operation,) in network.chosen.items()
+        for place, (operation,) in network.selected_operations.items()
     )
 
 

@@ -71,7 +71,7 @@ class DenseNASArchitecture(Architecture):
         return tuple((source, target) for source, target, _ in self.steps if source != target)
 
     @property
-    def chosen(self) -> dict[Point, tuple[str, ...]]:
+    def selected_operations(self) -> dict[Point, tuple[str, ...]]:
         chosen: dict[Point, tuple[str, ...]] = {}
         for source, target, block in self.steps:
             if source != target:

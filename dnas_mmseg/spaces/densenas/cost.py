@@ -51,7 +51,7 @@ def network_cost(
     table: CostTable,
 ) -> float:
     """Return the cost of a network."""
-    path = space.walk_of(architecture)
+    path = space.path_of(architecture)
     total, left = table['stem'], []
     specs = architecture.blocks[len(STEM_LAYERS[space.family]) :]
     for i, (source, target, spec) in enumerate(zip(path, path[1:], specs, strict=False)):

@@ -117,7 +117,7 @@ def score(
     layer_scores: np.ndarray,
 ) -> float:
     """Return the sum of the scores of a network's edges and operations."""
-    path = space.walk_of(network)
+    path = space.path_of(network)
     head_names, layer_names = FAMILIES[space.family]
     edges = itertools.pairwise((*path, space.end))
     total = sum(edge_scores[space.trellis.edges.index(edge)] for edge in edges)

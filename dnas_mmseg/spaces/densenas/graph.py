@@ -68,7 +68,7 @@ class DenseSpace:
         """Return (width, scale) of a block, by which architectures name it."""
         return self.blocks[block].width, self.blocks[block].scale
 
-    def walk_of(self, architecture: DenseNASArchitecture) -> list[int]:
+    def path_of(self, architecture: DenseNASArchitecture) -> list[int]:
         """Return the indices of a network's blocks, from the first on.
 
         Raises:

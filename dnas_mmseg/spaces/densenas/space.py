@@ -43,7 +43,7 @@ class DenseNASSpace(SearchSpace):
         """
         space = _dense_space(supernet)
         head_names, layer_names = FAMILIES[space.family]
-        path = space.walk_of(network)
+        path = space.path_of(network)
         paths = _other_paths(space, path)
         specs = network.blocks[len(STEM_LAYERS[space.family]) :]
         known = {

@@ -88,11 +88,11 @@ class DNASArchitecture(Architecture):
         return self.edges
 
     @property
-    def chosen(self) -> dict[Point, tuple[str, ...]]:
+    def selected_operations(self) -> dict[Point, tuple[str, ...]]:
         return {spec.node: spec.operations for spec in self.nodes}
 
     @property
-    def figures(self) -> dict[str, float]:
+    def scalars(self) -> dict[str, float]:
         return {f'path_{layer:02d}': scale for layer, scale in enumerate(self.path)}
 
     @property

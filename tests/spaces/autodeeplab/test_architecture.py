@@ -17,11 +17,11 @@ def test_what_it_tells_of_itself():
     assert found.graph == (
         (STEM, (0, 1)), ((0, 1), (1, 2)), ((1, 2), (2, 3)), ((2, 3), (3, 2)),
     )  # fmt: skip
-    assert found.chosen == {
+    assert found.selected_operations == {
         (0, 0): ('skip',), (0, 1): ('avg3',), (1, 1): ('atrous3',), (1, 2): ('max3',),
     }  # fmt: skip
     assert found.summary == {'path': '1-2-3-2', 'blocks': '2'}
-    assert found.figures == {'path_00': 1, 'path_01': 2, 'path_02': 3, 'path_03': 2}
+    assert found.scalars == {'path_00': 1, 'path_01': 2, 'path_02': 3, 'path_03': 2}
     assert found.table[1] == [
         ('0', 'skip of two cells before', 'avg3 of the cell before'),
         ('1', 'atrous3 of the cell before', 'max3 of block 0'),

@@ -115,7 +115,7 @@ def test_the_published_network_is_a_fixed_point():
     net.alphas.data.fill_(-30)
     for edge in published.graph:
         net.betas.data[net.trellis.edges.index(edge)] = 30
-    for place, (operation,) in published.chosen.items():
+    for place, (operation,) in published.selected_operations.items():
         net.alphas.data[pairs(5).index(place), OPTIONS.index(operation)] = 30
     found = net.decode()
     assert (found.path, found.cell) == (published.path, published.cell)

@@ -19,7 +19,7 @@ def test_what_it_tells_of_itself():
     places = [(16, -1), (16, -1), (24, 0), (40, 1)]
     assert [step[:2] for step in found.steps] == list(itertools.pairwise(places))
     assert found.graph == (((16, -1), (24, 0)), ((24, 0), (40, 1)))
-    assert found.chosen == {
+    assert found.selected_operations == {
         (16, -1, 24, 0): ('k5t6',), (24, 0, 1): ('skip',), (24, 0, 2): ('k3t3',),
         (24, 0, 40, 1): ('k7t3',), (40, 1, 1): ('skip',),
     }  # fmt: skip

@@ -66,7 +66,7 @@ def test_the_chained_estimation_is_the_mean_over_all_paths(space, table, rng):
 def test_a_certain_network_costs_what_the_expectation_says(space, table, rng):
     for _ in range(10):
         drawn = random_architecture(space, rng, 'drawn')
-        path = space.walk_of(drawn)
+        path = space.path_of(drawn)
         chosen = set(itertools.pairwise((*path, space.end)))
         heads, layers = FAMILIES[space.family]
         edges = torch.tensor([1.0 if e in chosen else 1e-300 for e in space.trellis.edges]).double()

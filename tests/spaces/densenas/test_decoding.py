@@ -18,7 +18,7 @@ def test_decoding_agrees_with_brute_force(space, rng):
             all_paths(space),
             key=lambda path: sum(score[e] for e in itertools.pairwise((*path, space.end))),
         )
-        assert space.walk_of(found) == list(best)
+        assert space.path_of(found) == list(best)
         for source, block in zip(best, found.blocks[1:], strict=False):
             target = best[best.index(source) + 1]
             row = scores[1][space.inner.index((source, target))]
@@ -35,9 +35,9 @@ def test_with_a_price_no_other_path_is_better(space, table, rng):
     costs = []
     for price in (-2.0, 0.0, 0.5, 5.0, 100.0):
         found = decode(space, *scores, 0, penalties(space, SCALES, table, price))
-        walk = itertools.pairwise(space.walk_of(found))
+        walk = itertools.pairwise(space.path_of(found))
         specs = dict(zip(walk, found.blocks[1:], strict=True))
-        value = sum(score[e] for e in itertools.pairwise((*space.walk_of(found), space.end)))
+        value = sum(score[e] for e in itertools.pairwise((*space.path_of(found), space.end)))
         value -= price * network_cost(space, found, SCALES, table)
         for path in all_paths(space):
             edges = list(itertools.pairwise(path))

@@ -48,6 +48,6 @@ def test_the_published_networks_are_in_the_published_space():
     space = dense_space(**MBCONV)
     paths = set(all_paths(space))
     for name in ('densenas_a', 'densenas_b', 'densenas_c'):
-        assert tuple(space.walk_of(load_architecture(name))) in paths
+        assert tuple(space.path_of(load_architecture(name))) in paths
     with pytest.raises(ArchitectureError, match=r'block of width 24 at stride 4 is not in this'):
-        dense_space(**SMALL).walk_of(load_architecture('densenas_a'))
+        dense_space(**SMALL).path_of(load_architecture('densenas_a'))

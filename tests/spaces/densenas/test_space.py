@@ -24,7 +24,7 @@ def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(family, rng)
         changed = SPACE.mutate(settings, network, rng)
         assert changed != network
         assert load_architecture(changed.to_document()) == changed
-        before, after = space.walk_of(network), space.walk_of(changed)
+        before, after = space.path_of(network), space.path_of(changed)
         if before == after:
             old, new = (
                 [name for block in net.blocks for name in (block.head, *block.stack)]
@@ -46,7 +46,7 @@ def test_a_space_with_one_path_changes_operations_alone(rng):
     network = random_architecture(space, rng, 'drawn')
     for _ in range(20):
         changed = SPACE.mutate(settings, network, rng)
-        assert space.walk_of(changed) == space.walk_of(network)
+        assert space.path_of(changed) == space.path_of(network)
         assert changed != network
 
 

@@ -112,7 +112,7 @@ def test_with_one_certain_network_it_computes_that_network():
     net = DenseNASSupernet(**SMALL).eval()
     drawn = random_architecture(net.space, np.random.default_rng(1), 'drawn')
     net.betas.data.fill_(-60)
-    path = net.space.walk_of(drawn)
+    path = net.space.path_of(drawn)
     for edge in pairwise((*path, net.space.end)):
         net.betas.data[net.space.trellis.edges.index(edge)] = 60
     for block, (source, target) in zip(drawn.blocks[1:], pairwise(path), strict=True):
