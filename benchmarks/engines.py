@@ -24,9 +24,9 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from dnas_mmseg.mapping.exported import INPUT, OUTPUT
-from dnas_mmseg.mapping.onnx_model import OnnxModel, export_meta, export_onnx
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx, get_export_meta
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel
-from dnas_mmseg.mapping.quantization import quantised_graph
+from dnas_mmseg.mapping.quantization import quantise_graph
 from dnas_mmseg.models import DNASHead, switch_to_deploy
 
 from .inference import OTHERS, OWN, build, logits
@@ -60,8 +60,8 @@ def engines(model: nn.Module, samples: np.ndarray, folder: Path, int8: bool) -> 
     if int8:
         graph = openvino.Core().read_model(str(path))
         graph.reshape([1, *samples.shape[1:]])
-        quantised = quantised_graph(graph, list(samples[:, None]), np.asarray)
-        built['OpenVINO int8'] = OpenVINOModel.from_graph(quantised, export_meta(model))
+        quantised = quantise_graph(graph, list(samples[:, None]), np.asarray)
+        built['OpenVINO int8'] = OpenVINOModel.from_graph(quantised, get_export_meta(model))
     session = partial(runtime._session.run, [OUTPUT], {INPUT: samples})
     return {'onnxruntime': session, **{k: partial(v.run, samples) for k, v in built.items()}}
 

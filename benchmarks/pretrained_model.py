@@ -18,7 +18,7 @@ import dnas_mmseg  # noqa: F401  registers everything
 from dnas_cli.command_line import ArgumentParser, add_overrides
 from dnas_cli.export import read_scores
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.mapping.model_card import model_card_facts
+from dnas_mmseg.mapping.model_card import collect_model_metadata
 from dnas_mmseg.mapping.pretrained import FOLDER, save_pretrained_model
 from dnas_mmseg.mapping.scenes import load_segmentor
 
@@ -49,9 +49,9 @@ def main() -> None:
     config = load_config(args.config, options=args.cfg_options)
     model = load_segmentor(config, args.checkpoint, 'cpu')
     scores = {f'{k} on the test tiles': v for k, v in read_scores(args.scores).items()}
-    facts = model_card_facts(model, config, args.name, args.window, scores, LICENCE)
+    metadata = collect_model_metadata(model, config, args.name, args.window, scores, LICENCE)
     model = save_pretrained_model(
-        FOLDER / args.name, config, args.checkpoint, replace(facts, data=DATA)
+        FOLDER / args.name, config, args.checkpoint, replace(metadata, data=DATA)
     )
     print(model.folder, sum(path.stat().st_size for path in model.folder.iterdir()) / 2**20, 'MiB')
 

@@ -24,9 +24,9 @@ from mmengine.runner import save_checkpoint
 from mmseg.apis.remote_sense_inferencer import RSImage, RSInferencer
 
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
-from dnas_mmseg.mapping.onnx_model import export_meta, export_onnx
+from dnas_mmseg.mapping.onnx_model import export_onnx, get_export_meta
 from dnas_mmseg.mapping.openvino_model import EnginePrecision, OpenVINOModel
-from dnas_mmseg.mapping.quantization import quantised_graph
+from dnas_mmseg.mapping.quantization import quantise_graph
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.preparation.synthetic import make_scene
@@ -62,8 +62,8 @@ def by_openvino(
         graph = openvino.Core().read_model(str(path))
         graph.reshape([1, 4, window, window])
         noise = np.random.default_rng(0).integers(0, 255, (4, 1, 4, window, window))
-        graph = quantised_graph(graph, list(noise.astype(np.float32)), np.asarray)
-        engine = OpenVINOModel.from_graph(graph, export_meta(model))
+        graph = quantise_graph(graph, list(noise.astype(np.float32)), np.asarray)
+        engine = OpenVINOModel.from_graph(graph, get_export_meta(model))
     else:
         engine = OpenVINOModel(path, precision)
     engine.run(np.zeros((4, 4, window, window), np.float32))  # compiles it

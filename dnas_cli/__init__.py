@@ -57,7 +57,7 @@ the package: dnas_mmseg::dnas/dnas_l14_gid5.py."""
 def main() -> None:
     """Run the subcommand that the command line names."""
     names = [name for group in COMMANDS.values() for name in group]
-    parser = ArgumentParser(prog='dnas', description=DESCRIPTION.format(commands=overview()))
+    parser = ArgumentParser(prog='dnas', description=DESCRIPTION.format(commands=list_commands()))
     parser.add_argument('command', choices=names, metavar='COMMAND', help='one of the above')
     parser.add_argument(
         '--version', action='version', version=f'dnas_mmseg {version("dnas_mmseg")}'
@@ -67,7 +67,7 @@ def main() -> None:
     import_module(f'.{name.replace("-", "_")}', __name__).main()
 
 
-def overview() -> str:
+def list_commands() -> str:
     """Return the subcommands as lines by group."""
     width = max(len(name) for group in COMMANDS.values() for name in group)
     lines = []

@@ -63,7 +63,7 @@ def main() -> None:
 
         from dnas_mmseg.engine.configs import load_config
         from dnas_mmseg.mapping.loading import split_model
-        from dnas_mmseg.mapping.model_card import model_card_facts, write_model_card
+        from dnas_mmseg.mapping.model_card import collect_model_metadata, write_model_card
         from dnas_mmseg.mapping.onnx_model import export_deepness, export_onnx
         from dnas_mmseg.mapping.quantization import export_int8
         from dnas_mmseg.mapping.scenes import load_segmentor
@@ -84,31 +84,33 @@ def main() -> None:
         )
         scores = read_scores(args.scores)
         model = load_segmentor(config, checkpoint, 'cpu')
-        facts = model_card_facts(model, config, target.stem, args.window, scores, args.licence)
+        metadata = collect_model_metadata(
+            model, config, target.stem, args.window, scores, args.licence
+        )
         if args.metres is not None:
-            facts = replace(facts, metres=args.metres)
+            metadata = replace(metadata, metres=args.metres)
         if args.deepness:
-            if facts.dtype not in ('', 'uint8') or max(facts.mean) > 255:
+            if metadata.dtype not in ('', 'uint8') or max(metadata.mean) > 255:
                 raise UsageError(
                     '--deepness: the plugin feeds samples of eight bits; the model was trained on '
-                    f'{facts.dtype or "larger ones"} (mean {max(facts.mean):g})'
+                    f'{metadata.dtype or "larger ones"} (mean {max(metadata.mean):g})'
                 )
-            export_deepness(model, target, args.window, facts.metres)
-            facts = replace(facts, samples='divided by 255, as the plugin feeds them')
+            export_deepness(model, target, args.window, metadata.metres)
+            metadata = replace(metadata, samples='divided by 255, as the plugin feeds them')
             use = ['# QGIS, Deepness, Segmentor (samples / 255); for dnas export another one']
         elif args.int8:
             both = export_int8(model, config, target, args.window)
             named = {f'validation mIoU in {name}': score for name, score in both.items()}
             print(', '.join(f'{name} {score:.2f} %' for name, score in named.items()))
-            facts = replace(facts, scores={**facts.scores, **named})
+            metadata = replace(metadata, scores={**metadata.scores, **named})
         else:
             export_onnx(model, target, args.window)
         if not args.deepness:
             use = [f'dnas predict {target.name} scene.tif --out-dir maps']
         card = target.with_suffix('.card.md')
-        write_model_card(card, facts, use)
+        write_model_card(card, metadata, use)
         try:
-            write_model_item(target.with_suffix('.stac.json'), target, facts)
+            write_model_item(target.with_suffix('.stac.json'), target, metadata)
         except UsageError as error:
             print(f'note: no STAC item: {error}')
     files = [target] + ([target.with_suffix('.bin')] if args.int8 else [])

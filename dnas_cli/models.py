@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument('model', nargs='?', help='name of a model, or path of an exported one')
     args = parser.parse_args()
     with user_errors():
-        from dnas_mmseg.mapping.pretrained import get_pretrained_model, pretrained_models
+        from dnas_mmseg.mapping.pretrained import get_pretrained_model, list_pretrained_models
 
         if args.model is None:
-            show_all(pretrained_models())
+            show_all(list_pretrained_models())
         elif Path(args.model).suffix in ('.onnx', '.xml'):
             card = Path(args.model).with_suffix('.card.md')
             if not card.is_file():
@@ -42,14 +42,14 @@ def show_all(models: dict) -> None:
     for heading in ('name', 'bands', 'pixel, m', 'classes', 'parameters', 'mIoU, %'):
         table.add_column(heading, no_wrap=heading not in ('bands', 'classes'))
     for name, model in models.items():
-        facts = model.facts
-        scores = [f'{value:.1f}' for key, value in facts.scores.items() if 'mIoU' in key]
+        metadata = model.metadata
+        scores = [f'{value:.1f}' for key, value in metadata.scores.items() if 'mIoU' in key]
         table.add_row(
             name,
-            ', '.join(facts.bands),
-            '' if facts.metres is None else f'{facts.metres:g}',
-            ', '.join(facts.classes),
-            f'{facts.parameters:,}',
+            ', '.join(metadata.bands),
+            '' if metadata.metres is None else f'{metadata.metres:g}',
+            ', '.join(metadata.classes),
+            f'{metadata.parameters:,}',
             ', '.join(scores),
         )
     Console().print(table)

@@ -41,14 +41,14 @@ def main() -> None:
 
         from dnas_mmseg.datasets.labels import LabelEncoding
         from dnas_mmseg.engine.configs import load_config
-        from dnas_mmseg.mapping.scenes import dataset_facts
+        from dnas_mmseg.mapping.scenes import get_test_metainfo
         from dnas_mmseg.mapping.scoring import OVERALL, score_maps
         from dnas_mmseg.preparation.scenes import pair_scenes
 
-        facts = dataset_facts(load_config(args.config))
-        classes = facts['classes']
+        metainfo = get_test_metainfo(load_config(args.config))
+        classes = metainfo['classes']
         labels = LabelEncoding(
-            args.label_convention, len(classes), tuple(map(tuple, facts['palette']))
+            args.label_convention, len(classes), tuple(map(tuple, metainfo['palette']))
         )
         labelled = f'{glob.escape(str(args.labels.resolve()))}/{{name}}{args.label_suffix}.*'
         pairs, unlabelled = pair_scenes(args.maps, '*.tif', labelled)

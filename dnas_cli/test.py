@@ -37,7 +37,7 @@ def main() -> None:
 
         from dnas_mmseg.engine.running import test
         from dnas_mmseg.mapping.loading import default_backend, load_model
-        from dnas_mmseg.mapping.testing import largest_tile, score_exported
+        from dnas_mmseg.mapping.testing import get_test_tile_size, score_exported
 
         backend = args.backend or default_backend(args.checkpoint)
         config = run_config(args)
@@ -66,7 +66,7 @@ def main() -> None:
                 lambda: config,
                 backend=backend,
                 precision=args.precision,
-                window=largest_tile(config),
+                window=get_test_tile_size(config),
             )
             score_exported(config, model)
     if is_main_process():

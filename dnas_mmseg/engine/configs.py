@@ -101,7 +101,9 @@ def _existing(name: str) -> Path:
     return path
 
 
-def inheriting_text(base_path: str, base: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def format_inheriting_config(
+    base_path: str, base: Mapping[str, Any], config: Mapping[str, Any]
+) -> str:
     """Return the text of a config that inherits another one and contains only the differences.
 
     Args:

@@ -1,4 +1,4 @@
-"""An exported model in the place of a segmentor."""
+"""Adapter from exported models to the segmentor interface of mmengine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .exported import ExportedModel
 
 
 class EngineSegmentor(BaseModel):
-    """An exported model in the place of a segmentor, for loops and inferencers of mmengine.
+    """Wrap an exported model as a segmentor for mmengine loops and mmseg inferencers.
 
     Args:
         engine: The exported model.
 
     Attributes:
         dataset_meta: Classes, palette and bands.
-        threshold: Threshold of a binary head; None for others.
+        threshold: Threshold of a binary head; None for heads with one logit per class.
     """
 
     def __init__(self, engine: ExportedModel) -> None:
@@ -28,28 +28,28 @@ class EngineSegmentor(BaseModel):
         self.dataset_meta, self.threshold = engine.dataset_meta, engine.threshold
 
     def __deepcopy__(self, memo: dict) -> EngineSegmentor:
-        """Return the model itself: engines cannot be copied, and a runner copies its config."""
+        """Return the model itself: the Runner copies its config, but engines cannot be copied."""
         return self
 
     def __repr__(self) -> str:
-        """Return an expression, as a config that is logged needs it."""
+        """Return a Python expression: the Runner logs its config as Python code."""
         return f'EngineSegmentor({type(self.engine).__name__!r})'
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        """Not to be called: an exported model predicts, and nothing else."""
-        raise NotImplementedError('an exported model predicts by test_step alone')
+        """Raise NotImplementedError: exported models support prediction only."""
+        raise NotImplementedError('exported models support test_step and val_step only')
 
     @torch.no_grad()
     def test_step(self, data: dict | tuple | list) -> list:
         """Predict a batch.
 
         Args:
-            data: Dictionary with ``inputs``, images (bands, H, W) of any sizes, and
+            data: Dictionary with ``inputs``, images (bands, H, W) of any size, and
                 ``data_samples``.
 
         Returns:
-            The samples with ``pred_sem_seg``, (1, H, W) in the image's size before the pipeline,
-            and ``seg_logits``.
+            The samples with ``pred_sem_seg``, int64 (1, H, W), and ``seg_logits``, both at the
+            image's size before the pipeline.
         """
         assert isinstance(data, dict)
         samples = data['data_samples']

@@ -1,4 +1,4 @@
-"""What exported models have in common, whichever engine runs them."""
+"""Common interface of exported models, independent of the inference engine."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ INPUT, OUTPUT = 'samples', 'logits'
 
 
 class ExportedModel(ABC):
-    """A model with a fixed window; a :class:`dnas_mmseg.mapping.windows.WindowModel`.
+    """Exported model with a fixed window; a :class:`dnas_mmseg.mapping.windows.WindowModel`.
 
     Args:
         meta: Metadata of the file.
-        num_bands: Number of bands that the model takes.
-        window: Side of the windows that it takes, in pixels.
+        num_bands: Number of input bands.
+        window: Side of the input windows, in pixels.
 
     Attributes:
-        dataset_meta: Classes, palette and bands, and what else the file tells.
-        num_bands: Number of bands that it takes.
+        dataset_meta: Classes, palette, bands and further metadata of the file.
+        num_bands: Number of input bands.
         threshold: Threshold of a binary head, see :class:`dnas_mmseg.mapping.windows.WindowModel`.
-        window: Side of the windows that it takes, in pixels; smaller windows are filled up with the
-            bands' means.
+        window: Side of the input windows, in pixels. Smaller windows are padded with the mean of
+            each band.
     """
 
     def __init__(self, meta: Mapping[str, Any], num_bands: int, window: int) -> None:
@@ -43,29 +43,27 @@ class ExportedModel(ABC):
 
     @abstractmethod
     def run(self, samples: np.ndarray) -> np.ndarray:
-        """Map windows of the model's size.
+        """Predict windows of the model's size.
 
         Args:
-            samples: Samples as they are stored, float32 (N, bands, window, window); NaN where there
-                are none.
+            samples: Samples as stored, float32 (N, bands, window, window); NaN marks missing ones.
 
         Returns:
             Logits, float32 (N, classes, window, window).
         """
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
-        """Map windows as :class:`dnas_mmseg.mapping.windows.WindowModel` does.
+        """Predict windows of one size; see :class:`dnas_mmseg.mapping.windows.WindowModel`.
 
         Raises:
-            UserError: The windows are larger than the model's.
+            UserError: The windows are larger than the model's window.
         """
         height, width = images[0].shape[1:]
         if max(height, width) > self.window:
             raise UserError(
-                f'windows of {height} x {width}, but the model was exported for {self.window} x '
-                f'{self.window}: give --window {self.window}, or export it again'
+                f'windows are {height} x {width}, but the model was exported for {self.window} x '
+                f'{self.window}: set --window {self.window}, or export it again'
             )
-        # Missing samples become their band's mean.
         shape = (len(images), self.num_bands, self.window, self.window)
         samples = np.full(shape, np.nan, np.float32)
         for place, image in zip(samples, images, strict=True):
@@ -74,14 +72,14 @@ class ExportedModel(ABC):
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Import a package of an extra.
+    """Import an optional package.
 
     Args:
         package: Name of the package.
-        extra: Extra of this package that brings it.
+        extra: Extra of ``dnas_mmseg`` that installs it.
 
     Raises:
-        UserError: It is not installed; the message says how to install it.
+        UserError: It is not installed; the message contains the pip command.
     """
     try:
         return importlib.import_module(package)

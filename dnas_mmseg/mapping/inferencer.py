@@ -1,4 +1,4 @@
-"""mmseg's inferencer for images of any bands."""
+"""mmseg inferencer for multi-band images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
 from .engine_segmentor import EngineSegmentor
 from .openvino_model import EnginePrecision, OpenVINOModel
-from .scenes import model_facts
+from .scenes import get_model_metainfo
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -33,30 +33,35 @@ _LOADING = ('LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations')
 
 
 class MultiBandInferencer(MMSegInferencer):
-    """:class:`mmseg.apis.MMSegInferencer` for images of any number of bands and any sample type.
+    """Run :class:`mmseg.apis.MMSegInferencer` on images with any number of bands and any dtype.
 
-    The stock one decodes files with OpenCV. The arguments and results are those of the stock one::
-
-        inferencer = MultiBandInferencer('config.py', 'best.pth', device='cpu')
-        result = inferencer('tile.tif', out_dir='out')  # out/vis/tile.png, out/pred/...
-
-    Inputs are paths, a folder of rasters, or arrays (H, W, bands). Bands of files are taken by name
-    where the file names them; else, and in arrays, they are those of the model, in its order.
-    Classes, palette and bands come from the checkpoint, else from the config.
+    The stock class decodes files with OpenCV; this one reads them with GDAL. Arguments and results
+    are the same. Inputs are paths, a folder of rasters, or arrays (H, W, bands). Bands of files are
+    selected by name if the file names them. Files without band names, and arrays, must have the
+    bands of the model in its order. Classes, palette and bands are read from the checkpoint, else
+    from the config.
 
     Args:
         model: Config or its path; None where the checkpoint holds its config.
-        weights: Path of a checkpoint of exactly this model.
+        weights: Path of a checkpoint of this model; all tensors must match.
         classes, palette, dataset_name, device, scope: Arguments of
             :class:`mmseg.apis.MMSegInferencer`.
         backend: Engine that runs the model.
-        precision: Precision of OpenVINO's arithmetic.
-        window: Side of the largest image that OpenVINO takes, in pixels.
-        **kwargs: Further arguments of that class; ``show_progress`` where mmseg has it.
+        precision: Precision of OpenVINO inference.
+        window: Side of the largest supported image with OpenVINO, in pixels.
+        **kwargs: Further arguments of that class, e.g. ``show_progress`` if mmseg supports it.
 
     Raises:
-        CheckpointError: The checkpoint is of another network.
+        CheckpointError: The checkpoint belongs to another network.
         UserError: An image lacks a band.
+
+    Example:
+        Writes ``out/vis/tile.png`` and the predicted classes under ``out/pred``.
+
+        >>> inferencer = MultiBandInferencer('config.py', 'best.pth')  # doctest: +SKIP
+        >>> result = inferencer('tile.tif', out_dir='out')  # doctest: +SKIP
+        >>> result['predictions'].shape  # doctest: +SKIP
+        (512, 512)
     """
 
     model: Any
@@ -90,9 +95,9 @@ class MultiBandInferencer(MMSegInferencer):
             engine = OpenVINOModel.from_segmentor(self.model, window, precision)
             self.model = EngineSegmentor(engine)
         elif backend != 'torch':
-            raise UserError(f'backend {backend!r}: there are torch and openvino')
-        given = {'classes': classes, 'palette': palette}
-        self.model.dataset_meta.update({key: value for key, value in given.items() if value})
+            raise UserError(f'backend {backend!r}: choose torch or openvino')
+        overrides = {'classes': classes, 'palette': palette}
+        self.model.dataset_meta.update({key: value for key, value in overrides.items() if value})
 
     def visualize(
         self,
@@ -110,15 +115,15 @@ class MultiBandInferencer(MMSegInferencer):
             return None
         self.visualizer.alpha = opacity
         pictures = []
-        for given, prediction in zip(inputs, preds, strict=True):
-            if isinstance(given, np.ndarray):
-                image, bands = given, self.model.dataset_meta['bands']
+        for source, prediction in zip(inputs, preds, strict=True):
+            if isinstance(source, np.ndarray):
+                image, bands = source, self.model.dataset_meta['bands']
                 name = f'{self.num_visualized_imgs:08d}_vis'
             else:
-                results = self._load(given)
-                image, bands, name = results['img'], results['bands'], raster_stem(given)
-            facts = {key: self.model.dataset_meta[key] for key in ('classes', 'palette')}
-            self.visualizer.set_dataset_meta(**facts, bands=bands)
+                results = self._load(source)
+                image, bands, name = results['img'], results['bands'], raster_stem(source)
+            metainfo = {key: self.model.dataset_meta[key] for key in ('classes', 'palette')}
+            self.visualizer.set_dataset_meta(**metainfo, bands=bands)
             self.visualizer.add_datasample(
                 name,
                 image,
@@ -135,10 +140,10 @@ class MultiBandInferencer(MMSegInferencer):
 
     def _inputs_to_list(self, inputs) -> list:
         if isinstance(inputs, (str, os.PathLike)) and os.path.isdir(inputs):
-            rasters = sorted(Path(inputs).iterdir())
-            inputs = [path for path in rasters if path.suffix.lower() in RASTERS]
+            folder = Path(inputs)
+            inputs = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in RASTERS]
             if not inputs:
-                raise UserError('the folder holds no rasters')
+                raise UserError(f'{folder}: no rasters in this folder')
         if not isinstance(inputs, (list, tuple)):
             inputs = [inputs]
         return [os.fspath(i) if isinstance(i, os.PathLike) else i for i in inputs]
@@ -151,10 +156,10 @@ class MultiBandInferencer(MMSegInferencer):
             weights = checkpoint.get('state_dict', checkpoint)
             load_exactly(model, weights, 'the checkpoint')
             meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-        model.dataset_meta = model_facts(Config(dict(cfg)), meta)
+        model.dataset_meta = get_model_metainfo(Config(dict(cfg)), meta)
 
     def _init_visualizer(self, cfg: Config) -> MultiBandLocalVisualizer:
-        # Pictures are returned, or go where the call says.
+        # The stock inferencer would use the visualizer of the config, with its backends.
         cfg.visualizer = dict(type='MultiBandLocalVisualizer', name='inferencer')
         return super()._init_visualizer(cfg)
 
@@ -163,19 +168,19 @@ class MultiBandInferencer(MMSegInferencer):
         rest = [TRANSFORMS.build(step) for step in steps if step['type'] not in _LOADING]
         return Compose([self._load, *rest])
 
-    def _load(self, given: str | np.ndarray) -> dict:
-        """Return the bands of the model, from a file or an array."""
+    def _load(self, source: str | np.ndarray) -> dict:
+        """Return the bands of the model from a file or an array, as results of a pipeline."""
         bands = self.model.dataset_meta['bands']
-        if isinstance(given, np.ndarray):
-            if bands and given.shape[2:] != (len(bands),):
+        if isinstance(source, np.ndarray):
+            if bands and source.shape[2:] != (len(bands),):
                 raise UserError(
-                    f'an array of shape {given.shape}: the model takes (H, W, {len(bands)}), bands '
+                    f'array of shape {source.shape}: the model expects (H, W, {len(bands)}), bands '
                     f'{", ".join(bands)}'
                 )
-            shape = given.shape[:2]
-            return dict(img=given, img_path=None, img_shape=shape, ori_shape=shape, bands=bands)
+            shape = source.shape[:2]
+            return dict(img=source, img_path=None, img_shape=shape, ori_shape=shape, bands=bands)
         scaled = bool(self.model.dataset_meta.get('apply_scale'))
-        with Raster(given, apply_scale=scaled) as raster:
+        with Raster(source, apply_scale=scaled) as raster:
             info = raster.info
             choice = choose_bands(info.path, info.band_names, bands)
             samples = raster.samples(bands=choice.index)
@@ -183,5 +188,5 @@ class MultiBandInferencer(MMSegInferencer):
             warnings.warn(note, stacklevel=2)
         image = np.ascontiguousarray(samples.without_invalid().transpose(1, 2, 0))
         return dict(
-            img=image, img_path=given, img_shape=info.shape, ori_shape=info.shape, bands=bands
+            img=image, img_path=source, img_shape=info.shape, ori_shape=info.shape, bands=bands
         )

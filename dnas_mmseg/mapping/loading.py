@@ -1,4 +1,4 @@
-"""Loading of a model by its files, into the engine that runs it."""
+"""Load models into their inference engine."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ _CHECKPOINTS = ('.pth', '.pt', '.tar')
 
 
 def default_backend(path: str | os.PathLike) -> Backend:
-    """Return the engine for a checkpoint or an exported file, by its suffix."""
+    """Return the default engine of a checkpoint or an exported file, selected by its suffix."""
     return _EXPORTED.get(Path(path).suffix, 'torch')
 
 
 def split_model(words: Sequence[str]) -> tuple[str | None, str, list[str]]:
-    """Split the words of a command into a model's files and the rest.
+    """Split command-line words into the files of a model and the remaining words.
 
-    A model is a config and a checkpoint, an exported file alone, or the name of a pretrained model.
+    A model is a config and a checkpoint, an exported file, or the name of a pretrained model.
 
     Args:
-        words: Words, those of the model first.
+        words: Words that start with the model.
 
     Returns:
         Path of the config, None for an exported file; path of the checkpoint or exported file; and
-        the other words.
+        the remaining words.
 
     Raises:
-        UserError: A config has no checkpoint, a checkpoint no config, or there is no such model.
+        UserError: A config lacks its checkpoint, a checkpoint lacks its config, or the name is
+            unknown.
 
     Example:
         >>> split_model(['model.onnx', 'scene.tif'])
@@ -59,10 +60,10 @@ def split_model(words: Sequence[str]) -> tuple[str | None, str, list[str]]:
         return None, first, rest
     if suffix in _CONFIGS or '::' in first:
         if not rest:
-            raise UserError(f'{first} is a config: its checkpoint is to follow')
+            raise UserError(f'{first} is a config: add its checkpoint after it')
         return first, rest[0], rest[1:]
     if suffix in _CHECKPOINTS:
-        raise UserError(f'{first} is a checkpoint: its config comes before it')
+        raise UserError(f'{first} is a checkpoint: put its config before it')
     model = get_pretrained_model(first)
     return str(model.config), str(model.weights), rest
 
@@ -76,16 +77,16 @@ def load_model(
     device: str | None = None,
     window: int = 512,
 ) -> BaseSegmentor | ExportedModel:
-    """Load a model into the engine that runs it.
+    """Load a model into its inference engine.
 
     Args:
-        checkpoint: Path of a checkpoint, or of a file that ``dnas export`` wrote.
+        checkpoint: Path of a checkpoint, or of a file written by ``dnas export``.
         config: Function that returns the model's config; None for an exported file.
-        backend: Engine; by default that of the file (:func:`default_backend`).
-        precision: Precision of the arithmetic; by default float32, or that of the exported file.
-            With torch it is the windows' (:class:`dnas_mmseg.mapping.scene.Tiling`).
-        device: Device; by default a GPU where there is one.
-        window: Side of the windows in pixels, for a checkpoint that OpenVINO runs.
+        backend: Engine; defaults to :func:`default_backend` of the file.
+        precision: Precision of inference; defaults to float32, or to that of the exported file.
+            For torch, set it in :class:`dnas_mmseg.mapping.scene.Tiling` instead.
+        device: Device; defaults to a GPU if one is available.
+        window: Side of the windows in pixels, for a checkpoint with OpenVINO.
 
     Raises:
         UserError: The engine does not support the file, the precision or the device.
@@ -93,23 +94,25 @@ def load_model(
     backend = backend or default_backend(checkpoint)
     exported = Path(checkpoint).suffix in _EXPORTED
     if config is None and not exported:
-        raise UserError(f'{checkpoint} is a checkpoint: its config is missing')
+        raise UserError(f'{checkpoint} is a checkpoint: a config is required')
     if backend == 'torch':
         if precision == 'int8':
-            raise UserError('--precision int8 needs --backend openvino')
+            raise UserError('--precision int8 requires --backend openvino')
         if exported:
-            raise UserError(f'{checkpoint} needs --backend onnxruntime or openvino')
+            raise UserError(f'{checkpoint} requires --backend onnxruntime or openvino')
         assert config is not None
         return load_segmentor(config(), checkpoint, device)
     if backend == 'onnxruntime':
         if precision not in (None, 'float32'):
-            raise UserError('--precision: onnxruntime runs a model as it was exported')
+            raise UserError(
+                '--precision: onnxruntime supports only the precision of the exported file'
+            )
         return OnnxModel(checkpoint, device)
     if device not in (None, 'cpu'):
-        raise UserError(f'--device {device}: OpenVINO runs on the CPU')
+        raise UserError(f'--device {device}: the OpenVINO backend supports only the CPU')
     known = {name: name for name in get_args(EnginePrecision)}
     if precision is not None and precision not in known:
-        raise UserError(f'--precision {precision}: OpenVINO computes in {", ".join(known)}')
+        raise UserError(f'--precision {precision}: OpenVINO supports {", ".join(known)}')
     chosen = None if precision is None else known[precision]
     if exported:
         return OpenVINOModel(checkpoint, chosen)

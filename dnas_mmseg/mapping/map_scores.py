@@ -1,4 +1,4 @@
-"""Scores of whole maps against label scenes, in which every labelled pixel counts once."""
+"""Confusion matrices of whole maps, in which every labelled pixel counts once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from dnas_mmseg.evaluation.scores import confusion_matrix
 from dnas_mmseg.raster import Raster, Window
 
 _ROWS = 512
+"""Rows per strip: one row of tiles of a map, so that no tile is decompressed twice."""
 
 
 @dataclass(frozen=True)
 class MapCount:
-    """Counts of a map's classes over labelled pixels.
+    """Counts of predicted classes over the labelled pixels of a map.
 
     Attributes:
-        matrix: Counts, int64 (classes, classes); rows are true classes.
-        unmapped: Number of labelled pixels to which the map gives no class; they are in no score.
-        unknown: Numbers of pixels of the unknown label values; they are in no score.
+        matrix: Confusion matrix, int64 (classes, classes); rows are true classes.
+        unmapped: Number of labelled pixels without a class in the map. They are not scored.
+        unknown: Number of pixels by unknown label value. They are not scored.
     """
 
     matrix: np.ndarray
@@ -37,17 +38,17 @@ def count_map(
     labels: LabelEncoding,
     max_unknown: float = 0.001,
 ) -> MapCount:
-    """Compare a map with its label scene, a strip at a time.
+    """Compute the confusion matrix of a map and its label scene, one strip at a time.
 
     Args:
-        prediction: Path of a class map of train ids, 255 where there is no class.
+        prediction: Path of a class map of train ids; 255 marks pixels without a class.
         label: Path of a label scene of the same size.
         labels: Encoding of the label scene.
-        max_unknown: Share of the pixels that may have unknown label values.
+        max_unknown: Largest allowed share of pixels with unknown label values.
 
     Raises:
-        DatasetError: Sizes or places differ, a value of the map is no class, or more label values
-            are unknown.
+        DatasetError: Sizes or georeferences differ, the map contains an invalid class, or too many
+            label values are unknown.
     """
     n = labels.num_classes
     matrix, unmapped = np.zeros((n, n), np.int64), 0
@@ -55,27 +56,31 @@ def count_map(
     with Raster(prediction) as predicted, Raster(label) as truth:
         shape = predicted.info.shape
         if truth.info.shape != shape:
-            raise DatasetError(f'{label}: label of {truth.info.shape} for a map of {shape}')
-        apart = predicted.info.georeference.describe_misalignment(truth.info.georeference, *shape)
-        if apart:
+            raise DatasetError(f'{label}: the label is {truth.info.shape}, the map is {shape}')
+        misalignment = predicted.info.georeference.describe_misalignment(
+            truth.info.georeference, *shape
+        )
+        if misalignment:
             raise DatasetError(
-                f'{label}: its georeference is not that of the map {prediction}: {apart}. Warp it '
-                "to the map's grid (gdalwarp -r near -t_srs ... -te ... -ts ...), or correct it"
+                f'{label}: the georeference differs from that of {prediction}: {misalignment}. '
+                "Warp the label to the map's grid (gdalwarp -r near -t_srs ... -te ... -ts ...), "
+                'or correct it'
             )
         for row in range(0, shape[0], _ROWS):
             window = Window(0, row, shape[1], min(_ROWS, shape[0] - row))
             classes = predicted.read(window)[0]
             try:
-                ids, odd_labels = labels.encode_known(label_samples(truth, labels, window))
+                ids, unknown_in_strip = labels.encode_known(label_samples(truth, labels, window))
             except LabelError as error:
                 raise DatasetError(f'{label}: {error}') from None
-            unknown.update(odd_labels)
+            unknown.update(unknown_in_strip)
             if unknown.total() > max_unknown * shape[0] * shape[1]:
                 raise DatasetError(f'{label} up to {window}: {labels.describe_unknown(unknown)}')
-            odd = (classes >= n) & (classes != IGNORE)
-            if odd.any():
+            invalid = (classes >= n) & (classes != IGNORE)
+            if invalid.any():
+                wrong = classes[invalid].max()
                 raise DatasetError(
-                    f'{prediction} at {window}: class {classes[odd].max()}, but there are {n}'
+                    f'{prediction} at {window}: class {wrong}, expected 0 to {n - 1}'
                 )
             missing = (classes == IGNORE) & (ids != IGNORE)
             unmapped += int(missing.sum())

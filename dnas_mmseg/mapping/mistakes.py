@@ -1,4 +1,4 @@
-"""Mistakes of a model: the classes it confuses, and the tiles with the most wrong pixels."""
+"""Error analysis of a model: confusion matrix, and tiles ranked by number of errors."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .scenes import load_segmentor
 
 @dataclass(frozen=True)
 class TileMistakes:
-    """Mistakes in a tile.
+    """Errors in a tile.
 
     Attributes:
         index: Index of the tile in its data set.
         image: Path of its image.
-        confusion: Counts, (n, n); rows are true classes.
+        confusion: Confusion matrix, (classes, classes); rows are true classes.
     """
 
     index: int
@@ -47,14 +47,14 @@ class TileMistakes:
 
     @property
     def wrong(self) -> int:
-        """Number of labelled pixels of another class than predicted."""
+        """Number of misclassified labelled pixels."""
         return self.labelled - int(np.trace(self.confusion))
 
     @property
-    def swap(self) -> tuple[int, int]:
-        """The most frequent mistake: true class, and the class that is predicted for it."""
-        mistakes = self.confusion - np.diag(np.diag(self.confusion))
-        true, predicted = np.unravel_index(mistakes.argmax(), mistakes.shape)
+    def top_confusion(self) -> tuple[int, int]:
+        """Most frequent error, as true and predicted class."""
+        errors = self.confusion - np.diag(np.diag(self.confusion))
+        true, predicted = np.unravel_index(errors.argmax(), errors.shape)
         return int(true), int(predicted)
 
 
@@ -68,32 +68,32 @@ def save_mistakes(
     device: str | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[TileMistakes]:
-    """Predict the tiles of a data set, and show where the model is wrong.
+    """Predict the tiles of a data set and report the errors.
 
-    Writes ``confusion.png``, ``worst_tiles.png`` (image, truth and prediction of the tiles with
-    the most wrong pixels) and ``tiles.csv`` (every tile, the worst first).
+    Writes ``confusion.png``, ``worst_tiles.png`` (image, ground truth and prediction of the tiles
+    with the most errors) and ``tiles.csv`` (all tiles, most errors first).
 
     Args:
         config: Config of the model.
-        checkpoint: Path of a checkpoint of exactly this model.
-        out_dir: Folder for the files.
+        checkpoint: Path of a checkpoint of this model; all tensors must match.
+        out_dir: Output folder.
         split: Split of the data set, ``'train'``, ``'val'`` or ``'test'``.
-        number: Number of tiles in the picture.
-        device: Device that the model runs on; by default a GPU where there is one.
-        track: Function that wraps the indices of the tiles, to show progress.
+        number: Number of tiles in ``worst_tiles.png``.
+        device: Device; defaults to a GPU if one is available.
+        track: Function that wraps the iterable of tile indices to show progress.
 
     Returns:
-        Mistakes in every tile, the tile with the most wrong pixels first.
+        Errors of every tile, most errors first.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or of another network.
-        UserError: The config has no such plain data set of labelled tiles.
+        CheckpointError: The checkpoint is damaged or belongs to another network.
+        UserError: The split is not a MultiBandSegDataset without wrappers.
     """
     init_default_scope('mmseg')
     loader = config.get(f'{split}_dataloader')
     dataset = DATASETS.build(loader.dataset) if loader else None
     if not isinstance(dataset, MultiBandSegDataset):
-        raise UserError(f'{split}_dataloader of the config has no plain MultiBandSegDataset')
+        raise UserError(f'{split}_dataloader: a MultiBandSegDataset without wrappers is required')
     model = load_segmentor(config, checkpoint, device)
     classes = dataset.metainfo['classes']
     mistakes, predictions = [], {}
@@ -107,7 +107,7 @@ def save_mistakes(
         mistakes.append(TileMistakes(index, dataset.get_data_info(index)['img_path'], matrix))
         predictions[index] = label, prediction
         mistakes.sort(key=lambda one: -one.wrong)
-        for other in mistakes[number:]:  # only what the picture needs is kept
+        for other in mistakes[number:]:  # only the worst tiles are shown
             predictions.pop(other.index, None)
     out_dir = Path(out_dir)
     total = np.sum([one.confusion for one in mistakes], axis=0)
@@ -119,7 +119,7 @@ def save_mistakes(
         [ExampleRow(read_raster(o.image).transpose(1, 2, 0), *predictions[o.index]) for o in worst],
         bands=dataset.metainfo['bands'],
         classes=ClassScheme.from_metainfo(dataset.metainfo),
-        title=f'{len(worst)} of {len(mistakes)} {split} tiles: {100 * share:.0f} % of all mistakes',
+        title=f'{len(worst)} of {len(mistakes)} {split} tiles: {100 * share:.0f} % of all errors',
     )
     write_csv(out_dir / 'tiles.csv', _table(mistakes, classes))
     return mistakes
@@ -128,7 +128,7 @@ def save_mistakes(
 def _table(mistakes: list[TileMistakes], classes: list[str]) -> list[list]:
     rows: list[list] = [['image', 'labelled', 'wrong', 'most_frequent_mistake']]
     for one in mistakes:
-        true, predicted = one.swap
+        true, predicted = one.top_confusion
         swap = f'{classes[true]} as {classes[predicted]}' if one.wrong else ''
         rows.append([one.image, one.labelled, one.wrong, swap])
     return rows

@@ -1,4 +1,4 @@
-"""Facts of a trained model that others need to use it, and their page, the model card."""
+"""Metadata of trained models, and model cards."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ModelFacts:
-    """Facts of a trained model.
+class ModelMetadata:
+    """Metadata that others need to use a trained model.
 
     Attributes:
         name: Name of the model.
-        network: What it is built of.
+        network: Names of backbone and head.
         classes, palette: Names and colours of the classes, in train-id order.
-        bands: Names of the bands it takes, in its order; empty where they are not known.
-        mean, std: Mean and standard deviation by which it normalises each band.
+        bands: Names of the input bands in order; empty if unknown.
+        mean, std: Mean and standard deviation of each band for normalisation.
         window: Side of its windows, in pixels.
-        outputs: Number of its outputs for a pixel: one a class, or the one of a binary head.
-        parameters, macs: Number of parameters, and of multiply-adds for a window.
-        dtype: Name of the numpy type of the training tiles' samples; empty where it is not known.
-        metres: Size of the training tiles' pixels in metres; None where it is not known.
-        data: What it was trained on.
+        outputs: Number of logits per pixel: one per class, or 1 for a binary head.
+        parameters, macs: Number of parameters, and of multiply-adds per window.
+        dtype: Name of the numpy dtype of the training tiles; empty if unknown.
+        metres: Pixel size of the training tiles in metres; None if unknown.
+        data: Description of the training data.
         scores: Scores by name, in percent.
         licence: Terms of use.
-        samples: How samples are fed to it.
+        samples: Scaling of the input samples.
     """
 
     name: str
@@ -74,15 +74,15 @@ class ModelFacts:
         return ClassScheme(self.classes, self.palette)
 
 
-def model_card_facts(
+def collect_model_metadata(
     model: BaseSegmentor,
     config: Config,
     name: str,
     window: int,
     scores: Mapping[str, float],
     licence: str,
-) -> ModelFacts:
-    """Collect the facts of a segmentor, and of its training tiles where they are available.
+) -> ModelMetadata:
+    """Collect the metadata of a segmentor, and of its training tiles if they are available.
 
     Args:
         model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`, on the CPU.
@@ -93,24 +93,24 @@ def model_card_facts(
         licence: Terms of use.
 
     Raises:
-        UserError: The model normalises in another way than exports can.
+        UserError: The preprocessor of the model is not a MultiBandDataPreProcessor.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     meta, normalisation = model.dataset_meta, model.data_preprocessor
     if not isinstance(normalisation, MultiBandDataPreProcessor):
         raise UserError(
             f'models with {type(normalisation).__name__} cannot be exported; '
-            'MultiBandDataPreProcessor normalises any number of bands'
+            'use MultiBandDataPreProcessor, which supports any number of bands'
         )
     with torch.no_grad():
         cost = count(model, model, (1, normalisation.mean.numel(), window, window))
     heads = config.model.get('decode_head', {})
-    last = heads[-1] if isinstance(heads, (list, tuple)) else heads  # of a cascade
+    last = heads[-1] if isinstance(heads, (list, tuple)) else heads  # last of a cascade
     backbone = config.model.get('backbone', {}).get('type', type(model).__name__)
-    trained_only = getattr(model, 'auxiliary_head', None)
-    aside = sum(p.numel() for p in trained_only.parameters()) if trained_only is not None else 0
+    auxiliary = getattr(model, 'auxiliary_head', None)
+    unused = sum(p.numel() for p in auxiliary.parameters()) if auxiliary is not None else 0
     dtype, metres, data = _training_tiles(config)
-    return ModelFacts(
+    return ModelMetadata(
         name=name,
         network=' with '.join(filter(None, (backbone, last.get('type')))),
         classes=tuple(meta['classes']),
@@ -120,7 +120,7 @@ def model_card_facts(
         std=tuple(round(float(value), 3) for value in normalisation.std.flatten()),
         window=window,
         outputs=len(meta['classes']) if binary_threshold(model) is None else 1,
-        parameters=sum(p.numel() for p in model.parameters()) - aside,
+        parameters=sum(p.numel() for p in model.parameters()) - unused,
         macs=cost.macs,
         dtype=dtype,
         metres=metres,
@@ -131,8 +131,8 @@ def model_card_facts(
 
 
 def _training_tiles(config: Config) -> tuple[str, float | None, str]:
-    """Return type, size of the pixels and a description of the training tiles that are here."""
-    statements = []
+    """Return dtype, pixel size and description of the available training tiles."""
+    descriptions = []
     dtype, metres = '', None
     for leaf in leaf_datasets(config.get('train_dataloader')):
         try:
@@ -141,38 +141,41 @@ def _training_tiles(config: Config) -> tuple[str, float | None, str]:
             with Raster(pairs[0][0]) as raster:
                 info = raster.info
         except (UserError, OSError, TypeError, KeyError, AttributeError, IndexError):
-            continue  # not here, or of another kind
+            continue  # not available, or not a MultiBandSegDataset
         root = leaf.get('data_root') or ''
         source = DatasetDescription.load(root or None).provenance.get('source', '')
-        statements.append(
+        descriptions.append(
             f'{len(pairs)} tiles of {info.height} x {info.width} pixels, {Path(root).name}'
             + (f' (cut from {source})' if source else '')
         )
         dtype = dtype or info.dtypes[0]
         metres = metres or info.georeference.ground_sample_distance(*info.shape)
-    return dtype, metres, '; '.join(statements) or 'not stated'
+    return dtype, metres, '; '.join(descriptions) or 'not stated'
 
 
-def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Sequence[str]) -> None:
+def write_model_card(
+    path: str | os.PathLike, metadata: ModelMetadata, commands: Sequence[str]
+) -> None:
     """Write a model card in Markdown.
 
     Args:
         path: Path of the file.
-        facts: Facts of the model.
-        commands: Lines of a shell that use it.
+        metadata: Metadata of the model.
+        commands: Shell commands that use the model.
     """
-    bands = facts.bands or tuple(f'band {i + 1}' for i in range(len(facts.mean)))
-    resolution = 'not known' if facts.metres is None else f'{facts.metres:g} m'
-    rows = zip(range(1, len(bands) + 1), bands, facts.mean, facts.std, strict=True)
+    bands = metadata.bands or tuple(f'band {i + 1}' for i in range(len(metadata.mean)))
+    resolution = 'unknown size' if metadata.metres is None else f'{metadata.metres:g} m'
+    rows = zip(range(1, len(bands) + 1), bands, metadata.mean, metadata.std, strict=True)
     lines = [
-        f'# {facts.name}',
+        f'# {metadata.name}',
         '',
-        f'{facts.network}: a class for every pixel, of {len(facts.classes)}.',
+        f'{metadata.network}: semantic segmentation into {len(metadata.classes)} classes.',
         '',
         '## Input',
         '',
-        f'Samples {facts.samples}{f" ({facts.dtype})" if facts.dtype else ""}, pixels of '
-        f'{resolution}, windows of {facts.window} x {facts.window}. Normalisation is in the model.',
+        f'Samples {metadata.samples}{f" ({metadata.dtype})" if metadata.dtype else ""}, pixels of '
+        f'{resolution}, windows of {metadata.window} x {metadata.window}. '
+        'The model normalises its input.',
         '',
         '| | Band | Mean | Standard deviation |',
         '|---:|---|---:|---:|',
@@ -184,12 +187,12 @@ def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Seque
         '|---:|---|---|',
         *(
             f'| {i} | {name} | #{"".join(f"{int(part):02x}" for part in colour)} |'
-            for i, (name, colour) in enumerate(facts.scheme)
+            for i, (name, colour) in enumerate(metadata.scheme)
         ),
         '',
         '## Trained on',
         '',
-        facts.data,
+        metadata.data,
         '',
         '## Scores',
         '',
@@ -197,19 +200,19 @@ def write_model_card(path: str | os.PathLike, facts: ModelFacts, commands: Seque
             [
                 '| Score | % |',
                 '|---|---:|',
-                *(f'| {k} | {v:.2f} |' for k, v in facts.scores.items()),
+                *(f'| {k} | {v:.2f} |' for k, v in metadata.scores.items()),
             ]
-            if facts.scores
-            else ['Not stated (`dnas export --scores test_scores.json` puts them here).']
+            if metadata.scores
+            else ['Not stated (`dnas export --scores test_scores.json` adds them).']
         ),
         '',
         '## Cost',
         '',
-        f'{facts.parameters:,} parameters; {format_cost(facts.macs, "macs")} for a window.',
+        f'{metadata.parameters:,} parameters; {format_cost(metadata.macs, "macs")} per window.',
         '',
         '## Licence',
         '',
-        facts.licence,
+        metadata.licence,
         '',
         '## Use',
         '',

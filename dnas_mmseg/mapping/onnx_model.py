@@ -1,4 +1,4 @@
-"""Trained models as ONNX files: export, and mapping of scenes with them."""
+"""Export of segmentors to ONNX, and inference with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -26,45 +26,53 @@ if TYPE_CHECKING:
 
 
 _OPSET = 18
-"""Operator set of the files: the oldest that torch's exporter writes."""
+"""ONNX operator set: the oldest that torch's exporter supports, for the widest compatibility."""
 
 
 def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512) -> None:
-    """Write a segmentor as ONNX, from samples to logits, normalisation included.
+    """Export a segmentor to ONNX, from samples to logits, including normalisation.
 
-    Height and width are fixed, as heads with pooling pyramids need; the number of windows is free.
-    Classes, palette and bands are in the file's metadata.
+    The number of windows is dynamic. Height and width are fixed, because heads with pooling
+    pyramids require it. The metadata of the file contain classes, palette and bands.
 
     Args:
         model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
-        path: Path of the file; it appears when it is complete.
+        path: Path of the file, written atomically.
         window: Side of the windows, in pixels.
 
     Raises:
-        UserError: The packages it needs are missing, or the model normalises in another way.
+        UserError: The extra ``onnx`` is not installed, or the preprocessor of the model is not a
+            MultiBandDataPreProcessor.
+
+    Example:
+        >>> export_onnx(load_segmentor(config, 'best.pth'), 'model.onnx')  # doctest: +SKIP
+        >>> OnnxModel('model.onnx').dataset_meta['classes']  # doctest: +SKIP
+        ['built-up', 'farmland', 'forest', 'meadow', 'water']
     """
-    _export(_WithNormalisation(model), model, path, window, {META: json.dumps(export_meta(model))})
+    _export(
+        _WithNormalisation(model), model, path, window, {META: json.dumps(get_export_meta(model))}
+    )
 
 
 def export_deepness(
     model: BaseSegmentor, path: str | os.PathLike, window: int, metres: float | None
 ) -> None:
-    """Write a segmentor as ONNX for QGIS's plugin Deepness.
+    """Export a segmentor to ONNX for the QGIS plugin Deepness.
 
-    The plugin feeds samples of eight bits divided by 255, and takes the largest output of each
-    pixel of what is not below a threshold; so this graph takes those, and gives probabilities. Its
-    metadata are the plugin's (docs of Deepness, "Model metadata"), and not those of
-    :func:`export_onnx`, so that no program here feeds it plain samples by mistake.
+    The plugin divides 8-bit samples by 255 and thresholds the outputs before the argmax. The graph
+    therefore accepts samples from 0 to 1 and returns probabilities. It has the metadata of the
+    plugin (Deepness documentation, "Model metadata") and not those of :func:`export_onnx`, so that
+    :class:`OnnxModel` rejects it instead of passing unscaled samples.
 
     Args:
         model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
-        path: Path of the file; it appears when it is complete.
+        path: Path of the file, written atomically.
         window: Side of the windows, in pixels.
-        metres: Size of a pixel in metres, at which the plugin shows scenes to the model; None
-            leaves it to the user.
+        metres: Pixel size in metres to which the plugin resamples scenes; None leaves it to the
+            user.
 
     Raises:
-        UserError: The packages it needs are missing, or the model normalises in another way.
+        UserError: As for :func:`export_onnx`.
     """
     threshold = binary_threshold(model)
     classes = dict(enumerate(model.dataset_meta['classes']))
@@ -74,7 +82,7 @@ def export_deepness(
         'tile_size': window,
         'tiles_overlap': 25,  # percent
         'seg_thresh': threshold or 0.0,
-        'seg_small_segment': 1,  # nothing is smoothed away
+        'seg_small_segment': 1,  # no removal of small segments
         **({} if metres is None else {'resolution': round(100 * metres, 2)}),  # centimetres
     }
     module = _ForDeepness(_WithNormalisation(model))
@@ -93,7 +101,7 @@ def _export(
     if not isinstance(model.data_preprocessor, MultiBandDataPreProcessor):
         raise UserError(
             f'models with {type(model.data_preprocessor).__name__} cannot be exported; '
-            'MultiBandDataPreProcessor normalises any number of bands'
+            'use MultiBandDataPreProcessor, which supports any number of bands'
         )
     onnx = require('onnx', 'onnx')
     require('onnxscript', 'onnx')
@@ -110,33 +118,39 @@ def _export(
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # which it is only without dynamo
+    assert program is not None  # None only with dynamo=False
     program.model.metadata_props.update(metadata)
-    # The oldest format that holds this operator set: Deepness keeps to onnxruntime 1.17, which does
-    # not read the one that current packages write by default.
+    # The oldest IR version for this operator set: Deepness pins onnxruntime 1.17, which cannot read
+    # the default of current exporters.
     versions = onnx.helper.OP_SET_ID_VERSION_MAP
     program.model.ir_version = versions['ai.onnx', _OPSET]
     with atomic_path(path) as temporary:
         program.save(str(temporary))
 
 
-def export_meta(model: BaseSegmentor) -> dict[str, Any]:
-    """Return what an exported file tells of a segmentor."""
+def get_export_meta(model: BaseSegmentor) -> dict[str, Any]:
+    """Return the metadata of a segmentor for an exported file."""
     keys = ('classes', 'palette', 'bands', 'apply_scale')
     meta = {key: model.dataset_meta.get(key) for key in keys}
     return {**meta, 'threshold': binary_threshold(model)}
 
 
 class OnnxModel(ExportedModel):
-    """Exported model, run by onnxruntime.
+    """Run an exported model with ONNX Runtime.
 
     Args:
-        path: Path of a file of :func:`export_onnx`.
-        device: Device, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; by default a GPU where onnxruntime
-            has one.
+        path: Path of a file written by :func:`export_onnx`.
+        device: Device, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; defaults to a GPU if onnxruntime
+            supports one.
 
     Raises:
-        UserError: onnxruntime is missing, or the file is not one that ``dnas export`` wrote.
+        UserError: onnxruntime is not installed, the device is not available, or the file was not
+            written by ``dnas export``.
+
+    Example:
+        >>> model = OnnxModel('model.onnx', device='cpu')  # doctest: +SKIP
+        >>> model.logits([torch.zeros(4, 512, 512)]).shape  # doctest: +SKIP
+        (1, 5, 512, 512)
     """
 
     def __init__(self, path: str | os.PathLike, device: str | None = None) -> None:
@@ -145,7 +159,7 @@ class OnnxModel(ExportedModel):
         has_gpu = gpu in runtime.get_available_providers()
         kind, _, index = (device or ('cuda' if has_gpu else 'cpu')).partition(':')
         if kind not in ('cpu', 'cuda') or (kind == 'cuda' and not has_gpu):
-            raise UserError(f'device {device}: this onnxruntime runs on cpu{", cuda" * has_gpu}')
+            raise UserError(f'device {device}: this onnxruntime supports cpu{", cuda" * has_gpu}')
         providers: list = ['CPUExecutionProvider']
         if kind == 'cuda':
             number = int(index or os.environ.get('LOCAL_RANK', '0'))
@@ -158,13 +172,15 @@ class OnnxModel(ExportedModel):
             self._session = runtime.InferenceSession(os.fspath(path), options, providers=providers)
             metadata = self._session.get_modelmeta().custom_metadata_map
             if META not in metadata and 'model_type' in metadata:
-                raise UserError(f'{path} is for Deepness in QGIS: export another one for dnas')
+                raise UserError(
+                    f'{path} was exported for QGIS; export the model without --deepness'
+                )
             meta = json.loads(metadata[META])
         except UserError:
             raise
         except Exception as error:
             raise UserError(
-                f'{path} is no model that dnas export wrote ({type(error).__name__}: {error})'
+                f'{path} was not written by dnas export ({type(error).__name__}: {error})'
             ) from None
         _, bands, window, _ = self._session.get_inputs()[0].shape
         super().__init__(meta, bands, window)
@@ -196,7 +212,7 @@ class _ForDeepness(nn.Module):
 
 @contextmanager
 def _quiet():
-    """Silence the exporter, which logs every operator set and packages that it does without."""
+    """Silence the exporter, which logs every operator set and each missing optional package."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Exported models, run by OpenVINO: in float32, in bfloat16, or with weights of eight bits."""
+"""Inference with OpenVINO in float32, bfloat16 or int8."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
 
 EnginePrecision = Literal['float32', 'bfloat16', 'int8']
 _HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
-"""Precisions as OpenVINO names them; beside eight bits it chooses what the processor computes."""
+"""Precisions by OpenVINO's names. For int8, OpenVINO selects the precision of other layers."""
 
 
 class OpenVINOModel(ExportedModel):
-    """Exported model, run by OpenVINO on the CPU.
+    """Run an exported model with OpenVINO on the CPU.
 
-    Several windows at a time run beside each other, in as many streams as OpenVINO chooses for the
-    cores that the process may use; a single one takes all of them.
+    A batch of windows runs in parallel, in as many streams as OpenVINO chooses for the available
+    cores. A single window uses all cores.
 
     Args:
-        path: Path of a file of :func:`dnas_mmseg.mapping.onnx_model.export_onnx`, or of the
-            ``.xml`` of :func:`save_openvino`.
-        precision: Precision of the arithmetic. A file of eight bits has its own, ``'int8'``.
+        path: Path of a file written by :func:`dnas_mmseg.mapping.onnx_model.export_onnx`, or of an
+            ``.xml`` file written by :func:`save_openvino`.
+        precision: Precision of inference; defaults to ``'int8'`` for quantised files, else to
+            ``'float32'``.
 
     Raises:
-        UserError: OpenVINO is missing, the file is not one that ``dnas export`` wrote, or the
-            precision is not to be had.
+        UserError: OpenVINO is not installed, the file was not written by ``dnas export``, or the
+            precision is not supported.
     """
 
     def __init__(self, path: str | os.PathLike, precision: EnginePrecision | None = None) -> None:
@@ -49,7 +50,7 @@ class OpenVINOModel(ExportedModel):
             meta = _metadata(model, Path(path))
         except Exception as error:
             raise UserError(
-                f'{path} is no model that dnas export wrote ({type(error).__name__}: '
+                f'{path} was not written by dnas export ({type(error).__name__}: '
                 f'{str(error).splitlines()[0]})'
             ) from None
         self.compile(model, meta, precision, os.fspath(path))
@@ -58,12 +59,12 @@ class OpenVINOModel(ExportedModel):
     def from_segmentor(
         cls, model: BaseSegmentor, window: int = 512, precision: EnginePrecision | None = None
     ) -> OpenVINOModel:
-        """Build from a segmentor, by way of an ONNX file that is not kept.
+        """Build from a segmentor by a temporary ONNX file.
 
         Args:
             model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
             window: Side of the windows, in pixels.
-            precision: Precision of the arithmetic.
+            precision: Precision of inference.
         """
         require('openvino', 'openvino')
         with tempfile.TemporaryDirectory() as folder:
@@ -75,12 +76,12 @@ class OpenVINOModel(ExportedModel):
     def from_graph(
         cls, graph: Any, meta: dict[str, Any], precision: EnginePrecision | None = None
     ) -> OpenVINOModel:
-        """Build from OpenVINO's own representation of a model.
+        """Build from an OpenVINO graph.
 
         Args:
             graph: Graph from samples to logits, an ``openvino.Model``.
-            meta: Metadata of the file.
-            precision: Precision of the arithmetic.
+            meta: Metadata of the model.
+            precision: Precision of inference.
         """
         built = cls.__new__(cls)
         built.compile(graph, meta, precision, 'the graph')
@@ -89,32 +90,32 @@ class OpenVINOModel(ExportedModel):
     def compile(
         self, graph: Any, meta: dict[str, Any], precision: EnginePrecision | None, name: str
     ) -> None:
-        """Compile a graph for this machine.
+        """Compile a graph for the CPU.
 
         Args:
             graph: Graph from samples to logits, an ``openvino.Model``.
-            meta: Metadata of the file.
-            precision: Precision of the arithmetic.
+            meta: Metadata of the model.
+            precision: Precision of inference.
             name: Name of the model in messages.
 
         Raises:
-            UserError: The precision is not to be had.
+            UserError: The precision is not supported.
         """
         engine = require('openvino', 'openvino')
         quantised = any(op.get_type_name() == 'FakeQuantize' for op in graph.get_ops())
         precision = precision or ('int8' if quantised else 'float32')
         if precision not in get_args(EnginePrecision):
             known = ', '.join(get_args(EnginePrecision))
-            raise UserError(f'precision {precision!r}: OpenVINO computes in {known}')
+            raise UserError(f'precision {precision!r}: OpenVINO supports {known}')
         if (precision == 'int8') != quantised:
             raise UserError(
-                f'{name} has {"weights of eight bits" if quantised else "no weights of eight bits"}'
-                f', not --precision {precision}: `dnas export --int8` writes them'
+                f'{name} is {"" if quantised else "not "}quantised and does not support '
+                f'--precision {precision}; `dnas export --int8` writes quantised files'
             )
         self.precision = precision
         _, bands, window, _ = graph.inputs[0].get_partial_shape()
         super().__init__(meta, bands.get_length(), window.get_length())
-        # A window at a time: shapes that are known are planned better.
+        # Batch size 1: OpenVINO optimizes static shapes better than dynamic ones.
         graph.reshape([1, self.num_bands, self.window, self.window])
         self._graph, self._engine = graph, engine
         self._compiled: dict[str, list[Any]] = {}
@@ -133,7 +134,7 @@ class OpenVINOModel(ExportedModel):
         return np.concatenate(found)
 
     def _requests(self, hint: str) -> list[Any]:
-        """Return requests to a model that is compiled for many windows at a time, or for one."""
+        """Return inference requests of the model compiled for a performance hint."""
         if hint not in self._compiled:
             settings: dict[str, Any] = {'PERFORMANCE_HINT': hint}
             settings['INFERENCE_NUM_THREADS'] = usable_cores()
@@ -153,12 +154,13 @@ class OpenVINOModel(ExportedModel):
 
 
 def save_openvino(graph: Any, meta: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write OpenVINO's own representation of a model: ``path`` and the weights beside it.
+    """Write an OpenVINO graph as ``path`` (.xml) and its weights (.bin).
 
     Args:
         graph: Graph from samples to logits, an ``openvino.Model``.
         meta: Metadata of the file.
-        path: Path of the ``.xml`` file; the ``.bin`` beside it is complete before it appears.
+        path: Path of the ``.xml`` file. It is moved into place after the ``.bin`` file, so that a
+            visible ``.xml`` always has its weights.
     """
     engine, path = require('openvino', 'openvino'), Path(path)
     graph.set_rt_info(json.dumps(meta), META)
@@ -171,7 +173,7 @@ def save_openvino(graph: Any, meta: dict[str, Any], path: str | os.PathLike) -> 
 
 
 def _metadata(model: Any, path: Path) -> dict[str, Any]:
-    """Return what a file tells of the model; OpenVINO itself does not read it from ONNX."""
+    """Return the metadata of a file; OpenVINO does not read those of ONNX files."""
     if path.suffix == '.xml':
         return json.loads(model.get_rt_info(META).value)
     properties = require('onnx', 'openvino').load(str(path), load_external_data=False)

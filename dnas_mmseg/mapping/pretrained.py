@@ -1,4 +1,4 @@
-"""Trained models that come with the package, by name."""
+"""Pretrained models of the package."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_json, write_text
 from dnas_mmseg.spaces.registry import load_architecture
 
-from .model_card import ModelFacts, write_model_card
+from .model_card import ModelMetadata, write_model_card
 
 FOLDER = Path(__file__).with_name('pretrained_models')
 
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """A trained model in a folder: its config, weights, facts and card.
+    """Pretrained model: a folder with config, weights, metadata and model card.
 
     Attributes:
-        folder: Folder of the model; its name is the model's.
+        folder: Folder, named like the model.
     """
 
     folder: Path
 
     @property
     def config(self) -> Path:
-        """Path of the config, which inherits nothing."""
+        """Path of the config, which has no base config."""
         return self.folder / 'config.py'
 
     @property
     def weights(self) -> Path:
-        """Path of the weights, with the classes, palette and bands."""
+        """Path of the checkpoint, with classes, palette and bands."""
         return self.folder / 'weights.pth'
 
     @property
@@ -47,13 +47,13 @@ class PretrainedModel:
         return self.folder / 'README.md'
 
     @property
-    def facts(self) -> ModelFacts:
-        """Facts of the model."""
-        return ModelFacts(**json.loads((self.folder / 'facts.json').read_text(encoding='utf-8')))
+    def metadata(self) -> ModelMetadata:
+        """Metadata of the model."""
+        return ModelMetadata(**json.loads((self.folder / 'facts.json').read_text(encoding='utf-8')))
 
 
-def pretrained_models() -> dict[str, PretrainedModel]:
-    """Return the models that come with the package, by name."""
+def list_pretrained_models() -> dict[str, PretrainedModel]:
+    """Return the pretrained models of the package by name."""
     return {
         path.parent.name: PretrainedModel(path.parent)
         for path in sorted(FOLDER.glob('*/config.py'))
@@ -61,42 +61,44 @@ def pretrained_models() -> dict[str, PretrainedModel]:
 
 
 def get_pretrained_model(name: str) -> PretrainedModel:
-    """Return a model that comes with the package.
+    """Return a pretrained model of the package.
 
     Raises:
-        UserError: There is none of this name.
+        UserError: The name is unknown.
     """
-    models = pretrained_models()
+    models = list_pretrained_models()
     if name not in models:
-        known = ', '.join(models)
-        raise UserError(f"there is no model '{name}'; with the package come: {known}")
+        raise UserError(f"unknown pretrained model '{name}'; available: {', '.join(models)}")
     return models[name]
 
 
 def save_pretrained_model(
-    folder: str | os.PathLike, config: Config, checkpoint: str | os.PathLike, facts: ModelFacts
+    folder: str | os.PathLike,
+    config: Config,
+    checkpoint: str | os.PathLike,
+    metadata: ModelMetadata,
 ) -> PretrainedModel:
-    """Write a trained model into a folder, weights in half precision.
+    """Write a trained model into a folder, with weights in float16.
 
     Args:
-        folder: Folder of the model.
-        config: Its config; of it only the model is kept.
-        checkpoint: Its checkpoint.
-        facts: Its facts.
+        folder: Output folder.
+        config: Config; only its model is saved.
+        checkpoint: Path of the checkpoint.
+        metadata: Metadata of the model.
     """
     model = PretrainedModel(Path(folder))
     weights, meta = load_weights_and_meta(checkpoint)
-    kept = {key: meta.get(key) for key in ('classes', 'palette', 'bands')}
+    dataset_meta = {key: meta.get(key) for key in ('classes', 'palette', 'bands')}
     halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
     with atomic_path(model.weights) as temporary:
-        torch.save({'state_dict': halves, 'meta': {'dataset_meta': kept}}, temporary)
+        torch.save({'state_dict': halves, 'meta': {'dataset_meta': dataset_meta}}, temporary)
     network = copy.deepcopy(config.model)
     architecture = network.backbone.get('architecture')
     if isinstance(architecture, str) and Path(architecture).is_file():
         network.backbone.architecture = load_architecture(architecture).to_document()
     text = Config({'default_scope': 'mmseg', 'model': network}).pretty_text
     write_text(model.config, f'# The model `{model.folder.name}`; its card is README.md.\n{text}')
-    write_json(model.folder / 'facts.json', asdict(facts))
+    write_json(model.folder / 'facts.json', asdict(metadata))
     use = [f'dnas predict {model.folder.name} scene.tif --out-dir maps']
-    write_model_card(model.card, facts, use)
+    write_model_card(model.card, metadata, use)
     return model

@@ -1,4 +1,4 @@
-"""Products of a scene: its class map, and what is written next to it."""
+"""Map products of a scene: the class map, further rasters and derived files."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .qgis_style import write_qgis_style
 from .stac import write_map_item
 
 NODATA = 255
-"""Value of pixels without a class or a probability."""
+"""Nodata value of class maps and probabilities."""
 
 
 @dataclass(frozen=True)
 class MappedScene:
-    """A scene with its finished class map, of which further products are made.
+    """Scene with its finished class map, the input of derived products.
 
     Attributes:
         info: Metadata of the scene.
-        bands: Bands of the scene that the model takes.
-        nodata: Nodata value in addition to those that the scene declares.
-        skip_bad_blocks: Whether parts that cannot be read are left out.
-        class_map: Path of the map.
+        bands: Input bands of the model.
+        nodata: Nodata value in addition to the declared ones.
+        skip_bad_blocks: Whether to skip unreadable blocks.
+        class_map: Path of the class map.
         classes: Names and colours of the classes.
     """
 
@@ -47,18 +47,18 @@ class MappedScene:
 
 
 class Product(ABC):
-    """A file that is made of a scene."""
+    """File that is computed from a scene."""
 
     kind: ClassVar[str]
     suffix: ClassVar[str]
 
     def path(self, class_map: Path) -> Path:
-        """Return the path of the product, in a folder of its own next to the map's."""
+        """Return the path of the product, ``<folder of the map>/<kind>/<name><suffix>``."""
         return class_map.parent / self.kind / f'{class_map.stem}{self.suffix}'
 
 
 class RasterProduct(Product):
-    """A raster on the scene's grid that is written part by part while the scene is mapped."""
+    """Raster on the grid of the scene, written during prediction."""
 
     suffix: ClassVar[str] = '.tif'
 
@@ -66,7 +66,7 @@ class RasterProduct(Product):
     def open(
         self, class_map: Path, classes: ClassScheme, grid: dict[str, Any]
     ) -> AbstractContextManager:
-        """Open the file; see :func:`dnas_mmseg.raster.write_strips`, which takes the grid."""
+        """Open the file; ``grid`` holds arguments of :func:`dnas_mmseg.raster.write_strips`."""
 
     @abstractmethod
     def samples(self, part: Part) -> np.ndarray:
@@ -74,7 +74,7 @@ class RasterProduct(Product):
 
 
 class ClassMap(RasterProduct):
-    """The class of every pixel, as train id."""
+    """Class of every pixel as train id."""
 
     kind = 'map'
 
@@ -91,7 +91,7 @@ class ClassMap(RasterProduct):
 
 
 class Probabilities(RasterProduct):
-    """The probability of every class in percent, a band each."""
+    """Probability of every class in percent, one band per class."""
 
     kind = 'probabilities'
 
@@ -111,7 +111,7 @@ class Probabilities(RasterProduct):
 
 
 class Confidence(Probabilities):
-    """The probability of the chosen class in percent."""
+    """Probability of the predicted class in percent."""
 
     kind = 'confidence'
 
@@ -130,15 +130,15 @@ def _percent(probabilities: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 class DerivedProduct(Product):
-    """A file that is made of a scene and its finished map."""
+    """File that is computed from a scene and its finished map."""
 
     @abstractmethod
     def write(self, scene: MappedScene) -> list[str]:
-        """Write the file; return notes, a line each."""
+        """Write the file; return notes, one line each."""
 
 
 class QuickLook(DerivedProduct):
-    """A picture of the scene next to its map."""
+    """Picture of the scene next to its map."""
 
     kind, suffix = 'quick_look', '.png'
 
@@ -162,7 +162,7 @@ class QuickLook(DerivedProduct):
 
 @dataclass(frozen=True)
 class Polygons(DerivedProduct):
-    """The classes as polygons.
+    """Classes as polygons.
 
     Attributes:
         min_pixels, simplify: Arguments of :func:`dnas_mmseg.raster.write_polygons`.
@@ -186,7 +186,7 @@ class Polygons(DerivedProduct):
 
 
 class QgisStyle(DerivedProduct):
-    """A style that QGIS loads with the map."""
+    """Style that QGIS loads with the map."""
 
     kind, suffix = 'qgis_style', '.qml'
 
@@ -199,7 +199,7 @@ class QgisStyle(DerivedProduct):
 
 
 class StacItem(DerivedProduct):
-    """An item for catalogues of geodata."""
+    """STAC item."""
 
     kind, suffix = 'stac', '.stac.json'
 
@@ -214,23 +214,23 @@ class StacItem(DerivedProduct):
 
 @dataclass(frozen=True)
 class MapProducts:
-    """Products to make next to a class map.
+    """Select the products to write in addition to a class map.
 
     Attributes:
-        confidence: Whether to write the probability of the chosen class, 0 to 100 (uint8), as
+        confidence: Whether to write the probability of the predicted class, 0 to 100 (uint8), as
             ``confidence/<name>.tif``.
-        probabilities: Whether to write the probability of every class, a band each, as
+        probabilities: Whether to write the probability of every class, one band per class, as
             ``probabilities/<name>.tif``.
         quick_look: Whether to write scene and map side by side, as ``quick_look/<name>.png``.
         polygons: Whether to write the classes as polygons, as ``polygons/<name>.gpkg``.
-        min_pixels: Number of pixels that a polygon must have; a smaller area becomes a part of its
-            largest neighbour.
-        simplify: Distance in pixels by which outlines of polygons may move to get fewer corners.
+        min_pixels: Minimum size of polygons in pixels; smaller areas are merged into their largest
+            neighbour.
+        simplify: Tolerance of polygon simplification, in pixels; 0 keeps all vertices.
         qgis_style: Whether to write a style for QGIS, as ``<name>.qml``.
         stac: Whether to write a STAC item, as ``<name>.stac.json``.
 
     Raises:
-        UserError: A value is not possible.
+        UserError: ``min_pixels`` or ``simplify`` is out of range, or set without ``polygons``.
 
     Example:
         >>> [product.kind for product in MapProducts(confidence=True, stac=True)]
@@ -249,14 +249,14 @@ class MapProducts:
     def __post_init__(self) -> None:
         if self.min_pixels < 1 or self.simplify < 0:
             raise UserError(
-                f'min_pixels = {self.min_pixels}, simplify = {self.simplify}: at least 1 and 0 are '
-                'needed'
+                f'min_pixels = {self.min_pixels}, simplify = {self.simplify}: at least 1 and 0 '
+                'expected'
             )
         if (self.min_pixels > 1 or self.simplify) and not self.polygons:
-            raise UserError('min_pixels and simplify are about polygons: ask for them (--polygons)')
+            raise UserError('min_pixels and simplify require polygons (--polygons)')
 
     def __iter__(self) -> Iterator[Product]:
-        """Yield the class map and the chosen products."""
+        """Yield the class map and the selected products."""
         products = (
             ClassMap(), Confidence(), Probabilities(), QuickLook(),
             Polygons(self.min_pixels, self.simplify), QgisStyle(), StacItem(),
@@ -265,10 +265,10 @@ class MapProducts:
 
     @property
     def rasters(self) -> list[RasterProduct]:
-        """Rasters among the products, the class map first."""
+        """Raster products, starting with the class map."""
         return [product for product in self if isinstance(product, RasterProduct)]
 
     @property
     def derived(self) -> list[DerivedProduct]:
-        """Products that are made of the finished map."""
+        """Products that are computed from the finished map."""
         return [product for product in self if isinstance(product, DerivedProduct)]

@@ -1,4 +1,4 @@
-"""Styles by which QGIS shows a class map: names and colours in its legend."""
+"""QGIS layer styles of class maps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dnas_mmseg.files import write_text
 
 
 def write_qgis_style(path: str | os.PathLike, classes: ClassScheme) -> None:
-    """Write a style, which QGIS loads with the map of the same name beside it.
+    """Write a QGIS layer style with class names and colours.
+
+    QGIS loads it automatically with the map of the same name.
 
     Args:
-        path: Path of the file, that of the map with the suffix ``.qml``.
+        path: Path of the style: the path of the map with the suffix ``.qml``.
         classes: Names and colours of the classes.
     """
     root = ElementTree.Element('qgis', version='3.22', styleCategories='Symbology')
@@ -33,5 +35,5 @@ def write_qgis_style(path: str | os.PathLike, classes: ClassScheme) -> None:
 
 
 def _printable(name: str) -> str:
-    """Return a name without control characters, which XML cannot hold."""
+    """Replace control characters, which are invalid in XML, by spaces."""
     return ''.join(c if c.isprintable() else ' ' for c in name)

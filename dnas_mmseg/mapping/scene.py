@@ -1,4 +1,4 @@
-"""Prediction of a georeferenced class map of a scene of any size, a strip at a time."""
+"""Prediction of georeferenced class maps of scenes of any size, with bounded memory."""
 
 from __future__ import annotations
 
@@ -30,32 +30,38 @@ from dnas_mmseg.raster import (
 
 from .blending import Part, WindowBlender
 from .products import MapProducts
-from .windows import Precision, SegmentorWindows, WindowModel, logits_of_flips
+from .windows import Precision, SegmentorWindows, WindowModel, average_flips
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
 _AHEAD = 3
-"""Number of batches that are read ahead: one in the network, and two that hide a slow read."""
+"""Number of batches in flight: one in the network, and two more that absorb slow reads. More would
+only use more memory."""
 
 _CACHE = 256 * 2**20
-"""Size of GDAL's block cache, in bytes: the rows that two rows of windows share."""
+"""Size of GDAL's block cache, in bytes. It holds the rows shared by two rows of windows, which are
+then decompressed once; GDAL's default, 5 % of the memory, would add up over processes."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Settings by which a scene goes through the network in windows.
+    """Configure the prediction of a scene in overlapping windows.
 
     Attributes:
-        window: Side of the windows that it is cut into, in pixels.
-        overlap: Number of pixels that neighbouring windows share, where their logits are blended; a
-            quarter of the window by default.
+        window: Side of the windows, in pixels.
+        overlap: Number of pixels shared by neighbouring windows, where logits are blended; defaults
+            to a quarter of the window.
         batch: Number of windows per forward pass.
-        flips: Whether to average over the four flips of every window.
-        precision: Precision of :class:`SegmentorWindows`; an exported model has its own.
+        flips: Whether to average over the four flips of every window, at four times the cost.
+        precision: Precision of :class:`SegmentorWindows`; exported models ignore it.
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is out of range.
+
+    Example:
+        >>> Tiling(window=256).overlap
+        64
     """
 
     window: int = 512
@@ -66,33 +72,36 @@ class Tiling:
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.batch < 1:
-            raise UserError(f'window = {self.window}, batch = {self.batch}: at least 1 is needed')
+            raise UserError(f'window = {self.window}, batch = {self.batch}: must be at least 1')
         if self.overlap is None:
             object.__setattr__(self, 'overlap', self.window // 4)
         if not 0 <= self.shared < self.window:
             raise UserError(
-                f'overlap = {self.overlap}: it must be less than the window ({self.window})'
+                f'overlap = {self.overlap}: must be from 0 to less than the window ({self.window})'
             )
 
     @property
     def shared(self) -> int:
-        """Overlap in pixels, never None."""
+        """Overlap in pixels; unlike ``overlap``, its type excludes None."""
         assert self.overlap is not None
         return self.overlap
 
 
 @dataclass(frozen=True)
 class SceneSource:
-    """A scene, and how it is read.
+    """Describe a scene and how to read it.
 
     Attributes:
-        path: Path of the scene, or another name that GDAL opens.
-        bands: Indices of the bands that the model takes, from 0, in its order; by default all but
-            alpha.
-        nodata: Nodata value in addition to those that the scene declares.
-        apply_scale: Whether the model takes samples with the scene's scale and offset applied.
-        skip_bad_blocks: Whether to leave windows that cannot be read without a class, instead of
-            failing.
+        path: Path of the scene, or another data set name that GDAL opens.
+        bands: Zero-based indices of the input bands, in the order of the model; defaults to all
+            bands except alpha.
+        nodata: Nodata value in addition to the declared ones.
+        apply_scale: Whether to apply the scale and offset of the scene.
+        skip_bad_blocks: Whether to leave unreadable windows without a class instead of failing.
+
+    Example:
+        >>> SceneSource('scene.tif', bands=(3, 0, 1, 2), nodata=0).bands
+        (3, 0, 1, 2)
     """
 
     path: str | os.PathLike
@@ -111,30 +120,30 @@ def predict_scene(
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
-    """Predict a class map.
+    """Predict the class map of a scene.
 
-    Windows overlap, and their logits are blended with weights that fall towards their borders, so
-    that no seam shows. Windows without a valid pixel are not computed. Reading ahead, the network
-    and writing work at the same time; memory holds what two rows of windows share, whatever the
-    scene's height.
+    The logits of overlapping windows are blended with weights that fall towards the window borders,
+    which avoids seams. Windows without a valid pixel are skipped. Reading, inference and writing
+    run in parallel. Memory is proportional to the overlap of two rows of windows and does not
+    depend on the height of the scene.
 
     Args:
-        model: Segmentor in evaluation mode, of any kind that mmseg has; or an exported one. Its
-            ``dataset_meta`` names the classes.
+        model: Any mmseg segmentor in evaluation mode, or an exported model. Its ``dataset_meta``
+            must have ``classes``.
         source: The scene, or its path.
-        target: Path of the map: uint8, Cloud-Optimized GeoTIFF, with the scene's georeference.
+        target: Path of the map, a Cloud-Optimized GeoTIFF (uint8) with the scene's georeference.
         tiling: Windows, flips and precision.
-        products: Rasters to write next to the map; :func:`predict_scenes` makes the products of
-            the finished map.
-        advance: Function that is called with the number of windows done and of all.
+        products: Rasters to write in addition to the map. Derived products are written by
+            :func:`predict_scenes` only.
+        advance: Progress callback, called with the numbers of finished and of all windows.
 
     Returns:
-        Notes, a line each: windows that cannot be read, a missing CRS.
+        Notes, one line each: unreadable windows, a missing CRS.
 
     Raises:
-        RasterError: The scene cannot be read or changes meanwhile, or a map cannot be written;
-            nothing is left then.
-        UserError: A chosen band is not in the scene, or their number is not that of the model.
+        RasterError: The scene cannot be read or changes during prediction, or a map cannot be
+            written. No file is left in these cases.
+        UserError: A selected band does not exist, or the model expects another number of bands.
 
     Example:
         >>> model = load_segmentor(config, 'work_dirs/mine/best.pth')  # doctest: +SKIP
@@ -154,7 +163,11 @@ def predict_scene(
         bands = list(info.data_bands if source.bands is None else source.bands)
         _check_bands(info, bands, windows.num_bands)
         place = info.georeference
-        notes = [] if place.is_defined else [f'{source.path}: no CRS, so the map has none']
+        notes = (
+            []
+            if place.is_defined
+            else [f'{source.path}: the scene has no CRS, so the map has none']
+        )
         grid: dict[str, Any] = dict(
             height=info.height, width=info.width, georeference=place, map_of=scene_name(source.path)
         )
@@ -181,9 +194,7 @@ def predict_scene(
         for batch in reader.batches():
             if batch.windows:
                 images = batch.images
-                logits = (
-                    logits_of_flips(windows, images) if tiling.flips else windows.logits(images)
-                )
+                logits = average_flips(windows, images) if tiling.flips else windows.logits(images)
                 for window, values, missing in zip(
                     batch.windows, logits, batch.missing, strict=True
                 ):
@@ -194,30 +205,30 @@ def predict_scene(
         for future in pending:
             future.result()
         if _state(files) != before:
-            raise RasterError(f'{source.path} was changed while it was read: map it again')
+            raise RasterError(f'{source.path} changed during prediction; run the prediction again')
     return notes
 
 
 def _check_bands(info: RasterInfo, bands: list[int], wanted: int | None) -> None:
     if max(bands, default=-1) >= info.bands or (wanted and len(bands) != wanted):
-        named = f' ({", ".join(info.band_names)})' if all(info.band_names) else ''
+        names = f' ({", ".join(info.band_names)})' if all(info.band_names) else ''
         raise UserError(
-            f'{info.path} has {info.bands} bands{named}; the model takes {wanted}, chosen are '
-            f'{bands} (from 0)'
+            f'{info.path} has {info.bands} bands{names}; the model expects {wanted}, selected are '
+            f'the zero-based indices {bands}'
         )
 
 
 class _Batch(NamedTuple):
-    """Windows of one row of windows that have a valid pixel, their samples and missing pixels."""
+    """Windows of one row of windows with a valid pixel, their samples and missing pixels."""
 
     windows: list[Window]
     images: list[Tensor]
     missing: list[np.ndarray | None]
-    read: int  # windows without a valid pixel included
+    read: int  # number of windows, including those without a valid pixel
 
 
 class _Reader:
-    """Reader of windows ahead, in one thread of its own, as GDAL's handles need it."""
+    """Read windows ahead in a single thread, because GDAL handles are not thread-safe."""
 
     def __init__(
         self,
@@ -240,7 +251,7 @@ class _Reader:
         ]
 
     def batches(self) -> Iterator[_Batch]:
-        """Yield batches from top to bottom; each lies in one row of windows."""
+        """Yield batches from top to bottom; a batch does not span two rows of windows."""
         groups: list[list[Window]] = []
         for window in self.windows:
             group = groups[-1] if groups else []
@@ -263,7 +274,7 @@ class _Reader:
             except RasterError as error:
                 if not self.skip:
                     raise RasterError(
-                        f'{error}; skip_bad_blocks (--skip-bad-blocks) leaves it without a class'
+                        f'{error}; skip_bad_blocks (--skip-bad-blocks) skips unreadable windows'
                     ) from None
                 self.notes.append(str(error))
                 continue
@@ -271,14 +282,14 @@ class _Reader:
             if missing is not None and missing.all():
                 continue
             batch.windows.append(window)
-            # As in training: the preprocessor makes the means of what is invalid.
+            # As in training, the preprocessor replaces invalid samples by the band's mean.
             batch.images.append(_tensor(samples.without_invalid()))
             batch.missing.append(missing)
         return batch
 
 
 def scene_name(path: str | os.PathLike) -> str:
-    """Return the name of a scene that its maps store: that of its file, or of GDAL's own path."""
+    """Return the scene name that maps store: the file name, or the stem of a virtual path."""
     return raster_stem(path) if is_virtual(path) else Path(path).name
 
 
@@ -287,7 +298,7 @@ def _state(files: Iterable[Path]) -> list[tuple[int, int]]:
 
 
 def _tensor(samples: np.ndarray) -> Tensor:
-    """Return the samples as a tensor; types that torch hardly computes with become float32."""
+    """Return samples as a tensor; convert dtypes that torch barely supports to float32."""
     if samples.dtype.kind == 'u' and samples.dtype != np.uint8:
         samples = samples.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(samples))

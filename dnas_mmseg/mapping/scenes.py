@@ -1,4 +1,4 @@
-"""Maps of many scenes from a config and a checkpoint."""
+"""Loading of segmentors, and prediction of many scenes."""
 
 from __future__ import annotations
 
@@ -44,21 +44,27 @@ if TYPE_CHECKING:
 def load_segmentor(
     config: Config, checkpoint: str | os.PathLike, device: str | None = None
 ) -> BaseSegmentor:
-    """Return a trained segmentor, ready to predict.
+    """Load a trained segmentor for inference.
 
     Args:
         config: Config of the segmentor.
-        checkpoint: Path of a checkpoint of exactly this model.
-        device: Device of the model; by default a GPU where there is one.
+        checkpoint: Path of a checkpoint of this model; all tensors must match.
+        device: Device; defaults to a GPU if one is available.
 
     Returns:
-        Model in the form that predicts fastest (:func:`dnas_mmseg.models.switch_to_deploy`);
-        ``model.dataset_meta`` has ``classes``, ``palette`` and ``bands`` (those it takes, in its
-        order; empty where they are not known), from the checkpoint, else from the config.
+        Model in deployed form (:func:`dnas_mmseg.models.switch_to_deploy`). Its ``dataset_meta``
+        has ``classes``, ``palette`` and ``bands`` (input bands in order; empty if unknown), from
+        the checkpoint, else from the config.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or of another network.
-        UserError: The classes are in neither, or there is no such device.
+        CheckpointError: The checkpoint is damaged or belongs to another network.
+        UserError: Neither file defines the classes, or the device is not available.
+
+    Example:
+        >>> config = Config.fromfile('config.py')  # doctest: +SKIP
+        >>> model = load_segmentor(config, 'best.pth', device='cpu')  # doctest: +SKIP
+        >>> model.dataset_meta['bands']  # doctest: +SKIP
+        ('nir', 'red', 'green', 'blue')
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     device = check_device(device)
@@ -66,42 +72,41 @@ def load_segmentor(
     model = MODELS.build(config.model)
     load_exactly(model, weights, str(checkpoint))
     model = switch_to_deploy(model)
-    model.dataset_meta = model_facts(config, meta)
+    model.dataset_meta = get_model_metainfo(config, meta)
     return model.to(device)
 
 
 def check_device(device: str | None) -> str:
-    """Return the device for a model: the one that is named, or a GPU where there is one.
+    """Return the requested device, or the default one: a GPU if one is available.
 
     Raises:
-        UserError: There is no such device here.
+        UserError: The device is not available.
     """
     if device is None:
         return get_device()
     gpus = torch.cuda.device_count()
-    here = ['cpu', *(f'cuda:{i}' for i in range(gpus))]
-    here += ['mps'] if torch.backends.mps.is_available() else []
-    known = device in here or (device == 'cuda' and gpus > 0)
-    if not known:
-        raise UserError(f"device '{device}': there are {', '.join(here)} on this machine")
+    available = ['cpu', *(f'cuda:{i}' for i in range(gpus))]
+    available += ['mps'] if torch.backends.mps.is_available() else []
+    if device not in available and not (device == 'cuda' and gpus):
+        raise UserError(f"device '{device}' is not available; choose {', '.join(available)}")
     return device
 
 
-def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the classes and palette of a trained model, and the bands it takes, in its order.
+def get_model_metainfo(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the classes, palette and input bands of a trained model.
 
     Args:
         config: Config of the model.
-        checkpoint_meta: Content of ``dataset_meta`` in its checkpoint, as far as there is one; it
-            counts more than the config.
+        checkpoint_meta: ``dataset_meta`` of its checkpoint, or an empty mapping. It takes
+            precedence over the config.
 
     Raises:
-        UserError: The classes are in neither.
+        UserError: Neither source defines the classes.
     """
-    meta = {**dataset_facts(config), **checkpoint_meta}
+    meta = {**get_test_metainfo(config), **checkpoint_meta}
     if not meta.get('classes'):
         raise UserError(
-            'neither the checkpoint nor the config tells the classes: give the config '
+            'neither the checkpoint nor the config defines the classes: set '
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
         )
     pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
@@ -110,14 +115,14 @@ def model_facts(config: Config, checkpoint_meta: Mapping[str, Any]) -> dict[str,
     return {**meta, 'palette': palette, 'bands': bands}
 
 
-def dataset_facts(config: Config) -> dict:
-    """Return classes, palette and bands of a config's test set, as far as the config tells them."""
+def get_test_metainfo(config: Config) -> dict:
+    """Return the classes, palette and bands of a config's test set, if the config defines them."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = (config.get('test_dataloader') or {}).get('dataset', {})
-    facts = configured_metainfo(dataset) if dataset else {}
-    if facts.get('classes'):
-        facts['palette'] = ClassScheme.from_metainfo(facts).palette
-    return facts
+    metainfo = configured_metainfo(dataset) if dataset else {}
+    if metainfo.get('classes'):
+        metainfo['palette'] = ClassScheme.from_metainfo(metainfo).palette
+    return metainfo
 
 
 def predict_scenes(
@@ -134,51 +139,61 @@ def predict_scenes(
     skip_bad_blocks: bool = False,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
 ) -> dict[Path, list[str]]:
-    """Map scenes, one after another.
+    """Predict the class maps of scenes, one after another.
+
+    All scenes are checked before the first one is mapped. A scene that fails does not stop the
+    others.
 
     Args:
-        model: Segmentor of :func:`load_segmentor`; or an exported one.
-        scenes: Paths or names of anything that GDAL reads.
-        out_dir: Folder of the maps, which have the scenes' names; scenes of one name get that of
-            their folder before it (:func:`map_names`).
-        bands: Names of the scenes' bands, in file order; they win over what the files say.
-        nodata: Value that is nodata beside what the scenes declare.
-        resume: Whether to make only what is not there yet.
-        shard: Pair ``(i, n)``: only the i-th of n parts of the scenes is mapped, counted from 1.
+        model: Segmentor of :func:`load_segmentor`, or an exported model.
+        scenes: Paths or GDAL data set names.
+        out_dir: Folder of the maps, named like the scenes (:func:`name_maps`).
+        bands: Names of the scenes' bands, in file order; they override the names in the files.
+        nodata: Nodata value in addition to the declared ones.
+        resume: Whether to skip maps and products that exist.
+        shard: Pair ``(i, n)``: map only the i-th of n parts of the scenes, counted from 1.
         tiling: Windows, flips and precision.
-        products: Products to make beside the maps.
-        skip_bad_blocks: Whether to leave windows that cannot be read without a class.
-        track: Function that is called with each scene's name; it returns the function that shows
-            progress.
+        products: Products to write in addition to the maps.
+        skip_bad_blocks: Whether to leave unreadable windows without a class instead of failing.
+        track: Function from the name of a scene to a progress callback, as ``advance`` of
+            :func:`dnas_mmseg.mapping.scene.predict_scene`.
 
     Returns:
-        Maps that were written now, with what was assumed or passed over in each, a line each.
+        Notes on assumptions and skipped parts by path of the map, for the maps written by this
+        call.
 
     Raises:
         SceneError: Scenes could not be read or mapped, lack a band, or their maps would overwrite
-            other files; the other scenes are mapped before.
-        UserError: A scene is given twice, or there is no such shard, or pystac is missing.
+            other files. It is raised after the other scenes are mapped.
+        UserError: A scene is listed twice, the shard is out of range, or pystac is not installed.
+
+    Example:
+        >>> maps = predict_scenes(
+        ...     model, ['a.tif', 'b.tif'], 'maps', products=MapProducts(confidence=True)
+        ... )  # doctest: +SKIP
+        >>> list(maps)  # doctest: +SKIP
+        [PosixPath('maps/a.tif'), PosixPath('maps/b.tif')]
     """
     part, parts = shard
     if not 1 <= part <= parts:
-        raise UserError(f'shard {part}/{parts}: the first is 1/{parts}')
+        raise UserError(f'shard {part}/{parts}: must be from 1/{parts} to {parts}/{parts}')
     if products.stac:
         require('pystac', 'stac')
     out_dir = Path(out_dir)
-    names = list(map_names(scenes).items())[part - 1 :: parts]
+    names = list(name_maps(scenes).items())[part - 1 :: parts]
     for folder in {product.path(out_dir / 'x.tif').parent for product in products}:
         remove_leftovers(folder)
-    given = band_names(bands)
+    override = band_names(bands)
     classes = ClassScheme.from_metainfo(model.dataset_meta)
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
     todo: list[_SceneJob] = []
     failures: dict[str, Exception] = {}
-    for scene, name in names:  # all are looked at before the first is mapped
+    for scene, name in names:  # all are checked before the first is mapped
         try:
             job = _plan_scene(scene, out_dir / f'{name}.tif', products, resume)
             if not job.mapped or job.missing:
-                choice = choose_bands(job.info.path, job.info.band_names, wanted, given)
+                choice = choose_bands(job.info.path, job.info.band_names, wanted, override)
                 todo.append(job._replace(bands=choice))
         except (UserError, OSError) as error:
             failures[scene] = error
@@ -216,10 +231,10 @@ def predict_scenes(
 
 
 class SceneError(UserError):
-    """Scenes that could not be mapped; the message lists them.
+    """Report scenes that could not be mapped.
 
     Attributes:
-        notes: Maps that were written all the same, with their notes.
+        notes: Notes by path of the map, for the scenes that were mapped.
     """
 
     def __init__(self, message: str, notes: Mapping[Path, list[str]]) -> None:
@@ -236,15 +251,15 @@ def _failure(
     ]
     if count == 1:
         return SceneError(lines[0], notes)
-    head = f'{len(failures)} of {count} scenes are not mapped; resume (--resume) tries them again:'
+    head = f'{len(failures)} of {count} scenes are not mapped; resume (--resume) retries them:'
     return SceneError('\n'.join([head, *(f'  - {line}' for line in lines)]), notes)
 
 
 def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -> _SceneJob:
-    """Look at a scene and at what lies where its map and products go.
+    """Read the metadata of a scene and check its output paths.
 
     Raises:
-        UserError: A file there is none of this scene's maps, but would be overwritten.
+        UserError: An existing file would be overwritten that is not a map of this scene.
     """
     with Raster(scene) as raster:
         info = raster.info
@@ -254,12 +269,13 @@ def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -
     files = source_files(scene)
     for path in (path for path in (*rasters, *others) if path.exists()):
         if path.resolve() in files:
-            what = 'it' if path.resolve() == Path(scene).resolve() else f'{path}, which it reads'
-            raise UserError(f'{scene}: its map would overwrite {what}; choose another --out-dir')
+            own = path.resolve() == Path(scene).resolve()
+            what = 'the scene itself' if own else f'its source {path}'
+            raise UserError(f'{scene}: the map would overwrite {what}; choose another --out-dir')
         if not _is_map_of(path if path in rasters else target, scene, info):
             raise UserError(
-                f'{path} is there already, and is not of a map of {scene}: choose another '
-                '--out-dir, or move it away'
+                f'{path} exists and does not belong to a map of {scene}: choose another '
+                '--out-dir, or move the file'
             )
     mapped = resume and all(path.is_file() for path in rasters)
     missing = [p for p in products.derived if not (mapped and p.path(target).is_file())]
@@ -267,7 +283,7 @@ def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -
 
 
 def _is_map_of(path: Path, scene: str, info: RasterInfo) -> bool:
-    """Return whether a file is a map that this package has made of a scene."""
+    """Return whether a file is a map of a scene, written by this package."""
     try:
         with Raster(path) as raster:
             found = raster.info
@@ -278,18 +294,26 @@ def _is_map_of(path: Path, scene: str, info: RasterInfo) -> bool:
 
 
 def _scaling_notes(work: _SceneJob, apply_scale: bool) -> list[str]:
-    """Return a note where a model takes scaled samples and a scene does not say the scale."""
+    """Return a note if a model expects scaled samples and a scene declares no scale."""
     scaling = {work.info.scaling[i] for i in work.bands.index}
     if apply_scale and scaling == {(1.0, 0.0)}:
         return [
-            f'{work.info.path}: the model takes samples with scale and offset applied, and the '
+            f'{work.info.path}: the model expects samples with scale and offset applied, but the '
             'scene declares none'
         ]
     return []
 
 
 class _SceneJob(NamedTuple):
-    """Work to be done for a scene."""
+    """Outputs to write for a scene.
+
+    Attributes:
+        info: Metadata of the scene.
+        target: Path of its map.
+        bands: Input bands.
+        mapped: Whether the map and all raster products exist.
+        missing: Derived products to write.
+    """
 
     info: RasterInfo
     target: Path
@@ -298,19 +322,23 @@ class _SceneJob(NamedTuple):
     missing: list[DerivedProduct]
 
 
-def map_names(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
-    """Return the name of each scene's map, without a suffix.
+def name_maps(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
+    """Return unique map names without suffix by scene.
 
-    It is the scene's name. Where several scenes have one name, as in the folders of Sentinel-2 or
-    Planet, it is preceded by the names of as many folders above as make a difference.
+    Maps are named like their scenes. If several scenes have the same name, as in the folders of
+    Sentinel-2 or Planet, parent folders are prepended until the names differ.
 
     Raises:
-        UserError: A scene is given twice.
+        UserError: A scene is listed twice, or two scenes cannot be distinguished.
+
+    Example:
+        >>> name_maps(['T32/B.tif', 'T33/B.tif', 'C.tif'])
+        {'T32/B.tif': 'T32_B', 'T33/B.tif': 'T33_B', 'C.tif': 'C'}
     """
     paths = [os.fspath(scene) for scene in scenes]
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
-        raise UserError(f'{twice[0]} is given twice')
+        raise UserError(f'{twice[0]} is listed twice')
     names = {path: raster_stem(path) for path in paths}
     parents = {path: [part for part in Path(path).parts[:-1] if part.strip('/.')] for path in paths}
     while True:
@@ -319,7 +347,7 @@ def map_names(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
         if not clashing:
             return names
         if not any(parents[path] for path in clashing):
-            raise UserError(f'{clashing[0]} and {clashing[1]} would have the same map')
+            raise UserError(f'{clashing[0]} and {clashing[1]} would be written to the same map')
         for path in clashing:
             if parents[path]:
                 names[path] = f'{parents[path].pop()}_{names[path]}'

@@ -1,4 +1,4 @@
-"""Scores of maps of many scenes against their labels."""
+"""Scores of maps against label scenes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dnas_mmseg.visualization import save_confusion
 from .map_scores import count_map
 
 OVERALL = 'all scenes'
+"""Key of the scores over all scenes."""
 
 
 def score_maps(
@@ -27,30 +28,30 @@ def score_maps(
     out_dir: str | os.PathLike,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Score maps, in which every labelled pixel counts once, per scene and over all.
+    """Score maps per scene and over all scenes; every labelled pixel counts once.
 
     Writes ``scores.json`` and the confusion matrix as ``confusion.png``.
 
     Args:
-        maps: Class maps with the label scenes they are compared with.
-        classes: Names of the classes, in train-id order.
+        maps: Pairs of class map and label scene.
+        classes: Class names in train-id order.
         labels: Encoding of the label scenes.
-        out_dir: Folder of the two files.
-        advance: Function that is called with the number of maps scored and of all.
+        out_dir: Output folder.
+        advance: Progress callback, called with the numbers of scored and of all maps.
 
     Returns:
-        Scores of :func:`dnas_mmseg.evaluation.scores` by scene, and under :data:`OVERALL`; and
-        notes on what is in no score, a line each.
+        Scores of :func:`dnas_mmseg.evaluation.compute_scores` by scene and under :data:`OVERALL`;
+        and notes on pixels that are not scored, one line each.
 
     Raises:
-        DatasetError: A map and its label do not fit.
+        DatasetError: A map and its label do not match.
     """
     counts = {}
     for pair in maps:
         counts[pair.name] = count_map(pair.image, pair.label, labels)
         advance(len(counts), len(maps))
-    nothing = np.zeros((labels.num_classes,) * 2, np.int64)
-    total = sum((count.matrix for count in counts.values()), nothing)
+    zero = np.zeros((labels.num_classes,) * 2, np.int64)
+    total = sum((count.matrix for count in counts.values()), zero)
     results = {name: compute_scores(count.matrix) for name, count in counts.items()}
     results[OVERALL] = compute_scores(total)
     unmapped = sum(count.unmapped for count in counts.values())
@@ -63,11 +64,11 @@ def score_maps(
     title = f'{len(counts)} scenes, mIoU {100 * results[OVERALL]["mIoU"]:.1f} %'
     save_confusion(Path(out_dir) / 'confusion.png', total, classes, title)
     notes = [
-        f'{name}: unknown label values count as unlabelled: '
+        f'{name}: unknown label values are treated as unlabelled: '
         f'{labels.describe_unknown(count.unknown)}'
         for name, count in counts.items()
         if count.unknown
     ]
     if unmapped:
-        notes.append(f'{unmapped} labelled pixels have no class in the maps and are in no score')
+        notes.append(f'{unmapped} labelled pixels have no class in the maps and are not scored')
     return results, notes

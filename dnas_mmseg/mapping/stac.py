@@ -1,4 +1,4 @@
-"""STAC items of class maps and of models, for catalogues of geodata (pystac writes them)."""
+"""STAC items of class maps and models, written with pystac."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from dnas_mmseg.files import write_json
 from dnas_mmseg.raster import Raster, RasterInfo
 
 from .exported import INPUT, OUTPUT, require
-from .model_card import ModelFacts
+from .model_card import ModelMetadata
 
 _CHUNK = 2**22
 _SPDX = re.compile(r'[\w.+-]+')
+"""Syntax of an SPDX licence identifier."""
 
 
 def write_map_item(
@@ -26,16 +27,16 @@ def write_map_item(
     scene: RasterInfo,
     classes: ClassScheme,
 ) -> list[str]:
-    """Write the STAC item of a class map: outline, projection, classes, band and checksum.
+    """Write the STAC item of a class map: footprint, projection, classes, band and checksum.
 
     Args:
         path: Path of the item, ending in ``.json``.
         class_map: Path of the map.
-        scene: Facts of the scene that was mapped, which tell when it was recorded.
+        scene: Metadata of the mapped scene, with its acquisition time.
         classes: Names and colours of the classes.
 
     Returns:
-        Notes, a line each: what the scene does not tell.
+        Notes on missing metadata, one line each.
 
     Raises:
         UserError: pystac is not installed.
@@ -56,22 +57,24 @@ def write_map_item(
         outline = dict(geometry=found[0], bbox=list(found[1]))
     elif place.transform is not None and place.crs:
         notes.append(
-            f'{path.name}: a part of the scene is nowhere on the Earth, so the item has no geometry'
+            f'{path.name}: the footprint cannot be projected to WGS84, so the item has no geometry'
         )
     elif place.is_defined:
-        notes.append(f'{path.name}: the scene has no outline without its control points or RPCs')
-    else:
-        notes.append(f'{path.name}: the scene is at no known place, so the item has no geometry')
-    recorded = _time(scene.acquired)
-    written = datetime.fromtimestamp(class_map.stat().st_mtime, timezone.utc)
-    if recorded is None:
         notes.append(
-            f'{path.name}: the scene does not tell when it was recorded; the item has the time of '
-            'the map'
+            f'{path.name}: the scene is georeferenced by control points or RPCs only, so the item '
+            'has no geometry'
+        )
+    else:
+        notes.append(f'{path.name}: the scene has no georeference, so the item has no geometry')
+    acquired = _parse_time(scene.acquired)
+    written = datetime.fromtimestamp(class_map.stat().st_mtime, timezone.utc)
+    if acquired is None:
+        notes.append(
+            f'{path.name}: the scene has no acquisition time; the item has the time of the map'
         )
     item = pystac.Item(
         id=class_map.stem,
-        datetime=recorded or written,
+        datetime=acquired or written,
         properties={'created': pystac.utils.datetime_to_str(written)},
         **outline,
     )
@@ -88,7 +91,7 @@ def write_map_item(
         code=None if place.epsg is None else f'EPSG:{place.epsg}',
         wkt2=place.wkt2 or None if place.epsg is None else None,
         shape=list(info.shape),
-        # Row by row, as the extension has it.
+        # Affine order of the extension; GDAL's geotransform has the offsets first.
         transform=None if transform is None else [transform[i] for i in (1, 2, 0, 4, 5, 3)],
     )
     band = RasterBand.create(nodata=info.nodata[0], data_type=DataType.UINT8)
@@ -101,13 +104,15 @@ def write_map_item(
     return notes
 
 
-def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: ModelFacts) -> None:
-    """Write the STAC item of an exported model, by the extension for models (MLM).
+def write_model_item(
+    path: str | os.PathLike, model: str | os.PathLike, metadata: ModelMetadata
+) -> None:
+    """Write the STAC item of an exported model with the Machine Learning Model extension (MLM).
 
     Args:
         path: Path of the item, ending in ``.json``.
-        model: Path of the model's file.
-        facts: Facts of the model.
+        model: Path of the exported model.
+        metadata: Metadata of the model.
 
     Raises:
         UserError: pystac is not installed.
@@ -117,33 +122,33 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
     from pystac.extensions.file import FileExtension
 
     path, model = Path(path), Path(model)
-    shape = [-1, len(facts.mean), facts.window, facts.window]
+    shape = [-1, len(metadata.mean), metadata.window, metadata.window]
     order = ['batch', 'bands', 'y', 'x']
     kind = mlm.DataType.FLOAT32
     tasks = [mlm.TaskType.SEMANTIC_SEGMENTATION]
     item = pystac.Item(
-        id=facts.name,
+        id=metadata.name,
         geometry=None,
         bbox=None,
         datetime=datetime.fromtimestamp(model.stat().st_mtime, timezone.utc),
         properties={
-            'description': f'trained on: {facts.data}; licence: {facts.licence}',
-            # A code of SPDX, or this word.
-            'license': facts.licence if _SPDX.fullmatch(facts.licence) else 'other',
+            'description': f'trained on: {metadata.data}; licence: {metadata.licence}',
+            # STAC allows an SPDX identifier or 'other'.
+            'license': metadata.licence if _SPDX.fullmatch(metadata.licence) else 'other',
         },
     )
     mlm.MLMExtension.ext(item, add_if_missing=True).apply(
-        name=facts.name,
-        architecture=facts.network,
+        name=metadata.name,
+        architecture=metadata.network,
         tasks=tasks,
         framework='ONNX' if model.suffix == '.onnx' else 'OpenVINO',
-        total_parameters=facts.parameters,
+        total_parameters=metadata.parameters,
         input=[
             mlm.ModelInput.create(
                 name=INPUT,
-                bands=list(facts.bands),
+                bands=list(metadata.bands),
                 input=mlm.InputStructure.create(shape=shape, dim_order=order, data_type=kind),
-                description=f'samples {facts.samples}; the model normalises them',
+                description=f'samples {metadata.samples}; the model normalises them',
             )
         ],
         output=[
@@ -151,17 +156,17 @@ def write_model_item(path: str | os.PathLike, model: str | os.PathLike, facts: M
                 name=OUTPUT,
                 tasks=tasks,
                 result=mlm.ResultStructure.create(
-                    shape=[-1, facts.outputs, facts.window, facts.window],
+                    shape=[-1, metadata.outputs, metadata.window, metadata.window],
                     dim_order=['batch', 'classes', 'y', 'x'],
                     data_type=kind,
                 ),
-                classes=_classes(facts.scheme),
+                classes=_classes(metadata.scheme),
             )
         ],
         hyperparameters=None,
     )
     asset = pystac.Asset(
-        href=os.path.relpath(model, path.parent), title=facts.name, roles=['mlm:model', 'data']
+        href=os.path.relpath(model, path.parent), title=metadata.name, roles=['mlm:model', 'data']
     )
     item.add_asset('model', asset)
     FileExtension.ext(asset, add_if_missing=True).apply(
@@ -176,7 +181,7 @@ def _classes(classes: ClassScheme) -> list:
     return [
         Classification.create(
             value=value,
-            # A name for programs, of letters and digits; the title is the name itself.
+            # The extension restricts names to letters, digits, '-' and '_'.
             name=re.sub('[^0-9A-Za-z_-]+', '-', name).strip('-') or f'class-{value}',
             title=name,
             color_hint=''.join(f'{int(part):02X}' for part in colour),
@@ -190,15 +195,15 @@ def _write(item: Any, path: Path) -> None:
     write_json(path, content)
 
 
-def _time(recorded: str) -> datetime | None:
+def _parse_time(acquired: str) -> datetime | None:
     try:
-        return datetime.strptime(recorded[:19], '%Y-%m-%d %H:%M:%S').replace(tzinfo=timezone.utc)
+        return datetime.strptime(acquired[:19], '%Y-%m-%d %H:%M:%S').replace(tzinfo=timezone.utc)
     except ValueError:
         return None
 
 
 def _sha256(path: Path) -> str:
-    """Return the hexadecimal checksum; 1220 before it makes a multihash of it."""
+    """Return the hexadecimal SHA-256; the prefix 1220 turns it into a multihash."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while chunk := file.read(_CHUNK):

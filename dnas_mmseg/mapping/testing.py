@@ -1,4 +1,4 @@
-"""Scores of an exported model on a config's tiles, by mmengine's loop and the config's metrics."""
+"""Testing of exported models with mmengine's loop and the metrics of a config."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .exported import ExportedModel
 
 
 def score_exported(config: Config, model: ExportedModel, split: str = 'test') -> dict[str, float]:
-    """Score an exported model on a config's tiles.
+    """Score an exported model on the tiles of a config.
 
-    The scores are also written to ``test_scores.json`` in the work dir.
+    Writes the scores to ``test_scores.json`` in the work dir.
 
     Args:
         config: Config with a test set, and a validation set for ``split='val'``.
-        model: The exported model; its window must hold a tile.
+        model: Exported model; its window must be at least the size of a tile.
         split: ``'test'`` or ``'val'``.
 
     Returns:
         Scores of the evaluator, by name.
 
     Raises:
-        UserError: The config cannot work, or the tiles are larger than the model's window.
+        UserError: The config is invalid, or the tiles are larger than the model's window.
     """
     config = copy.deepcopy(config)
     if split == 'val':
@@ -52,35 +52,35 @@ def score_exported(config: Config, model: ExportedModel, split: str = 'test') ->
     runner = ConsoleRunner.from_cfg(config)
     loop = runner.test_loop
     if loop is None:
-        raise UserError(f'the config has no {split}_dataloader and {split}_evaluator')
+        raise UserError(f'{split}_dataloader and {split}_evaluator are missing in the config')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)
     scores = runner.test()
     write_json(Path(config.work_dir) / TEST_SCORES, scores)
     return scores
 
 
-def largest_tile(config: Config) -> int:
-    """Return the longer side of the first test tile as it reaches the model, in pixels.
+def get_test_tile_size(config: Config) -> int:
+    """Return the longer side of the first test tile after its pipeline, in pixels.
 
     Raises:
         UserError: The config has no test set.
     """
     leaf = next(leaf_datasets(config.get('test_dataloader')), None)
     if leaf is None:
-        raise UserError('the config has no test_dataloader')
+        raise UserError('test_dataloader is missing in the config')
     init_default_scope(config.get('default_scope', 'mmseg'))
     return max(DATASETS.build(leaf)[0]['inputs'].shape[-2:])
 
 
 def as_samples(image: torch.Tensor, window: int) -> np.ndarray:
-    """Return the upper left window of a tile as an exported model takes it.
+    """Return the upper left window of a tile as input of an exported model.
 
     Args:
-        image: Samples as they are stored, (bands, H, W).
+        image: Samples as stored, (bands, H, W).
         window: Side of the window, in pixels.
 
     Returns:
-        Float32 (1, bands, window, window); NaN where the tile is smaller.
+        Float32 (1, bands, window, window), padded with NaN if the tile is smaller.
     """
     part = image[:, :window, :window].float().numpy()
     samples = np.full((1, part.shape[0], window, window), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""Models that map a window of a scene: a segmentor of mmseg, or an exported one."""
+"""Window models: a common interface of mmseg segmentors and exported models."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 Precision = Literal['float32', 'bfloat16', 'float16']
 _STRIDE = 32
-"""Number of which networks of the usual depth need multiples as height and width."""
+"""Multiple to which windows are padded for networks that restrict input sizes. It is the largest
+stride of common backbones; a smaller one would fail for them, a larger one would waste time."""
 
 
 class WindowModel(Protocol):
-    """Interface of a model from samples to logits.
+    """Interface of models from samples to logits.
 
     Attributes:
         dataset_meta: Classes, palette and bands.
-        num_bands: Number of bands that it takes; None where that is not known.
-        threshold: Threshold of a binary head, whose one logit is that of the second class: the
-            probability above which a pixel is of it. None for a head with a logit per class.
+        num_bands: Number of input bands; None if unknown.
+        threshold: Threshold of a binary head, which has one logit: pixels above this probability
+            belong to the second class. None for heads with one logit per class.
     """
 
     dataset_meta: dict[str, Any]
@@ -35,30 +36,30 @@ class WindowModel(Protocol):
     threshold: float | None
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
-        """Map windows of one size to logits.
+        """Predict the logits of windows of one size.
 
         Args:
-            images: Samples as they are stored, (bands, H, W) each.
+            images: Samples as stored, (bands, H, W) each.
 
         Returns:
-            Logits, float32 (N, classes, H, W); (N, 1, H, W) of a binary head.
+            Logits, float32 (N, classes, H, W), or (N, 1, H, W) of a binary head.
         """
 
 
 class SegmentorWindows:
-    """A segmentor in evaluation mode, of any kind that mmseg has.
+    """Wrap an mmseg segmentor as a window model.
 
     Args:
         model: Segmentor in evaluation mode.
-        precision: Precision of convolutions; anything but float32 is done by torch's autocast.
+        precision: Precision of inference; other values than float32 use torch's autocast.
 
     Raises:
-        UserError: There is no such precision.
+        UserError: The precision is not supported.
     """
 
     def __init__(self, model: BaseSegmentor, precision: Precision = 'float32') -> None:
         if precision not in get_args(Precision):
-            raise UserError(f'precision {precision!r}: there are {", ".join(get_args(Precision))}')
+            raise UserError(f'precision {precision!r}: choose {", ".join(get_args(Precision))}')
         self._model, self._precision = model, getattr(torch, precision)
         self.dataset_meta = getattr(model, 'dataset_meta', {})
         mean = getattr(model.data_preprocessor, 'mean', None)
@@ -68,17 +69,17 @@ class SegmentorWindows:
 
     @torch.no_grad()
     def logits(self, images: list[Tensor]) -> np.ndarray:
-        """Map windows as :class:`WindowModel` does."""
+        """Predict windows of one size; see :class:`WindowModel`."""
         height, width = images[0].shape[1:]
         size = (height, width)
         if size not in self._multiples:
-            self._multiples[size] = 1 if self._takes(images[0]) else _STRIDE
+            self._multiples[size] = 1 if self._supports(images[0]) else _STRIDE
         return self._run(images, self._multiples[size])
 
-    def _takes(self, image: Tensor) -> bool:
-        """Return whether the network takes windows of this size, asked with an empty one.
+    def _supports(self, image: Tensor) -> bool:
+        """Return whether the network supports this size, tested with a window of zeros.
 
-        Some networks, U-Nets for one, take multiples of their stride only.
+        Some networks, e.g. U-Nets, support only multiples of their stride.
         """
         if all(side % _STRIDE == 0 for side in image.shape[1:]):
             return True
@@ -96,10 +97,10 @@ class SegmentorWindows:
         samples = [SegDataSample(metainfo=shape) for _ in images]
         data = {'inputs': images, 'data_samples': samples}
         inputs = self._model.data_preprocessor(data)['inputs']
-        # Stock preprocessors hand on what is not finite; 0 is the bands' mean by now.
+        # Stock preprocessors pass non-finite samples; after normalisation, 0 is the band's mean.
         inputs = torch.nan_to_num(inputs, nan=0.0, posinf=0.0, neginf=0.0)
-        fill = [-side % multiple for side in inputs.shape[2:]]
-        inputs = F.pad(inputs, (0, fill[1], 0, fill[0]))
+        padding = [-side % multiple for side in inputs.shape[2:]]
+        inputs = F.pad(inputs, (0, padding[1], 0, padding[0]))
         metas = [dict(**shape, pad_shape=tuple(inputs.shape[2:]))] * len(images)
         reduced = self._precision != torch.float32
         with torch.autocast(inputs.device.type, self._precision, enabled=reduced):
@@ -108,14 +109,14 @@ class SegmentorWindows:
 
 
 def binary_threshold(model: BaseSegmentor) -> float | None:
-    """Return the threshold of a segmentor's binary head (mmseg: ``out_channels=1``), or None."""
+    """Return the threshold of a binary head (``out_channels=1``), or None for other heads."""
     head: Any = getattr(model, 'decode_head', None)
     head = head[-1] if isinstance(head, nn.ModuleList) else head
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
-def logits_of_flips(model: WindowModel, images: list[Tensor]) -> np.ndarray:
-    """Return the mean logits of four flips of the windows; see :class:`WindowModel`."""
+def average_flips(model: WindowModel, images: list[Tensor]) -> np.ndarray:
+    """Return the logits of windows, averaged over four flips; see :class:`WindowModel`."""
     total: Any = 0.0
     for axes in ((), (1,), (2,), (1, 2)):
         logits = model.logits([image.flip(axes) for image in images])

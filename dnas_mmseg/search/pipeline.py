@@ -32,7 +32,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from dnas_mmseg.engine.checkpoints import last_checkpoint
-from dnas_mmseg.engine.configs import inheriting_text
+from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
@@ -360,7 +360,7 @@ class _Search:
     def _write_inheriting(self, path: Path, config: Config) -> None:
         """Write a config as overrides of the base config."""
         base = os.path.relpath(self.work_dir / NETWORK_FILE, path.parent)
-        self._write_config(path, inheriting_text(base, self._network, config))
+        self._write_config(path, format_inheriting_config(base, self._network, config))
 
     def _write_config(self, path: Path, text: str) -> None:
         """Write a config; an existing one must be equal, except for the data root.

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from dnas_mmseg.apis import SearchPlan, search
 from dnas_mmseg.datasets.configs import leaf_datasets
-from dnas_mmseg.engine.configs import inheriting_text, load_config
+from dnas_mmseg.engine.configs import format_inheriting_config, load_config
 from dnas_mmseg.errors import UserError
 
 from ..conftest import ROOT
@@ -124,7 +124,7 @@ def test_an_option_that_does_not_fit_the_config_is_an_error():
 )
 def test_any_change_can_be_said(base, wanted, tmp_path):
     (tmp_path / 'base.py').write_text(Config(base).pretty_text)
-    (tmp_path / 'config.py').write_text(inheriting_text('base.py', base, wanted))
+    (tmp_path / 'config.py').write_text(format_inheriting_config('base.py', base, wanted))
     read = Config.fromfile(str(tmp_path / 'config.py')).to_dict()
     assert read == wanted
     assert repr(sorted(read.items())) == repr(sorted(wanted.items()))

@@ -1,4 +1,4 @@
-"""Scenes, maps of them, and what models make of windows."""
+"""Scenes, maps and model outputs for tests."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from dnas_mmseg.raster import write_raster
 
 
 def pair(folder, rng, name='s', height=1100, width=40):
-    """A map and its label, with unlabelled pixels, and labelled ones that have no class."""
+    """Write a map with missing classes; return it and its label with unlabelled pixels."""
     truth = rng.integers(0, 5, (height, width)).astype(np.uint8)
     classes = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 5, truth.shape))
     truth[:100] = 255

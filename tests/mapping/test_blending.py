@@ -1,4 +1,4 @@
-"""Blending of windows of wide scenes."""
+"""Memory use of window blending on wide scenes."""
 
 import tracemalloc
 
@@ -10,7 +10,7 @@ from dnas_mmseg.raster import Window
 CLASSES, WIDTH, SIDE, OVERLAP = 24, 100_000, 64, 16
 
 
-def test_memory_does_not_grow_with_the_width_where_nothing_is_valid():
+def test_memory_does_not_grow_with_the_width_of_invalid_areas():
     step = SIDE - OVERLAP
     height = step + SIDE
     windows = [
@@ -36,6 +36,6 @@ def test_memory_does_not_grow_with_the_width_where_nothing_is_valid():
         tracemalloc.stop()
     # A strip of all classes over the whole width would take 614 MB.
     assert peak < 60e6
-    # Outermost quarters of overlaps do not count, except at the scene's borders.
+    # Weights are 0 in the outermost quarters of overlaps, except at the borders of the scene.
     margin = OVERLAP // 4
     assert covered == height * (SIDE - margin + SIDE - 2 * margin)

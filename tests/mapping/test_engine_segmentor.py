@@ -1,4 +1,4 @@
-"""An exported model in the place of a segmentor."""
+"""Exported models behind the segmentor interface."""
 
 import copy
 
@@ -11,7 +11,7 @@ from dnas_mmseg.mapping.exported import ExportedModel
 
 
 class Halves(ExportedModel):
-    """The second class on the right half."""
+    """Predict the second class on the right half."""
 
     def run(self, samples):
         logits = torch.zeros(len(samples), 2, self.window, self.window)
@@ -35,7 +35,7 @@ def test_predictions_have_the_size_of_the_image(threshold):
         model(torch.zeros(1, 4, 8, 8))
 
 
-def test_a_runner_may_copy_and_log_it():
+def test_deepcopy_and_repr_support_the_runner():
     model = EngineSegmentor(Halves({}, 4, 8))
     assert copy.deepcopy(model) is model
     assert repr(model) == "EngineSegmentor('Halves')"

@@ -1,4 +1,4 @@
-"""mmseg's inference interface on images that OpenCV cannot read."""
+"""MMSegInferencer interface on images that OpenCV cannot read."""
 
 import mmcv
 import numpy as np
@@ -14,7 +14,7 @@ from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import write_raster
 
 
-def test_paths_folders_and_arrays_in_maps_and_pictures_out(trained, tmp_path, rng):
+def test_inputs_are_paths_folders_and_arrays(trained, tmp_path, rng):
     config, checkpoint = trained
     samples = [rng.integers(1, 255, (4, 40, 50), np.uint8) for _ in range(2)]
     write_raster(tmp_path / 'in/a.tif', samples[0])
@@ -35,16 +35,16 @@ def test_paths_folders_and_arrays_in_maps_and_pictures_out(trained, tmp_path, rn
     assert drawn.shape[0] > 40  # with a legend
     # An array, and a path after an array.
     array = np.ascontiguousarray(samples[0].transpose(1, 2, 0))
-    for given in (array, tmp_path / 'in/a.tif'):
-        np.testing.assert_array_equal(inferencer(given)['predictions'], expected[0])
+    for source in (array, tmp_path / 'in/a.tif'):
+        np.testing.assert_array_equal(inferencer(source)['predictions'], expected[0])
     (sample,) = (inferencer([array], return_datasamples=True),)
     assert sample.pred_sem_seg.data.shape == (1, 40, 50)
 
 
-def test_what_does_not_fit(trained, tmp_path):
+def test_inputs_and_checkpoints_that_do_not_fit_are_refused(trained, tmp_path):
     config, checkpoint = trained
     inferencer = MultiBandInferencer(str(config), str(checkpoint), device='cpu')
-    with pytest.raises(UserError, match=r'the model takes \(H, W, 4\), bands nir, red'):
+    with pytest.raises(UserError, match=r'the model expects \(H, W, 4\), bands nir, red'):
         inferencer(np.zeros((8, 8, 3), np.uint8))
     write_raster(tmp_path / 'three.tif', np.zeros((3, 8, 8), np.uint8))
     with pytest.raises(UserError, match='3 bands without names'):
@@ -60,14 +60,14 @@ def test_openvino_predicts_the_same(small, tmp_path, rng):
     pytest.importorskip('openvino', reason='the extra openvino is not installed')
     config, checkpoint = small
     arrays = [rng.integers(1, 255, (40, 64, 4), np.uint8) for _ in range(2)]
-    by_torch, by_engine = (
+    by_torch, by_openvino = (
         MultiBandInferencer(config, checkpoint, device='cpu', **options)
         for options in ({}, {'backend': 'openvino', 'window': 64})
     )
-    assert by_engine.model.dataset_meta['classes'] == list(CLASSES)
+    assert by_openvino.model.dataset_meta['classes'] == list(CLASSES)
     for array in arrays:
-        expected, got = (i(array)['predictions'] for i in (by_torch, by_engine))
+        expected, got = (i(array)['predictions'] for i in (by_torch, by_openvino))
         assert got.shape == expected.shape
         assert (got == expected).mean() > 0.99
-    with pytest.raises(UserError, match="backend 'tensorrt': there are torch and openvino"):
+    with pytest.raises(UserError, match="backend 'tensorrt': choose torch or openvino"):
         MultiBandInferencer(config, checkpoint, device='cpu', backend='tensorrt')

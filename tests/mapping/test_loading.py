@@ -1,4 +1,4 @@
-"""A model's files are loaded into the engine that runs them."""
+"""Loading of models into their inference engine."""
 
 from importlib.util import find_spec
 
@@ -13,15 +13,19 @@ from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
     [
-        ('best.pth', dict(precision='int8'), '--precision int8 needs --backend openvino'),
-        ('m.onnx', dict(backend='torch'), r'm\.onnx needs --backend onnxruntime or open'),
-        ('m.onnx', dict(precision='bfloat16'), 'as it was exported'),
+        ('best.pth', dict(precision='int8'), '--precision int8 requires --backend openvino'),
+        ('m.onnx', dict(backend='torch'), r'm\.onnx requires --backend onnxruntime or open'),
+        ('m.onnx', dict(precision='bfloat16'), 'only the precision of the exported file'),
         (
             'm.onnx',
             dict(backend='openvino', device='cuda'),
-            '--device cuda: OpenVINO runs on the CPU',
+            '--device cuda: the OpenVINO backend supports only the CPU',
         ),
-        ('m.onnx', dict(backend='openvino', precision='float16'), 'float16: OpenVINO'),
+        (
+            'm.onnx',
+            dict(backend='openvino', precision='float16'),
+            'float16: OpenVINO supports float32, bfloat16, int8',
+        ),
     ],
 )
 def test_unsupported_combinations_are_refused(name, options, message):
@@ -38,17 +42,19 @@ def test_unsupported_combinations_are_refused(name, options, message):
         (['m.onnx', 's.tif', 't.tif'], None, 'm.onnx', 'onnxruntime', ['s.tif', 't.tif']),
     ],
 )
-def test_a_model_is_named_in_three_ways(words, config, checkpoint, backend, rest):
+def test_models_are_split_from_other_words(words, config, checkpoint, backend, rest):
     assert split_model(words) == (config, checkpoint, rest)
     assert default_backend(checkpoint) == backend
 
 
 def test_incomplete_and_unknown_models_are_refused():
-    with pytest.raises(UserError, match=r'a\.py is a config: its checkpoint is to follow'):
+    with pytest.raises(UserError, match=r'a\.py is a config: add its checkpoint after it'):
         split_model(['a.py'])
-    with pytest.raises(UserError, match=r'a\.pth is a checkpoint: its config comes before it'):
+    with pytest.raises(UserError, match=r'a\.pth is a checkpoint: put its config before it'):
         split_model(['a.pth', 's.tif'])
-    with pytest.raises(UserError, match=r"there is no model 'naip_smal'; .*: naip_small"):
+    with pytest.raises(
+        UserError, match=r"unknown pretrained model 'naip_smal'; available: naip_small"
+    ):
         split_model(['naip_smal', 's.tif'])
 
 

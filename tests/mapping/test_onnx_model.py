@@ -1,4 +1,4 @@
-"""Exported models: the same numbers, without mmseg."""
+"""Exported ONNX models predict the same logits as the segmentor."""
 
 import pytest
 from mmengine.config import Config
@@ -48,7 +48,7 @@ def test_files_are_of_the_oldest_format_that_holds_them(small, tmp_path):
 
 
 def test_what_is_no_exported_model(trained, tmp_path):
-    with pytest.raises(UserError, match=r'best\.pth is no model that dnas export wrote'):
+    with pytest.raises(UserError, match=r'best\.pth was not written by dnas export'):
         OnnxModel(trained[1])
     with pytest.raises(UserError, match='no such file'):
         OnnxModel(tmp_path / 'none.onnx')

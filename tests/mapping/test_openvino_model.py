@@ -1,4 +1,4 @@
-"""Exported models, run by OpenVINO."""
+"""Inference of exported models with OpenVINO."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from .conftest import relative_error
 
 pytestmark = [
     pytest.mark.long,
-    # Not imported here: every process of the suite would hold it.
+    # Not imported here, as it would stay loaded in every test process.
     pytest.mark.skipif(find_spec('openvino') is None, reason='the extra openvino is not installed'),
 ]
 
@@ -41,14 +41,14 @@ def file(model, tmp_path):
     return tmp_path / 'm.onnx'
 
 
-def test_it_agrees_with_torch(model, file, rng, openvino):
+def test_logits_agree_with_torch(model, file, rng, openvino):
     exported = OpenVINOModel(file)
     assert (exported.num_bands, exported.window, exported.precision) == (4, 64, 'float32')
     assert exported.dataset_meta['bands'] == list(BANDS)
     assert exported.dataset_meta['classes'] == list(CLASSES)
     for count in (1, 3):
         assert relative_error(model, exported, count, rng, (64, 64)) < 1e-4
-    # In bfloat16 about as torch does, and not by accident in float32.
+    # bfloat16 is close to torch, but not equal, which would be float32.
     reduced = OpenVINOModel(file, 'bfloat16')
     capable = 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     error = relative_error(model, reduced, 2, rng, (64, 64))
@@ -56,18 +56,18 @@ def test_it_agrees_with_torch(model, file, rng, openvino):
     assert bool(error > 1e-4) is capable
 
 
-def test_windows_keep_their_order_and_may_be_small(model, file, rng):
+def test_batches_keep_the_order_and_small_windows_are_padded(model, file, rng):
     exported = OpenVINOModel.from_segmentor(model, 64)
     images = [torch.full((4, 64, 64), float(value)) for value in range(0, 250, 25)]
     together = exported.logits(images)
     for image, logits in zip(images, together, strict=True):
         np.testing.assert_allclose(exported.logits([image])[0], logits, rtol=1e-4, atol=1e-5)
     assert exported.logits([torch.zeros(4, 20, 30)]).shape == (1, 5, 20, 30)
-    with pytest.raises(UserError, match='give --window 64'):
+    with pytest.raises(UserError, match='set --window 64'):
         exported.logits([torch.zeros(4, 65, 64)])
 
 
-def test_a_scene_is_mapped_as_by_torch(model, file, tmp_path, rng):
+def test_maps_agree_with_torch(model, file, tmp_path, rng):
     write_raster(tmp_path / 's.tif', rng.integers(0, 255, (4, 100, 90), np.uint8), names=BANDS)
     maps = [
         predict_scenes(engine, [tmp_path / 's.tif'], tmp_path / name, tiling=Tiling(64, 16))
@@ -77,7 +77,7 @@ def test_a_scene_is_mapped_as_by_torch(model, file, tmp_path, rng):
     assert (by_torch == by_engine).mean() > 0.999
 
 
-def test_its_own_files_hold_the_metadata(model, file, tmp_path, rng, openvino):
+def test_openvino_files_contain_the_metadata(model, file, tmp_path, rng, openvino):
     graph = openvino.Core().read_model(str(file))
     save_openvino(graph, {'classes': ['a'], 'threshold': 0.3, 'x': 1}, tmp_path / 'out/m.xml')
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['m.bin', 'm.xml']
@@ -86,12 +86,12 @@ def test_its_own_files_hold_the_metadata(model, file, tmp_path, rng, openvino):
     assert relative_error(model, loaded, 1, rng, (64, 64)) < 1e-4
 
 
-def test_what_cannot_be_is_refused(small, file, tmp_path):
-    with pytest.raises(UserError, match=r'small\.pth is no model that dnas export wrote'):
+def test_invalid_files_and_precisions_are_refused(small, file, tmp_path):
+    with pytest.raises(UserError, match=r'small\.pth was not written by dnas export'):
         OpenVINOModel(small[1])
     with pytest.raises(UserError, match='no such file'):
         OpenVINOModel(tmp_path / 'none.onnx')
-    with pytest.raises(UserError, match='no weights of eight bits, not --precision int8'):
+    with pytest.raises(UserError, match='is not quantised and does not support --precision int8'):
         OpenVINOModel(file, 'int8')
-    with pytest.raises(UserError, match='OpenVINO computes in float32, bfloat16, int8'):
+    with pytest.raises(UserError, match='OpenVINO supports float32, bfloat16, int8'):
         OpenVINOModel(file, 'float16')

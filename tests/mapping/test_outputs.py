@@ -1,4 +1,4 @@
-"""What maps do to files that are there already, and what failures leave."""
+"""Protection of existing files, and cleanup after failures."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ TILING = Tiling(64, 16)
 
 
 class Largest(nn.Module):
-    """A stand-in for a segmentor: the class of a pixel is the band with its largest sample."""
+    """Segmentor stub: the class of a pixel is the band with the largest sample."""
 
     def __init__(self):
         super().__init__()
@@ -48,48 +48,50 @@ def content(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
 
-def test_the_sources_of_a_scene_are_never_overwritten(model, tmp_path, rng):
-    """A VRT over a TIFF of its name; an image of another format beside an unrelated TIFF."""
+def test_sources_of_a_scene_are_never_overwritten(model, tmp_path, rng):
+    """A VRT of a TIFF with the same stem; an image next to an unrelated TIFF of its stem."""
     folder = tmp_path / 'in'
     (tif,) = scenes(folder, rng, 'scene')
     gdal.Translate(str(folder / 'scene.vrt'), str(tif), format='VRT')
     before = content(folder)
-    with pytest.raises(UserError, match=r'scene\.vrt: its map would overwrite .*scene\.tif, which'):
+    with pytest.raises(
+        UserError, match=r'scene\.vrt: the map would overwrite its source .*scene\.tif'
+    ):
         predict_scenes(model, [folder / 'scene.vrt'], folder)
     image = folder / 'other.img'
     gdal.GetDriverByName('HFA').CreateCopy(str(image), gdal.Open(str(tif)))
     scenes(folder, rng, 'other')
     before = content(folder)
-    with pytest.raises(UserError, match=r'other\.tif is there already, and is not of a map of'):
+    with pytest.raises(UserError, match=r'other\.tif exists and does not belong to a map of'):
         predict_scenes(model, [image], folder)
     assert content(folder) == before
 
 
 @pytest.mark.parametrize('name', ['quick_look/a.png', 'a.qml', 'confidence/a.tif', 'a.tif.aux.xml'])
-def test_files_of_others_are_not_replaced(model, tmp_path, rng, name):
+def test_unrelated_files_are_not_overwritten(model, tmp_path, rng, name):
     (scene,) = scenes(tmp_path / 'in', rng, 'a')
     path = tmp_path / 'out' / name
     path.parent.mkdir(parents=True)
     path.write_text('mine')
     products = MapProducts(quick_look=True, qgis_style=True, confidence=True)
-    with pytest.raises(UserError, match='is there already'):
+    with pytest.raises(UserError, match='exists and does not belong'):
         predict_scenes(model, [scene], tmp_path / 'out', products=products)
     assert path.read_text() == 'mine'
 
 
-def test_a_map_is_replaced_by_one_of_its_scene_alone(model, tmp_path, rng):
+def test_only_a_map_of_the_same_scene_is_overwritten(model, tmp_path, rng):
     place = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (10.0, 2.0, 0.0, 50.0, 0.0, -2.0))
     (scene,) = scenes(tmp_path / 'one', rng, 'a', georeference=place)
     predict_scenes(model, [scene], tmp_path / 'out')
     predict_scenes(model, [scene], tmp_path / 'out', products=MapProducts(confidence=True))
     assert (tmp_path / 'out/confidence/a.tif').is_file()
-    (elsewhere,) = scenes(tmp_path / 'two', rng, 'a', georeference=place.moved(5, 5))
+    (moved,) = scenes(tmp_path / 'two', rng, 'a', georeference=place.moved(5, 5))
     for resume in (False, True):
-        with pytest.raises(UserError, match=r'is not of a map of .*two/a\.tif'):
-            predict_scenes(model, [elsewhere], tmp_path / 'out', resume=resume)
+        with pytest.raises(UserError, match=r'does not belong to a map of .*two/a\.tif'):
+            predict_scenes(model, [moved], tmp_path / 'out', resume=resume)
 
 
-def test_names_with_colons_are_names(model, tmp_path, rng):
+def test_file_names_may_contain_colons(model, tmp_path, rng):
     a, b = scenes(tmp_path, rng, 'scene_T10:30', 'other_T11:30')
     maps = predict_scenes(model, [a, b], tmp_path / 'out')
     assert [path.name for path in maps] == ['scene_T10:30.tif', 'other_T11:30.tif']
@@ -97,7 +99,7 @@ def test_names_with_colons_are_names(model, tmp_path, rng):
         np.testing.assert_array_equal(read_raster(target)[0], read_raster(scene).argmax(0))
 
 
-def test_a_bad_scene_does_not_cost_the_others(model, tmp_path, rng):
+def test_a_bad_scene_does_not_stop_the_others(model, tmp_path, rng):
     a, b, c = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
     good = b.read_bytes()
     b.write_bytes(good[:2000])
@@ -113,7 +115,7 @@ def test_a_bad_scene_does_not_cost_the_others(model, tmp_path, rng):
     assert [path.name for path in maps] == ['b.tif']
 
 
-def test_a_scene_that_changes_meanwhile_gives_no_map(model, tmp_path, rng):
+def test_a_scene_that_changes_during_prediction_fails(model, tmp_path, rng):
     (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(200, 70))
     other = read_raster(scene)[:, ::-1]
 
@@ -121,7 +123,7 @@ def test_a_scene_that_changes_meanwhile_gives_no_map(model, tmp_path, rng):
         if done == 2:
             write_raster(scene, other)
 
-    with pytest.raises(SceneError, match=r'a\.tif was changed while it was read'):
+    with pytest.raises(SceneError, match=r'a\.tif changed during prediction'):
         predict_scenes(
             model, [scene], tmp_path / 'out', tiling=Tiling(64, 16, 1),
             track=lambda name: overwrite,
@@ -130,7 +132,7 @@ def test_a_scene_that_changes_meanwhile_gives_no_map(model, tmp_path, rng):
 
 
 @pytest.mark.parametrize('overlap', [0, 16, 50])
-def test_windows_without_a_valid_pixel_are_not_computed(model, tmp_path, rng, overlap):
+def test_windows_without_a_valid_pixel_are_skipped(model, tmp_path, rng, overlap):
     samples = np.zeros((4, 300, 1400), np.uint8)
     samples[:, 100:130, 1000:1060] = rng.integers(1, 255, (4, 30, 60))
     samples[:, 290:, :7] = rng.integers(1, 255, (4, 10, 7))
@@ -157,8 +159,8 @@ def test_a_scene_without_any_valid_pixel(model, tmp_path):
     assert model.windows == 0
 
 
-def test_what_killed_processes_left_is_removed(tmp_path):
-    """Files of a process that runs, and other hidden files, stay."""
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
+    """Files of running processes and other hidden files are not removed."""
     script = (
         'import os, sys, signal; from dnas_mmseg.files import atomic_path\n'
         'with atomic_path(sys.argv[1]) as path: os.kill(os.getpid(), signal.SIGKILL)'
@@ -172,8 +174,8 @@ def test_what_killed_processes_left_is_removed(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {running.name, '.mine.tif'}
 
 
-def test_names_of_classes_are_there_before_the_map(model, tmp_path, rng, monkeypatch):
-    """Whoever ends the process in between leaves no map that looks finished."""
+def test_class_names_are_written_before_the_map(model, tmp_path, rng, monkeypatch):
+    """A process that is killed in between leaves no map that looks finished."""
     (scene,) = scenes(tmp_path / 'in', rng, 'a')
     seen, replace = [], os.replace
 

@@ -1,33 +1,33 @@
-"""Models that come with the package."""
+"""Pretrained models of the package."""
 
 import pytest
 
 from dnas_mmseg import apis
 from dnas_mmseg.engine.checkpoints import load_weights_and_meta
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.mapping.pretrained import get_pretrained_model, pretrained_models
+from dnas_mmseg.mapping.pretrained import get_pretrained_model, list_pretrained_models
 from dnas_mmseg.mapping.scenes import load_segmentor
 
 from ..conftest import ROOT, run
 
 
-@pytest.mark.parametrize('name', list(pretrained_models()))
+@pytest.mark.parametrize('name', list(list_pretrained_models()))
 def test_a_pretrained_model_is_complete(name):
     model = get_pretrained_model(name)
     loaded = load_segmentor(load_config(model.config), model.weights, 'cpu')
-    facts = model.facts
-    assert tuple(loaded.dataset_meta['classes']) == tuple(facts.classes)
-    assert tuple(loaded.dataset_meta['bands']) == tuple(facts.bands)
-    assert sum(p.numel() for p in loaded.parameters()) == facts.parameters
+    metadata = model.metadata
+    assert tuple(loaded.dataset_meta['classes']) == tuple(metadata.classes)
+    assert tuple(loaded.dataset_meta['bands']) == tuple(metadata.bands)
+    assert sum(p.numel() for p in loaded.parameters()) == metadata.parameters
     card = model.card.read_text(encoding='utf-8')
-    assert facts.licence in card
+    assert metadata.licence in card
     assert f'dnas predict {name} scene.tif' in card
     assert sum(path.stat().st_size for path in model.folder.iterdir()) < 2**20
     weights, _ = load_weights_and_meta(model.weights)
     assert all(v.dtype.itemsize == 2 for v in weights.values() if v.is_floating_point())
 
 
-def test_its_card_tells_the_score_that_it_has(shared, tmp_path):
+def test_the_metadata_have_the_measured_scores(shared, tmp_path):
     model = get_pretrained_model('naip_small')
     config = load_config(
         ROOT / 'configs/densenas/densenas_narrow_naip.py',
@@ -39,11 +39,11 @@ def test_its_card_tells_the_score_that_it_has(shared, tmp_path):
     scores = apis.test(config, str(model.weights))
     for name in ('mIoU', 'OA', 'IoU.water'):
         assert scores[name] == pytest.approx(
-            model.facts.scores[f'{name} on the test tiles'], abs=0.1
+            model.metadata.scores[f'{name} on the test tiles'], abs=0.1
         )
 
 
-def test_a_name_stands_for_a_model(tmp_path, rng):
+def test_models_are_selected_by_name(tmp_path, rng):
     from dnas_mmseg.raster import write_raster
 
     samples = rng.integers(0, 255, (4, 80, 70)).astype('uint8')

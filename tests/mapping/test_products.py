@@ -1,3 +1,5 @@
+"""Selection and paths of map products."""
+
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,8 @@ def test_paths_of_products():
     assert [p.kind for p in MapProducts(quick_look=True).derived] == ['quick_look']
 
 
-def test_what_does_nothing_is_refused():
-    with pytest.raises(UserError, match='about polygons: ask for them'):
+def test_invalid_options_of_polygons_are_refused():
+    with pytest.raises(UserError, match='min_pixels and simplify require polygons'):
         MapProducts(min_pixels=4)
     with pytest.raises(UserError, match='min_pixels = 0, simplify = 0: at least 1 and 0'):
         MapProducts(polygons=True, min_pixels=0, simplify=0)

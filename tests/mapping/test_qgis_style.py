@@ -1,4 +1,4 @@
-"""Styles for QGIS."""
+"""QGIS layer styles."""
 
 from xml.etree import ElementTree
 

@@ -1,4 +1,4 @@
-"""Models with weights of eight bits, each in a process of its own, as engines are best kept."""
+"""Int8 models, each in a separate process, because engines keep threads and memory."""
 
 import json
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from ..conftest import run
 
 pytestmark = [
     pytest.mark.long,
-    # Not imported here: every process of the suite would hold it.
+    # Not imported here, as it would stay loaded in every test process.
     pytest.mark.skipif(find_spec('nncf') is None, reason='the extra openvino is not installed'),
 ]
 
@@ -17,7 +17,7 @@ _PROGRAM = """
 import sys
 from dnas_cli import export
 from dnas_mmseg.mapping import quantization
-quantization.MAX_LOSS = {loss}  # a random network is right by chance
+quantization.MAX_LOSS = {loss}  # the network is untrained
 export.main()
 """
 
@@ -48,7 +48,7 @@ print(json.dumps(dict(
 
 @pytest.fixture
 def export(small, data_root, tmp_path):
-    """Runs tools/export.py --int8 with another limit on what may be lost."""
+    """Run tools/export.py --int8 with another limit of the loss."""
 
     def call(target, loss):
         program = tmp_path / 'program.py'
@@ -61,7 +61,7 @@ def export(small, data_root, tmp_path):
     return call
 
 
-def test_eight_bits_are_nearly_as_good(export, small, data_root, tmp_path):
+def test_int8_scores_are_close_to_float32(export, small, data_root, tmp_path):
     code, output = export(tmp_path / 'm.xml', 5.0)
     assert code == 0, output
     assert 'validation mIoU: float32' in output
@@ -71,7 +71,7 @@ def test_eight_bits_are_nearly_as_good(export, small, data_root, tmp_path):
     assert code == 0, output
     seen = json.loads(output.splitlines()[-1])
     assert seen['precision'] == 'int8'
-    assert 'has weights of eight bits, not --precision bfloat16' in seen['refused']
+    assert 'is quantised and does not support --precision bfloat16' in seen['refused']
     assert 1e-4 < seen['error'] < 0.5
     scores = seen['scores']
     assert abs(scores['float32'] - scores['int8']) < 5
@@ -84,7 +84,7 @@ def test_eight_bits_are_nearly_as_good(export, small, data_root, tmp_path):
     assert tested == pytest.approx(scores['int8'], abs=0.1)  # the same tiles
 
 
-def test_what_loses_too_much_is_refused(export, tmp_path):
+def test_a_large_loss_is_refused(export, tmp_path):
     code, output = export(tmp_path / 'm.xml', -100.0)
     assert code == 1
     assert 'points of mIoU' in output

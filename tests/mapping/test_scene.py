@@ -1,3 +1,5 @@
+"""Prediction of single scenes."""
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ def utm() -> str:
 
 
 class Equivariant(nn.Module):
-    """A stand-in for a segmentor that commutes with translations: a convolution."""
+    """Segmentor stub that is translation-equivariant: a convolution."""
 
     def __init__(self, bands=4, reach=3):
         super().__init__()
@@ -47,7 +49,7 @@ def scene(path, height, width, rng, **kwargs):
 
 
 def whole(model, samples):
-    """Logits of the whole scene in one pass."""
+    """Return the logits of the whole scene in one pass."""
     with torch.no_grad():
         inputs = model.data_preprocessor({'inputs': [torch.from_numpy(samples)]})['inputs']
         return model.encode_decode(inputs, [None])[0].numpy()
@@ -56,7 +58,7 @@ def whole(model, samples):
 @pytest.mark.parametrize('flips', [False, True])
 @pytest.mark.parametrize('size', [(150, 170), (64, 64), (200, 65)])
 def test_blended_windows_equal_the_whole_image_away_from_borders(model, tmp_path, rng, size, flips):
-    if flips:  # commutes with flips, too
+    if flips:  # make it flip-equivariant, too
         with torch.no_grad():
             weight = model.net.weight
             model.net.weight.copy_(sum(weight.flip(axes) for axes in ((), (2,), (3,), (2, 3))) / 4)
@@ -67,7 +69,7 @@ def test_blended_windows_equal_the_whole_image_away_from_borders(model, tmp_path
         model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=tiling,
         products=MapProducts(probabilities=True),
     )  # fmt: skip
-    assert notes == [f'{tmp_path / "s.tif"}: no CRS, so the map has none']
+    assert notes == [f'{tmp_path / "s.tif"}: the scene has no CRS, so the map has none']
     logits = whole(model, samples)
     expected = torch.from_numpy(logits).softmax(0).numpy()
     got = read_raster(tmp_path / 'probabilities/m.tif')
@@ -77,7 +79,7 @@ def test_blended_windows_equal_the_whole_image_away_from_borders(model, tmp_path
     assert all(shape[0] <= 3 for shape in model.sizes[:-1])
 
 
-def test_without_overlap_every_window_is_the_networks_own(model, tmp_path, rng):
+def test_without_overlap_windows_are_independent(model, tmp_path, rng):
     samples = scene(tmp_path / 's.tif', 64, 96, rng)
     predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif', tiling=Tiling(32, 0, 2))
     got = read_raster(tmp_path / 'm.tif')[0]
@@ -87,7 +89,7 @@ def test_without_overlap_every_window_is_the_networks_own(model, tmp_path, rng):
             assert (got[part] == whole(model, samples[(slice(None), *part)]).argmax(0)).all()
 
 
-def test_georeference_colours_names_overviews_and_nodata_go_along(model, tmp_path, rng):
+def test_maps_have_georeference_colours_names_overviews_and_nodata(model, tmp_path, rng):
     samples = rng.integers(1, 255, (4, 700, 600)).astype(np.uint8)
     samples[:, 10:20, 30:50] = 0
     transform = (5e5, 4.0, 0.0, 3e6, 0.0, -4.0)
@@ -125,16 +127,18 @@ def test_a_scene_smaller_than_the_window(model, tmp_path, rng):
     assert (read_raster(tmp_path / 'm.tif')[0] == whole(model, samples).argmax(0)).all()
 
 
-def test_bands_are_chosen_and_counted(model, tmp_path, rng):
+def test_bands_are_selected_and_counted(model, tmp_path, rng):
     samples = scene(tmp_path / 's.tif', 20, 30, rng, names=('red', 'green', 'blue', 'nir'))
-    with pytest.raises(UserError, match=r'has 4 bands .red, green, blue, nir.; the model takes 4'):
+    with pytest.raises(
+        UserError, match=r'has 4 bands .red, green, blue, nir.; the model expects 4'
+    ):
         predict_scene(model, SceneSource(tmp_path / 's.tif', [3, 0, 1]), tmp_path / 'm.tif')
     predict_scene(model, SceneSource(tmp_path / 's.tif', [3, 0, 1, 2]), tmp_path / 'm.tif')
     expected = whole(model, samples[[3, 0, 1, 2]]).argmax(0)
     assert (read_raster(tmp_path / 'm.tif')[0] == expected).all()
 
 
-def test_a_block_that_cannot_be_read(model, tmp_path, rng):
+def test_unreadable_blocks_fail_or_are_skipped(model, tmp_path, rng):
     samples = rng.integers(1, 4, (4, 600, 300)).astype(np.uint8)
     options = ('PHOTOMETRIC=MINISBLACK', 'TILED=YES', 'COMPRESS=DEFLATE')
     write_raster(tmp_path / 's.tif', samples, options=options)
@@ -157,8 +161,7 @@ def test_a_block_that_cannot_be_read(model, tmp_path, rng):
     assert 0.05 < missing.mean() < 0.9
 
 
-def test_reduced_precision_changes_little(model, tmp_path, rng):
-    """What is computed in bfloat16 is asked for; the classes are nearly all the same."""
+def test_reduced_precision_changes_few_classes(model, tmp_path, rng):
     scene(tmp_path / 'scene.tif', 64, 64, rng)
     maps = {}
     for precision in ('float32', 'bfloat16'):
@@ -168,7 +171,7 @@ def test_reduced_precision_changes_little(model, tmp_path, rng):
         maps[precision] = read_raster(target)
     agreement = (maps['float32'] == maps['bfloat16']).mean()
     assert 0.97 < agreement < 1
-    with pytest.raises(UserError, match="precision 'half': there are float32, bfloat16, float16"):
+    with pytest.raises(UserError, match="precision 'half': choose float32, bfloat16, float16"):
         tiling = Tiling(precision='half')
         predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', tiling=tiling)
 
@@ -180,18 +183,18 @@ def test_blending_weights():
     assert (np.diff(inner[:32]) >= 0).all()
     assert (blending_weights(64, 32, True, True) == 1).all()
     assert (blending_weights(64, 0, False, False) == 1).all()
-    # Where two neighbours overlap, one of them always counts.
+    # Where two neighbours overlap, their weights never vanish together.
     left, right = blending_weights(64, 32, True, False), blending_weights(64, 32, False, True)
     assert (left[32:] + right[:32] > 0.5).all()
 
 
 @pytest.mark.parametrize('wrong', [dict(window=0), dict(overlap=512), dict(batch=0)])
-def test_tilings_that_are_none(wrong):
+def test_tilings_out_of_range_are_refused(wrong):
     with pytest.raises(UserError):
         Tiling(**wrong)
 
 
-def test_gaps_of_floating_point_scenes_are_what_they_were_in_training(model, tmp_path, rng):
+def test_nodata_of_float_scenes_is_treated_as_in_training(model, tmp_path, rng):
     samples = rng.random((4, 40, 40)).astype(np.float32) * 200
     samples[:, :, 20:] = -9999
     write_raster(tmp_path / 's.tif', samples, nodata=-9999)

@@ -1,4 +1,4 @@
-"""Maps of many scenes, as `dnas predict` makes them."""
+"""Prediction of many scenes, as by `dnas predict`."""
 
 import errno
 
@@ -24,23 +24,23 @@ from ..conftest import ROOT
 from .conftest import scenes
 
 
-def test_bands_are_taken_by_name(trained, tmp_path, rng):
+def test_bands_are_selected_by_name(trained, tmp_path, rng):
     config = Config.fromfile(str(trained[0]))
     model = load_segmentor(config, trained[1], 'cpu')
     assert model.dataset_meta['classes'] == list(CLASSES)
     assert model.dataset_meta['bands'] == BANDS
     (straight,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS)
     samples = read_raster(straight)
-    turned = tmp_path / 'in/turned.tif'
-    write_raster(turned, samples[[3, 2, 0, 1]], names=('blue', 'green', 'nir', 'red'))
+    reordered = tmp_path / 'in/reordered.tif'
+    write_raster(reordered, samples[[3, 2, 0, 1]], names=('blue', 'green', 'nir', 'red'))
     nameless = tmp_path / 'in/nameless.tif'
     write_raster(nameless, samples[[3, 2, 0, 1]])
-    predict_scenes(model, [straight, turned], tmp_path / 'out', tiling=Tiling(64, 16))
+    predict_scenes(model, [straight, reordered], tmp_path / 'out', tiling=Tiling(64, 16))
     predict_scenes(
         model, [nameless], tmp_path / 'out', tiling=Tiling(64, 16),
         bands=('blue', 'green', 'nir', 'red'),
     )  # fmt: skip
-    maps = [read_raster(tmp_path / f'out/{name}.tif') for name in ('a', 'turned', 'nameless')]
+    maps = [read_raster(tmp_path / f'out/{name}.tif') for name in ('a', 'reordered', 'nameless')]
     assert (maps[0] == maps[1]).all()
     assert (maps[0] == maps[2]).all()
 
@@ -57,7 +57,7 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
 
 
 @pytest.mark.parametrize(
-    ('names', 'count', 'given', 'message'),
+    ('names', 'count', 'override', 'message'),
     [
         (('red', 'green', 'blue', 'swir'), 4, None, 'the model takes nir, red, green, blue; the'),
         ((), 3, None, '3 bands without names'),
@@ -65,13 +65,13 @@ def test_a_map_equals_the_networks_prediction_of_a_small_scene(trained, tmp_path
         (BANDS, 4, ('a', 'x', 'c', 'd'), 'the band names are set to a, x, c, d, without nir'),
     ],
 )
-def test_bands_that_do_not_fit(tmp_path, names, count, given, message):
+def test_bands_that_do_not_match_are_refused(tmp_path, names, count, override, message):
     write_raster(tmp_path / 's.tif', np.zeros((count, 8, 8), np.uint8), names=names)
     with Raster(tmp_path / 's.tif') as raster, pytest.raises(UserError, match=message):
-        choose_bands('s.tif', raster.info.band_names, BANDS, given or ())
+        choose_bands('s.tif', raster.info.band_names, BANDS, override or ())
 
 
-def test_names_that_tell_nothing_are_passed_over(tmp_path):
+def test_generic_band_names_are_ignored(tmp_path):
     names = [f'Band {i}' for i in range(1, 5)]
     write_raster(tmp_path / 's.tif', np.zeros((4, 8, 8), np.uint8), names=names)
     with Raster(tmp_path / 's.tif') as raster:
@@ -84,13 +84,13 @@ def test_names_that_tell_nothing_are_passed_over(tmp_path):
     assert choose_bands('s.tif', names) == ((0, 1, 2, 3), (), ())
 
 
-def test_what_is_refused_before_the_first_map(trained, tmp_path, rng):
+def test_errors_before_the_first_map(trained, tmp_path, rng):
     config = Config.fromfile(str(trained[0]))
     model = load_segmentor(config, trained[1], 'cpu')
     (a,) = scenes(tmp_path / 'in', rng, 'a')
-    with pytest.raises(UserError, match='is given twice'):
+    with pytest.raises(UserError, match='is listed twice'):
         predict_scenes(model, [a, a], tmp_path / 'out')
-    with pytest.raises(UserError, match='its map would overwrite it'):
+    with pytest.raises(UserError, match='the map would overwrite the scene itself'):
         predict_scenes(model, [a], tmp_path / 'in')
     with pytest.raises(UserError, match='shard 3/2'):
         predict_scenes(model, [a], tmp_path / 'out', shard=(3, 2))
@@ -117,8 +117,8 @@ def test_other_models_map_as_well(name, tmp_path, rng):
     assert read_raster(target).shape == (1, 40, 100)
 
 
-def test_a_runs_checkpoint_brings_its_classes(data_root, tmp_path):
-    """What the Runner writes has the data's facts in it, whatever the config says later."""
+def test_checkpoints_of_the_runner_contain_the_classes(data_root, tmp_path):
+    """Classes, palette and bands come from the checkpoint, without a test set in the config."""
     config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l12_gid5.py'))
     config.merge_from_dict(
         dict(
@@ -140,7 +140,7 @@ def test_a_runs_checkpoint_brings_its_classes(data_root, tmp_path):
     assert len(model.dataset_meta['classes']) == len(model.dataset_meta['palette']) == 5
 
 
-def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
+def test_polygons_quick_look_and_style_are_written(trained, tmp_path, rng):
     model = load_segmentor(Config.fromfile(str(trained[0])), trained[1], 'cpu')
     (scene,) = scenes(tmp_path / 'in', rng, 'a', nodata=0)
     out = tmp_path / 'out'
@@ -149,7 +149,7 @@ def test_polygons_and_a_quick_look_stand_beside_the_map(trained, tmp_path, rng):
         products=MapProducts(polygons=True, quick_look=True, qgis_style=True),
     )  # fmt: skip
     classes = read_raster(target)[0]
-    package = ogr.Open(str(out / 'polygons/a.gpkg'))  # its layers go with it
+    package = ogr.Open(str(out / 'polygons/a.gpkg'))  # its layers become invalid without it
     areas = np.zeros(5)
     for feature in package.GetLayer('classes'):
         areas[feature['class_id']] += feature.geometry().GetArea()

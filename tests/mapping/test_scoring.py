@@ -1,4 +1,4 @@
-"""Maps of many scenes against their labels."""
+"""Scores of maps of several scenes."""
 
 import json
 
@@ -11,12 +11,12 @@ from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.raster import write_raster
 
 
-def test_all_scenes_are_scored_by_their_pixels_and_not_by_their_scores(tmp_path):
-    """One of 30,000 pixels, all right, and one of 10,000, all wrong; some are in no score."""
+def test_overall_scores_count_pixels_and_are_no_mean_of_scenes(tmp_path):
+    """One scene of 30,000 correct pixels, one of 10,000 wrong ones; some are not scored."""
     sizes = {'large': ((100, 300), 0), 'small': ((100, 100), 1)}
     scenes = []
-    for name, (size, called) in sizes.items():
-        classes, truth = np.full(size, called, np.uint8), np.zeros(size, np.uint8)
+    for name, (size, predicted) in sizes.items():
+        classes, truth = np.full(size, predicted, np.uint8), np.zeros(size, np.uint8)
         if name == 'large':
             classes[:, 250:] = 255
             truth[0, :5] = 77
@@ -32,9 +32,9 @@ def test_all_scenes_are_scored_by_their_pixels_and_not_by_their_scores(tmp_path)
     assert [results[name]['OA'] for name in results] == pytest.approx([1, 0, 24_995 / 34_995])
     assert steps == [(1, 2), (2, 2)]
     first, second = notes
-    assert first.startswith('large: unknown label values count as unlabelled')
+    assert first.startswith('large: unknown label values are treated as unlabelled')
     assert '77 (5 pixels)' in first
-    assert second == '5000 labelled pixels have no class in the maps and are in no score'
+    assert second == '5000 labelled pixels have no class in the maps and are not scored'
     written = json.loads((tmp_path / 'out/scores.json').read_text())
     assert written[OVERALL]['confusion'] == [[24_995, 10_000, 0], [0, 0, 0], [0, 0, 0]]
     assert written[OVERALL]['unmapped'] == 5000

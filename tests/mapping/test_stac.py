@@ -1,4 +1,4 @@
-"""STAC items of maps, read back by pystac."""
+"""STAC items, read back with pystac."""
 
 import hashlib
 from datetime import datetime, timezone
@@ -10,7 +10,7 @@ from osgeo import osr
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
-from dnas_mmseg.mapping.model_card import ModelFacts
+from dnas_mmseg.mapping.model_card import ModelMetadata
 from dnas_mmseg.mapping.stac import write_map_item, write_model_item
 from dnas_mmseg.raster import GeoReference, Raster, write_raster, write_strips
 
@@ -38,7 +38,7 @@ def mapped(folder, georeference):
         return path, raster.info
 
 
-def test_an_item_tells_place_classes_and_checksum(tmp_path):
+def test_items_have_footprint_classes_and_checksum(tmp_path):
     from pystac.extensions.classification import ClassificationExtension
     from pystac.extensions.file import FileExtension
     from pystac.extensions.projection import ProjectionExtension
@@ -50,7 +50,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
     target = path.with_suffix('.stac.json')
     assert write_map_item(target, path, scene, SCHEME) == []
     item = pystac.Item.from_file(str(target))
-    # The core's schema comes with pystac; those of the extensions are on the web only.
+    # pystac contains the core schema; those of extensions require network access.
     core = {**item.to_dict(), 'stac_extensions': []}
     pystac.validation.validate_dict(core)
     assert item.id == 'a scene'
@@ -65,7 +65,7 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
     assert ring[0] == ring[-1]
     assert len(ring) == 5
     area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))
-    assert area > 0  # counterclockwise, as GeoJSON wants
+    assert area > 0  # counterclockwise, as GeoJSON requires
     projection = ProjectionExtension.ext(item)
     assert projection.epsg == 32650
     assert projection.shape == [200, 300]
@@ -83,19 +83,19 @@ def test_an_item_tells_place_classes_and_checksum(tmp_path):
     assert FileExtension.ext(asset).size == path.stat().st_size
 
 
-def test_what_a_scene_does_not_tell_is_said(tmp_path):
+def test_missing_metadata_are_reported(tmp_path):
     path, scene = mapped(tmp_path, GeoReference())
     notes = write_map_item(tmp_path / 'a.json', path, scene, SCHEME)
     assert len(notes) == 2
-    assert 'at no known place' in notes[0]
-    assert 'does not tell when it was recorded' in notes[1]
+    assert 'no georeference' in notes[0]
+    assert 'has no acquisition time' in notes[1]
     item = pystac.Item.from_file(str(tmp_path / 'a.json'))
     pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
     assert item.geometry is None
     assert item.assets['map'].href.endswith('maps/a scene.tif')
 
 
-def test_across_the_antimeridian_the_west_is_east(tmp_path):
+def test_footprints_across_the_antimeridian_are_split(tmp_path):
     place = GeoReference(utm(60), 0.0, (820000.0, 100.0, 0.0, 1000000.0, 0.0, -100.0))
     path, scene = mapped(tmp_path, place)
     write_map_item(tmp_path / 'a.stac.json', path, scene, SCHEME)
@@ -109,7 +109,7 @@ def test_across_the_antimeridian_the_west_is_east(tmp_path):
     assert max(map(abs, longitudes)) <= 180
 
 
-def test_a_system_without_a_code_is_told_in_the_current_form(tmp_path):
+def test_a_crs_without_a_code_is_written_as_wkt2(tmp_path):
     system = osr.SpatialReference()
     system.ImportFromProj4('+proj=laea +lat_0=50 +lon_0=10 +datum=WGS84')
     place = GeoReference(system.ExportToWkt(), 0.0, (0.0, 10.0, 0.0, 0.0, 0.0, -10.0))
@@ -119,10 +119,10 @@ def test_a_system_without_a_code_is_told_in_the_current_form(tmp_path):
     assert properties['proj:wkt2'].startswith('PROJCRS[')
 
 
-def test_the_time_of_a_recording_is_read_from_the_file(tmp_path):
+def test_acquisition_time_is_read_from_the_metadata(tmp_path):
     folder = tmp_path / 'scene'
     write_raster(folder / 'a.tif', np.zeros((4, 8, 8), np.uint8))
-    # As DigitalGlobe's products have it; GDAL reads it beside the image.
+    # Metadata file of DigitalGlobe products, which GDAL reads with the image.
     (folder / 'a.IMD').write_text(
         'version = "28.3";\nBEGIN_GROUP = IMAGE_1\n\tsatId = "WV02";\n'
         '\tfirstLineTime = 2015-06-01T03:04:05.000000Z;\nEND_GROUP = IMAGE_1\nEND;\n'
@@ -131,15 +131,15 @@ def test_the_time_of_a_recording_is_read_from_the_file(tmp_path):
         assert raster.info.acquired == '2015-06-01 03:04:05'
 
 
-def test_a_binary_model_has_one_output_and_names_are_for_programs(tmp_path):
+def test_model_items_of_binary_heads_and_special_class_names(tmp_path):
     model = tmp_path / 'water.onnx'
     model.write_bytes(b'a graph')
-    facts = ModelFacts(
+    metadata = ModelMetadata(
         name='water', network='DNAS',
         classes=('水体', 'dry (land)'), palette=((0, 0, 255), (9, 9, 9)),
         bands=('nir',), mean=(0.0,), std=(1.0,), window=64, outputs=1, parameters=1, macs=1,
     )  # fmt: skip
-    write_model_item(tmp_path / 'water.stac.json', model, facts)
+    write_model_item(tmp_path / 'water.stac.json', model, metadata)
     properties = pystac.Item.from_file(str(tmp_path / 'water.stac.json')).properties
     (output,) = properties['mlm:output']
     assert output['result']['shape'] == [-1, 1, 64, 64]

@@ -1,4 +1,4 @@
-"""Scores of exported models."""
+"""Testing of exported models."""
 
 import json
 
@@ -10,7 +10,7 @@ from dnas_mmseg.engine import running
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.scenes import load_segmentor
-from dnas_mmseg.mapping.testing import as_samples, largest_tile, score_exported
+from dnas_mmseg.mapping.testing import as_samples, get_test_tile_size, score_exported
 
 from .test_engine_segmentor import Halves
 
@@ -26,9 +26,9 @@ def config(small, data_root, tmp_path):
     return config
 
 
-def test_scores_are_torchs(config, small, tmp_path):
+def test_scores_agree_with_torch(config, small, tmp_path):
     pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
-    assert largest_tile(config) == 64
+    assert get_test_tile_size(config) == 64
     export_onnx(load_segmentor(config, small[1], 'cpu'), tmp_path / 'm.onnx', 64)
     exported = OnnxModel(tmp_path / 'm.onnx')
     for split in ('test', 'val'):  # the same tiles
@@ -40,15 +40,15 @@ def test_scores_are_torchs(config, small, tmp_path):
     assert running.test(config, str(small[1])) == pytest.approx(scores, abs=0.05)
 
 
-def test_splits_must_be_there(config):
+def test_missing_splits_are_refused(config):
     config.test_dataloader = config.test_evaluator = config.test_cfg = None
-    with pytest.raises(UserError, match='no test_dataloader'):
-        largest_tile(config)
-    with pytest.raises(UserError, match='no test_dataloader and test_evaluator'):
+    with pytest.raises(UserError, match='test_dataloader is missing'):
+        get_test_tile_size(config)
+    with pytest.raises(UserError, match='test_dataloader and test_evaluator are missing'):
         score_exported(config, Halves({}, 4, 8))
 
 
-def test_a_tile_becomes_a_window():
+def test_tiles_are_cropped_and_padded_to_a_window():
     samples = as_samples(torch.ones(4, 10, 6, dtype=torch.uint8), 8)
     assert samples.shape == (1, 4, 8, 8)
     assert (samples[..., :6] == 1).all()

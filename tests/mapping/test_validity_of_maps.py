@@ -1,4 +1,4 @@
-"""Maps by an oracle, whose class is the largest of its bands, so that the right map is known."""
+"""Nodata, masks and band order in maps of a segmentor stub with known predictions."""
 
 import zipfile
 from dataclasses import replace
@@ -12,7 +12,7 @@ from torch import nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.scene import Tiling, predict_scene
-from dnas_mmseg.mapping.scenes import map_names, predict_scenes
+from dnas_mmseg.mapping.scenes import name_maps, predict_scenes
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
 
@@ -21,8 +21,8 @@ FACTS = dict(classes=list(BANDS), palette=[(i, i, i) for i in range(4)])
 TILING = Tiling(32, 8)
 
 
-class Oracle(nn.Module):
-    """Its class is the largest of its bands; a gap must not make that another one around it."""
+class LargestBand(nn.Module):
+    """Segmentor stub: the class of a pixel is the band with the largest sample."""
 
     def __init__(self, bands=4):
         super().__init__()
@@ -35,8 +35,8 @@ class Oracle(nn.Module):
 
 
 @pytest.fixture
-def oracle():
-    return Oracle().eval()
+def model():
+    return LargestBand().eval()
 
 
 def scene(rng, dtype='uint8', size=(50, 60)):
@@ -65,30 +65,30 @@ def mapped(model, path, out, **options):
     ('dtype', 'value'),
     [('int16', -9999), ('int16', -32768), ('uint16', 65535), ('uint8', 0), ('float32', np.inf)],
 )
-def test_declared_nodata_never_enters_the_network(oracle, tmp_path, rng, dtype, value):
+def test_declared_nodata_never_enters_the_network(model, tmp_path, rng, dtype, value):
     samples = scene(rng, dtype)
-    right = truth(samples, gap())
+    expected = truth(samples, gap())
     samples[:, gap()] = value
     write_raster(tmp_path / 's.tif', samples, names=BANDS, nodata=value)
     seen = []
-    encode = oracle.encode_decode
-    oracle.encode_decode = lambda x, metas: seen.append(x.abs().max().item()) or encode(x, metas)
-    got = mapped(oracle, tmp_path / 's.tif', tmp_path / 'out')
-    np.testing.assert_array_equal(got, right)
+    encode = model.encode_decode
+    model.encode_decode = lambda x, metas: seen.append(x.abs().max().item()) or encode(x, metas)
+    got = mapped(model, tmp_path / 's.tif', tmp_path / 'out')
+    np.testing.assert_array_equal(got, expected)
     assert max(seen) <= 251
 
 
 @pytest.mark.parametrize('kind', ['mask', 'alpha', 'given', 'quality', 'elevation', 'nan'])
-def test_every_way_to_say_what_is_valid(oracle, tmp_path, rng, kind):
+def test_all_sources_of_validity_are_supported(model, tmp_path, rng, kind):
     samples = scene(rng, 'float32' if kind in ('nan', 'elevation') else 'uint8')
-    right, options = truth(samples, gap()), {}
+    expected, options = truth(samples, gap()), {}
     path = tmp_path / 's.tif'
     if kind == 'mask':
         write_raster(path, samples, names=BANDS, valid=~gap())
     elif kind == 'nan':
         samples[1, gap()] = -np.inf
         write_raster(path, samples, names=BANDS)
-    elif kind == 'given':  # black borders without a tag
+    elif kind == 'given':  # black borders without a nodata tag
         samples[:, gap()] = 0
         write_raster(path, samples, names=BANDS)
         options = dict(nodata=0)
@@ -103,11 +103,11 @@ def test_every_way_to_say_what_is_valid(oracle, tmp_path, rng, kind):
         samples[:, gap()] = np.nan
         elevation = np.full((1, 50, 60), np.nan, np.float32)
         write_raster(path, np.concatenate([samples, elevation]), names=(*BANDS, 'dem'))
-    np.testing.assert_array_equal(mapped(oracle, path, tmp_path / 'out', **options), right)
+    np.testing.assert_array_equal(mapped(model, path, tmp_path / 'out', **options), expected)
 
 
 def tagged(path, samples, colours):
-    """As programs write files that describe no band."""
+    """Write a file with colour interpretations but no band descriptions."""
     dataset = gdal.GetDriverByName('GTiff').Create(
         str(path), samples.shape[2], samples.shape[1], len(samples), gdal.GDT_Byte
     )
@@ -116,61 +116,61 @@ def tagged(path, samples, colours):
         dataset.GetRasterBand(i + 1).SetColorInterpretation(colour)
 
 
-def test_bands_are_named_by_colour_or_alias(oracle, tmp_path, rng):
+def test_bands_are_identified_by_colour_or_alias(model, tmp_path, rng):
     samples = scene(rng)
-    right = samples.argmax(0)
-    turned = samples[[2, 1, 0, 3]]  # blue, green, red, nir
-    write_raster(tmp_path / 'b.tif', turned, names=('B02', 'B03', 'B04', 'B08'))
-    np.testing.assert_array_equal(mapped(oracle, tmp_path / 'b.tif', tmp_path / '1'), right)
+    expected = samples.argmax(0)
+    reordered = samples[[2, 1, 0, 3]]  # blue, green, red, nir
+    write_raster(tmp_path / 'b.tif', reordered, names=('B02', 'B03', 'B04', 'B08'))
+    np.testing.assert_array_equal(mapped(model, tmp_path / 'b.tif', tmp_path / '1'), expected)
     colours = (gdal.GCI_BlueBand, gdal.GCI_GreenBand, gdal.GCI_RedBand, gdal.GCI_Undefined)
-    tagged(tmp_path / 'c.tif', turned, colours)
-    np.testing.assert_array_equal(mapped(oracle, tmp_path / 'c.tif', tmp_path / '2'), right)
+    tagged(tmp_path / 'c.tif', reordered, colours)
+    np.testing.assert_array_equal(mapped(model, tmp_path / 'c.tif', tmp_path / '2'), expected)
 
 
-def test_alpha_is_not_taken_for_nir_but_may_be_nir_by_name(oracle, tmp_path, rng):
+def test_alpha_is_used_as_nir_only_by_name(model, tmp_path, rng):
     samples = scene(rng)
     tagged(tmp_path / 'rgba.tif', samples, ())  # GDAL tags four bands as red, green, blue, alpha
     with pytest.raises(UserError, match='band 4 is tagged as alpha'):
-        predict_scenes(oracle, [tmp_path / 'rgba.tif'], tmp_path / 'out')
+        predict_scenes(model, [tmp_path / 'rgba.tif'], tmp_path / 'out')
     notes = predict_scenes(
-        oracle, [tmp_path / 'rgba.tif'], tmp_path / 'out', bands=BANDS, tiling=TILING
+        model, [tmp_path / 'rgba.tif'], tmp_path / 'out', bands=BANDS, tiling=TILING
     )
     np.testing.assert_array_equal(read_raster(tmp_path / 'out/rgba.tif')[0], samples.argmax(0))
     ((note, *_),) = notes.values()
     assert 'band 4 is alpha in the file, but used as nir, as set' in note
 
 
-def test_an_order_that_the_file_does_not_say_is_said(oracle, tmp_path, rng):
+def test_an_assumed_band_order_is_reported(model, tmp_path, rng):
     write_raster(tmp_path / 's.tif', scene(rng))
-    ((note, *_),) = predict_scenes(oracle, [tmp_path / 's.tif'], tmp_path / 'out').values()
+    ((note, *_),) = predict_scenes(model, [tmp_path / 's.tif'], tmp_path / 'out').values()
     assert 'has no band names: assumed to be red, green, blue, nir' in note
 
 
-def test_what_fails_in_the_network_keeps_its_own_words(oracle, tmp_path, rng):
+def test_errors_in_the_network_are_not_changed(model, tmp_path, rng):
     write_raster(tmp_path / 's.tif', scene(rng), names=BANDS)
 
     def fail(inputs, metas):
         raise RuntimeError('CUDA out of memory')
 
-    oracle.encode_decode = fail
+    model.encode_decode = fail
     with pytest.raises(RuntimeError, match=r'^CUDA out of memory$'):
-        predict_scene(oracle, tmp_path / 's.tif', tmp_path / 'm.tif')
+        predict_scene(model, tmp_path / 's.tif', tmp_path / 'm.tif')
     assert not (tmp_path / 'm.tif').exists()
 
 
 @pytest.mark.parametrize('dtype', [gdal.GDT_UInt32, gdal.GDT_UInt16])
-def test_unsigned_samples_may_be_flipped(oracle, tmp_path, rng, dtype):
+def test_flips_support_unsigned_samples(model, tmp_path, rng, dtype):
     samples = scene(rng, 'uint16')
     path = str(tmp_path / 's.tif')
     dataset = gdal.GetDriverByName('GTiff').Create(path, 60, 50, 4, dtype)
     dataset.WriteArray(samples)
     dataset = None
     tiling = replace(TILING, flips=True)
-    predict_scene(oracle, path, tmp_path / 'm.tif', tiling=tiling)
+    predict_scene(model, path, tmp_path / 'm.tif', tiling=tiling)
     np.testing.assert_array_equal(read_raster(tmp_path / 'm.tif')[0], samples.argmax(0))
 
 
-def test_paths_of_gdals_own(oracle, tmp_path, rng):
+def test_virtual_paths_of_gdal(model, tmp_path, rng):
     samples = scene(rng)
     write_raster(tmp_path / 's.tif', samples, names=BANDS)
     with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
@@ -178,7 +178,7 @@ def test_paths_of_gdals_own(oracle, tmp_path, rng):
     inside = f'/vsizip/{tmp_path}/a.zip/deep/s.tif'
     for source, name in ((inside, 's'), (f'GTIFF_RAW:{tmp_path}/s.tif', 's.tif')):
         out = tmp_path / name.replace('.', '_')
-        predict_scenes(oracle, [source], out, tiling=TILING)
+        predict_scenes(model, [source], out, tiling=TILING)
         np.testing.assert_array_equal(read_raster(out / f'{name}.tif')[0], samples.argmax(0))
     with pytest.raises(RasterError, match=r'b\.tif: no such file'):
         Raster(f'/vsizip/{tmp_path}/a.zip/b.tif').info  # noqa: B018
@@ -187,7 +187,7 @@ def test_paths_of_gdals_own(oracle, tmp_path, rng):
 
 
 @pytest.mark.skipif(gdal.GetDriverByName('netCDF') is None, reason='GDAL has no netCDF driver')
-def test_a_container_lists_what_is_in_it(tmp_path, rng):
+def test_containers_list_their_rasters(tmp_path, rng):
     pieces = []
     for name in ('a', 'b'):
         write_raster(tmp_path / f'{name}.tif', rng.integers(0, 9, (1, 8, 8)).astype(np.uint8))
@@ -207,11 +207,11 @@ def test_a_container_lists_what_is_in_it(tmp_path, rng):
     assert Raster(f'NETCDF:"{path}":first').info.shape == (8, 8)
 
 
-def test_scenes_of_one_name_get_their_folders_name():
-    names = map_names(['a/one/B.tif', 'a/two/B.tif', 'C.tif', 'x/one/D.tif', 'y/one/D.tif'])
+def test_maps_of_equally_named_scenes_get_folder_names():
+    names = name_maps(['a/one/B.tif', 'a/two/B.tif', 'C.tif', 'x/one/D.tif', 'y/one/D.tif'])
     assert list(names.values()) == ['one_B', 'two_B', 'C', 'x_one_D', 'y_one_D']
-    with pytest.raises(UserError, match='is given twice'):
-        map_names(['a.tif', 'a.tif'])
+    with pytest.raises(UserError, match='is listed twice'):
+        name_maps(['a.tif', 'a.tif'])
 
 
 def geographic(epoch=0.0):
@@ -220,7 +220,7 @@ def geographic(epoch=0.0):
     return GeoReference(system.ExportToWkt(), epoch)
 
 
-def test_gcps_rpcs_and_epochs_go_along(oracle, tmp_path, rng):
+def test_maps_have_gcps_rpcs_and_epoch_of_the_scene(model, tmp_path, rng):
     samples = scene(rng)
     corners = ((0, 0, 10, 50, 0), (60, 0, 11, 50, 0), (0, 50, 10, 49, 0))
     gcps = tuple(tuple(map(float, corner)) for corner in corners)
@@ -235,7 +235,7 @@ def test_gcps_rpcs_and_epochs_go_along(oracle, tmp_path, rng):
     }
     for name, place in places.items():
         write_raster(tmp_path / f'{name}.tif', samples, names=BANDS, georeference=place)
-        notes = predict_scenes(oracle, [tmp_path / f'{name}.tif'], tmp_path / 'out')
+        notes = predict_scenes(model, [tmp_path / f'{name}.tif'], tmp_path / 'out')
         assert list(notes.values()) == [[]], name
         got = Raster(tmp_path / f'out/{name}.tif').info.georeference
         assert got.gcps == place.gcps
@@ -246,7 +246,7 @@ def test_gcps_rpcs_and_epochs_go_along(oracle, tmp_path, rng):
 
 
 class Halving(nn.Module):
-    """A network that takes multiples of 16 only, as a U-Net does, with a stock preprocessor."""
+    """Network that supports multiples of 16 only, as U-Nets do, with a stock preprocessor."""
 
     def __init__(self, **config):
         super().__init__()
@@ -261,7 +261,7 @@ class Halving(nn.Module):
 
 
 @pytest.mark.parametrize('config', [{}, dict(test_cfg=dict(size_divisor=32))])
-def test_windows_are_filled_up_for_networks_that_need_it(tmp_path, rng, config):
+def test_windows_are_padded_for_networks_that_require_it(tmp_path, rng, config):
     samples = scene(rng, 'float32')[:3]
     samples[:, gap()] = np.nan
     write_raster(tmp_path / 's.tif', samples)
@@ -271,5 +271,5 @@ def test_windows_are_filled_up_for_networks_that_need_it(tmp_path, rng, config):
         tmp_path / 'm.tif',
         tiling=Tiling(40, 8),
     )
-    right = np.where(gap(), 255, np.nan_to_num(samples).argmax(0))
-    np.testing.assert_array_equal(read_raster(tmp_path / 'm.tif')[0], right)
+    expected = np.where(gap(), 255, np.nan_to_num(samples).argmax(0))
+    np.testing.assert_array_equal(read_raster(tmp_path / 'm.tif')[0], expected)

@@ -1,4 +1,4 @@
-"""What maps a window."""
+"""Window models of segmentors."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from mmseg.models import SegDataPreProcessor
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.windows import SegmentorWindows, binary_threshold, logits_of_flips
+from dnas_mmseg.mapping.windows import SegmentorWindows, average_flips, binary_threshold
 
 
 @pytest.fixture
@@ -18,38 +18,38 @@ def images(rng, count=2, size=(48, 40)):
     return [torch.from_numpy(rng.integers(1, 255, (4, *size), np.uint8)) for _ in range(count)]
 
 
-def test_logits_are_the_segmentors(model, rng):
+def test_logits_equal_those_of_the_segmentor(model, rng):
     windows = SegmentorWindows(model)
-    given = images(rng)
+    inputs = images(rng)
     assert (windows.num_bands, windows.threshold) == (4, None)
     with torch.no_grad():
-        found = model.test_step({'inputs': given, 'data_samples': None})
-    got = windows.logits(given)
+        found = model.test_step({'inputs': inputs, 'data_samples': None})
+    got = windows.logits(inputs)
     assert got.dtype == np.float32
     expected = np.stack([sample.seg_logits.data.numpy() for sample in found])
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('stock', [False, True], ids=['ours', 'stock'])
-def test_what_is_missing_is_the_bands_mean(model, rng, stock):
-    """Whichever preprocessor the model has; mmseg's hands on what is no number."""
+def test_missing_samples_become_the_mean_of_the_band(model, rng, stock):
+    """Also with mmseg's preprocessor, which passes NaN."""
     if stock:
         model.data_preprocessor = SegDataPreProcessor(mean=[100.0], std=[50.0])
-    (given,) = (image.float() for image in images(rng, count=1))
-    means = given.clone()
-    given[:, 10:20] = float('nan')
+    (inputs,) = (image.float() for image in images(rng, count=1))
+    means = inputs.clone()
+    inputs[:, 10:20] = float('nan')
     means[:, 10:20] = 100
     windows = SegmentorWindows(model)
-    np.testing.assert_allclose(windows.logits([given]), windows.logits([means]), atol=1e-6)
+    np.testing.assert_allclose(windows.logits([inputs]), windows.logits([means]), atol=1e-6)
 
 
-def test_flips_are_averaged_where_they_belong(model, rng):
-    """A window that is its own mirror image has logits that are theirs."""
+def test_flips_are_averaged_in_place(model, rng):
+    """The averaged logits of a symmetric window are symmetric."""
     (part,) = images(rng, count=1, size=(32, 32))
     whole = torch.cat([part, part.flip(1)], 1)
     whole = torch.cat([whole, whole.flip(2)], 2)
     windows = SegmentorWindows(model)
-    got = logits_of_flips(windows, [whole])
+    got = average_flips(windows, [whole])
     np.testing.assert_allclose(got, got[:, :, ::-1, ::-1], rtol=1e-4, atol=1e-5)
     single = windows.logits([whole])
     mirrored = (single + single[:, :, ::-1]) / 2
@@ -58,12 +58,12 @@ def test_flips_are_averaged_where_they_belong(model, rng):
     assert np.abs(single - expected).max() > 1e-3
 
 
-def test_a_binary_head_tells_its_threshold(build_segmentor):
+def test_binary_heads_have_a_threshold(build_segmentor):
     head = dict(type='DNASHead', num_classes=2, out_channels=1, threshold=0.3, channels=8)
     assert binary_threshold(build_segmentor(head=head)) == 0.3
     assert binary_threshold(build_segmentor()) is None
 
 
-def test_a_precision_that_there_is_not_is_refused(model):
-    with pytest.raises(UserError, match="precision 'int8': there are float32, bfloat16, float16"):
+def test_unsupported_precisions_are_refused(model):
+    with pytest.raises(UserError, match="precision 'int8': choose float32, bfloat16, float16"):
         SegmentorWindows(model, 'int8')

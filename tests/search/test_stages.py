@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.apis import SearchPlan
-from dnas_mmseg.engine.configs import inheriting_text
+from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.stages import (
@@ -32,7 +32,7 @@ def test_inheriting_text_restores_the_config(space, settings, tmp_path):
             else 'dnas_l14_gid5@' + ('path' if level == 'connection' else 'connection')
         )
         expected = stage_config(plan, level, start)
-        text = inheriting_text('network.py', network, expected)
+        text = format_inheriting_config('network.py', network, expected)
         (tmp_path / 'stage.py').write_text(text)
         read = Config.fromfile(str(tmp_path / 'stage.py'))
         assert read.to_dict() == Config.fromstring(expected.pretty_text, '.py').to_dict()
@@ -60,7 +60,9 @@ def test_retrain_config_overrides_only_architecture_and_weights():
         f'model.{part}': dict(type='Pretrained') for part in ('init_cfg', 'backbone.init_cfg')
     }
     plan = SearchPlan('dnas', options=weights)
-    text = inheriting_text('network.py', network_config(plan), retrain_config(plan, 'found.json'))
+    text = format_inheriting_config(
+        'network.py', network_config(plan), retrain_config(plan, 'found.json')
+    )
     assert text.splitlines() == [
         "_base_ = 'network.py'",
         'model = dict(',
