@@ -1,4 +1,4 @@
-"""Public import of architectures by name, file or document."""
+"""Public import path of architectures and their loader."""
 
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import load_architecture, published_architectures

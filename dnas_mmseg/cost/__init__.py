@@ -1,1 +1,1 @@
-"""Costs of networks and their parts: multiply-adds, parameters, memory and time."""
+"""Costs of networks and their parts: multiply-adds, parameters, memory and latency."""

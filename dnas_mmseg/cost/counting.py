@@ -1,9 +1,8 @@
-"""Parameters, multiply-adds and activation memory of any model, counted the same way.
+"""Parameters, multiply-adds and activation memory of any model.
 
-There are two ways of counting. By operators: torch's own ``FlopCounterMode`` sees every convolution
-and matrix product that is executed, whatever module or function calls it, and works on tensors
-without data, so that any size counts in seconds. By modules: the rules of torchstat 0.0.7, by which
-the figures of the DNAS paper were made; they see what leaf modules do, and nothing between them.
+There are two counting methods. By operators: torch's ``FlopCounterMode`` counts every executed
+convolution and matrix product on tensors without data, so that any size takes seconds. By modules:
+the rules of torchstat 0.0.7, which the DNAS paper used; they count leaf modules only.
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ from dnas_mmseg.models.layers.upsampled_conv import published_order
 
 @dataclass(frozen=True)
 class Complexity:
-    """Cost of a forward pass.
+    """Costs of a forward pass.
 
     Attributes:
-        parameters: Number of all parameters of the model, those included that the pass does not
-            use.
+        parameters: Number of parameters of the model, including those that the pass does not use.
         macs: Number of multiply-adds.
-        activations: Size of the activations, in bytes; see the functions.
+        activations: Size of the activations in bytes, as defined by the counting function.
     """
 
     parameters: int
@@ -43,13 +41,19 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
     """Count a call by operators.
 
     Multiply-adds are those of convolutions and matrix products. Activations are all tensors that
-    operators make, views and results in place left out.
+    operators allocate, without views and in-place results.
 
     Args:
         model: Model in evaluation mode; it is counted as published
             (:func:`dnas_mmseg.models.layers.upsampled_conv.published_order`).
-        call: Function to call, ``model`` itself for instance.
-        *shapes: Shapes of the float32 tensors that it takes.
+        call: Function to call, such as ``model`` itself.
+        *shapes: Shapes of its float32 inputs.
+
+    Example:
+        >>> from torch import nn
+        >>> conv = nn.Conv2d(4, 8, 3, padding=1)
+        >>> count(conv, conv, (1, 4, 16, 16))
+        Complexity(parameters=296, macs=73728, activations=8192)
     """
     device = next(model.parameters(), torch.zeros(0)).device
     with ExitStack() as stack:
@@ -58,33 +62,33 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         inputs = [torch.empty(shape, device=device) for shape in shapes]
         flops = stack.enter_context(FlopCounterMode(display=False))
-        made = stack.enter_context(_AllocatedBytes())
+        allocated = stack.enter_context(_AllocatedBytes())
         call(*inputs)
-    return Complexity(count_parameters(model), flops.get_total_flops() // 2, made.bytes)
+    return Complexity(count_parameters(model), flops.get_total_flops() // 2, allocated.bytes)
 
 
 def count_by_modules(
     model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]
 ) -> Complexity:
-    """Count a call as torchstat 0.0.7 does.
+    """Count a call by the rules of torchstat 0.0.7.
 
-    Convolutions count ``k^2 * C_in / groups * C_out * H * W`` and their bias, batch norms twice
-    their elements, ReLU and pooling their elements, everything else nothing; activations are the
-    outputs of all leaf modules, dropout's included.
+    Multiply-adds are ``k^2 * C_in / groups * C_out * H * W`` plus the bias for convolutions, twice
+    the number of elements for batch norms, the number of elements for ReLU and pooling, and zero
+    for all other modules. Activations are the outputs of all leaf modules, including dropout.
 
     Args:
         model, call, *shapes: Arguments of :func:`count`.
     """
     macs = activations = 0
 
-    def see(module: nn.Module, inputs: tuple, output: Any) -> None:
+    def count_module(module: nn.Module, inputs: tuple, output: Any) -> None:
         nonlocal macs, activations
         if isinstance(output, Tensor):
             macs += _torchstat_macs(module, inputs[0], output)
             activations += output.numel() * output.element_size()
 
     leaves = [module for module in model.modules() if not list(module.children())]
-    handles = [module.register_forward_hook(see) for module in leaves]
+    handles = [module.register_forward_hook(count_module) for module in leaves]
     try:
         with torch.no_grad(), published_order(), FakeTensorMode(allow_non_fake_inputs=True):
             call(*(torch.empty(shape) for shape in shapes))
@@ -95,7 +99,7 @@ def count_by_modules(
 
 
 class _AllocatedBytes(TorchDispatchMode):
-    """Mode that sums the bytes of new tensors."""
+    """Mode that sums the sizes of newly allocated tensors."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Time and memory of a call on this machine."""
+"""Time and peak memory of a call on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 
 def seconds_of(call: Callable[[], Any], device: str) -> float:
-    """Return the time of a call, in seconds; on GPUs by events."""
+    """Return the time of a call in seconds, measured by CUDA events on GPUs."""
     if device.startswith('cuda'):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -27,10 +27,10 @@ def seconds_of(call: Callable[[], Any], device: str) -> float:
 
 
 def peak_memory(call: Callable[[], Any], device: str) -> int | None:
-    """Return the peak memory of a call above its start, in bytes; None where it is not known.
+    """Return the peak memory that a call adds, in bytes; None if the system does not report it.
 
-    On GPUs it is the allocator's. Elsewhere it is that of the resident set, which is made small
-    before; so a call that is measured here must not be timed.
+    On GPUs it is the memory of torch's allocator, on CPUs the resident set. Free memory is returned
+    to the system before the call, which slows the call down, so do not time it as well.
     """
     if device.startswith('cuda'):
         torch.cuda.synchronize()

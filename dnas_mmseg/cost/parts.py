@@ -1,4 +1,4 @@
-"""Cost tables of a space's parts: multiply-adds and parameters counted, latency measured."""
+"""Cost tables of a space's parts: counted multiply-adds and parameters, measured latency."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Part(NamedTuple):
     Attributes:
         name: Name of the part in tables.
         module: Module of the part alone.
-        shapes: Shapes of the tensors that it takes.
+        shapes: Shapes of its input tensors.
     """
 
     name: str
@@ -42,12 +42,11 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """All parts of a space's networks; a network's cost is the sum of its parts'.
+    """All parts of a space's networks; the cost of a network is the sum over its parts.
 
     Attributes:
-        facts: Facts that a table of the parts holds for: space, width, bands, size of the images,
-            head.
-        modules: Parts, each built once, when it is asked for.
+        facts: Settings that costs depend on: space, width, bands, size of the images, head.
+        modules: Parts, each built when the iterator reaches it.
     """
 
     facts: Mapping[str, Any]
@@ -55,7 +54,7 @@ class Parts:
 
 
 class Backbone(Protocol):
-    """Supernet or network whose parts are listed."""
+    """Interface of the supernet or network whose parts are listed."""
 
     in_channels: int
     norm_cfg: dict
@@ -69,28 +68,28 @@ def space_parts(
     modules: Iterator[Part],
     **facts: Any,
 ) -> Parts:
-    """Return the parts of a space's networks, with the facts that every space has.
+    """Return the parts of a space's networks, with the settings that all spaces share.
 
     Args:
         space: Name of the space.
         backbone: Supernet of the space.
-        model: Config of the segmentor that the found network will be in, for its head.
+        model: Config of the segmentor of the searched network, for its head.
         size: Height and width of the images.
         modules: Parts.
-        **facts: Further facts on which costs depend: widths and operations.
+        **facts: Further settings that costs depend on, such as widths and operations.
     """
     common = {
         'space': space,
         'bands': backbone.in_channels,
         'size': list(size),
-        'norm': norm_fact(backbone.norm_cfg),
+        'norm': _norm_name(backbone.norm_cfg),
         'head': head_settings(model),
     }
     return Parts({**common, **facts}, modules)
 
 
 class _Outputs(nn.Module):
-    """Stand-in for a backbone of which only the outputs are known."""
+    """Stand-in for a backbone that only declares its output channels."""
 
     def __init__(self, out_channels: Sequence[int]) -> None:
         super().__init__()
@@ -98,7 +97,7 @@ class _Outputs(nn.Module):
 
 
 class _Head(nn.Module):
-    """A segmentor's head, on feature maps."""
+    """The head of a segmentor, applied to feature maps."""
 
     def __init__(self, segmentor: BaseSegmentor) -> None:
         super().__init__()
@@ -109,7 +108,7 @@ class _Head(nn.Module):
 
 
 class AddedTo(nn.Module):
-    """A module whose output is added to a given map."""
+    """A module whose output is added to another input."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -120,11 +119,11 @@ class AddedTo(nn.Module):
 
 
 def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
-    """Return the head of a segmentor, on a backbone with other outputs.
+    """Build the head of a segmentor for other input channels.
 
     Args:
-        model: Config of the segmentor; its head must leave out its input channels.
-        channels: Numbers of channels of the outputs, finest first.
+        model: Config of the segmentor; its head must not set ``in_channels``.
+        channels: Numbers of channels of the backbone's outputs, finest first.
     """
     config = {key: value for key, value in model.items() if key in ('type', 'decode_head')}
     config['backbone'] = dict(type=_Outputs, out_channels=list(channels))
@@ -132,32 +131,29 @@ def head_on(model: Mapping[str, Any], channels: Sequence[int]) -> nn.Module:
 
 
 def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a head's config on which its cost depends, as JSON has them."""
+    """Return the settings of a head's config that its cost depends on, as JSON values."""
     head = {key: value for key, value in model['decode_head'].items() if 'loss' not in key}
     return json.loads(json.dumps(head, default=str))
 
 
 def norm_on_one_device(norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the normalisation that a part is measured with, in one process.
-
-    The cost of the searched network does not depend on how it is trained.
-    """
+    """Return the config of a normalisation for measurements, with BN in place of SyncBN."""
     return {**norm_cfg, 'type': norm_cfg['type'].replace('SyncBN', 'BN')}
 
 
-def norm_fact(norm_cfg: Mapping[str, Any]) -> str:
-    """Return a normalisation as latency tables name it: its type, and groups if it has them."""
+def _norm_name(norm_cfg: Mapping[str, Any]) -> str:
+    """Return the name of a normalisation in cost tables: its type, and its groups if it has any."""
     groups = norm_cfg.get('num_groups')
     kind = norm_on_one_device(norm_cfg)['type']
     return kind if groups is None else f'{kind} of {groups} groups'
 
 
 def cost_table(parts: Parts, metric: str) -> CostTable:
-    """Count the parts of a space's networks.
+    """Count the multiply-adds or parameters of the parts of a space's networks.
 
     Args:
-        parts: Parts of the space, at some width, bands and size of images.
-        metric: Metric of the table, ``'macs'`` or ``'params'``.
+        parts: Parts, from :meth:`dnas_mmseg.spaces.supernet.Supernet.parts`.
+        metric: ``'macs'`` or ``'params'``.
     """
     values = {}
     for name, part, shapes in parts.modules:
@@ -174,15 +170,15 @@ def latency_table(
     repeat: int = 15,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> CostTable:
-    """Measure the parts of a space's networks on this machine, in float32, one image at a time.
+    """Measure the latency of the parts of a space's networks, in float32 at batch size 1.
 
-    All are in the form in which they predict (:func:`switch_to_deploy`).
+    Parts are measured in their deployed form (:func:`switch_to_deploy`).
 
     Args:
-        parts: Parts of the space, at some width, bands and size of images.
-        device: Device that they run on.
-        repeat: Number of runs, of which the median counts.
-        advance: Function that is called with the number of parts done and of all parts.
+        parts: Parts, from :meth:`dnas_mmseg.spaces.supernet.Supernet.parts`.
+        device: Device to measure on.
+        repeat: Number of runs per part; the table contains their median.
+        advance: Callback for progress, called with the numbers of measured and of all parts.
     """
     modules = list(parts.modules)
     values = {}
@@ -197,7 +193,7 @@ def latency_table(
 
 
 def latency_facts(facts: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """Return the facts that a measured table holds for."""
+    """Return the settings that measured costs depend on: ``facts`` and the runtime environment."""
     on_cpu = device.startswith('cpu')
     if device.startswith('cuda'):
         name = torch.cuda.get_device_name(device)
@@ -218,7 +214,7 @@ def processor_name() -> str:
 
 
 def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int]) -> float:
-    """Return a segmentor's cost on one image: counted, or measured as it predicts here.
+    """Return the cost of a segmentor for one image; latency is measured in the deployed form.
 
     Args:
         model: Config of the segmentor.
@@ -237,7 +233,7 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
 
 @torch.no_grad()
 def latency(module: Callable, inputs: Sequence[Tensor], repeat: int) -> float:
-    """Return the median time of a call in seconds, after two that warm up."""
+    """Return the median time of ``repeat`` calls in seconds, after two warm-up calls."""
     device = str(inputs[0].device)
     times = [seconds_of(lambda: module(*inputs), device) for _ in range(repeat + 2)]
     return statistics.median(times[2:])

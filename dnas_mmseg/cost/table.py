@@ -1,4 +1,4 @@
-"""Tables of the costs of a space's parts, expectations by them, and targets."""
+"""Cost tables of a space's parts, and optimisation towards a target cost."""
 
 from __future__ import annotations
 
@@ -17,28 +17,34 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_json
 
 METRICS = {'macs': 'multiply-adds', 'params': 'parameters', 'latency': 's'}
-"""Metrics that a table can have, with their units."""
+"""Metrics of cost tables, with their units."""
 
 Result = TypeVar('Result')
+
 _TOLERANCE = 0.01
+"""Accepted logarithmic distance to a target, about 1 %: smaller ones need more decoding for a
+difference that does not matter in practice."""
+
 _STEPS = 40
+"""Limit of the doublings of a price and of its bisections. Doublings from 1e-4 reach 1e8, where the
+cost alone decides; targets between the costs of two networks use all bisections."""
 
 
 class CostError(UserError):
-    """A target that cannot be met, or a table that does not hold here."""
+    """Raised for an unreachable target, or a cost table that does not fit the settings."""
 
 
 @dataclass(frozen=True, eq=False)
 class CostTable:
-    """Costs of the parts of a space's networks; a network's cost is the sum of its parts'.
+    """Costs of the parts of a space's networks; the cost of a network is the sum over its parts.
+
+    Tables are compared by identity, so that functions of a table can be cached.
 
     Attributes:
         metric: Metric, one of :data:`METRICS`.
-        facts: Facts that the table holds for: the space, width, bands, size of the images; for
+        facts: Settings that the costs depend on: space, width, bands, size of the images; for
             latency also device, threads and dtype.
-        values: Costs of the parts, by the names that the space gives them.
-
-    Tables are compared by identity, so that what is computed from a table can be kept.
+        values: Costs of the parts by name.
     """
 
     metric: str
@@ -54,27 +60,27 @@ class CostTable:
 
     @classmethod
     def load(cls, path: str | os.PathLike, facts: Mapping[str, Any]) -> CostTable:
-        """Read a table that holds here.
+        """Read a table and check the settings it was computed for.
 
         Args:
-            path: Path of a file that :meth:`save` wrote.
-            facts: Facts that the table must hold for; it may have more.
+            path: Path of a file written by :meth:`save`.
+            facts: Required settings; the table may contain more.
 
         Raises:
-            CostError: The table is missing, damaged, or of another device, size or width.
+            CostError: The file is missing or invalid, or a setting differs.
         """
         try:
             table = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
             have = dict(table.facts)
         except FileNotFoundError:
-            raise CostError(f'{path}: no such table; dnas measure-latency writes it') from None
+            raise CostError(f'{path}: no such table; write it by dnas measure-latency') from None
         except (ValueError, TypeError) as error:
-            raise CostError(f'{path} is no cost table ({error})') from None
+            raise CostError(f'{path} is not a cost table ({error})') from None
         wanted = json.loads(json.dumps(dict(facts)))
-        differing = [f'{k}: {have.get(k)}, here {v}' for k, v in wanted.items() if have.get(k) != v]
+        differing = [f'{k}: {have.get(k)}, not {v}' for k, v in wanted.items() if have.get(k) != v]
         if differing:
             raise CostError(
-                f'{path} does not hold here ({"; ".join(differing)}): measure again by '
+                f'{path} is a table of other settings ({"; ".join(differing)}): measure again by '
                 'dnas measure-latency'
             )
         return table
@@ -83,21 +89,25 @@ class CostTable:
 def inclusion_probabilities(probabilities: Tensor, draws: int) -> Tensor:
     """Return the inclusion probability of each option in a sample without replacement.
 
-    Options are sampled one after another, each in proportion to its probability.
+    Options are sampled one after another, in proportion to their probabilities.
 
     Args:
-        probabilities: Probabilities of the options in the first draw, (..., options), which sum to
-            1 in each row.
-        draws: Number of draws, at most 3.
+        probabilities: Probabilities of the options, (..., options); each row sums to 1.
+        draws: Sample size, 1 to 3.
 
     Returns:
-        Probabilities, (..., options), which sum to ``draws`` in each row; exact and differentiable.
+        Inclusion probabilities, (..., options), exact and differentiable; each row sums to
+        ``draws``.
+
+    Example:
+        >>> inclusion_probabilities(torch.tensor([0.5, 0.25, 0.25]), 2)
+        tensor([0.8333, 0.5833, 0.5833])
     """
     if not 1 <= draws <= 3:
-        raise ValueError(f'draws = {draws}: 1 to 3 are worked out')
+        raise ValueError(f'draws = {draws}: 1 to 3 are supported')
     p, n = probabilities, probabilities.shape[-1]
     tiny = torch.finfo(p.dtype).tiny
-    # What is left is summed, not subtracted from 1, of which little may be left.
+    # Remaining probabilities are summed: 1 - p loses precision where p is close to 1.
     other = 1 - torch.eye(n, dtype=p.dtype, device=p.device)
     total = p
     if draws > 1:
@@ -115,27 +125,27 @@ def inclusion_probabilities(probabilities: Tensor, draws: int) -> Tensor:
 def meet_target(
     decode: Callable[[float], Result], cost: Callable[[Result], float], target: float
 ) -> Result:
-    """Return the preferred choice among those that cost about as much as a target.
+    """Return the most probable result whose cost is close to a target.
 
-    Decoding with a price on cost gives the most probable choice at some cost (a Lagrangian); the
-    price is found by bisection. At price 0 it is the plain decoding, which stays where it fits.
+    Decoding at a price returns the most probable result at some cost (Lagrangian relaxation). The
+    price is found by bisection; it is 0, plain decoding, if that already meets the target.
 
     Args:
-        decode: Function from a price, in units of ``1 / target``, to a choice that gets cheaper
-            with it.
-        cost: Function from a choice to its cost.
-        target: Cost that the choice should have.
+        decode: Function from a price, in units of ``1 / target``, to a result; its cost decreases
+            with the price.
+        cost: Function from a result to its cost.
+        target: Target cost.
 
     Returns:
-        First choice found within a hundredth of the target; where there is none, the nearest.
+        First result within 1 % of the target, otherwise the closest one.
     """
 
-    def off(choice: Result) -> float:
-        return math.log(cost(choice) / target)
+    def log_ratio(result: Result) -> float:
+        return math.log(cost(result) / target)
 
     low = high = 0.0
     best = decode(0.0)
-    distance = off(best)
+    distance = log_ratio(best)
     sign = 1.0 if distance > 0 else -1.0
     step = 1e-4
     if abs(distance) <= _TOLERANCE:
@@ -143,10 +153,10 @@ def meet_target(
     best_distance = abs(distance)
     for _ in range(_STEPS):
         low, high = high, sign * step
-        choice = decode(high)
-        distance = off(choice)
+        result = decode(high)
+        distance = log_ratio(result)
         if abs(distance) < best_distance:
-            best, best_distance = choice, abs(distance)
+            best, best_distance = result, abs(distance)
         if sign * distance <= 0:
             break
         step *= 2
@@ -154,10 +164,10 @@ def meet_target(
         if best_distance <= _TOLERANCE:
             break
         middle = (low + high) / 2
-        choice = decode(middle)
-        distance = off(choice)
+        result = decode(middle)
+        distance = log_ratio(result)
         if abs(distance) < best_distance:
-            best, best_distance = choice, abs(distance)
+            best, best_distance = result, abs(distance)
         if sign * distance > 0:
             low = middle
         else:
@@ -172,48 +182,48 @@ def improve_towards_target(
     cost: Callable[[Result], float],
     target: float,
 ) -> Result:
-    """Move a choice to a target by single changes, where prices leave gaps.
+    """Move a result towards a target cost by single changes (greedy local search).
 
     Args:
-        found: Choice to begin with.
-        neighbours: Function from a choice to those that differ from it in one thing.
-        score: Function from a choice to its score; larger ones are preferred.
-        cost: Function from a choice to its cost.
-        target: Cost that the choice should have.
+        found: Initial result.
+        neighbours: Function from a result to those that differ from it in one decision.
+        score: Function from a result to its score; larger is better.
+        cost: Function from a result to its cost.
+        target: Target cost.
 
     Returns:
-        Choice with the largest score among those that changes lead to within a hundredth of the
-        target; where there is none, the nearest.
+        Result within 1 % of the target, otherwise the closest one. In each step, the best score
+        decides between changes that reach the target.
     """
 
-    def order(choice: Result) -> tuple[float, float]:
-        return max(abs(math.log(cost(choice) / target)), _TOLERANCE), -score(choice)
+    def order(result: Result) -> tuple[float, float]:
+        return max(abs(math.log(cost(result) / target)), _TOLERANCE), -score(result)
 
     best = order(found)
     while best[0] > _TOLERANCE:
-        choices = [(order(choice), i, choice) for i, choice in enumerate(neighbours(found))]
-        value, _, choice = min(choices, default=(best, 0, found))
+        candidates = [(order(other), i, other) for i, other in enumerate(neighbours(found))]
+        value, _, other = min(candidates, default=(best, 0, found))
         if value[0] >= best[0]:
             break
-        best, found = value, choice
+        best, found = value, other
     return found
 
 
 def require_reachable(target: float, least: float, most: float, metric: str) -> None:
-    """Refuse a target outside of what can be reached.
+    """Check that a target is within the range of reachable costs.
 
     Raises:
-        CostError: The target is outside; the message says the range.
+        CostError: The target is outside; the message states the range.
     """
     if not least <= target <= most:
         raise CostError(
-            f'target {format_cost(target, metric)}: what can be reached from here costs '
+            f'target {format_cost(target, metric)} is not reachable; reachable costs are '
             f'{format_cost(least, metric)} to {format_cost(most, metric)}'
         )
 
 
 def format_cost(value: float, metric: str) -> str:
-    """Return a cost with its unit as a text."""
+    """Format a cost with its unit."""
     if metric == 'latency':
         return f'{1e3 * value:.3g} ms'
     for factor, letter in ((1e9, 'G'), (1e6, 'M'), (1e3, 'K')):

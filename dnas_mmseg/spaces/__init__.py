@@ -1,4 +1,4 @@
-"""Search spaces, a folder each; importing the package registers them and their networks."""
+"""Search spaces, one folder each. Importing the package registers them and their networks."""
 
 from .autodeeplab.drop_path_hook import ScheduledDropPathHook
 from .autodeeplab.network import AutoDeepLab
@@ -6,6 +6,7 @@ from .autodeeplab.search_head import AutoDeepLabSearchHead
 from .autodeeplab.space import AutoDeepLabSpace
 from .autodeeplab.supernet import AutoDeepLabSupernet
 from .densenas.network import DenseNAS
+from .densenas.pretrained import EfficientNetLitePretrained
 from .densenas.space import DenseNASSpace
 from .densenas.supernet import DenseNASSupernet
 from .dnas.network import DNAS
@@ -25,5 +26,6 @@ __all__ = [
     'DenseNAS',
     'DenseNASSpace',
     'DenseNASSupernet',
+    'EfficientNetLitePretrained',
     'ScheduledDropPathHook',
 ]

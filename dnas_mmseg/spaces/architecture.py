@@ -1,4 +1,4 @@
-"""Base of the architectures of every search space: a name, a level, a JSON file."""
+"""Base class of the architectures of all search spaces: immutable values with a JSON form."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Point = tuple[int, ...]
-"""A place in a network: (layer, scale), or as a space counts its parts."""
+"""Node of a network: (layer, scale), or the coordinates that its space uses."""
 
 Edge = tuple[Point, Point]
 """Source and target."""
 
 LEVELS = ('path', 'connection', 'cell')
+"""Decision levels of a search, in order; a network of the last one is complete."""
+
 FORMAT = 1
+"""Version of the JSON format."""
 
 
 class ArchitectureError(UserError):
-    """An architecture that is invalid, or not of the kind that is needed."""
+    """Raised for an architecture that is invalid, or of the wrong space or level."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(ABC):
-    """A network of a search space as a value: immutable, comparable, free of torch.
+    """Describe a network of a search space: immutable, comparable, independent of torch.
 
     Attributes:
-        space: Name of the search space, ``'dnas'`` for instance.
+        space: Name of the search space, such as ``'dnas'``.
         name: Name of this network.
-        level: Last level that is decided: ``'path'``, ``'connection'``, or ``'cell'``, which is
-            everything.
-        provenance: Origin of the architecture, free text by key; not part of equality.
-        axes: Names in pictures of the first numbers of nodes, and of the places of operations.
+        level: Last decided level: ``'path'``, ``'connection'``, or ``'cell'`` (complete).
+        provenance: Origin of the architecture, free text by key; ignored in comparisons.
+        axes: Axis labels of figures: first coordinate of nodes, nodes that have operations.
     """
 
     space: ClassVar[str]
@@ -57,23 +59,23 @@ class Architecture(ABC):
         self._validate()
 
     def __reduce__(self) -> tuple:
-        """Return a constructor and its argument: copies and pickles go through the document."""
+        """Copy and pickle through the document, because mapping proxies cannot be pickled."""
         return type(self).from_document, (self.to_document(),)
 
     @abstractmethod
     def _validate(self) -> None:
-        """Raise :class:`ArchitectureError` where this is no network of the space."""
+        """Raise :class:`ArchitectureError` if the values do not describe a network of the space."""
 
     @abstractmethod
     def _body(self) -> dict[str, Any]:
-        """Return the space's own part of the JSON document."""
+        """Return the space-specific fields of the JSON document."""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Build from a parsed JSON document; inverse of :meth:`to_document`.
 
         Raises:
-            ArchitectureError: The document describes no network of the space.
+            ArchitectureError: The document does not describe a network of the space.
         """
         name = str(document.get('name', 'unnamed'))
         try:
@@ -89,79 +91,78 @@ class Architecture(ABC):
             raise ArchitectureError(f"architecture '{name}': key {error} is missing") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise ArchitectureError(
-                f"architecture '{name}': a value is not of the kind it should be ({error})"
+                f"architecture '{name}': a value has the wrong type ({error})"
             ) from None
 
     @classmethod
     @abstractmethod
     def _parse(cls, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Parse the space's own fields from its part of the document; inverse of :meth:`_body`."""
+        """Parse the space-specific fields of the document; inverse of :meth:`_body`."""
 
     @abstractmethod
     def pruned(self) -> Architecture:
-        """Return the network without parts that never receive input or never reach the output."""
+        """Return the network without parts that receive no input or do not reach the output."""
 
     @abstractmethod
     def at_level(self, level: str) -> Architecture:
-        """Return what was known of this network when ``level`` had been decided.
+        """Return this network with only the decisions up to ``level``.
 
         Raises:
-            ArchitectureError: The level has not been decided, or the network does not tell it.
+            ArchitectureError: The level is not decided, or cannot be derived from the network.
         """
 
     def union(self, other: Self) -> Self:
-        """Return the union of two architectures, where a stage joins its results."""
-        raise NotImplementedError(f'networks of space {self.space} cannot be joined')
+        """Return the union of two architectures, for stages that join their results."""
+        raise NotImplementedError(f'space {self.space} does not support unions')
 
     @property
     @abstractmethod
     def graph(self) -> tuple[Edge, ...]:
-        """Edges that a picture shows, between nodes as the search's decisions name them."""
+        """Edges between the nodes of the search's decisions, as figures show them."""
 
     @property
     @abstractmethod
     def selected_operations(self) -> dict[Point, tuple[str, ...]]:
-        """Operations by the places where a search decides on them."""
+        """Selected operations by node of the search's decisions."""
 
     @property
     @abstractmethod
     def summary(self) -> dict[str, str]:
-        """Short facts by key, for tables and logs."""
+        """Short descriptions by key, for tables and logs."""
 
     @property
     @abstractmethod
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Headings and rows of a table that describes the whole network."""
+        """Header and rows of a table that describes the whole network."""
 
     @property
     def scalars(self) -> dict[str, float]:
-        """Numbers by name that a search logs after every epoch."""
+        """Scalars by name that a search logs after every epoch."""
         return {}
 
     @property
     def complete(self) -> bool:
-        """Whether everything is decided, so that the network can be built."""
+        """Whether all levels are decided, so that the network can be built."""
         return self.level == LEVELS[-1]
 
     def _fail(self, message: str) -> NoReturn:
         raise ArchitectureError(f"architecture '{self.name}': {message}")
 
     def require(self, space: str, level: str, by: str) -> None:
-        """Refuse an architecture of another space or level than ``by`` is built from.
+        """Check the space and the level that ``by`` requires.
 
         Raises:
-            ArchitectureError: The architecture is of another space or level; the message says what
-                would do.
+            ArchitectureError: The space or level differs; the message states how to get the level.
         """
         if self.space != space:
             self._fail(f"is of space '{self.space}', but {by} needs one of space '{space}'")
         if self.level != level:
-            todo = {
+            hint = {
                 'path': 'a path search writes one',
                 'connection': 'a connection search, started from a path, writes one',
-                'cell': 'the search must still go through its remaining stages to write one',
+                'cell': 'the remaining stages of the search write one',
             }[level]
-            self._fail(f"is of level '{self.level}', but {by} needs level '{level}' ({todo})")
+            self._fail(f"is of level '{self.level}', but {by} needs level '{level}' ({hint})")
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON document as a dict."""
@@ -175,7 +176,7 @@ class Architecture(ABC):
         }
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the JSON file, atomically, one list entry a line."""
+        """Write the JSON file atomically, one list entry per line."""
         lines = []
         for key, value in self.to_document().items():
             if isinstance(value, list) and value and isinstance(value[0], dict):

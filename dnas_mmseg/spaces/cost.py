@@ -1,6 +1,6 @@
-"""Cost models: costs of a space's networks, expected costs, and decoding to a target.
+"""Cost models: cost of a network, expected cost of a search, and decoding to a target cost.
 
-A space's ``cost.py`` names the parts of its networks, lists them as modules, and subclasses
+The ``cost.py`` of a space names the parts of its networks, lists them as modules, and subclasses
 :class:`CostModel`.
 """
 
@@ -19,27 +19,27 @@ from .architecture import Architecture
 A = TypeVar('A', bound=Architecture)
 
 EXTREME = 1e6
-"""Price, in units of one over a cost, at which only cost counts: scores differ by far less."""
+"""Price, in units of 1 / cost, at which cost alone decides: scores differ by far less than this."""
 
 
 class Preferences(Protocol):
-    """Part of a supernet that its cost model reads: the weights of the options."""
+    """Interface of a supernet to its cost model: the weights of the options."""
 
     def scores(self) -> Any:
-        """Return the scores by which options are decoded: float64 arrays, detached."""
+        """Return the scores of the options that decoding compares: float64 arrays, detached."""
 
     def weights(self) -> Any:
         """Return the weights of the options: float64 tensors, differentiable."""
 
 
 class CostModel(ABC, Generic[A]):
-    """Costs of a supernet's networks, by a table of their parts.
+    """Compute costs of a supernet's networks from a table of their parts.
 
-    A price is the worth of a unit of cost in the logarithms of probabilities: decoding at a price
-    returns the network of the largest log-probability minus its cost times the price.
+    A price is a Lagrange multiplier: decoding at a price returns the network with the largest
+    log-probability minus price times cost.
 
     Args:
-        preferences: Supernet that the networks are decoded from.
+        preferences: Supernet from which the networks are decoded.
         table: Costs of the parts of the supernet's networks.
     """
 
@@ -48,7 +48,7 @@ class CostModel(ABC, Generic[A]):
 
     @abstractmethod
     def cost(self, architecture: A) -> float:
-        """Return the cost of a decoded network, pruned; undecided parts count at their mean."""
+        """Return the cost of a pruned network, with open decisions at their mean."""
 
     @abstractmethod
     def expected(self) -> Tensor:
@@ -62,13 +62,13 @@ class CostModel(ABC, Generic[A]):
 
     @abstractmethod
     def decode(self, price: float = 0.0) -> A:
-        """Return the architecture that the architecture parameters prefer at a price."""
+        """Decode the architecture parameters at a price."""
 
     def range(self, architecture: A | None = None) -> tuple[float, float]:
-        """Return the lowest and the highest cost of the networks that can still be reached.
+        """Return the lowest and the highest cost that this and later stages can reach.
 
         Args:
-            architecture: Architecture that this stage decodes to; by default the stage is open.
+            architecture: Architecture that this stage decodes to; undecided by default.
         """
         if architecture is not None:
             return (self.cost(architecture),) * 2
@@ -77,41 +77,41 @@ class CostModel(ABC, Generic[A]):
         return self.cost(lowest), self.cost(highest)
 
     def expected_at(self, target: float) -> float:
-        """Return the expected cost to aim at for a target: the target itself, if means reach it."""
+        """Return the expected cost that leads to a target; by default the target itself."""
         return target
 
     def decode_to(self, target: float) -> A:
-        """Return the most preferred architecture among those that cost about a target."""
+        """Return the most probable architecture whose cost is close to a target."""
         return meet_target(lambda price: self.decode(price / target), self.cost, target)
 
     def within(self, architecture: A) -> CostModel[A]:
-        """Return the cost model of the networks within a part of the supernet.
+        """Return the cost model of a part of the supernet.
 
-        Supernets on a union of several results (``MultiTargetMode.JOINED``) need it.
+        Required of supernets that hold a union of results (``MultiTargetMode.JOINED``).
 
         Args:
             architecture: Part of the supernet, an architecture of the level that the supernet
                 starts from.
         """
-        raise NotImplementedError(f'{type(self).__name__} has no parts')
+        raise NotImplementedError(f'{type(self).__name__} does not support parts of a supernet')
 
 
 class TrellisCosts(CostModel[A]):
-    """Costs of networks that are a path through a trellis, with operations along it.
+    """Compute costs of networks that are a path through a trellis, with operations along it.
 
-    Decoding at a price is exact for the path, but changes many layers at once, so it reaches only
-    costs with wide gaps between them. Single changes close these gaps.
+    Decoding at a price finds the best path, but a small change of the price can change many layers,
+    so the reachable costs have wide gaps. Changing single decisions afterwards closes these gaps.
     """
 
     @abstractmethod
     def neighbours(self, network: A) -> Iterable[A]:
-        """Return the networks that differ in one decision."""
+        """Return the networks that differ from one in a single decision."""
 
     @abstractmethod
     def score(self, network: A) -> float:
         """Return the sum of the scores of a network's edges and operations."""
 
     def decode_to(self, target: float) -> A:
-        """Return the preferred network that costs about a target, improved by single changes."""
+        """Return a probable network whose cost is close to a target, refined by single changes."""
         found = super().decode_to(target)
         return improve_towards_target(found, self.neighbours, self.score, self.cost, target)

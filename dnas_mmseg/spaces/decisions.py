@@ -1,4 +1,4 @@
-"""Decisions that a supernet leaves open, in terms that every search space shares."""
+"""Open decisions of a supernet, in a form that all search spaces share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Kind = Literal['incoming', 'outgoing', 'gate', 'operation']
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice that architecture parameters make, with a probability for each option.
+    """A decision of the architecture parameters, with a probability for each option.
 
     Attributes:
-        kind: Kind of the choice. ``'incoming'``: which edge into the node; ``'outgoing'``: which
-            edge out of it; ``'gate'``: whether the edge from the one option is kept;
-            ``'operation'``: which operations the node has.
-        node: Node of the choice, as (position, scale) or as the space counts its nodes.
-        options: Nodes at the other end of the edges, or names of operations.
+        kind: ``'incoming'``: which edge into the node; ``'outgoing'``: which edge out of it;
+            ``'gate'``: whether the edge from the only option exists; ``'operation'``: which
+            operations the node has.
+        node: Node of the decision, (layer, scale) or the coordinates that its space uses.
+        options: Nodes at the other ends of the edges, or names of operations.
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
-"""Registry of the search spaces, and architectures of any of them from a name, a file or a dict.
+"""Registry of the search spaces; architectures of all spaces by name, file or document.
 
-It knows no space: each registers itself (:func:`register_space`) where its folder is imported, and
-other packages add theirs by an entry point of the group ``dnas_mmseg.spaces``.
+A space registers itself on import (:func:`register_space`). Other packages add spaces by an entry
+point of the group ``dnas_mmseg.spaces``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ A = TypeVar('A', bound=Architecture)
 S = TypeVar('S', bound='type[SearchSpace]')
 
 GROUP = 'dnas_mmseg.spaces'
-"""Group of the entry points by which other packages add spaces."""
+"""Entry point group for search spaces of other packages."""
 
 
 class _Spaces(Mapping[str, 'SearchSpace']):
@@ -47,28 +47,29 @@ SPACES = _Spaces()
 
 
 def register_space(space: S) -> S:
-    """Register a search space; a decorator of subclasses of :class:`SearchSpace`.
+    """Register a search space: decorator for subclasses of :class:`SearchSpace`.
 
     Raises:
-        ValueError: Another space has this name.
+        ValueError: Another space has the same name.
 
-    Example:
-        >>> @register_space
-        ... class MySpace(SearchSpace):
-        ...     architecture = MyArchitecture
-        ...     network = 'MyNetwork'
+    Example::
+
+        @register_space
+        class MySpace(SearchSpace):
+            architecture = MyArchitecture
+            network = 'MyNetwork'
     """
-    made = space()
-    if type(SPACES._spaces.get(made.name, made)) is not space:
-        raise ValueError(f"two search spaces are named '{made.name}'")
-    SPACES._spaces[made.name] = made
+    instance = space()
+    if type(SPACES._spaces.get(instance.name, instance)) is not space:
+        raise ValueError(f"two search spaces are named '{instance.name}'")
+    SPACES._spaces[instance.name] = instance
     return space
 
 
 def load_plugins() -> None:
-    """Import the spaces of other packages, whose modules register them.
+    """Import the modules that register the search spaces of other packages.
 
-    One that fails is named in a warning; it must not take the others with it.
+    A module that fails to import causes a warning; the other spaces remain usable.
     """
     for point in entry_points(group=GROUP):
         try:
@@ -86,7 +87,7 @@ def _published() -> dict[str, Path]:
 
 
 def published_architectures() -> tuple[str, ...]:
-    """Return the names of the architectures that ship with the spaces."""
+    """Return the names of the architectures that are included in the spaces."""
     return tuple(sorted(_published()))
 
 
@@ -95,12 +96,18 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
 
     Args:
         source: Published name (:func:`published_architectures`), path of a JSON file, parsed JSON
-            document, or an architecture, which is returned as it is. A name or path may end in
-            ``@path`` or ``@connection`` for what was known of it at that level.
+            document, or an architecture, which is returned unchanged. A name or path that ends in
+            ``@path`` or ``@connection`` loads only the decisions up to that level.
 
     Raises:
-        ArchitectureError: The file is missing, cut off, or describes no network; the message
-            names the file and what is wrong in it.
+        ArchitectureError: The file is missing, incomplete, or does not describe a network; the
+            message names the file and the problem.
+
+    Example:
+        >>> load_architecture('dnas_l14_gid5').summary['edges']
+        '83'
+        >>> load_architecture('dnas_l14_gid5@path').level
+        'path'
     """
     if isinstance(source, Architecture):
         return source
@@ -124,7 +131,7 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
     except json.JSONDecodeError as error:
         raise ArchitectureError(
             f'{path} is not complete JSON (line {error.lineno}: {error.msg}). If it was cut off, '
-            'copy it again or let the search write it again.'
+            'copy it or run the search again.'
         ) from None
     except ArchitectureError as error:
         raise ArchitectureError(f'{path}: {error}') from None
@@ -133,27 +140,27 @@ def load_architecture(source: str | os.PathLike | Mapping[str, Any] | Architectu
 def load_for(
     by: str, source: str | os.PathLike | Mapping[str, Any] | Architecture, kind: type[A], level: str
 ) -> A:
-    """Load an architecture that something is built from.
+    """Load an architecture of a required type and level.
 
     Args:
-        by: Name of what is built from it, for the message.
-        source: Source as in :func:`load_architecture`.
-        kind: Type that the architecture must be of.
-        level: Level that the architecture must be of.
+        by: Name of the object that requires it, for error messages.
+        source: Argument of :func:`load_architecture`.
+        kind: Required type.
+        level: Required level.
 
     Raises:
-        ArchitectureError: The architecture cannot be loaded, or is of another space or level.
+        ArchitectureError: The architecture cannot be loaded, or its space or level differs.
     """
     architecture = load_architecture(source)
     architecture.require(kind.space, level, by)
-    assert isinstance(architecture, kind)  # a space has one kind
+    assert isinstance(architecture, kind)  # each space has one type
     return architecture
 
 
 def _from_document(document: Any) -> Architecture:
     if isinstance(document, list):
         raise ArchitectureError(
-            f'more than one network: a list of {len(document)}; a file holds one network'
+            f'more than one network: a list of {len(document)}; a file contains one network'
         )
     if not isinstance(document, Mapping):
         raise ArchitectureError(f'an architecture is a JSON object, not {type(document).__name__}')
@@ -163,5 +170,5 @@ def _from_document(document: Any) -> Architecture:
         )
     space = document.get('space')
     if not isinstance(space, str) or space not in SPACES:
-        raise ArchitectureError(f"space '{space}' is unknown; there are {', '.join(SPACES)}")
+        raise ArchitectureError(f"space '{space}' is unknown; available: {', '.join(SPACES)}")
     return SPACES[space].architecture.from_document(document)

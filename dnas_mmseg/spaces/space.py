@@ -1,4 +1,4 @@
-"""Base of the search spaces: a family of networks, and how it is searched."""
+"""Base class of the search spaces: a family of networks and the stages of its search."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .architecture import Architecture
 
 
 class MultiTargetMode(str, Enum):
-    """Results that a stage decodes where networks of several costs are found in one search."""
+    """Results that a stage decodes in a search with several cost targets."""
 
     SHARED = 'shared'
-    """One architecture, from which all targets can be reached."""
+    """One architecture, from which later stages can reach all targets."""
     JOINED = 'joined'
-    """An architecture per target; the next stage's supernet holds the union of them."""
+    """One architecture per target; the supernet of the next stage contains their union."""
     WITHIN = 'within'
-    """An architecture per target, each within its own part of what the stage before joined."""
+    """One architecture per target, each within its part of the union of the previous stage."""
     SEPARATE = 'separate'
-    """An architecture per target."""
+    """One architecture per target."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Stage:
     """A stage of a search.
 
     Attributes:
-        level: Level that the stage decides, that of the architecture it decodes.
-        config: Config, relative to ``configs/`` of the package, whose supernet and search settings
-            the stage takes.
-        multi_target: Results that the stage decodes for several targets.
+        level: Level that the stage decides.
+        config: Config with the supernet and search settings of the stage, relative to
+            ``configs/`` of the package.
+        multi_target: Results that the stage decodes for several cost targets.
     """
 
     level: str
@@ -46,23 +46,22 @@ class Stage:
 
 
 class SearchSpace(ABC):
-    """A search space: a family of networks, and how it is searched.
+    """A family of networks and the stages of its search.
 
-    A space is a folder with a subclass of this in ``space.py``, registered by
-    :func:`dnas_mmseg.spaces.registry.register_space`. Methods take the *arguments of a supernet*,
-    ``{'layers': 12, ...}``, which describe the space's size; no supernet is built.
+    Subclasses are registered by :func:`dnas_mmseg.spaces.registry.register_space`. Methods take the
+    *arguments of a supernet*, ``{'layers': 12, ...}``, which define the size of the space; no
+    supernet is built.
 
     Attributes:
         architecture: Type of the space's architectures.
         network: Registered name of the searched network.
-        config: Config, relative to ``configs/``, that searches start from unless the user names
-            one.
+        config: Default config of the network that searches start from, relative to ``configs/``.
         stages: Stages of the search, in order.
-        shared: Arguments that supernets take over from the network's config.
-        width: Name of the network's argument for its width; None where it has none.
-        has_own_head: Whether the stages' configs have a head of the supernet's own; it takes over
-            the classes and the loss.
-        paper_overrides: Arguments with which the network is as its paper counted it.
+        shared: Arguments that supernets inherit from the network's config.
+        width: Name of the network's argument for its width; None if it has none.
+        has_own_head: Whether the stages' configs have a separate head for the supernet, which
+            inherits the classes and the loss.
+        paper_overrides: Arguments of the network with which its paper reports costs.
     """
 
     architecture: ClassVar[type[Architecture]]
@@ -78,11 +77,11 @@ class SearchSpace(ABC):
     def sample(
         self, supernet: Mapping[str, Any], rng: np.random.Generator, name: str
     ) -> Architecture:
-        """Sample a network evenly from the space: the baseline that a search must beat.
+        """Sample a random network, the baseline of a search.
 
         Args:
             supernet: Arguments of the supernet.
-            rng: Source of randomness.
+            rng: Random generator.
             name: Name of the architecture.
 
         Returns:
@@ -93,29 +92,29 @@ class SearchSpace(ABC):
     def mutate(
         self, supernet: Mapping[str, Any], network: Any, rng: np.random.Generator
     ) -> Architecture:
-        """Return a network that differs from one in a single thing.
+        """Return a network that differs from another in a single decision.
 
         Args:
             supernet: Arguments of the supernet.
-            network: Network of level ``'cell'``.
-            rng: Source of randomness.
+            network: Architecture of level ``'cell'``.
+            rng: Random generator.
         """
 
     @abstractmethod
     def encode(self, network: Any) -> np.ndarray:
-        """Return the features by which a surrogate predicts a network's score, (features,).
+        """Return the features from which a surrogate predicts a network's score, (features,).
 
-        They are ordinal where an order exists.
+        Ordered quantities are encoded as numbers, not as one-hot vectors.
         """
 
     @property
     def name(self) -> str:
-        """The space's name, as files and users write it."""
+        """Name of the space in files, configs and commands."""
         return self.architecture.space
 
     @property
     def published(self) -> list[Path]:
-        """Files of the architectures that ship with the space, ``published/*.json`` beside it."""
+        """Files of the included architectures, ``published/*.json`` next to the subclass."""
         return sorted(Path(inspect.getfile(type(self))).parent.glob('published/*.json'))
 
     @property
@@ -134,7 +133,7 @@ class SearchSpace(ABC):
 
 
 def constructor_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments a model's config stands for, its constructor's defaults in the gaps."""
+    """Return the constructor arguments of a model's config, with defaults filled in."""
     settings = dict(config)
     arguments = inspect.signature(MODELS.get(settings.pop('type'))).bind_partial(**settings)
     arguments.apply_defaults()
@@ -142,11 +141,11 @@ def constructor_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def network_arguments(model: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the constructor arguments of the network that a search will find.
+    """Return the constructor arguments of the network that a search finds.
 
     Args:
-        model: Config of a segmentor: of the network, or of the supernet.
-        default: Config of the network, where ``model`` is the supernet's.
+        model: Config of a segmentor with the network or the supernet as backbone.
+        default: Config of the network that applies if the backbone is a supernet.
     """
     backbone = model['backbone']
     return constructor_arguments(backbone if backbone['type'] == default['type'] else default)

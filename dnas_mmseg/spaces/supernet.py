@@ -1,4 +1,4 @@
-"""Interface of a supernet to a search, whatever its space."""
+"""Interface between supernets of all spaces and the search."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .decisions import Decision
 class Supernet(ABC):
     """A backbone that contains all networks of a space and owns architecture parameters.
 
-    Architecture parameters do not require gradients: no weight optimizer steps or decays them, and
-    DistributedDataParallel leaves them alone. The search thaws them for its own steps.
+    Architecture parameters do not require gradients, so weight optimizers neither step nor decay
+    them and DistributedDataParallel ignores them. The search unfreezes them for its own steps.
 
     Attributes:
         decisions: Open decisions, in the order of :meth:`probabilities`.
@@ -45,37 +45,36 @@ class Supernet(ABC):
 
     @abstractmethod
     def weights(self) -> Any:
-        """Return the weights of the options, of which expected costs are means.
+        """Return the weights of the options over which the expected cost is a mean.
 
-        They are float64 tensors, differentiable in the architecture parameters, in the shapes of
+        They are float64 tensors, differentiable in the architecture parameters, with the shapes of
         :meth:`scores`.
         """
 
-    def sample(  # noqa: B027  most spaces sample nothing
+    def sample(  # noqa: B027  most spaces do not sample
         self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
     ) -> None:
-        """Choose the operations of the next step, for supernets that do not run all of them.
+        """Sample the operations of the next step, in supernets that do not run all of them.
 
         Args:
             step: Kind of parameters that the step updates.
             searching: Whether architecture steps have begun.
-            rng: Generator that is the same in every process, and for the step alone: resuming
-                repeats it.
+            rng: Random generator of this step, equal in all processes and in resumed runs.
         """
 
     def after_architecture_step(self) -> None:  # noqa: B027
-        """Restore what must hold after a step of the architecture parameters, if anything."""
+        """Correct the architecture parameters after their step, if the supernet requires it."""
 
     @abstractmethod
     def decode(self) -> Architecture:
-        """Return the architecture that the architecture parameters prefer."""
+        """Decode the architecture parameters."""
 
     @abstractmethod
     def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
-        """Return the parts of the supernet's networks, to count or to measure them.
+        """Return the parts of the supernet's networks, whose costs are counted or measured.
 
         Args:
-            model: Config of the segmentor that the found network will be in.
+            model: Config of the segmentor of the searched network.
             size: Height and width of the images.
         """
 
@@ -89,7 +88,7 @@ class Supernet(ABC):
 
 
 def architecture_parameter(*shape: int) -> nn.Parameter:
-    """Return a nearly undecided parameter, normal with a deviation of 1e-3 as in both papers."""
+    """Return a frozen parameter with a normal initialisation of standard deviation 1e-3."""
     return nn.Parameter(1e-3 * torch.randn(*shape), requires_grad=False)
 
 
@@ -102,7 +101,7 @@ def softmax_over(groups: Iterable[Sequence[int]], logits: Tensor) -> Tensor:
 
 @contextmanager
 def architecture_gradients(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Compute gradients for architecture parameters, and for nothing else."""
+    """Compute gradients only for architecture parameters."""
     weights = [p for p in model.parameters() if p.requires_grad]
     for p in weights:
         p.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Graphs whose paths are networks: the best path, and the mean over all paths."""
+"""Graphs whose paths represent networks: best path and mean over all paths."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ N = TypeVar('N', bound=Hashable)
 S = TypeVar('S', bound=Hashable)
 
 _TIE = 1e-9
-"""Difference up to which scores are equal: what rounding leaves in equal ones."""
+"""Difference up to which scores count as equal: above float64 rounding errors of their sums."""
 
 
 @dataclass(frozen=True)
 class Trellis(Generic[N]):
-    """A directed acyclic graph, whose paths from its start to its ends stand for networks.
+    """A directed acyclic graph whose paths from its start to its ends represent networks.
 
     Attributes:
-        edges: Edges (source, target), every node's incoming edges before its outgoing ones.
+        edges: Edges (source, target); each node's incoming edges precede its outgoing ones.
         start: Start of all paths, the source of the first edge.
         ends: Nodes at which paths may end.
     """
@@ -43,17 +43,17 @@ class Trellis(Generic[N]):
         return _grouped(source for source, _ in self.edges)
 
     def best_path(self, scores: Iterable[float]) -> list[N]:
-        """Return the path whose sum of edge scores is the largest (Viterbi).
+        """Return the path with the largest sum of edge scores (Viterbi algorithm).
 
-        With logarithms of weights for scores, it is the path of the largest product of weights.
-        Ties go to the earlier edge of a node, and to the earlier end: with sources and ends listed
-        finest first, a tie stays at the finer one.
+        If scores are logarithms of weights, this path has the largest product of weights. Ties go
+        to the earlier edge of a node and to the earlier end, which is the finer one if sources and
+        ends are listed finest first.
 
         Args:
-            scores: Scores of the edges; an edge of score -inf cannot be taken.
+            scores: Scores of the edges; edges of score -inf are excluded.
 
         Returns:
-            Nodes of the path, the start and the end included.
+            Nodes of the path, including the start and the end.
 
         Raises:
             ValueError: No path leads from the start to an end.
@@ -78,11 +78,11 @@ class Trellis(Generic[N]):
         return path[::-1]
 
     def mean_over_paths(self, weights: Tensor, costs: Sequence[float | Tensor]) -> Tensor:
-        """Return the mean cost of the paths, each as probable as its weights' product says.
+        """Return the mean cost of the paths, weighted by the products of their edge weights.
 
-        The expectation is exact, by one pass over the edges: a node carries the logarithm of its
-        paths' weights and their mean cost. Where the weights of a node's outgoing edges sum to 1,
-        it is the chained estimation of DenseNAS (section 3.4) from the other end.
+        The mean is exact and takes one pass over the edges: each node stores the log-sum of the
+        weights of the paths to it, and their mean cost. If the weights of each node's outgoing
+        edges sum to 1, it equals the chained cost estimation of DenseNAS (section 3.4).
 
         Args:
             weights: Weights of the edges, (edges,), positive.
@@ -112,14 +112,14 @@ class Trellis(Generic[N]):
         return over([mean_at(end) for end in reached])[1]
 
     def unfolded(self, start: S, after: Callable[[S, N], S]) -> UnfoldedTrellis[S]:
-        """Return the trellis whose nodes are states: a node, and what of its path still counts.
+        """Return the trellis of states: nodes plus the part of the path that costs depend on.
 
-        Where the cost of an edge depends on earlier nodes of the path, a state remembers these, so
-        that it depends on the state alone.
+        If the cost of an edge depends on earlier nodes of the path, states contain these nodes, so
+        that the cost depends on the state only.
 
         Args:
             start: State at the start.
-            after: Function from a state and the next node to the state there. States of different
+            after: Function from a state and the next node to the next state. States of different
                 nodes must differ.
         """
         states: dict[N, list[S]] = {self.start: [start]}
@@ -128,21 +128,21 @@ class Trellis(Generic[N]):
             for state in states.get(node, ()):
                 for index in indices:
                     target = self.edges[index][1]
-                    found = after(state, target)
-                    edges.append((state, found))
+                    following = after(state, target)
+                    edges.append((state, following))
                     origins.append(index)
-                    if found not in states.setdefault(target, []):
-                        states[target].append(found)
+                    if following not in states.setdefault(target, []):
+                        states[target].append(following)
         ends = tuple(state for end in self.ends for state in states.get(end, ()))
         return UnfoldedTrellis(tuple(edges), start, ends, tuple(origins))
 
 
 @dataclass(frozen=True)
 class UnfoldedTrellis(Trellis[S]):
-    """A trellis of states, each of whose paths is a path of the trellis it was made from.
+    """A trellis of states whose paths correspond to the paths of another trellis.
 
     Attributes:
-        origins: For each edge, index of the edge of the original trellis that it repeats.
+        origins: For each edge, index of the corresponding edge of the original trellis.
     """
 
     origins: tuple[int, ...]

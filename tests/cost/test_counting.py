@@ -1,4 +1,4 @@
-"""Counts, and the paper's figures."""
+"""Counting methods, and the values of the DNAS paper."""
 
 import json
 
@@ -25,16 +25,16 @@ def config(name):
     ('layers', 'parameters', 'macs', 'mebibytes'),
     [(12, 6_156_653, 16.996, 772.997), (14, 7_359_053, 54.0575, 1195.376)],
 )
-def test_the_papers_rules_give_the_papers_figures(layers, parameters, macs, mebibytes):
+def test_counting_by_modules_reproduces_the_paper(layers, parameters, macs, mebibytes):
     cost = complexity(config(f'dnas/dnas_l{layers}_gid5'), (512, 512), paper=True)
     assert cost.parameters == parameters
     assert cost.macs / 1e9 == pytest.approx(macs, abs=6e-4)
     assert cost.activations / 2**20 == pytest.approx(mebibytes, abs=6e-4)
 
 
-def test_l12_without_the_edge_that_stage_2_cannot_make_is_the_published_row(tmp_path):
+def test_published_row_of_l12_excludes_an_edge_that_stage_2_cannot_select(tmp_path):
     document = json.loads(json.dumps(load_architecture('dnas_l12_gid5').to_document()))
-    # The only input of a node that leads nowhere.
+    # The edge is the only input of a dead node.
     document['nodes'] = [node for node in document['nodes'] if node['node'] != [8, 0]]
     load_architecture(document).save(tmp_path / 'l12.json')
     published = config('dnas/dnas_l12_gid5')
@@ -45,14 +45,14 @@ def test_l12_without_the_edge_that_stage_2_cannot_make_is_the_published_row(tmp_
     assert round(cost.activations / 2**20, 1) == 753.0
 
 
-def test_convolutions_of_the_executed_network():
+def test_counting_by_operators_of_unpruned_networks():
     for layers, macs in ((12, 16.80), (14, 53.76)):
         listed = config(f'dnas/dnas_l{layers}_gid5')
         listed.model.backbone.prune = False
         assert round(complexity(listed, (512, 512)).macs / 1e9, 2) == macs
 
 
-def test_operators_and_modules_by_hand():
+def test_counts_of_a_small_network():
     net = nn.Sequential(
         nn.Conv2d(4, 6, 3, padding=1, bias=True), nn.BatchNorm2d(6), nn.ReLU(inplace=True),
         nn.Conv2d(6, 6, 5, padding=2, groups=3, bias=False), nn.Dropout(),
@@ -68,7 +68,7 @@ def test_operators_and_modules_by_hand():
     assert by_modules.parameters == sum(p.numel() for p in net.parameters())
 
 
-def test_shortcuts_are_not_counted_and_come_back():
+def test_counting_uses_the_published_order_temporarily():
     narrow = config('dnas/dnas_l14_gid5')
     plain = complexity(narrow, (64, 64))
     narrow.model.decode_head.align_corners = False
@@ -81,7 +81,7 @@ def test_shortcuts_are_not_counted_and_come_back():
     assert torch.equal(model(x), before)
 
 
-def test_other_bands_and_sizes_that_cannot_be():
+def test_other_bands_and_invalid_sizes():
     eight = complexity(config('pspnet/pspnet_r18-d8_gid5'), (64, 64), bands=8)
     four = complexity(config('pspnet/pspnet_r18-d8_gid5'), (64, 64))
     assert eight.parameters - four.parameters == 4 * 32 * 9

@@ -1,4 +1,4 @@
-"""Tables of parts: counted, or measured on a device."""
+"""Cost tables of parts, counted or measured on a device."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ HEAD = dict(
 )
 
 
-def test_latency_is_measured_and_holds_for_its_device(tmp_path):
+def test_latency_tables_are_measured_for_their_settings(tmp_path):
     net = MODELS.build(dict(type='DNASPathSupernet', layers=4, base_channels=4))
     model = dict(type='SearchedEncoderDecoder', decode_head=HEAD)
     table = latency_table(net.parts(model, (32, 32)), repeat=1)
@@ -23,11 +23,11 @@ def test_latency_is_measured_and_holds_for_its_device(tmp_path):
     facts = latency_facts(net.parts(model, (32, 32)).facts, 'cpu')
     CostTable.load(tmp_path / 'latency.json', facts)
     for other in ({'threads': 77}, {'size': [64, 64]}, {'device': 'H100'}, {'base_channels': 6}):
-        with pytest.raises(CostError, match='does not hold here'):
+        with pytest.raises(CostError, match='is a table of other settings'):
             CostTable.load(tmp_path / 'latency.json', {**facts, **other})
 
 
-def test_heads_are_those_of_the_config():
+def test_heads_have_the_channels_of_the_outputs():
     model = dict(type='SearchedEncoderDecoder', decode_head=HEAD)
     assert head_on(model, [4, 16]).head.in_channels == 20
 
@@ -45,7 +45,7 @@ def test_heads_are_those_of_the_config():
     ids=lambda backbone: backbone['type'],
 )  # fmt: skip
 def test_parts_have_the_norm_of_the_config(backbone):
-    """Also one that needs more than its type; group norm has as many parameters as batch norm."""
+    """Group and batch norm have equal numbers of parameters."""
     values, facts = [], []
     for norm in (dict(type='GN', num_groups=4), dict(type='BN'), dict(type='SyncBN')):
         model = dict(

@@ -16,7 +16,7 @@ from dnas_mmseg.cost.table import (
 
 
 @pytest.mark.parametrize('draws', [1, 2, 3])
-def test_drawing_without_replacement_is_that_of_enumeration(rng, draws):
+def test_inclusion_probabilities_agree_with_enumeration(rng, draws):
     p = rng.random((2, 5))
     p /= p.sum(1, keepdims=True)
     expected = np.zeros_like(p)
@@ -31,50 +31,50 @@ def test_drawing_without_replacement_is_that_of_enumeration(rng, draws):
     np.testing.assert_allclose(got.sum(1), draws)
 
 
-def test_a_certain_draw_stays_finite():
+def test_inclusion_probabilities_are_finite_for_certain_options():
     logits = torch.tensor([[60.0, 30.0, 0.0, 0.0, 0.0]], dtype=torch.double, requires_grad=True)
-    drawn = inclusion_probabilities(logits.softmax(1), 3)
-    np.testing.assert_allclose(drawn.detach()[0], [1, 1, 1 / 3, 1 / 3, 1 / 3], atol=1e-6)
-    (gradient,) = torch.autograd.grad(drawn[0, 2], logits)
+    included = inclusion_probabilities(logits.softmax(1), 3)
+    np.testing.assert_allclose(included.detach()[0], [1, 1, 1 / 3, 1 / 3, 1 / 3], atol=1e-6)
+    (gradient,) = torch.autograd.grad(included[0, 2], logits)
     assert gradient.isfinite().all()
 
 
-def test_a_target_is_met_at_the_smallest_price(rng):
+def test_targets_are_met_as_closely_as_prices_allow(rng):
     scores, costs = rng.normal(size=60), rng.random(60)
 
     def decode(price):
         return scores - price * costs > 0
 
-    def cost(chosen):
-        return costs[chosen].sum()
+    def cost(selected):
+        return costs[selected].sum()
 
-    # Thresholds come one by one: no price in between does better.
+    # Parts change one at a time, so no price in between is closer to the target.
     reachable = [cost(decode(price)) for price in np.linspace(-60, 60, 200_001)]
     for target in (3.0, 8.0, 25.0):
         met = cost(meet_target(lambda price, t=target: decode(price / t), cost, target))
         best = min(abs(np.log(c / target)) for c in reachable if c > 0)
         assert abs(np.log(met / target)) <= max(best, 0.01) + 1e-9
     assert (meet_target(decode, cost, cost(decode(0.0))) == decode(0.0)).all()
-    assert meet_target(decode, lambda c: cost(c) + 1e-9, 1e6).all()  # nothing costs more
+    assert meet_target(decode, lambda c: cost(c) + 1e-9, 1e6).all()  # the most expensive selection
 
 
-def test_tables_say_what_they_hold_for(tmp_path):
+def test_loading_checks_the_settings_of_a_table(tmp_path):
     table = CostTable('macs', {'space': 'dnas'}, {'stem': 1.5, 'head': 2.0})
     table.save(tmp_path / 't.json')
     loaded = CostTable.load(tmp_path / 't.json', {'space': 'dnas'})
     assert (loaded.metric, loaded.values) == (table.metric, table.values)
-    with pytest.raises(CostError, match=r'does not hold here \(space: dnas, here other\)'):
+    with pytest.raises(CostError, match=r'is a table of other settings \(space: dnas, not other\)'):
         CostTable.load(tmp_path / 't.json', {'space': 'other'})
-    with pytest.raises(CostError, match='no such table; dnas measure-latency'):
+    with pytest.raises(CostError, match='no such table; write it by dnas'):
         CostTable.load(tmp_path / 'none.json', {})
     (tmp_path / 't.json').write_text(json.dumps({'metric': 'macs'}))
-    with pytest.raises(CostError, match='is no cost table'):
+    with pytest.raises(CostError, match='is not a cost table'):
         CostTable.load(tmp_path / 't.json', {})
 
 
-def test_a_target_out_of_reach_names_the_range():
+def test_unreachable_targets_raise_with_the_range():
     with pytest.raises(
-        CostError, match=r'target 50 M multiply-adds: what can .* costs 100 M .* to 2 G'
+        CostError, match=r'target 50 M multiply-adds is not .* costs are 100 M .* to 2 G'
     ):
         require_reachable(5e7, 1e8, 2e9, 'macs')
     assert format_cost(0.0123, 'latency') == '12.3 ms'

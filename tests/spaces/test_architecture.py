@@ -1,4 +1,4 @@
-"""What architectures of every space have in common."""
+"""Common behaviour of the architectures of all spaces."""
 
 import copy
 import pickle
@@ -10,7 +10,7 @@ from dnas_mmseg.spaces.dnas.architecture import DNASArchitecture
 from dnas_mmseg.spaces.registry import load_architecture
 
 
-def test_save_and_load_give_the_same_value(tmp_path):
+def test_loading_a_saved_architecture_returns_an_equal_one(tmp_path):
     architecture = load_architecture('dnas_l14_gid5')
     architecture.save(tmp_path / 'a.json')
     again = load_architecture(tmp_path / 'a.json')
@@ -21,7 +21,7 @@ def test_save_and_load_give_the_same_value(tmp_path):
     assert load_architecture(again) is again
 
 
-def test_it_is_immutable():
+def test_architectures_are_immutable():
     architecture = load_architecture('dnas_l12_gid5')
     with pytest.raises(AttributeError):
         architecture.layers = 3
@@ -29,7 +29,7 @@ def test_it_is_immutable():
         architecture.provenance['source'] = 'me'
 
 
-def test_it_can_be_copied_and_pickled():
+def test_architectures_can_be_copied_and_pickled():
     architecture = load_architecture('dnas_l12_gid5')
     for again in (copy.deepcopy(architecture), pickle.loads(pickle.dumps(architecture))):
         assert again == architecture

@@ -1,4 +1,4 @@
-"""Behaviour that every cost model derives from the costs and the decoding of its space."""
+"""Common behaviour of cost models."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from dnas_mmseg.spaces.cost import CostModel
 
 
 class Knapsack(CostModel):
-    """Networks are sets of parts, each of which is worth something; part 0 is in all of them."""
+    """Networks are sets of parts, which have a worth; all of them contain part 0."""
 
     def __init__(self, worth, costs):
         super().__init__(None, CostTable('macs', {}, dict(enumerate(costs))))
@@ -21,8 +21,8 @@ class Knapsack(CostModel):
         raise NotImplementedError
 
     def decode(self, price=0.0):
-        taken = np.flatnonzero(self.worth - price * self.costs > 0)
-        return frozenset({0, *taken.tolist()})
+        selected = np.flatnonzero(self.worth - price * self.costs > 0)
+        return frozenset({0, *selected.tolist()})
 
 
 @pytest.fixture
@@ -30,33 +30,32 @@ def costs(rng):
     return Knapsack(rng.normal(size=40), 1 + rng.random(40))
 
 
-def test_the_range_is_from_the_lowest_to_the_highest_cost(costs):
+def test_range_is_the_lowest_and_the_highest_cost(costs):
     assert costs.range() == pytest.approx((costs.costs[0], costs.costs.sum()))
     found = costs.decode()
     assert costs.range(found) == (costs.cost(found),) * 2
 
 
-def test_what_is_preferred_anyway_stays_where_it_fits(costs):
+def test_plain_decoding_is_unchanged_if_it_meets_the_target(costs):
     found = costs.decode()
     assert costs.decode_to(costs.cost(found)) == found
 
 
-def test_a_target_is_met_by_giving_up_what_is_worth_least_for_its_cost(costs):
-    """Or by taking what costs least worth."""
+def test_a_target_selects_the_parts_with_the_largest_worth_per_cost(costs):
     ratio = costs.worth / costs.costs
     for target in (10.0, 25.0, 50.0):
         found = costs.decode_to(target)
         assert costs.cost(found) == pytest.approx(target, abs=2)
-        left = [i for i in range(40) if i not in found]
-        assert max(ratio[left]) < min(ratio[i] for i in found if i)
+        omitted = [i for i in range(40) if i not in found]
+        assert max(ratio[omitted]) < min(ratio[i] for i in found if i)
 
 
-def test_beyond_the_range_it_is_the_nearest_end(costs):
+def test_targets_outside_the_range_decode_to_its_ends(costs):
     assert costs.decode_to(1e-3) == {0}
     assert costs.decode_to(1e3) == set(range(40))
 
 
-def test_spaces_without_parts_say_so(costs):
+def test_spaces_without_parts_raise(costs):
     assert costs.expected_at(7.0) == 7
-    with pytest.raises(NotImplementedError, match='Knapsack has no parts'):
+    with pytest.raises(NotImplementedError, match='Knapsack does not support parts'):
         costs.within(costs.decode())

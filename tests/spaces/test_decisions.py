@@ -1,4 +1,4 @@
-"""What supernets of every space say that they leave open."""
+"""Open decisions of the supernets of all spaces."""
 
 from typing import get_args
 
@@ -50,17 +50,16 @@ def test_every_option_has_a_probability(supernet):
             torch.testing.assert_close(p.sum(), torch.ones_like(p.sum()))
 
 
-def test_what_is_decoded_was_open(supernet):
-    """Its edges and operations are options, under the places where the decisions are."""
+def test_decoded_edges_and_operations_are_options_of_decisions(supernet):
     found = supernet.decode()
     edges = [edges_of(d) for d in supernet.decisions if d.kind != 'operation']
     if edges:
-        # But for a core path, which the stage before has decided.
+        # The previous stage has decided the core path.
         path = found.path if hasattr(supernet, 'is_core') else None
         core = core_edges(path) if path else set()
         assert {tuple(map(tuple, edge)) for edge in found.graph} - core <= set.union(*edges)
     operations = {tuple(d.node): d.options for d in supernet.decisions if d.kind == 'operation'}
-    chosen = {place: names for place, names in found.selected_operations.items() if names}
-    assert bool(operations) == bool(chosen)
-    for place, names in chosen.items():
-        assert set(names) <= set(operations[tuple(place)])
+    selected = {node: names for node, names in found.selected_operations.items() if names}
+    assert bool(operations) == bool(selected)
+    for node, names in selected.items():
+        assert set(names) <= set(operations[tuple(node)])

@@ -1,4 +1,4 @@
-"""The table of search spaces."""
+"""Registry of search spaces, and loading of architectures."""
 
 import json
 import os
@@ -21,14 +21,14 @@ def test_a_random_network_is_sampled_without_a_supernet(space, monkeypatch):
     monkeypatch.setattr('torch.nn.Module.__init__', None)  # no module can be built
     plan = SearchPlan(space)
     first, again, other = (
-        random_architecture(plan, np.random.default_rng(seed), 'drawn') for seed in (0, 0, 1)
+        random_architecture(plan, np.random.default_rng(seed), 'sampled') for seed in (0, 0, 1)
     )
     assert type(first) is SPACES[space].architecture
     assert first.level == 'cell'
     assert first == again != other
 
 
-def test_files_that_are_no_architecture(tmp_path):
+def test_invalid_files_and_documents_raise(tmp_path):
     whole = json.dumps(load_architecture('dnas_l12_gid5').to_document())
     cut = tmp_path / 'cut.json'
     cut.write_text(whole[: len(whole) // 2])
@@ -43,7 +43,7 @@ def test_files_that_are_no_architecture(tmp_path):
     with pytest.raises(ArchitectureError, match='neither a file nor a published architecture'):
         load_architecture('dnas_l13_gid5')
     document = json.loads(whole)
-    unknown = "space 'dans' is unknown; there are autodeeplab, densenas, dnas"
+    unknown = "space 'dans' is unknown; available: autodeeplab, densenas, dnas"
     with pytest.raises(ArchitectureError, match=unknown):
         load_architecture({**document, 'space': 'dans'})
     for key, value in (
@@ -53,7 +53,7 @@ def test_files_that_are_no_architecture(tmp_path):
         ('nodes', 'none'),
         ('space', []),
     ):
-        with pytest.raises(ArchitectureError, match=r'not of the kind it should be|is unknown'):
+        with pytest.raises(ArchitectureError, match=r'has the wrong type|is unknown'):
             load_architecture({**document, key: value})
     with pytest.raises(ArchitectureError, match="'format' is 99"):
         load_architecture({**document, 'format': 99})
@@ -86,7 +86,7 @@ print(list(SPACES), SearchPlan('mine').levels, mine.space, type(mine).__module__
 
 @pytest.fixture
 def plugin(tmp_path):
-    """A package of its own, installed outside of this tree, with a space and a network."""
+    """A separate package outside of this repository, with a space and a network."""
     package, info = tmp_path / 'my_space', tmp_path / 'my_space-1.0.dist-info'
     (package / 'published').mkdir(parents=True)
     (package / '__init__.py').touch()
@@ -112,14 +112,14 @@ def test_another_package_adds_a_space(plugin):
     assert finished.stdout.strip() == f'{expected}my_space.space', finished.stderr
 
 
-def test_another_package_that_is_broken_is_named_and_takes_nothing_along(plugin):
+def test_a_broken_package_causes_a_warning_and_does_not_affect_other_spaces(plugin):
     (plugin / 'space.py').write_text('import nothing_of_this_name')
     finished = show(plugin.parent)
     assert "search space 'mine' of another package (my_space.space) cannot be" in finished.stderr
     assert "'my_net' is neither a file nor a published architecture" in finished.stderr
 
 
-def test_two_spaces_of_one_name_are_refused():
+def test_two_spaces_with_the_same_name_raise():
     class Other(type(SPACES['dnas'])):
         pass
 

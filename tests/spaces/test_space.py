@@ -4,14 +4,14 @@ from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.space import constructor_arguments
 
 
-def test_stages_follow_each_other():
+def test_stages_are_in_order():
     space = SPACES['dnas']
     assert space.levels == ['path', 'connection', 'cell']
     assert [space.before(level) for level in space.levels] == [None, 'path', 'connection']
     assert space.stage('cell').config == 'dnas/dnas_l14_cell-search_gid5.py'
 
 
-def test_a_config_stands_for_all_arguments():
+def test_constructor_arguments_include_defaults():
     config = dict(type='AutoDeepLabSupernet', layers=5)
     arguments = constructor_arguments(config)
     assert (arguments['layers'], arguments['filters'], arguments['blocks']) == (5, 8, 5)
@@ -22,7 +22,7 @@ def test_a_config_stands_for_all_arguments():
 
 
 @pytest.mark.parametrize('space', SPACES)
-def test_a_network_is_sampled_by_the_settings_of_its_supernet(space, rng):
+def test_networks_are_sampled_from_the_arguments_of_a_supernet(space, rng):
     settings = {
         'dnas': (dict(type='DNASPathSupernet', layers=5), lambda found: found.layers == 5),
         'autodeeplab': (

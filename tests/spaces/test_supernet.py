@@ -1,4 +1,4 @@
-"""What every search does with a supernet's parameters."""
+"""Architecture parameters of supernets."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from dnas_mmseg.spaces.supernet import architecture_gradients, architecture_parameter, softmax_over
 
 
-def test_each_group_has_a_softmax_of_its_own():
+def test_each_group_has_a_separate_softmax():
     logits = torch.randn(6, requires_grad=True)
     groups = [(4, 0), (1,), (5, 2, 3)]
     weights = softmax_over(groups, logits)
@@ -19,14 +19,14 @@ def test_each_group_has_a_softmax_of_its_own():
     assert (gradient[[2, 3, 5]] != 0).all()
 
 
-def test_architecture_parameters_begin_nearly_undecided_and_frozen():
+def test_architecture_parameters_have_small_initial_values_and_are_frozen():
     parameter = architecture_parameter(50, 40)
     assert parameter.shape == (50, 40)
     assert parameter.std().item() == pytest.approx(1e-3, rel=0.1)
     assert not parameter.requires_grad
 
 
-def test_in_an_architecture_step_nothing_else_gets_a_gradient():
+def test_an_architecture_step_computes_no_other_gradients():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
     model[1].bias.requires_grad_(False)  # frozen by the user
     model.alphas = architecture_parameter(3)

@@ -22,7 +22,7 @@ def paths(graph):
     return found
 
 
-def test_the_best_path_agrees_with_brute_force(rng):
+def test_best_path_agrees_with_brute_force(rng):
     graph = lattice(5, 3)
     for _ in range(50):
         weights = dict(zip(graph.edges, rng.random(len(graph.edges)), strict=True))
@@ -43,19 +43,19 @@ def test_many_layers_do_not_underflow():
     assert mean.item() == 200
 
 
-def test_no_way_is_an_error():
+def test_unreachable_ends_raise():
     with pytest.raises(ValueError, match='no path leads from a'):
         Trellis((('a', 'b'), ('c', 'd')), 'a', ('b', 'd')).best_path([-np.inf, 0.0])
 
 
-def test_the_mean_over_paths_agrees_with_brute_force(rng):
+def test_mean_over_paths_agrees_with_brute_force(rng):
     graph = lattice(5, 3)
     costs = rng.random(len(graph.edges))
     weights = torch.from_numpy(rng.random(len(graph.edges))).requires_grad_()
     of_edge = {edge: i for i, edge in enumerate(graph.edges)}
-    chosen = [[of_edge[edge] for edge in itertools.pairwise(path)] for path in paths(graph)]
-    chances = torch.stack([weights[edges].prod() for edges in chosen])
-    means = torch.tensor([costs[edges].sum() for edges in chosen])
+    indices = [[of_edge[edge] for edge in itertools.pairwise(path)] for path in paths(graph)]
+    chances = torch.stack([weights[edges].prod() for edges in indices])
+    means = torch.tensor([costs[edges].sum() for edges in indices])
     expected = (chances / chances.sum() * means).sum()
     got = graph.mean_over_paths(weights, costs)
     assert got.item() == pytest.approx(expected.item(), rel=1e-12)
@@ -63,7 +63,7 @@ def test_the_mean_over_paths_agrees_with_brute_force(rng):
     torch.testing.assert_close(gradient, right)
 
 
-def test_unfolded_paths_are_the_same_paths_with_what_they_remember(rng):
+def test_unfolded_paths_correspond_to_the_original_paths(rng):
     graph = lattice(5, 3)
     # A state is a node and the node before it.
     unfolded = graph.unfolded((None, graph.start), lambda state, node: (state[1], node))
@@ -71,7 +71,7 @@ def test_unfolded_paths_are_the_same_paths_with_what_they_remember(rng):
     assert sorted(found) == sorted(paths(graph))
     for (before, after), origin in zip(unfolded.edges, unfolded.origins, strict=True):
         assert graph.edges[origin] == (before[1], after[1])
-    # Every edge comes behind all that lead to its source.
+    # Incoming edges of a node precede its outgoing ones.
     for i, (source, _) in enumerate(unfolded.edges):
         assert source not in [target for _, target in unfolded.edges[i:]]
     scores = rng.random(len(graph.edges))

@@ -17,14 +17,14 @@ OPERATIONS = ('sep3', 'sep5', 'atrous3', 'atrous5', 'avg3', 'max3', 'skip')
 """Operations of a branch: separable and atrous convolutions, pooling, identity."""
 
 LOW_LEVEL = 2
-"""Index of the layer whose output decoders read as the fine feature: the third."""
+"""Index of the layer whose output is the low-level feature of decoders: the third layer."""
 
 TWO_BEFORE, ONE_BEFORE = 0, 1
-"""Inputs of a branch: the outputs of the two cells before; from 2 on, the cell's earlier blocks."""
+"""Inputs of a branch: outputs of the two previous cells; from 2 on, earlier blocks of the cell."""
 
 
 class Branch(NamedTuple):
-    """An operation on one of a block's possible inputs."""
+    """An operation on one of the possible inputs of a block."""
 
     input: int
     operation: str
@@ -36,15 +36,14 @@ Block = tuple[Branch, Branch]
 
 @dataclass(frozen=True, kw_only=True)
 class AutoDeepLabArchitecture(Architecture):
-    """A network of the Auto-DeepLab space.
+    """Describe a network of the Auto-DeepLab space.
 
-    Path and cell are searched together, so there is one level, ``'cell'``.
+    Path and cell are searched together, so ``'cell'`` is the only level.
 
     Attributes:
         path: Scale of each layer.
-        cell: Blocks of the cell, the same one in every layer; its output is all of them,
-            concatenated. A block is a sum: its branches are kept in the order of their inputs,
-            however they were given.
+        cell: Blocks of the cell, which is equal in all layers; its output is their concatenation.
+            A block is a sum, so its branches are sorted by input.
     """
 
     space: ClassVar[str] = 'autodeeplab'
@@ -60,7 +59,7 @@ class AutoDeepLabArchitecture(Architecture):
 
     @property
     def low_level(self) -> int:
-        """Index of the layer whose output decoders read as the fine feature."""
+        """Index of the layer whose output is the low-level feature of decoders."""
         return min(LOW_LEVEL, self.layers - 1)
 
     @property
@@ -85,7 +84,7 @@ class AutoDeepLabArchitecture(Architecture):
 
     @property
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        names = ['two cells before', 'the cell before']
+        names = ['the second previous cell', 'the previous cell']
         names += [f'block {i}' for i in range(len(self.cell))]
         return ('block', 'sum of', 'and'), [
             (str(i), *(f'{operation} of {names[source]}' for source, operation in block))
@@ -93,7 +92,7 @@ class AutoDeepLabArchitecture(Architecture):
         ]
 
     def pruned(self) -> AutoDeepLabArchitecture:
-        """Return the network itself: every block is part of the output."""
+        """Return the network unchanged, because all blocks are part of the output."""
         return self
 
     def at_level(self, level: str) -> AutoDeepLabArchitecture:
@@ -119,7 +118,7 @@ class AutoDeepLabArchitecture(Architecture):
 
     def _validate(self) -> None:
         if self.level != 'cell':
-            self._fail(f"level '{self.level}': path and cell are decided together, level 'cell'")
+            self._fail(f"level '{self.level}': path and cell are decided together, at level 'cell'")
         if not self.path:
             self._fail('path is empty')
         previous = 0
@@ -133,18 +132,18 @@ class AutoDeepLabArchitecture(Architecture):
             self._fail('the cell has no blocks')
         for i, block in enumerate(self.cell):
             if len(block) != 2:
-                self._fail(f'block {i} has {len(block)} branches, 2 are needed')
+                self._fail(f'block {i} has {len(block)} branches, 2 are required')
             for source, operation in block:
                 if not 0 <= source < 2 + i:
                     self._fail(
-                        f'block {i} takes input {source}; it may take 0 and 1, the cells before, '
-                        f'and the blocks before it, up to {1 + i}'
+                        f'block {i} has input {source}; valid inputs are 0 and 1 (previous cells) '
+                        f'and earlier blocks, up to {1 + i}'
                     )
                 if operation not in OPERATIONS:
                     self._fail(
-                        f"operation '{operation}' of block {i} is unknown; there are "
+                        f"operation '{operation}' of block {i} is unknown; available: "
                         f'{", ".join(OPERATIONS)}'
                     )
             if block[0].input == block[1].input:
-                self._fail(f'both branches of block {i} take input {block[0].input}')
+                self._fail(f'both branches of block {i} have input {block[0].input}')
         object.__setattr__(self, 'cell', tuple(tuple(sorted(block)) for block in self.cell))

@@ -1,12 +1,12 @@
-"""Cost of networks of Auto-DeepLab's space, and the cost model of its supernet.
+"""Costs of networks of the Auto-DeepLab space, and the cost model of its supernet.
 
-A table's parts are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, the entry of a cell for the two
-outputs before it, of scales ``a`` and ``b`` (``half`` and ``stem`` are the stem's outputs);
-``branch/<scale>/<stride>/<operation>``, of stride 1 where a branch reads a block; and
-``head/<low>/<last>``, the head on the third and the last layer's output at these scales.
+The parts of a table are ``stem``; ``enter/<a>/<b>/<scale>/<stride>``, the entry of a cell for the
+two previous outputs, at scales ``a`` and ``b`` (``half`` and ``stem`` are the stem's outputs);
+``branch/<scale>/<stride>/<operation>``, with stride 1 for branches that read a block; and
+``head/<low>/<last>``, the head on the outputs of the third and the last layer at these scales.
 
-What a layer costs depends on the two layers before it, and the head on the third and the last, so
-a path is taken through :func:`state_trellis`, whose states remember them: means and Viterbi over
+The cost of a layer depends on the two previous layers, that of the head on the third and the last
+layer. The states of :func:`state_trellis` contain these scales, so that means and best paths over
 states are exact.
 """
 
@@ -30,12 +30,12 @@ from dnas_mmseg.cost.parts import (
 )
 from dnas_mmseg.cost.table import CostTable, inclusion_probabilities
 from dnas_mmseg.spaces.cost import Preferences, TrellisCosts
-from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node, size_at
 
 from .architecture import ONE_BEFORE, OPERATIONS, TWO_BEFORE, AutoDeepLabArchitecture
 from .decoding import Penalty, decode, neighbours, score
 from .graph import START, PathState, next_state, state_trellis, stride_to
-from .network import AutoDeepLabStem, CellEntry, build_operation, reduced
+from .network import AutoDeepLabStem, CellEntry, build_operation
 
 
 def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> float:
@@ -56,22 +56,21 @@ def network_cost(architecture: AutoDeepLabArchitecture, table: CostTable) -> flo
 def expected_cost(
     layers: int, blocks: int, edge_weights: Tensor, cell_weights: Tensor, table: CostTable
 ) -> Tensor:
-    """Return the mean cost of the networks that the weights stand for, differentiable.
+    """Return the mean cost over the distribution of the weights, differentiable.
 
-    The probability of a path is the product of its edges' weights. Independently of the path, each
-    block samples two of its inputs without replacement, by the weight of their best operation (as
-    in decoding), and for each an operation by its weight among those that are not ``'zero'``.
+    The probability of a path is the product of its edge weights. Independently of the path, each
+    block samples two inputs without replacement, by the weights of their best operations (as in
+    decoding), and an operation for each by its weight among those other than ``'zero'``.
 
     Args:
         layers: Number of layers.
         blocks: Number of blocks of the cell.
-        edge_weights: Weights of the edges of :func:`trellis`, (edges,), which sum to 1 over each
-            node's outgoing ones.
-        cell_weights: Weights of the branches' options, (pairs, options), which sum to 1 in each
-            row.
+        edge_weights: Weights of the edges of :func:`trellis`, (edges,), which sum to 1 over the
+            outgoing edges of each node.
+        cell_weights: Weights of the options of branches, (pairs, options); each row sums to 1.
         table: Costs of the parts.
     """
-    chances = _branch_chances(blocks, cell_weights)
+    numbers = _mean_branch_numbers(blocks, cell_weights)
     states = state_trellis(layers)
     cells: dict[tuple, Tensor] = {}
     costs = []
@@ -79,13 +78,13 @@ def expected_cost(
         fixed, branches = layer_cost(before, after.node, layers, table)
         kind = (after.node.scale, stride_to(before, after.node))
         if kind not in cells:
-            cells[kind] = (chances * edge_weights.new_tensor(branches)).sum()
+            cells[kind] = (numbers * edge_weights.new_tensor(branches)).sum()
         costs.append(fixed + cells[kind])
     weights = edge_weights[list(states.origins)]
     return table['stem'] + states.mean_over_paths(weights, costs)
 
 
-def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
+def _mean_branch_numbers(blocks: int, cell_weights: Tensor) -> Tensor:
     """Return mean numbers of branches that read cells or blocks, by operation, (2, operations)."""
     useful = cell_weights[:, : len(OPERATIONS)]
     totals, row = [], 0
@@ -100,22 +99,22 @@ def _branch_chances(blocks: int, cell_weights: Tensor) -> Tensor:
 
 
 def enter_part(two_before: int | str, one_before: int | str, scale: int, stride: int) -> str:
-    """Return the name in a table of a cell's entry."""
+    """Return the part name of the entry of a cell."""
     return f'enter/{two_before}/{one_before}/{scale}/{stride}'
 
 
 def branch_part(scale: int, stride: int, operation: str) -> str:
-    """Return the name in a table of a branch."""
+    """Return the part name of a branch."""
     return f'branch/{scale}/{stride}/{operation}'
 
 
 def head_part(low: int, last: int) -> str:
-    """Return the name in a table of the head."""
+    """Return the part name of the head."""
     return f'head/{low}/{last}'
 
 
 def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
-    """Return (two before, one before, scale, stride) of every entry that a cell can have."""
+    """Return (two before, one before, scale, stride) of all possible entries of a cell."""
     edges = state_trellis(NUM_SCALES + 2).edges
     return tuple(
         dict.fromkeys((*_sources(a), b.node.scale, stride_to(a, b.node)) for a, b in edges)
@@ -123,7 +122,7 @@ def entries() -> tuple[tuple[int | str, int | str, int, int], ...]:
 
 
 def _sources(state: PathState) -> tuple[int | str, int | str]:
-    """Return the two outputs that the cell behind a state reads, as tables name them."""
+    """Return the two outputs that the next cell after a state reads, as named in tables."""
     if state.node == STEM:
         return 'half', 'stem'
     return ('stem' if state.node.layer == 0 else state.before), state.node.scale
@@ -141,8 +140,8 @@ def layer_cost(
         table: Costs of the parts.
 
     Returns:
-        Cost without the branches, which for the last layer includes the head; and the cost of each
-        operation in branches that read cells and in those that read blocks, (2, operations).
+        Cost without branches, including the head for the last layer; and costs of the operations
+        of branches that read cells and blocks, (2, operations).
     """
     stride = stride_to(state, node)
     fixed = table[enter_part(*_sources(state), node.scale, stride)]
@@ -153,7 +152,7 @@ def layer_cost(
 
 
 def penalty(layers: int, table: CostTable, price: float) -> Penalty:
-    """Return the penalty of each layer for decoding at a price."""
+    """Return the penalties of layers for decoding at a price."""
 
     def of_layer(state: PathState, node: Node) -> tuple[float, np.ndarray]:
         fixed, branches = layer_cost(state, node, layers, table)
@@ -163,10 +162,10 @@ def penalty(layers: int, table: CostTable, price: float) -> Penalty:
 
 
 class AutoDeepLabCosts(TrellisCosts[AutoDeepLabArchitecture]):
-    """Costs of the supernet's networks.
+    """Cost model of the supernet.
 
     Args:
-        layers, blocks: Numbers of layers, and of blocks of the cell.
+        layers, blocks: Numbers of layers and of blocks of the cell.
         preferences: Supernet.
         table: Costs of the parts.
     """
@@ -207,10 +206,10 @@ def autodeeplab_parts(
     """Return the parts of the supernet's networks.
 
     Args:
-        supernet: Supernet whose networks are costed.
-        network: Arguments of the network that is found, for its ``filters`` and ``stem_channels``.
+        supernet: Supernet, for its bands and normalisation.
+        network: Arguments of the searched network, for its ``filters`` and ``stem_channels``.
         blocks: Number of blocks of the cell.
-        model: Config of the segmentor that the found network will be in, for its head.
+        model: Config of the segmentor of the searched network, for its head.
         size: Height and width of the images.
     """
     filters, stem = network['filters'], list(network['stem_channels'])
@@ -229,20 +228,19 @@ def _modules(
 ) -> Iterator[Part]:
     norm = norm_on_one_device(supernet.norm_cfg)
     widths = [filters * 2**scale for scale in range(NUM_SCALES)]
-    sizes = [reduced(size, 4 * 2**scale) for scale in range(NUM_SCALES)]
+    sizes = [size_at(size, 4 * 2**scale) for scale in range(NUM_SCALES)]
     outputs: dict[int | str, tuple[int, ...]] = {
         scale: (1, blocks * widths[scale], *sizes[scale]) for scale in range(NUM_SCALES)
     }
-    outputs['half'] = (1, stem[1], *reduced(size, 2))
+    outputs['half'] = (1, stem[1], *size_at(size, 2))
     outputs['stem'] = (1, stem[2], *sizes[0])
     image = (1, supernet.in_channels, *size)
     yield Part('stem', AutoDeepLabStem(supernet.in_channels, stem, norm), (image,))
     for two, one, scale, stride in entries():
-        two_shapes = (outputs[two], outputs[one])
-        start = sizes[scale - stride + 1]
-        channels = [shape[1] for shape in two_shapes]
-        entry = _EntryToSize(CellEntry(channels, widths[scale], norm), start)
-        yield Part(enter_part(two, one, scale, stride), entry, two_shapes)
+        inputs = (outputs[two], outputs[one])
+        entry = CellEntry([shape[1] for shape in inputs], widths[scale], norm)
+        entry_at_size = _EntryToSize(entry, sizes[scale - stride + 1])
+        yield Part(enter_part(two, one, scale, stride), entry_at_size, inputs)
     for scale, width in enumerate(widths):
         for stride in (1, 2) if scale else (1,):
             read = (1, width, *sizes[scale - stride + 1])
@@ -252,13 +250,13 @@ def _modules(
                 yield Part(branch_part(scale, stride, name), branch, shapes)
     for low in range(NUM_SCALES):
         for last in range(NUM_SCALES):
-            two_shapes = (outputs[low], outputs[last])
-            head = head_on(model, [shape[1] for shape in two_shapes])
-            yield Part(head_part(low, last), head, two_shapes)
+            inputs = (outputs[low], outputs[last])
+            head = head_on(model, [shape[1] for shape in inputs])
+            yield Part(head_part(low, last), head, inputs)
 
 
 class _EntryToSize(nn.Module):
-    """A cell's entry that resizes to a fixed size."""
+    """The entry of a cell with a fixed output size."""
 
     def __init__(self, entry: CellEntry, size: tuple[int, int]) -> None:
         super().__init__()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dnas_mmseg.spaces.architecture import Edge, Point
-from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.scales import STEM, Node, neighbour_paths
 
 from .architecture import (
     ONE_BEFORE,
@@ -22,19 +21,18 @@ from .architecture import (
 from .graph import START, PathState, next_state, pairs, state_trellis, trellis
 
 ZERO = 'zero'
-"""Option of no connection, which has a weight in the search; no network contains it."""
+"""Option of no connection, which has a weight in the search but is never decoded."""
 
 OPTIONS = (*OPERATIONS, ZERO)
 """Options of a branch, in the order of the cell parameters' last axis."""
 
 Penalty = Callable[[PathState, Node], tuple[float, np.ndarray]]
-"""Function from a state of a path and the next node to what is subtracted from the scores of that
-layer: of the layer itself, and of each operation in branches that read cells and in those that read
-blocks, (2, operations)."""
+"""Function from a state of a path and the next node to the penalties of that layer's scores: of the
+layer itself, and of the operations of branches that read cells and blocks, (2, operations)."""
 
 _ROUNDS = 8
-"""Limit of the alternation of path and cell, which ends after two or three rounds; a cycle between
-equal choices would not."""
+"""Limit of the alternation of path and cell, which usually converges in two or three rounds; ties
+could otherwise alternate without end."""
 
 
 def decode(
@@ -44,11 +42,11 @@ def decode(
     cell_scores: np.ndarray,
     penalty: Penalty | None = None,
 ) -> AutoDeepLabArchitecture:
-    """Return the network of the largest score, minus the penalties.
+    """Return the network with the largest score minus penalties.
 
-    The path is the best one (Viterbi); a block takes the two inputs whose best operation scores
-    most, with that operation. Penalties of the cell depend on the path and vice versa, so path and
-    cell are decoded in turn until neither changes.
+    The path is decoded by the Viterbi algorithm. A block has the two inputs whose best operations
+    have the largest scores, with these operations. The penalties of cell and path depend on each
+    other, so both are decoded in turn until neither changes.
 
     Args:
         layers: Number of layers.
@@ -58,10 +56,10 @@ def decode(
         penalty: Penalties of the layers; none by default.
     """
     cell = _best_cell(blocks, cell_scores)
-    path = _best_walk(layers, edge_scores)
+    path = _best_path(layers, edge_scores)
     for _ in range(_ROUNDS if penalty is not None else 0):
         before = path, cell
-        path = _best_walk(layers, edge_scores, cell, penalty)
+        path = _best_path(layers, edge_scores, cell, penalty)
         cell = _best_cell(blocks, cell_scores, path, penalty)
         if (path, cell) == before:
             break
@@ -85,12 +83,8 @@ def score(
 
 def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitecture]:
     """Yield all networks that differ in one layer's scale or one branch's operation."""
-    for layer in range(network.layers):
-        for scale in range(NUM_SCALES):
-            path = (*network.path[:layer], scale, *network.path[layer + 1 :])
-            steps = itertools.pairwise((0, *path))
-            if scale != network.path[layer] and all(abs(a - b) <= 1 for a, b in steps):
-                yield replace(network, path=path)
+    for path in neighbour_paths(network.path):
+        yield replace(network, path=path)
     for i, block in enumerate(network.cell):
         for j, branch in enumerate(block):
             for operation in OPERATIONS:
@@ -103,7 +97,7 @@ def neighbours(network: AutoDeepLabArchitecture) -> Iterator[AutoDeepLabArchitec
 def random_architecture(
     layers: int, blocks: int, rng: np.random.Generator, name: str
 ) -> AutoDeepLabArchitecture:
-    """Sample a network: an edge at every node and two branches in every block, uniformly."""
+    """Sample a random network: uniform edges at every node, two uniform branches per block."""
     graph = trellis(layers)
     path, node = [], STEM
     for _ in range(layers):
@@ -120,13 +114,13 @@ def random_architecture(
     return AutoDeepLabArchitecture(name=name, level='cell', path=tuple(path), cell=tuple(cell))
 
 
-def _best_walk(
+def _best_path(
     layers: int,
     edge_scores: Sequence[float],
     cell: tuple[Block, ...] = (),
     penalty: Penalty | None = None,
 ) -> tuple[int, ...]:
-    """Return the path of the largest score; ties stay at the finer scale."""
+    """Return the path with the largest score; ties go to the finer scale."""
     if penalty is None:
         return tuple(node.scale for node in trellis(layers).best_path(edge_scores)[1:])
     branches = [(s in (TWO_BEFORE, ONE_BEFORE), OPERATIONS.index(o)) for b in cell for s, o in b]
@@ -145,7 +139,7 @@ def _best_cell(
     path: tuple[int, ...] = (),
     penalty: Penalty | None = None,
 ) -> tuple[Block, ...]:
-    """Return each block's two inputs with the best operations; ties go to earlier ones."""
+    """Return the two best inputs of each block, with operations; ties go to earlier ones."""
     penalties = np.zeros((2, len(OPERATIONS)))
     state = START
     if penalty is not None:

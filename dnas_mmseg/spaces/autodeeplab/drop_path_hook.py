@@ -1,4 +1,4 @@
-"""Hook that raises the drop-path rate over a training."""
+"""Hook that increases the drop-path rate over a training run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dnas_mmseg.spaces.supernet import Supernet
 
 @HOOKS.register_module()
 class ScheduledDropPathHook(Hook):
-    """Raise a backbone's drop path from 0 to its full rate, in proportion to the iterations.
+    """Increase the drop-path rate of a backbone linearly from 0 to its full rate.
 
-    Supernets, which drop nothing, are left alone.
+    Supernets have no drop path and are not changed.
 
     Raises:
-        UserError: The backbone has no drop path; raised before training.
+        UserError: The backbone does not support drop path; raised before training.
     """
 
     def before_train(self, runner) -> None:
@@ -25,8 +25,8 @@ class ScheduledDropPathHook(Hook):
         self.backbone = None if isinstance(model.backbone, Supernet) else model.backbone
         if self.backbone is not None and not hasattr(self.backbone, 'set_drop_path'):
             raise UserError(
-                f'ScheduledDropPathHook: {type(model.backbone).__name__} drops no paths; leave the '
-                'hook out of custom_hooks'
+                f'ScheduledDropPathHook: {type(model.backbone).__name__} does not support drop '
+                'path; remove the hook from custom_hooks'
             )
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:

@@ -1,4 +1,4 @@
-"""Graphs that Auto-DeepLab searches: a path through layers and strides, and pairs of inputs."""
+"""Graphs of the Auto-DeepLab search: paths through layers and scales, and inputs of blocks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dnas_mmseg.spaces.trellis import Trellis, UnfoldedTrellis
 from .architecture import LOW_LEVEL
 
 MIN_LAYERS = NUM_SCALES - 1
-"""Least number of layers; with fewer, the coarsest scale is never reached."""
+"""Minimum number of layers; with fewer, the coarsest scale is not reachable."""
 
 
 class PathState(NamedTuple):
-    """Node of a path, with the scales before it and at the low level, on which costs depend."""
+    """Node of a path, plus the previous and the low-level scale, which costs depend on."""
 
     node: Node
     before: int
@@ -33,11 +33,11 @@ def trellis(layers: int) -> Trellis[Node]:
     The first layer is at stride 4 or 8; then the stride changes by at most a factor of 2 a layer.
 
     Raises:
-        ArchitectureError: There are too few layers.
+        ArchitectureError: The number of layers is too small.
     """
     if layers < MIN_LAYERS:
         raise ArchitectureError(
-            f'layers = {layers}: at least {MIN_LAYERS} are needed to reach all strides'
+            f'layers = {layers}: at least {MIN_LAYERS} are required to reach all strides'
         )
     edges, before = [], [STEM]
     for layer in range(layers):
@@ -54,7 +54,7 @@ def pairs(blocks: int) -> tuple[tuple[int, int], ...]:
 
 @lru_cache
 def state_trellis(layers: int) -> UnfoldedTrellis[PathState]:
-    """Return the trellis of path states, each of which determines the cost of its layer."""
+    """Return the trellis of path states, which determine the costs of layers."""
     return trellis(layers).unfolded(START, next_state)
 
 
@@ -65,5 +65,5 @@ def next_state(state: PathState, node: Node) -> PathState:
 
 
 def stride_to(state: PathState, node: Node) -> int:
-    """Return the stride of the cell that leads from a state to a node of the next layer."""
+    """Return the stride of the cell between a state and a node of the next layer."""
     return 2 if node.scale > state.node.scale else 1

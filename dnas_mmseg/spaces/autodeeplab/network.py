@@ -1,4 +1,4 @@
-"""Auto-DeepLab's searched networks as a backbone (Liu et al., CVPR 2019)."""
+"""Searched networks of the Auto-DeepLab space as a backbone (Liu et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -20,27 +20,23 @@ from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import load_for
+from dnas_mmseg.spaces.scales import size_at
 
 from .architecture import ONE_BEFORE, TWO_BEFORE, AutoDeepLabArchitecture, Block
 
 STEM_CHANNELS = (64, 64, 128)
+"""Numbers of channels of the stem's convolutions, as published."""
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize bilinearly with aligned corners, as everywhere in this network."""
+    """Resize bilinearly with aligned corners."""
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, size, mode='bilinear', align_corners=True)
 
 
-def reduced(size: Sequence[int], stride: int) -> tuple[int, int]:
-    """Return the size (height, width) behind a convolution of this stride."""
-    height, width = size
-    return -(-height // stride), -(-width // stride)
-
-
 class AutoDeepLabStem(nn.ModuleList):
-    """Three 3x3 convolutions, ReLU between them; the first and the last one have stride 2."""
+    """Three 3x3 convolutions with ReLU between them; the first and the last have stride 2."""
 
     def __init__(self, in_channels: int, channels: Sequence[int], norm_cfg: dict) -> None:
         first, second, third = channels
@@ -60,14 +56,14 @@ class AutoDeepLabStem(nn.ModuleList):
 
 
 class SeparableConv(nn.Sequential):
-    """Two separable convolutions, each normalised, a ReLU between them; the first is strided.
+    """Two normalised separable convolutions with a ReLU between them; the first is strided.
 
     Args:
         channels: Number of channels of the input.
         kernel_size: Size of the depthwise convolutions' kernels.
         stride: Stride of the first depthwise convolution.
         norm_cfg: Config of the normalisation layers.
-        copies: Number of copies of this operation on the input, each with weights of its own.
+        copies: Number of copies of this operation on the input, with separate weights.
     """
 
     def __init__(
@@ -98,7 +94,7 @@ class SeparableConv(nn.Sequential):
 
 
 class AtrousConv(Operation):
-    """A full convolution at rate 2, normalisation; at stride 2, rate 1 on the halved input.
+    """Convolution at rate 2 and normalisation; at stride 2, rate 1 on the halved input.
 
     Args:
         channels, kernel_size, stride, norm_cfg, copies: Arguments of :class:`SeparableConv`.
@@ -115,7 +111,7 @@ class AtrousConv(Operation):
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Map a rectified input as :class:`SeparableConv` does."""
-        return super().forward(resize(x, reduced(x.shape[2:], self.stride)), weight)
+        return super().forward(resize(x, size_at(x.shape[2:], self.stride)), weight)
 
 
 CONVOLUTIONS: dict[str, Callable[..., nn.Module]] = {
@@ -124,7 +120,7 @@ CONVOLUTIONS: dict[str, Callable[..., nn.Module]] = {
     'atrous3': partial(AtrousConv, kernel_size=3),
     'atrous5': partial(AtrousConv, kernel_size=5),
 }
-"""Operations without their leading ReLU, which the cell computes once for all that share it."""
+"""Operations without their leading ReLU, which the cell computes once per input."""
 
 POOLS_AND_SKIP: dict[str, Callable[[int], nn.Module]] = {
     'avg3': lambda stride: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
@@ -135,17 +131,17 @@ POOLS_AND_SKIP: dict[str, Callable[[int], nn.Module]] = {
 
 
 def build_operation(name: str, channels: int, stride: int, norm_cfg: dict) -> nn.Module:
-    """Build an operation of a branch, which keeps the channels and has the stride."""
+    """Build an operation of a branch, which preserves the number of channels."""
     if name in POOLS_AND_SKIP:
         return POOLS_AND_SKIP[name](stride)
     return CONVOLUTIONS[name](channels, stride=stride, norm_cfg=norm_cfg)
 
 
 class CellEntry(nn.ModuleList):
-    """Entry of a cell for the outputs of the two cells before: resizing, ReLU, 1x1, norm.
+    """Entry of a cell for the outputs of the two previous cells: resizing, ReLU, 1x1, norm.
 
     Args:
-        before: Numbers of channels of these outputs, the earlier one first.
+        before: Numbers of channels of these outputs, the earlier first.
         channels: Number of channels of the cell's blocks.
         norm_cfg: Config of the normalisation layers.
     """
@@ -159,7 +155,7 @@ class CellEntry(nn.ModuleList):
     def forward(
         self, two_before: Tensor, one_before: Tensor, size: tuple[int, int]
     ) -> list[Tensor]:
-        """Return both outputs as the branches read them, (N, channels, *size)."""
+        """Map both outputs to the inputs of the branches, (N, channels, *size)."""
         maps = (two_before, one_before)
         return [enter(resize(x, size)) for enter, x in zip(self, maps, strict=True)]
 
@@ -169,14 +165,14 @@ class AutoDeepLabCell(nn.Module):
 
     Args:
         blocks: Blocks of the cell.
-        before: Numbers of channels of the outputs of the two cells before, the earlier one first.
+        before: Numbers of channels of the outputs of the two previous cells, the earlier first.
         channels: Number of channels of each block.
-        stride: Stride of the operations on the cells before, 2 where the layer is coarser than the
-            one before.
+        stride: Stride of the operations on previous cells: 2 if the layer is coarser than the
+            previous one, else 1.
         norm_cfg: Config of the normalisation layers.
 
     Attributes:
-        drop: Probability with which a branch is left out of a sample in training.
+        drop: Probability that a branch is dropped from a sample in training.
     """
 
     def __init__(
@@ -204,11 +200,11 @@ class AutoDeepLabCell(nn.Module):
         )
 
     def forward(self, two_before: Tensor, one_before: Tensor, size: tuple[int, int]) -> Tensor:
-        """Map the outputs of the two cells before to the blocks, concatenated.
+        """Map the outputs of the two previous cells to the concatenated blocks.
 
         Args:
-            two_before, one_before: Outputs of the two cells before, of any size.
-            size: Size (height, width) that the branches start from.
+            two_before, one_before: Outputs of the two previous cells, of any size.
+            size: Size (height, width) of the inputs of the branches.
         """
         states = self.enter(two_before, one_before, size)
         rectified: dict[int, Tensor] = {}
@@ -228,22 +224,21 @@ class AutoDeepLabCell(nn.Module):
 
 @MODELS.register_module()
 class AutoDeepLab(BaseModule):
-    """A network of the Auto-DeepLab space.
+    """A searched network of the Auto-DeepLab space (Liu et al., CVPR 2019).
 
-    Layer l at scale s has ``filters * 2**s`` channels a block, all blocks concatenated, at stride
-    ``4 * 2**s``; sizes are ``ceil(input / stride)``, so any input size works.
+    Layers at scale s have ``filters * 2**s`` channels per block, and their blocks are concatenated.
+    Sizes are ``ceil(input / stride)`` at stride ``4 * 2**s``, so any input size works.
 
     Args:
         architecture: Published name, JSON path, document or value of the architecture.
-        filters: Number of channels of a block at stride 4; 20, 32 and 48 are the published S, M and
-            L.
+        filters: Number of channels of a block at stride 4; 20, 32, 48 in the published S, M, L.
         in_channels: Number of bands of the input.
         stem_channels: Numbers of channels of the stem's three convolutions.
-        drop_path: Probability with which a branch of the last layer is left out of a sample in
-            training; less in earlier layers, in proportion. ``ScheduledDropPathHook`` lets it grow
-            from 0 over the training.
+        drop_path: Probability that a branch of the last layer is dropped from a sample in training;
+            proportionally less in earlier layers. ``ScheduledDropPathHook`` increases it from 0
+            over the training run.
         norm_cfg: Config of the normalisation layers.
-        init_cfg: Config of the initialisation on top of torch's.
+        init_cfg: Config of an initialisation after torch's.
 
     Attributes:
         out_channels: Numbers of channels of the outputs: the third cell (the low-level feature of
@@ -252,6 +247,12 @@ class AutoDeepLab(BaseModule):
 
     Raises:
         ArchitectureError: The architecture is of another space.
+
+    Example:
+        >>> import torch
+        >>> backbone = AutoDeepLab(filters=4)
+        >>> [tuple(x.shape) for x in backbone(torch.zeros(1, 4, 64, 64))]
+        [(1, 20, 16, 16), (1, 40, 8, 8)]
     """
 
     def __init__(
@@ -269,9 +270,9 @@ class AutoDeepLab(BaseModule):
             'backbone AutoDeepLab', architecture, AutoDeepLabArchitecture, 'cell'
         )
         if filters < 1:
-            raise UserError(f'filters = {filters}: at least 1 is needed')
+            raise UserError(f'filters = {filters}: at least 1 is required')
         if not 0 <= drop_path < 1:
-            raise UserError(f'drop_path = {drop_path}: a probability below 1 is needed')
+            raise UserError(f'drop_path = {drop_path}: a probability below 1 is required')
         self.architecture, self.in_channels = architecture, in_channels
         self.drop_path = drop_path
         self.stem = AutoDeepLabStem(in_channels, stem_channels, norm_cfg)
@@ -289,7 +290,7 @@ class AutoDeepLab(BaseModule):
         self.set_drop_path(1.0)
 
     def set_drop_path(self, progress: float) -> None:
-        """Set the drop rates of the cells for a share of the training, 0 to 1."""
+        """Set the drop rates of the cells at a progress of the training run, 0 to 1."""
         cell: Any
         for layer, cell in enumerate(self.cells, 1):
             cell.drop = self.drop_path * progress * layer / len(self.cells)
@@ -301,7 +302,7 @@ class AutoDeepLab(BaseModule):
         earlier, current = self.stem(x)
         scales = itertools.pairwise((0, *self.architecture.path))
         for layer, (cell, (before, scale)) in enumerate(zip(self.cells, scales, strict=True)):
-            start = reduced(size, 4 * 2 ** min(before, scale))
+            start = size_at(size, 4 * 2 ** min(before, scale))
             earlier, current = current, cell(earlier, current, start)
             if layer == self.architecture.low_level:
                 low_level = current

@@ -1,4 +1,4 @@
-"""Head of Auto-DeepLab's supernet: an atrous pyramid at every stride."""
+"""Head of the Auto-DeepLab supernet: an atrous pyramid at every stride."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from dnas_mmseg.models.layers.operation import (
 
 @MODELS.register_module()
 class AutoDeepLabSearchHead(BaseDecodeHead):
-    """A pyramid at each stride, projected to common channels, upsampled and summed (section 4.3).
+    """Pyramids at all strides, projected to a common width, upsampled and summed.
 
-    A pyramid has three branches, as wide as its input: 1x1, one 3x3 at a rate that reaches 96
-    pixels of the image, and image pooling.
+    A pyramid has three branches with the width of its input: a 1x1 convolution, an atrous 3x3
+    convolution that reaches 96 pixels of the image, and image pooling.
+
+    Source: Liu et al., CVPR 2019, section 4.3.
 
     Args:
         in_channels: Numbers of channels of the inputs, finest first.

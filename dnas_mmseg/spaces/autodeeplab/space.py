@@ -1,4 +1,4 @@
-"""The Auto-DeepLab search space: its stage and config, and operators on its networks."""
+"""The Auto-DeepLab search space: stage, config, and sampling, mutation and encoding of networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnas_mmseg.spaces.registry import register_space
-from dnas_mmseg.spaces.scales import NUM_SCALES
+from dnas_mmseg.spaces.scales import NUM_SCALES, neighbour_paths
 from dnas_mmseg.spaces.space import SearchSpace, Stage
 
 from .architecture import ONE_BEFORE, OPERATIONS, TWO_BEFORE, AutoDeepLabArchitecture
@@ -18,7 +18,10 @@ from .decoding import random_architecture
 
 @register_space
 class AutoDeepLabSpace(SearchSpace):
-    """A path through strides, and one cell for all layers (Liu et al., CVPR 2019)."""
+    """Search of a path through strides and of one cell for all layers.
+
+    Source: Liu et al., CVPR 2019 (arXiv 1901.02985), sections 3 and 4.
+    """
 
     architecture = AutoDeepLabArchitecture
     network = 'AutoDeepLab'
@@ -41,12 +44,12 @@ class AutoDeepLabSpace(SearchSpace):
     ) -> AutoDeepLabArchitecture:
         """Return a network that differs in one layer's scale, one branch's operation or its input.
 
-        Each of the three is as likely as the others.
+        The three kinds are equally likely.
         """
         kind = rng.integers(3)
         if kind == 0:
             return _with_other_scale(network, rng)
-        # The first block has two inputs to choose from, and reads both.
+        # The first block has only two possible inputs and reads both.
         index = rng.integers(1 if kind == 1 and len(network.cell) > 1 else 0, len(network.cell))
         block = network.cell[index]
         side = rng.integers(2)
@@ -63,9 +66,9 @@ class AutoDeepLabSpace(SearchSpace):
     def encode(self, network: AutoDeepLabArchitecture) -> np.ndarray:
         """Return the encoding of a network, (features,).
 
-        Of the path: how many layers are at each scale, its mean, its scales at the low level and at
-        the end. Of the cell: how many branches have each operation, how many read each of the two
-        cells before, and the longest chain of blocks.
+        Features: number of layers at each scale; mean, low-level and last scale of the path; number
+        of branches with each operation, and of those that read each of the two previous cells;
+        longest chain of blocks.
         """
         branches = [branch for block in network.cell for branch in block]
         depth: dict[int, int] = {}
@@ -91,13 +94,5 @@ class AutoDeepLabSpace(SearchSpace):
 def _with_other_scale(
     network: AutoDeepLabArchitecture, rng: np.random.Generator
 ) -> AutoDeepLabArchitecture:
-    path = network.path
-    options = []
-    for layer, (before, old) in enumerate(zip((0, *path), path, strict=False)):
-        around = (before, *path[layer + 1 : layer + 2])
-        options += [
-            (*path[:layer], scale, *path[layer + 1 :])
-            for scale in range(NUM_SCALES)
-            if scale != old and all(abs(scale - other) <= 1 for other in around)
-        ]
+    options = list(neighbour_paths(network.path))
     return replace(network, path=options[rng.integers(len(options))])

@@ -1,4 +1,4 @@
-"""The supernet of Auto-DeepLab (Liu et al., CVPR 2019, sections 3 and 4)."""
+"""Supernet of the Auto-DeepLab space (Liu et al., CVPR 2019, sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import Operation, conv_norm, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.decisions import Decision
-from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node, size_at
 from dnas_mmseg.spaces.space import network_arguments
 from dnas_mmseg.spaces.supernet import Supernet, architecture_parameter, softmax_over
 
@@ -31,19 +31,18 @@ from .network import (
     POOLS_AND_SKIP,
     STEM_CHANNELS,
     AutoDeepLabStem,
-    reduced,
     resize,
 )
 
 
 class StateReader(nn.Module):
-    """Operations on a state of a cell, for every block that can read it.
+    """Operations on a state of a cell, for all blocks that can read it.
 
-    The operations of all these blocks run at once, their channels side by side: maps are small, and
-    a few large convolutions take a third of the time of many small ones.
+    The channels of all these blocks are concatenated: maps are small, and a few large convolutions
+    take a third of the time of many small ones.
 
     Args:
-        rows: Rows of the cell's parameters, those of the branches that read the state.
+        rows: Rows of the cell's parameters of the branches that read the state.
         channels: Number of channels of the state, and of each block.
         norm_cfg: Config of the normalisation layers.
     """
@@ -60,7 +59,7 @@ class StateReader(nn.Module):
         self.plain = nn.ModuleDict({name: build(1) for name, build in POOLS_AND_SKIP.items()})
 
     def forward(self, x: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-        """Map a state (N, channels, H, W) to what each block reads of it, the same shape.
+        """Map a state to the inputs of the blocks that read it, (N, channels, H, W) each.
 
         Args:
             x: State, (N, channels, H, W).
@@ -80,17 +79,16 @@ class StateReader(nn.Module):
 
 
 class SearchCell(nn.Module):
-    """The cell of a node with all branches, for the input from each scale (equation 6).
+    """The cell of a node with all branches, for the inputs from all scales (equation 6).
 
-    All inputs share one cell, whatever scale they come from, as the network that is found has one
-    cell a layer; they go through it as one batch. What is read of the output two layers before is
-    the same for all of them, and computed once.
+    The inputs of all scales share one cell, as in the searched network, and are processed as one
+    batch. Branches on the output two layers before are equal for all of them and computed once.
 
     Args:
         blocks: Number of blocks of the cell.
         two_before: Number of channels of the output two layers before.
-        one_before: Pairs (channels, stride) of the outputs of the layer before that the node reads;
-            the stride is 2 from a finer scale, else 1.
+        one_before: Pairs (channels, stride) of the inputs from the previous layer; the stride is 2
+            from a finer scale, else 1.
         channels: Number of channels of each block.
         norm_cfg: Config of the normalisation layers.
     """
@@ -123,24 +121,24 @@ class SearchCell(nn.Module):
     def forward(
         self, weights: Tensor, edges: Tensor, two_before: Tensor, *one_before: Tensor
     ) -> Tensor:
-        """Map the maps that the node reads to (N, blocks * channels, H, W).
+        """Map the inputs of the node to (N, blocks * channels, H, W).
 
         Args:
-            weights: Weights of the operations, (pairs, options), which sum to 1 in each row.
+            weights: Weights of the operations, (pairs, options); each row sums to 1.
             edges: Weights of the node's incoming edges, (inputs,).
             two_before: Output two layers before, at the node's size.
-            one_before: Outputs of the layer before, at the node's size, or twice that where the
+            one_before: Outputs of the previous layer, at the node's size, or twice that size if the
                 stride is 2.
         """
         count = len(one_before)
         state = torch.cat([enter(x) for enter, x in zip(self.enter_one, one_before, strict=True)])
-        once = self.reads[TWO_BEFORE](self.enter_two(two_before), weights)
-        terms: list[list[Tensor]] = [[] for _ in once]
+        shared_terms = self.reads[TWO_BEFORE](self.enter_two(two_before), weights)
+        terms: list[list[Tensor]] = [[] for _ in shared_terms]
         outputs: list[Tensor] = []
-        for read, shared in zip(self.reads[ONE_BEFORE:], once, strict=True):
-            # The readers of a state are the blocks behind it.
-            found = read(state, weights)
-            for block, term in zip(terms[-len(found) :], found, strict=True):
+        for read, shared in zip(self.reads[ONE_BEFORE:], shared_terms, strict=True):
+            # A state is read by all later blocks.
+            results = read(state, weights)
+            for block, term in zip(terms[-len(results) :], results, strict=True):
                 block.append(term)
             state = sum_tensors([shared.repeat(count, 1, 1, 1), *terms[len(outputs)]])
             parts = zip(edges, state.chunk(count), strict=True)
@@ -150,25 +148,28 @@ class SearchCell(nn.Module):
 
 @MODELS.register_module()
 class AutoDeepLabSupernet(BaseModule, Supernet):
-    """Supernet of the Auto-DeepLab space: every path, and every branch in every cell.
+    """Supernet of the Auto-DeepLab space, which contains all paths and all branches of all cells.
 
-    ``betas`` (edges,) weigh the edges of the trellis, by a softmax over the outgoing ones of each
-    node; ``alphas`` (pairs, options), shared by all cells, weigh the operations of every possible
-    branch, of which one option is no connection. Layer l at scale s has ``filters * 2**s`` channels
-    a block. Where there is no output two layers back at a node's scale, the nearest one is resized.
+    The weights of edges are a softmax of ``betas`` (edges,) over the outgoing edges of each node.
+    The weights of the options of branches, one of which is no connection, are a softmax of
+    ``alphas`` (pairs, options), which all cells share. Layers at scale s have ``filters * 2**s``
+    channels per block. If no output two layers before has the scale of a node, the nearest one is
+    resized.
+
+    Source: Liu et al., CVPR 2019 (arXiv 1901.02985), sections 3 and 4.
 
     Args:
         layers: Number of layers, at least 3.
-        filters: Number of channels of a block at stride 4; the network that is found can have more.
+        filters: Number of channels of a block at stride 4; the searched network can have more.
         blocks: Number of blocks of the cell.
         in_channels: Number of bands of the input.
         stem_channels: Numbers of channels of the stem's three convolutions.
         norm_cfg: Config of the normalisation layers.
         with_cp: Whether to recompute the nodes' activations in backward to save memory.
-        init_cfg: Config of the initialisation on top of torch's.
+        init_cfg: Config of an initialisation after torch's.
 
     Attributes:
-        out_channels: Numbers of channels of the outputs, the nodes of the last layer, finest first.
+        out_channels: Numbers of channels of the outputs (nodes of the last layer), finest first.
         strides: Strides of the outputs.
     """
 
@@ -185,7 +186,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
     ) -> None:
         super().__init__(init_cfg)
         if filters < 1 or blocks < 1:
-            raise UserError(f'filters = {filters}, blocks = {blocks}: at least 1 each is needed')
+            raise UserError(f'filters = {filters}, blocks = {blocks}: at least 1 each is required')
         self.trellis = trellis(layers)
         self.layers, self.blocks, self.filters = layers, blocks, filters
         self.in_channels, self.stem_channels = in_channels, tuple(stem_channels)
@@ -229,7 +230,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
             current: dict[Node | None, Tensor] = {}
             for scale in range(min(layer + 2, NUM_SCALES)):
                 node = Node(layer, scale)
-                own = reduced(size, 4 * 2**scale)
+                own = size_at(size, 4 * 2**scale)
                 maps = [resize(earlier[self._nearest(node)], own)]
                 incoming = self.trellis.incoming[node]
                 for i in incoming:
@@ -251,11 +252,11 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         return [*edges, *self.alphas.detach().softmax(1)]
 
     def edge_weights(self, betas: Tensor) -> Tensor:
-        """Return the edges' weights, (edges,), that sum to 1 over each node's outgoing ones."""
+        """Return the weights of edges, (edges,), which sum to 1 over each node's outgoing edges."""
         return softmax_over(self.trellis.outgoing.values(), betas)
 
     def scores(self) -> tuple[list[float], np.ndarray]:
-        """Return logarithms of the weights of edges, (edges,), and of operations (see alphas)."""
+        """Return log-weights of edges, (edges,), and of options, (pairs, options)."""
         edges = self.edge_weights(self.betas.detach().double()).log()
         return edges.tolist(), self.alphas.detach().double().log_softmax(1).cpu().numpy()
 
@@ -275,7 +276,7 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
         return AutoDeepLabCosts(self.layers, self.blocks, self, table)
 
     def _nearest(self, node: Node) -> Node | None:
-        """Return the node that is read two layers before; None: the stem, at stride 2."""
+        """Return the node two layers before that a node reads; None for the stem at stride 2."""
         if node.layer == 0:
             return None
         if node.layer == 1:
@@ -290,5 +291,5 @@ class AutoDeepLabSupernet(BaseModule, Supernet):
 
 
 def _key(node: Node) -> str:
-    """Return a node's name among the modules."""
+    """Return the name of a node's module."""
     return f'l{node.layer}_s{node.scale}'

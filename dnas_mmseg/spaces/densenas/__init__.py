@@ -1,1 +1,1 @@
-"""DenseNAS (Fang et al., CVPR 2020): blocks of searched widths and depths in a row."""
+"""DenseNAS (Fang et al., CVPR 2020): a sequence of blocks with searched widths and depths."""

@@ -1,4 +1,4 @@
-"""Architectures of the DenseNAS space: blocks of searched widths and depths in a row.
+"""Architectures of the DenseNAS space: sequences of blocks with searched widths and depths.
 
 Source: Fang et al., CVPR 2020 (arXiv 1906.09607), section 3.
 """
@@ -16,16 +16,16 @@ BASIC = 'basic'
 """Operation of ResNet-type blocks."""
 
 SKIP = 'skip'
-"""Operation of a layer of a stack that does nothing."""
+"""Operation of a stack layer that is omitted from the network."""
 
 _BOTTLENECK = re.compile(r'k([357])t([136])')
 
 
 class BlockSpec(NamedTuple):
-    """A block: a head layer that changes width and resolution, and layers behind it that keep them.
+    """A block: a head layer that changes width and resolution, and a stack of layers after it.
 
-    ``k5t6`` is an inverted bottleneck (MobileNetV2) with a 5 x 5 depthwise convolution and 6 times
-    the channels inside, ``basic`` a residual block of two 3 x 3 convolutions (ResNet).
+    ``k5t6`` is an inverted bottleneck (MobileNetV2) with a 5 x 5 depthwise convolution and 6-fold
+    expansion, ``basic`` a residual block of two 3 x 3 convolutions (ResNet).
     """
 
     width: int
@@ -36,15 +36,14 @@ class BlockSpec(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DenseNASArchitecture(Architecture):
-    """A network of the DenseNAS space.
+    """Describe a network of the DenseNAS space.
 
-    Widths, connections and operations are searched together, so there is one level, ``'cell'``.
+    Widths, connections and operations are searched together, so ``'cell'`` is the only level.
 
     Attributes:
         stem: Number of channels of the first convolution, at stride 2.
         blocks: Blocks in order.
-        final: Number of channels of the closing 1x1 convolution, which classifiers have; 0 for
-            none.
+        final: Number of channels of the final 1x1 convolution of classifiers; 0 for none.
     """
 
     space: ClassVar[str] = 'densenas'
@@ -56,14 +55,14 @@ class DenseNASArchitecture(Architecture):
 
     @property
     def steps(self) -> tuple[tuple[Point, Point, BlockSpec], ...]:
-        """Triples (place before, place, block), one for each block.
+        """Triples (source node, target node, block), one for each block.
 
-        A place is (width, scale); scale ``s`` has stride ``4 * 2**s``, that of the stem is -1.
+        A node is (width, scale); scale ``s`` has stride ``4 * 2**s``, the stem has scale -1.
         """
-        steps, place = [], (self.stem, -1)
+        steps, node = [], (self.stem, -1)
         for block in self.blocks:
-            before, place = place, (block.width, place[1] + block.stride - 1)
-            steps.append((before, place, block))
+            before, node = node, (block.width, node[1] + block.stride - 1)
+            steps.append((before, node, block))
         return tuple(steps)
 
     @property
@@ -72,15 +71,15 @@ class DenseNASArchitecture(Architecture):
 
     @property
     def selected_operations(self) -> dict[Point, tuple[str, ...]]:
-        chosen: dict[Point, tuple[str, ...]] = {}
+        selected: dict[Point, tuple[str, ...]] = {}
         for source, target, block in self.steps:
             if source != target:
-                between: Point = (*source, *target)
-                chosen[between] = (block.head,)
+                head: Point = (*source, *target)
+                selected[head] = (block.head,)
             for layer, operation in enumerate(block.stack, 1):
-                place: Point = (*target, layer)
-                chosen[place] = (operation,)
-        return chosen
+                stack_layer: Point = (*target, layer)
+                selected[stack_layer] = (operation,)
+        return selected
 
     @property
     def summary(self) -> dict[str, str]:
@@ -128,25 +127,25 @@ class DenseNASArchitecture(Architecture):
 
     def _validate(self) -> None:
         if self.level != 'cell':
-            self._fail(f"level '{self.level}': everything is decided together, level 'cell'")
+            self._fail(f"level '{self.level}': everything is decided together, at level 'cell'")
         if not self.blocks:
             self._fail('there are no blocks')
         for i, block in enumerate(self.blocks):
             if block.width < 1 or block.stride not in (1, 2):
                 self._fail(
                     f'block {i}: width {block.width}, stride {block.stride}; a width of at least 1 '
-                    'and a stride of 1 or 2 are needed'
+                    'and a stride of 1 or 2 are required'
                 )
             for operation in (block.head, *(name for name in block.stack if name != SKIP)):
                 if operation != BASIC and not _BOTTLENECK.fullmatch(str(operation)):
                     self._fail(
-                        f"operation '{operation}' of block {i} is unknown; k3t6 for instance: "
-                        f'kernel 3, 5 or 7, expansion 1, 3 or 6; or {BASIC}; in stacks also {SKIP}'
+                        f"operation '{operation}' of block {i} is unknown; expected {BASIC}, "
+                        f'{SKIP} (in stacks), or k<kernel 3, 5, 7>t<expansion 1, 3, 6> such as k3t6'
                     )
 
 
 def kernel_and_expansion(operation: str) -> tuple[int, int]:
-    """Return the kernel size and the expansion in an inverted bottleneck's name."""
+    """Return the kernel size and the expansion from the name of an inverted bottleneck."""
     name = _BOTTLENECK.fullmatch(operation)
     assert name is not None, f'{operation} is no inverted bottleneck'
     return int(name[1]), int(name[2])

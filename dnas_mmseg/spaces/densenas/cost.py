@@ -1,13 +1,13 @@
-"""Cost of networks of DenseNAS's space, and the cost model of its supernet.
+"""Costs of networks of the DenseNAS space, and the cost model of its supernet.
 
-A table's parts are ``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``; and
-``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
-named by their index in the row.
+The parts of a table are ``stem``; ``head/<from>/<to>/<operation>``; ``layer/<block>/<operation>``;
+and ``decoder/<block>,<block>,...``, the segmentor's head on the outputs of these blocks. Blocks are
+identified by their index.
 
-A decoder reads of each scale the block from which the path leaves it, so what it costs depends on
-several blocks of the path: a path is taken through :func:`state_trellis`, whose states remember
-them, and means and Viterbi over states are exact. Without that memory it is the chained estimation
-of section 3.4.
+A decoder reads the last block of the path at each scale, so its cost depends on several blocks. The
+states of :func:`state_trellis` contain these blocks, so that means and best paths over states are
+exact. Without the decoder, the mean is the chained cost estimation of section 3.4 of the paper
+(Fang et al., CVPR 2020).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dnas_mmseg.cost.parts import Backbone, Part, Parts, head_on, norm_on_one_device, space_parts
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.spaces.cost import Preferences, TrellisCosts
+from dnas_mmseg.spaces.scales import size_at
 
 from .architecture import SKIP, DenseNASArchitecture
 from .decoding import Penalties, decode, neighbours, score
@@ -30,17 +31,17 @@ from .network import build_layer, build_stem
 
 
 def head_part(source: int, target: int, operation: str) -> str:
-    """Return the name in a table of a head layer."""
+    """Return the part name of a head layer."""
     return f'head/{source}/{target}/{operation}'
 
 
 def layer_part(block: int, operation: str) -> str:
-    """Return the name in a table of a layer of a stack."""
+    """Return the part name of a layer of a stack."""
     return f'layer/{block}/{operation}'
 
 
 def decoder_part(left: Collection[int]) -> str:
-    """Return the name in a table of the segmentor's head on these blocks' outputs."""
+    """Return the part name of the segmentor's head on the outputs of blocks."""
     return 'decoder/' + ','.join(map(str, left))
 
 
@@ -73,19 +74,17 @@ def expected_cost(
     scales: tuple[int, ...],
     table: CostTable,
 ) -> Tensor:
-    """Return the mean cost of the networks that the weights stand for (section 3.4).
+    """Return the mean cost over the distribution of the weights, differentiable (section 3.4).
 
-    The probability of a path is the product of its edges' weights; each layer has one operation,
+    The probability of a path is the product of its edge weights; the operation of each layer is
     sampled by its weights.
 
     Args:
         space: Routing blocks and their edges.
-        edge_weights: Weights of the edges, (edges,), which sum to 1 over each block's outgoing
-            ones.
-        head_weights: Weights of the head operations, (inner edges, operations), which sum to 1 in
-            each row.
-        layer_weights: Weights of the stacks' operations, (layers, operations), which sum to 1 in
-            each row.
+        edge_weights: Weights of the edges, (edges,), which sum to 1 over the outgoing edges of each
+            block.
+        head_weights: Weights of head operations, (inner edges, operations); each row sums to 1.
+        layer_weights: Weights of stack operations, (layers, operations); each row sums to 1.
         scales: Scales that the decoder reads.
         table: Costs of the parts.
     """
@@ -137,12 +136,12 @@ def penalties(
 
 
 class DenseNASCosts(TrellisCosts[DenseNASArchitecture]):
-    """Costs of the supernet's networks.
+    """Cost model of the supernet.
 
     Args:
         space: Routing blocks and their edges.
         scales: Scales that the decoder reads.
-        final: Number of channels of the closing convolution; 0 for none.
+        final: Number of channels of the final convolution; 0 for none.
         preferences: Supernet.
         table: Costs of the parts.
     """
@@ -189,11 +188,11 @@ def densenas_parts(
     """Return the parts of the supernet's networks.
 
     Args:
-        supernet: Supernet whose networks are costed.
+        supernet: Supernet, for its bands and normalisation.
         space: Routing blocks and their edges.
         scales: Scales that the decoder reads.
-        output_stride: Output stride of the network that is found.
-        model: Config of the segmentor that the found network will be in, for its head.
+        output_stride: Output stride of the searched network.
+        model: Config of the segmentor of the searched network, for its head.
         size: Height and width of the images.
     """
     return space_parts(
@@ -223,8 +222,7 @@ def _modules(
         return min(round(4 * 2 ** blocks[block].scale), output_stride)
 
     def shape(block: int) -> tuple[int, ...]:
-        sides = (-(-side // stride_of(block)) for side in size)
-        return (1, blocks[block].width, *sides)
+        return (1, blocks[block].width, *size_at(size, stride_of(block)))
 
     def layer(operation: str, source: int, target: int) -> nn.Module:
         widths = blocks[source].width, blocks[target].width

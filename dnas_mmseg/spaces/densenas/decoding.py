@@ -1,7 +1,7 @@
-"""Decoding of the weights of a DenseNAS supernet (Fang et al., CVPR 2020, section 3).
+"""Decoding of DenseNAS's weights (Fang et al., CVPR 2020, section 3).
 
-A space is a row of routing blocks of growing widths. Each has a head layer for every block that can
-lead to it and a stack of layers; a path through the blocks is a network.
+A space is a sequence of routing blocks with increasing widths. A block has one head layer for each
+possible predecessor, and a stack of layers. A path through the blocks is a network.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .graph import FAMILIES, STEM_LAYERS, DenseSpace, PathState, state_trellis
 
 
 class Penalties(NamedTuple):
-    """Values that are subtracted from the scores of a network's parts.
+    """Values to subtract from the scores of the parts of networks.
 
     Attributes:
         heads: Penalties of the head operations, (inner edges, operations).
         layers: Penalties of the stacks' operations, (layers, operations).
         scales: Scales that the decoder reads.
-        decoder: Function from the blocks that the decoder reads to its penalty.
+        decoder: Function from the blocks that the decoder reads to the penalty of the decoder.
     """
 
     heads: np.ndarray
@@ -41,10 +41,10 @@ def decode(
     final: int = 0,
     penalties: Penalties | None = None,
 ) -> DenseNASArchitecture:
-    """Return the network of the largest score, minus the penalties.
+    """Return the network with the largest score minus penalties.
 
-    Every layer takes its best operation; the path is the best one by the scores of its edges
-    (Viterbi), minus the penalties of these operations and of the decoder.
+    Each layer has its best operation. The path is decoded by the Viterbi algorithm from the scores
+    of its edges minus the penalties of these operations and of the decoder.
 
     Args:
         space: Routing blocks and their edges.
@@ -52,12 +52,12 @@ def decode(
         head_scores: Logarithms of the head operations' weights, (inner edges, operations).
         layer_scores: Logarithms of the weights of the operations of ``space.layers``, (layers,
             operations).
-        final: Number of channels of the result's closing convolution; 0 for none.
+        final: Number of channels of the result's final convolution; 0 for none.
         penalties: Penalties of the parts; none by default.
     """
     if penalties is None:
-        free = np.zeros_like(head_scores), np.zeros_like(layer_scores)
-        penalties = Penalties(*free, (), lambda left: 0.0)
+        zeros = np.zeros_like(head_scores), np.zeros_like(layer_scores)
+        penalties = Penalties(*zeros, (), lambda left: 0.0)
     heads = (np.asarray(head_scores) - penalties.heads).argmax(1)
     layers = (np.asarray(layer_scores) - penalties.layers).argmax(1)
     head_of = {edge: i for i, edge in enumerate(space.inner)}
@@ -98,7 +98,7 @@ def build(
     name: str,
     final: int = 0,
 ) -> DenseNASArchitecture:
-    """Build the network of a path, with a head and a stack for each block but the first."""
+    """Build the network of a path, with a head and a stack for each block after the first."""
     first = space.blocks[path[0]].width
     blocks = [BlockSpec(first, operation, (), 1) for operation in STEM_LAYERS[space.family]]
     for before, block, head, stack in zip(path, path[1:], heads, stacks, strict=False):
@@ -130,7 +130,7 @@ def score(
 
 
 def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[DenseNASArchitecture]:
-    """Yield all networks that differ in the operation of one layer."""
+    """Yield all networks that differ in the operation of a single layer."""
     head_names, layer_names = FAMILIES[space.family]
     for i in range(len(STEM_LAYERS[space.family]), len(network.blocks)):
         block = network.blocks[i]
@@ -145,7 +145,7 @@ def neighbours(space: DenseSpace, network: DenseNASArchitecture) -> Iterator[Den
 def random_architecture(
     space: DenseSpace, rng: np.random.Generator, name: str, final: int = 0
 ) -> DenseNASArchitecture:
-    """Sample a network: an edge at every block and an operation in every layer, uniformly."""
+    """Sample a random network: uniform edges at every block, uniform operations in every layer."""
     path = [0]
     while path[-1] != space.end:
         following = space.trellis.outgoing[path[-1]]

@@ -1,4 +1,4 @@
-"""Graph that DenseNAS searches: a row of blocks, each followed by one of those behind it."""
+"""Graph of the DenseNAS search: routing blocks in order, each with several possible successors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FAMILIES = {
     'mbconv': (_BOTTLENECKS, (*_BOTTLENECKS, SKIP)),
     'basic': ((BASIC,), (BASIC, SKIP)),
 }
-"""Operations of head layers, and those of stacks, by type of blocks."""
+"""Operations of head layers and of stacks, by type of blocks."""
 
 STEM_LAYERS = {'mbconv': ('k3t1',), 'basic': ()}
-"""Layers behind the stem, in the first block, which are not searched, by type of blocks."""
+"""Layers of the first block after the stem, which are not searched, by type of blocks."""
 
 
 class RoutingBlock(NamedTuple):
-    """A routing block: its channels, stage and scale (stride ``4 * 2**scale``), and stack."""
+    """Width, stage, scale (stride ``4 * 2**scale``) and depth of the stack of a routing block."""
 
     width: int
     stage: int
@@ -36,13 +36,13 @@ class RoutingBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class DenseSpace:
-    """The routing blocks, and which of them can follow each other.
+    """Routing blocks and their possible connections.
 
     Attributes:
         family: Type of the blocks, one of :data:`FAMILIES`.
-        blocks: Routing blocks in a row; the first one is the stem's.
-        trellis: Graph of the indices of blocks, from 0 to ``len(blocks)``, its end. The edges that
-            end a path, from every block of the last stage, come last.
+        blocks: Routing blocks in order; the first one belongs to the stem.
+        trellis: Graph of the indices of blocks, from 0 to the end, ``len(blocks)``. Edges to the
+            end, from all blocks of the last stage, come last.
     """
 
     family: str
@@ -51,38 +51,38 @@ class DenseSpace:
 
     @property
     def end(self) -> int:
-        """The target of edges that end a path."""
+        """Index of the end of all paths."""
         return len(self.blocks)
 
     @cached_property
     def inner(self) -> tuple[tuple[int, int], ...]:
-        """The edges between blocks, which have head layers."""
+        """Edges between blocks, which have head layers."""
         return tuple(edge for edge in self.trellis.edges if edge[1] != self.end)
 
     @cached_property
     def layers(self) -> tuple[tuple[int, int], ...]:
-        """(block, index from 0) of every layer of the stacks."""
+        """(block, index from 0) of all layers of the stacks."""
         return tuple((i, layer) for i, b in enumerate(self.blocks) for layer in range(b.depth))
 
-    def place(self, block: int) -> Point:
-        """Return (width, scale) of a block, by which architectures name it."""
+    def node(self, block: int) -> Point:
+        """Return (width, scale) of a block, which identifies it in architectures."""
         return self.blocks[block].width, self.blocks[block].scale
 
     def path_of(self, architecture: DenseNASArchitecture) -> list[int]:
-        """Return the indices of a network's blocks, from the first on.
+        """Return the indices of the blocks of a network.
 
         Raises:
             ArchitectureError: The network is not of this space.
         """
-        index = {self.place(i): i for i in range(len(self.blocks))}
-        places = [self.place(0), *(target for _, target in architecture.graph)]
-        unknown = [place for place in places if place not in index]
+        index = {self.node(i): i for i in range(len(self.blocks))}
+        nodes = [self.node(0), *(target for _, target in architecture.graph)]
+        unknown = [node for node in nodes if node not in index]
         if unknown:
             raise ArchitectureError(
                 f"architecture '{architecture.name}': block of width {unknown[0][0]} at stride "
                 f'{4 * 2 ** unknown[0][1]:g} is not in this space'
             )
-        return [index[place] for place in places]
+        return [index[node] for node in nodes]
 
 
 def dense_space(
@@ -92,60 +92,60 @@ def dense_space(
     depths: Sequence[int],
     window: int,
 ) -> DenseSpace:
-    """Return the space of some widths, strides and depths.
+    """Build a space from widths, strides and depths.
 
-    A block can lead to those within the next ``window`` blocks that are of its stage or the next
-    one, at its stride or twice that.
+    A block connects to those of the next ``window`` blocks that are in its stage or the next one,
+    at its stride or twice its stride.
 
     Args:
         family: Type of the blocks, one of :data:`FAMILIES`.
-        widths: Widths of the blocks, by stage; the first stage is the stem's single block.
-        strides: Strides of the stages; the first one has 2.
-        depths: Numbers of layers in the stacks of each stage's blocks.
-        window: Number of following blocks that a block can lead to.
+        widths: Widths of the blocks, by stage; the first stage is the single block of the stem.
+        strides: Strides of the stages; 2 for the first one.
+        depths: Numbers of layers of the stacks, by stage.
+        window: Number of following blocks that a block can connect to.
 
     Raises:
-        ArchitectureError: An entry is not possible; the message says which.
+        ArchitectureError: An entry is invalid; the message names it.
     """
 
     def fail(message: str) -> None:
         raise ArchitectureError(f'search space: {message}')
 
     if family not in FAMILIES:
-        fail(f"block '{family}' is unknown; there are {', '.join(FAMILIES)}")
+        fail(f"block '{family}' is unknown; available: {', '.join(FAMILIES)}")
     if not len(widths) == len(strides) == len(depths) or len(widths) < 2:
         fail(
-            f'widths, strides and depths are given for {len(widths)}, {len(strides)} and '
-            f'{len(depths)} stages; at least 2 are needed, and each needs all three'
+            f'widths, strides and depths have {len(widths)}, {len(strides)} and {len(depths)} '
+            'entries; equal numbers of at least 2 are required'
         )
     if len(widths[0]) != 1 or strides[0] != 2 or depths[0] != 0:
         fail(
             f'the first stage is the stem: widths[0] = {list(widths[0])}, strides[0] = '
-            f'{strides[0]}, depths[0] = {depths[0]}; one width, stride 2 and depth 0 are needed'
+            f'{strides[0]}, depths[0] = {depths[0]}; one width, stride 2 and depth 0 are required'
         )
     for stage, (row, stride, depth) in enumerate(zip(widths, strides, depths, strict=True)):
         if not row or min(row) < 1 or list(row) != sorted(set(row)):
-            fail(f'widths[{stage}] = {list(row)}: one or more growing numbers are needed')
+            fail(f'widths[{stage}] = {list(row)}: positive, increasing widths are required')
         if stage and stride / strides[stage - 1] not in (1, 2):
             fail(
-                f'strides[{stage}] = {stride} after {strides[stage - 1]}: the same or twice that '
-                'is needed'
+                f'strides[{stage}] = {stride} after {strides[stage - 1]}: an equal or double '
+                'stride is required'
             )
         if depth < 0:
-            fail(f'depths[{stage}] = {depth}: at least 0 is needed')
+            fail(f'depths[{stage}] = {depth}: at least 0 is required')
     if window < 1:
-        fail(f'window = {window}: at least 1 is needed')
+        fail(f'window = {window}: at least 1 is required')
     blocks = tuple(
         RoutingBlock(width, stage, int(stride).bit_length() - 3, depth)
         for stage, (row, stride, depth) in enumerate(zip(widths, strides, depths, strict=True))
         for width in row
     )
-    places = [(block.width, block.scale) for block in blocks]
-    for i, place in enumerate(places):
-        if place in places[:i]:
+    nodes = [(block.width, block.scale) for block in blocks]
+    for i, (width, scale) in enumerate(nodes):
+        if (width, scale) in nodes[:i]:
             fail(
-                f'widths[{blocks[i].stage}] has {place[0]}, which an earlier stage at stride '
-                f'{4 * 2 ** place[1]:g} has, too; blocks are told apart by width and stride'
+                f'widths[{blocks[i].stage}] repeats width {width} of an earlier stage at stride '
+                f'{4 * 2**scale:g}; pairs of width and stride must be unique'
             )
     edges = [
         (i, j)
@@ -158,7 +158,7 @@ def dense_space(
 
 
 class PathState(NamedTuple):
-    """Block that a path is at, and the blocks from which it left the scales the decoder reads."""
+    """Block of a path, plus the blocks at which it left the scales that the decoder reads."""
 
     block: int
     left: tuple[int, ...] = ()
@@ -166,7 +166,7 @@ class PathState(NamedTuple):
 
 @lru_cache(maxsize=16)
 def state_trellis(space: DenseSpace, scales: tuple[int, ...]) -> UnfoldedTrellis[PathState]:
-    """Return the trellis of path states, which determine the decoder's cost.
+    """Return the trellis of path states, which determine the cost of the decoder.
 
     Args:
         space: Routing blocks and their edges.

@@ -1,4 +1,4 @@
-"""DenseNAS's searched networks as a backbone (Fang et al., CVPR 2020)."""
+"""Searched networks of the DenseNAS space as a backbone (Fang et al., CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .architecture import BASIC, SKIP, DenseNASArchitecture, kernel_and_expansio
 
 
 class InvertedBottleneck(nn.Module):
-    """1x1 expansion, depthwise convolution, 1x1 projection; plus the input where shapes agree.
+    """1x1 expansion, depthwise convolution, 1x1 projection; residual if shapes agree.
 
     Args:
         in_channels, out_channels: Numbers of channels of the block's input and output.
-        operation: Name of the operation; ``k5t6`` has kernel size 5 and 6 times the channels
-            inside, ``t1`` expands nothing.
+        operation: Name of the operation; ``k5t6`` has kernel size 5 and 6-fold expansion, ``t1``
+            has no expansion.
         stride: Stride of the depthwise convolution.
         dilation: Dilation of the depthwise convolution.
         norm_cfg: Config of the normalisation layers.
@@ -42,17 +42,17 @@ class InvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         kernel_size, expansion = kernel_and_expansion(operation)
-        inside = expansion * in_channels
+        width = expansion * in_channels
         layers = []
         if expansion > 1:
-            layers.append(Operation(*conv_norm(in_channels, inside, 1, norm_cfg), _relu(), norm=1))
+            layers.append(Operation(*conv_norm(in_channels, width, 1, norm_cfg), _relu(), norm=1))
         padding = dilation * (kernel_size // 2)
         depthwise = nn.Conv2d(
-            inside, inside, kernel_size, stride, padding, dilation, groups=inside, bias=False
+            width, width, kernel_size, stride, padding, dilation, groups=width, bias=False
         )
-        _, norm = conv_norm(1, inside, 1, norm_cfg)
+        _, norm = conv_norm(1, width, 1, norm_cfg)
         layers.append(Operation(depthwise, norm, _relu(), norm=1))
-        layers.append(Operation(*conv_norm(inside, out_channels, 1, norm_cfg), norm=1))
+        layers.append(Operation(*conv_norm(width, out_channels, 1, norm_cfg), norm=1))
         self.layers = nn.Sequential(*layers)
         self.residual = stride == 1 and in_channels == out_channels
 
@@ -62,7 +62,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions plus the input, fitted by a 1x1 where shapes differ; then ReLU.
+    """Residual block of two 3x3 convolutions, with a 1x1 shortcut if shapes differ.
 
     Args:
         in_channels, out_channels: Numbers of channels of the block's input and output.
@@ -97,7 +97,7 @@ def build_layer(
     dilation: int,
     norm_cfg: dict,
 ) -> nn.Module:
-    """Build a layer of a block by its operation's name."""
+    """Build a layer of a block by the name of its operation."""
     if operation == SKIP:
         return nn.Identity()
     if operation == BASIC:
@@ -112,19 +112,18 @@ def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential
 
 @MODELS.register_module()
 class DenseNAS(BaseModule):
-    """A network of the DenseNAS space, of MobileNetV2-type or ResNet-type blocks.
+    """A searched network of the DenseNAS space (Fang et al., CVPR 2020).
 
     Args:
         architecture: Published name (``densenas_a``, ``_b``, ``_c``), JSON path, document or value
             of the architecture.
         in_channels: Number of bands of the input.
-        output_stride: Stride of the coarsest map, 8, 16 or 32; strides beyond it become dilation.
-        out_indices: Indices of the stages to return, of those at strides 2, 4, 8, 16, 32 (before
-            dilation), counted from 0; each ends before the next block of stride 2.
-        with_final: Whether to append the closing 1x1 convolution that classifiers have to the last
-            stage.
+        output_stride: Stride of the coarsest map, 8, 16 or 32; further strides become dilation.
+        out_indices: Indices of the stages to return, at strides 2, 4, 8, 16, 32 (before dilation);
+            a stage ends before the next block of stride 2.
+        with_final: Whether to append the final 1x1 convolution of classifiers to the last stage.
         norm_cfg: Config of the normalisation layers.
-        init_cfg: Config of the initialisation on top of torch's.
+        init_cfg: Config of an initialisation after torch's.
 
     Attributes:
         out_channels: Numbers of channels of the outputs, finest first.
@@ -132,7 +131,13 @@ class DenseNAS(BaseModule):
 
     Raises:
         ArchitectureError: The architecture is of another space.
-        UserError: The output stride, a stage or the closing convolution does not exist.
+        UserError: The output stride, a stage or the final convolution does not exist.
+
+    Example:
+        >>> import torch
+        >>> backbone = DenseNAS('densenas_a', in_channels=4)
+        >>> [tuple(x.shape) for x in backbone(torch.zeros(1, 4, 64, 64))]
+        [(1, 24, 16, 16), (1, 48, 8, 8), (1, 128, 4, 4), (1, 384, 2, 2)]
     """
 
     def __init__(
@@ -148,7 +153,7 @@ class DenseNAS(BaseModule):
         super().__init__(init_cfg)
         architecture = load_for('backbone DenseNAS', architecture, DenseNASArchitecture, 'cell')
         if output_stride not in (8, 16, 32):
-            raise UserError(f'output_stride = {output_stride}: 8, 16 or 32 are possible')
+            raise UserError(f'output_stride = {output_stride}: 8, 16 or 32 is required')
         self.architecture, self.in_channels = architecture, in_channels
         width, stride, dilation = architecture.stem, 2, 1
         stages: list[list[nn.Module]] = [[build_stem(in_channels, width, norm_cfg)]]
@@ -158,7 +163,7 @@ class DenseNAS(BaseModule):
             if step == 2:
                 stages.append([])
                 widths.append(block.width)
-                if stride == output_stride:  # the resolution stays, what follows looks further
+                if stride == output_stride:  # preserve the resolution, dilate later layers
                     step, dilation = 1, 2 * dilation
                 else:
                     stride *= 2
@@ -171,7 +176,7 @@ class DenseNAS(BaseModule):
             widths[-1] = width
         if with_final:
             if not architecture.final:
-                raise UserError(f'with_final: {architecture.name} has no closing convolution')
+                raise UserError(f'with_final: {architecture.name} has no final convolution')
             final = conv_norm(width, architecture.final, 1, norm_cfg)
             stages[-1].append(Operation(*final, _relu(), norm=1))
             widths[-1] = architecture.final
@@ -186,7 +191,7 @@ class DenseNAS(BaseModule):
         self.strides = tuple(strides[i] for i in self.out_indices)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, in_channels, H, W) to the stages asked for, finest first."""
+        """Map images (N, in_channels, H, W) to the stages of ``out_indices``, finest first."""
         require_bands(self, x)
         outputs = []
         for i, stage in enumerate(self.stages):

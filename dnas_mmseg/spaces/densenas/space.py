@@ -1,4 +1,4 @@
-"""The DenseNAS search space: its stage and config, and operators on its networks."""
+"""The DenseNAS search space: stage, config, and sampling, mutation and encoding of networks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from .graph import FAMILIES, STEM_LAYERS, DenseSpace, dense_space
 
 @register_space
 class DenseNASSpace(SearchSpace):
-    """Densely connected blocks: which of them, how deep, with which operations (Fang et al., CVPR
-    2020)."""
+    """Search of a path through densely connected blocks, of their depths and operations.
+
+    Source: Fang et al., CVPR 2020 (arXiv 1906.09607), section 3.
+    """
 
     architecture = DenseNASArchitecture
     network = 'DenseNAS'
@@ -38,8 +40,8 @@ class DenseNASSpace(SearchSpace):
     ) -> DenseNASArchitecture:
         """Return a network that differs in one layer's operation or in one block of its path.
 
-        A block is taken out, put in or exchanged; a new one draws its operations. Each kind is as
-        likely as the other where both are possible.
+        A block is removed, inserted or replaced; new blocks get random operations. Both kinds are
+        equally likely if both are possible.
         """
         space = _dense_space(supernet)
         head_names, layer_names = FAMILIES[space.family]
@@ -56,10 +58,10 @@ class DenseNASSpace(SearchSpace):
             heads, stacks = [], []
             for block in path[1:]:
                 head = head_names[rng.integers(len(head_names))]
-                drawn = rng.integers(len(layer_names), size=space.blocks[block].depth)
-                own_head, own_stack = known.get(block, (head, [layer_names[i] for i in drawn]))
-                heads.append(own_head)
-                stacks.append(own_stack)
+                indices = rng.integers(len(layer_names), size=space.blocks[block].depth)
+                head, stack = known.get(block, (head, [layer_names[i] for i in indices]))
+                heads.append(head)
+                stacks.append(stack)
             return build(space, path, heads, stacks, network.name, network.final)
         index, layer = options[rng.integers(len(options))]
         spec = specs[index]
@@ -70,42 +72,42 @@ class DenseNASSpace(SearchSpace):
             spec = spec._replace(head=new)
         else:
             spec = spec._replace(stack=(*spec.stack[:layer], new, *spec.stack[layer + 1 :]))
-        place = len(STEM_LAYERS[space.family]) + index
+        index += len(STEM_LAYERS[space.family])
         return replace(
-            network, blocks=(*network.blocks[:place], spec, *network.blocks[place + 1 :])
+            network, blocks=(*network.blocks[:index], spec, *network.blocks[index + 1 :])
         )
 
     def encode(self, network: DenseNASArchitecture) -> np.ndarray:
         """Return the encoding of a network, (features,).
 
-        Of every scale, and of strides below 4 together: how many blocks and layers there are, their
-        mean width (its logarithm), and the mean kernel size and expansion of their layers.
+        Features for strides below 4 together, and for each scale: number of blocks; number of
+        layers, and their mean log-width, kernel size and expansion.
         """
         rows: dict[int, list[tuple[float, float, float]]] = {}
         blocks = np.zeros(NUM_SCALES + 1)
         for _, (width, scale), block in network.steps:
-            place = min(max(scale, -1), NUM_SCALES - 1) + 1
-            blocks[place] += 1
+            row = min(max(scale, -1), NUM_SCALES - 1) + 1
+            blocks[row] += 1
             for operation in (block.head, *block.stack):
                 if operation == SKIP:
                     continue
                 kernel, expansion = (
                     (3, 1) if operation == BASIC else kernel_and_expansion(operation)
                 )
-                rows.setdefault(place, []).append((np.log(width), kernel, expansion))
+                rows.setdefault(row, []).append((np.log(width), kernel, expansion))
         features = [*blocks]
-        for place in range(NUM_SCALES + 1):
-            layers = rows.get(place, [])
+        for row in range(NUM_SCALES + 1):
+            layers = rows.get(row, [])
             features += [len(layers), *(np.mean(layers, axis=0) if layers else (0.0, 0.0, 0.0))]
         return np.array(features, float)
 
 
 def _other_paths(space: DenseSpace, path: list[int]) -> list[list[int]]:
-    """Return the paths that have one block more, one less, or another one in its place."""
+    """Return the paths in which one block is added, removed or replaced."""
     edges = set(space.trellis.edges)
     found = []
     for start, before in enumerate(path):
-        for length in (0, 1):  # blocks behind `before` that are replaced by `new`
+        for length in (0, 1):  # number of blocks after `before` to replace by `new`
             rest = path[start + 1 + length :]
             if start + 1 + length > len(path):
                 continue

@@ -1,4 +1,4 @@
-"""The supernet of DenseNAS (Fang et al., CVPR 2020, section 3)."""
+"""Supernet of the DenseNAS space (Fang et al., CVPR 2020, section 3)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ from .network import build_layer, build_stem
 
 
 class MixedLayer(nn.ModuleDict):
-    """A layer with all its operations, of which a few take part in a step.
+    """A layer with all its operations, a few of which are active in each step.
 
     Args:
         operations: Operations by name.
 
     Attributes:
-        active: Indices of the operations that take part; a single one counts as it is, several are
-            weighted by a softmax over them alone.
+        active: Indices of the active operations; several ones are weighted by a softmax over them.
     """
 
     def __init__(self, operations: Mapping[str, nn.Module]) -> None:
@@ -44,7 +43,7 @@ class MixedLayer(nn.ModuleDict):
         self.active: tuple[int, ...] = (0,)
 
     def forward(self, x: Tensor, scores: Tensor) -> Tensor:
-        """Map (N, C, H, W) by the active operations; ``scores`` (operations,) are their logits."""
+        """Apply the active operations to (N, C, H, W), with logits ``scores`` (operations,)."""
         operations = list(self.values())
         if len(self.active) == 1:
             return operations[self.active[0]](x)
@@ -56,46 +55,48 @@ class MixedLayer(nn.ModuleDict):
 
 @MODELS.register_module()
 class DenseNASSupernet(BaseModule, Supernet):
-    """Supernet of a DenseNAS space: every block reads all blocks that can lead to it.
+    """Supernet of the DenseNAS space, in which every block reads all possible predecessors.
 
-    ``betas`` (edges,) weigh the edges by a softmax over the outgoing ones of each block,
-    ``head_alphas`` (inner edges, operations) and ``layer_alphas`` (layers, operations) the
-    operations. All blocks are always there; of each layer's operations one takes part in a weight
-    step, two in an architecture step (:meth:`sample`). Normalisations have no affine part, so that
-    scales cannot stand in for the weights.
+    The weights of edges are a softmax of ``betas`` (edges,) over the outgoing edges of each block,
+    those of operations a softmax of ``head_alphas`` (inner edges, operations) and ``layer_alphas``
+    (layers, operations). All blocks are computed in every step, but only one operation per layer in
+    a weight step and two in an architecture step (:meth:`sample`). Normalisations are not affine,
+    because affine scales could compensate for the weights.
 
-    A classifier's space ends in a closing 1x1 convolution that reads the blocks of the last stage,
-    each by the probability that the path ends there. For segmentation it ends in a feature pyramid
-    in the same way: at every stride, 1x1 convolutions read the blocks from which the path can leave
-    that stride, each by the probability that it does, which sum to 1. So what a decoder gets is the
-    mean of what the networks would give it, and gradients tell the paths at all strides apart. The
-    network that is found gives the blocks themselves; their widths are what decoders adapt to.
+    For classification, a final 1x1 convolution reads the blocks of the last stage, weighted by the
+    probability that the path ends there. For segmentation, the same applies to every stride of a
+    feature pyramid: 1x1 convolutions read the blocks at which the path can leave the stride,
+    weighted by the probability that it does. Thus the decoder reads the mean of the features of all
+    networks, and all strides contribute gradients of the path. The searched network returns the
+    features of its blocks without these convolutions.
+
+    Source: Fang et al., CVPR 2020 (arXiv 1906.09607), section 3.
 
     Args:
         block: Type of the blocks, ``'mbconv'`` (inverted bottlenecks) or ``'basic'`` (residual
             blocks).
         widths: Widths of the blocks, by stage; the first stage is the stem's.
         strides: Strides of the stages.
-        depths: Numbers of layers behind the head layer in each stage's blocks.
-        window: Number of following blocks that a block can lead to.
+        depths: Numbers of layers after the head layer in each stage's blocks.
+        window: Number of following blocks that a block can connect to.
         temperature: Temperature of every softmax.
-        final: Number of channels of a closing 1x1 convolution, for classifiers: the only output
-            then.
+        final: Number of channels of the final 1x1 convolution of classifiers, which is then the
+            only output.
         in_channels: Number of bands of the input.
-        out_indices: Indices of the strides to return, of 2, 4, 8, 16, 32 counted from 0; without
-            effect with ``final``.
+        out_indices: Indices of the strides to return, among 2, 4, 8, 16, 32; ignored with
+            ``final``.
         norm_cfg: Config of the normalisation layers.
         with_cp: Whether to recompute the layers' activations in backward to save memory.
-        init_cfg: Config of the initialisation on top of torch's.
+        init_cfg: Config of an initialisation after torch's.
 
     Attributes:
         space: Routing blocks and their edges.
-        out_channels: Numbers of channels of the outputs, finest first: the widest block that leaves
-            each stride, or ``final``.
+        out_channels: Numbers of channels of the outputs, finest first: those of the widest block
+            that leaves each stride, or ``final``.
         strides: Strides of the outputs.
 
     Raises:
-        ArchitectureError: The space is not possible; the message says which entry is wrong.
+        ArchitectureError: The space is invalid; the message names the entry.
         UserError: The temperature is not positive, or a stride of ``out_indices`` does not exist.
     """
 
@@ -120,7 +121,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         super().__init__(init_cfg)
         self.space = space = dense_space(block, widths, strides, depths, window)
         if temperature <= 0:
-            raise UserError(f'temperature = {temperature}: a positive one is needed')
+            raise UserError(f'temperature = {temperature}: a positive number is required')
         self.temperature, self.final, self.in_channels = temperature, final, in_channels
         self.norm_cfg, self.with_cp = norm_cfg, with_cp
         norm = {**norm_cfg, 'affine': False}
@@ -180,7 +181,7 @@ class DenseNASSupernet(BaseModule, Supernet):
             self._layers_of.setdefault(owner, []).append(index)
         self.decisions = tuple(decision for decision, _ in self._decided())
         self._before: list[Tensor] = []
-        self._choose(*(p.argmax(1, keepdim=True).numpy() for p in self._operation_weights()))
+        self._activate(*(p.argmax(1, keepdim=True).numpy() for p in self._operation_weights()))
 
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
         return {
@@ -192,44 +193,43 @@ class DenseNASSupernet(BaseModule, Supernet):
     def sample(
         self, step: Literal['weights', 'architecture'], searching: bool, rng: np.random.Generator
     ) -> None:
-        """Draw the operations of the next step: one a layer for weights, two for the architecture.
+        """Sample the operations of each layer for the next step: one for weights, two otherwise.
 
-        They are drawn evenly until architecture steps have begun, then by their probabilities; two
-        are drawn one after another.
+        They are sampled uniformly before the first architecture step, then by their probabilities
+        without replacement.
         """
         count = 1 if step == 'weights' else 2
-        chosen = []
+        sampled = []
         for weights in self._operation_weights():
             p = weights.cpu().numpy() if searching else np.ones(weights.shape)
-            # The largest of perturbed logarithms are a draw without replacement (Gumbel).
+            # Gumbel top-k trick: the largest perturbed logarithms are a sample without replacement.
             keys = np.log(p) + rng.gumbel(size=p.shape)
-            chosen.append(np.sort(np.argsort(-keys, axis=1, kind='stable')[:, :count], axis=1))
-        self._choose(*chosen)
+            sampled.append(np.sort(np.argsort(-keys, axis=1, kind='stable')[:, :count], axis=1))
+        self._activate(*sampled)
         self._before = [a.detach().clone() for a in (self.head_alphas, self.layer_alphas)]
 
     @torch.no_grad()
     def after_architecture_step(self) -> None:
-        """Keep the probability of what did not take part in the architecture step as it was.
+        """Preserve the probabilities of operations that were inactive in the architecture step.
 
-        Operations that were not drawn keep their parameters, which momentum and weight decay would
-        have moved; those that were are shifted together, so that the sum of their exponentials is
-        what it was.
+        The parameters of inactive operations, which momentum and weight decay change, are restored.
+        Those of active operations are shifted so that the sum of their exponentials is unchanged.
         """
         for layers, alphas, before in zip(
             (self.heads, self.layers), (self.head_alphas, self.layer_alphas), self._before,
             strict=True,
         ):  # fmt: skip
-            drawn = torch.zeros_like(alphas, dtype=torch.bool)
+            active = torch.zeros_like(alphas, dtype=torch.bool)
             layer: Any
             for row, layer in enumerate(layers):
-                drawn[row, list(layer.active)] = True
+                active[row, list(layer.active)] = True
             scaled, scaled_before = alphas / self.temperature, before / self.temperature
-            new = scaled.masked_fill(~drawn, -torch.inf).logsumexp(1, keepdim=True)
-            old = scaled_before.masked_fill(~drawn, -torch.inf).logsumexp(1, keepdim=True)
-            alphas.copy_(torch.where(drawn, alphas + self.temperature * (old - new), before))
+            new = scaled.masked_fill(~active, -torch.inf).logsumexp(1, keepdim=True)
+            old = scaled_before.masked_fill(~active, -torch.inf).logsumexp(1, keepdim=True)
+            alphas.copy_(torch.where(active, alphas + self.temperature * (old - new), before))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, in_channels, H, W) to the pyramid, finest first, or the closing map."""
+        """Map images (N, in_channels, H, W) to the pyramid, finest first, or the final map."""
         require_bands(self, x)
         weights = self.edge_weights(self.betas)
         weight = dict(zip(self.space.trellis.edges, weights.unbind(), strict=True))
@@ -254,7 +254,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         return [p.detach() for _, p in self._decided()]
 
     def scores(self) -> tuple[list[float], np.ndarray, np.ndarray]:
-        """Return logarithms of the weights of edges, of head layers and of stacks."""
+        """Return log-weights of edges, of head operations and of stack operations."""
         edges = self.edge_weights(self.betas.detach().double()).log()
         heads, layers = (p.double().log().cpu().numpy() for p in self._operation_weights())
         return edges.tolist(), heads, layers
@@ -282,14 +282,14 @@ class DenseNASSupernet(BaseModule, Supernet):
             return recompute(layer, x, scores / self.temperature)
         return layer(x, scores / self.temperature)
 
-    def _choose(self, heads: np.ndarray, layers: np.ndarray) -> None:
+    def _activate(self, heads: np.ndarray, layers: np.ndarray) -> None:
         module: Any
         for modules, rows in ((self.heads, heads), (self.layers, layers)):
             for module, row in zip(modules, rows.tolist(), strict=True):
                 module.active = tuple(row)
 
     def edge_weights(self, betas: Tensor) -> Tensor:
-        """Return the edges' weights, (edges,), that sum to 1 over each block's outgoing ones."""
+        """Return the weights of edges, (edges,), which sum to 1 over outgoing edges of a block."""
         return softmax_over(self.space.trellis.outgoing.values(), betas / self.temperature)
 
     def _operation_weights(self) -> tuple[Tensor, Tensor]:
@@ -300,7 +300,7 @@ class DenseNASSupernet(BaseModule, Supernet):
         return heads, layers
 
     def _decided(self) -> Iterator[tuple[Decision, Tensor]]:
-        """Yield the decisions with more than one option, with the probabilities of the options."""
+        """Yield the decisions with more than one option, and the probabilities of their options."""
         space = self.space
         edges = self.edge_weights(self.betas.detach())
         heads, layers = self._operation_weights()
@@ -308,26 +308,25 @@ class DenseNASSupernet(BaseModule, Supernet):
         for block, indices in space.trellis.outgoing.items():
             if len(indices) > 1:
                 targets = (space.trellis.edges[i][1] for i in indices)
-                options = (space.place(j) if j != space.end else 'end' for j in targets)
-                yield Decision('outgoing', space.place(block), tuple(options)), edges[indices]
+                options = (space.node(j) if j != space.end else 'end' for j in targets)
+                yield Decision('outgoing', space.node(block), tuple(options)), edges[indices]
         if len(head_names) > 1:
             for (i, j), p in zip(space.inner, heads, strict=True):
-                place = (*space.place(i), *space.place(j))
-                yield Decision('operation', place, head_names), p
+                yield Decision('operation', (*space.node(i), *space.node(j)), head_names), p
         for (block, layer), p in zip(space.layers, layers, strict=True):
-            yield Decision('operation', (*space.place(block), layer + 1), layer_names), p
+            yield Decision('operation', (*space.node(block), layer + 1), layer_names), p
 
 
 def leave_weights(space: DenseSpace, edge_weights: Tensor) -> dict[int, dict[int, Tensor]]:
-    """Return the probability that paths leave a scale from a block, by scale and block.
+    """Return the probability that the path leaves a scale at a block, by scale and block.
 
     A path leaves every scale that it enters once, or ends there, so the probabilities of a scale
-    sum to 1 where all paths enter it.
+    sum to 1 if all paths enter it.
 
     Args:
         space: Routing blocks and their edges.
-        edge_weights: Weights of the edges, (edges,), which sum to 1 over each block's outgoing
-            ones.
+        edge_weights: Weights of the edges, (edges,), which sum to 1 over the outgoing edges of each
+            block.
     """
     weights = edge_weights.unbind()
     visits = {0: edge_weights.new_ones(())}

@@ -1,4 +1,7 @@
-"""Architectures of the DNAS space: a lattice of layers and scales (paper, section 3)."""
+"""Architectures of the DNAS space: networks on a lattice of layers and scales.
+
+Source: Wang et al. 2022, Remote Sensing 14(16), 3864 (below: the paper), section 3.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class OperationSpec(NamedTuple):
-    """Kind of an operation, and what it is built with (paper, table 1).
+    """Kind and settings of an operation (paper, table 1).
 
     Attributes:
-        kind: Name of a builder of :mod:`dnas_mmseg.spaces.dnas.operations`.
-        kernel_size: Size of the kernel of its convolution.
+        kind: Key of a builder in :mod:`dnas_mmseg.spaces.dnas.operations`.
+        kernel_size: Kernel size of its convolution.
         dilation: Dilation of its convolution.
     """
 
@@ -42,17 +45,17 @@ OPERATION_SPECS = {
     'max_pool_3x3': OperationSpec('max_pool'),
     'global_average_pool': OperationSpec('global_average_pool'),
 }
-"""The operations a cell chooses from: the only place that lists them. Architecture files name them;
-the order is that of the architecture parameters' last axis, so new ones go to the end."""
+"""All operations of a cell, by their names in architecture files. Their order is that of the last
+axis of the architecture parameters, so new ones go to the end."""
 
 OPERATIONS = tuple(OPERATION_SPECS)
 """Names of the operations, in order."""
 
 
 class NodeSpec(NamedTuple):
-    """A node and its inputs, each of which passes through a cell of its own.
+    """A node and its inputs, each of which passes through a separate cell.
 
-    ``operations`` are shared by all of the node's cells; their weights are not.
+    All cells of a node have the same ``operations``, with separate weights.
     """
 
     node: Node
@@ -62,11 +65,11 @@ class NodeSpec(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DNASArchitecture(Architecture):
-    """A network of the DNAS space.
+    """Describe a network of the DNAS space.
 
     Attributes:
         layers: Number of layers.
-        path: Core path, one scale per layer; needed at level ``'path'``, may be empty later.
+        path: Core path, one scale per layer; required at level ``'path'``, optional later.
         nodes: Nodes in order of execution; empty at level ``'path'``.
     """
 
@@ -78,7 +81,7 @@ class DNASArchitecture(Architecture):
 
     @cached_property
     def edges(self) -> tuple[tuple[Node, Node], ...]:
-        """Pairs (source, target) in order of execution."""
+        """Edges (source, target) in order of execution."""
         return tuple((source, spec.node) for spec in self.nodes for source in spec.inputs)
 
     @property
@@ -110,18 +113,18 @@ class DNASArchitecture(Architecture):
 
     @cached_property
     def fed(self) -> frozenset[Node]:
-        """Nodes that data from the stem reaches, the stem included."""
+        """Nodes that are reachable from the stem, including the stem."""
         return _closure([STEM], self.edges)
 
     @property
     def used(self) -> frozenset[Node]:
-        """Nodes from which the last layer is reached, its own nodes included."""
+        """Nodes from which the last layer is reachable, including its nodes."""
         last = [spec.node for spec in self.nodes if spec.node.layer == self.layers - 1]
         return _closure(last, [(target, source) for source, target in self.edges])
 
     @property
     def outputs(self) -> tuple[Node, ...]:
-        """Live nodes of the last layer, finest first."""
+        """Nodes of the last layer that are reachable from the stem, finest first."""
         fed = self.fed
         return tuple(
             sorted(
@@ -151,9 +154,9 @@ class DNASArchitecture(Architecture):
 
     def at_level(self, level: str) -> DNASArchitecture:
         if level not in LEVELS or LEVELS.index(level) > LEVELS.index(self.level):
-            self._fail(f"is of level '{self.level}'; '{level}' is not decided in it")
+            self._fail(f"is of level '{self.level}', which does not decide level '{level}'")
         if level == 'path' and not self.path:
-            self._fail('tells no core path')
+            self._fail('contains no core path')
         nodes = {
             'path': (),
             'connection': tuple(spec._replace(operations=()) for spec in self.nodes),
@@ -190,7 +193,7 @@ class DNASArchitecture(Architecture):
         self._validate_path()
         if self.level == 'path':
             if self.nodes:
-                self._fail("level 'path' has decided no nodes yet, but some are listed")
+                self._fail("nodes are listed, but level 'path' does not decide nodes")
             return
         in_order = tuple(sorted(self.nodes, key=lambda spec: spec.node))
         object.__setattr__(self, 'nodes', in_order)
@@ -201,7 +204,7 @@ class DNASArchitecture(Architecture):
 
     def _validate_path(self) -> None:
         if self.layers < 1:
-            self._fail(f'layers = {self.layers}, at least 1 is needed')
+            self._fail(f'layers = {self.layers}: at least 1 is required')
         if not self.path and self.level != 'path':
             return
         if len(self.path) != self.layers:
@@ -241,7 +244,7 @@ class DNASArchitecture(Architecture):
                 self._fail(f'edge {source} -> {Node(layer, b)} of the core path is not listed')
 
     def _validate_order(self) -> None:
-        """Check the order of layers; a cycle says more than its backward edge."""
+        """Check the order of layers; report a cycle rather than one of its edges."""
         for source, target in self.edges:
             if source.layer >= target.layer:
                 try:
@@ -255,16 +258,18 @@ class DNASArchitecture(Architecture):
             self._fail(
                 f'no path leads from the stem to a node of the last layer ({self.layers - 1})'
             )
-        unfed = [spec.node for spec in self.nodes if spec.node not in self.fed]
-        if not unfed:
+        unreachable = [spec.node for spec in self.nodes if spec.node not in self.fed]
+        if not unreachable:
             return
         both_ways = [*self.edges, *((target, source) for source, target in self.edges)]
-        whole = _closure([STEM], both_ways)
-        apart = [str(node) for node in unfed if node not in whole]
-        if apart:
+        connected = _closure([STEM], both_ways)
+        separate = [str(node) for node in unreachable if node not in connected]
+        if separate:
             self._fail(
-                'more than one network: nothing connects ' + ', '.join(apart) + ' with the stem; '
-                'a file holds one network'
+                'more than one network: nothing connects '
+                + ', '.join(separate)
+                + ' with the stem; '
+                'a file contains one network'
             )
 
     def _validate_operations(self) -> None:
@@ -273,7 +278,7 @@ class DNASArchitecture(Architecture):
                 if operation not in OPERATIONS:
                     self._fail(
                         f"operation '{operation}' of node {node} is unknown; "
-                        f'there are {", ".join(OPERATIONS)}'
+                        f'available: {", ".join(OPERATIONS)}'
                     )
             if len(set(operations)) != len(operations):
                 self._fail(f'node {node} lists an operation twice')
@@ -290,7 +295,7 @@ def _node(pair: Any) -> Node:
 
 
 def _closure(start: Iterable[Node], edges: Iterable[tuple[Node, Node]]) -> frozenset[Node]:
-    """Return all nodes that can be reached from ``start`` along ``edges``."""
+    """Return all nodes that are reachable from ``start`` along ``edges``."""
     following: dict[Node, list[Node]] = {}
     for source, target in edges:
         following.setdefault(source, []).append(target)

@@ -1,9 +1,9 @@
-"""Conversion between the authors' checkpoints and this package's (facts of the released code).
+"""Conversion between checkpoints of the authors' released code and of this package.
 
-The authors' keys are ``stem<i>``, ``cells.<layer>.<scale>.<source>._ops.<k>`` with the source as
-numpy prints it (``[2 0]``, ``[10  0]``) and ``k`` counting the node's operations in table order,
-and ``last_conv``. In the supernets ``k`` is the operation's name, or there is ``op`` for a light
-cell, and ``betas`` or ``alphas`` are indexed by layer and scale.
+The authors' keys are ``stem<i>``, ``cells.<layer>.<scale>.<source>._ops.<k>`` and ``last_conv``.
+The source is formatted by numpy (``[2 0]``, ``[10  0]``); ``k`` counts the node's operations in the
+order of the paper's table 1. In supernets, ``k`` is the name of the operation, light cells have
+``op`` instead of ``_ops.<k>``, and ``betas`` or ``alphas`` are indexed by layer and scale.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _EDGE = re.compile(r'cells\.(\d+)\.(\d+)\.\[\s*(-?\d+)\s+(\d+)\s*\]\.')
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted state dict and what was left behind.
+    """A converted state dict and the omitted cells.
 
     Attributes:
         state_dict: Converted tensors by name.
-        dropped: Dead cells that the source has and the result has not, one line each.
+        dropped: Edges of the dead cells that were omitted, one line each.
     """
 
     state_dict: dict[str, Tensor]
@@ -56,16 +56,16 @@ class Conversion:
 def from_authors(
     state_dict: Mapping[str, Tensor], architecture: DNASArchitecture, prune: bool = True
 ) -> Conversion:
-    """Return the authors' state dict of a retrained network as this package's.
+    """Convert the authors' state dict of a retrained network.
 
     Args:
         state_dict: State dict of the authors' code, from :func:`load_weights`.
-        architecture: Network that the state dict should be of, level ``'cell'``.
-        prune: Whether the result is for ``DNAS(prune=True)``, without cells that cannot influence
-            the output.
+        architecture: Architecture of the network, level ``'cell'``.
+        prune: Whether the result is for ``DNAS(prune=True)``, without cells that do not affect the
+            output.
 
     Raises:
-        CheckpointError: The state dict is of another network; the message says what differs.
+        CheckpointError: The state dict is of another network; the message states the differences.
     """
     names = _key_names(architecture)
     _compare(state_dict, names, architecture)
@@ -86,7 +86,7 @@ def from_authors(
 def supernet_from_authors(
     state_dict: Mapping[str, Tensor], supernet: DNASSupernet
 ) -> dict[str, Tensor]:
-    """Return the authors' state dict of a search stage as this package's.
+    """Convert the authors' state dict of a search stage.
 
     Args:
         state_dict: State dict of the authors' code, from :func:`load_weights`.
@@ -98,8 +98,8 @@ def supernet_from_authors(
     weights = dict(state_dict)
     (name,) = supernet.architecture_parameters()
     if name not in weights:
-        raise CheckpointError(f'there are no {name}: no checkpoint of {type(supernet).__name__}')
-    theirs = weights.pop(name)  # (layers, scales, ...), also where there is no node
+        raise CheckpointError(f'{name} are missing: no checkpoint of {type(supernet).__name__}')
+    theirs = weights.pop(name)  # (layers, scales, ...), with rows for missing nodes
     names = _supernet_key_names(supernet)
     _compare(weights, names, supernet.architecture)
     rows = [theirs[spec.node.layer, spec.node.scale] for spec in supernet.architecture.nodes]
@@ -114,9 +114,9 @@ def supernet_from_authors(
 def to_authors(
     state_dict: Mapping[str, Tensor], architecture: DNASArchitecture
 ) -> dict[str, Tensor]:
-    """Return this package's state dict under the authors' keys; inverse of :func:`from_authors`.
+    """Convert a state dict to the authors' keys; inverse of :func:`from_authors`.
 
-    Cells that were pruned are missing in it.
+    Pruned cells are missing in the result.
 
     Raises:
         CheckpointError: The state dict is of another network.
@@ -126,13 +126,13 @@ def to_authors(
     if foreign:
         raise CheckpointError(
             f'this is no checkpoint of {architecture.name} with DNASHead: {len(foreign)} of '
-            f'{len(state_dict)} tensors are not of it (first {foreign[0]})'
+            f'{len(state_dict)} tensors do not belong to it (first {foreign[0]})'
         )
     return {names[key]: value for key, value in state_dict.items()}
 
 
 def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
-    """Return this package's name of every tensor in the authors' checkpoint, by their name."""
+    """Return this package's names of the tensors of a network, by the authors' names."""
     modules = list(_OUTSIDE_CELLS)
     for theirs, source, spec in _cells(architecture):
         for k, name in enumerate(sorted(spec.operations, key=OPERATIONS.index)):
@@ -141,7 +141,7 @@ def _key_names(architecture: DNASArchitecture) -> dict[str, str]:
 
 
 def _supernet_key_names(supernet: DNASSupernet) -> dict[str, str]:
-    """Return these names for a supernet, without its architecture parameters."""
+    """Return the same for a supernet, without its architecture parameters."""
     modules = list(_OUTSIDE_CELLS)
     for theirs, source, spec in _cells(supernet.architecture):
         ours = _cell_prefix(source, spec.node)
@@ -160,12 +160,12 @@ def _cells(architecture: DNASArchitecture) -> Iterator[tuple[str, Node, NodeSpec
     """Yield the authors' name of every cell, with its source and its target's spec."""
     for spec in architecture.nodes:
         for source in spec.inputs:
-            # numpy's way of printing the source is part of the authors' keys.
+            # The authors' keys contain the source as formatted by numpy.
             yield f'cells.{spec.node.layer}.{spec.node.scale}.{np.array(source)}', source, spec
 
 
 def _operation(theirs: str, cell: str, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return an operation's modules: the authors' name, this package's, and the tensors."""
+    """Return the modules of an operation: the authors' name, this package's name, tensors."""
     # The authors' prefix of the operation's layers, and the index of its normalisation.
     kind = OPERATION_SPECS[name].kind
     inside, last = {'conv': ('', 1), 'separable_conv': ('op.sep_0.', 2)}.get(kind, ('conv1x1.', 1))
@@ -184,41 +184,43 @@ def _tensor_names(modules: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[s
 
 
 def _compare(state_dict: Mapping[str, Tensor], names: dict, architecture: DNASArchitecture) -> None:
-    """Refuse a checkpoint that is not exactly of the architecture, with what differs.
+    """Raise with the differences unless a checkpoint has exactly the architecture's tensors.
 
-    Dilations and kinds of pooling leave no trace in a checkpoint, so they cannot be compared.
+    Checkpoints do not contain dilations and kinds of pooling, so these are not compared.
     """
     found, listed = _edges(state_dict), set(architecture.edges)
     if not found:
         raise CheckpointError(
-            "there are no cells under the authors' keys (cells.<layer>.<scale>.[<source>]...); the "
+            "no cells under the authors' keys (cells.<layer>.<scale>.[<source>]...); the "
             f"first key is '{next(iter(state_dict))}'"
         )
     if found != listed:
         layers = 1 + max((target.layer for _, target in found), default=-1)
         raise CheckpointError(
-            f'this is a checkpoint of another architecture than {architecture.name}: it has '
+            f'the checkpoint is of another architecture than {architecture.name}: it has '
             f'{layers} layers and {len(found)} edges; only in the checkpoint: '
             f'{_some(found - listed)}; only in the architecture: {_some(listed - found)}'
         )
-    given = {key for key in state_dict if not key.endswith(_COUNTER)}
-    needed = {key for key in names if not key.endswith(_COUNTER)}
-    odd = given ^ needed
-    for key in given & needed:
+    present = {key for key in state_dict if not key.endswith(_COUNTER)}
+    required = {key for key in names if not key.endswith(_COUNTER)}
+    differing = present ^ required
+    for key in present & required:
         operation = OPERATION_SPECS.get(names[key].split('.')[-3])
-        if operation and key.endswith('.0.weight'):
-            odd |= {key} if state_dict[key].shape[-1] != operation.kernel_size else set()
-    if odd:
-        cells = _edges(odd)
+        size = operation.kernel_size if operation and key.endswith('.0.weight') else None
+        if size is not None and state_dict[key].shape[-1] != size:
+            differing.add(key)
+    if differing:
+        cells = _edges(differing)
         where = f'operations differ on {_some(cells)}' if cells else 'stem or head differ'
         raise CheckpointError(
-            f'this is no checkpoint of {architecture.name}: {where}; {len(needed - given)} tensors '
-            f'are missing, {len(given - needed)} are of something else (first {min(odd)})'
+            f'this is no checkpoint of {architecture.name}: {where}; '
+            f'{len(required - present)} tensors are missing, '
+            f'{len(present - required)} are unexpected (first {min(differing)})'
         )
 
 
 def _edges(keys: Iterable[str]) -> set[tuple[Node, Node]]:
-    """Return the edges whose cells the authors' keys name."""
+    """Return the edges of the cells in the authors' keys."""
     matches = (_EDGE.match(key) for key in keys)
     numbers = (map(int, match.groups()) for match in matches if match)
     return {(Node(c, d), Node(a, b)) for a, b, c, d in numbers}

@@ -1,20 +1,20 @@
-"""Cost of networks of the DNAS space: of decided ones, of undecided ones, and of the supernets'.
+"""Costs of networks of the DNAS space at all levels, and cost models of its supernets.
 
-A table's parts are ``stem``, ``cell/<source scale>><target scale>/<operation>`` (one operation on
-one edge, added to its node's other terms), ``resize/<source scale>><target scale>`` and
-``head/<scales>`` (the head on outputs at these scales). A resizing counts for every edge, though
-edges between the same source and scale share it; it takes time, and no multiply-adds are counted.
+The parts of a table are ``stem``, ``cell/<source scale>><target scale>/<operation>`` (one operation
+on one edge, added to the sum of its node), ``resize/<source scale>><target scale>`` and
+``head/<scales>`` (the head on outputs at these scales). Resizing counts for every edge, although
+edges with the same source and target scale share it; it has latency but no multiply-adds.
 
-Decisions of later stages count at their mean: an edge is kept with probability 1/2, a node has
-three of its operations at random. So every stage aims at the cost of the final network, and leaves
-the target about in the middle of the range that the next stages can reach.
+Decisions of later stages count at their mean: an edge exists with probability 1/2, a node has three
+random operations. Thus every stage aims at the cost of the final network, and the target is near
+the middle of the range that later stages can reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import combinations, product
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ from dnas_mmseg.cost.table import (
     meet_target,
 )
 from dnas_mmseg.spaces.cost import EXTREME, CostModel, Preferences
-from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node
+from dnas_mmseg.spaces.scales import NUM_SCALES, STEM, Node, size_at
 
 from .architecture import OPERATIONS, DNASArchitecture
 from .decoding import (
@@ -49,63 +49,65 @@ from .operations import build_operation
 Undecided = Literal['mean', 'least', 'most']
 
 _ROOM = 1.3
-"""Factor by which a target should lie within the costs that later stages can reach: they then
-still have a choice. With 1 the path stage would end at a path of which one network fits."""
+"""Factor between a target and the limits that later stages can reach, so that they still have
+alternatives. With 1, the path stage could select a path with a single network at the target; larger
+factors exclude more paths."""
 
 
 def cell_part(source: Node, target: Node, operation: str) -> str:
-    """Return the name in a table of an operation on an edge."""
+    """Return the part name of an operation on an edge."""
     return f'cell/{source.scale}>{target.scale}/{operation}'
 
 
 def resize_part(source: Node, target: Node) -> str:
-    """Return the name in a table of the resizing of an edge's input."""
+    """Return the part name of resizing the input of an edge."""
     return f'resize/{source.scale}>{target.scale}'
 
 
 def head_part(scales: Iterable[int]) -> str:
-    """Return the name in a table of the head on outputs at some scales."""
+    """Return the part name of the head on outputs at some scales."""
     return 'head/' + ','.join(map(str, sorted(scales)))
 
 
 @lru_cache(maxsize=4096)
 def operation_costs(inputs: tuple[Node, ...], node: Node, table: CostTable) -> np.ndarray:
-    """Return the cost of each operation in a node, over all of its inputs, (operations,).
+    """Return the costs of the operations of a node, summed over its inputs, (operations,).
 
-    The operations that a node keeps share the cost of the resizings equally.
+    The cost of resizing is divided equally between the operations of a decoded node.
     """
     resizing = sum(
         table[resize_part(source, node)] for source in inputs if source.scale != node.scale
     )
     cells = [sum(table[cell_part(source, node, op)] for source in inputs) for op in OPERATIONS]
     costs = np.array(cells) + resizing / OPERATIONS_PER_NODE
-    costs.setflags(write=False)  # the cache returns it again
+    costs.setflags(write=False)  # the cache shares it
     return costs
 
 
 def network_cost(
     architecture: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> float:
-    """Return the cost of a network, or of the completions of an undecided one.
+    """Return the cost of a network, or a statistic over the completions of an undecided one.
 
     Args:
-        architecture: Network of any level; it counts as pruned.
+        architecture: Architecture of any level; dead parts do not count.
         table: Costs of the parts.
-        undecided: Statistic over the completions: ``'mean'``, in which connections count whether or
-            not they are dead; ``'least'`` or ``'most'``, the lowest or the highest cost.
+        undecided: Statistic over the completions: ``'least'`` (lowest cost), ``'most'`` (highest
+            cost) or ``'mean'``, which includes dead connections.
     """
     if architecture.level == 'path':
         lattice = connection_lattice(architecture)
         core = core_edges(architecture.path)
-        chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[undecided]
-        kept = {edge: 1.0 if edge in core else chance for edge in lattice.edges}
+        edge_chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[undecided]
+        chances = {edge: 1.0 if edge in core else edge_chance for edge in lattice.edges}
     else:
         lattice = architecture = architecture.pruned()
-        kept = dict.fromkeys(lattice.edges, 1.0)
+        chances = dict.fromkeys(lattice.edges, 1.0)
     total = table['stem']
     for node, inputs, operations in lattice.nodes:
         costs = np.sum(
-            [kept[source, node] * operation_costs((source,), node, table) for source in inputs], 0
+            [chances[source, node] * operation_costs((source,), node, table) for source in inputs],
+            0,
         )
         if operations:
             total += sum(costs[OPERATIONS.index(operation)] for operation in operations)
@@ -113,7 +115,7 @@ def network_cost(
             total += _cost_of_three_operations(costs, undecided)
     last = [spec for spec in lattice.nodes if spec.node.layer == lattice.layers - 1]
     present = [
-        (node.scale, 1 - float(np.prod([1 - kept[source, node] for source in inputs])))
+        (node.scale, 1 - float(np.prod([1 - chances[source, node] for source in inputs])))
         for node, inputs, _ in last
     ]
     return float(total + expected_head_cost(present, table))
@@ -123,21 +125,21 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
     """Return the mean cost of the head.
 
     Args:
-        present: Pairs (scale, probability that the node exists) of the last layer's nodes, which
-            exist independently of each other.
+        present: Pairs (scale, probability of existence) of the nodes of the last layer, which are
+            independent.
         table: Costs of the parts.
 
     Returns:
-        Mean cost, a number, or a tensor where the probabilities are tensors.
+        Mean cost, a number, or a tensor if the probabilities are tensors.
     """
     total: Any = 0.0
-    for chosen in product((False, True), repeat=len(present)):
-        scales = [scale for (scale, _), there in zip(present, chosen, strict=True) if there]
+    for flags in product((False, True), repeat=len(present)):
+        scales = [scale for (scale, _), exists in zip(present, flags, strict=True) if exists]
         if not scales:
-            continue  # the core path's node is always there
+            continue  # the node of the core path always exists
         chance: float | Tensor = 1.0
-        for (_, p), there in zip(present, chosen, strict=True):
-            chance = chance * (p if there else 1 - p)
+        for (_, p), exists in zip(present, flags, strict=True):
+            chance = chance * (p if exists else 1 - p)
         total = total + chance * table[head_part(scales)]
     return total
 
@@ -146,13 +148,13 @@ def expected_head_cost(present: Sequence[tuple[int, float | Tensor]], table: Cos
 def path_edge_costs(
     lattice: DNASArchitecture, table: CostTable, undecided: Undecided = 'mean'
 ) -> tuple[float, ...]:
-    """Return what each edge adds to the cost of a network whose core path contains it.
+    """Return the contributions of edges to the cost of a network with them in its core path.
 
-    An edge adds the cost of its cell, of half of the other connections that its node may have, and
-    of the other nodes of its layer; in the first layer also of the stem, in the last one of the
-    head. The nodes of the layer before follow from the edge; those of earlier layers are averaged
-    over the paths that lead to it. With ``'least'`` no further connections and nodes count. Over
-    all paths the sums have the mean of :func:`network_cost`.
+    The contribution of an edge consists of its cell, half of the other possible connections of its
+    node, and the other nodes of its layer, plus the stem in the first layer and the head in the
+    last one. The edge determines the nodes of the previous layer; those of earlier layers are
+    averaged over the paths to the edge. With ``'least'``, other connections and nodes do not count.
+    The mean over all paths of the sums of contributions equals that of :func:`network_cost`.
 
     Args:
         lattice: Lattice of :func:`dnas_mmseg.spaces.dnas.decoding.path_lattice`.
@@ -160,14 +162,14 @@ def path_edge_costs(
         undecided: Statistic over the completions, see :func:`network_cost`.
 
     Returns:
-        Costs of ``lattice.edges``, in their order.
+        Contributions, in the order of ``lattice.edges``.
     """
     chance = {'mean': 0.5, 'least': 0.0, 'most': 1.0}[undecided]
     visits = _visits(lattice)
     costs = []
     for source, target in lattice.edges:
         layer, scale = target
-        # Further nodes that may feed this one, with the probabilities that they exist.
+        # Other possible inputs of the node, with the probabilities that they exist.
         earlier: dict[Node, float] = {STEM: 1.0} if layer else {}
         for node, share in visits[source].items():
             for s in range(node.scale + (node != source)):
@@ -194,11 +196,11 @@ def path_edge_costs(
 
 
 def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
-    """Return the lowest cost of the space's networks, and about the highest."""
+    """Return the lowest and (approximately) the highest cost of the space's networks."""
     lattice = path_lattice(layers)
     result = []
-    ends: tuple[tuple[Undecided, int], ...] = (('least', -1), ('most', 1))
-    for undecided, sign in ends:
+    bounds: tuple[tuple[Undecided, int], ...] = (('least', -1), ('most', 1))
+    for undecided, sign in bounds:
         costs = np.array(path_edge_costs(lattice, table, undecided))
         path = decode_path(lattice, sign * costs)
         result.append(network_cost(path, table, undecided))
@@ -206,32 +208,30 @@ def cost_range(layers: int, table: CostTable) -> tuple[float, float]:
 
 
 def _cost_of_three_operations(costs: np.ndarray, undecided: Undecided) -> float:
-    """Return the cost of a node's three operations out of all operations' costs."""
+    """Return the cost of three operations of a node, from the costs of all operations."""
     if undecided == 'mean':
         return OPERATIONS_PER_NODE * float(costs.mean())
     ordered = np.sort(costs)
-    chosen = (
-        ordered[:OPERATIONS_PER_NODE] if undecided == 'least' else ordered[-OPERATIONS_PER_NODE:]
-    )
-    return float(chosen.sum())
+    n = OPERATIONS_PER_NODE
+    return float((ordered[:n] if undecided == 'least' else ordered[-n:]).sum())
 
 
 def _visits(lattice: DNASArchitecture) -> dict[Node, dict[Node, float]]:
-    """Return for each node the share of the paths to it that pass through each other node."""
-    ways = {STEM: 1.0}
+    """Return the share of the paths to each node that pass through each other node."""
+    num_paths = {STEM: 1.0}
     visits: dict[Node, dict[Node, float]] = {STEM: {}}
     for node, inputs, _ in lattice.nodes:
-        ways[node] = sum(ways[source] for source in inputs)
+        num_paths[node] = sum(num_paths[source] for source in inputs)
         visits[node] = {node: 1.0}
         for source in inputs:
             for other, share in visits[source].items():
-                part = share * ways[source] / ways[node]
+                part = share * num_paths[source] / num_paths[node]
                 visits[node][other] = visits[node].get(other, 0.0) + part
     return visits
 
 
 class _DNASCosts(CostModel[DNASArchitecture]):
-    """Base of the cost models of all three stages.
+    """Base class of the cost models of all three stages.
 
     Args:
         undecided: Architecture that the stage starts from.
@@ -255,22 +255,21 @@ class _DNASCosts(CostModel[DNASArchitecture]):
 
 
 class DNASPathCosts(_DNASCosts):
-    """Costs of the paths that the first supernet weighs, completed by the later stages."""
+    """Cost model of stage 1: mean costs over the completions of a path by later stages."""
 
     def decode(self, price: float = 0.0, undecided: Undecided = 'mean') -> DNASArchitecture:
-        """See :class:`CostModel`; ``undecided`` is that of :func:`network_cost`."""
+        """Decode the path at a price; ``undecided`` as in :func:`network_cost`."""
         costs = np.array(path_edge_costs(self._undecided, self.table, undecided))
         return decode_path(self._undecided, self.preferences.scores() - price * costs)
 
     def decode_to(self, target: float) -> DNASArchitecture:
-        """Return the preferred path whose mean network costs about the target.
+        """Return the most probable path whose mean cost is close to the target.
 
-        If there is no such path, return the preferred one from which the later stages can still
-        reach the target with room on both sides; failing that, one from which they can reach it at
-        all.
+        If there is none, return the most probable path found from which later stages can reach the
+        target with a margin (``_ROOM``), or else without a margin.
 
         Raises:
-            CostError: No path leads to networks of the target's cost.
+            CostError: No path leads to networks of the target cost.
         """
 
         def reaches(path: DNASArchitecture, room: float) -> bool:
@@ -282,15 +281,15 @@ class DNASPathCosts(_DNASCosts):
             path = meet_target(lambda price: self.decode(price / target), self.cost, target)
             if reaches(path, 1):
                 return path
-        # Growing prices lead to paths of lower cost, negative ones to higher cost; the first that
-        # reaches the target is the most preferred. Paths are priced by their means, then by the
-        # end of their range that the target is nearest to.
+        # Positive prices lead to cheaper paths, negative ones to more expensive ones; the smallest
+        # price that reaches the target changes the path the least. Paths are compared by their mean
+        # cost first, then by the bound that is closer to the target.
         signs = (1,) if target < least else (-1,) if target > most else (1, -1)
         prices = [0.0, *(sign * 2.0**k for k in range(-14, 14) for sign in signs)]
         mean: Undecided = 'mean'
-        ends: tuple[Undecided, ...] = ('least',) if signs == (1,) else ('most',)
+        bound: Undecided = 'least' if signs == (1,) else 'most'
         for room in (_ROOM, 1):
-            for undecided in (mean, *ends):
+            for undecided in (mean, bound):
                 for price in prices:
                     path = self.decode(price / target, undecided)
                     if reaches(path, room):
@@ -303,7 +302,7 @@ class DNASPathCosts(_DNASCosts):
         return min(max(target, least), most)
 
     def expected(self) -> Tensor:
-        """Return the mean cost over paths, each as probable as the product of its weights."""
+        """Return the mean cost over paths, weighted by the products of their edge weights."""
         costs = path_edge_costs(self._undecided, self.table)
         return path_trellis(self._undecided).mean_over_paths(self.preferences.weights(), costs)
 
@@ -313,17 +312,13 @@ class DNASPathCosts(_DNASCosts):
         return super().range(architecture)
 
     def _range_of_means(self, unit: float) -> tuple[float, float]:
-        """Return the lowest and the highest mean cost of the paths.
-
-        Args:
-            unit: Cost of about the same size.
-        """
+        """Return the lowest and the highest mean cost of the paths; ``unit`` scales the price."""
         ends = sorted(self.cost(self.decode(sign * EXTREME / unit)) for sign in (1, -1))
         return ends[0], ends[1]
 
 
 class DNASConnectionCosts(_DNASCosts):
-    """Costs of the connections that the second supernet's gates keep.
+    """Cost model of stage 2: operations count at their mean.
 
     Args:
         lattice: Lattice of :func:`dnas_mmseg.spaces.dnas.decoding.connection_lattice`.
@@ -336,7 +331,6 @@ class DNASConnectionCosts(_DNASCosts):
     ) -> None:
         super().__init__(lattice.at_level('path'), preferences, table)
         self._lattice = lattice
-        # Three operations at their mean.
         self._edge_costs = np.array(
             [
                 OPERATIONS_PER_NODE * operation_costs((source,), target, table).mean()
@@ -349,7 +343,7 @@ class DNASConnectionCosts(_DNASCosts):
         return decode_connections(self._lattice, (scores > 0).tolist())
 
     def expected(self) -> Tensor:
-        """Return the mean cost over independent gates, ``sigmoid(beta)``, dead edges included."""
+        """Return the mean cost over independent gates ``sigmoid(beta)``, including dead edges."""
         gates = self.preferences.weights()
         specs = self._lattice.nodes
         present = [
@@ -362,13 +356,13 @@ class DNASConnectionCosts(_DNASCosts):
 
 
 class DNASCellCosts(_DNASCosts):
-    """Costs of the operations that the third supernet's nodes keep.
+    """Cost model of stage 3: nodes and edges are fixed, operations are decoded.
 
     Args:
         architecture: Nodes and edges of the supernet.
-        preferences: Supernet of the stage, with a row of weights for each node.
+        preferences: Supernet of the stage, with one row of weights per node.
         table: Costs of the parts.
-        within: Part of the supernet's nodes and edges to decide on; all by default.
+        within: Nodes and edges to restrict the network to; all by default.
     """
 
     def __init__(
@@ -392,7 +386,7 @@ class DNASCellCosts(_DNASCosts):
         return decode_cells(self._undecided, scores)
 
     def expected(self) -> Tensor:
-        """Return the mean cost if each node samples three operations by ``softmax(alphas)``."""
+        """Return the mean cost if each node samples three operations from ``softmax(alphas)``."""
         weights = self.preferences.weights()[self._rows]
         selected = inclusion_probabilities(weights, OPERATIONS_PER_NODE)
         cells = (selected * torch.from_numpy(self._costs).to(selected)).sum()
@@ -404,11 +398,11 @@ class DNASCellCosts(_DNASCosts):
 
 
 def dnas_parts(lattice: Lattice, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
-    """Return the parts of networks that have a lattice's width, bands and normalisation.
+    """Return the parts of networks with the width, bands and normalisation of a lattice.
 
     Args:
         lattice: Supernet of any stage.
-        model: Config of the segmentor that the found network will be in, for its head.
+        model: Config of the segmentor of the searched network, for its head.
         size: Height and width of the images.
     """
     return space_parts(
@@ -423,7 +417,7 @@ def dnas_parts(lattice: Lattice, model: Mapping[str, Any], size: tuple[int, int]
 
 
 def _modules(lattice: Lattice, model: Mapping[str, Any], size: tuple[int, int]) -> Iterator[Part]:
-    sizes = [tuple(-(-side // (4 * 2**s)) for side in size) for s in range(NUM_SCALES)]
+    sizes = [size_at(size, 4 * 2**s) for s in range(NUM_SCALES)]
     shapes = [(1, lattice.base_channels * 2**s, *sizes[s]) for s in range(NUM_SCALES)]
     norm = norm_on_one_device(lattice.norm_cfg)
     stem = Stem(lattice.in_channels, lattice.base_channels, norm)
@@ -437,9 +431,8 @@ def _modules(lattice: Lattice, model: Mapping[str, Any], size: tuple[int, int]) 
         if a != b:
             resize = nn.Upsample(sizes[b], mode='bilinear', align_corners=True)
             yield Part(resize_part(source, target), resize, (shapes[a],))
-    for chosen in product((False, True), repeat=NUM_SCALES):
-        scales = [s for s in range(NUM_SCALES) if chosen[s]]
-        if scales:
+    for count in range(1, NUM_SCALES + 1):
+        for scales in combinations(range(NUM_SCALES), count):
             inputs = tuple(shapes[s] for s in scales)
             head = head_on(model, [shape[1] for shape in inputs])
             yield Part(head_part(scales), head, inputs)

@@ -1,7 +1,7 @@
-"""Search spaces of the three DNAS stages, and decoding of their weights (paper, section 3).
+"""Lattices of the three DNAS stages, and decoding of their weights (paper, section 3).
 
-A stage's choices are a lattice: a :class:`DNASArchitecture` that contains all of them. Weights of
-edges are given in the order of its ``edges``.
+The lattice of a stage is a :class:`DNASArchitecture` that contains all options of the stage.
+Weights of edges are in the order of its ``edges``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from dnas_mmseg.spaces.trellis import Trellis
 from .architecture import OPERATIONS, DNASArchitecture, NodeSpec
 
 MIN_LAYERS = NUM_SCALES
-"""Least number of layers; with fewer, the coarsest scale is never reached."""
+"""Minimum number of layers; with fewer, the coarsest scale is not reachable."""
 
 OPERATIONS_PER_NODE = 3
-"""Number of operations that a decoded node keeps; their outputs are summed."""
+"""Number of operations of a decoded node, whose outputs are summed."""
 
 Edge = tuple[Node, Node]
 
@@ -32,11 +32,11 @@ Edge = tuple[Node, Node]
 def path_lattice(layers: int) -> DNASArchitecture:
     """Return the lattice of stage 1, where a node feeds scales s-1, s, s+1 of the next layer.
 
-    Scale s first exists at layer s; layer 0 is fed by the stem.
+    Scale s first exists at layer s; layer 0 reads the stem.
     """
     if layers < MIN_LAYERS:
         raise ArchitectureError(
-            f'layers = {layers}: at least {MIN_LAYERS} are needed to reach all scales'
+            f'layers = {layers}: at least {MIN_LAYERS} are required to reach all scales'
         )
     specs = [NodeSpec(Node(0, 0), (STEM,))]
     for layer in range(1, layers):
@@ -52,8 +52,8 @@ def path_lattice(layers: int) -> DNASArchitecture:
 def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
     """Return the lattice of stage 2 around a core path: nodes (l, s) with s <= path[l].
 
-    The core node of a layer takes the stem and every node of every earlier layer, any other node
-    the nodes of the layer before at scales s-1, s, s+1.
+    The core node of a layer reads the stem and all nodes of all earlier layers. Other nodes read
+    the nodes of the previous layer at scales s-1, s, s+1.
 
     Args:
         architecture: Core path, an architecture of level ``'path'``.
@@ -70,18 +70,18 @@ def connection_lattice(architecture: DNASArchitecture) -> DNASArchitecture:
 
 
 def core_edges(path: Sequence[int]) -> frozenset[Edge]:
-    """Return the edges of a core path, from the stem on."""
+    """Return the edges of a core path, starting at the stem."""
     nodes = [STEM, *(Node(layer, scale) for layer, scale in enumerate(path))]
     return frozenset(itertools.pairwise(nodes))
 
 
 def path_trellis(lattice: DNASArchitecture) -> Trellis[Node]:
-    """Return the core paths of :func:`path_lattice`, from the stem to a node of the last layer."""
+    """Return the trellis of the paths of :func:`path_lattice`, from the stem to the last layer."""
     return Trellis(lattice.edges, STEM, lattice.outputs)
 
 
 def decode_path(lattice: DNASArchitecture, scores: Iterable[float]) -> DNASArchitecture:
-    """Return the core path of the largest sum of scores; ties stay at the finer scale.
+    """Return the core path with the largest sum of scores; ties go to the finer scale.
 
     Args:
         lattice: Lattice of :func:`path_lattice`.
@@ -100,21 +100,20 @@ def decode_path(lattice: DNASArchitecture, scores: Iterable[float]) -> DNASArchi
 
 
 def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASArchitecture:
-    """Return the core path and the kept edges, without those on no path to the head.
+    """Return the core path and the selected edges, without dead nodes and edges.
 
     Args:
         lattice: Lattice of :func:`connection_lattice`.
-        keep: Flags of the edges, (edges,), True where an edge is kept; those of the core path's
-            edges do not matter.
+        keep: Selection flags of the edges, (edges,); edges of the core path are always selected.
 
     Returns:
-        Architecture of level ``'connection'``, pruned: no dead node, no unused edge.
+        Architecture of level ``'connection'``, pruned.
     """
-    kept = {edge for edge, wanted in zip(lattice.edges, keep, strict=True) if wanted}
-    kept |= core_edges(lattice.path)
+    edges = {edge for edge, flag in zip(lattice.edges, keep, strict=True) if flag}
+    edges |= core_edges(lattice.path)
     specs, fed = [], {STEM}
     for node, inputs, _ in lattice.nodes:
-        inputs = tuple(source for source in inputs if (source, node) in kept and source in fed)
+        inputs = tuple(source for source in inputs if (source, node) in edges and source in fed)
         if inputs:
             specs.append(NodeSpec(node, inputs))
             fed.add(node)
@@ -122,7 +121,7 @@ def decode_connections(lattice: DNASArchitecture, keep: Iterable[bool]) -> DNASA
 
 
 def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArchitecture:
-    """Return the network in which each node has its three operations of the largest score.
+    """Return the network in which each node has its three operations with the largest scores.
 
     Args:
         architecture: Nodes and edges, an architecture of level ``'connection'``.
@@ -132,10 +131,10 @@ def decode_cells(architecture: DNASArchitecture, scores: np.ndarray) -> DNASArch
     Returns:
         Architecture of level ``'cell'``, pruned.
     """
-    chosen = top_operations(scores)
+    selected = top_operations(scores)
     nodes = tuple(
         spec._replace(operations=tuple(np.array(OPERATIONS)[row].tolist()) if spec.inputs else ())
-        for spec, row in zip(architecture.nodes, chosen, strict=True)
+        for spec, row in zip(architecture.nodes, selected, strict=True)
     )
     return replace(architecture, level='cell', nodes=nodes).pruned()
 
@@ -147,7 +146,7 @@ def top_operations(scores: np.ndarray) -> np.ndarray:
         scores: Scores of the operations, (..., operations).
 
     Returns:
-        Boolean mask of the same shape, three True a row.
+        Boolean mask of the same shape, with three True per row.
     """
     order = np.argsort(-np.asarray(scores), axis=-1, kind='stable')
     mask = np.zeros(order.shape, bool)
@@ -156,16 +155,16 @@ def top_operations(scores: np.ndarray) -> np.ndarray:
 
 
 def random_architecture(layers: int, rng: np.random.Generator, name: str) -> DNASArchitecture:
-    """Draw a random network from the space, the baseline that a search must beat.
+    """Sample a random network, the baseline of a search.
 
-    The core path is uniform over all paths, each other edge is kept with probability 1/2, each
-    node's operations are a uniform draw of three.
+    The core path is uniform over all paths, every other edge exists with probability 1/2, and each
+    node has three uniformly sampled operations.
 
     Returns:
         Architecture of level ``'cell'``.
     """
     trellis = path_lattice(layers)
-    # Walking backwards, proportionally to the number of paths that arrive, makes paths uniform.
+    # Sampling backwards in proportion to the number of incoming paths makes paths uniform.
     arriving = {STEM: 1.0}
     for node, inputs, _ in trellis.nodes:
         arriving[node] = sum(arriving[source] for source in inputs)
@@ -184,5 +183,5 @@ def random_architecture(layers: int, rng: np.random.Generator, name: str) -> DNA
 
 
 def _neighbours(node: Node, before: set[Node]) -> tuple[Node, ...]:
-    """Return the nodes of the layer before at most one scale away, finest first."""
+    """Return the nodes of the previous layer that are at most one scale away, finest first."""
     return tuple(sorted(source for source in before if abs(source.scale - node.scale) <= 1))

@@ -1,4 +1,4 @@
-"""Lattice of cells: the base of searched DNAS networks and of their supernets."""
+"""Lattice of cells: base class of searched DNAS networks and of their supernets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dnas_mmseg.models.layers.input_bands import require_bands
 from dnas_mmseg.models.layers.operation import conv_norm_relu, sum_tensors
 from dnas_mmseg.models.layers.recompute import recompute
 from dnas_mmseg.spaces.architecture import ArchitectureError
-from dnas_mmseg.spaces.scales import STEM, Node
+from dnas_mmseg.spaces.scales import STEM, Node, size_at
 
 from .architecture import DNASArchitecture, NodeSpec
 
 
 class Stem(nn.Sequential):
-    """Three 3x3 convolutions: stride 2 to half the channels, stride 1, stride 2 to all of them."""
+    """Three 3x3 convolutions of strides 2, 1, 2; the first two have half of the channels."""
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
         layer = partial(conv_norm_relu, kernel_size=3, norm_cfg=norm_cfg, bias=True)
@@ -33,7 +33,7 @@ class Stem(nn.Sequential):
 
 
 class _ScheduledNode(NamedTuple):
-    """Step of a forward pass: a node, its live inputs, the tensors not needed afterwards."""
+    """Step of a forward pass: a node, its live inputs, the tensors to release afterwards."""
 
     node: Node
     inputs: tuple[Node, ...]
@@ -41,26 +41,25 @@ class _ScheduledNode(NamedTuple):
 
 
 class Lattice(BaseModule):
-    """Nodes at layers and scales, a cell on every edge between them.
+    """Nodes at layers and scales, with a cell on every edge between them.
 
     Node (l, s) has ``base_channels * 2**s`` channels at stride ``4 * 2**s``; its size is
-    ``ceil(input / stride)``, so any input size works. Each edge's input is resized bilinearly to
-    its target; this is done once for each (source, target scale), however many cells read it.
+    ``ceil(input / stride)``, so any input size works. The input of an edge is resized bilinearly,
+    once for each (source, target scale).
 
     Args:
         architecture: Nodes and edges of the network.
         in_channels: Number of bands of the input.
-        base_channels: Number of channels at stride 4, an even number. The paper's networks have 40.
-        prune: Whether to leave out what cannot influence the output. With False everything the
-            architecture lists is built, as the authors' checkpoints have it; the output is the
-            same.
+        base_channels: Number of channels at stride 4, an even number; 40 in the paper.
+        prune: Whether to omit nodes and edges that do not affect the output. With False, all of
+            them are built, as in the authors' checkpoints; the output is the same.
         norm_cfg: Config of the normalisation layers.
         with_cp: Whether to recompute the cells' activations in backward to save memory.
-        init_cfg: Config of the initialisation on top of the paper's: kaiming-normal cells.
+        init_cfg: Config of an initialisation after the paper's, which is kaiming-normal for cells.
 
     Attributes:
-        listed: Architecture as given.
-        architecture: Architecture that is built, after pruning.
+        listed: Architecture before pruning.
+        architecture: Architecture that is built.
         outputs: Live nodes of the last layer, finest first.
         out_channels: Numbers of channels of the outputs, finest first.
         strides: Strides of the outputs, finest first.
@@ -78,7 +77,7 @@ class Lattice(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if base_channels < 2 or base_channels % 2:
-            raise UserError(f'base_channels = {base_channels}: an even number is needed')
+            raise UserError(f'base_channels = {base_channels}: an even number is required')
         self.listed = architecture
         self.architecture = architecture.pruned() if prune else architecture
         self.in_channels, self.base_channels = in_channels, base_channels
@@ -111,7 +110,7 @@ class Lattice(BaseModule):
     def build_cell(
         self, spec: NodeSpec, in_channels: int, out_channels: int, norm_cfg: dict
     ) -> nn.Module:
-        """Build the cell of an edge into a node; subclasses define it."""
+        """Build the cell of an edge into a node; subclasses implement it."""
         raise NotImplementedError
 
     def init_weights(self) -> None:
@@ -128,23 +127,21 @@ class Lattice(BaseModule):
 
         Args:
             x: Images, (N, in_channels, H, W).
-            weights: Second arguments of the cells, by target node, one for each of its inputs;
-                cells take no second argument where it is None.
+            weights: Second argument of the cells, by target node and input; None if cells take one
+                argument.
         """
         require_bands(self, x)
-        height, width = x.shape[2:]
-        # A node's map stands under (node, None), what cells at a scale read of it beside it.
+        # Keys: (node, None) for the map of a node, (node, scale) for this map resized to a scale.
         tensors: dict[tuple[Node, int | None], Tensor] = {}
         tensors[STEM, None] = self.stem(x.contiguous(memory_format=torch.channels_last))
         for node, inputs, release in self._steps:
-            stride = 4 * 2**node.scale
-            size = (-(-height // stride), -(-width // stride))
+            size = size_at(x.shape[2:], 4 * 2**node.scale)
             terms = []
             for i, source in enumerate(inputs):
                 cell = self.cell(source, node)
                 arguments = () if weights is None else (weights[node][i],)
                 if self.with_cp and self.training:
-                    # What a cell reads is computed again, too: only the nodes' own maps are kept.
+                    # Resizing is recomputed as well, so that only the maps of the nodes are stored.
                     read = partial(self._read, cell, size)
                     terms.append(recompute(read, tensors[source, None], *arguments, norms_of=cell))
                     continue
@@ -163,7 +160,7 @@ class Lattice(BaseModule):
         return cells[node_key(source)]
 
     def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return a node's map, resized for the cells of nodes of another scale."""
+        """Return the map of a node, resized for cells of another scale."""
         if x.shape[2:] == size:
             return x
         return F.interpolate(x, size, mode='bilinear', align_corners=True)
@@ -172,7 +169,7 @@ class Lattice(BaseModule):
         return cell(self.resized_input(x, size), *arguments)
 
     def _schedule(self) -> tuple[_ScheduledNode, ...]:
-        """Return the nodes that receive data, in order, with the last use of every tensor."""
+        """Return the reachable nodes in order, with the tensors that each uses last."""
         fed = self.architecture.fed
         live = [
             (node, tuple(source for source in inputs if source in fed))
@@ -195,21 +192,21 @@ class Lattice(BaseModule):
 
 
 def _refuse_other_architecture(lattice: Lattice, state_dict: dict, prefix: str, *_) -> None:
-    """Refuse weights of another architecture, which mmengine would load as far as names agree.
+    """Raise for weights of another architecture, which mmengine would load partially.
 
-    Weights of cells that are pruned here are passed over.
+    Weights of pruned cells are ignored.
     """
     start = f'{prefix}nodes.'
-    given = {_edge(key) for key in _below(state_dict, start)}
-    if not given:
+    present = {_edge(key) for key in _below(state_dict, start)}
+    if not present:
         return
     built = {(node_key(target), node_key(source)) for source, target in lattice.architecture.edges}
     listed = {(node_key(target), node_key(source)) for source, target in lattice.listed.edges}
-    foreign, missing = given - listed, built - given
+    foreign, missing = present - listed, built - present
     if foreign or missing:
         raise ArchitectureError(
-            f"these weights are of another architecture than '{lattice.listed.name}': "
-            f'{len(foreign)} of their {len(given)} edges are not in it{_some(foreign)}, '
+            f"the weights are of another architecture than '{lattice.listed.name}': "
+            f'{len(foreign)} of their {len(present)} edges are not in it{_some(foreign)}, '
             f'{len(missing)} of its {len(built)} edges have no weights{_some(missing)}'
         )
     for key in _below(state_dict, start):
@@ -222,7 +219,7 @@ def _below(state_dict: dict, prefix: str) -> list[str]:
 
 
 def _edge(key: str) -> tuple[str, str]:
-    """Return the names of target and source from the name of a cell's tensor."""
+    """Return the names of target and source from the key of a cell's tensor."""
     target, _, rest = key.partition('.')
     return target, rest.partition('.')[0]
 
@@ -233,5 +230,5 @@ def _some(edges: set[tuple[str, str]]) -> str:
 
 
 def node_key(node: Node) -> str:
-    """Return a node's name among the modules, and so in a state dict."""
+    """Return the name of a node in modules and state dicts."""
     return 'stem' if node == STEM else f'l{node.layer}_s{node.scale}'

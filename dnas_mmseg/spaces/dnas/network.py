@@ -1,4 +1,4 @@
-"""The searched DNAS network as a backbone."""
+"""Searched networks of the DNAS space as a backbone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .operations import Cell
 
 @MODELS.register_module()
 class DNAS(Lattice):
-    """A searched network of the DNAS space (Remote Sensing 2022, 14(16), 3864).
+    """A searched network of the DNAS space (Wang et al. 2022, Remote Sensing 14(16), 3864).
 
     Args:
         architecture: Architecture of level ``'cell'``: published name, JSON path, document or
@@ -26,11 +26,14 @@ class DNAS(Lattice):
         in_channels, base_channels, prune, norm_cfg, with_cp, init_cfg: Arguments of
             :class:`Lattice`.
 
-    Attributes:
-        architecture: Architecture that is built, after pruning.
-
     Raises:
-        ArchitectureError: The architecture is no complete DNAS network.
+        ArchitectureError: The architecture is not a complete DNAS network.
+
+    Example:
+        >>> import torch
+        >>> backbone = DNAS('dnas_l14_gid5', in_channels=4, base_channels=8)
+        >>> [tuple(x.shape) for x in backbone(torch.zeros(2, 4, 64, 64))]
+        [(2, 8, 16, 16), (2, 16, 8, 8), (2, 32, 4, 4), (2, 64, 2, 2)]
     """
 
     def __init__(

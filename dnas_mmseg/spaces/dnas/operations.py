@@ -1,7 +1,7 @@
-"""The cells of the DNAS space and their operations (paper, table 1; facts of the released code).
+"""Cells of the DNAS space and their operations (paper, table 1, and the released code).
 
-Every operation keeps the resolution and maps ``in_channels`` to ``out_channels``. Convolutions have
-no bias; the normalisation after each carries the affine part.
+Operations preserve the resolution and map ``in_channels`` to ``out_channels``. Their convolutions
+have no bias, because the normalisations are affine.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .architecture import OPERATION_SPECS, OperationSpec
 
 
 class LightCell(Operation):
-    """Cell of the first two stages: 3x3 convolution and normalisation of a rectified input."""
+    """Cell of the first two stages: 3x3 convolution of a rectified input, and normalisation."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
         super().__init__(*conv_norm(in_channels, out_channels, 3, norm_cfg), norm=1)
 
 
 class Cell(nn.ModuleDict):
-    """Cell on an edge: the sum of its operations on an input of the target's size."""
+    """Cell of an edge: sum of its operations on an input of the target's size."""
 
     def __init__(
         self, operations: Iterable[str], in_channels: int, out_channels: int, norm_cfg: dict
@@ -37,7 +37,7 @@ class Cell(nn.ModuleDict):
 
         Args:
             x: Input, (N, in_channels, H, W).
-            weights: Weights of the operations, a scalar >= 0 each; by default all count once.
+            weights: Weights of the operations, scalars >= 0; 1 by default.
         """
         factors: Sequence[Tensor | None] = [None] * len(self) if weights is None else weights
         return sum_tensors(

@@ -1,4 +1,4 @@
-"""The DNAS search space: its stages and configs, and operators on its networks."""
+"""The DNAS search space: stages, configs, and sampling, mutation and encoding of networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnas_mmseg.spaces.registry import register_space
-from dnas_mmseg.spaces.scales import NUM_SCALES
+from dnas_mmseg.spaces.scales import NUM_SCALES, neighbour_paths
 from dnas_mmseg.spaces.space import MultiTargetMode, SearchSpace, Stage
 
 from .architecture import OPERATIONS, DNASArchitecture
@@ -25,7 +25,10 @@ from .decoding import (
 
 @register_space
 class DNASSpace(SearchSpace):
-    """Decoupled search: path, connections and cells in three stages (DNAS paper, section 3)."""
+    """Decoupled search of path, connections and cells in three stages.
+
+    Source: Wang et al. 2022, Remote Sensing 14(16), 3864, section 3.
+    """
 
     architecture = DNASArchitecture
     network = 'DNAS'
@@ -49,8 +52,8 @@ class DNASSpace(SearchSpace):
     ) -> DNASArchitecture:
         """Return a network that differs in one operation, one edge or one scale of the core path.
 
-        Each of the three is as likely as the others. Nodes that the change brings in draw their
-        operations; those that nothing reads any more are gone.
+        The three kinds are equally likely. Added nodes get random operations; nodes without readers
+        are removed.
         """
         kind = rng.integers(3)
         if kind == 0:
@@ -62,10 +65,9 @@ class DNASSpace(SearchSpace):
     def encode(self, network: DNASArchitecture) -> np.ndarray:
         """Return the encoding of a network of level ``'cell'``, (features,).
 
-        Of the core path: how many layers are at each scale, and its last scale. Of the nodes: how
-        many there are at each scale. Of the edges: how many there are, how many layers they span on
-        average, and how many go to each scale. Of the operations: the share of edges that apply
-        each.
+        Features: number of layers of the core path at each scale, and its last scale; number of
+        nodes at each scale; scales of the outputs; number of edges, mean number of layers that they
+        span, and number of edges to each scale; share of edges with each operation.
         """
         edges = network.edges
         nodes_at, edges_to = np.zeros(NUM_SCALES), np.zeros(NUM_SCALES)
@@ -94,50 +96,42 @@ class DNASSpace(SearchSpace):
 def _with_other_operation(network: DNASArchitecture, rng: np.random.Generator) -> DNASArchitecture:
     index = rng.integers(len(network.nodes))
     spec = network.nodes[index]
-    left_out = spec.operations[rng.integers(len(spec.operations))]
+    removed = spec.operations[rng.integers(len(spec.operations))]
     others = [name for name in OPERATIONS if name not in spec.operations]
-    chosen = {*spec.operations, others[rng.integers(len(others))]} - {left_out}
-    changed = spec._replace(operations=tuple(name for name in OPERATIONS if name in chosen))
+    selected = {*spec.operations, others[rng.integers(len(others))]} - {removed}
+    changed = spec._replace(operations=tuple(name for name in OPERATIONS if name in selected))
     return replace(network, nodes=(*network.nodes[:index], changed, *network.nodes[index + 1 :]))
 
 
 def _with_other_edge(network: DNASArchitecture, rng: np.random.Generator) -> DNASArchitecture:
-    """Take away an edge that is not of the core path, or add one between nodes that are there."""
-    core, kept = core_edges(network.path), set(network.edges)
-    there = {node for edge in kept for node in edge}
-    open_ = [
+    """Remove an edge that is not on the core path, or add one between existing nodes."""
+    core, edges = core_edges(network.path), set(network.edges)
+    present = {node for edge in edges for node in edge}
+    options = [
         edge
         for edge in connection_lattice(network.at_level('path')).edges
-        if edge not in core and there.issuperset(edge)
+        if edge not in core and present.issuperset(edge)
     ]
-    kept ^= {open_[rng.integers(len(open_))]}
-    return _rebuilt(network, network.path, kept, rng)
+    edges ^= {options[rng.integers(len(options))]}
+    return _rebuilt(network, network.path, edges, rng)
 
 
 def _with_other_scale(network: DNASArchitecture, rng: np.random.Generator) -> DNASArchitecture:
-    path = network.path
-    options = []
-    for layer in range(1, len(path)):
-        around = (path[layer - 1], *path[layer + 1 : layer + 2])
-        options += [
-            (*path[:layer], scale, *path[layer + 1 :])
-            for scale in range(NUM_SCALES)
-            if scale != path[layer] and all(abs(scale - other) <= 1 for other in around)
-        ]
+    options = list(neighbour_paths(network.path, first=1))
     return _rebuilt(network, options[rng.integers(len(options))], network.edges, rng)
 
 
 def _rebuilt(
     network: DNASArchitecture, path: Sequence[int], edges: Iterable[Edge], rng: np.random.Generator
 ) -> DNASArchitecture:
-    """Return the network of a core path and those of some edges that its lattice has."""
+    """Return the network of a core path and of those edges that its lattice contains."""
     lattice = connection_lattice(replace(network, level='path', path=tuple(path), nodes=()))
     wanted = set(edges)
     connected = decode_connections(lattice, (edge in wanted for edge in lattice.edges))
     known = {spec.node: spec.operations for spec in network.nodes}
     nodes = []
     for spec in connected.nodes:
-        drawn = rng.permutation(len(OPERATIONS))[:OPERATIONS_PER_NODE]
-        drawn_names = tuple(OPERATIONS[i] for i in sorted(drawn))
-        nodes.append(spec._replace(operations=known.get(spec.node, drawn_names)))
+        indices = rng.permutation(len(OPERATIONS))[:OPERATIONS_PER_NODE]
+        sampled = tuple(OPERATIONS[i] for i in sorted(indices))
+        nodes.append(spec._replace(operations=known.get(spec.node, sampled)))
     return replace(connected, level='cell', nodes=tuple(nodes))

@@ -1,4 +1,7 @@
-"""The supernets of the three stages of DNAS (paper, sections 3.1 to 3.3)."""
+"""Supernets of the three stages of DNAS.
+
+Source: Wang et al. 2022, Remote Sensing 14(16), 3864, sections 3.1 to 3.3.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +38,14 @@ from .operations import Cell, LightCell
 
 
 class _DNASSupernet(Lattice, Supernet):
-    """Base of the supernets of all three stages."""
+    """Base class of the supernets of all three stages."""
 
     def parts(self, model: Mapping[str, Any], size: tuple[int, int]) -> Parts:
         return dnas_parts(self, model, size)
 
 
 class _LightSupernet(_DNASSupernet):
-    """A supernet of light cells (ReLU, conv3x3, norm) with one architecture parameter per edge.
+    """Supernet of light cells (ReLU, conv3x3, norm) with one architecture parameter per edge.
 
     ``betas`` has the shape (edges,), in the order of ``architecture.edges``.
     """
@@ -60,7 +63,7 @@ class _LightSupernet(_DNASSupernet):
         return {'betas': self.betas}
 
     def resized_input(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the resized map after the ReLU that all cells reading it begin with."""
+        """Return the resized map after the ReLU that its cells share."""
         return super().resized_input(x, size).relu()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -69,20 +72,20 @@ class _LightSupernet(_DNASSupernet):
 
     @abstractmethod
     def edge_weights(self, betas: Tensor) -> Mapping[Node, Sequence[Tensor | None]]:
-        """Return the weights of the cells of each node's inputs; None leaves a cell unweighted."""
+        """Return the weights of each node's cells, by input; None for unweighted cells."""
 
     def by_node(self, per_edge: Tensor) -> list[tuple[NodeSpec, Tensor]]:
-        """Return the values of the edges, (edges,), split by target node."""
+        """Split values of the edges, (edges,), by target node."""
         specs = self.architecture.nodes
         return list(zip(specs, per_edge.split([len(s.inputs) for s in specs]), strict=True))
 
 
 @MODELS.register_module()
 class DNASPathSupernet(_LightSupernet):
-    """Supernet of stage 1: all paths through the scales.
+    """Supernet of stage 1, which contains all paths through the scales (section 3.1).
 
-    A node's incoming edges are weighted by the softmax of their ``betas``, times their number / 3.
-    The decoded path is the most probable one under these weights.
+    The weights of a node's incoming edges are the softmax of their ``betas``, times their number
+    divided by 3. The decoded path has the largest product of weights.
 
     Args:
         layers: Number of layers, at least 4.
@@ -122,20 +125,20 @@ class DNASPathSupernet(_LightSupernet):
 
 @MODELS.register_module()
 class DNASConnectionSupernet(_LightSupernet):
-    """Supernet of stage 2: the connections to keep around a core path.
+    """Supernet of stage 2, which contains all connections around a core path (section 3.2).
 
     Args:
         architecture: Architecture of level ``'path'``: published name, JSON path, document or
             value.
-        weighting: Weights of the edges off the core path. ``'gate'``: each has its own gate,
-            ``sigmoid(beta)``, and is kept where that exceeds 1/2. ``'reference'``: as in the
-            released code, the softmax over a node's edges, in which the core edge takes its share
-            although its weight is fixed; an edge is kept where beta > 0. There the beta of an edge
-            that is its node's only one never gets a gradient.
+        weighting: Weights of the edges outside the core path. ``'gate'``: independent gates
+            ``sigmoid(beta)``; edges with a gate above 1/2 are selected. ``'reference'``, as in the
+            released code: softmax over all edges of a node, including the core edge, whose weight
+            is fixed; edges with beta > 0 are selected. The beta of an edge that is its node's only
+            one then never gets a gradient.
         in_channels, base_channels, norm_cfg, with_cp, init_cfg: Arguments of :class:`Lattice`.
 
     Raises:
-        ArchitectureError: The architecture is of another space or level.
+        ArchitectureError: The space or level of the architecture differs.
     """
 
     def __init__(
@@ -173,7 +176,7 @@ class DNASConnectionSupernet(_LightSupernet):
         return [gate.reshape(1) for gate, core in zip(gates, self.is_core, strict=True) if not core]
 
     def scores(self) -> np.ndarray:
-        """Return the scores of the edges, (edges,); an edge is kept if its score is above 0."""
+        """Return the scores of the edges, (edges,); edges with a positive score are selected."""
         return self.betas.detach().double().cpu().numpy()
 
     def weights(self) -> Tensor:
@@ -190,10 +193,10 @@ class DNASConnectionSupernet(_LightSupernet):
 
 @MODELS.register_module()
 class DNASCellSupernet(_DNASSupernet):
-    """Supernet of stage 3: the operations of each node's cells.
+    """Supernet of stage 3, which contains all operations of all cells (section 3.3).
 
-    Every edge's cell holds all operations, weighted by the softmax of its node's row of ``alphas``
-    (nodes, operations). The decoded network keeps each node's three largest.
+    Operations are weighted by the softmax of their node's row of ``alphas`` (nodes, operations).
+    The decoded nodes have their three operations with the largest weights.
 
     Args:
         architecture: Architecture of level ``'connection'``: published name, JSON path, document or
@@ -202,7 +205,7 @@ class DNASCellSupernet(_DNASSupernet):
             :class:`Lattice`.
 
     Raises:
-        ArchitectureError: The architecture is of another space or level.
+        ArchitectureError: The space or level of the architecture differs.
     """
 
     def __init__(
@@ -240,7 +243,7 @@ class DNASCellSupernet(_DNASSupernet):
         return self.alphas.detach().double().log_softmax(1).cpu().numpy()
 
     def weights(self) -> Tensor:
-        """Return the weights of the operations, (nodes, operations), which sum to 1 in each row."""
+        """Return the weights of the operations, (nodes, operations); each row sums to 1."""
         return self.alphas.double().softmax(1)
 
     def decode(self) -> DNASArchitecture:

@@ -1,4 +1,4 @@
-"""Paths and cells of Auto-DeepLab, and costs of their parts."""
+"""Paths and cells of the Auto-DeepLab space, and a table of their costs."""
 
 import itertools
 
@@ -20,24 +20,24 @@ STEM_CHANNELS = (4, 4, 8)
 
 
 def all_paths(layers):
-    """Every path that the decoder can take, as scales."""
+    """All paths, as scales."""
     following = {}
     for source, target in trellis(layers).edges:
         following.setdefault(source, []).append(target)
 
-    def ways(node):
+    def paths_from(node):
         if node.layer == layers - 1:
             yield (node.scale,)
             return
         for target in following[node]:
-            for rest in ways(target):
+            for rest in paths_from(target):
                 yield (node.scale, *rest)
 
-    return [way[1:] for way in ways(STEM)]
+    return [path[1:] for path in paths_from(STEM)]
 
 
 def all_cells(blocks):
-    """Every cell."""
+    """All cells."""
     per_block = []
     for block in range(blocks):
         inputs = itertools.combinations(range(block + 2), 2)

@@ -10,7 +10,7 @@ DOCUMENT = dict(
 )  # fmt: skip
 
 
-def test_what_it_tells_of_itself():
+def test_properties_of_an_architecture():
     found = load_architecture(DOCUMENT)
     assert (found.layers, found.low_level) == (4, 2)
     assert load_architecture({**DOCUMENT, 'path': [0, 1]}).low_level == 1
@@ -23,12 +23,12 @@ def test_what_it_tells_of_itself():
     assert found.summary == {'path': '1-2-3-2', 'blocks': '2'}
     assert found.scalars == {'path_00': 1, 'path_01': 2, 'path_02': 3, 'path_03': 2}
     assert found.table[1] == [
-        ('0', 'skip of two cells before', 'avg3 of the cell before'),
-        ('1', 'atrous3 of the cell before', 'max3 of block 0'),
+        ('0', 'skip of the second previous cell', 'avg3 of the previous cell'),
+        ('1', 'atrous3 of the previous cell', 'max3 of block 0'),
     ]
 
 
-def test_a_block_is_a_sum_in_whatever_order():
+def test_the_order_of_branches_does_not_matter():
     turned = [block[::-1] for block in DOCUMENT['cell']]
     assert load_architecture({**DOCUMENT, 'cell': turned}) == load_architecture(DOCUMENT)
     other = [DOCUMENT['cell'][0], [[2, 'max3'], [1, 'atrous5']]]
@@ -40,15 +40,15 @@ def test_a_block_is_a_sum_in_whatever_order():
     [
         (dict(path=[]), 'path is empty'),
         (dict(cell=[]), 'the cell has no blocks'),
-        (dict(cell=[[[0, 'sep3']]]), 'block 0 has 1 branches, 2 are needed'),
+        (dict(cell=[[[0, 'sep3']]]), 'block 0 has 1 branches, 2 are required'),
     ],
 )
-def test_each_broken_network_has_its_own_message(change, message):
+def test_invalid_networks_raise_specific_errors(change, message):
     with pytest.raises(ArchitectureError, match=message):
         load_architecture({**DOCUMENT, **change})
 
 
-def test_nothing_is_decided_before_the_cell():
+def test_cell_is_the_only_level():
     found = load_architecture(DOCUMENT)
     assert found.at_level('cell') is found.pruned() is found
     with pytest.raises(ArchitectureError, match="has no level 'path'"):

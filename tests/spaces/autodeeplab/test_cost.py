@@ -21,7 +21,7 @@ from dnas_mmseg.spaces.autodeeplab.graph import pairs, trellis
 from .conftest import STEM_CHANNELS, all_cells, all_paths, edges_of, supernet
 
 
-def test_the_expected_cost_is_that_of_enumeration(rng, table):
+def test_expected_cost_agrees_with_enumeration(rng, table):
     layers, blocks = 4, 2
     betas = torch.from_numpy(rng.standard_normal(len(trellis(layers).edges))).requires_grad_()
     weights = {}
@@ -36,7 +36,7 @@ def test_the_expected_cost_is_that_of_enumeration(rng, table):
 
     row = {pair: i for i, pair in enumerate(pairs(blocks))}
     useful = cells[:, :-1]
-    # A block's two inputs, one drawn after the other, and an operation for each.
+    # Two inputs per block, sampled without replacement, and an operation for each.
     block_chances = []
     for i in range(blocks):
         rows = useful[[row[i, source] for source in range(i + 2)]]
@@ -44,10 +44,10 @@ def test_the_expected_cost_is_that_of_enumeration(rng, table):
         q = rows / rows.sum(1, keepdim=True)
         chances = {}
         for a, b in itertools.combinations(range(i + 2), 2):
-            drawn = p[a] * p[b] / (1 - p[a]) + p[b] * p[a] / (1 - p[b])
+            included = p[a] * p[b] / (1 - p[a]) + p[b] * p[a] / (1 - p[b])
             for o, r in itertools.product(range(len(OPERATIONS)), repeat=2):
                 chances[Branch(a, OPERATIONS[o]), Branch(b, OPERATIONS[r])] = (
-                    drawn * q[a, o] * q[b, r]
+                    included * q[a, o] * q[b, r]
                 )
         block_chances.append(chances)
     cells_by_chance = [
@@ -56,7 +56,7 @@ def test_the_expected_cost_is_that_of_enumeration(rng, table):
     ]
     chances = torch.stack([chance for _, chance in cells_by_chance])
     assert chances.sum().item() == pytest.approx(1)
-    # A cell's cost on a path is a sum over its branches: their mean number, by kind and place.
+    # The mean cost of a cell follows from the mean numbers of its branches by input and operation.
     numbers = torch.zeros(len(cells_by_chance), 2, len(OPERATIONS)).double()
     for i, (cell, _) in enumerate(cells_by_chance):
         for block in cell:
@@ -89,7 +89,7 @@ LOSS = dict(type='LabelledCrossEntropyLoss')
 
 
 def network(architecture):
-    """Config of the segmentor that a search leads to."""
+    """Config of the segmentor of the searched network."""
     return dict(
         type='SearchedEncoderDecoder',
         backbone=dict(
@@ -104,27 +104,27 @@ def network(architecture):
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_a_network_costs_what_its_parts_do(seed):
-    """Exactly; the filters are those of the network, not of the supernet."""
-    drawn = random_architecture(4, 2, np.random.default_rng(seed), 'drawn')
-    model = network(drawn)
+def test_cost_of_a_network_is_the_sum_of_its_parts(seed):
+    """Exact with the filters of the network, which differ from those of the supernet."""
+    architecture = random_architecture(4, 2, np.random.default_rng(seed), 'sampled')
+    model = network(architecture)
     whole = MODELS.build(model).eval()
     counted = count(whole, whole, (1, 4, *SIZE))
     for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
         table = cost_table(supernet().parts(model, SIZE), metric)
-        assert network_cost(drawn, table) == value
+        assert network_cost(architecture, table) == value
 
 
 @pytest.mark.parametrize('metric', ['macs', 'params'])
-def test_it_decodes_to_a_target(metric):
+def test_decoding_to_a_target(metric):
     net = supernet(layers=6, blocks=3)
     model = network(net.decode())
     costs = net.cost_model(cost_table(net.parts(model, SIZE), metric))
     least, most = costs.range()
-    drawn = [
+    sampled = [
         costs.cost(random_architecture(6, 3, np.random.default_rng(i), 'x')) for i in range(50)
     ]
-    assert least <= min(drawn)
-    assert max(drawn) <= most
+    assert least <= min(sampled)
+    assert max(sampled) <= most
     for target in np.geomspace(1.5 * least, most / 1.5, 4):
         assert costs.cost(costs.decode_to(target)) == pytest.approx(target, rel=0.1)

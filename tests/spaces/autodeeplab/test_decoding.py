@@ -12,11 +12,11 @@ NONE = -1e9
 
 
 def test_decoding_agrees_with_brute_force(rng):
-    """The most probable path, and of each block the two inputs of the largest non-zero weight."""
+    """The most probable path, and the two inputs per block with the largest non-zero weights."""
     for _ in range(20):
         scores = rng.standard_normal(len(trellis(5).edges))
         cell_scores = rng.standard_normal((len(pairs(2)), len(OPTIONS)))
-        cell_scores[:, -1] += 3  # zero is the largest almost everywhere, and never taken
+        cell_scores[:, -1] += 3  # zero has the largest weights, but is never decoded
         found = decode(5, 2, scores, cell_scores)
         by_edge = dict(zip(trellis(5).edges, scores, strict=True))
         best = max(all_paths(5), key=lambda path: sum(by_edge[e] for e in edges_of(path)))
@@ -34,10 +34,10 @@ def test_decoding_agrees_with_brute_force(rng):
         assert found.cell == cells[int(np.argmax(values))]
 
 
-def test_the_published_network_is_a_fixed_point():
+def test_decoding_reproduces_the_published_network():
     published = load_architecture('autodeeplab')
-    chosen = set(edges_of(published.path))
-    scores = [0.0 if edge in chosen else NONE for edge in trellis(12).edges]
+    selected = set(edges_of(published.path))
+    scores = [0.0 if edge in selected else NONE for edge in trellis(12).edges]
     cell_scores = np.full((len(pairs(5)), len(OPTIONS)), NONE)
     for i, block in enumerate(published.cell):
         for source, operation in block:
@@ -47,7 +47,7 @@ def test_the_published_network_is_a_fixed_point():
     )
 
 
-def test_with_a_price_neither_another_path_nor_another_cell_is_better(rng, table):
+def test_decoding_at_a_price_is_optimal_in_path_and_in_cell(rng, table):
     edge_scores = rng.standard_normal(len(trellis(4).edges))
     cell_scores = rng.standard_normal((len(pairs(1)), len(OPTIONS)))
     by_edge = dict(zip(trellis(4).edges, edge_scores, strict=True))
@@ -65,8 +65,8 @@ def test_with_a_price_neither_another_path_nor_another_cell_is_better(rng, table
         assert all(value(found.path, cell) <= best + 1e-9 for cell in all_cells(1))
 
 
-def test_random_networks_are_of_the_space(rng):
+def test_random_networks_are_valid(rng):
     for _ in range(30):
-        drawn = random_architecture(6, 3, rng, 'drawn')  # validates itself
-        assert drawn.layers == 6
-        assert drawn.path in all_paths(6)
+        network = random_architecture(6, 3, rng, 'sampled')  # validates itself
+        assert network.layers == 6
+        assert network.path in all_paths(6)

@@ -16,7 +16,7 @@ def runner(backbone, iteration=0):
     return SimpleNamespace(model=model, iter=iteration, max_iters=10)
 
 
-def test_dropping_grows_with_the_training_and_with_the_depth():
+def test_the_drop_rate_increases_with_iterations_and_depth():
     net = AutoDeepLab(filters=2, drop_path=0.4)
     assert [cell.drop for cell in net.cells] == pytest.approx([0.4 * i / 12 for i in range(1, 13)])
     hook = ScheduledDropPathHook()
@@ -28,7 +28,7 @@ def test_dropping_grows_with_the_training_and_with_the_depth():
         )
 
 
-def test_branches_are_dropped_in_training_only_and_keep_their_mean():
+def test_branches_are_dropped_in_training_only_and_preserve_the_mean():
     net = AutoDeepLab(filters=2, drop_path=0.5)
     x = torch.randn(4, 4, 32, 32)
     plain = AutoDeepLab(filters=2)
@@ -44,9 +44,9 @@ def test_branches_are_dropped_in_training_only_and_keep_their_mean():
         torch.testing.assert_close(dropped.mean(0), whole.mean(0), rtol=0.1, atol=0.05)
 
 
-def test_supernets_are_left_alone_and_others_refused():
+def test_supernets_are_unchanged_and_other_backbones_raise():
     hook = ScheduledDropPathHook()
     hook.before_train(runner(AutoDeepLabSupernet(3, 1, 1)))
     hook.before_train_iter(runner(None), 0)
-    with pytest.raises(UserError, match='Conv2d drops no paths; leave the hook out'):
+    with pytest.raises(UserError, match='Conv2d does not support drop path; remove'):
         hook.before_train(runner(nn.Conv2d(1, 1, 1)))

@@ -1,4 +1,4 @@
-"""Auto-DeepLab's published networks (facts of the paper and its implementation)."""
+"""Auto-DeepLab's published networks, compared with the paper and its implementation."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def segmentor(filters, bands=3, classes=19, **head):
         (48, 39_222_656, 44_424_691, 653.6),
     ],
 )
-def test_parameters_and_multiply_adds_are_the_published_networks(filters, backbone, whole, macs):
+def test_parameters_and_multiply_adds_equal_the_published_ones(filters, backbone, whole, macs):
     model = segmentor(filters)
     assert sum(p.numel() for p in model.backbone.parameters()) == backbone
     assert sum(p.numel() for p in model.parameters()) == whole
@@ -61,12 +61,12 @@ def test_any_bands_and_sizes(bands, size):
     ],
     ids=lambda head: head['type'],
 )
-def test_stock_heads_read_it(head):
+def test_stock_heads_support_the_backbone(head):
     model = segmentor(4, bands=4, classes=5, **head)
     assert model(torch.randn(1, 4, 64, 64)).shape[1] == 5
 
 
-def test_every_parameter_is_trained_also_by_a_batch_of_one():
+def test_all_parameters_are_trained_at_batch_size_1():
     model = segmentor(4).train()
     model(torch.randn(1, 3, 32, 32)).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -83,8 +83,8 @@ def test_other_cells_and_paths():
     for change, message in (
         (dict(path=[0, 2]), 'path jumps from scale 0 to 2 at layer 1'),
         (dict(path=[0, 4]), 'scale 4 of layer 1'),
-        (dict(cell=[[[0, 'sep3'], [0, 'sep5']]]), 'both branches of block 0 take input 0'),
-        (dict(cell=[[[2, 'sep3'], [0, 'sep5']]]), 'block 0 takes input 2'),
+        (dict(cell=[[[0, 'sep3'], [0, 'sep5']]]), 'both branches of block 0 have input 0'),
+        (dict(cell=[[[2, 'sep3'], [0, 'sep5']]]), 'block 0 has input 2'),
         (dict(cell=[[[1, 'sep7'], [0, 'sep5']]]), "operation 'sep7' of block 0 is unknown"),
         (dict(level='path'), 'decided together'),
     ):
@@ -92,7 +92,7 @@ def test_other_cells_and_paths():
             AutoDeepLab({**document, **change})
 
 
-def test_what_is_refused():
+def test_invalid_arguments_raise():
     with pytest.raises(ArchitectureError, match="of space 'dnas', but backbone AutoDeepLab"):
         AutoDeepLab('dnas_l12_gid5')
     with pytest.raises(UserError, match='has 4 bands, but AutoDeepLab has in_channels'):

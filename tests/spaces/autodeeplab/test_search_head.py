@@ -6,7 +6,7 @@ from .conftest import STEM_CHANNELS
 LOSS = dict(type='LabelledCrossEntropyLoss')
 
 
-def test_the_head_of_the_search_reads_every_stride():
+def test_the_search_head_reads_all_strides():
     model = MODELS.build(
         dict(
             type='SearchedEncoderDecoder',
@@ -23,7 +23,7 @@ def test_the_head_of_the_search_reads_every_stride():
     head = model.decode_head
     assert [pyramid[1][0].dilation for pyramid in head.pyramids] == [(r, r) for r in (24, 12, 6, 3)]
     assert [pyramid[0][0].out_channels for pyramid in head.pyramids] == [2, 4, 8, 16]
-    logits = model(torch.randn(1, 4, 32, 48))  # a batch of one with 1 x 1 maps
+    logits = model(torch.randn(1, 4, 32, 48))  # batch size 1 with 1 x 1 maps
     assert logits.shape == (1, 5, 8, 12)
     logits.sum().backward()
     weights = [p for p in model.parameters() if p.requires_grad]

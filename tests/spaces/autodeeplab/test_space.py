@@ -1,4 +1,4 @@
-"""The Auto-DeepLab space: mutations, and features for a surrogate."""
+"""The Auto-DeepLab space: mutation and encoding of networks."""
 
 from dnas_mmseg.spaces.autodeeplab.architecture import AutoDeepLabArchitecture, Branch
 from dnas_mmseg.spaces.autodeeplab.decoding import random_architecture
@@ -8,8 +8,8 @@ from dnas_mmseg.spaces.registry import load_architecture
 SPACE = AutoDeepLabSpace()
 
 
-def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(rng):
-    network = random_architecture(6, 4, rng, 'drawn')
+def test_mutations_change_one_decision_of_any_kind_and_are_valid(rng):
+    network = random_architecture(6, 4, rng, 'sampled')
     seen = {'scale': 0, 'operation': 0, 'input': 0}
     for _ in range(200):
         changed = SPACE.mutate({}, network, rng)
@@ -26,13 +26,13 @@ def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(rng):
 
 
 def test_a_cell_of_one_block_has_no_other_inputs(rng):
-    network = random_architecture(4, 1, rng, 'drawn')
+    network = random_architecture(4, 1, rng, 'sampled')
     changes = [SPACE.mutate({}, network, rng) for _ in range(30)]
     assert all(other != network for other in changes)
     assert {branch.input for other in changes for branch in other.cell[0]} == {0, 1}
 
 
-def test_a_networks_numbers():
+def test_features_of_a_network():
     network = AutoDeepLabArchitecture(
         name='net',
         level='cell',

@@ -18,7 +18,7 @@ NORM = dict(type='BN', eps=1e-3)
 
 
 @pytest.mark.parametrize('size', [(64, 96), (65, 33)])
-def test_outputs_at_all_strides_for_any_size(size):
+def test_outputs_at_all_strides_and_sizes(size):
     net = supernet()
     outputs = net(torch.randn(2, 4, *size))
     assert net.out_channels == (4, 8, 16, 32)
@@ -28,7 +28,7 @@ def test_outputs_at_all_strides_for_any_size(size):
 
 
 def test_the_published_space():
-    """12 layers, 20 pairs of 8 options, strides 4 and 8 in layer 1; the rest by the defaults."""
+    """12 layers, 20 pairs of 8 options, strides 4 and 8 in layer 1."""
     net = AutoDeepLabSupernet()
     assert (net.alphas.shape, net.betas.shape) == ((20, 8), (105,))
     assert [node.scale for node in net.trellis.incoming if node.layer == 0] == [0, 1]
@@ -39,7 +39,7 @@ def test_the_published_space():
         assert not parameter.requires_grad
 
 
-def test_edges_are_weighed_over_the_outgoing_ones():
+def test_weights_of_outgoing_edges_sum_to_1():
     net = supernet()
     net.betas.data.normal_()
     weights = softmax_over(net.trellis.outgoing.values(), net.betas)
@@ -52,7 +52,7 @@ def test_edges_are_weighed_over_the_outgoing_ones():
             assert p.tolist() == pytest.approx([w.item() for w in outgoing[decision.node]])
 
 
-def test_where_there_is_no_output_two_layers_back_the_nearest_is_read():
+def test_the_nearest_output_two_layers_before_is_read():
     net = supernet()
     assert net._nearest(Node(0, 1)) is None  # the stem at stride 2, resized by 4
     assert net._nearest(Node(1, 2)) == STEM  # by 4
@@ -61,8 +61,8 @@ def test_where_there_is_no_output_two_layers_back_the_nearest_is_read():
     assert net._nearest(Node(3, 1)) == Node(1, 1)
 
 
-def test_what_is_done_at_once_equals_the_operations_one_by_one():
-    """Also in training, gradients included; the plain form is a sum of weighted operations."""
+def test_concatenated_operations_equal_separate_ones():
+    """In training, including gradients."""
     rows, channels = [1, 3, 6], 4
     reader = StateReader(rows, channels, NORM).train()
     for name, parameter in reader.named_parameters():
@@ -89,7 +89,7 @@ def test_what_is_done_at_once_equals_the_operations_one_by_one():
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_recomputation_changes_nothing_but_memory():
+def test_recomputation_gives_the_same_gradients_and_statistics():
     net = supernet().train()
     again = supernet(with_cp=True).train()
     again.load_state_dict(net.state_dict())
@@ -107,21 +107,20 @@ def test_recomputation_changes_nothing_but_memory():
         assert torch.equal(dict(again.named_buffers())[name], buffer), name
 
 
-def test_the_published_network_is_a_fixed_point():
-    """Architecture parameters set to it decode to it."""
+def test_parameters_of_the_published_network_decode_to_it():
     net = AutoDeepLabSupernet(filters=1)
     published = load_architecture('autodeeplab')
     net.betas.data.fill_(-30)
     net.alphas.data.fill_(-30)
     for edge in published.graph:
         net.betas.data[net.trellis.edges.index(edge)] = 30
-    for place, (operation,) in published.selected_operations.items():
-        net.alphas.data[pairs(5).index(place), OPTIONS.index(operation)] = 30
+    for branch, (operation,) in published.selected_operations.items():
+        net.alphas.data[pairs(5).index(branch), OPTIONS.index(operation)] = 30
     found = net.decode()
     assert (found.path, found.cell) == (published.path, published.cell)
 
 
-def test_what_is_refused():
+def test_invalid_arguments_raise():
     with pytest.raises(ArchitectureError, match='layers = 2: at least 3'):
         supernet(layers=2)
     with pytest.raises(UserError, match='filters = 0, blocks = 2: at least 1 each'):

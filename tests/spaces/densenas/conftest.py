@@ -1,4 +1,4 @@
-"""Spaces of DenseNAS, their paths, and costs of their parts."""
+"""DenseNAS spaces, their paths, and a table of their costs."""
 
 import pytest
 import torch
@@ -31,19 +31,19 @@ SCALES = (0, 1)
 
 
 def all_paths(space):
-    """Every path of blocks, by walking the edges."""
+    """All paths, as indices of blocks."""
 
-    def ways(block):
+    def paths_from(block):
         for source, target in space.trellis.edges:
             if source == block:
-                for rest in [()] if target == space.end else ways(target):
+                for rest in [()] if target == space.end else paths_from(target):
                     yield (block, *rest)
 
-    return list(ways(0))
+    return list(paths_from(0))
 
 
 def weights_of(space, rng):
-    """Random weights of edges, head and stack operations."""
+    """Random weights of edges, of head operations and of stack operations."""
     edges = torch.zeros(len(space.trellis.edges)).double()
     for indices in space.trellis.outgoing.values():
         edges[indices] = torch.from_numpy(rng.standard_normal(len(indices))).softmax(0)

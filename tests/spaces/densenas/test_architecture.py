@@ -14,10 +14,10 @@ BLOCKS = [
 DOCUMENT = dict(format=1, space='densenas', level='cell', name='x', stem=16, final=0, blocks=BLOCKS)
 
 
-def test_what_it_tells_of_itself():
+def test_properties_of_an_architecture():
     found = load_architecture(DOCUMENT)
-    places = [(16, -1), (16, -1), (24, 0), (40, 1)]
-    assert [step[:2] for step in found.steps] == list(itertools.pairwise(places))
+    nodes = [(16, -1), (16, -1), (24, 0), (40, 1)]
+    assert [step[:2] for step in found.steps] == list(itertools.pairwise(nodes))
     assert found.graph == (((16, -1), (24, 0)), ((24, 0), (40, 1)))
     assert found.selected_operations == {
         (16, -1, 24, 0): ('k5t6',), (24, 0, 1): ('skip',), (24, 0, 2): ('k3t3',),
@@ -27,7 +27,7 @@ def test_what_it_tells_of_itself():
     assert found.table[1][1] == ('24', '2', 'k5t6', 'skip, k3t3')
 
 
-def test_pruning_takes_skipped_layers_out():
+def test_pruning_removes_skipped_layers():
     found = load_architecture(DOCUMENT)
     assert [block.stack for block in found.pruned().blocks] == [(), ('k3t3',), ()]
     assert found.pruned().pruned() == found.pruned() != found
@@ -48,12 +48,12 @@ def test_names_of_operations():
         (dict(level='path'), 'everything is decided together'),
     ],
 )
-def test_each_broken_network_has_its_own_message(change, message):
+def test_invalid_networks_raise_specific_errors(change, message):
     with pytest.raises(ArchitectureError, match=message):
         load_architecture({**DOCUMENT, **change})
 
 
-def test_nothing_is_decided_before_the_cell():
+def test_cell_is_the_only_level():
     found = load_architecture(DOCUMENT)
     assert found.at_level('cell') is found
     with pytest.raises(ArchitectureError, match="has no level 'connection'"):

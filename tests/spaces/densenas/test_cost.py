@@ -1,4 +1,4 @@
-"""What networks of the space cost, and are expected to."""
+"""Costs of networks of the space, and expected costs."""
 
 import itertools
 
@@ -25,8 +25,8 @@ from .conftest import MBCONV, SCALES, all_paths, weights_of
 from .test_supernet import SMALL
 
 
-def test_the_chained_estimation_is_the_mean_over_all_paths(space, table, rng):
-    """By enumeration and by visit probabilities, gradients too (section 3.4)."""
+def test_expected_cost_is_the_mean_over_all_paths(space, table, rng):
+    """By enumeration and by visit probabilities, including gradients (section 3.4)."""
     edges, heads, layers = weights = weights_of(space, rng)
     got = expected_cost(space, *weights, SCALES, table)
     head_names, layer_names = FAMILIES[space.family]
@@ -44,8 +44,8 @@ def test_the_chained_estimation_is_the_mean_over_all_paths(space, table, rng):
     for path in all_paths(space):
         chance = torch.stack([weight[e] for e in itertools.pairwise((*path, space.end))]).prod()
         cost = sum(head_means[e] + stack_means[e[1]] for e in itertools.pairwise(path))
-        left = [a for a, b in itertools.pairwise(path) if space.place(a)[1] < space.place(b)[1]]
-        left = [block for block in (*left, path[-1]) if space.place(block)[1] in SCALES]
+        left = [a for a, b in itertools.pairwise(path) if space.node(a)[1] < space.node(b)[1]]
+        left = [block for block in (*left, path[-1]) if space.node(block)[1] in SCALES]
         total = total + chance * (cost + table[decoder_part(left)])
         decoders = decoders + chance * table[decoder_part(left)]
         chances = chances + chance
@@ -63,23 +63,25 @@ def test_the_chained_estimation_is_the_mean_over_all_paths(space, table, rng):
         torch.testing.assert_close(a, b)
 
 
-def test_a_certain_network_costs_what_the_expectation_says(space, table, rng):
+def test_expected_cost_of_a_certain_network_is_its_cost(space, table, rng):
     for _ in range(10):
-        drawn = random_architecture(space, rng, 'drawn')
-        path = space.path_of(drawn)
-        chosen = set(itertools.pairwise((*path, space.end)))
+        network = random_architecture(space, rng, 'sampled')
+        path = space.path_of(network)
+        selected = set(itertools.pairwise((*path, space.end)))
         heads, layers = FAMILIES[space.family]
-        edges = torch.tensor([1.0 if e in chosen else 1e-300 for e in space.trellis.edges]).double()
+        edges = torch.tensor(
+            [1.0 if e in selected else 1e-300 for e in space.trellis.edges]
+        ).double()
         head_weights = torch.zeros(len(space.inner), len(heads)).double()
         layer_weights = torch.zeros(len(space.layers), len(layers)).double()
-        for block, source in zip(drawn.blocks[1:], path, strict=False):
+        for block, source in zip(network.blocks[1:], path, strict=False):
             target = path[path.index(source) + 1]
             head_weights[space.inner.index((source, target)), heads.index(block.head)] = 1
             for layer, name in enumerate(block.stack):
                 layer_weights[space.layers.index((target, layer)), layers.index(name)] = 1
         edges = edges.clamp_min(1e-30)
         expected = expected_cost(space, edges, head_weights, layer_weights, SCALES, table)
-        assert network_cost(space, drawn, SCALES, table) == pytest.approx(expected.item())
+        assert network_cost(space, network, SCALES, table) == pytest.approx(expected.item())
 
 
 def test_paths_leave_every_scale_once(rng):
@@ -99,9 +101,9 @@ def test_a_space_without_stacks(rng):
     values |= {decoder_part(after.left): 2.0 for _, after in state_trellis(space, SCALES).edges}
     table = CostTable('macs', {}, values)
     expected = expected_cost(space, *weights_of(space, rng), SCALES, table)
-    drawn = [network_cost(space, random_architecture(space, rng, 'x'), SCALES, table)
+    sampled = [network_cost(space, random_architecture(space, rng, 'x'), SCALES, table)
              for _ in range(20)]  # fmt: skip
-    assert min(drawn) <= expected.item() <= max(drawn)
+    assert min(sampled) <= expected.item() <= max(sampled)
 
 
 SIZE = (96, 80)
@@ -109,7 +111,7 @@ LOSS = dict(type='LabelledCrossEntropyLoss')
 
 
 def network(architecture, **backbone):
-    """Config of the segmentor that a search leads to."""
+    """Config of the segmentor of the searched network."""
     return dict(
         type='SearchedEncoderDecoder',
         backbone=dict(type='DenseNAS', architecture=architecture, **backbone),
@@ -123,23 +125,22 @@ def network(architecture, **backbone):
 
 @pytest.mark.parametrize('block', ['mbconv', 'basic'])
 @pytest.mark.parametrize('output_stride', [8, 32])
-def test_a_network_costs_what_its_parts_do(block, output_stride):
-    """Exactly, at the output stride of the network."""
+def test_cost_of_a_network_is_the_sum_of_its_parts(block, output_stride):
     net = DenseNASSupernet(block, **{**SMALL, 'window': 1})
     model = network(net.decode(), output_stride=output_stride)
     metrics = ('macs', 'params')
     tables = {metric: cost_table(net.parts(model, SIZE), metric) for metric in metrics}
     for seed in range(3):
-        drawn = random_architecture(net.space, np.random.default_rng(seed), 'drawn')
-        model = network(drawn, output_stride=output_stride)
+        architecture = random_architecture(net.space, np.random.default_rng(seed), 'sampled')
+        model = network(architecture, output_stride=output_stride)
         whole = MODELS.build(model).eval()
         counted = count(whole, whole, (1, 4, *SIZE))
         for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
-            assert net.cost_model(tables[metric]).cost(drawn) == value
+            assert net.cost_model(tables[metric]).cost(architecture) == value
 
 
 @pytest.mark.parametrize('metric', ['macs', 'params'])
-def test_it_decodes_to_a_target(metric):
+def test_decoding_to_a_target(metric):
     net = DenseNASSupernet(**SMALL)
     costs = net.cost_model(cost_table(net.parts(network(net.decode()), SIZE), metric))
     least, most = costs.range()

@@ -28,15 +28,15 @@ def test_decoding_agrees_with_brute_force(space, rng):
         assert 'skip' not in str(found.pruned().blocks)
 
 
-def test_with_a_price_no_other_path_is_better(space, table, rng):
+def test_decoding_at_a_price_is_optimal(space, table, rng):
     weights = weights_of(space, rng)
     scores = [w.detach().log().numpy() for w in weights]
     score = dict(zip(space.trellis.edges, scores[0], strict=True))
     costs = []
     for price in (-2.0, 0.0, 0.5, 5.0, 100.0):
         found = decode(space, *scores, 0, penalties(space, SCALES, table, price))
-        walk = itertools.pairwise(space.path_of(found))
-        specs = dict(zip(walk, found.blocks[1:], strict=True))
+        edges = itertools.pairwise(space.path_of(found))
+        specs = dict(zip(edges, found.blocks[1:], strict=True))
         value = sum(score[e] for e in itertools.pairwise((*space.path_of(found), space.end)))
         value -= price * network_cost(space, found, SCALES, table)
         for path in all_paths(space):

@@ -1,4 +1,4 @@
-"""The row of blocks that is searched over."""
+"""Routing blocks of DenseNAS spaces."""
 
 import pytest
 
@@ -19,27 +19,34 @@ def test_the_published_spaces(arguments, blocks, paths, scalars):
     assert len(space.blocks) == blocks
     assert len(all_paths(space)) == paths
     heads, layers = FAMILIES[space.family]
-    own = len(space.trellis.edges) + len(space.inner) * len(heads) + len(space.layers) * len(layers)
-    assert own == scalars
+    count = (
+        len(space.trellis.edges) + len(space.inner) * len(heads) + len(space.layers) * len(layers)
+    )
+    assert count == scalars
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(family='vgg'), "block 'vgg' is unknown; there are mbconv, basic"),
-        (dict(strides=(2, 4, 8)), 'given for 4, 3 and 4 stages'),
+        (dict(family='vgg'), "block 'vgg' is unknown; available: mbconv, basic"),
+        (dict(strides=(2, 4, 8)), 'have 4, 3 and 4 entries; equal'),
         (dict(widths=((4, 5), (6,), (10,), (14,))), r'the first stage is the stem: widths\[0\]'),
-        (dict(widths=((4,), (8, 6), (10,), (14,))), r'widths\[1\] = \[8, 6\]: one or more growing'),
-        (dict(widths=((4,), (), (10,), (14,))), r'widths\[1\] = \[\]: one or more growing'),
-        (dict(strides=(2, 8, 8, 8)), r'strides\[1\] = 8 after 2: the same or twice'),
+        (
+            dict(widths=((4,), (8, 6), (10,), (14,))),
+            r'widths\[1\] = \[8, 6\]: positive, increasing',
+        ),
+        (dict(widths=((4,), (), (10,), (14,))), r'widths\[1\] = \[\]: positive, increasing'),
+        (dict(strides=(2, 8, 8, 8)), r'strides\[1\] = 8 after 2: an equal or double'),
         (dict(strides=(2, 4, 8, 4)), r'strides\[3\] = 4 after 8'),
         (dict(depths=(0, 1, -1, 0)), r'depths\[2\] = -1'),
         (dict(window=0), 'window = 0'),
-        (dict(widths=((4,), (6,), (10,), (10,))), r'widths\[3\] has 10, which an earlier stage'),
+        (
+            dict(widths=((4,), (6,), (10,), (10,))),
+            r'widths\[3\] repeats width 10 of an earlier stage',
+        ),
     ],
 )
-def test_spaces_that_cannot_be(changes, message):
-    """Said by entry, before anything is built."""
+def test_invalid_spaces_raise(changes, message):
     with pytest.raises(ArchitectureError, match=message):
         dense_space(**{**SMALL, **changes})
 

@@ -1,4 +1,4 @@
-"""DenseNAS's published networks (facts of the paper and its code)."""
+"""DenseNAS's published networks, compared with the paper and its code."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.architecture import ArchitectureError
 from dnas_mmseg.spaces.densenas.network import DenseNAS
 
-# Derived by a user of the released code, who reported its counts.
+# Searched with the released code by a user who reported its costs.
 REPORTED = """24 k3t3 [k3t3,k7t6] 2 | 48 k7t6 [k7t6] 2 | 72 k5t6 [k5t3,k7t6,k7t6] 2 |
 128 k3t6 [k7t6,k7t3] 1 | 192 k7t6 [k5t3,k7t6,k7t6] 2 | 384 k5t3 [] 1"""
 
@@ -43,12 +43,12 @@ class Classifier(nn.Module):
         ('densenas_b', 313.580, 5.584),
         ('densenas_c', 360.808, 6.134),
         (document(REPORTED), 423.997, 5.416),
-        # Of the same space: the parameters are those published; its makers say 407 M.
+        # Of the same space; its authors report the same parameters, but 407 M multiply-adds.
         ('efficientnet_lite0', 385.0, 4.652),
     ],
     ids=['A', 'B', 'C', 'reported', 'EfficientNet-Lite0'],
 )
-def test_counts_are_the_published_ones(architecture, macs, parameters):
+def test_counts_equal_the_published_ones(architecture, macs, parameters):
     net = Classifier(architecture).eval()
     counted = count(net, net, (1, 3, 224, 224))
     assert counted.macs / 1e6 == pytest.approx(macs, rel=1e-3)
@@ -56,7 +56,7 @@ def test_counts_are_the_published_ones(architecture, macs, parameters):
 
 
 @pytest.mark.parametrize('output_stride', [8, 16, 32])
-def test_a_pyramid_of_features_down_to_the_stride_asked_for(output_stride):
+def test_features_at_all_output_strides(output_stride):
     net = DenseNAS('densenas_a', output_stride=output_stride)
     features = net(torch.randn(2, 4, 97, 65))
     assert net.out_channels == (24, 48, 128, 384)
@@ -77,7 +77,7 @@ def test_a_pyramid_of_features_down_to_the_stride_asked_for(output_stride):
     ],
     ids=lambda head: head['type'],
 )
-def test_stock_heads_read_it(head):
+def test_stock_heads_support_the_backbone(head):
     heads = {'LRASPPHead': dict(in_index=(0, 1, 2)), 'FPNHead': dict(in_index=(0, 1, 2, 3))}
     backbone = dict(type='DenseNAS', architecture='densenas_a')
     if head['type'] == 'LRASPPHead':
@@ -103,13 +103,13 @@ def test_stock_heads_read_it(head):
 
 
 @pytest.mark.parametrize(('bands', 'size'), [(3, 32), (4, 64), (6, 17)])
-def test_small_images_and_batches_of_one(bands, size):
+def test_small_images_at_batch_size_1(bands, size):
     net = DenseNAS('densenas_a', in_channels=bands).train()
     sum(feature.sum() for feature in net(torch.randn(1, bands, size, size))).backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
-def test_what_is_refused():
+def test_invalid_arguments_raise():
     with pytest.raises(UserError, match='output_stride = 4: 8, 16 or 32'):
         DenseNAS('densenas_a', output_stride=4)
     with pytest.raises(UserError, match=r'out_indices = \(5,\): densenas_a has stages 0 to 4'):

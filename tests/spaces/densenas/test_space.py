@@ -1,4 +1,4 @@
-"""The DenseNAS space: mutations, and features for a surrogate."""
+"""The DenseNAS space: mutation and encoding of networks."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ WIDTHS = ([8], [8, 12, 16], [16, 24, 32])
 
 
 @pytest.mark.parametrize('family', ['mbconv', 'basic'])
-def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(family, rng):
+def test_mutations_change_one_decision_of_any_kind_and_are_valid(family, rng):
     settings = dict(block=family, widths=WIDTHS, strides=[2, 4, 8], depths=[0, 1, 2], window=3)
     space = dense_space(*settings.values())
-    network = random_architecture(space, rng, 'drawn')
+    network = random_architecture(space, rng, 'sampled')
     seen = {'operations': 0, 'paths': 0}
     for _ in range(200):
         changed = SPACE.mutate(settings, network, rng)
@@ -39,18 +39,18 @@ def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(family, rng)
     assert min(seen.values()) > 40
 
 
-def test_a_space_with_one_path_changes_operations_alone(rng):
+def test_a_space_with_one_path_mutates_operations_only(rng):
     widths = ([8], [16], [24])
     settings = dict(block='mbconv', widths=widths, strides=[2, 4, 8], depths=[0, 1, 1], window=1)
     space = dense_space(*settings.values())
-    network = random_architecture(space, rng, 'drawn')
+    network = random_architecture(space, rng, 'sampled')
     for _ in range(20):
         changed = SPACE.mutate(settings, network, rng)
         assert space.path_of(changed) == space.path_of(network)
         assert changed != network
 
 
-def test_a_networks_numbers():
+def test_features_of_a_network():
     network = DenseNASArchitecture(
         name='net',
         level='cell',
@@ -65,6 +65,6 @@ def test_a_networks_numbers():
     code = SPACE.encode(network).tolist()
     assert code[:5] == [1, 1, 1, 0, 0]  # blocks below stride 4, at 4, at 8, ...
     assert code[5:9] == pytest.approx([1, np.log(8), 3, 1])
-    assert code[9:13] == pytest.approx([2, np.log(16), 4, 4.5])  # layers that are skipped are none
+    assert code[9:13] == pytest.approx([2, np.log(16), 4, 4.5])  # without skipped layers
     assert code[13:17] == pytest.approx([1, np.log(32), 7, 6])
     assert code[17:] == [0] * 8

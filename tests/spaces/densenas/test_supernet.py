@@ -28,7 +28,7 @@ def published(space, **options):
     ids=['mbconv', 'resnet'],
 )
 def test_the_published_supernets(space, final, parameters, scalars):
-    """As they were searched in: 3 bands, a closing convolution, 100 classes."""
+    """As searched by the authors: 3 bands, a final convolution, 100 classes."""
     net = published(space, in_channels=3, final=final)
     weights = sum(p.numel() for p in net.parameters() if p.requires_grad)
     assert (weights + 100 * final + 100) / 1e6 == pytest.approx(parameters, abs=0.005)
@@ -38,8 +38,7 @@ def test_the_published_supernets(space, final, parameters, scalars):
 
 @pytest.mark.parametrize('block', ['mbconv', 'basic'])
 @pytest.mark.parametrize('size', [(32, 32), (64, 64), (65, 97)])
-def test_a_pyramid_for_any_size_also_of_classification(block, size):
-    """32 x 32 and 64 x 64 need no change of code."""
+def test_outputs_for_any_size_and_for_classification(block, size):
     net = DenseNASSupernet(block, **SMALL).train()
     outputs = net(torch.randn(2, 4, *size))
     assert net.out_channels == (8, 12, 16, 18)
@@ -51,36 +50,36 @@ def test_a_pyramid_for_any_size_also_of_classification(block, size):
     )  # fmt: skip
 
 
-def test_one_operation_a_layer_for_weights_and_two_for_the_architecture():
+def test_one_active_operation_per_layer_for_weights_and_two_for_the_architecture():
     net = DenseNASSupernet(**SMALL).train()
     layers = [*net.heads, *net.layers]
-    draws = {}
+    sampled = {}
     for step, number in (('weights', 1), ('architecture', 2)):
         for turn in range(2):
             net.sample(step, False, np.random.default_rng((7, 3)))
             assert all(len(set(layer.active)) == number for layer in layers)
-            draws[step, turn] = [layer.active for layer in layers]
-    assert draws['weights', 0] == draws['weights', 1]  # the same generator, the same draw
+            sampled[step, turn] = [layer.active for layer in layers]
+    assert sampled['weights', 0] == sampled['weights', 1]  # equal generators
     net.sample('weights', False, np.random.default_rng((7, 4)))
-    assert [layer.active for layer in layers] != draws['weights', 0]
+    assert [layer.active for layer in layers] != sampled['weights', 0]
 
 
-def test_draws_are_even_at_first_and_then_by_probability():
+def test_operations_are_sampled_uniformly_at_first_and_then_by_probability():
     net = DenseNASSupernet(**SMALL)
     net.layer_alphas.data[:] = torch.linspace(0, 2, 7)
     rng = np.random.default_rng(0)
     for searching in (False, True):
-        drawn = np.zeros(7)
+        counts = np.zeros(7)
         for _ in range(600):
             net.sample('weights', searching, rng)
             for layer in net.layers:
-                drawn[layer.active[0]] += 1
+                counts[layer.active[0]] += 1
         expected = net.layer_alphas[0].softmax(0).numpy() if searching else np.full(7, 1 / 7)
-        assert drawn / drawn.sum() == pytest.approx(expected, abs=0.02)
+        assert counts / counts.sum() == pytest.approx(expected, abs=0.02)
 
 
-def test_an_architecture_step_moves_only_what_was_drawn():
-    """And leaves the probability of all else as it was."""
+def test_an_architecture_step_preserves_inactive_operations():
+    """Both their parameters and their probabilities."""
     net = DenseNASSupernet(**SMALL, temperature=0.9).train()
     net.head_alphas.data.normal_()
     net.layer_alphas.data.normal_()
@@ -98,30 +97,30 @@ def test_an_architecture_step_moves_only_what_was_drawn():
     for layers, name in ((net.heads, 'head_alphas'), (net.layers, 'layer_alphas')):
         old, new = before[name], parameters[name].detach()
         for row, layer in enumerate(layers):
-            drawn = list(layer.active)
-            rest = [i for i in range(old.shape[1]) if i not in drawn]
+            active = list(layer.active)
+            rest = [i for i in range(old.shape[1]) if i not in active]
             assert torch.equal(new[row, rest], old[row, rest])
-            assert not torch.equal(new[row, drawn], old[row, drawn])
+            assert not torch.equal(new[row, active], old[row, active])
             p_old, p_new = ((a[row] / 0.9).softmax(0) for a in (old, new))
             torch.testing.assert_close(p_new[rest], p_old[rest])
     assert not torch.equal(net.betas.detach(), before['betas'])
 
 
-def test_with_one_certain_network_it_computes_that_network():
-    """Weights of a path and operations near 1: the pyramid is that of its blocks alone."""
+def test_outputs_of_a_certain_network_equal_those_of_its_blocks():
+    """If the weights of a path and of its operations are close to 1."""
     net = DenseNASSupernet(**SMALL).eval()
-    drawn = random_architecture(net.space, np.random.default_rng(1), 'drawn')
+    network = random_architecture(net.space, np.random.default_rng(1), 'sampled')
     net.betas.data.fill_(-60)
-    path = net.space.path_of(drawn)
+    path = net.space.path_of(network)
     for edge in pairwise((*path, net.space.end)):
         net.betas.data[net.space.trellis.edges.index(edge)] = 60
-    for block, (source, target) in zip(drawn.blocks[1:], pairwise(path), strict=True):
+    for block, (source, target) in zip(network.blocks[1:], pairwise(path), strict=True):
         index = net.space.inner.index((source, target))
         net.head_alphas.data[index, list(net.heads[index]).index(block.head)] = 60
         for layer, name in enumerate(block.stack):
             index = net.space.layers.index((target, layer))
             net.layer_alphas.data[index, list(net.layers[index]).index(name)] = 60
-    assert net.decode().blocks == drawn.blocks
+    assert net.decode().blocks == network.blocks
     net.sample('weights', True, np.random.default_rng(0))
     x = torch.randn(1, 4, 64, 64)
     got = net(x)
@@ -140,7 +139,7 @@ def test_with_one_certain_network_it_computes_that_network():
         torch.testing.assert_close(got[k], expected)
 
 
-def test_recomputation_changes_nothing_but_memory():
+def test_recomputation_gives_the_same_gradients_and_statistics():
     net, again = (DenseNASSupernet(**SMALL, with_cp=cp).train() for cp in (False, True))
     again.load_state_dict(net.state_dict())
     x = torch.randn(2, 4, 64, 64)
@@ -158,7 +157,7 @@ def test_recomputation_changes_nothing_but_memory():
         assert torch.equal(dict(again.named_buffers())[name], buffer), name
 
 
-def test_what_is_refused():
+def test_invalid_arguments_raise():
     with pytest.raises(ArchitectureError, match=r'depths\[1\] = -1'):
         DenseNASSupernet(**{**SMALL, 'depths': (0, -1, 0, 0, 0)})
     with pytest.raises(UserError, match=r'out_indices = \(7,\): this space has 5 strides, 0 to 4'):

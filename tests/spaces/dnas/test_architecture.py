@@ -26,7 +26,7 @@ def chain():
 @pytest.mark.parametrize(
     ('layers', 'listed', 'live', 'scales'), [(12, 64, 62, (1, 2)), (14, 83, 77, (0, 1, 2, 3))]
 )
-def test_published_networks_have_the_counted_edges(layers, listed, live, scales):
+def test_numbers_of_edges_of_published_networks(layers, listed, live, scales):
     architecture = load_architecture(f'dnas_l{layers}_gid5')
     assert len(architecture.edges) == listed
     assert len(architecture.pruned().edges) == live
@@ -34,19 +34,19 @@ def test_published_networks_have_the_counted_edges(layers, listed, live, scales)
 
 
 @pytest.mark.parametrize('layers', [12, 14])
-def test_published_networks_are_the_released_encodings(shared, layers):
+def test_published_networks_equal_the_released_encodings(shared, layers):
     folder = shared / 'reference/encodings'
     edges = np.load(folder / f'dnas_l{layers}_gid5_third_connect.npy', allow_pickle=False)
-    chosen = np.load(folder / f'dnas_l{layers}_gid5_cell_operations.npy', allow_pickle=False)
+    selected = np.load(folder / f'dnas_l{layers}_gid5_cell_operations.npy', allow_pickle=False)
     architecture = load_architecture(f'dnas_l{layers}_gid5')
     released = [(Node(*source), Node(*target)) for source, target in edges.tolist()]
     assert list(architecture.edges) == released
     for node, inputs, operations in architecture.nodes:
         if inputs:
-            assert operations == tuple(np.array(OPERATIONS)[chosen[node] == 1])
+            assert operations == tuple(np.array(OPERATIONS)[selected[node] == 1])
 
 
-def test_pruning_removes_what_cannot_matter():
+def test_pruning_removes_dead_edges():
     architecture = load_architecture('dnas_l14_gid5')
     dead = set(architecture.edges) - set(architecture.pruned().edges)
     assert dead == {
@@ -60,7 +60,7 @@ def test_pruning_removes_what_cannot_matter():
     assert architecture.pruned().pruned() == architecture.pruned()
 
 
-def test_a_last_layer_node_fed_by_dead_nodes_only_is_no_output():
+def test_unreachable_nodes_of_the_last_layer_are_no_outputs():
     architecture = build(*chain(), (1, 1, []), (2, 1, [(1, 1)]), (2, 2, [(1, 1), (1, 0)]))
     assert architecture.outputs == (Node(2, 0), Node(2, 2))
     assert Node(2, 1) not in {spec.node for spec in architecture.pruned().nodes}
@@ -75,15 +75,15 @@ def test_a_last_layer_node_fed_by_dead_nodes_only_is_no_output():
         ((0, 1, -1), 'not in 0..3'),
     ],
 )
-def test_impossible_paths_are_refused(path, message):
+def test_invalid_paths_raise(path, message):
     with pytest.raises(ArchitectureError, match=message):
         DNASArchitecture(name='p', level='path', layers=3, path=path)
 
 
-BROKEN = {
+INVALID = {
     'unknown operation': (
         [*chain()[:2], (2, 0, [(1, 0)], ('conv9x9',))],
-        r"operation 'conv9x9' of node \(2,0\) is unknown; there are conv1x1",
+        r"operation 'conv9x9' of node \(2,0\) is unknown; available: conv1x1",
     ),
     'missing node': (
         [*chain(), (2, 1, [(1, 1)])],
@@ -105,7 +105,7 @@ BROKEN = {
         [*chain(), (1, 2, []), (2, 2, [(1, 2)])],
         r'more than one network: nothing connects \(1,2\), \(2,2\) with the stem',
     ),
-    'no way to the head': (
+    'no path to the head': (
         [(0, 0, [STEM]), (1, 0, []), (2, 0, [(1, 0)])],
         r'no path leads from the stem to a node of the last layer \(2\)',
     ),
@@ -116,9 +116,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize('name', BROKEN)
-def test_each_broken_network_has_its_own_message(name):
-    nodes, message = BROKEN[name]
+@pytest.mark.parametrize('name', INVALID)
+def test_invalid_networks_raise_specific_errors(name):
+    nodes, message = INVALID[name]
     with pytest.raises(ArchitectureError, match=message):
         build(*nodes)
 
@@ -128,7 +128,7 @@ def test_core_path_must_be_among_the_edges():
         build(*chain(), (1, 1, [(0, 0)]), (2, 1, [STEM]), path=(0, 1, 1))
 
 
-def test_connection_level_has_no_operations_yet():
+def test_level_connection_has_no_operations():
     build(*chain(), level='connection')
     with pytest.raises(ArchitectureError, match='which level'):
         build(*chain()[:2], (2, 0, [(1, 0)], OPS), level='connection')

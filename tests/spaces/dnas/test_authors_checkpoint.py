@@ -26,7 +26,7 @@ def test_dead_cells_are_dropped_and_reported(shared):
     assert len(conversion.state_dict) == len(authors) - len(dead)
 
 
-def test_another_architecture_is_refused_with_what_differs(shared):
+def test_other_architectures_raise_with_the_differences(shared):
     authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
     with pytest.raises(
         CheckpointError, match=r'than dnas_l14_gid5: it has 12 layers and 64 edges; only in the ch'
@@ -37,7 +37,7 @@ def test_another_architecture_is_refused_with_what_differs(shared):
 
 
 def replaced(architecture, old, new):
-    """The architecture with an operation replaced wherever the new one is not there yet."""
+    """The architecture with an operation replaced in all nodes without the new one."""
     document = architecture.to_document()
     for row in document['nodes']:
         if new not in row['operations']:
@@ -54,7 +54,7 @@ def replaced(architecture, old, new):
         ('max_pool_3x3', 'conv1x1'),
     ],
 )
-def test_other_operations_on_the_same_edges_are_refused(shared, old, new):
+def test_other_operations_on_the_same_edges_raise(shared, old, new):
     authors = load_weights(shared / 'reference/retrain_l14_b8.pth.tar')
     other = replaced(load_architecture('dnas_l14_gid5'), old, new)
     assert other != load_architecture('dnas_l14_gid5')
@@ -62,7 +62,7 @@ def test_other_operations_on_the_same_edges_are_refused(shared, old, new):
         from_authors(authors, other)
 
 
-def test_incomplete_checkpoints_are_refused(shared):
+def test_incomplete_checkpoints_raise(shared):
     architecture = load_architecture('dnas_l12_gid5')
     authors = load_weights(shared / 'reference/retrain_l12_b8.pth.tar')
     headless = {key: value for key, value in authors.items() if 'last_conv' not in key}

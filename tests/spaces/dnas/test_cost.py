@@ -1,4 +1,4 @@
-"""What networks cost by a table, decided or not."""
+"""Costs of networks of all levels, and cost models of the supernets."""
 
 import itertools
 
@@ -36,31 +36,31 @@ def table(rng):
 
 
 def all_paths(lattice):
-    """Every path as indices of its edges."""
+    """All paths, as indices of edges."""
     into = {}
     for i, (source, target) in enumerate(lattice.edges):
         into.setdefault(target, []).append((source, i))
 
-    def ways(node):
+    def paths_to(node):
         if node.layer < 0:
             yield ()
         for source, i in into.get(node, ()):
-            for way in ways(source):
-                yield (*way, i)
+            for path in paths_to(source):
+                yield (*path, i)
 
-    return [way for end in lattice.outputs for way in ways(end)]
+    return [path for end in lattice.outputs for path in paths_to(end)]
 
 
 def test_an_undecided_network_costs_the_mean_of_its_completions(table, rng):
-    """Edges kept or not, operations drawn three at a time: all of them, of a small network."""
+    """By enumeration of all edges and triples of operations of a small network."""
     path = random_architecture(4, np.random.default_rng(2), 'p').at_level('path')
     lattice = connection_lattice(path)
     triples = list(itertools.combinations(OPERATIONS, 3))
-    # Nodes choose independently, so a node's mean over triples is the mean of each edge.
+    # Nodes are independent, so the mean over a node's triples applies to each of its edges.
     core, total, count = core_edges(path.path), 0.0, 0
     free = [edge for edge in lattice.edges if edge not in core]
-    for kept in itertools.product((0, 1), repeat=len(free)):
-        edges = core | {edge for edge, yes in zip(free, kept, strict=True) if yes}
+    for flags in itertools.product((0, 1), repeat=len(free)):
+        edges = core | {edge for edge, flag in zip(free, flags, strict=True) if flag}
         cells = sum(
             np.mean([sum(table[f'cell/{a.scale}>{b.scale}/{o}'] for o in t) for t in triples])
             + (table[f'resize/{a.scale}>{b.scale}'] if a.scale != b.scale else 0)
@@ -71,33 +71,32 @@ def test_an_undecided_network_costs_the_mean_of_its_completions(table, rng):
         count += 1
     assert network_cost(path, table) == pytest.approx(total / count)
     for _ in range(20):
-        drawn = random_architecture(4, rng, 'x')
-        if drawn.path == path.path:
+        network = random_architecture(4, rng, 'x')
+        if network.path == path.path:
             least, most = (network_cost(path, table, c) for c in ('least', 'most'))
-            assert least <= network_cost(drawn, table) <= most
+            assert least <= network_cost(network, table) <= most
 
 
-def test_the_mean_network_of_all_paths_is_what_their_edges_bring(table):
-    """Over evenly probable paths, the edges' shares add up to the mean cost of the completions."""
+def test_contributions_of_edges_sum_to_the_mean_cost_of_all_paths(table):
     lattice = path_lattice(5)
     costs = np.array(path_edge_costs(lattice, table))
-    ways = all_paths(lattice)
-    paths = [tuple(lattice.edges[i][1].scale for i in way) for way in ways]
+    indices = all_paths(lattice)
+    paths = [tuple(lattice.edges[i][1].scale for i in path) for path in indices]
     document = dict(format=1, space='dnas', level='path', name='p', layers=5, nodes=[])
-    real = [network_cost(load_architecture({**document, 'path': p}), table) for p in paths]
-    shared = [costs[list(way)].sum() for way in ways]
-    assert np.mean(shared) == pytest.approx(np.mean(real))
-    assert np.corrcoef(shared, real)[0, 1] > 0.9
+    exact = [network_cost(load_architecture({**document, 'path': p}), table) for p in paths]
+    sums = [costs[list(path)].sum() for path in indices]
+    assert np.mean(sums) == pytest.approx(np.mean(exact))
+    assert np.corrcoef(sums, exact)[0, 1] > 0.9
     least, most = cost_range(5, table)
-    assert least < min(real)
-    assert most > max(real)
+    assert least < min(exact)
+    assert most > max(exact)
 
 
 def test_dead_parts_of_a_network_cost_nothing(table):
     path = load_architecture('dnas_l12_gid5@path')
     lattice = connection_lattice(path)
-    nothing = decode_connections(lattice, [False] * len(lattice.edges))
-    assert network_cost(nothing, table) < network_cost(path, table)
+    core = decode_connections(lattice, [False] * len(lattice.edges))
+    assert network_cost(core, table) < network_cost(path, table)
     l14 = load_architecture('dnas_l14_gid5')
     assert network_cost(l14, table) == network_cost(l14.pruned(), table)
 
@@ -128,8 +127,8 @@ def tables():
 
 @pytest.mark.parametrize('head', [HEAD, dict(HEAD, type='FCNHead', in_index=-1, num_convs=1)])
 @pytest.mark.parametrize('seed', range(3))
-def test_a_network_costs_what_its_parts_do(head, seed):
-    """Exactly, whatever the head; the sizes are odd at the coarser scales."""
+def test_cost_of_a_network_is_the_sum_of_its_parts(head, seed):
+    """Exact for any head; sizes are odd at the coarser scales."""
     architecture = random_architecture(6, np.random.default_rng(seed), 'x')
     net, model = supernet(layers=6)
     model['decode_head'] = head
@@ -141,7 +140,7 @@ def test_a_network_costs_what_its_parts_do(head, seed):
         assert network_cost(architecture, cost_table(net.parts(model, SIZE), metric)) == value
 
 
-def test_the_path_stages_expectation_is_that_of_its_decode_weights(tables):
+def test_expected_cost_of_the_path_stage(tables):
     net, _ = supernet()
     net.betas.data.normal_()
     lattice, table = net.architecture, tables['macs']
@@ -163,7 +162,7 @@ def test_the_path_stages_expectation_is_that_of_its_decode_weights(tables):
     assert net.decode().path == paths[int(chances.argmax())]  # the mode
 
 
-def test_the_connection_stages_expectation_is_that_of_its_gates(tables):
+def test_expected_cost_of_the_connection_stage(tables):
     path = random_architecture(4, np.random.default_rng(2), 'p').at_level('path')
     net, _ = supernet(type='DNASConnectionSupernet', architecture=path)
     net.betas.data.normal_()
@@ -171,11 +170,11 @@ def test_the_connection_stages_expectation_is_that_of_its_gates(tables):
     free = [i for i, core in enumerate(net.is_core) if not core]
     gates = net.betas.sigmoid()
     total = 0.0
-    for kept in itertools.product((False, True), repeat=len(free)):
+    for flags in itertools.product((False, True), repeat=len(free)):
         mask, chance = [True] * len(lattice.edges), 1.0
-        for i, k in zip(free, kept, strict=True):
+        for i, k in zip(free, flags, strict=True):
             mask[i], chance = k, chance * float(gates[i] if k else 1 - gates[i])
-        # Before liveness: every kept edge counts, and every node of the last layer that has one.
+        # Dead edges count, and all nodes of the last layer that have an edge.
         cells = sum(
             3 * np.mean([table[f'cell/{a.scale}>{b.scale}/{o}'] for o in OPERATIONS])
             for (a, b), k in zip(lattice.edges, mask, strict=True)
@@ -189,7 +188,7 @@ def test_the_connection_stages_expectation_is_that_of_its_gates(tables):
     assert float(net.expected_cost(table)) == pytest.approx(total, rel=1e-6)
 
 
-def test_the_cell_stages_expectation_is_that_of_three_draws(tables):
+def test_expected_cost_of_the_cell_stage(tables):
     connected = random_architecture(4, np.random.default_rng(2), 'p').at_level('connection')
     net, _ = supernet(type='DNASCellSupernet', architecture=connected)
     net.alphas.data.normal_()
@@ -209,7 +208,7 @@ def test_the_cell_stages_expectation_is_that_of_three_draws(tables):
 
 @pytest.mark.parametrize('metric', ['macs', 'params'])
 def test_every_stage_decodes_to_a_target(metric, rng):
-    """From undecided parameters, for targets far apart, to real networks."""
+    """From initial parameters, for a wide range of targets."""
     path_net, model = supernet(layers=8)
     table = cost_table(path_net.parts(model, (128, 128)), metric)
     paths = path_net.cost_model(table)
@@ -225,7 +224,7 @@ def test_every_stage_decodes_to_a_target(metric, rng):
         assert abs(network_cost(found, table) / target - 1) < 0.1
 
 
-def test_a_network_can_keep_to_a_part_of_the_supernet(tables):
+def test_decoding_within_a_part_of_the_supernet(tables):
     path = random_architecture(6, np.random.default_rng(3), 'p').at_level('path')
     connections, _ = supernet(type='DNASConnectionSupernet', architecture=path)
     lattice = connections.architecture

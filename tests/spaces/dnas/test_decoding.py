@@ -31,7 +31,7 @@ def all_paths(layers):
 
 
 @pytest.mark.parametrize(('layers', 'edges'), [(12, 96), (14, 116)])
-def test_the_trellis_has_the_published_edges(layers, edges):
+def test_number_of_edges_of_the_path_lattice(layers, edges):
     lattice = path_lattice(layers)
     assert len(lattice.edges) == edges
     assert lattice.pruned() == lattice
@@ -39,11 +39,11 @@ def test_the_trellis_has_the_published_edges(layers, edges):
 
 
 @pytest.mark.parametrize(('layers', 'edges'), [(12, 137), (14, 167)])
-def test_the_connections_of_the_released_paths(layers, edges):
+def test_connection_lattices_of_the_released_paths(layers, edges):
     lattice = connection_lattice(load_architecture(f'dnas_l{layers}_gid5@path'))
     assert len(lattice.edges) == edges
     released = set(load_architecture(f'dnas_l{layers}_gid5').edges)
-    # The release lists one edge of L=12 that is none of this stage.
+    # The released L=12 contains one edge that this stage cannot select.
     odd = {(STEM, Node(8, 0))} if layers == 12 else set()
     assert released - set(lattice.edges) == odd
 
@@ -51,7 +51,7 @@ def test_the_connections_of_the_released_paths(layers, edges):
 @pytest.mark.parametrize('path', list(all_paths(5)), ids=str)
 def test_every_path_has_connections_without_dead_nodes(path):
     lattice = connection_lattice(core(*path))
-    assert all(spec.inputs for spec in lattice.nodes)  # also (l,1) behind a core at scale 3
+    assert all(spec.inputs for spec in lattice.nodes)  # also (l,1) after a core node at scale 3
     assert core_edges(path) <= set(lattice.edges)
     assert lattice.pruned() == lattice
 
@@ -73,12 +73,12 @@ def test_paths_agree_with_brute_force(rng):
         assert decode_path(lattice, np.log(list(weights.values()))).path == best
 
 
-def test_undecided_weights_stay_at_the_finest_scale():
+def test_equal_weights_decode_to_the_finest_scale():
     lattice = path_lattice(8)
     assert decode_path(lattice, [-1.0] * len(lattice.edges)).path == (0,) * 8
 
 
-def test_decoded_connections_are_alive_whatever_is_kept(rng):
+def test_decoded_connections_have_no_dead_edges(rng):
     for path in list(all_paths(6))[::7]:
         lattice = connection_lattice(core(*path))
         for share in (0, 0.1, 0.5, 1):
@@ -97,7 +97,7 @@ def test_cells_agree_with_the_released_decoder(shared, layers):
     assert np.array_equal(top_operations(recorded['alphas']), recorded['cell_operations'])
 
 
-def test_cells_take_the_three_best_and_ties_the_earlier():
+def test_cells_have_the_three_best_operations_and_ties_go_to_earlier_ones():
     architecture = connection_lattice(core(0, 1, 1, 0))
     scores = np.zeros((len(architecture.nodes), len(OPERATIONS)))
     scores[0, [9, 4, 2]] = 1, 2, 3
@@ -111,16 +111,16 @@ def test_random_networks_are_uniform_over_paths_and_complete():
     rng = np.random.default_rng(0)
     paths = Counter()
     for i in range(600):
-        drawn = random_architecture(4, rng, f'r{i}')
-        assert drawn.level == 'cell'
-        assert drawn.pruned() == drawn
-        assert all(len(spec.operations) == 3 for spec in drawn.nodes)
-        paths[drawn.path] += 1
+        network = random_architecture(4, rng, f'r{i}')
+        assert network.level == 'cell'
+        assert network.pruned() == network
+        assert all(len(spec.operations) == 3 for spec in network.nodes)
+        paths[network.path] += 1
     assert set(paths) == set(all_paths(4))
     expected = 600 / len(paths)
     assert sum((n - expected) ** 2 / expected for n in paths.values()) < 3 * len(paths)
 
 
-def test_too_few_layers():
+def test_too_few_layers_raise():
     with pytest.raises(ArchitectureError, match='layers = 3: at least 4'):
         path_lattice(3)

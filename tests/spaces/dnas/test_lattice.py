@@ -1,4 +1,4 @@
-"""What networks and supernets on a lattice share."""
+"""Common behaviour of networks and supernets on a lattice."""
 
 import pytest
 import torch
@@ -32,9 +32,9 @@ def test_pruning_leaves_the_output_bit_identical(layers):
 
 @pytest.mark.parametrize('size', [(33, 33), (34, 61), (63, 65), (97, 130), (100, 37)])
 @pytest.mark.parametrize('layers', [12, 14])
-def test_any_size_gives_maps_of_ceil_size_over_stride(layers, size):
+def test_sizes_of_outputs_are_rounded_up(layers, size):
     backbone = DNAS(f'dnas_l{layers}_gid5', base_channels=2, in_channels=3)
-    features = backbone.train()(torch.randn(1, 3, *size))  # batch 1 in training, too
+    features = backbone.train()(torch.randn(1, 3, *size))  # also batch size 1 in training
     assert len(features) == len(backbone.out_channels) == len(backbone.strides)
     for feature, channels, stride in zip(
         features, backbone.out_channels, backbone.strides, strict=True
@@ -65,14 +65,14 @@ def test_each_source_is_resized_once_for_each_scale(monkeypatch, layers):
     assert len(calls) == len(needed)
 
 
-def test_no_tensor_is_kept_longer_than_needed():
+def test_tensors_are_released_after_their_last_use():
     backbone = DNAS('dnas_l14_gid5', base_channels=2)
     released = [key for step in backbone._steps for key in step.release]
     assert len(released) == len(set(released))
     edges = backbone.architecture.edges
-    made = {(source, target.scale) for source, target in edges}
-    made |= {(node, None) for edge in edges for node in edge}
-    assert made - set(released) == {(node, None) for node in backbone.outputs}
+    computed = {(source, target.scale) for source, target in edges}
+    computed |= {(node, None) for edge in edges for node in edge}
+    assert computed - set(released) == {(node, None) for node in backbone.outputs}
 
 
 def test_recomputation_gives_the_same_gradients_and_statistics():
@@ -89,7 +89,7 @@ def test_recomputation_gives_the_same_gradients_and_statistics():
         assert torch.equal(a, b), name
 
 
-def test_cells_start_kaiming_normal_and_the_stem_as_torch_does():
+def test_initialisation_of_cells_and_stem():
     backbone = DNAS('dnas_l12_gid5', base_channels=40)
     backbone.init_weights()
     cells = [m for m in backbone.nodes.modules() if isinstance(m, nn.Conv2d)]
@@ -101,7 +101,7 @@ def test_cells_start_kaiming_normal_and_the_stem_as_torch_does():
     assert stem.abs().max().item() <= bound
 
 
-def test_weights_of_another_architecture_are_refused():
+def test_weights_of_another_architecture_raise():
     l12, l14 = DNAS('dnas_l12_gid5', base_channels=2), DNAS('dnas_l14_gid5', base_channels=2)
     with pytest.raises(ArchitectureError, match="another architecture than 'dnas_l14_gid5': 47 of"):
         l14.load_state_dict(l12.state_dict(), strict=False)

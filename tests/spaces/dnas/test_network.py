@@ -61,8 +61,8 @@ def test_agrees_with_the_released_code(shared, build_segmentor, layers, prune):
     assert difference / np.linalg.norm(recorded['output']) < 1e-5
 
 
-def test_a_batch_of_one_leaves_the_statistics_of_pooled_maps():
-    """One value a channel has no variance; more than one has."""
+def test_batch_size_1_does_not_update_statistics_of_pooled_maps():
+    """A single value per channel has no variance."""
     backbone = DNAS('dnas_l14_gid5', base_channels=2)
     pooled = [m for m in backbone.modules() if type(m).__name__ == 'GlobalAveragePool']
     assert pooled
@@ -73,12 +73,12 @@ def test_a_batch_of_one_leaves_the_statistics_of_pooled_maps():
     assert not any(torch.equal(m[1].running_mean, b) for m, b in zip(pooled, before, strict=True))
 
 
-def test_the_wrong_number_of_bands_is_refused():
+def test_a_wrong_number_of_bands_raises():
     with pytest.raises(ValueError, match='3 bands, but DNAS has in_channels=4'):
         DNAS('dnas_l12_gid5', base_channels=2)(torch.randn(1, 3, 64, 64))
 
 
-def test_the_wrong_level_and_width_are_refused():
+def test_a_wrong_level_or_width_raises():
     path = dict(format=1, space='dnas', level='path', name='p', layers=2, path=[0, 1])
     with pytest.raises(ArchitectureError, match="is of level 'path', but backbone DNAS needs"):
         DNAS(path)
@@ -96,7 +96,7 @@ def test_a_model_can_be_copied():
 
 
 @pytest.mark.parametrize('layers', [12, 14])
-def test_the_smallest_image_alone_trains(build_segmentor, layers):
+def test_training_on_a_single_small_image(build_segmentor, layers):
     model = build_segmentor(backbone=dict(architecture=f'dnas_l{layers}_gid5'))
     label = torch.randint(0, 5, (1, 33, 33))
     sample = SegDataSample(gt_sem_seg=PixelData(data=label))
@@ -106,7 +106,7 @@ def test_the_smallest_image_alone_trains(build_segmentor, layers):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_an_all_ignored_batch_has_zero_loss(build_segmentor):
+def test_a_batch_without_labels_has_zero_loss(build_segmentor):
     model = build_segmentor()
     samples = []
     for _ in range(2):

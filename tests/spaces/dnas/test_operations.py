@@ -8,7 +8,7 @@ from dnas_mmseg.spaces.dnas.operations import build_operation
 NORM = dict(type='BN')
 
 
-def test_names_and_order_are_those_of_the_released_encodings():
+def test_names_and_order_equal_the_released_encodings():
     assert NAMES == (
         'conv1x1', 'conv3x3', 'conv3x3_dil3', 'conv3x3_dil12', 'sep_conv_3x3', 'sep_conv_5x5',
         'sep_conv_7x7', 'avg_pool_3x3', 'max_pool_3x3', 'global_average_pool',
@@ -17,14 +17,14 @@ def test_names_and_order_are_those_of_the_released_encodings():
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('size', [(9, 14), (2, 2), (1, 1)])
-def test_operations_keep_the_size_and_have_no_bias(name, size):
+def test_operations_preserve_the_size_and_have_no_bias(name, size):
     operation = build_operation(name, 6, 10, NORM).eval()
     assert operation(torch.randn(2, 6, *size)).shape == (2, 10, *size)
     assert all(m.bias is None for m in operation.modules() if isinstance(m, nn.Conv2d))
 
 
 @pytest.mark.parametrize(
-    ('name', 'reach'),
+    ('name', 'radius'),
     [
         ('conv1x1', 0),
         ('conv3x3', 1),
@@ -38,8 +38,7 @@ def test_operations_keep_the_size_and_have_no_bias(name, size):
         ('global_average_pool', 15),
     ],
 )
-def test_reach(name, reach):
-    """How far a pixel's influence goes tells kernel and dilation."""
+def test_receptive_fields(name, radius):
     operation = build_operation(name, 1, 1, NORM).eval()
     for parameter in operation.parameters():
         nn.init.constant_(parameter, 1.0)
@@ -47,7 +46,7 @@ def test_reach(name, reach):
     spot = flat.clone()
     spot[0, 0, 15, 15] = 1
     changed = (operation(spot) != operation(flat))[0, 0].nonzero()
-    assert (changed - 15).abs().max().item() == reach
+    assert (changed - 15).abs().max().item() == radius
 
 
 def test_average_pooling_does_not_count_padding():

@@ -1,4 +1,4 @@
-"""The DNAS space: mutations, and features for a surrogate."""
+"""The DNAS space: mutation and encoding of networks."""
 
 import numpy as np
 
@@ -12,17 +12,17 @@ SPACE = DNASSpace()
 
 
 def _kinds(before, after):
-    """What differs: operations of a node that both have, edges between such nodes, the path."""
+    """Numbers of differing scales of the path, and of differing operations of common nodes."""
     own, other = ({s.node: s for s in net.nodes} for net in (before, after))
-    kept = own.keys() & other.keys()
+    common = own.keys() & other.keys()
     return {
         'path': sum(a != b for a, b in zip(before.path, after.path, strict=True)),
-        'operations': sum(len(set(own[n].operations) - set(other[n].operations)) for n in kept),
+        'operations': sum(len(set(own[n].operations) - set(other[n].operations)) for n in common),
     }
 
 
-def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(rng):
-    network = random_architecture(8, rng, 'drawn')
+def test_mutations_change_one_decision_of_any_kind_and_are_valid(rng):
+    network = random_architecture(8, rng, 'sampled')
     seen = {'path': 0, 'operations': 0, 'edges': 0}
     for _ in range(200):
         changed = SPACE.mutate({}, network, rng)
@@ -39,9 +39,8 @@ def test_changes_are_single_ones_of_all_kinds_and_stay_in_the_space(rng):
     assert min(seen.values()) > 40
 
 
-def test_many_changes_lead_through_the_space(rng):
-    """Edges come and go, and so do nodes."""
-    network = random_architecture(8, rng, 'drawn')
+def test_many_mutations_reach_many_networks(rng):
+    network = random_architecture(8, rng, 'sampled')
     counts = []
     for _ in range(300):
         network = SPACE.mutate({}, network, rng)
@@ -49,12 +48,12 @@ def test_many_changes_lead_through_the_space(rng):
     assert len(np.unique(counts, axis=0)) > 60
 
 
-def test_published_networks_can_be_changed(rng):
+def test_published_networks_can_be_mutated(rng):
     network = load_architecture('dnas_l12_gid5')
     assert all(SPACE.mutate({}, network, rng) != network for _ in range(30))
 
 
-def test_a_networks_numbers():
+def test_features_of_a_network():
     ops = ('conv1x1', 'conv3x3', 'sep_conv_3x3')
     first, second, third = Node(0, 0), Node(1, 1), Node(2, 1)
     network = DNASArchitecture(
@@ -77,7 +76,7 @@ def test_a_networks_numbers():
     assert code[19:] == [1, 0.5, 0, 0, 1, 0, 0, 0.5, 0, 0]
 
 
-def test_networks_are_told_apart(rng):
-    codes = [SPACE.encode(random_architecture(8, rng, 'drawn')) for _ in range(50)]
+def test_different_networks_have_different_features(rng):
+    codes = [SPACE.encode(random_architecture(8, rng, 'sampled')) for _ in range(50)]
     assert len({code.shape for code in codes}) == 1
     assert len(np.unique(codes, axis=0)) == 50

@@ -20,7 +20,7 @@ from dnas_mmseg.spaces.scales import Node
 
 
 def stage_backbone(stage: int, recorded) -> dict:
-    """Config of the supernet that a recorded stage is of."""
+    """Config of the supernet of a recorded stage."""
     if stage == 1:
         return dict(type='DNASPathSupernet', layers=int(recorded['layers']), architecture=None)
     if stage == 2:
@@ -96,7 +96,7 @@ SUPERNETS = {
 
 
 def searching(model):
-    """The architecture parameters, thawed and away from indifference."""
+    """The architecture parameters, unfrozen and with random values."""
     ((_, parameter),) = model.backbone.architecture_parameters().items()
     with torch.no_grad():
         parameter.normal_()
@@ -105,8 +105,8 @@ def searching(model):
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('kind', SUPERNETS)
-def test_it_computes_the_plain_formulation(build_segmentor, kind, training):
-    # In double precision: in single, norms of maps this small amplify rounding as CPUs have it.
+def test_results_equal_the_plain_formulation(build_segmentor, kind, training):
+    # In double precision, because normalisation of such small maps amplifies rounding errors.
     model = build_segmentor(backbone=SUPERNETS[kind]).train(training).double()
     parameter = searching(model)
     for module in model.modules():
@@ -144,7 +144,7 @@ def test_recomputation_gives_the_same_gradients_and_statistics(build_segmentor, 
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
-def test_every_gate_gets_a_gradient_and_a_lone_edge_none_in_the_reference(build_segmentor):
+def test_gradients_of_gates_and_of_single_edges_in_the_reference(build_segmentor):
     gradients = {}
     for kind in ('gate', 'reference'):
         model = build_segmentor(backbone=SUPERNETS[kind])
@@ -153,17 +153,17 @@ def test_every_gate_gets_a_gradient_and_a_lone_edge_none_in_the_reference(build_
             model(torch.randn(2, 4, 64, 64)).square().mean(), parameter
         )
     edges = model.backbone.architecture.edges
-    lone = [spec.node for spec in model.backbone.architecture.nodes if len(spec.inputs) == 1]
+    single = [spec.node for spec in model.backbone.architecture.nodes if len(spec.inputs) == 1]
     core = [edge for edge, is_core in zip(edges, model.backbone.is_core, strict=True) if is_core]
     for kind, without in (
         ('gate', set(core)),
-        ('reference', {edge for edge in edges if edge[1] in lone}),
+        ('reference', {edge for edge in edges if edge[1] in single}),
     ):
         zero = {edge for edge, g in zip(edges, gradients[kind].tolist(), strict=True) if g == 0}
         assert zero == without
 
 
-def test_gates_are_kept_above_a_half():
+def test_edges_with_gates_above_a_half_are_selected():
     supernet = DNASConnectionSupernet(L4, base_channels=2)
     with torch.no_grad():
         supernet.betas.fill_(-0.1)
@@ -173,7 +173,7 @@ def test_gates_are_kept_above_a_half():
     assert supernet.decode().edges == supernet.architecture.edges
 
 
-def test_what_supernets_prefer_is_what_they_decode():
+def test_decoding_selects_the_largest_parameters():
     supernet = DNASPathSupernet(layers=5, base_channels=2)
     path = (0, 1, 2, 2, 1)
     wanted = core_edges(path)
@@ -192,7 +192,7 @@ def test_what_supernets_prefer_is_what_they_decode():
 
 
 @pytest.mark.parametrize('kind', SUPERNETS)
-def test_architecture_parameters_are_frozen_and_described(build_segmentor, kind):
+def test_architecture_parameters_are_frozen_and_have_decisions(build_segmentor, kind):
     supernet = build_segmentor(backbone=SUPERNETS[kind]).backbone
     assert not any(p.requires_grad for p in supernet.architecture_parameters().values())
     probabilities = supernet.probabilities()
@@ -221,12 +221,12 @@ def test_any_bands_and_sizes(build_segmentor, kind, bands, size):
         (DNASCellSupernet, 'dnas_l12_gid5@path', "is of level 'path', .*Cell.*'connection'"),
     ],
 )
-def test_the_wrong_level_is_refused_by_name(supernet, architecture, message):
+def test_a_wrong_level_raises(supernet, architecture, message):
     with pytest.raises(ArchitectureError, match=message):
         supernet(architecture)
 
 
-def test_a_checkpoint_of_another_stage_is_refused(shared):
+def test_a_checkpoint_of_another_stage_raises(shared):
     weights = load_weights(shared / 'reference/stage1_l6_b4.pth.tar')
     with pytest.raises(CheckpointError, match='no checkpoint of DNASCellSupernet'):
         supernet_from_authors(weights, DNASCellSupernet('dnas_l12_gid5@connection', prune=False))
