@@ -1,8 +1,8 @@
-"""The command ``dnas``: one module per subcommand, imported when it is called.
+"""Command ``dnas``: one module per subcommand, imported on demand.
 
-This is a package of its own because importing ``dnas_mmseg`` registers everything, which takes
-seconds and needs torch, the stack and GDAL. Modules here import it inside functions, after the
-arguments are parsed: ``--help`` answers at once, and ``dnas env`` runs in a broken installation.
+Importing ``dnas_mmseg`` takes seconds and requires torch, the stack and GDAL. The modules of this
+separate package import it inside functions, after the arguments are parsed. Therefore ``--help``
+is fast, and ``dnas env`` runs in a broken installation.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from .command_line import ArgumentParser
 
 COMMANDS = {
     'From scenes to tiles': {
-        'convert': 'cut labelled scenes into tiles (GID-5, or any)',
-        'check': 'check every file of a data set, print class shares, mean and std',
-        'browse': 'draw what the training pipeline makes of tiles',
+        'convert': 'cut labelled scenes into tiles (GID-5 or your own)',
+        'check': 'check every file of a data set; print class shares, mean and std',
+        'browse': 'draw tiles as the training pipeline loads and augments them',
     },
     'From tiles to a network': {
-        'search': 'search a network: the best for your tiles, or as the papers do',
-        'train': 'train a network, resumable; with --seeds several times',
+        'search': 'search a network for your tiles',
+        'train': 'train a network; with --seeds several times',
         'test': 'score a checkpoint or an exported network on the test tiles',
-        'report': 'draw a search on one page, also while it runs',
-        'compare': 'cost, speed, memory and scores of networks, side by side',
+        'report': 'write the report of a finished or running search',
+        'compare': 'compare cost, speed, memory and scores of networks',
     },
     'From a network to maps': {
-        'predict': 'map scenes of any size, georeferenced',
-        'export': 'write a network as ONNX, or for OpenVINO in eight bits',
-        'models': 'the trained models that come with the package',
-        'score': 'score maps of scenes against their labels',
-        'mistakes': 'show confused classes and the worst tiles',
+        'predict': 'predict georeferenced class maps of scenes of any size',
+        'export': 'export a network to ONNX, or to int8 for OpenVINO',
+        'models': 'list the pretrained models',
+        'score': 'score maps against label scenes',
+        'mistakes': 'show the confusion matrix and the worst tiles',
     },
     'Single steps': {
-        'count': 'parameters and multiply-adds of any config',
-        'measure-latency': 'measure the parts of a space: the table of a latency target',
-        'random-architecture': 'draw a network of a space at random',
-        'plot-curves': 'draw how the scores of trainings grew',
-        'convert-checkpoint': "take over a checkpoint of the authors' DNAS code, or back",
+        'count': 'count parameters and multiply-adds of any config',
+        'measure-latency': 'measure the latency table of a search space',
+        'random-architecture': 'sample a random network of a search space',
+        'plot-curves': 'plot validation scores of training runs',
+        'convert-checkpoint': "convert a checkpoint of the authors' DNAS code, or back",
     },
     'This installation': {
-        'demo': 'all of it in a few minutes on made-up scenes, to a picture',
-        'env': 'check what is installed; prints what a report of a fault needs',
+        'demo': 'run the whole workflow on synthetic scenes in a few minutes',
+        'env': 'check the installation; with --all for bug reports',
     },
 }
 
@@ -50,12 +50,12 @@ DESCRIPTION = """Search, train and apply segmentation networks on multi-band rem
 
 {commands}
 
-dnas COMMAND --help explains a command, with examples. Configs are files, or those that come with
-the package: dnas_mmseg::dnas/dnas_l14_gid5.py."""
+dnas COMMAND --help shows options and examples. A config is a file, or a config of the package:
+dnas_mmseg::dnas/dnas_l14_gid5.py."""
 
 
 def main() -> None:
-    """Run the subcommand that the command line names."""
+    """Run a subcommand."""
     names = [name for group in COMMANDS.values() for name in group]
     parser = ArgumentParser(prog='dnas', description=DESCRIPTION.format(commands=list_commands()))
     parser.add_argument('command', choices=names, metavar='COMMAND', help='one of the above')
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def list_commands() -> str:
-    """Return the subcommands as lines by group."""
+    """Return the subcommands by group, one per line."""
     width = max(len(name) for group in COMMANDS.values() for name in group)
     lines = []
     for title, group in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""Draw what the training pipeline makes of tiles: as the network gets them, with their labels.
+"""Draw tiles with their labels, as the training pipeline loads and augments them.
 
     dnas browse CONFIG --out-dir pictures
     dnas browse CONFIG --split val --number 4
@@ -16,8 +16,8 @@ from .command_line import config_parser, user_errors
 def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
-    parser.add_argument('--out-dir', type=Path, default=Path('browse'), help='for the pictures')
-    parser.add_argument('--number', type=int, default=12, help='of samples to draw (default: 12)')
+    parser.add_argument('--out-dir', type=Path, default=Path('browse'), help='output folder')
+    parser.add_argument('--number', type=int, default=12, help='number of samples (default: 12)')
     args = parser.parse_args()
     with user_errors():
         from mmengine.registry import init_default_scope

@@ -1,13 +1,13 @@
-"""Check every file of a data set, and the config against it.
+"""Check every file of a data set, and the config against the data.
 
     dnas check CONFIG
     dnas check CONFIG --split train --workers 4
 
-Opens every image and label of all splits: missing and truncated files, bands, types, sizes, label
-values out of range, tiles in two splits (by content), splits that overlap on the ground, splits
-without a label. Prints class shares, and the part of a config that depends on the data, ready to
-paste; reports where the model does not fit the data. Exits with 1 if there is a problem. `dnas
-browse` draws the tiles.
+Reads every image and label of all splits. Reports missing and truncated files, wrong bands, dtypes
+and sizes, unknown label values, tiles in two splits (by content), splits that overlap on the
+ground, splits without labels, and mismatches of model and data. Prints class shares and a config
+snippet with the statistics of the data. Exits with code 1 if there is a problem. `dnas browse`
+draws the tiles.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SPLITS = ('train', 'val', 'test')
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('--split', choices=SPLITS, help='only this one (default: all)')
+    parser.add_argument('--split', choices=SPLITS, help='split to check (default: all)')
     parser.add_argument(
-        '--workers', type=int, default=0, help='processes (default: none in addition)'
+        '--workers', type=int, default=0, help='worker processes (default: 0, in this process)'
     )
     add_no_network(parser)
     args = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def show_split(split: SplitReport, paste: bool) -> None:
-    """Print the findings on a split, and with ``paste`` the part of a config to paste."""
+    """Print the findings on a split; with ``paste`` also the config snippet."""
     from rich.console import Console
     from rich.table import Table
 
@@ -75,9 +75,9 @@ def show_split(split: SplitReport, paste: bool) -> None:
     sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in summary.sizes.items())
     print(f'{summary.files} pairs; sizes {sizes}; types {summary.dtypes}')
     print(
-        f'invalid (nodata, masks, alpha, not finite): {100 * summary.invalid:.2f} % of the pixels'
+        f'invalid (nodata, masks, alpha, non-finite): {100 * summary.invalid:.2f} % of all pixels'
     )
-    title = f'of the valid pixels; unlabelled: {100 * summary.unlabelled:.2f} %'
+    title = f'classes of the valid pixels; unlabelled: {100 * summary.unlabelled:.2f} %'
     table = Table('class', 'share', 'weight', title=title)
     for row in zip(split.parts[0].file_classes, shares, class_weights(shares), strict=True):
         table.add_row(row[0], f'{100 * row[1]:.2f} %', f'{row[2]:g}')

@@ -1,4 +1,4 @@
-"""Shared parts of the subcommands: errors for users, progress, and parsers of common options."""
+"""Common parts of the subcommands: error messages, progress bars and options."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """Arguments that do not fit together; the message says what to change."""
+    """Invalid combination of arguments; the message states what to change."""
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Import the package, and show errors about arguments, files and settings as one message."""
+    """Print errors in arguments, files and settings as one message, without a traceback."""
     try:
         from dnas_mmseg.errors import UserError
     except ImportError as error:
         sys.exit(f'error: {error}\n(`dnas env` checks the installation)')
-    except Exception as error:  # whatever else a broken installation raises
+    except Exception as error:  # broken installations raise any error
         sys.exit(f'error: {type(error).__name__}: {error}\n(`dnas env` checks the installation)')
-    # mmseg's advice on sizes for align_corners does not apply: sizes here are as published.
+    # mmseg recommends other sizes for align_corners; the published sizes are intended.
     warnings.filterwarnings('ignore', message='When align_corners=True')
-    # Nor that on binary heads: two outputs are as good.
+    # mmseg recommends one output for two classes; two outputs are equivalent.
     warnings.filterwarnings('ignore', message='For binary segmentation')
     try:
         yield
     except (UsageError, UserError, OSError) as error:
-        # From a loader's worker it arrives with the worker's traceback before the message.
+        # Errors of DataLoader workers contain the worker's traceback before the message.
         message = str(error)
         if 'Original Traceback' in message:
             message = message.rsplit(f'{type(error).__name__}: ', 1)[-1].strip()
@@ -45,14 +45,14 @@ def user_errors() -> Iterator[None]:
 
 @contextmanager
 def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Show progress with the time that is left.
+    """Show progress bars with elapsed and remaining time.
 
     Args:
-        show: Whether this process shows it; one process of several is enough.
+        show: Whether to show them; in distributed runs, one process is enough.
 
     Yields:
-        Function ``track(name)``, which adds a bar and returns its function of the numbers done and
-        of all.
+        Function ``track(name)`` that adds a bar and returns its callback, called with the numbers
+        of finished and of all steps.
     """
     from rich.progress import (
         BarColumn,
@@ -77,9 +77,9 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Parser that keeps the line breaks of its description, and shows a mistake in one line.
+    """Parser with a raw description and one-line errors.
 
-    argparse prints the whole usage before the mistake.
+    argparse prints the usage before each error.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -91,7 +91,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 class Overrides(argparse.Action):
-    """KEY=VALUE pairs as mmengine's ``DictAction`` reads them, which is imported when they come."""
+    """Parse KEY=VALUE pairs with mmengine's ``DictAction``, imported on demand."""
 
     def __call__(
         self,
@@ -105,19 +105,19 @@ class Overrides(argparse.Action):
         action = DictAction(self.option_strings, self.dest)
         bare = [value for value in values if '=' not in value]
         if bare:
-            raise argparse.ArgumentError(self, f'{bare[0]}: KEY=VALUE is expected')
+            raise argparse.ArgumentError(self, f'{bare[0]}: KEY=VALUE expected')
         action(parser, namespace, values, option_string)
 
 
 def config_parser(description: str, data: bool = True) -> ArgumentParser:
-    """Return a parser with the arguments of every program that reads a config.
+    """Return a parser with the arguments of subcommands that read a config.
 
     Args:
-        description: Docstring of the program, with examples; its line breaks are kept.
-        data: Whether the program reads the config's data.
+        description: Description with examples.
+        data: Whether the subcommand reads the data of the config.
     """
     parser = ArgumentParser(description=description)
-    parser.add_argument('config', help='a config of this package, or any mmseg config')
+    parser.add_argument('config', help='config of this package, or any mmseg config')
     if data:
         parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
     add_overrides(parser)
@@ -129,12 +129,12 @@ def add_no_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-network',
         action='store_true',
-        help='refuse rasters that refer to addresses, for files from others (a VRT may)',
+        help='refuse network access of rasters, for files from untrusted sources, e.g. a VRT',
     )
 
 
 def forbid_network_if(args: argparse.Namespace) -> None:
-    """Let GDAL read no address where ``--no-network`` says so."""
+    """Disable network access of GDAL if ``--no-network`` is set."""
     if args.no_network:
         from dnas_mmseg.raster import forbid_network
 
@@ -153,9 +153,9 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def add_supernet_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose a space's supernet, as in the search that it is for."""
+    """Add the options that configure a supernet as in the search."""
     parser.add_argument(
-        '--layers', type=int, help='of the networks, where the space leaves it open'
+        '--layers', type=int, help='number of layers, if the space supports several'
     )
     parser.add_argument(
         '--search-options',
@@ -163,12 +163,12 @@ def add_supernet_options(parser: argparse.ArgumentParser) -> None:
         action=Overrides,
         default={},
         metavar='KEY=VALUE',
-        help='settings of the supernet as in the search, e.g. model.backbone.blocks=3',
+        help='override settings of the supernet as in the search, e.g. model.backbone.blocks=3',
     )
 
 
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the arguments, with those of programs that run a model, in one process or several."""
+    """Add the options of (distributed) runs of a model, and parse the arguments."""
     parser.add_argument('--work-dir', help='logs and results (default: work_dirs/<config>)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -178,7 +178,7 @@ def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def run_config(args: argparse.Namespace) -> Config:
-    """Return the config that the arguments of :func:`parse_run_args` ask for, ready to run."""
+    """Load the config for the arguments of :func:`parse_run_args`."""
     from dnas_mmseg.engine.configs import load_config
     from dnas_mmseg.engine.distributed import set_launcher
 

@@ -1,13 +1,14 @@
-"""Compare models: cost, latency, memory, training, and scores where there is a checkpoint.
+"""Compare the cost, latency, memory and training speed of models, and scores of checkpoints.
 
     dnas compare dnas_mmseg::dnas/dnas_l12_gid5.py \\
         dnas_mmseg::pspnet/pspnet_r50-d8_gid5.py dnas_mmseg::hrnet/fcn_hr48_gid5.py --out comparison
     dnas compare mine=a.py:best.pth b.py:other.pth --out comparison \\
         --size 256 --batch 4 --threads 2 --data-root data/mine
 
-All in one process, in turns, so that what slows the machine slows all. Takes any mmseg config, also
-of models that are not ours. Latency is the median of runs from normalised images to logits of their
-size. Writes comparison.md, .csv, .json, pareto.png, .svg and index.html, one page with everything.
+All models are measured alternately in one process, so that a slow phase of the machine affects all
+of them. Any mmseg config is supported. Latency is the median over runs from normalised images to
+logits of the same size. Writes comparison.md, .csv and .json, pareto.png and .svg, and the report
+index.html.
 """
 
 from __future__ import annotations
@@ -24,15 +25,20 @@ from .command_line import ArgumentParser, progress_bars, user_errors
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument(
-        'models', nargs='+', metavar='[NAME=]CONFIG[:CHECKPOINT]', help="default name: the config's"
+        'models',
+        nargs='+',
+        metavar='[NAME=]CONFIG[:CHECKPOINT]',
+        help='models to compare (default name: file name of the config)',
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder of the report')
+    parser.add_argument('--out', type=Path, required=True, help='output folder')
     parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
-    parser.add_argument('--batch', type=int, default=1, help='images at once (default: 1)')
-    parser.add_argument('--repeat', type=int, default=10, help='runs that count (default: 10)')
-    parser.add_argument('--threads', type=int, help='default: one a core')
-    parser.add_argument('--no-training', action='store_true', help='leave out training steps')
-    parser.add_argument('--data-root', help="replaces the configs' for tests of checkpoints")
+    parser.add_argument('--batch', type=int, default=1, help='images per batch (default: 1)')
+    parser.add_argument('--repeat', type=int, default=10, help='measured runs (default: 10)')
+    parser.add_argument('--threads', type=int, help='CPU threads (default: one per core)')
+    parser.add_argument('--no-training', action='store_true', help='skip training steps')
+    parser.add_argument(
+        '--data-root', help='replaces data_root of the configs, for tests of checkpoints'
+    )
     return parser.parse_args()
 
 
@@ -51,7 +57,7 @@ def main() -> None:
         entries = []
         for model in args.models:
             name, _, rest = model.rpartition('=')
-            # Not at the colons of dnas_mmseg::..., nor at that of a drive.
+            # Split at a colon, except those of dnas_mmseg::... and of a Windows drive.
             config, *checkpoint = re.split(r'(?<!:)(?<!^[A-Za-z]):(?!:)', rest, maxsplit=1)
             loaded = load_config(config, data_root=args.data_root)
             entries.append(Entry(name or Path(config).stem, loaded, *checkpoint))
@@ -64,9 +70,9 @@ def main() -> None:
                 training=not args.no_training,
                 device=device,
                 out_dir=str(args.out),
-                advance=track('in turns'),
+                advance=track('measuring'),
             )
-        facts = {
+        metadata = {
             'size': f'{args.size} x {args.size}',
             'batch': args.batch,
             'training batch': max(args.batch, 2),
@@ -77,6 +83,6 @@ def main() -> None:
         }
         rows = [asdict(result) for result in results]
         rows = [{**(row.pop('cost') or {}), **row} for row in rows]
-        page = save_cost_report(rows, facts, args.out)
+        page = save_cost_report(rows, metadata, args.out)
     print((args.out / 'comparison.md').read_text(encoding='utf-8'))
     print(page)

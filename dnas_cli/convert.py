@@ -1,4 +1,4 @@
-"""Cut the scenes of GID-5, GID-15 or Five-Billion-Pixels, or any labelled scenes, into tiles.
+"""Cut scenes of GID-5, GID-15, Five-Billion-Pixels or your own labelled scenes into tiles.
 
     dnas convert 'Large-scale Classification_5classes' --out data/gid5
     dnas convert ROOT --out data/fbp --workers 8 \\
@@ -7,15 +7,15 @@
     dnas convert ROOT --out data/mine --facts mine.json \\
         --images 'scenes/*.tif' --labels 'truth/{name}_gt.png'
 
-ROOT is a release as it was unpacked (image_NirRGB and label_5classes or label_15classes; or
+ROOT is an unpacked release (image_NirRGB and label_5classes or label_15classes; or
 Image__8bit_NirRGB or Image_16bit_BGRNir, and Annotation__index), or any folder with --images and
---labels. --facts says in JSON what such scenes are, all of it: {"classes": [...],
-"palette": [[r, g, b], ...], "bands": [...], "label_convention": "rgb", "index" or "train_id"};
-without, they are as those of --dataset.
+--labels. --facts describes your own scenes in a JSON file with all of these keys:
+{"classes": [...], "palette": [[r, g, b], ...], "bands": [...], "label_convention": "rgb"} (or
+"index", "train_id"). It defaults to the description of --dataset.
 
-Whole scenes go to train, val or test: tiles of one scene in two splits would let the test set see
-its neighbourhood. Writes images/, labels/, manifest/<scene>.json (where each tile is from, and its
-checksum), the lists and dataset.json. An interrupted run goes on where it was, by the same command.
+Scenes are split into train, val and test as a whole, because neighbouring tiles in two splits would
+bias the test scores. Writes images/, labels/, manifest/<scene>.json (origin and checksum of each
+tile), the split lists and dataset.json. The same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -35,49 +35,56 @@ from .command_line import (
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('root', type=Path, help='the release as it was unpacked, or any folder')
+    parser.add_argument('root', type=Path, help='unpacked release, or any folder')
     parser.add_argument(
         '--out', type=Path, help='data root to write (default: data/gid5, data/gid15 or data/fbp)'
     )
     parser.add_argument(
         '--dataset',
         choices=('gid5', 'gid15', 'fbp'),
-        help='which labels, where ROOT has those of several (default: what is there)',
+        help='labels to use if ROOT has several (default: the available ones)',
     )
-    parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='which images')
-    other = parser.add_argument_group('scenes of other folders, below ROOT')
+    parser.add_argument(
+        '--bits',
+        type=int,
+        choices=(8, 16),
+        default=8,
+        help='bit depth of the images to use (default: 8)',
+    )
+    other = parser.add_argument_group('your own scenes, in folders below ROOT')
     other.add_argument('--images', metavar='PATTERN', help="e.g. 'scenes/*.tif'")
     other.add_argument('--labels', metavar='PATTERN', help="e.g. 'truth/{name}_gt.png'")
-    other.add_argument('--facts', type=Path, metavar='JSON', help="what they are, if not GID's")
+    other.add_argument('--facts', type=Path, metavar='JSON', help='classes, colours and bands')
     other.add_argument(
         '--label-convention',
         choices=('rgb', 'index', 'train_id'),
-        help="what the labels hold (default: what --facts says, else the palette's colours, rgb)",
+        help='encoding of the labels: palette colours, indices 1..n (0 is unlabelled) or train ids '
+        '(255 is unlabelled) (default: that of --facts, else rgb)',
     )
     tiles = parser.add_argument_group('tiles')
-    tiles.add_argument('--tile-size', type=int, default=512, help='pixels (default: 512)')
+    tiles.add_argument('--tile-size', type=int, default=512, help='side in pixels (default: 512)')
     tiles.add_argument('--stride', type=int, help='pixels (default: the tile size)')
     tiles.add_argument(
         '--min-labelled', type=float, default=0.0, metavar='SHARE',
-        help='leave out tiles with a smaller share of labelled pixels (default: 0)',
+        help='skip tiles with a smaller share of labelled pixels (default: 0)',
     )  # fmt: skip
     tiles.add_argument(
         '--max-unknown', type=float, default=0.001, metavar='SHARE',
-        help="of a scene's pixels that may have unknown label values; these are reported and count "
-        'as unlabelled (default: 0.001)',
+        help='largest allowed share of unknown label values per scene; they are reported and '
+        'treated as unlabelled (default: 0.001)',
     )  # fmt: skip
     tiles.add_argument(
         '--scale-to-8-bit', type=float, nargs=2, metavar=('LOW', 'HIGH'),
-        help='make 0 .. 255 of these samples; without it samples stay as they are',
+        help='scale samples from LOW..HIGH to 0..255 (default: no scaling)',
     )  # fmt: skip
     tiles.add_argument(
         '--apply-scale', action='store_true',
-        help='apply the scale and offset that bands declare (float32), e.g. where Sentinel-2 '
-        'scenes of several processing baselines meet; dnas predict then does the same',
+        help='apply the declared scale and offset of bands (float32), e.g. to combine Sentinel-2 '
+        'scenes of several processing baselines; dnas predict then does the same',
     )  # fmt: skip
     tiles.add_argument(
         '--nodata', type=float, metavar='VALUE',
-        help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
+        help='nodata in addition to the declared ones, e.g. 0 for black borders without a tag',
     )  # fmt: skip
     split = parser.add_argument_group('split')
     split.add_argument(
@@ -86,14 +93,18 @@ def parse_args() -> argparse.Namespace:
         nargs=3,
         default=(0.6, 0.2, 0.2),
         metavar=('TRAIN', 'VAL', 'TEST'),
-        help='of scenes, drawn at random (default: 0.6 0.2 0.2, which is 90/30/30 of 150)',
+        help='shares of a random split of the scenes (default: 0.6 0.2 0.2)',
     )
-    split.add_argument('--seed', type=int, default=0, help='of that draw (default: 0)')
+    split.add_argument('--seed', type=int, default=0, help='random seed of the split (default: 0)')
     for name in ('train', 'val', 'test'):
-        split.add_argument(f'--{name}-list', type=Path, help='a scene name a line, instead')
+        split.add_argument(
+            f'--{name}-list',
+            type=Path,
+            help='file with one scene name per line, instead of a random split',
+        )
     split.add_argument(
         '--mix-tiles', action='store_true',
-        help='draw tiles instead of scenes; scores will be too high, as neighbours are in training',
+        help='split tiles instead of scenes; scores are biased, because neighbours are in training',
     )  # fmt: skip
     parser.add_argument('--workers', type=int, help='processes (default: one per core)')
     add_no_network(parser)
@@ -111,7 +122,7 @@ def main() -> None:
 
         forbid_network_if(args)
         if args.images is not None and args.out is None:
-            raise UsageError('--images needs --out, the data root to write')
+            raise UsageError('--images requires --out, the data root to write')
         release, description = describe_source(
             args.root,
             args.images,
@@ -152,7 +163,7 @@ def main() -> None:
         print(f'note: {note}')
     for split in ('train', 'val', 'test'):
         if not splits.get(split):
-            print(f'note: no scene is in {split}, whose list is empty')
+            print(f'note: {split} has no scenes, its list is empty')
     listed = sum(map(len, splits.values()))
     if listed < len(scenes):
         print(f'note: {len(scenes) - listed} of {len(scenes)} scenes are in no list')

@@ -5,8 +5,8 @@
     dnas convert-checkpoint dnas_l14.pth authors.pth.tar \\
         --architecture dnas_l14_gid5 --reverse
 
-Files are read with weights_only=True: a pickle of anything but weights is refused. Cells that
-cannot influence the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False).
+Files are read with weights_only=True, which refuses pickles with other content than weights. Cells
+that do not affect the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False).
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ from .command_line import ArgumentParser, user_errors
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('source', type=Path)
-    parser.add_argument('target', type=Path)
+    parser.add_argument('source', type=Path, help='checkpoint to convert')
+    parser.add_argument('target', type=Path, help='checkpoint to write')
     parser.add_argument(
-        '--architecture', default='dnas_l14_gid5', help='published name or JSON file'
+        '--architecture',
+        default='dnas_l14_gid5',
+        help='name of a published architecture, or JSON file',
     )
-    parser.add_argument('--keep-dead', action='store_true', help='also cells without influence')
-    parser.add_argument('--reverse', action='store_true', help="to the authors' keys")
+    parser.add_argument(
+        '--keep-dead', action='store_true', help='keep cells that do not affect the output'
+    )
+    parser.add_argument('--reverse', action='store_true', help="convert to the authors' keys")
     return parser.parse_args()
 
 
@@ -53,7 +57,7 @@ def main() -> None:
                 'meta': {'architecture': architecture.to_document()},
             }
             for edge in conversion.dropped:
-                print(f'dropped, without influence on the output: {edge}')
+                print(f'dropped, does not affect the output: {edge}')
         with atomic_path(args.target) as temporary:
             torch.save(content, temporary)
     print(f'{args.target}: {len(content["state_dict"])} tensors')

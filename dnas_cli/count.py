@@ -4,11 +4,10 @@
     dnas count dnas_mmseg::dnas/dnas_l14_gid5.py --paper
     dnas count my_model.py --size 256 --bands 8
 
-Counted by torch's FlopCounterMode: it sees every convolution and matrix product that is executed,
-in any module or function, and needs no data, so that it is quick at any size. (Counters that trace
-a graph fail on heads that pool; those that hook modules miss functions.) Without auxiliary heads.
---paper counts by the rules behind the DNAS paper's table: leaf modules that are executed, with what
-the architecture lists and the output does not need; activations are the modules' outputs.
+Counts with torch's FlopCounterMode: it covers every executed convolution and
+matrix product, in modules and functions. Auxiliary heads are excluded. --paper counts by the rules
+of the DNAS paper's table: all executed leaf modules, including cells that do not affect the output;
+activations are the outputs of modules.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from .command_line import ArgumentParser, user_errors
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='of any mmseg model')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='configs of any mmseg models')
     parser.add_argument('--size', type=int, default=512, help='side of the image (default: 512)')
-    parser.add_argument('--bands', type=int, help="of the image (default: the config's)")
-    parser.add_argument('--paper', action='store_true', help="by the paper's rules")
+    parser.add_argument('--bands', type=int, help='number of bands (default: that of the config)')
+    parser.add_argument('--paper', action='store_true', help='count by the rules of the DNAS paper')
     args = parser.parse_args()
     with user_errors():
         from rich.console import Console

@@ -1,13 +1,13 @@
-"""The whole way in a few minutes on a CPU: scenes -> tiles -> training -> test -> a picture.
+"""Run the whole workflow in a few minutes on a CPU: scenes, tiles, training, test, picture.
 
     dnas demo --work-dir demo
-    dnas demo --work-dir demo-search --search          # searches the network first
-    dnas demo --work-dir demo-select --select          # chooses it by trainings
-    dnas demo --map                                    # maps the test scene, too
+    dnas demo --work-dir demo-search --search          # gradient search first
+    dnas demo --work-dir demo-select --select          # selection by training first
+    dnas demo --map                                    # also map the test scene
 
-Makes synthetic scenes in GID-5's distribution format and then runs the commands one would run on
-the real ones. The network is DNAS L=14 at a fifth of its width, or one of 6 layers that is searched
-or chosen here. Nothing is downloaded.
+Writes synthetic scenes in the format of GID-5 and runs the same commands as for real data. The
+network is DNAS L=14 at a fifth of its width, or a network of 6 layers with --search or --select.
+Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from pathlib import Path
 from .command_line import ArgumentParser, UsageError, user_errors
 
 MARKER = '.made-by-demo'
-CONFIG = """# Written by `dnas demo`. DNAS L=14, narrow and for a short time.
+CONFIG = """# Written by `dnas demo`: DNAS L=14 with few channels and a short schedule.
 _base_ = 'dnas_mmseg::dnas/dnas_l14_adamw-ema_gid5.py'
 data_root = '{data_root}'
 model = dict(backbone=dict(base_channels=8), decode_head=dict(channels=64))
-# Tiles this small are loaded in no time; workers would only take the cores from the network.
+# Small tiles load fast; workers would compete with the network for the cores.
 tiles = dict(dataset=dict(data_root=data_root), num_workers=0)
 train_dataloader = dict(**tiles, batch_size=4)
 val_dataloader = tiles
@@ -40,7 +40,7 @@ randomness = dict(seed=0)
 
 
 def run(*command: object) -> None:
-    """Show a subcommand and run it."""
+    """Print a subcommand and run it."""
     words = [os.path.relpath(w) if isinstance(w, Path) else str(w) for w in command]
     print('\n$ dnas ' + ' '.join(words), flush=True)
     finished = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'dnas_mmseg', *words])
@@ -49,20 +49,20 @@ def run(*command: object) -> None:
 
 
 def clear(work_dir: Path) -> None:
-    """Remove the results of an earlier demo; refuse a folder that no demo has made."""
+    """Remove the results of an earlier demo; refuse other folders that are not empty."""
     marker = work_dir / MARKER
     if not marker.is_file() and work_dir.is_dir() and any(work_dir.iterdir()):
         raise UsageError(
-            f'{work_dir} is not empty, and no demo has made it: choose another --work-dir'
+            f'{work_dir} is not empty and not from an earlier demo: choose another --work-dir'
         )
     for name in ('scenes', 'data', 'train', 'test', 'search', 'select', 'maps'):
         shutil.rmtree(work_dir / name, ignore_errors=True)
     work_dir.mkdir(parents=True, exist_ok=True)
-    marker.write_text('`dnas demo` replaces what is here.\n', encoding='utf-8')
+    marker.write_text('`dnas demo` overwrites this folder.\n', encoding='utf-8')
 
 
 def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) -> None:
-    """Print IoU by class beside that of predicting the most frequent class, and draw a picture."""
+    """Print the IoU of each class next to a majority-class baseline, and draw a picture."""
     import numpy as np
     from mmseg.apis import inference_model, init_model
     from rich.console import Console
@@ -115,16 +115,20 @@ def parse_args() -> argparse.Namespace:
         '--work-dir',
         type=Path,
         default=Path('work_dirs/demo'),
-        help='a new folder, or one that an earlier demo made, which is replaced',
+        help='new folder, or folder of an earlier demo, which is overwritten',
     )
-    parser.add_argument('--epochs', type=int, default=28, help='of the training (default: 28)')
+    parser.add_argument('--epochs', type=int, default=28, help='epochs of training (default: 28)')
     network = parser.add_mutually_exclusive_group()
-    network.add_argument('--search', action='store_true', help='search a network, then train it')
     network.add_argument(
-        '--select', action='store_true', help='choose a network by trainings, as for your own tiles'
+        '--search', action='store_true', help='run a gradient search, then train its network'
     )
-    parser.add_argument('--map', action='store_true', help='then map the whole test scene')
-    parser.add_argument('--search-epochs', type=int, default=12, help='of each stage')
+    network.add_argument(
+        '--select', action='store_true', help='select a network by training candidates'
+    )
+    parser.add_argument('--map', action='store_true', help='also map the whole test scene')
+    parser.add_argument(
+        '--search-epochs', type=int, default=12, help='epochs per stage (default: 12)'
+    )
     return parser.parse_args()
 
 
@@ -158,14 +162,14 @@ def main() -> None:
                 'search', 'dnas', '--strategy', 'halving', '--layers', 6, '--config', config,
                 '--budget', 4, '--workers', usable_cores(), '--work-dir', work_dir / 'select',
             )  # fmt: skip
-            print(f'page: {work_dir / "select/report.html"}')
+            print(f'report: {work_dir / "select/report.html"}')
             config = work_dir / 'select/retrain.py'
         else:
             trained, tested = work_dir / 'train', work_dir / 'test'
             run('train', config, '--work-dir', trained)
-        # The average of the weights at the end; nothing needs to be chosen by validation.
+        # The config averages weights, so the last checkpoint is used without validation.
         checkpoint = last_checkpoint(trained)
-        assert checkpoint is not None  # the training has ended well
+        assert checkpoint is not None  # the training has finished
         if not (args.search or args.select):
             run('test', config, checkpoint, '--work-dir', tested)
         report(work_dir, config, checkpoint, tested / 'test_scores.json')

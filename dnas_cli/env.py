@@ -1,9 +1,9 @@
-"""Check what is installed: Python, torch, the stack, GDAL with numpy, GPUs, engines.
+"""Check the installation: Python, torch, the OpenMMLab stack, GDAL with numpy, GPUs, engines.
 
     dnas env
-    dnas env --all      # what a report of a fault needs: also compilers, CUDA, threads
+    dnas env --all      # for bug reports: also compilers, CUDA, threads
 
-It exits with 1 where something is missing, and says what to run.
+Exits with code 1 if a package is missing, and prints the command that installs it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ STACKS = {
 EXTRAS = ('onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'psycopg', 'tensorboard')
 
 
-def installed(distribution: str) -> str | None:
-    """Return the version of a distribution; None where it is not installed."""
+def get_version(distribution: str) -> str | None:
+    """Return the version of a distribution; None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
         return None
 
 
-def stack() -> str:
-    """Return the one stack that is installed, with its versions.
+def find_stack() -> str:
+    """Return the name and versions of the installed stack.
 
     Raises:
-        UsageError: There is none, or there are two.
+        UsageError: No stack is installed, or packages of both are.
     """
-    found = {name: [installed(d) for d in names] for name, names in STACKS.items()}
+    found = {name: [get_version(d) for d in names] for name, names in STACKS.items()}
     whole = [name for name, versions in found.items() if all(versions)]
     started = [name for name, versions in found.items() if any(versions)]
     install = (
@@ -43,7 +43,7 @@ def stack() -> str:
     )
     if len(started) > 1:
         raise UsageError(
-            'packages of both stacks are installed, and they overwrite each other. Make a new '
+            'packages of both stacks are installed, which overwrite each other. Create a new '
             f'environment with one of them: {install}'
         )
     if not whole:
@@ -54,12 +54,12 @@ def stack() -> str:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('--all', action='store_true', help="also what mmengine's collect_env says")
+    parser.add_argument('--all', action='store_true', help='also print collect_env of mmengine')
     args = parser.parse_args()
     print(f'python     {platform.python_version()}  {sys.prefix}')
     print(f'machine    {platform.platform()}')
     try:
-        print(f'stack      {stack()}')
+        print(f'stack      {find_stack()}')
         import numpy
         import torch
 
@@ -67,15 +67,15 @@ def main() -> None:
         print(f'torch      {torch.__version__}')
         print(f'GPUs       {", ".join(gpus) or "none: training runs on the CPU"}')
         print(f'numpy      {numpy.__version__}')
-        extras = [f'{name} {found}' for name in EXTRAS if (found := installed(name))]
+        extras = [f'{name} {found}' for name in EXTRAS if (found := get_version(name))]
         print(f'extras     {", ".join(extras) or "none"}')
 
-        from dnas_mmseg import __version__  # says what to install where GDAL is missing
+        from dnas_mmseg import __version__  # reports a missing GDAL
         from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.shipped import CONFIGS
     except (UsageError, ImportError) as error:
         sys.exit(f'error: {error}')
-    except Exception as error:  # whatever a broken installation raises when it is imported
+    except Exception as error:  # broken installations raise any error
         sys.exit(f'error: {type(error).__name__}: {error}')
     gdal = sys.modules['osgeo.gdal']
     print(f'GDAL       {gdal.VersionInfo("RELEASE_NAME")}, with gdal_array')

@@ -1,4 +1,4 @@
-"""Write a trained network for others: ONNX, ONNX for QGIS, or eight bits for OpenVINO.
+"""Export a trained network to ONNX, to ONNX for QGIS, or to int8 for OpenVINO.
 
     dnas export dnas_mmseg::dnas/dnas_l14_gid5.py best.pth dnas_l14.onnx
     dnas predict dnas_l14.onnx SCENE --out-dir maps
@@ -6,19 +6,19 @@
     dnas export CONFIG best.pth dnas_l14_int8.xml --int8 --data-root data/gid5
     dnas export naip_small naip_small.onnx --licence 'CC BY 4.0'
 
-MODEL is a config and a checkpoint, or a name of `dnas models`. Normalisation is in the file, and
-classes, palette and bands are. Input `samples` is float32 (windows, bands, size, size), as samples
-are stored, output `logits` (windows, classes, size, size). torch's own exporter is used: mmdeploy
-stands still, and reads images by OpenCV. Needs the extra onnx.
+MODEL is a config and a checkpoint, or a name of `dnas models`. The exported file includes the
+normalisation, classes, palette and bands. The input `samples` has unscaled samples, float32
+(windows, bands, size, size); the output `logits` is (windows, classes, size, size). Requires the
+extra onnx.
 
---deepness is for the plugin Deepness of QGIS, which divides samples by 255: that file takes those,
-gives probabilities, and says what the plugin reads (classes, size of windows and of pixels).
+--deepness exports for the QGIS plugin Deepness, which divides samples by 255. The file accepts such
+samples, returns probabilities and has the metadata of the plugin (classes, window and pixel size).
 
---int8 takes the ranges of activations from training tiles (NNCF, after training), scores the model
-on the validation tiles before and after, and refuses where more than 0.3 points of mIoU are lost.
-Needs the extra openvino.
+--int8 calibrates activations on training tiles (post-training quantisation with NNCF), scores the
+model on the validation tiles before and after, and fails if it loses more than 0.3 points of mIoU.
+Requires the extra openvino.
 
-Beside the file appear a model card (.card.md) and, with the extra stac, a STAC item (.stac.json).
+Also writes a model card (.card.md) and, with the extra stac, a STAC item (.stac.json).
 """
 
 from __future__ import annotations
@@ -34,23 +34,19 @@ def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, usage='%(prog)s MODEL TARGET [options]')
     parser.add_argument(
         'words', nargs='+', metavar='MODEL TARGET',
-        help='the model, then the file to write: .onnx, or .xml with --int8',
+        help='model, then the file to write: .onnx, or .xml with --int8',
     )  # fmt: skip
     parser.add_argument('--data-root', help="replaces the config's data_root for all splits")
     add_overrides(parser)
     parser.add_argument('--work-dir', help='logs of --int8 (default: work_dirs/<config>)')
-    parser.add_argument('--window', type=int, default=512, help='side, pixels (default: 512)')
+    parser.add_argument('--window', type=int, default=512, help='side in pixels (default: 512)')
     form = parser.add_mutually_exclusive_group()
-    form.add_argument('--deepness', action='store_true', help="for QGIS's plugin Deepness")
-    form.add_argument(
-        '--int8', action='store_true', help='weights and activations of eight bits, for OpenVINO'
-    )
-    card = parser.add_argument_group('on the model card')
+    form.add_argument('--deepness', action='store_true', help='export for the QGIS plugin Deepness')
+    form.add_argument('--int8', action='store_true', help='quantise to int8 for OpenVINO')
+    card = parser.add_argument_group('model card')
+    card.add_argument('--scores', type=Path, metavar='JSON', help='test_scores.json of dnas test')
     card.add_argument(
-        '--scores', type=Path, metavar='JSON', help='scores: test_scores.json of dnas test'
-    )
-    card.add_argument(
-        '--metres', type=float, help='size of a pixel (default: that of the training tiles)'
+        '--metres', type=float, help='pixel size (default: that of the training tiles)'
     )
     card.add_argument('--licence', default='not stated', help='terms of use')
     return parser.parse_args()
@@ -71,11 +67,11 @@ def main() -> None:
 
         source, checkpoint, targets = split_model(args.words)
         if source is None or len(targets) != 1:
-            raise UsageError(f'{" ".join(args.words)}: a model and one file to write are expected')
+            raise UsageError(f'{" ".join(args.words)}: one model and one file to write expected')
         target, suffix = Path(targets[0]), '.xml' if args.int8 else '.onnx'
         if target.suffix != suffix:
-            hint = '' if args.int8 or target.suffix != '.xml' else ', or give --int8'
-            raise UsageError(f'{target}: the name of the file must end with {suffix}{hint}')
+            hint = '' if args.int8 or target.suffix != '.xml' else ', or set --int8'
+            raise UsageError(f'{target}: the file name must end with {suffix}{hint}')
         config = load_config(
             source,
             data_root=args.data_root,
@@ -92,17 +88,19 @@ def main() -> None:
         if args.deepness:
             if metadata.dtype not in ('', 'uint8') or max(metadata.mean) > 255:
                 raise UsageError(
-                    '--deepness: the plugin feeds samples of eight bits; the model was trained on '
-                    f'{metadata.dtype or "larger ones"} (mean {max(metadata.mean):g})'
+                    '--deepness: the plugin supports 8-bit samples only; the model was trained on '
+                    f'{metadata.dtype or "larger samples"} (mean {max(metadata.mean):g})'
                 )
             export_deepness(model, target, args.window, metadata.metres)
-            metadata = replace(metadata, samples='divided by 255, as the plugin feeds them')
-            use = ['# QGIS, Deepness, Segmentor (samples / 255); for dnas export another one']
+            metadata = replace(metadata, samples='divided by 255, as by the plugin')
+            use = [
+                '# QGIS: Deepness, Segmentor; dnas predict requires an export without --deepness'
+            ]
         elif args.int8:
             both = export_int8(model, config, target, args.window)
-            named = {f'validation mIoU in {name}': score for name, score in both.items()}
-            print(', '.join(f'{name} {score:.2f} %' for name, score in named.items()))
-            metadata = replace(metadata, scores={**metadata.scores, **named})
+            results = {f'validation mIoU in {name}': score for name, score in both.items()}
+            print(', '.join(f'{name} {score:.2f} %' for name, score in results.items()))
+            metadata = replace(metadata, scores={**metadata.scores, **results})
         else:
             export_onnx(model, target, args.window)
         if not args.deepness:
@@ -115,14 +113,14 @@ def main() -> None:
             print(f'note: no STAC item: {error}')
     files = [target] + ([target.with_suffix('.bin')] if args.int8 else [])
     size = sum(path.stat().st_size for path in files)
-    print(f'{target}: {size / 2**20:.1f} MiB; its card: {card}')
+    print(f'{target}: {size / 2**20:.1f} MiB; model card: {card}')
 
 
 def read_scores(path: Path | None) -> dict[str, float]:
-    """Return the scores in a file of ``dnas test``.
+    """Read the scores of ``dnas test``.
 
     Raises:
-        UsageError: There is no such file, or it holds something else.
+        UsageError: The file does not exist or has other content.
     """
     if path is None:
         return {}
@@ -130,4 +128,4 @@ def read_scores(path: Path | None) -> dict[str, float]:
         scores = json.loads(path.read_text(encoding='utf-8'))
         return {str(name): float(score) for name, score in scores.items()}
     except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f'{path} is no test_scores.json ({error})') from None
+        raise UsageError(f'{path} is not a test_scores.json ({error})') from None

@@ -1,14 +1,14 @@
-"""Measure what the parts of a search space take on this machine: the table of a latency target.
+"""Measure the latency table of a search space on this machine, for a latency target.
 
     dnas measure-latency dnas dnas_mmseg::dnas/dnas_l14_gid5.py latency.json
     dnas search dnas --layers 14 --cost latency --targets 40ms \\
         --latency-table latency.json --data-root data/gid5 --work-dir work_dirs/search
 
-Width, bands and head are the config's. The table says on what device, with how many threads, at
-what size and in what dtype it was measured; a search elsewhere refuses it. Parts and networks are
-timed in the form that predicts (`switch_to_deploy`). A network's latency is predicted as the
-sum of its parts, times what whole networks, drawn at random, take more than that.
-The search reports the measured latency of what it found beside the prediction.
+Width, bands and head are those of the config. The table contains the device, number of threads,
+image size and dtype of the measurement; a search under other conditions refuses it. All parts are
+timed in deployed form (`switch_to_deploy`). The predicted latency of a network is the sum of its
+parts times a calibration factor, measured on random networks. The search reports the measured
+latency of the networks found next to the prediction.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .command_line import (
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
-    parser.add_argument('config', help='of a network of the space')
-    parser.add_argument('target', type=Path, help='the table to write')
-    parser.add_argument('--size', type=int, default=512, help='of the images (default: 512)')
-    parser.add_argument('--threads', type=int, help='default: one a core')
+    parser.add_argument('config', help='config of a network of the space')
+    parser.add_argument('target', type=Path, help='table to write')
+    parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
+    parser.add_argument('--threads', type=int, help='CPU threads (default: one per core)')
     parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
-    parser.add_argument('--base-channels', type=int, help="width (default: the config's)")
-    parser.add_argument('--data-root', help='for a config of data alone')
+    parser.add_argument('--base-channels', type=int, help='width (default: that of the config)')
+    parser.add_argument('--data-root', help='data root, for a config of data only')
     add_supernet_options(parser)
     args = parser.parse_args()
     with user_errors():

@@ -1,10 +1,10 @@
-"""Show where a model is wrong: the classes it confuses, and the worst tiles.
+"""Show the errors of a model: confusion matrix and worst tiles.
 
     dnas mistakes CONFIG CHECKPOINT --out-dir mistakes
 
-Predicts the tiles of the config's test set (or --split val) and writes confusion.png, of each true
-class's pixels the percentage called each class; worst_tiles.png, the tiles with the most wrong
-pixels beside their labels, which also shows labels that are wrong; and tiles.csv, all tiles.
+Predicts the tiles of the test set (or --split val). Writes confusion.png, the confusion matrix in
+percent of each true class; worst_tiles.png, the tiles with the most errors next to their labels,
+which also reveals wrong labels; and tiles.csv, all tiles.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from .command_line import config_parser, user_errors
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='a checkpoint of this model')
+    parser.add_argument('checkpoint', help='checkpoint of this model')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='test')
-    parser.add_argument('--number', type=int, default=6, help='of tiles to draw (default: 6)')
-    parser.add_argument('--out-dir', type=Path, default=Path('mistakes'), help='for the files')
+    parser.add_argument(
+        '--number', type=int, default=6, help='number of tiles to draw (default: 6)'
+    )
+    parser.add_argument('--out-dir', type=Path, default=Path('mistakes'), help='output folder')
     args = parser.parse_args()
     with user_errors():
         from rich.progress import track

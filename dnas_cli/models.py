@@ -1,11 +1,11 @@
-"""List the trained models that come with the package, or show the card of one.
+"""List the pretrained models of the package, or show a model card.
 
     dnas models
-    dnas models naip_small                 # its card: data, bands, classes, scores, licence
-    dnas models dnas_l14.onnx              # the card that dnas export wrote beside it
+    dnas models naip_small                 # model card: data, bands, classes, scores, licence
+    dnas models dnas_l14.onnx              # model card of an exported model
     dnas predict naip_small scene.tif --out-dir maps
 
-A model's name stands for its config and checkpoint in `dnas predict` and `dnas export`.
+`dnas predict` and `dnas export` accept the name of a model instead of config and checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from .command_line import ArgumentParser, UsageError, user_errors
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('model', nargs='?', help='name of a model, or path of an exported one')
+    parser.add_argument(
+        'model', nargs='?', help='name of a pretrained model, or path of an exported model'
+    )
     args = parser.parse_args()
     with user_errors():
         from dnas_mmseg.mapping.pretrained import get_pretrained_model, list_pretrained_models
@@ -27,7 +29,9 @@ def main() -> None:
         elif Path(args.model).suffix in ('.onnx', '.xml'):
             card = Path(args.model).with_suffix('.card.md')
             if not card.is_file():
-                raise UsageError(f'{card}: no such card; dnas export writes one beside the model')
+                raise UsageError(
+                    f'{card}: no such model card; dnas export writes it next to the model'
+                )
             print(card.read_text(encoding='utf-8'))
         else:
             print(get_pretrained_model(args.model).card.read_text(encoding='utf-8'))
@@ -53,4 +57,4 @@ def show_all(models: dict) -> None:
             ', '.join(scores),
         )
     Console().print(table)
-    print('dnas models NAME shows the card of one: data, scores by class, licence')
+    print('dnas models NAME shows the model card: data, scores by class, licence')

@@ -1,12 +1,12 @@
-"""Draw how the validation score grew in several trainings.
+"""Plot the validation scores of several training runs.
 
     dnas plot-curves PSPNet=work_dirs/psp_0,work_dirs/psp_1 \\
         DNAS=work_dirs/dnas_0,work_dirs/dnas_1 --out curves.png
 
-Runs (seeds) of a model are separated by commas, or in one work dir of `dnas train --seeds`; their
-mean is drawn thick, and a line says what a difference of two models must be to mean something. The
-horizontal axis is the share of each training that is done, so that different numbers of epochs
-compare.
+Runs of a model with several seeds are separated by commas, or in one work dir of `dnas train
+--seeds`; their mean is a thick line. The horizontal axis is the share of the schedule, so that runs
+with different numbers of epochs are comparable. With several models and seeds, the standard
+deviation over seeds and the least significant difference are printed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .command_line import ArgumentParser, UsageError, user_errors
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('models', nargs='+', metavar='NAME=WORK_DIR[,WORK_DIR...]')
-    parser.add_argument('--out', type=Path, required=True, help='the PNG')
+    parser.add_argument('--out', type=Path, required=True, help='PNG to write')
     parser.add_argument('--score', default='mIoU', help='OA, FWIoU, IoU.water, ... (default: mIoU)')
     args = parser.parse_args()
     with user_errors():
@@ -30,7 +30,7 @@ def main() -> None:
         for model in args.models:
             name, equals, folders = model.rpartition('=')
             if not equals:
-                raise UsageError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] is expected')
+                raise UsageError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] expected')
             runs[name] = [
                 read_curve(training, args.score)
                 for folder in folders.split(',')

@@ -1,17 +1,17 @@
-"""Map scenes of any size: georeferenced class maps as Cloud-Optimised GeoTIFFs.
+"""Predict georeferenced class maps of scenes of any size, as Cloud-Optimised GeoTIFFs.
 
-    dnas predict naip_small scene.tif --out-dir maps              # a model that comes along
+    dnas predict naip_small scene.tif --out-dir maps              # a pretrained model
     dnas predict dnas_mmseg::dnas/dnas_l14_gid5.py best.pth scenes/*.tif --out-dir maps
     dnas predict CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
     dnas predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps --backend openvino
-    dnas predict model.onnx scenes/*.tif --out-dir maps           # what dnas export wrote
+    dnas predict model.onnx scenes/*.tif --out-dir maps           # an exported model
     torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
 
-MODEL is a name of `dnas models`, an exported file, or a config and a checkpoint. Bands are taken
-by name where the scene names its bands, or where --bands says what they are; else the scene must
-have the bands of the training tiles, in their order. Windows overlap and are blended; memory holds
-one row of windows. Any model that mmseg trains works. Several processes (torchrun, or --shard on
-several machines) each take a part of the scenes.
+MODEL is a name of `dnas models`, an exported file, or a config and a checkpoint of any mmseg model.
+Bands are selected by name if the scene or --bands names them; otherwise the scene must have the
+bands of the training tiles in the same order. Windows overlap and are blended; memory does not
+depend on the height of a scene. Several processes (torchrun, or --shard on several machines) share
+the scenes.
 """
 
 from __future__ import annotations
@@ -39,90 +39,94 @@ def parse_args() -> argparse.Namespace:
     usage = '%(prog)s MODEL SCENE [SCENE ...] --out-dir FOLDER [options]'
     parser = ArgumentParser(description=__doc__, usage=usage)
     parser.add_argument(
-        'words', nargs='+', metavar='MODEL SCENE', help='the model, then anything that GDAL reads'
+        'words', nargs='+', metavar='MODEL SCENE', help='model, then scenes in any format of GDAL'
     )
     add_overrides(parser)
-    parser.add_argument('--out-dir', type=Path, required=True, help="maps get the scenes' names")
+    parser.add_argument(
+        '--out-dir', type=Path, required=True, help='folder of the maps, named like the scenes'
+    )
     parser.add_argument(
         '--bands', nargs='+', metavar='A,B,C',
-        help="the scenes' bands by name, in file order; they win over what the files say",
+        help='band names of the scenes in file order; they override the names in the files',
     )  # fmt: skip
     parser.add_argument(
         '--nodata', type=float, metavar='VALUE',
-        help='nodata beside what the scenes declare, e.g. 0 for black borders without a tag',
+        help='nodata in addition to the declared ones, e.g. 0 for black borders without a tag',
     )  # fmt: skip
     windows = parser.add_argument_group('windows')
-    windows.add_argument('--window', type=int, help='side, pixels (default: 512, or as exported)')
+    windows.add_argument('--window', type=int, help='side in pixels (default: 512, or as exported)')
     windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
-    windows.add_argument('--batch', type=int, default=4, help='windows at once (default: 4)')
+    windows.add_argument('--batch', type=int, default=4, help='windows per batch (default: 4)')
     windows.add_argument('--flips', action='store_true', help='average over four flips')
-    products = parser.add_argument_group('beside the maps')
-    products.add_argument('--confidence', action='store_true', help="the class's probability, %%")
-    products.add_argument('--probabilities', action='store_true', help="every class's, %%")
-    products.add_argument('--quick-look', action='store_true', help='scene and map as a PNG')
+    products = parser.add_argument_group('further products')
+    products.add_argument('--confidence', action='store_true', help='probability of the class, %%')
+    products.add_argument(
+        '--probabilities', action='store_true', help='probability of every class, %%'
+    )
+    products.add_argument('--quick-look', action='store_true', help='scene next to its map as PNG')
     products.add_argument('--polygons', action='store_true', help='classes as a GeoPackage')
     products.add_argument(
         '--min-pixels', type=int, default=1, metavar='N',
-        help='polygons: a smaller area becomes a part of its largest neighbour',
+        help='polygons: merge smaller areas into their largest neighbour',
     )  # fmt: skip
     products.add_argument(
         '--simplify', type=float, default=0, metavar='PIXELS',
-        help='polygons: how far outlines may move to get fewer corners',
+        help='polygons: tolerance of simplification (default: 0)',
     )  # fmt: skip
-    products.add_argument('--qgis-style', action='store_true', help='names and colours as .qml')
-    products.add_argument('--stac', action='store_true', help='a STAC item, for catalogues')
+    products.add_argument(
+        '--qgis-style', action='store_true', help='class names and colours as .qml'
+    )
+    products.add_argument('--stac', action='store_true', help='STAC item')
     parser.add_argument(
         '--skip-bad-blocks',
         action='store_true',
-        help='leave windows that cannot be read without a class, instead of failing',
+        help='leave unreadable windows without a class instead of failing',
     )
-    parser.add_argument('--resume', action='store_true', help='skip scenes that are finished')
+    parser.add_argument('--resume', action='store_true', help='skip maps and products that exist')
     parser.add_argument(
-        '--shard', metavar='I/N', help='only every N-th scene (default: as torchrun says)'
+        '--shard', metavar='I/N', help='map part I of N of the scenes (default: set by torchrun)'
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is)')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda if available)')
     add_engine_options(parser)
     add_no_network(parser)
-    args = parser.parse_intermixed_args()  # scenes may stand before and behind options
+    args = parser.parse_intermixed_args()  # scenes may precede and follow options
     split_bands(args)
     return args
 
 
 def split_bands(args: argparse.Namespace) -> None:
-    """Split band names at commas, and move scenes that follow the names to the scenes."""
+    """Split band names at commas, and move scenes that follow the names to the words."""
     words = [word for text in args.bands or () for word in text.split(',') if word]
-    # No band is called like a file; a scene may be the last word of `--bands nir red a.tif`.
+    # argparse assigns all words of `--bands nir red a.tif` to --bands, including the scene.
     scenes = [word for word in words if '/' in word or '.' in word or os.path.exists(word)]
     args.words += scenes
     args.bands = [word for word in words if word not in scenes] or None
 
 
 @contextmanager
-def out_of_memory_explained() -> Iterator[None]:
-    """Turn an out-of-memory error into one that names the options which need less."""
+def explain_out_of_memory() -> Iterator[None]:
+    """Re-raise out-of-memory errors with the options that reduce memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # torch has a class of its own for GPUs; its allocator for CPUs raises RuntimeError.
+        # On CPUs, torch raises a plain RuntimeError.
         if isinstance(error, RuntimeError) and 'memory' not in str(error):
             raise
         first = str(error).partition('\n')[0]
-        raise UsageError(
-            f'out of memory ({first}): give a smaller --batch, or a smaller --window'
-        ) from error
+        raise UsageError(f'out of memory ({first}): decrease --batch or --window') from error
 
 
-def shard(text: str | None) -> tuple[int, int]:
-    """Return the part, from 1, and the number of parts; by default from the launcher's environment.
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Return the part, counted from 1, and the number of parts; by default those of the launcher.
 
     Raises:
-        UsageError: The text is not I/N.
+        UsageError: The text does not have the form I/N.
     """
     if text is None:
         return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))
     part, _, parts = text.partition('/')
     if not (part.isdigit() and parts.isdigit()):
-        raise UsageError(f'--shard {text}: I/N is expected, 1/4 for instance')
+        raise UsageError(f'--shard {text}: I/N expected, e.g. 1/4')
     return int(part), int(parts)
 
 
@@ -140,8 +144,8 @@ def main() -> None:
         forbid_network_if(args)
         config, checkpoint, scenes = split_model(args.words)
         if not scenes:
-            raise UsageError('no SCENE is given')
-        part, parts = shard(args.shard)
+            raise UsageError('SCENE is missing')
+        part, parts = parse_shard(args.shard)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
         model = load_model(
@@ -156,7 +160,7 @@ def main() -> None:
         show = 'RANK' not in os.environ or part == 1
         failed: SceneError | None = None
         try:
-            with out_of_memory_explained(), progress_bars(show) as track:
+            with explain_out_of_memory(), progress_bars(show) as track:
                 maps = predict_scenes(
                     model,
                     scenes,
@@ -183,7 +187,7 @@ def main() -> None:
                 )
         except SceneError as error:
             maps, failed = error.notes, error
-        skipped = f'; {len(scenes) - len(maps)} left out' if len(maps) < len(scenes) else ''
+        skipped = f'; {len(scenes) - len(maps)} skipped' if len(maps) < len(scenes) else ''
         for note in (note for notes in maps.values() for note in notes):
             print(f'note: {note}')
         print(f'{args.out_dir}: {len(maps)} maps{skipped}')

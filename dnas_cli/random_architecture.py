@@ -1,10 +1,10 @@
-"""Draw a network at random from a search space: what a search must beat.
+"""Sample a random architecture from a search space, as a baseline of a search.
 
     dnas random-architecture dnas --layers 8 --seed 1 random_1.json
     dnas train work_dirs/search/retrain.py --work-dir work_dirs/random_1 \\
         --cfg-options model.backbone.architecture=random_1.json
 
-It is drawn as the random control of `dnas search --strategy halving` is.
+The distribution is that of the random baseline of `dnas search --strategy halving`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .command_line import ArgumentParser, add_supernet_options, user_errors
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
-    parser.add_argument('out', type=Path, help='the JSON file to write')
-    parser.add_argument('--seed', type=int, default=0, help='of the draw (default: 0)')
+    parser.add_argument('out', type=Path, help='JSON file to write')
+    parser.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
     add_supernet_options(parser)
     args = parser.parse_args()
     with user_errors():
@@ -31,6 +31,8 @@ def main() -> None:
         init_default_scope('mmseg')
         rng = np.random.default_rng(args.seed)
         plan = SearchPlan(args.space, layers=args.layers, search_options=args.search_options)
-        drawn = random_architecture(plan, rng, args.out.stem)
-        drawn.save(args.out)
-    print(f'{args.out}: ' + ', '.join(f'{key} {value}' for key, value in drawn.summary.items()))
+        architecture = random_architecture(plan, rng, args.out.stem)
+        architecture.save(args.out)
+    print(
+        f'{args.out}: ' + ', '.join(f'{key} {value}' for key, value in architecture.summary.items())
+    )

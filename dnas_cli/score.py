@@ -1,11 +1,11 @@
-"""Score maps of scenes against their labels: every labelled pixel once, per scene and over all.
+"""Score class maps against label scenes, per scene and over all scenes.
 
     dnas score dnas_mmseg::dnas/dnas_l14_gid5.py maps \\
         'Large-scale Classification_5classes/label_5classes' --label-suffix _label
 
-Prints the tables and writes scores.json and confusion.png beside the maps. Maps without a label are
-counted and passed over. Labels may be colours, indices (1 .. n, 0 unlabelled) or train ids; the
-classes and colours are the config's.
+Every labelled pixel counts once. Prints the scores and writes scores.json and confusion.png to the
+folder of the maps. Maps without a label are skipped. Labels are colours, indices (1..n, 0 is
+unlabelled) or train ids; classes and colours are those of the config.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TOTALS = ('mIoU', 'OA', 'FWIoU', 'kappa')
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='its test set says the classes and colours')
+    parser.add_argument('config', help='config whose test set has the classes and colours')
     parser.add_argument('maps', type=Path, help='folder of <scene>.tif, from dnas predict')
     parser.add_argument('labels', type=Path, help='folder of <scene><suffix>.tif or .png')
     parser.add_argument('--label-suffix', default='', help="e.g. _label (GID-5's older release)")
     parser.add_argument(
         '--label-convention', choices=['rgb', 'index', 'train_id'], default='rgb',
-        help='what the labels hold (default: rgb)',
+        help='encoding of the labels (default: rgb)',
     )  # fmt: skip
     return parser.parse_args()
 

@@ -17,18 +17,16 @@ from .engines import add_engine_options
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='of this model; or what dnas export wrote')
+    parser.add_argument('checkpoint', help='checkpoint of this model, or exported file')
     parser.add_argument(
         '--tta',
         action='store_true',
-        help='average the predictions over each tile and its two mirror images: three times the '
-        'time, usually a little better',
+        help='test-time augmentation: average over each tile and its two flips, at three times the '
+        'cost',
     )
+    parser.add_argument('--out', metavar='FOLDER', help='write the predictions as PNG of train ids')
     parser.add_argument(
-        '--out', metavar='FOLDER', help='write the predictions there, as PNG of train ids'
-    )
-    parser.add_argument(
-        '--show-dir', metavar='FOLDER', help='draw labels and predictions of all tiles there'
+        '--show-dir', metavar='FOLDER', help='draw labels and predictions of all tiles'
     )
     add_engine_options(parser)
     args = parse_run_args(parser)
@@ -44,7 +42,7 @@ def main() -> None:
         if args.out:
             metrics = config.test_evaluator
             for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
-                metric['output_dir'] = args.out  # of mmseg's IoUMetric, too
+                metric['output_dir'] = args.out  # also an argument of mmseg's IoUMetric
         if args.show_dir:
             drawing = dict(type='MultiBandVisualizationHook', interval=1, number=None)
             config.default_hooks = {**(config.get('default_hooks') or {}), 'visualization': drawing}
@@ -52,14 +50,14 @@ def main() -> None:
                 type='MultiBandLocalVisualizer',
                 vis_backends=[dict(type='LocalVisBackend')],
                 save_dir=args.show_dir,
-                name='shown',
+                name='show',
             )
         if backend == 'torch':
             if args.precision not in (None, 'float32'):
-                raise UsageError(f'--precision {args.precision} needs --backend openvino')
+                raise UsageError(f'--precision {args.precision} requires --backend openvino')
             test(config, args.checkpoint, flips=args.tta)
         elif args.tta:
-            raise UsageError('--tta needs --backend torch')
+            raise UsageError('--tta requires --backend torch')
         else:
             model = load_model(
                 args.checkpoint,

@@ -1,12 +1,13 @@
 """Train a network.
 
     dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --data-root data/gid5
-    dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --resume            # go on where it stopped
-    dnas train dnas_mmseg::hrnet/fcn_hr18s_naip.py --seeds 4         # and what chance does
+    dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --resume            # continue an interrupted run
+    dnas train mine.py --hours 2 --early-stopping 5
+    dnas train dnas_mmseg::hrnet/fcn_hr18s_naip.py --seeds 4         # standard deviation over seeds
     torchrun --nproc-per-node 4 -m dnas_mmseg train CONFIG --launcher pytorch --sync-bn
 
-Data and files are checked before the first step. A training that is stopped at any moment goes on
-by --resume as if it had not been. Logs and checkpoints go to the work dir.
+Data and files are checked before the first step. --resume continues an interrupted run and yields
+the same results as an uninterrupted one. Logs and checkpoints are written to the work dir.
 """
 
 from __future__ import annotations
@@ -21,28 +22,42 @@ from .command_line import UsageError, config_parser, parse_run_args, run_config,
 def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument(
-        '--resume', action='store_true', help='continue from the last checkpoint in the work dir'
+        '--resume', action='store_true', help='resume from the last checkpoint in the work dir'
     )
     parser.add_argument(
         '--seeds',
         type=int,
         metavar='N',
-        help='train and test N times, with seeds from randomness.seed on: a table of the scores '
-        'with mean and deviation, and each training in seed_<n> of the work dir',
+        help='train and test N times, with seeds randomness.seed, +1, ...; print mean and standard '
+        'deviation of each score; each run is in seed_<n> of the work dir',
+    )
+    parser.add_argument(
+        '--hours', type=float, help='length: scales the schedule by a few timed iterations'
+    )
+    parser.add_argument(
+        '--freeze', choices=['encoder'], help='train the heads only; the encoder keeps its weights'
+    )
+    parser.add_argument(
+        '--early-stopping',
+        type=int,
+        metavar='N',
+        help='stop after N validations without a higher mIoU',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
         '--class-weights',
         action='store_true',
-        help='weigh the classes in the loss by their shares in the training set (median / share)',
+        help='weight the classes in the loss by median share / share in the training set',
     )
     parser.add_argument(
-        '--sync-bn', action='store_true', help='batch norm over all GPUs (small batches a GPU)'
+        '--sync-bn',
+        action='store_true',
+        help='synchronise batch norm over all GPUs, for small batches per GPU',
     )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='learning rate x (GPUs x batch) / auto_scale_lr.base_batch_size',
+        help='scale the learning rate by (GPUs x batch) / auto_scale_lr.base_batch_size',
     )
     return parse_run_args(parser)
 
@@ -55,12 +70,13 @@ def main() -> None:
 
         from dnas_mmseg.engine.checkpoints import last_checkpoint
         from dnas_mmseg.engine.config_checks import check_mixed_precision
-        from dnas_mmseg.engine.running import train, weight_classes
+        from dnas_mmseg.engine.length import fit_length
+        from dnas_mmseg.engine.running import freeze_encoder, stop_early, train, weight_classes
         from dnas_mmseg.engine.seeds import train_seeds
 
         config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
-            raise UsageError(f'--seeds {args.seeds}: at least 1 is needed')
+            raise UsageError(f'--seeds {args.seeds}: must be at least 1')
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
             check_mixed_precision(config)
@@ -72,15 +88,25 @@ def main() -> None:
             config.auto_scale_lr.enable = True
         if args.class_weights:
             print('class weights:', weight_classes(config))
+        if args.freeze is not None:
+            freeze_encoder(config)
+        if args.early_stopping is not None:
+            stop_early(config, args.early_stopping)
+        if args.hours is not None and not (args.resume and last_checkpoint(config.work_dir)):
+            times = fit_length(config, args.hours)
+            print(
+                f'{args.hours:g} hours: {config.train_cfg.max_epochs} epochs of {times.iterations} '
+                f'iterations of {times.iteration:.3g} s'
+            )
         if args.seeds is None:
-            begun = last_checkpoint(config.work_dir) is not None
-            if begun and not args.resume and not config.get('resume'):
+            started = last_checkpoint(config.work_dir) is not None
+            if started and not args.resume and not config.get('resume'):
                 raise UsageError(
-                    f'{config.work_dir} holds a training already: --resume goes on with it; choose '
-                    'another --work-dir for a new one'
+                    f'{config.work_dir} contains a training run: continue it with --resume, or '
+                    'choose another --work-dir'
                 )
-            if args.resume and not begun:
-                print(f'note: {config.work_dir} holds no training yet: it begins now')
+            if args.resume and not started:
+                print(f'note: {config.work_dir} contains no training run; a new one starts')
             config.resume = args.resume or config.get('resume', False)
             train(config)
             return

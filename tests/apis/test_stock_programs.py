@@ -70,7 +70,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained):
         '--cfg-options', 'model.backbone.architecture=dnas_l12_gid5',
     )  # fmt: skip
     assert code == 1
-    assert "error: these weights are of another architecture than 'dnas_l12_gid5'" in output
+    assert "error: the weights are of another architecture than 'dnas_l12_gid5'" in output
     assert 'Traceback' not in output
 
 

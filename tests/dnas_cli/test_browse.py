@@ -1,9 +1,9 @@
-"""Pictures of tiles."""
+"""Command `dnas browse`."""
 
 from ..conftest import ROOT, run
 
 
-def test_browsing_draws_what_the_pipeline_yields(data_root, tmp_path):
+def test_samples_of_the_pipeline_are_drawn(data_root, tmp_path):
     code, output = run(
         ROOT / 'tools/analysis_tools/browse_dataset.py', ROOT / 'configs/dnas/dnas_l14_gid5.py',
         '--data-root', data_root, '--out-dir', tmp_path / 'pictures', '--number', 2,

@@ -1,4 +1,4 @@
-"""The check of a data set, as a user starts it."""
+"""Command `dnas check`."""
 
 import shutil
 
@@ -11,7 +11,7 @@ from dnas_mmseg.raster import read_raster, write_raster
 from ..conftest import ROOT, make_data_root, run
 
 
-def test_check_reports_everything_wrong(data_root, tmp_path):
+def test_problems_are_reported(data_root, tmp_path):
     config = ROOT / 'configs/dnas/dnas_l14_gid5.py'
     command = (
         ROOT / 'tools/analysis_tools/check_dataset.py',
@@ -25,7 +25,7 @@ def test_check_reports_everything_wrong(data_root, tmp_path):
     assert code == 0, output
     assert '0 problems' in output
     assert 'class_weight=[' in output
-    # What is to be pasted takes effect as it stands.
+    # The config snippet is valid and takes effect.
     pasted = output[output.index('model = dict(') : output.index('\n)\n') + 3]
     (tmp_path / 'pasted.py').write_text(f"_base_ = '{config}'\n{pasted}")
     images = [read_raster(data_root / f'images/t_{i}_0.tif') for i in range(4)]
@@ -44,7 +44,7 @@ def test_check_reports_everything_wrong(data_root, tmp_path):
 
 
 def test_all_splits_and_the_model_are_checked(data_root, tmp_path):
-    """What a training would refuse, or be wrong about, is said before it."""
+    """Problems that would stop or bias a training run are reported."""
     tool, config = ROOT / 'tools/analysis_tools/check_dataset.py', tmp_path / 'mine.py'
     names = [line.split('\t')[0] for line in (data_root / 'train.txt').read_text().splitlines()]
     for split, lines in (('train', 4), ('val', 3), ('test', 2)):
@@ -82,8 +82,8 @@ model = dict(
 """
 
 
-def test_reflectances_have_statistics_with_digits(tmp_path, rng):
-    """Deviations of a thousandth are no zeros, and what is pasted makes the network fit."""
+def test_statistics_of_reflectances_have_significant_digits(tmp_path, rng):
+    """Standard deviations of 0.001 are not rounded to 0, and the snippet fixes the network."""
     root = make_data_root(tmp_path / 'data', dtype='float32')
     for path in (root / 'images').glob('*.tif'):
         samples = (0.05 + 1e-3 * rng.standard_normal((4, 64, 64))).astype(np.float32)
@@ -103,7 +103,7 @@ def test_reflectances_have_statistics_with_digits(tmp_path, rng):
     assert code == 0, output
 
 
-def test_tiles_twice_and_splits_without_a_label(data_root, tmp_path):
+def test_duplicate_tiles_and_unlabelled_splits(data_root, tmp_path):
     config = tmp_path / 'mine.py'
     config.write_text(f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n")
     lines = (data_root / 'train.txt').read_text().splitlines()

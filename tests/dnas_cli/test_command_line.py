@@ -1,4 +1,4 @@
-"""What the tools share."""
+"""Common parts of the subcommands."""
 
 import importlib
 import runpy
@@ -12,12 +12,12 @@ from dnas_mmseg.engine.configs import load_config
 from ..conftest import ROOT
 
 
-def test_tools_end_with_the_message(tmp_path):
+def test_user_errors_exit_with_the_message(tmp_path):
     with pytest.raises(SystemExit, match=r'^error: .*none\.py: no such config$'), user_errors():
         load_config(tmp_path / 'none.py')
 
 
-def test_a_mistake_on_the_command_line_is_one_line(capsys):
+def test_errors_of_the_parser_are_one_line(capsys):
     parser = ArgumentParser(description='A tool.')
     parser.add_argument('--number', type=int, required=True)
     with pytest.raises(SystemExit) as end:
@@ -27,7 +27,7 @@ def test_a_mistake_on_the_command_line_is_one_line(capsys):
     assert capsys.readouterr().err == expected
 
 
-def test_every_tool_has_that_parser():
+def test_all_tools_use_the_parser():
     for path in (ROOT / 'tools').rglob('*.py'):
         assert 'argparse.ArgumentParser(' not in path.read_text(), path
 
@@ -36,7 +36,7 @@ TOOLS = sorted(path.relative_to(ROOT / 'tools') for path in (ROOT / 'tools').rgl
 
 
 @pytest.mark.parametrize('tool', [t for t in TOOLS if t.name != 'env.py'], ids=str)
-def test_help_teaches(tool, monkeypatch, capsys):
+def test_help_contains_examples(tool, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [tool.name, '--help'])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
@@ -47,11 +47,11 @@ def test_help_teaches(tool, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (('train', 'x.py', '--cfg-options', 'foo'), 'foo: KEY=VALUE is expected'),
+        (('train', 'x.py', '--cfg-options', 'foo'), 'foo: KEY=VALUE expected'),
         (('search', 'dnas', '--work-dir', 'w', '--rungs', '1/0'), "invalid share value: '1/0'"),
     ],
 )
-def test_values_that_are_none(words, message, monkeypatch, capsys):
+def test_invalid_values_are_refused(words, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', list(words))
     with pytest.raises(SystemExit) as end:
         importlib.import_module(f'dnas_cli.{words[0]}').main()

@@ -1,3 +1,5 @@
+"""Command `dnas compare`."""
+
 import csv
 import json
 
@@ -10,7 +12,7 @@ from dnas_mmseg.comparison.measuring import complexity
 from ..conftest import ROOT, run
 
 
-def test_the_tool_writes_tables_pictures_and_a_page(configs, data_root, tmp_path):
+def test_tables_figures_and_report_are_written(configs, data_root, tmp_path):
     config = Config.fromfile(str(configs['ours']))
     model = MODELS.build(config.model)
     save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'ours.pth'))

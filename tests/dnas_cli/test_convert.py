@@ -1,4 +1,4 @@
-"""Cutting scenes into tiles, as a user starts it."""
+"""Command `dnas convert`."""
 
 import json
 
@@ -51,8 +51,8 @@ def test_scenes_of_any_folder_to_tiles(tmp_path, rng):
     assert 'cut with another scale: choose another folder' in output
 
 
-def test_five_billion_pixels_to_a_training(tmp_path, rng):
-    """Index labels of 24 classes become train ids, and a config of 24 classes trains on them."""
+def test_five_billion_pixels_from_release_to_training(tmp_path, rng):
+    """Index labels of 24 classes are converted to train ids and support training."""
     labels = {}
     for name in ('a', 'b', 'c'):
         labels[name] = rng.integers(0, 25, (64, 64)).astype(np.uint8)
@@ -80,7 +80,7 @@ def test_five_billion_pixels_to_a_training(tmp_path, rng):
     assert 'railway station' in output
 
 
-def test_sixteen_bits_in_folders_of_ones_own_have_their_bands(tmp_path, rng):
+def test_sixteen_bit_scenes_of_any_folder_have_their_band_order(tmp_path, rng):
     for name in ('a', 'b', 'c'):
         samples = rng.integers(1, 3000, (4, 32, 32)).astype(np.uint16)
         write_raster(tmp_path / f'in/scenes/{name}.tif', samples)

@@ -1,16 +1,16 @@
-"""Checkpoints of the authors' code, converted as a user does it."""
+"""Command `dnas convert-checkpoint`."""
 
 import torch
 
 from ..conftest import ROOT, run
 
 
-def test_checkpoints_are_converted_and_back(shared, tmp_path):
+def test_checkpoints_are_converted_in_both_directions(shared, tmp_path):
     tool = ROOT / 'tools/model_converters/dnas_checkpoint.py'
     source = shared / 'reference/retrain_l14_b8.pth.tar'
     code, output = run(tool, source, tmp_path / 'a.pth', '--architecture', 'dnas_l14_gid5')
     assert code == 0, output
-    assert output.count('dropped, without influence on the output') == 6
+    assert output.count('dropped, does not affect the output') == 6
     code, output = run(tool, source, tmp_path / 'whole.pth', '--keep-dead')
     assert code == 0, output
     code, output = run(tool, tmp_path / 'whole.pth', tmp_path / 'back.pth.tar', '--reverse')
@@ -20,5 +20,5 @@ def test_checkpoints_are_converted_and_back(shared, tmp_path):
     assert back.keys() == theirs.keys()
     code, output = run(tool, source, tmp_path / 'b.pth', '--architecture', 'dnas_l12_gid5')
     assert code == 1
-    assert 'error: this is a checkpoint of another architecture than dnas_l12_gid5' in output
+    assert 'error: the checkpoint is of another architecture than dnas_l12_gid5' in output
     assert not (tmp_path / 'b.pth').exists()

@@ -1,3 +1,5 @@
+"""Command `dnas count`."""
+
 from mmengine.config import Config
 
 from dnas_mmseg.comparison.measuring import complexity
@@ -5,7 +7,7 @@ from dnas_mmseg.comparison.measuring import complexity
 from ..conftest import ROOT, run
 
 
-def test_counts_of_many_configs(configs):
+def test_several_configs_are_counted(configs):
     code, output = run(
         ROOT / 'tools/analysis_tools/get_flops.py', configs['ours'], configs['stock'], '--size', 64
     )

@@ -1,4 +1,4 @@
-"""The command `dnas`: its map, how fast it answers, and what it knows of the subcommands."""
+"""Command `dnas`: overview, lazy imports and consistency with the package."""
 
 import argparse
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from dnas_cli import COMMANDS
 from dnas_cli.command_line import Overrides
-from dnas_cli.search import BY_TRAININGS, COSTS
+from dnas_cli.search import COSTS, SELECTION_STRATEGIES
 from dnas_mmseg.cost.table import METRICS
 from dnas_mmseg.search.selection import STRATEGIES
 from dnas_mmseg.spaces.registry import SPACES
@@ -27,7 +27,7 @@ def dnas(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([DNAS, *arguments], capture_output=True, text=True)
 
 
-def test_the_help_is_a_map_of_all_subcommands():
+def test_help_lists_all_subcommands():
     finished = dnas('--help')
     assert finished.returncode == 0, finished.stderr
     for name in NAMES:
@@ -37,7 +37,7 @@ def test_the_help_is_a_map_of_all_subcommands():
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_help_comes_before_torch(name):
+def test_help_does_not_import_the_package(name):
     heavy = "print(sorted({'torch', 'numpy', 'mmengine', 'rich', 'osgeo'} & set(sys.modules)))"
     script = f'import atexit, sys; atexit.register(lambda: {heavy}); {SCRIPT}'
     finished = subprocess.run(
@@ -46,17 +46,17 @@ def test_help_comes_before_torch(name):
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(f'usage: dnas {name} ')
     assert f'    dnas {name}' in finished.stdout, 'an example is missing'
-    assert finished.stdout.endswith('[]\n'), 'imported before the arguments were read'
+    assert finished.stdout.endswith('[]\n'), 'imported before the arguments were parsed'
 
 
-def test_a_subcommand_that_is_none():
+def test_unknown_subcommands_are_refused():
     finished = dnas('trian')
     assert finished.returncode == 2
     assert "invalid choice: 'trian'" in finished.stderr
     assert "'train'" in finished.stderr
 
 
-def test_the_command_registers_when_there_is_work():
+def test_subcommands_import_the_package():
     finished = dnas('train', 'none.py')
     assert finished.returncode == 1
     assert finished.stderr == 'error: none.py: no such config\n'
@@ -66,8 +66,8 @@ def test_the_command_registers_when_there_is_work():
 
 
 @pytest.mark.parametrize('start', ['fork', 'spawn'])
-def test_the_package_registers_in_every_process(start, tmp_path):
-    """A child of the command has its parent's arguments, and is no command itself."""
+def test_the_package_registers_its_classes_in_every_process(start, tmp_path):
+    """Child processes inherit the arguments of the command, but do not run it."""
     (tmp_path / 'dnas').write_text(
         'import multiprocessing as mp\n'
         'def show():\n'
@@ -83,20 +83,20 @@ def test_the_package_registers_in_every_process(start, tmp_path):
     assert "class 'dnas_mmseg.spaces.dnas.network.DNAS'" in finished.stdout, finished.stderr
 
 
-def test_what_help_says_of_the_package_is_so():
-    assert {*BY_TRAININGS} == {*STRATEGIES}
+def test_choices_match_the_package():
+    assert {*SELECTION_STRATEGIES} == {*STRATEGIES}
     assert {*COSTS} == {*METRICS}
     for name in ('search', 'measure_latency', 'random_architecture'):
         text = (ROOT / f'dnas_cli/{name}.py').read_text()
-        said = text.split('the search space: ')[1].split("'")[0].replace(' or ', ', ')
-        assert set(said.split(', ')) == set(SPACES)
+        spaces = text.split('the search space: ')[1].split("'")[0].replace(' or ', ', ')
+        assert set(spaces.split(', ')) == set(SPACES)
 
 
-def test_every_module_has_a_program():
+def test_every_module_has_a_main_function():
     assert all(callable(import_module(f'dnas_cli.{n.replace("-", "_")}').main) for n in NAMES)
 
 
-def test_overrides_are_read_as_mmengine_reads_them():
+def test_overrides_are_parsed_as_by_mmengine():
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=Overrides)
     args = parser.parse_args(['--cfg-options', 'a.b=3', 'c=[x,2]', 'd=None'])

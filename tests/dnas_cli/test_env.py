@@ -1,4 +1,4 @@
-"""What is installed, as `dnas env` tells it, also where something is missing."""
+"""Command `dnas env`, also in broken installations."""
 
 import subprocess
 import sys
@@ -6,20 +6,20 @@ import sys
 from ..conftest import ROOT, run
 
 
-def test_the_environment_check():
+def test_a_complete_installation():
     code, output = run(ROOT / 'tools/env.py')
     assert code == 0, output
     assert 'with gdal_array' in output
     assert output.rstrip().endswith('ready')
 
 
-def test_a_report_of_a_fault_has_what_mmengine_collects():
+def test_all_prints_collect_env_of_mmengine():
     code, output = run(ROOT / 'tools/env.py', '--all')
     assert code == 0, output
     assert '\nMMEngine: ' in output
 
 
-def test_without_gdal_it_says_what_to_run(tmp_path):
+def test_a_missing_gdal_is_reported_with_the_remedy(tmp_path):
     (tmp_path / 'osgeo').mkdir()
     (tmp_path / 'osgeo/__init__.py').write_text("raise ImportError('no libgdal here')")
     program = f'import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ["dnas", "env"]\n'

@@ -1,4 +1,4 @@
-"""Exporting, and mapping by what was exported."""
+"""Command `dnas export`, and prediction with exported models."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ from ..mapping.conftest import relative_error
 pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
 
 
-def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
+def test_exported_models_predict_as_torch(small, tmp_path, rng):
     target = tmp_path / 'model.onnx'
     code, output = run(ROOT / 'tools/export.py', *small, target, '--window', 64)
     assert code == 0, output
@@ -50,25 +50,25 @@ def test_the_tools_export_and_map_without_mmseg(small, tmp_path, rng):
     assert code == 0, output
     got, expected = read_raster(tmp_path / 'out/s.tif'), read_raster(by_torch)
     assert (got == expected).mean() > 0.999
-    # A scene smaller than the window is filled up; windows that are larger are refused.
+    # Smaller scenes are padded to the window; larger windows are refused.
     assert exported.logits([torch.zeros(4, 20, 30)]).shape == (1, 5, 20, 30)
-    with pytest.raises(UserError, match='give --window 64, or export it again'):
+    with pytest.raises(UserError, match='set --window 64, or export it again'):
         exported.logits([torch.zeros(4, 65, 64)])
 
 
-def as_deepness_feeds(samples: np.ndarray) -> np.ndarray:
-    """What the plugin makes of samples (bands, H, W): height, width, bands, divided by 255."""
+def preprocess_as_deepness(samples: np.ndarray) -> np.ndarray:
+    """Preprocess samples (bands, H, W) as the plugin does."""
     tiles = samples.transpose(1, 2, 0)[None]
     return np.float32(tiles * 1.0 / 255.0).transpose(0, 3, 1, 2)
 
 
-def as_deepness_reads(outputs: np.ndarray, threshold: float) -> np.ndarray:
-    """What the plugin makes of a model's outputs (1, channels, H, W): ids, (H, W)."""
-    kept = np.where(outputs < threshold, 0, outputs)[0]
-    return (kept[0] != 0).astype(int) if len(kept) == 1 else kept.argmax(0)
+def postprocess_as_deepness(outputs: np.ndarray, threshold: float) -> np.ndarray:
+    """Postprocess outputs (1, channels, H, W) to ids (H, W) as the plugin does."""
+    values = np.where(outputs < threshold, 0, outputs)[0]
+    return (values[0] != 0).astype(int) if len(values) == 1 else values.argmax(0)
 
 
-def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
+def test_deepness_exports_predict_with_the_processing_of_the_plugin(small, tmp_path, rng):
     import onnxruntime
 
     target = tmp_path / 'qgis.onnx'
@@ -89,20 +89,20 @@ def test_a_file_for_qgis_maps_as_the_plugin_feeds_it(small, tmp_path, rng):
     assert inputs.shape[1:] == [4, 64, 64]
     assert outputs.shape[2] == outputs.shape[3]
     samples = rng.integers(1, 255, (4, 64, 64)).astype(np.uint8)
-    (probabilities,) = session.run(None, {inputs.name: as_deepness_feeds(samples)})
+    (probabilities,) = session.run(None, {inputs.name: preprocess_as_deepness(samples)})
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     model = load_segmentor(Config.fromfile(str(small[0])), small[1])
     logits = SegmentorWindows(model).logits([torch.from_numpy(samples).float()])
     expected = torch.from_numpy(logits).softmax(1).numpy()
     assert np.ptp(expected, axis=(2, 3)).max() > 1e-3
     np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
-    got = as_deepness_reads(probabilities, metadata['seg_thresh'])
+    got = postprocess_as_deepness(probabilities, metadata['seg_thresh'])
     assert (got == logits[0].argmax(0)).mean() > 0.999
     assert 'Samples divided by 255' in target.with_suffix('.card.md').read_text()
-    # Plain samples would give another map, so no program here takes the file.
+    # dnas predict would pass unscaled samples, so it refuses the file.
     code, output = run(ROOT / 'tools/predict.py', target, 'scene.tif', '--out-dir', tmp_path)
     assert code == 1
-    assert 'is for Deepness in QGIS: export another one for dnas' in output
+    assert 'was exported for QGIS; export the model without --deepness' in output
 
 
 OLD_RUNTIME = """
@@ -116,8 +116,8 @@ print(onnxruntime.__version__)
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason='onnxruntime 1.17 has no wheel for it')
-def test_a_file_for_qgis_runs_where_the_plugin_runs_it(small, tmp_path, rng):
-    """Deepness pins onnxruntime to 1.17 at most, which goes with numpy 1: in an own environment."""
+def test_deepness_exports_run_in_the_onnxruntime_of_the_plugin(small, tmp_path, rng):
+    """Deepness pins onnxruntime <= 1.17, which requires numpy 1 and thus another environment."""
     import onnxruntime
 
     target, home = tmp_path / 'qgis.onnx', tmp_path / 'venv'
@@ -127,7 +127,7 @@ def test_a_file_for_qgis_runs_where_the_plugin_runs_it(small, tmp_path, rng):
     subprocess.run(
         [home / 'bin/pip', 'install', '-q', 'onnxruntime==1.17.0', 'numpy<2'], check=True
     )
-    samples = as_deepness_feeds(rng.integers(1, 255, (4, 64, 64)).astype(np.uint8))
+    samples = preprocess_as_deepness(rng.integers(1, 255, (4, 64, 64)).astype(np.uint8))
     np.save(tmp_path / 'in.npy', samples)
     finished = subprocess.run(
         [home / 'bin/python', '-c', OLD_RUNTIME, target, tmp_path / 'in.npy', tmp_path / 'out.npy'],
@@ -139,7 +139,7 @@ def test_a_file_for_qgis_runs_where_the_plugin_runs_it(small, tmp_path, rng):
     np.testing.assert_allclose(np.load(tmp_path / 'out.npy'), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root):
+def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
     (tmp_path / 'scores.json').write_text('{"mIoU": 71.5, "OA": 85}')
     command = (
         ROOT / 'tools/export.py', *small, tmp_path / 'm.onnx', '--window', 64, '--data-root',
@@ -156,7 +156,7 @@ def test_a_card_and_an_item_tell_others_of_the_model(small, tmp_path, data_root)
     assert shown.startswith(card)
     code, output = run(*command, small[0])
     assert code == 1
-    assert 'is no test_scores.json' in output
+    assert 'is not a test_scores.json' in output
     pystac = pytest.importorskip('pystac', reason="the extra 'stac' is not installed")
     from pystac.extensions.mlm import MLMExtension
 

@@ -1,9 +1,11 @@
+"""Command `dnas measure-latency`."""
+
 import json
 
 from ..conftest import ROOT, run
 
 
-def test_latency_of_parts_by_the_tool(configs, tmp_path):
+def test_the_table_has_all_parts_and_conditions(configs, tmp_path):
     code, output = run(
         ROOT / 'tools/analysis_tools/measure_latency.py', 'dnas', configs['ours'],
         tmp_path / 'latency.json', '--size', 32, '--threads', 1, '--repeat', 1, '--layers', 4,

@@ -1,4 +1,4 @@
-"""The worst tiles of a model, as a user asks for them."""
+"""Command `dnas mistakes`."""
 
 import csv
 
@@ -8,7 +8,7 @@ from ..conftest import ROOT, run
 
 
 def test_the_worst_tiles_come_first(trained, data_root, tmp_path):
-    """All tiles are counted, by the scores of a test, and listed with their worst mistake."""
+    """All tiles are counted and listed with their most frequent error."""
     config, checkpoint = trained
     code, output = run(
         ROOT / 'tools/analysis_tools/show_mistakes.py', config, checkpoint, '--data-root',

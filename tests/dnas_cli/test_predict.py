@@ -1,4 +1,4 @@
-"""Mapping scenes, as a user starts it."""
+"""Command `dnas predict`."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ..conftest import ROOT, TORCHRUN, run
 from ..mapping.conftest import scenes
 
 
-def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
+def test_maps_resume_and_shards(trained, tmp_path, rng):
     inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
     out = tmp_path / 'out'
     command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', out, '--window', 64)
@@ -19,7 +19,7 @@ def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
     written = (out / 'b.tif').stat().st_mtime_ns
     code, output = run(*command, '--resume', '--confidence', '--quick-look')
     assert code == 0, output
-    assert '3 maps' in output  # of b, the confidence was missing
+    assert '3 maps' in output  # the confidence of b was missing
     for folder, suffix in (('.', 'tif'), ('confidence', 'tif'), ('quick_look', 'png')):
         names = [p.name for p in sorted((out / folder).glob(f'*.{suffix}'))]
         assert names == [f'{name}.{suffix}' for name in 'abc']
@@ -28,24 +28,24 @@ def test_the_tool_maps_resumes_and_shards(trained, tmp_path, rng):
     written = (out / 'b.tif').stat().st_mtime_ns
     code, output = run(*command, '--resume', '--confidence', '--quick-look')
     assert code == 0, output
-    assert '1 maps; 2 left out' in output
+    assert '1 maps; 2 skipped' in output
     assert (out / 'quick_look/b.png').is_file()
-    assert (out / 'b.tif').stat().st_mtime_ns == written  # the map was there
+    assert (out / 'b.tif').stat().st_mtime_ns == written  # the map is not written again
     assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
 
 
-def test_torchrun_divides_the_scenes(trained, tmp_path, rng):
+def test_torchrun_distributes_the_scenes(trained, tmp_path, rng):
     inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c', size=(20, 20))
     code, output = run(
         *TORCHRUN, ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     assert code == 0, output
     assert sorted(p.name for p in (tmp_path / 'out').glob('*.tif')) == ['a.tif', 'b.tif', 'c.tif']
-    assert ': 2 maps; 1 left out' in output
-    assert ': 1 maps; 2 left out' in output
+    assert ': 2 maps; 1 skipped' in output
+    assert ': 1 maps; 2 skipped' in output
 
 
-def test_what_the_command_line_understands(trained, tmp_path, rng):
+def test_bands_nodata_and_invalid_arguments(trained, tmp_path, rng):
     (scene,) = scenes(tmp_path / 'in', rng, 'a', names=BANDS[::-1])
     samples = read_raster(scene)
     samples[:, :, :30] = 0
@@ -55,7 +55,7 @@ def test_what_the_command_line_understands(trained, tmp_path, rng):
     for i, words in enumerate(
         [
             (scene, '--bands', 'blue,green,red,nir', '--nodata', '0'),
-            ('--nodata', '0', '--bands', *BANDS[::-1], scene),  # the scene is no band
+            ('--nodata', '0', '--bands', *BANDS[::-1], scene),  # the scene is not a band
         ]
     ):
         code, output = run(*command, tmp_path / str(i), *words)
@@ -64,8 +64,8 @@ def test_what_the_command_line_understands(trained, tmp_path, rng):
     assert (maps[0] == maps[1]).all()
     np.testing.assert_array_equal(maps[0] == 255, np.tile(np.arange(70) < 30, (60, 1)))
     for words, message in (
-        ((scene, '--device', 'gpu'), "error: device 'gpu': there are cpu"),
-        (('--bands', 'nir,red'), 'no SCENE is given'),
+        ((scene, '--device', 'gpu'), "error: device 'gpu' is not available; choose cpu"),
+        (('--bands', 'nir,red'), 'SCENE is missing'),
     ):
         code, output = run(*command, tmp_path / 'no', *words)
         assert code != 0
@@ -73,7 +73,7 @@ def test_what_the_command_line_understands(trained, tmp_path, rng):
         assert 'Traceback' not in output
 
 
-def test_a_folder_that_cannot_be_written_stops_before_the_first_window(trained, tmp_path, rng):
+def test_an_invalid_output_folder_fails_before_the_first_window(trained, tmp_path, rng):
     inputs = scenes(tmp_path / 'in', rng, 'a')
     (tmp_path / 'file').touch()
     code, output = run(

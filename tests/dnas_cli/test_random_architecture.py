@@ -1,4 +1,4 @@
-"""Networks drawn at random, as a user draws them."""
+"""Command `dnas random-architecture`."""
 
 import pytest
 
@@ -17,15 +17,17 @@ TOOL = ROOT / 'tools/analysis_tools/random_architecture.py'
     ],
     ids=['dnas', 'autodeeplab'],
 )
-def test_a_network_is_its_seeds(tmp_path, space, options, layers):
-    drawn = []
+def test_the_seed_determines_the_architecture(tmp_path, space, options, layers):
+    sampled = []
     for name, seed in (('a', 1), ('b', 1), ('c', 2)):
         code, output = run(TOOL, space, tmp_path / f'{name}.json', '--seed', seed, *options)
         assert code == 0, output
-        drawn.append(load_architecture(tmp_path / f'{name}.json'))
-        assert output.startswith(f'{tmp_path}/{name}.json: path {drawn[-1].summary["path"]}, ')
-    assert [one.name for one in drawn] == ['a', 'b', 'c']
-    assert {(one.space, one.level, one.layers) for one in drawn} == {(space, 'cell', layers)}
+        sampled.append(load_architecture(tmp_path / f'{name}.json'))
+        assert output.startswith(f'{tmp_path}/{name}.json: path {sampled[-1].summary["path"]}, ')
+    assert [one.name for one in sampled] == ['a', 'b', 'c']
+    assert {(one.space, one.level, one.layers) for one in sampled} == {(space, 'cell', layers)}
     assert (
-        drawn[0].selected_operations == drawn[1].selected_operations != drawn[2].selected_operations
+        sampled[0].selected_operations
+        == sampled[1].selected_operations
+        != sampled[2].selected_operations
     )

@@ -1,4 +1,4 @@
-"""The page of a search, as a user asks for it."""
+"""Command `dnas report`."""
 
 from dnas_mmseg.apis import SearchPlan, SelectionPlan
 from dnas_mmseg.spaces.dnas.supernets import DNASPathSupernet
@@ -9,7 +9,7 @@ from ..search.conftest import searched
 TOOL = ROOT / 'tools/analysis_tools/plot_search.py'
 
 
-def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
+def test_the_report_is_written_to_the_work_dir_or_out_dir(tmp_path):
     work_dir = tmp_path / 'search'
     searched(DNASPathSupernet(layers=4, base_channels=2)).save(work_dir / 'path')
     for options, folder in (
@@ -26,8 +26,8 @@ def test_the_page_stands_in_the_work_dir_or_where_the_user_says(tmp_path):
     assert output.strip().endswith('a search writes it after its first epoch')
 
 
-def test_a_selection_has_a_page_of_its_own(tmp_path):
+def test_selections_are_refused(tmp_path):
     (tmp_path / 'search.json').write_text(SelectionPlan(SearchPlan(), budget=4).to_json(tmp_path))
     code, output = run(TOOL, tmp_path)
     assert code == 1
-    assert f'which writes its page itself: {tmp_path}/report.html' in output
+    assert f'is the work dir of a selection; its report is {tmp_path}/report.html' in output

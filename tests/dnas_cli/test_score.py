@@ -1,4 +1,4 @@
-"""Maps and their labels, as a user has them scored."""
+"""Command `dnas score`."""
 
 import json
 
@@ -13,7 +13,7 @@ from ..conftest import ROOT, run
 from ..mapping.conftest import pair
 
 
-def test_the_tool_scores_scenes_and_all(tmp_path, rng):
+def test_scores_per_scene_and_overall(tmp_path, rng):
     matrices = []
     for name in ('a', 'b'):
         truth, classes = pair(tmp_path, rng, name, height=200)
@@ -38,7 +38,7 @@ def test_the_tool_scores_scenes_and_all(tmp_path, rng):
     assert (tmp_path / 'maps/confusion.png').stat().st_size > 5000
 
 
-def test_maps_without_a_label_are_counted_and_labels_elsewhere_refused(tmp_path, rng):
+def test_maps_without_a_label_are_skipped_and_misaligned_labels_refused(tmp_path, rng):
     for name in ('a', 'b'):
         truth, _ = pair(tmp_path, rng, name, height=150)
     write_raster(tmp_path / 'labels/a.png', truth)
@@ -50,10 +50,10 @@ def test_maps_without_a_label_are_counted_and_labels_elsewhere_refused(tmp_path,
     assert code == 0, output
     assert 'note: 1 of 2 maps have no label' in output
     classes = read_raster(tmp_path / 'maps/a.tif')
-    here = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (0.0, 2.0, 0.0, 0.0, 0.0, -2.0))
-    write_raster(tmp_path / 'maps/a.tif', classes, georeference=here)
+    place = GeoReference('LOCAL_CS["x",UNIT["m",1]]', 0.0, (0.0, 2.0, 0.0, 0.0, 0.0, -2.0))
+    write_raster(tmp_path / 'maps/a.tif', classes, georeference=place)
     (tmp_path / 'labels/a.png').unlink()
-    write_raster(tmp_path / 'labels/a.tif', truth, georeference=here.moved(64, 0))
+    write_raster(tmp_path / 'labels/a.tif', truth, georeference=place.moved(64, 0))
     code, output = run(*command)
     assert code == 1
     assert 'it is shifted by +64.0 rows and +0.0 columns' in output

@@ -1,4 +1,4 @@
-"""Testing, as a user starts it."""
+"""Command `dnas test`."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..conftest import ROOT, run
 
 
 @pytest.mark.parametrize('flips', [False, True], ids=['plain', 'tta'])
-def test_scores_are_written_where_the_user_says(trained, data_root, tmp_path, flips):
+def test_scores_are_written_to_the_work_dir(trained, data_root, tmp_path, flips):
     workers = '--cfg-options', 'test_dataloader.num_workers=0'
     code, output = run(
         ROOT / 'tools/test.py', *trained, '--data-root', data_root, '--work-dir', tmp_path / 'run',

@@ -1,12 +1,12 @@
-"""Training, as a user starts it."""
+"""Command `dnas train`."""
 
 from ..conftest import ROOT, TORCHRUN, run, run_two
 
 DNAS = 'configs/dnas/dnas_l12_gid5.py'
 
 
-def test_two_processes_train_together(data_root, tmp_path):
-    """By torchrun on the CPU, where mmengine alone would ask for GPUs."""
+def test_distributed_training_on_the_cpu(data_root, tmp_path):
+    """mmengine alone would require GPUs."""
     code, output = run(
         *TORCHRUN,
         ROOT / 'tools/train.py', ROOT / DNAS, '--launcher', 'pytorch',
@@ -19,7 +19,7 @@ def test_two_processes_train_together(data_root, tmp_path):
     assert (tmp_path / 'run/epoch_1.pth').exists()
 
 
-def test_the_tool_refuses_mixed_precision_without_a_gpu(data_root, tmp_path):
+def test_mixed_precision_without_a_gpu_is_refused(data_root, tmp_path):
     code, output = run(
         ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--amp',
         '--work-dir', tmp_path / 'run',
@@ -30,7 +30,7 @@ def test_the_tool_refuses_mixed_precision_without_a_gpu(data_root, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_two_processes_share_one_quiet_console(data_root, tmp_path):
+def test_distributed_runs_print_once(data_root, tmp_path):
     code, output = run_two(
         ROOT / 'tools/train.py', ROOT / DNAS, '--launcher', 'pytorch', '--resume',
         '--data-root', data_root, '--work-dir', tmp_path / 'run',

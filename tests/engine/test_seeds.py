@@ -87,4 +87,4 @@ def test_the_tool_prints_the_table(path, data_root, tmp_path):
         assert text in output
     code, output = run(*command, '--seeds', 0)
     assert code == 1
-    assert '--seeds 0: at least 1 is needed' in output
+    assert '--seeds 0: must be at least 1' in output

@@ -231,7 +231,7 @@ def test_killed_resumed_and_joined_selections_are_bit_identical(tiny, tmp_path):
     for _ in range(2):
         os.killpg(stopped.pid, signal.SIGTERM)
     output, _ = stopped.communicate(timeout=60)
-    assert 'interrupted; it goes on with' in output
+    assert 'interrupted; resume with' in output
     workers = ['pgrep', '-g', str(stopped.pid), '-f', 'spawn_main']
     assert subprocess.run(workers).returncode == 1  # no process matches
     assert 'Traceback' not in output
