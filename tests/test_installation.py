@@ -1,4 +1,4 @@
-"""The package as its users install it: a wheel, in an environment of its own, without the clone."""
+"""Installation of the wheel in a separate environment, without the repository."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ SOURCES = (
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory) -> Path:
-    """The wheel that is built from the sdist that is built from a clean copy of the sources."""
+    """Build an sdist from a clean copy of the sources, and a wheel from it."""
     folder = tmp_path_factory.mktemp('build')
     clean = folder / 'clone'
     clean.mkdir()
@@ -69,7 +69,7 @@ def test_metadata_agree(wheel):
     assert f'## {dnas_mmseg.__version__}' in (ROOT / 'CHANGELOG.md').read_text()
 
 
-def test_the_wheel_holds_what_is_no_module(wheel):
+def test_the_wheel_contains_data_files(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f'dnas_mmseg/.mim/{p.relative_to(ROOT)}' for p in (ROOT / 'configs').rglob('*.py')}
     assert configs <= names
@@ -84,13 +84,13 @@ def test_the_wheel_holds_what_is_no_module(wheel):
     assert not [name for name in names if name.startswith(('tests', 'benchmarks', 'configs'))]
 
 
-def test_installed_without_the_clone(wheel, tmp_path):
-    """Scenes to tiles, two iterations of a training, a search's plan, and a map, by `dnas`."""
+def test_the_installed_command_runs_the_workflow(wheel, tmp_path):
+    """Tiles, a short training run, the plan of a search, and maps."""
     home, work = tmp_path / 'venv', tmp_path / 'work'
     work.mkdir()
     venv.create(home, symlinks=True)
     site = Path(sysconfig.get_path('purelib', vars={'base': str(home)}))
-    # With the .pth files there: setuptools puts distutils back by one, which mmengine imports.
+    # addsitedir runs .pth files; that of setuptools provides distutils, which mmengine imports.
     borrowed = sysconfig.get_path('purelib')
     (site / 'borrowed.pth').write_text(f'import site; site.addsitedir({borrowed!r})\n')
     call(

@@ -1,4 +1,4 @@
-"""Checks of overrides and of what a config needs of this machine."""
+"""Checks of overrides, and of hardware and packages that a config requires."""
 
 from __future__ import annotations
 
@@ -28,56 +28,61 @@ _READ_BY_RUNNER = {
     'tta_model',
     'tta_pipeline',
 } - {'self', 'cfg'}
-"""Settings that have an effect even if a config lacks them."""
+"""Settings that the Runner reads, also if a config does not contain them."""
 
 
 def warn(message: str) -> None:
-    """Print a warning, once where several processes run the program."""
+    """Print a warning to stderr, in distributed runs only on local rank 0."""
     if os.environ.get('LOCAL_RANK', '0') == '0':
         print(f'warning: {message}', file=sys.stderr)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean X?)`` for a misspelt word; nothing where no known word is near."""
+    """Return `` (did you mean X?)`` for a misspelt word, or an empty string.
+
+    Example:
+        >>> did_you_mean('modle', ['model', 'data'])
+        ' (did you mean model?)'
+    """
     near = difflib.get_close_matches(word, sorted(known), n=1)
     return f' (did you mean {near[0]}?)' if near else ''
 
 
 def warn_unknown_keys(options: Mapping, config: Mapping, source: str = '--cfg-options') -> None:
-    """Warn of overrides that have no effect because nothing reads their first key.
+    """Warn about overrides that have no effect, because the Runner does not read their first key.
 
     Args:
         options: Overrides, with dotted or nested keys.
-        config: Config that they override.
-        source: Option by which the user gave them.
+        config: Config to override.
+        source: Command-line option of the overrides.
     """
     known = _READ_BY_RUNNER | set(config)
     for key in options:
         first = str(key).split('.')[0]
         if first not in known:
             warn(
-                f"{source} {key}: the config has no '{first}'{did_you_mean(first, known)}, so this "
-                'has no effect unless code of your own reads it'
+                f"{source} {key}: the config has no '{first}'{did_you_mean(first, known)}, so the "
+                'override has no effect unless your own code reads it'
             )
         elif first not in _READ_BY_RUNNER:
-            # The values that the file made of it are made already.
+            # The file was executed before: values derived from the variable do not change.
             warn(
-                f"{source} {key}: '{first}' is a variable of the config file, so this has no "
-                'effect unless code of your own reads it; override what is made of it, or inherit '
-                'the config (--data-root is for the data)'
+                f"{source} {key}: '{first}' is a variable of the config file, so the override has "
+                'no effect unless your own code reads it; override the settings derived from it, '
+                'or inherit the config (for the data, use --data-root)'
             )
 
 
 def check_mixed_precision(config: Config) -> None:
-    """Check that mixed precision has a GPU, which it needs.
+    """Check that a GPU is available if the config uses mixed precision.
 
     Raises:
-        UserError: There is no GPU.
+        UserError: No GPU is available.
     """
     kind = (config.get('optim_wrapper') or {}).get('type')
     if kind == 'AmpOptimWrapper' and get_device() in ('cpu', 'mps'):
         raise UserError(
-            'mixed precision (--amp, AmpOptimWrapper) needs a GPU, and none was found: leave it out'
+            'mixed precision (--amp, AmpOptimWrapper) requires a GPU, none was found: disable it'
         )
 
 
@@ -90,19 +95,19 @@ _BACKENDS = {
     'TensorboardVisBackend': ('tensorboard', 'tensorboardX'),
     'WandbVisBackend': ('wandb',),
 }
-"""Packages of mmengine's backends, any of which will do; it imports them when a run has begun."""
+"""Alternative packages by mmengine backend. mmengine imports them only after a run has started."""
 
 
 def check_backends(config: Config) -> None:
-    """Check that the packages of the visualizer's backends are installed.
+    """Check that the packages of the visualizer backends are installed.
 
     Raises:
-        UserError: One is not; the message says what to install.
+        UserError: A package is missing; the message contains the pip command.
     """
     for backend in (config.get('visualizer') or {}).get('vis_backends') or []:
         packages = _BACKENDS.get(str(backend.get('type')), ())
         if packages and not any(find_spec(package) for package in packages):
             raise UserError(
-                f'{backend["type"]} needs {packages[0]}, which is not installed: pip install '
-                f'{packages[0]}, or leave the backend out of visualizer.vis_backends'
+                f'{backend["type"]} requires {packages[0]}, which is not installed: pip install '
+                f'{packages[0]}, or remove the backend from visualizer.vis_backends'
             )

@@ -1,7 +1,7 @@
-"""Validation of a config against the registries and the signatures of the classes that it names.
+"""Validation of configs against the registries and the signatures of their classes.
 
-Nothing is built. A class that does not exist, an argument that a class does not accept and one that
-it requires are found where the config has them, and reported in one line with the nearest name.
+Nothing is built. Unknown classes, unknown arguments and missing arguments are reported in one line,
+with their position in the config and the most similar name.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .config_checks import did_you_mean
 
 @dataclass(frozen=True)
 class _Position:
-    """Position in a config at which a class is named.
+    """Position in a config that holds the config of a class.
 
     Attributes:
-        registry: Names of the registries of mmseg that have its class.
-        filled: Arguments that code fills in; None where any may be, so that none is missed.
-        extra: Keys that the code which builds it takes out.
-        default: Class where the config names none; without one, the type is required.
+        registry: Names of the mmseg registries that contain the class.
+        filled: Arguments that code fills in; None disables the check for missing arguments.
+        extra: Keys that the builder removes before it calls the class.
+        default: Default class; without one, ``type`` is required.
     """
 
     registry: tuple[str, ...]
@@ -56,7 +56,7 @@ _POSITIONS = {
     'loss_decode': _Position(('MODELS',), None),
     'act_cfg': _LAYER,
     'conv_cfg': _LAYER,
-    # Taken out by mmcv.cnn.build_norm_layer.
+    # Removed by mmcv.cnn.build_norm_layer.
     'norm_cfg': _Position(('MODELS',), None, frozenset({'requires_grad', 'eps'})),
     'dataset': _Position(('DATASETS',), frozenset({'pipeline'})),
     'datasets': _Position(('DATASETS',), frozenset({'pipeline'})),
@@ -79,13 +79,13 @@ _POSITIONS = {
     'metrics': _Position(('METRICS',)),
     'log_processor': _Position(('LOG_PROCESSORS',), default='LogProcessor'),
 }  # fmt: skip
-"""Positions by key. Elsewhere a type may be of anything, so it is not looked at."""
+"""Positions by key. Types under other keys are not validated."""
 
 _SECTIONS = (
     'model', 'tta_model', 'tta_pipeline', 'optim_wrapper', 'param_scheduler', 'custom_hooks',
     'visualizer', 'val_evaluator', 'test_evaluator', 'log_processor',
 )  # fmt: skip
-"""Sections that mmengine's runner reads; other keys of a config are variables of its file."""
+"""Sections that mmengine's Runner reads; other keys of a config are variables of its file."""
 
 _LOOPS = {'val_cfg': 'ValLoop', 'test_cfg': 'TestLoop'}
 _LOOP_ARGUMENTS = frozenset({'runner', 'dataloader', 'evaluator'})
@@ -95,16 +95,15 @@ _FROM_BACKBONE = frozenset({'in_channels', 'in_index', 'c1_in_channels'})
 
 
 def validate_config(config: Config, *sections: str) -> None:
-    """Compare the classes that a config names with the registries and with their signatures.
+    """Validate the classes and arguments of a config.
 
     Args:
-        config: Config of a training or a test.
-        *sections: Sections to validate, ``'model'`` for instance; by default all that it has.
+        config: Config of a training or a test run.
+        *sections: Sections to validate, e.g. ``'model'``; defaults to all sections.
 
     Raises:
-        UserError: The first mistake: a class that is not registered, an argument that its class
-            does not accept or requires, a setting without its type, or a ConcatDataset of parts
-            with other classes or bands.
+        UserError: The first error: an unregistered class, an unknown or missing argument, a
+            missing ``type``, or a ConcatDataset whose parts differ in classes or bands.
     """
     for key, value in config.items():
         if sections and key not in sections:
@@ -114,8 +113,8 @@ def validate_config(config: Config, *sections: str) -> None:
             _compare_parts(value)
         elif key == 'train_cfg' and isinstance(value, Mapping):
             kind = 'EpochBasedTrainLoop' if value.get('by_epoch') else 'IterBasedTrainLoop'
-            place = _Position(('LOOPS',), _LOOP_ARGUMENTS, frozenset({'by_epoch'}), kind)
-            _validate(key, value, place)
+            position = _Position(('LOOPS',), _LOOP_ARGUMENTS, frozenset({'by_epoch'}), kind)
+            _validate(key, value, position)
         elif key in _LOOPS and isinstance(value, Mapping):
             _validate(key, value, _Position(('LOOPS',), _LOOP_ARGUMENTS, default=_LOOPS[key]))
         elif key == 'default_hooks' and isinstance(value, Mapping):
@@ -129,38 +128,38 @@ def _validate_loader(key: str, loader: Mapping) -> None:
     accepted = [*(_arguments(DataLoader) or _Arguments([], [])).accepted, *_LOADER_SETTINGS]
     for name in _settings(loader):
         if name not in accepted:
-            raise UserError(_refuse(key, 'DataLoader', name, accepted))
+            raise UserError(_unknown_argument(key, 'DataLoader', name, accepted))
     _validate(f'{key}.dataset', loader.get('dataset'), _POSITIONS['dataset'])
     for name in ('sampler', 'batch_sampler'):
         _validate(f'{key}.{name}', loader.get(name), _Position(('DATA_SAMPLERS',), None))
 
 
-def _validate(key: str, value: Any, place: _Position) -> None:
-    """Validate what stands at a position: a config of a class, or several of them."""
+def _validate(key: str, value: Any, position: _Position) -> None:
+    """Validate the config of a class, or several of them, at a position."""
     if isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            _validate(f'{key}[{i}]', item, place)
+            _validate(f'{key}[{i}]', item, position)
     if not isinstance(value, Mapping) or not value:
         return
-    kind = value.get('type', place.default)
+    kind = value.get('type', position.default)
     if kind is None:
         if all(isinstance(child, Mapping) and 'type' in child for child in value.values()):
-            for name, child in value.items():  # several, by name
-                _validate(f'{key}.{name}', child, place)
+            for name, child in value.items():  # several classes by name
+                _validate(f'{key}.{name}', child, position)
             return
-        raise UserError(f'{key}: the config has {dict(value)}, without its type')
-    cls = _find(key, kind, place)
+        raise UserError(f"{key}: {dict(value)} has no 'type'")
+    cls = _find(key, kind, position)
     arguments = _arguments(cls)
     if arguments is not None:
         name = getattr(cls, '__name__', str(kind))
         for setting in _settings(value):
-            if setting not in {*arguments.accepted, *place.extra}:
-                raise UserError(_refuse(key, name, setting, arguments.accepted))
-        if place.filled is not None:
-            missing = [a for a in arguments.required if a not in {*value, *place.filled}]
+            if setting not in {*arguments.accepted, *position.extra}:
+                raise UserError(_unknown_argument(key, name, setting, arguments.accepted))
+        if position.filled is not None:
+            missing = [a for a in arguments.required if a not in {*value, *position.filled}]
             if missing:
                 names = ' and '.join(map(repr, missing))
-                raise UserError(f'{key}: {name} needs {names}, which the config does not have')
+                raise UserError(f'{key}: {name} requires {names}, missing in the config')
     for child in (key for key in value if key in _POSITIONS):
         below = _position(child, cls)
         if below is not None:
@@ -168,34 +167,33 @@ def _validate(key: str, value: Any, place: _Position) -> None:
 
 
 def _position(key: str, parent: Any) -> _Position | None:
-    """Return the position of a key of a class's config; None where anything may stand."""
+    """Return the position of a key in the config of a class; None disables its validation."""
     kind = parent if inspect.isclass(parent) else object
     if _POSITIONS[key] is _HEAD and issubclass(kind, SearchedEncoderDecoder):
         return _Position(('MODELS',), _FROM_BACKBONE)
     if key == 'optimizer' and issubclass(kind, Hook):
         return _Position(('OPTIM_WRAPPERS', 'OPTIMIZERS'), None)
-    if key == 'transforms' and kind.__name__ == 'Albu':  # albumentations' own
+    if key == 'transforms' and kind.__name__ == 'Albu':  # transforms of albumentations
         return None
     return _POSITIONS[key]
 
 
-def _find(key: str, kind: Any, place: _Position) -> Callable:
-    """Return the class of a type, which is a registered name or the class itself."""
+def _find(key: str, kind: Any, position: _Position) -> Callable:
+    """Return the class of a type, which is a registered name or a class."""
     if callable(kind):
         return kind
-    own = [getattr(registries, name) for name in place.registry]
+    own = [getattr(registries, name) for name in position.registry]
     for registry in own:
         try:
             found = registry.get(str(kind))
-        except RuntimeError:  # mmengine's answer to a name that looks like a module's
+        except RuntimeError:  # raised by mmengine for dotted names of missing modules
             continue
         if found is not None:
             return found
     known = {name for registry in own for name in _names(registry)}
     raise UserError(
         f"{key}: type='{kind}': no such class in the registry {own[0].scope}::{own[0].name}"
-        f'{did_you_mean(str(kind), known)}; a module with classes of your own is to be named in '
-        'custom_imports'
+        f'{did_you_mean(str(kind), known)}; list modules with your own classes in custom_imports'
     )
 
 
@@ -206,11 +204,11 @@ def _names(registry: Registry | None) -> Iterator[str]:
 
 
 def _settings(config: Mapping) -> list[str]:
-    """Return the keys of a config that are arguments."""
+    """Return the keys of a config that are arguments of its class."""
     return [key for key in config if key != 'type' and not str(key).startswith('_')]
 
 
-def _refuse(key: str, name: str, setting: str, accepted: list[str]) -> str:
+def _unknown_argument(key: str, name: str, setting: str, accepted: list[str]) -> str:
     return (
         f"{key}: {name} has no argument '{setting}'{did_you_mean(setting, accepted)}; it accepts "
         f'{", ".join(accepted)}'
@@ -219,17 +217,17 @@ def _refuse(key: str, name: str, setting: str, accepted: list[str]) -> str:
 
 @dataclass(frozen=True)
 class _Arguments:
-    """Names of the arguments of a class or function: all that it accepts, and those required."""
+    """Names of the accepted and the required arguments of a class or function."""
 
     accepted: list[str]
     required: list[str]
 
 
 def _arguments(callee: Callable) -> _Arguments | None:
-    """Return the arguments of a class or function; None where they cannot be known.
+    """Return the arguments of a class or function; None if they cannot be determined.
 
-    Arguments of base classes are accepted where a constructor hands its ``**kwargs`` on to
-    ``super().__init__`` and does nothing else with them.
+    Arguments of base classes are included if a constructor only forwards its ``**kwargs`` to
+    ``super().__init__``.
     """
     if inspect.isclass(callee):
         inits = [vars(c)['__init__'] for c in inspect.getmro(callee) if '__init__' in vars(c)]
@@ -240,7 +238,7 @@ def _arguments(callee: Callable) -> _Arguments | None:
     for depth, init in enumerate(inits):
         try:
             parameters = list(inspect.signature(init).parameters.values())
-        except (TypeError, ValueError):  # written in C
+        except (TypeError, ValueError):  # implemented in C
             return None
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         own = [p for p in parameters if p.kind in named and p.name not in ('self', *accepted)]
@@ -256,7 +254,7 @@ def _arguments(callee: Callable) -> _Arguments | None:
 
 
 def _only_forwards(init: Callable, name: str) -> bool:
-    """Return whether a constructor uses its ``**name`` in a call of ``super().__init__`` alone."""
+    """Return whether a constructor uses ``**name`` only in a call of ``super().__init__``."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):
@@ -273,13 +271,13 @@ def _only_forwards(init: Callable, name: str) -> bool:
 
 
 def _compare_parts(loader: Mapping) -> None:
-    """Refuse a ConcatDataset whose parts have other classes or bands, as mmengine would."""
-    facts = [configured_metainfo(leaf) for leaf in leaf_datasets(loader.get('dataset'))]
-    for number, other in enumerate(facts[1:], 2):
+    """Raise for a ConcatDataset whose parts differ in classes or bands, as mmengine would later."""
+    metainfos = [configured_metainfo(leaf) for leaf in leaf_datasets(loader.get('dataset'))]
+    for number, other in enumerate(metainfos[1:], 2):
         for key in ('classes', 'bands'):
-            first, second = (tuple(f.get(key) or ()) for f in (facts[0], other))
+            first, second = (tuple(f.get(key) or ()) for f in (metainfos[0], other))
             if first and second and first != second:
                 raise UserError(
-                    f'the parts of a ConcatDataset need the same {key}: the first one has '
+                    f'the parts of a ConcatDataset must have the same {key}: the first part has '
                     f'{", ".join(first)}, part {number} has {", ".join(second)}'
                 )

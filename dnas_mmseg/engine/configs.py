@@ -1,4 +1,4 @@
-"""Configs as the command line gives them, and as programs write them."""
+"""Loading of configs with overrides, and writing of configs that inherit others."""
 
 from __future__ import annotations
 
@@ -32,33 +32,39 @@ def load_config(
     work_dir: str | os.PathLike | None = None,
     options: dict | None = None,
 ) -> Config:
-    """Read a config for a tool.
+    """Load a config and apply overrides.
 
     Args:
-        path: Path of the config, or ``dnas_mmseg::dnas/...`` of one that comes with a package.
-        data_root: Folder that replaces ``data_root`` of every data set; None keeps them.
-        work_dir: Folder that replaces the config's; by default ``work_dirs/<name of the config>``
-            where it has none.
-        options: Overrides that are merged last, as ``--cfg-options`` gives them.
+        path: Path of the config, or ``<package>::<path>`` for a config of a package.
+        data_root: Replaces ``data_root`` of every data set; None keeps them.
+        work_dir: Replaces the work dir; defaults to that of the config, or to
+            ``work_dirs/<name of the config>``.
+        options: Overrides with dotted keys, merged last.
 
     Raises:
-        UserError: There is no such config, ``data_root`` is no folder, an option does not fit, or
-            the model has a class or an argument that does not exist.
+        UserError: The config or ``data_root`` does not exist, an override is invalid, or the model
+            has an unknown class or argument.
+
+    Example:
+        >>> config = load_config(
+        ...     'dnas_mmseg::dnas/dnas_l12_gid5.py', options={'train_cfg.max_epochs': 60}
+        ... )
+        >>> config.train_cfg.max_epochs, config.work_dir
+        (60, 'work_dirs/dnas_l12_gid5')
     """
-    path = _existing(str(path))
+    path = _find_config(str(path))
     if path.suffix not in _SUFFIXES:
         raise UserError(
-            f'{path} is no config (these end with {", ".join(_SUFFIXES)}); the config comes first, '
-            'then the checkpoint'
+            f'{path} is not a config ({", ".join(_SUFFIXES)}); put the config before the checkpoint'
         )
     try:
         config = Config.fromfile(str(path))
     except SyntaxError as error:
-        raise UserError(f'{path}, or a base of it: line {error.lineno}: {error.msg}') from None
+        raise UserError(f'{path} or a base config: line {error.lineno}: {error.msg}') from None
     except FileNotFoundError as error:
-        raise UserError(f'{path}: what it inherits is not there: {error}') from None
-    _leave_own_scope(config)
-    _keep_import(config)
+        raise UserError(f'{path}: a base config is missing: {error}') from None
+    _remove_own_scope(config)
+    _restore_import(config)
     if data_root is not None:
         if not os.path.isdir(data_root):
             raise DatasetError(f'--data-root {data_root}: no such folder')
@@ -77,18 +83,18 @@ def load_config(
     return config
 
 
-def _existing(name: str) -> Path:
-    """Return the file of a config that is named by a path, or by ``<package>::`` and a path."""
+def _find_config(name: str) -> Path:
+    """Return the file of a config, given as a path or as ``<package>::<path>``."""
     package, separator, rest = name.partition('::')
     if not separator:
         path = Path(name)
         parts = path.parts
         rest = '/'.join(parts[parts.index('configs') + 1 :] if 'configs' in parts else parts)
         shipped = not path.is_absolute() and (CONFIGS / rest).is_file()
-        hint = f'; one comes with the package: dnas_mmseg::{rest}' if shipped else ''
+        hint = f'; use the config of the package: dnas_mmseg::{rest}' if shipped else ''
     else:
         if not package.isidentifier() or find_spec(package) is None:
-            raise UserError(f'{name}: there is no package {package}')
+            raise UserError(f'{name}: package {package} is not installed')
         installed = get_installed_path(MODULE2PACKAGE.get(package, package))
         folder = CONFIGS if package == 'dnas_mmseg' else Path(installed, '.mim/configs')
         path, hint = folder / rest, f' in {folder}'
@@ -104,12 +110,18 @@ def _existing(name: str) -> Path:
 def format_inheriting_config(
     base_path: str, base: Mapping[str, Any], config: Mapping[str, Any]
 ) -> str:
-    """Return the text of a config that inherits another one and contains only the differences.
+    """Return the text of a config that inherits a base config and contains only the differences.
 
     Args:
-        base_path: Path of the inherited config, as the text names it.
-        base: Content of the inherited config.
-        config: Content that the config is to have, with all keys of ``base``.
+        base_path: Path of the base config, for ``_base_``.
+        base: Content of the base config.
+        config: Content of the resulting config, with all keys of ``base``.
+
+    Example:
+        >>> print(format_inheriting_config('base.py', {'a': 1, 'b': 2}, {'a': 1, 'b': 3}))
+        _base_ = 'base.py'
+        b = 3
+        <BLANKLINE>
     """
     return f"_base_ = '{base_path}'\n{Config(_changes(base, config)).pretty_text}"
 
@@ -137,25 +149,25 @@ def _same(a: Any, b: Any) -> bool:
     return a == b and repr(a) == repr(b)
 
 
-def _leave_own_scope(value: Any) -> None:
-    """Make what is inherited by ``dnas_mmseg::`` as it is when it is inherited by a path.
+def _remove_own_scope(value: Any) -> None:
+    """Remove the ``_scope_`` keys that mmengine adds to bases inherited by ``dnas_mmseg::``.
 
-    mmengine marks it with a key, which would be in every config that a program writes.
+    Otherwise they would be written to every derived config.
     """
     if isinstance(value, (Config, dict)):
         if value.get('_scope_') == 'dnas_mmseg':
             value.pop('_scope_')
         for child in value.values():
-            _leave_own_scope(child)
+            _remove_own_scope(child)
     elif isinstance(value, (list, tuple)):
         for child in value:
-            _leave_own_scope(child)
+            _remove_own_scope(child)
 
 
-def _keep_import(config: Config) -> None:
-    """Put this package back where a config's own ``custom_imports`` replaced the inherited one.
+def _restore_import(config: Config) -> None:
+    """Add this package to a ``custom_imports`` that replaced the inherited one.
 
-    It is registered already, but the config is saved with the run, and other programs read it.
+    The package is imported already, but other programs read the config saved by the run.
     """
     if config.get('custom_imports') is None:
         config.custom_imports = dict(imports=['dnas_mmseg'], allow_failed_imports=False)
@@ -165,9 +177,9 @@ def _keep_import(config: Config) -> None:
         imports.imports = [imports.imports]
     if 'dnas_mmseg' not in imports.imports:
         print_log(
-            "custom_imports of the config replaces the inherited one, without 'dnas_mmseg', and "
-            'stock mmseg programs would find none of its classes ("... is not in the mmseg::model '
-            "registry\"). Added here; write custom_imports = dict(imports=['dnas_mmseg', ...]).",
+            "custom_imports of the config replaces the inherited one and lacks 'dnas_mmseg', so "
+            'stock mmseg programs would not find its classes ("... is not in the mmseg::model '
+            "registry\"). It was added; write custom_imports = dict(imports=['dnas_mmseg', ...]).",
             level=30,
         )
         imports.imports = ['dnas_mmseg', *imports.imports]

@@ -1,4 +1,4 @@
-"""Checks of the data against the model before a training or a test: labels, classes, batches."""
+"""Checks of the data against the model before training and testing: labels, classes, batches."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dnas_mmseg.errors import UserError
 
 
 def check_labelled(datasets: Mapping[str, object]) -> None:
-    """Check that each data set has a labelled pixel, looking no further than the first one.
+    """Check that each data set has a labelled pixel; stop at the first one.
 
     Args:
-        datasets: Data sets, by name.
+        datasets: Data sets by name.
 
     Raises:
-        UserError: One has none: its scores would be NaN, or nothing would be learnt.
+        UserError: A data set has no labelled pixel, so its scores would be NaN.
     """
     for split, dataset in datasets.items():
         parts = list(dataset_parts(dataset))
@@ -36,27 +36,26 @@ def check_labelled(datasets: Mapping[str, object]) -> None:
             continue
         if not any(part.get_cat_ids(i) for part in ours for i in range(len(part))):
             raise UserError(
-                f'no pixel of the {split} data is labelled ({", ".join(p.ann_file for p in ours)}):'
-                ' there is nothing to learn or to score. `dnas check CONFIG` shows the labels'
+                f'the {split} data have no labelled pixel ({", ".join(p.ann_file for p in ours)}): '
+                'check the labels with `dnas check CONFIG`'
             )
 
 
 def check_classes(model: nn.Module, datasets: Mapping[str, object]) -> None:
-    """Compare the classes of a segmentor's heads with those of its data.
+    """Check that the heads of a segmentor have as many classes as the data.
 
     Args:
-        model: Segmentor whose heads are compared.
-        datasets: Data sets that it is trained and validated on, by name.
+        model: Segmentor.
+        datasets: Data sets for training and validation by name.
 
     Raises:
-        UserError: The numbers differ, or a head has one class.
+        UserError: The numbers of classes differ, or a head has one class.
     """
     for key, head in _heads(model):
         if head.num_classes == 1:
             raise UserError(
-                f'{key}.num_classes=1 learns nothing, as softmax of one class is always 1: set '
-                'num_classes=2 for a class and its background, or num_classes=2, out_channels=1 '
-                'with a sigmoid loss'
+                f'{key}.num_classes=1: softmax over one class is constant; set num_classes=2 for a '
+                'class and its background, or num_classes=2, out_channels=1 with a sigmoid loss'
             )
         for split, dataset in datasets.items():
             for part in dataset_parts(dataset):
@@ -65,33 +64,32 @@ def check_classes(model: nn.Module, datasets: Mapping[str, object]) -> None:
                     shown = ', '.join(classes[:8]) + (', ...' if len(classes) > 8 else '')
                     raise UserError(
                         f'{key}.num_classes={head.num_classes}, but the {split} data set has '
-                        f'{len(classes)} classes ({shown}): they must be equal'
+                        f'{len(classes)} classes ({shown}); the numbers must be equal'
                     )
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the heads that learn the classes of the data, each with its place in the config."""
+    """Yield the heads that predict the classes of the data, with their keys in the config."""
     if isinstance(model, DepthEstimator):
         return
     for name in ('decode_head', 'auxiliary_head'):
         head: Any = getattr(model, name, None)
         several = isinstance(head, nn.ModuleList)
         for i, one in enumerate(head if several else [head]):
-            # STDC's learns boundaries.
+            # STDCHead predicts boundaries.
             if hasattr(one, 'num_classes') and not isinstance(one, STDCHead):
                 yield f'model.{name}[{i}]' if several else f'model.{name}', one
 
 
 def check_labels(datasets: Mapping[str, object], advice: str) -> None:
-    """Check that pipelines load labels only where the data have them.
+    """Check that pipelines do not load labels of unlabelled data.
 
     Args:
-        datasets: Data sets, by name.
-        advice: Advice about a data set without labels; ``{loading}`` stands for the loading
-            transform.
+        datasets: Data sets by name.
+        advice: End of the error message; ``{loading}`` is replaced by the loading transform.
 
     Raises:
-        UserError: A pipeline loads labels that do not exist.
+        UserError: A pipeline loads labels of a data set without labels.
     """
     for split, dataset in datasets.items():
         for part in dataset_parts(dataset):
@@ -106,14 +104,14 @@ def check_labels(datasets: Mapping[str, object], advice: str) -> None:
 
 
 def check_test_labels(dataset, evaluator: Evaluator) -> None:
-    """Check that there are labels to score by.
+    """Check that the test data have labels and the pipeline loads them.
 
     Raises:
-        UserError: The data have none, or the pipeline does not load them.
+        UserError: The data have no labels, or the pipeline does not load them.
     """
     check_labels(
         {'test': dataset},
-        'remove {loading} from the pipeline and use dnas predict, as there is nothing to score',
+        'they cannot be scored; remove {loading} from the pipeline and use dnas predict',
     )
     if all(getattr(m, 'format_only', False) for m in evaluator.metrics) or not len(dataset):
         return
@@ -121,12 +119,12 @@ def check_test_labels(dataset, evaluator: Evaluator) -> None:
     if isinstance(samples, BaseDataElement) and 'gt_sem_seg' not in samples:
         if any(_has_no_labels(part) for part in dataset_parts(dataset)):
             raise UserError(
-                'the test data have no labels (data_prefix.seg_map_path is None), so there is '
-                'nothing to score: use dnas predict'
+                'the test data have no labels (data_prefix.seg_map_path is None) and cannot be '
+                'scored: use dnas predict'
             )
         raise UserError(
-            "the test pipeline loads no labels to score by: put dict(type='LoadRasterAnnotations') "
-            'behind the loading of the image'
+            "the test pipeline loads no labels: add dict(type='LoadRasterAnnotations') after the "
+            'loading of the image'
         )
 
 
@@ -138,17 +136,17 @@ def _has_no_labels(part) -> bool:
 
 
 def check_single_values(model: nn.Module, loader: DataLoader) -> None:
-    """Check that no batch norm gets one value per channel from a batch of one image.
+    """Check that no batch norm receives one value per channel from a batch of one image.
 
-    It has no variance then, and torch refuses to train on it. Where a batch may have one image, a
-    copy of the model takes the step on the first tile.
+    torch refuses to train on it, because the variance is undefined. If a batch may have one image,
+    the check runs a forward pass of a copy of the model on the first tile.
 
     Args:
-        model: Segmentor that is trained.
+        model: Segmentor to train.
         loader: Loader of the training set.
 
     Raises:
-        UserError: A batch norm gets one value per channel; the message states what to set.
+        UserError: A batch norm receives one value per channel; the message lists the remedies.
     """
     batch = loader.batch_size or 1
     smallest = batch if loader.drop_last else len(loader.sampler) % batch or batch  # type: ignore
@@ -169,6 +167,6 @@ def _refuse_single_value(norm: nn.Module, inputs: tuple) -> None:
         raise UserError(
             'batch norm cannot train on one value per channel: a head pools the image to 1x1, and '
             'the batch has one image. Set train_dataloader.batch_size to at least 2 (and '
-            'train_dataloader.drop_last=True), or train on several GPUs with --sync-bn, or give '
-            "the head a norm without batch statistics, e.g. norm_cfg=dict(type='GN', num_groups=8)"
+            'train_dataloader.drop_last=True), train on several GPUs with --sync-bn, or set a '
+            "norm without batch statistics in the head, e.g. norm_cfg=dict(type='GN', num_groups=8)"
         )

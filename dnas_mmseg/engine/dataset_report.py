@@ -1,4 +1,4 @@
-"""Report on the data of a config: every file of its splits, and the config's model against them."""
+"""Check of all files of a config's data, and of its model against them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SPLITS = ('train', 'val', 'test')
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Findings on a split.
+    """Findings in a split.
 
     Attributes:
         name: Name of the split.
-        parts: Data sets of the split, below all wrappers.
+        parts: Data sets of the split, without wrappers.
         summary: Summary of their files.
-        warnings: Findings that may be errors or intended, one sentence each.
+        warnings: Possible errors, one sentence each.
         problems: Errors, one sentence each.
     """
 
@@ -55,11 +55,11 @@ class SplitReport:
 
     @property
     def class_shares(self) -> np.ndarray:
-        """Share of each class of the files among the labelled pixels, (classes,)."""
+        """Share of each class in the labelled pixels, (classes,)."""
         return self.summary.class_pixels / max(self.summary.class_pixels.sum(), 1)
 
     def config_text(self) -> str:
-        """Return the part of a config that depends on the data: statistics, bands and classes."""
+        """Return a config snippet with the statistics, bands and classes of the data."""
         dataset, summary, lines = self.parts[0], self.summary, []
         if summary.mean is not None and summary.std is not None:
             lines = [
@@ -76,7 +76,7 @@ class SplitReport:
                 'model = dict(',
                 *lines,
                 f'    decode_head=dict(num_classes={len(dataset.metainfo["classes"])}),',
-                '    # for rare classes, also what `dnas train --class-weights` sets:',
+                '    # for rare classes, as set by `dnas train --class-weights`:',
                 f'    # decode_head=dict(loss_decode=dict(class_weight={weights})),',
                 ')',
             ]
@@ -85,11 +85,11 @@ class SplitReport:
 
 @dataclass
 class DatasetReport:
-    """Findings on the data of a config.
+    """Findings in the data of a config.
 
     Attributes:
-        splits: Findings on the splits.
-        warnings: Findings between splits or on the model that may be intended, one sentence each.
+        splits: Findings in each split.
+        warnings: Possible errors between splits or in the model, one sentence each.
         problems: Errors between splits or in the model, one sentence each.
     """
 
@@ -109,18 +109,18 @@ def check_dataset(
     workers: int = 0,
     track: Callable[[int], Callable[[Iterable], Iterable]] = lambda total: iter,
 ) -> DatasetReport:
-    """Check every file of a config's splits, and the config's model against them.
+    """Check all files of a config's splits, and its model against them.
 
     Args:
-        config: Config of a training.
-        splits: Names of the splits; those that the config lacks are passed over.
-        workers: Number of processes; 0 for none in addition.
-        track: Function from a number of files to a function that wraps their reports, to show
-            progress.
+        config: Config of a training run.
+        splits: Names of the splits; splits that the config lacks are skipped.
+        workers: Number of worker processes; 0 checks in this process.
+        track: Function from the number of files to a function that wraps the iterable of their
+            reports to show progress.
 
     Raises:
-        DatasetError: A list is missing or damaged.
-        UserError: The config names a class or an argument that does not exist.
+        DatasetError: A split list is missing or damaged.
+        UserError: The config has an unknown class or argument.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     report, register = DatasetReport(), TileRegister()
@@ -130,7 +130,7 @@ def check_dataset(
             continue
         validate_config(config, f'{name}_dataloader')
         for leaf in leaf_datasets(settings):
-            leaf['check_files'] = 0  # all of them are checked here, and reported together
+            leaf['check_files'] = 0  # all files are checked below, and reported together
         parts = multi_band_parts(DATASETS.build(settings))
         report.splits.append(_check_split(name, parts, workers, register, track))
     report.warnings += register.warnings()
@@ -164,17 +164,19 @@ def _check_split(
     )
     summary = summarise(reports, parts[0].labels)
     classes = zip(parts[0].file_classes, summary.class_pixels, strict=True)
-    never = [label for label, pixels in classes if not pixels]
-    warnings = [f'no pixel is of class {", ".join(never)}'] if never else []
+    absent = [label for label, pixels in classes if not pixels]
+    warnings = [f'no pixel has class {", ".join(absent)}'] if absent else []
     problems = list(summary.problems)
     labelled = any(label for part in parts for _, label in part.pairs)
     if not problems and labelled and not summary.class_pixels.sum():
-        problems.append(f'no pixel of {name} is labelled, so there is nothing to score or learn')
+        problems.append(
+            f'{name} has no labelled pixel, so it cannot be used for training or scores'
+        )
     return SplitReport(name, parts, summary, [*warnings, *summary.warnings], problems)
 
 
 def _check_model(config: Config, report: DatasetReport) -> None:
-    """Add the findings on the config's model: classes, bands and normalisation."""
+    """Add the findings in the config's model: classes, bands and normalisation."""
     if 'model' not in config or not report.splits:
         return
     try:
@@ -186,7 +188,9 @@ def _check_model(config: Config, report: DatasetReport) -> None:
     used = report.splits[0].parts[0].used_bands
     bands = count_input_bands(model.backbone)
     if used and bands != len(used):
-        report.problems.append(f'the network takes {bands} bands, the data have {", ".join(used)}')
+        report.problems.append(
+            f'the network expects {bands} bands, the data have {", ".join(used)}'
+        )
         return
     mean = getattr(model.data_preprocessor, 'mean', None)
     std = getattr(model.data_preprocessor, 'std', None)

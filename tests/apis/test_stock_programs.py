@@ -1,4 +1,4 @@
-"""mmseg's own programs and inference API with configs of this package."""
+"""Stock programs and inference API of mmseg with configs of this package."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ param_scheduler = dict(T_max=1)
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """Config, data root and work dir of a run of mmseg's own train.py."""
+    """Config, data root and work dir of a run of the stock train.py."""
     if not STOCK_TOOLS.is_dir():
         pytest.skip(f'this mmseg ships no tools ({STOCK_TOOLS})')
     folder = tmp_path_factory.mktemp('stock')
@@ -54,7 +54,7 @@ def test_stock_train_and_test(trained):
     assert 'FWIoU' in output
 
 
-def test_our_test_tool_reads_the_same_checkpoint(trained):
+def test_dnas_test_reads_the_same_checkpoint(trained):
     config, _, work_dir = trained
     (best,) = work_dir.glob('best_mIoU*.pth')
     code, output = run(ROOT / 'tools/test.py', config, best, '--work-dir', work_dir / 'test')
@@ -87,7 +87,7 @@ def test_inference_api_on_a_path_and_on_an_array(trained):
 
 
 def test_a_config_that_replaces_custom_imports_still_works(trained, tmp_path):
-    """The config lists only its own module; stock programs and ours run."""
+    """The config lists only its own module; stock programs and dnas_cli run."""
     _, root, _ = trained
     config = write_config(
         tmp_path / 'config.py',
@@ -98,7 +98,9 @@ def test_a_config_that_replaces_custom_imports_still_works(trained, tmp_path):
     assert code == 0, output
     code, output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'ours')
     assert code == 0, output
-    assert "custom_imports of the config replaces the inherited one, without 'dnas_mmseg'" in output
+    assert (
+        "custom_imports of the config replaces the inherited one and lacks 'dnas_mmseg'" in output
+    )
     saved = Config.fromfile(str(tmp_path / 'ours/config.py'))
     assert saved.custom_imports.imports == ['dnas_mmseg', 'os.path']
 

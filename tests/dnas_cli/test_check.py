@@ -63,7 +63,7 @@ def test_all_splits_and_the_model_are_checked(data_root, tmp_path):
         ('decode_head=dict(num_classes=7)', 'num_classes=7'),
         (
             'backbone=dict(in_channels=3)',
-            'the network takes 3 bands, the data have nir, red, green',
+            'the network expects 3 bands, the data have nir, red, green',
         ),
         ('data_preprocessor=dict(std=[1, 2])', 'mean has 4 bands, std has 2'),
     ):
@@ -93,7 +93,7 @@ def test_statistics_of_reflectances_have_significant_digits(tmp_path, rng):
     tool = ROOT / 'tools/analysis_tools/check_dataset.py'
     code, output = run(tool, config, '--data-root', root, '--split', 'train')
     assert code == 1
-    assert 'the network takes 3 bands' in output
+    assert 'the network expects 3 bands' in output
     pasted = output[output.index('model = dict(') : output.index('\n)\n') + 3]
     (tmp_path / 'pasted.py').write_text(f"_base_ = 'mine.py'\n{pasted}")
     model = Config.fromfile(str(tmp_path / 'pasted.py')).model
@@ -118,4 +118,4 @@ def test_duplicate_tiles_and_unlabelled_splits(data_root, tmp_path):
     assert 'CHECK    1 tiles are in train more than once' in output
     assert 'PROBLEM  1 tiles are in train and in test' in output
     assert 'copy.tif' in output
-    assert 'PROBLEM  no pixel of val is labelled' in output
+    assert 'PROBLEM  val has no labelled pixel' in output

@@ -39,5 +39,5 @@ def test_distributed_runs_print_once(data_root, tmp_path):
     )  # fmt: skip
     assert code == 0, output
     assert output.count('did you mean train_cfg?') == 1
-    assert output.count('holds no checkpoint to go on from') == 1
+    assert output.count('contains no checkpoint; training starts') == 1
     assert 'System environment' not in output

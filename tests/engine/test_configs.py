@@ -1,4 +1,4 @@
-"""Configs as the command line gives them."""
+"""Loading of configs with overrides."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from ..conftest import ROOT
 CONFIG = ROOT / 'configs/dnas/dnas_l12_gid5.py'
 
 
-def test_a_missing_config_is_an_error_that_callers_can_catch(tmp_path):
+def test_missing_configs_raise_user_errors(tmp_path):
     with pytest.raises(UserError, match=r'none\.py: no such config'):
         load_config(tmp_path / 'none.py')
     with pytest.raises(UserError, match=r'none\.py: no such config'):
         search(SearchPlan(config=str(tmp_path / 'none.py')), tmp_path / 'run', dry_run=True)
 
 
-def test_a_config_of_a_package_goes_by_its_name(tmp_path):
+def test_configs_of_packages_are_loaded_by_name(tmp_path):
     config = load_config('dnas_mmseg::dnas/dnas_l12_gid5.py')
     assert config.model == load_config(CONFIG).model
     assert config.work_dir == 'work_dirs/dnas_l12_gid5'
-    assert Path(config.filename).name == 'dnas_l12_gid5.py'  # the copy in the work dir is named so
+    assert Path(config.filename).name == 'dnas_l12_gid5.py'  # name of the copy in the work dir
     (tmp_path / 'mine.py').write_text("_base_ = 'dnas_mmseg::dnas/dnas_l12_gid5.py'\n")
     assert '_scope_' in Config.fromfile(str(tmp_path / 'mine.py')).pretty_text
     mine = load_config(tmp_path / 'mine.py', work_dir=config.work_dir)
@@ -43,18 +43,18 @@ def test_a_config_of_a_package_goes_by_its_name(tmp_path):
             'dnas_mmseg::dnas/dnas_l12_gid.py',
             r'did you mean dnas_mmseg::dnas/dnas_l12_gid\d+\.py\?',
         ),
-        ('mmsegg::fcn/fcn.py', 'there is no package mmsegg'),
-        ('mm.seg::fcn/fcn.py', r'there is no package mm\.seg'),
+        ('mmsegg::fcn/fcn.py', 'package mmsegg is not installed'),
+        ('mm.seg::fcn/fcn.py', r'package mm\.seg is not installed'),
         ('configs/dnas/dnas_l12_gid5.py', r'package: dnas_mmseg::dnas/dnas_l12_gid5\.py'),
     ],
 )
-def test_a_config_that_is_not_there_is_said_to_be_elsewhere(name, error, tmp_path, monkeypatch):
+def test_similar_configs_are_suggested(name, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=error):
         load_config(name)
 
 
-def test_an_option_that_nothing_reads_is_named(capsys):
+def test_unknown_overrides_are_warned_about(capsys):
     config = load_config(CONFIG, options={'trian_cfg.max_epochs': 1, 'frobnicate': 2})
     assert config.trian_cfg.max_epochs == 1
     first, second = capsys.readouterr().err.splitlines()
@@ -63,13 +63,13 @@ def test_an_option_that_nothing_reads_is_named(capsys):
     assert 'did you mean' not in second
 
 
-def test_variables_of_a_config_are_warned_of(capsys):
+def test_overrides_of_variables_are_warned_about(capsys):
     load_config(CONFIG, options={'data_root': 'elsewhere'})
     (line,) = capsys.readouterr().err.splitlines()
-    assert "'data_root' is a variable of the config file, so this has no effect" in line
+    assert "'data_root' is a variable of the config file, so the override has no effect" in line
 
 
-def test_options_that_the_runner_reads_are_not(capsys):
+def test_settings_of_the_runner_are_known(capsys):
     known = (
         'randomness.seed', 'load_from', 'auto_scale_lr.enable', 'find_unused_parameters',
         'work_dir', 'resume', 'supernet.blocks', 'model_wrapper_cfg.type', 'compile', 'sync_bn',
@@ -79,7 +79,7 @@ def test_options_that_the_runner_reads_are_not(capsys):
     assert capsys.readouterr().err == ''
 
 
-def test_the_data_root_is_that_of_every_data_set_behind_wrappers(data_root, tmp_path):
+def test_data_root_replaces_that_of_wrapped_data_sets(data_root, tmp_path):
     (tmp_path / 'config.py').write_text(
         f"_base_ = '{CONFIG}'\n"
         "part = dict(type='GID5Dataset', data_root='elsewhere')\n"
@@ -96,14 +96,14 @@ def test_the_data_root_is_that_of_every_data_set_behind_wrappers(data_root, tmp_
         load_config(CONFIG, data_root=tmp_path / 'nowhere')
 
 
-def test_results_go_where_the_user_says_else_to_a_folder_of_the_configs_name(tmp_path):
+def test_default_and_overridden_work_dir(tmp_path):
     assert load_config(CONFIG).work_dir == 'work_dirs/dnas_l12_gid5'
     assert load_config(CONFIG, work_dir=tmp_path).work_dir == str(tmp_path)
     (tmp_path / 'own.py').write_text(f"_base_ = '{CONFIG}'\nwork_dir = 'mine'\n")
     assert load_config(tmp_path / 'own.py').work_dir == 'mine'
 
 
-def test_an_option_that_does_not_fit_the_config_is_an_error():
+def test_invalid_overrides_are_refused():
     with pytest.raises(UserError, match=r'--cfg-options: .*max_epochs'):
         load_config(CONFIG, options={'train_cfg.max_epochs.x': 1})
 
@@ -122,7 +122,7 @@ def test_an_option_that_does_not_fit_the_config_is_an_error():
         ({'a': 1, 'b': [dict(x=1)]}, {'a': 1, 'b': [dict(x=1), dict(x=2)]}),
     ],
 )
-def test_any_change_can_be_said(base, wanted, tmp_path):
+def test_configs_with_any_difference_are_inherited(base, wanted, tmp_path):
     (tmp_path / 'base.py').write_text(Config(base).pretty_text)
     (tmp_path / 'config.py').write_text(format_inheriting_config('base.py', base, wanted))
     read = Config.fromfile(str(tmp_path / 'config.py')).to_dict()

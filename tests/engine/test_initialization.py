@@ -1,3 +1,5 @@
+"""Initialisation from checkpoints with other bands or classes."""
+
 import pytest
 import torch
 from mmengine.runner import save_checkpoint
@@ -24,7 +26,7 @@ def test_known_bands_keep_their_kernels_and_new_ones_get_the_mean():
     assert torch.equal(adapted[:, 0], weight.mean(1))
 
 
-def test_a_three_band_backbone_starts_a_four_band_one(tmp_path):
+def test_a_four_band_backbone_from_three_bands(tmp_path):
     source = resnet(3)
     source.init_weights()
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'rgb.pth'))
@@ -74,7 +76,7 @@ def test_fine_tuning_to_other_classes_and_bands(tmp_path):
     assert all(torch.equal(own[key], theirs[key]) for key in own if key not in changed)
 
 
-def test_a_prefix_takes_the_backbone_out_of_a_segmentor(tmp_path):
+def test_a_prefix_selects_the_backbone_of_a_segmentor(tmp_path):
     source = segmentor(5, 4)
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'whole.pth'))
     init = dict(
@@ -91,7 +93,7 @@ def test_a_prefix_takes_the_backbone_out_of_a_segmentor(tmp_path):
         assert torch.equal(value, source.backbone.state_dict()[key]), key
 
 
-def test_another_network_is_refused(tmp_path):
+def test_checkpoints_of_another_network_are_refused(tmp_path):
     save_checkpoint(dict(state_dict=segmentor(5, 4).state_dict()), str(tmp_path / 'c.pth'))
     init = dict(
         type='MultiBandPretrained',
@@ -103,8 +105,8 @@ def test_another_network_is_refused(tmp_path):
         segmentor(5, 4, init, base_channels=6).init_weights()
 
 
-def test_bands_of_another_order_are_put_in_place(tmp_path):
-    """GID-5's nir, red, green, blue to red, green, blue, nir: the shape is the same."""
+def test_bands_in_another_order_are_reordered(tmp_path):
+    """The shapes are equal, so only the names reveal the order."""
     source = segmentor(5, 4)
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'gid5.pth'))
     init_cfg = dict(
@@ -121,7 +123,7 @@ def test_bands_of_another_order_are_put_in_place(tmp_path):
         segmentor(5, 4, {**init_cfg, 'bands': ('red', 'green', 'blue')}).init_weights()
 
 
-def test_a_smaller_network_does_not_fill_a_larger_one(tmp_path):
+def test_checkpoints_of_a_smaller_network_are_refused(tmp_path):
     source = resnet(3)
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'r18.pth'))
     init_cfg = dict(type='MultiBandPretrained', checkpoint=str(tmp_path / 'r18.pth'), bands=BANDS)

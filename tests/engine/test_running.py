@@ -1,4 +1,4 @@
-"""Training and testing: what is refused before they start, and what they show."""
+"""Training and testing: checks before the start, and console output."""
 
 import os
 
@@ -27,7 +27,7 @@ NARROW = {'model.backbone.base_channels': 2, 'model.decode_head.channels': 8}
 
 
 def short(data_root, work_dir, path=DNAS, **options) -> Config:
-    """A training of one epoch on six small tiles."""
+    """Return the config of a training run of one epoch on a few small tiles."""
     options = {
         **(NARROW if path == DNAS else {'model.backbone.init_cfg': None}),
         'train_cfg.max_epochs': 1,
@@ -45,11 +45,11 @@ def config(data_root, tmp_path):
     return short(data_root, tmp_path / 'run')
 
 
-def test_the_console_shows_the_training_and_the_log_file_all(config, tmp_path, capsys):
+def test_the_console_is_short_and_the_log_file_complete(config, tmp_path, capsys):
     train(config)
     console = capsys.readouterr().out
     (log,) = (tmp_path / 'run').glob('*/*.log')
-    assert f'environment, config and hooks are in {log}' in console
+    assert f'environment, config and hooks are logged in {log}' in console
     for heading in ('System environment:', 'Config:\n', 'Hooks will be executed'):
         assert heading not in console
         assert heading in log.read_text()
@@ -57,45 +57,45 @@ def test_the_console_shows_the_training_and_the_log_file_all(config, tmp_path, c
     assert len(console.splitlines()) < 40
 
 
-def test_resuming_nothing_is_said(config, data_root, tmp_path, capsys):
+def test_resuming_without_a_checkpoint_warns(config, data_root, tmp_path, capsys):
     config.resume, config.param_scheduler = True, None
     train(config)
-    assert 'holds no checkpoint to go on from; training starts at' in capsys.readouterr().out
+    assert 'contains no checkpoint; training starts from scratch' in capsys.readouterr().out
     again = short(data_root, tmp_path / 'run', **{'train_cfg.max_epochs': 2, 'resume': True})
     again.experiment_name = again.visualizer.name = f'{tmp_path} again'
     again.param_scheduler = None
     assert train(again).epoch == 2
-    assert 'holds no checkpoint' not in capsys.readouterr().out
+    assert 'contains no checkpoint' not in capsys.readouterr().out
 
 
-def test_data_without_a_label_are_refused(config, data_root):
+def test_unlabelled_validation_data_are_refused(config, data_root):
     """Their mIoU would be NaN, and there would be no best checkpoint."""
     for image_and_label in (data_root / 'val.txt').read_text().splitlines():
         label = data_root / image_and_label.split('\t')[1]
         write_raster(label, np.full((64, 64), 255, np.uint8))
-    with pytest.raises(UserError, match=r'no pixel of the validation data is labelled .*val\.txt'):
+    with pytest.raises(UserError, match=r'the validation data have no labelled pixel .*val\.txt'):
         build_runner(config)
 
 
-def test_a_backend_without_its_package_is_refused(config, monkeypatch):
+def test_backends_without_their_package_are_refused(config, monkeypatch):
     monkeypatch.setattr('dnas_mmseg.engine.config_checks.find_spec', lambda name: None)
     build_runner(config)
     config.visualizer.vis_backends = [dict(type='WandbVisBackend')]
-    with pytest.raises(UserError, match=r'WandbVisBackend needs wandb, .*: pip install wandb'):
+    with pytest.raises(UserError, match=r'WandbVisBackend requires wandb, .*: pip install wandb'):
         build_runner(config)
 
 
-def test_the_console_has_no_notes_to_programmers(config, capsys):
+def test_the_console_has_no_notes_to_developers(config, capsys):
     train(config)
     console = capsys.readouterr().out
     for words in ('FileClient', 'HardDiskBackend', 'prefix is not set', 'SyncBN', 'OneDL'):
         assert words not in console
 
 
-def test_mixed_precision_needs_a_gpu(config, tmp_path, monkeypatch):
+def test_mixed_precision_requires_a_gpu(config, tmp_path, monkeypatch):
     monkeypatch.setattr('dnas_mmseg.engine.config_checks.get_device', lambda: 'cpu')
     config.optim_wrapper.type = 'AmpOptimWrapper'
-    with pytest.raises(UserError, match=r'mixed precision .* needs a GPU'):
+    with pytest.raises(UserError, match=r'mixed precision .* requires a GPU'):
         build_runner(config)
     assert not (tmp_path / 'run').exists()
 
@@ -107,10 +107,10 @@ def test_mixed_precision_needs_a_gpu(config, tmp_path, monkeypatch):
         ('train_cfg.max_epoch', r"EpochBasedTrainLoop has no argument 'max_epoch' .*max_epochs\?"),
         ('val_cfg.fp61', r"val_cfg: ValLoop has no argument 'fp61'"),
         ('optim_wrapper.optimizer.lrr', r"SGD has no argument 'lrr' \(did you mean lr\?\)"),
-        ('default_hooks.loger.interval', 'without its type'),
+        ('default_hooks.loger.interval', "has no 'type'"),
     ],
 )
-def test_a_misspelt_setting_is_one_line(data_root, tmp_path, option, message):
+def test_misspelt_settings_are_one_line_errors(data_root, tmp_path, option, message):
     with pytest.raises(UserError, match=message) as caught:
         train(short(data_root, tmp_path / 'run', **{option: 3}))
     assert '\n' not in str(caught.value)
@@ -124,15 +124,18 @@ def test_a_misspelt_setting_is_one_line(data_root, tmp_path, option, message):
             r'^model\.decode_head\.num_classes=4, but the training data set has 5 classes '
             r'\(built-up, farmland, forest, meadow, water\)',
         ),
-        ({'model.decode_head.num_classes': 1}, r'num_classes=1 learns nothing.*out_channels=1'),
+        (
+            {'model.decode_head.num_classes': 1},
+            r'num_classes=1: softmax over one class.*out_channels=1',
+        ),
     ],
 )
-def test_heads_and_data_have_the_same_classes(data_root, tmp_path, options, message):
+def test_heads_must_have_the_classes_of_the_data(data_root, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         build_runner(short(data_root, tmp_path / 'run', **options))
 
 
-def test_auxiliary_heads_have_them_too(data_root, tmp_path):
+def test_auxiliary_heads_must_have_the_classes_too(data_root, tmp_path):
     config = short(data_root, tmp_path / 'run', PSPNET)
     second = {**config.model.auxiliary_head, 'num_classes': 6}
     config.model.auxiliary_head = [config.model.auxiliary_head, second]
@@ -140,7 +143,7 @@ def test_auxiliary_heads_have_them_too(data_root, tmp_path):
         build_runner(config)
 
 
-def test_data_sets_behind_wrappers_have_them_too(data_root, tmp_path):
+def test_classes_of_wrapped_data_sets_are_checked(data_root, tmp_path):
     config = short(data_root, tmp_path / 'run', **{'model.decode_head.num_classes': 4})
     for split in ('train', 'val'):
         loader = config[f'{split}_dataloader']
@@ -153,7 +156,7 @@ def test_data_sets_behind_wrappers_have_them_too(data_root, tmp_path):
         build_runner(config)
 
 
-def test_a_binary_head_is_fine(data_root, tmp_path):
+def test_binary_heads_are_supported(data_root, tmp_path):
     config = short(data_root, tmp_path / 'run')
     config.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.5)
     for split in ('train', 'val'):
@@ -162,7 +165,7 @@ def test_a_binary_head_is_fine(data_root, tmp_path):
     assert build_runner(config).bare_model.decode_head.out_channels == 1
 
 
-def test_one_image_and_a_head_that_pools_it(data_root, tmp_path):
+def test_batches_of_one_image_with_pooling_heads_are_refused(data_root, tmp_path):
     options = {'train_dataloader.batch_size': 1, 'val_cfg': None, 'val_dataloader': None}
     config = short(data_root, tmp_path / 'run', PSPNET, **options, val_evaluator=None)
     with pytest.raises(UserError, match=r'batch_size to at least 2 .* --sync-bn, .*GN'):
@@ -189,22 +192,22 @@ class TestUnlabelledData:
         torch.save({'state_dict': runner.model.state_dict()}, tmp_path / 'c.pth')
         return str(tmp_path / 'c.pth')
 
-    def test_testing_says_what_to_do(self, checkpoint, images_only):
+    def test_testing_is_refused(self, checkpoint, images_only):
         with pytest.raises(UserError, match=r'remove LoadRasterAnnotations .*dnas predict'):
             apis.test(images_only, checkpoint)
 
-    def test_testing_without_the_step_too(self, checkpoint, images_only):
+    def test_testing_is_refused_without_the_loading_step(self, checkpoint, images_only):
         del images_only.test_dataloader.dataset.pipeline[1]
-        with pytest.raises(UserError, match=r'nothing to score: use dnas predict'):
+        with pytest.raises(UserError, match=r'cannot be scored: use dnas predict'):
             apis.test(images_only, checkpoint)
 
-    def test_labelled_data_need_the_step(self, checkpoint, config):
+    def test_labelled_data_require_the_loading_step(self, checkpoint, config):
         del config.test_dataloader.dataset.pipeline[1]
-        with pytest.raises(UserError, match=r"put dict.type='LoadRasterAnnotations'. behind"):
+        with pytest.raises(UserError, match=r"add dict.type='LoadRasterAnnotations'. after"):
             apis.test(config, checkpoint)
 
-    def test_training_needs_labels(self, images_only):
-        with pytest.raises(UserError, match=r'the training data have no labels .* need labels'):
+    def test_training_requires_labels(self, images_only):
+        with pytest.raises(UserError, match=r'the training data have no labels .* require labels'):
             build_runner(images_only)
 
 
@@ -221,7 +224,7 @@ class TestClassWeights:
         assert weight_classes(config) == expected
         assert config.model.decode_head.loss_decode.class_weight == expected
 
-    def test_only_losses_that_take_them_get_them(self, config):
+    def test_only_losses_that_support_them_get_them(self, config):
         losses = [dict(type='LabelledDiceLoss'), dict(type='LabelledCrossEntropyLoss')]
         config.model.decode_head.loss_decode = losses
         weights = weight_classes(config)
@@ -230,13 +233,13 @@ class TestClassWeights:
         assert second.class_weight == weights
         build_runner(config)
 
-    def test_without_such_a_loss_they_are_refused(self, config):
+    def test_configs_without_such_a_loss_are_refused(self, config):
         config.model.decode_head.loss_decode = dict(type='LabelledDiceLoss')
-        with pytest.raises(UserError, match='LabelledDiceLoss has no class_weight'):
+        with pytest.raises(UserError, match='class weights are not supported by LabelledDiceLoss'):
             weight_classes(config)
 
 
-def test_a_test_computes_by_the_deployed_form_and_validation_does_not(
+def test_testing_uses_the_deployed_form_and_validation_does_not(
     config, data_root, tmp_path, monkeypatch
 ):
     deployed = []
@@ -251,7 +254,7 @@ def test_a_test_computes_by_the_deployed_form_and_validation_does_not(
 
 
 def test_flips_are_averaged(config, data_root, tmp_path):
-    """Over each tile and its two mirror images: the share of right pixels is that by hand."""
+    """The overall accuracy equals that of explicitly flipped tiles."""
     runner = train(config)
     model = runner.bare_model.eval()
     sums, labels = {}, {}
@@ -283,7 +286,7 @@ def test_two_runs_in_a_work_dir_exclude_each_other(config, tmp_path, monkeypatch
         pass
 
 
-def test_a_set_smaller_than_a_batch_is_refused(config):
+def test_training_sets_smaller_than_a_batch_are_refused(config):
     config.train_dataloader.batch_size = 5
-    with pytest.raises(UserError, match=r'4 tiles to train on .* do not fill a batch of 5'):
+    with pytest.raises(UserError, match=r'4 training tiles .* do not fill a batch of 5'):
         train(config)

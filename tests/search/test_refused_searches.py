@@ -65,7 +65,7 @@ def test_work_dir_in_use(plan, tmp_path):
         ),
         (dict(architecture='dnas_l12_gid5@path'), 'supports no --architecture'),
         (dict(layers=3), 'at least 4 are required'),
-        (dict(batch=8), '6 tiles to train on .in each process. do not fill a batch of 8'),
+        (dict(batch=8), '6 training tiles per process do not fill a batch of 8'),
         (dict(arch_start=1), 'epoch 1 .counted from 0. is not among the 1 epochs'),
     ],
 )
