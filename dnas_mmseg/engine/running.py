@@ -1,4 +1,4 @@
-"""Training and testing of a config, as the tools do."""
+"""Training and testing of configs."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ from .data_checks import (
     check_test_labels,
 )
 
-_FOR_THE_FILE = re.compile(
+_FILE_ONLY = re.compile(
     r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
     r'deprecated|"HardDiskBackend" is the alias|Distributed training is not used, all SyncBatch)'
 )
 
 
 class ConsoleRunner(Runner):
-    """A Runner that leaves the console to the training, and explains wrong settings in one line.
+    """Runner with a short console output and one-line config errors.
 
-    mmengine's report of environment, config and hooks, hundreds of lines, goes to the log file
-    alone, and so do its notes to programmers.
+    mmengine's lists of environment, config and hooks (hundreds of lines) and its notes to
+    developers are written to the log file only.
     """
 
     @classmethod
@@ -64,60 +64,65 @@ class ConsoleRunner(Runner):
         """Build a runner from a config.
 
         Raises:
-            UserError: The config names a class or an argument that does not exist.
+            UserError: The config has an unknown class or argument.
         """
         validate_config(cfg)
         return super().from_cfg(cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build mmengine's logger, with a filter on what goes to the console."""
+        """Build mmengine's logger with a filter for the console."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_for_console)
-        logger.info(f'environment, config and hooks are in {logger.log_file}')
+        logger.info(f'environment, config and hooks are logged in {logger.log_file}')
         return logger
 
     @property
     def bare_model(self) -> nn.Module:
-        """The model without a wrapper for several processes."""
+        """The model without a wrapper for distributed training."""
         return self.model.module if is_model_wrapper(self.model) else self.model
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:
-    return not _FOR_THE_FILE.match(record.getMessage())
+    return not _FILE_ONLY.match(record.getMessage())
 
 
 def train(config: Config, lock: bool = True) -> Runner:
-    """Train as a config says.
+    """Train the model of a config.
 
     Args:
-        config: Config of the training.
-        lock: Whether to keep other runs out of the work dir; False where the caller does.
+        config: Config of the training run.
+        lock: Whether to lock the work dir against other runs; False if the caller locks it.
 
     Returns:
-        Runner, after training.
+        Runner after training.
 
     Raises:
-        UserError: Another run is in the work dir, or the config cannot work.
+        UserError: Another run uses the work dir, or the config is invalid.
+
+    Example:
+        >>> config = Config.fromfile('config.py')  # doctest: +SKIP
+        >>> config.work_dir = 'work_dirs/mine'  # doctest: +SKIP
+        >>> train(config).epoch  # doctest: +SKIP
+        200
     """
     with lock_folder(config.work_dir) if lock and is_main_process() else nullcontext():
         runner = build_runner(config)
         last = last_checkpoint(config.work_dir)
         if config.get('resume') and config.get('load_from') is None and last is None:
             runner.logger.warning(
-                f'resume: {config.work_dir} holds no checkpoint to go on from; training starts at '
-                'the beginning'
+                f'resume: {config.work_dir} contains no checkpoint; training starts from scratch'
             )
         runner.train()
     return runner
 
 
 def build_runner(config: Config) -> ConsoleRunner:
-    """Build a runner that can train.
+    """Build a runner for training, and check the config and the data.
 
     Raises:
-        UserError: The config cannot work, or the training set does not fill a batch.
+        UserError: The config is invalid, or the training set is smaller than a batch.
     """
     check_mixed_precision(config)
     check_backends(config)
@@ -128,10 +133,10 @@ def build_runner(config: Config) -> ConsoleRunner:
         datasets['validation'] = runner.val_dataloader.dataset
     if len(loader) == 0:
         raise UserError(
-            f'{len(loader.sampler)} tiles to train on (in each process) do not fill a batch of '
-            f'{config.train_dataloader.batch_size}: lower the batch size or give more tiles'
+            f'{len(loader.sampler)} training tiles per process do not fill a batch of '
+            f'{config.train_dataloader.batch_size}: decrease the batch size or add tiles'
         )
-    check_labels(datasets, 'training and validation need labels')
+    check_labels(datasets, 'training and validation require labels')
     check_labelled(datasets)
     check_classes(runner.bare_model, datasets)
     check_single_values(runner.bare_model, loader)
@@ -143,23 +148,28 @@ def test(
     checkpoint: str,
     flips: bool = False,  # noqa: PT028
 ) -> dict[str, float]:
-    """Test a checkpoint on the config's test set.
+    """Test a checkpoint on the test set of a config.
 
-    The model is turned into the form that predicts fastest
-    (:func:`dnas_mmseg.models.switch_to_deploy`), which validation in a training does not do. The
-    scores are also written to ``test_scores.json`` in the work dir.
+    The model is switched to its deployed form (:func:`dnas_mmseg.models.switch_to_deploy`), unlike
+    in validation during training. Writes the scores to ``test_scores.json`` in the work dir.
 
     Args:
         config: Config with a test set.
-        checkpoint: Path of a checkpoint of exactly this model.
-        flips: Whether to average the predictions over each tile and its two mirror images.
+        checkpoint: Path of a checkpoint of this model; all tensors must match.
+        flips: Whether to average over each tile and its horizontal and vertical flip.
 
     Returns:
-        Scores of the evaluator, by name.
+        Scores of the evaluator by name, in percent.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or of another network.
-        UserError: The config cannot work, or there are no labels to score by.
+        CheckpointError: The checkpoint is damaged or belongs to another network.
+        UserError: The config is invalid, or the test data have no labels.
+
+    Example:
+        >>> config = Config.fromfile('config.py')  # doctest: +SKIP
+        >>> config.work_dir = 'work_dirs/test'  # doctest: +SKIP
+        >>> test(config, 'best.pth')['mIoU']  # doctest: +SKIP
+        71.5
     """
     weights = load_weights(checkpoint)
     runner = ConsoleRunner.from_cfg(_with_flips(config) if flips else config)
@@ -169,7 +179,7 @@ def test(
     load_exactly(model, weights, checkpoint)
     loop = runner.test_loop
     if loop is None:
-        raise UserError('the config has no test_dataloader, test_cfg and test_evaluator')
+        raise UserError('test_dataloader, test_cfg and test_evaluator are missing in the config')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)
     switch_to_deploy(model)
     scores = runner.test()
@@ -179,7 +189,7 @@ def test(
 
 
 def _with_flips(config: Config) -> Config:
-    """Return a config that averages over each tile and its mirror images, by ``SegTTAModel``."""
+    """Return a config with test-time augmentation by flips (``SegTTAModel``)."""
     config = copy.deepcopy(config)
     config.model = dict(type='SegTTAModel', module=config.model)
     flips = [
@@ -193,31 +203,37 @@ def _with_flips(config: Config) -> Config:
 
 
 def weight_classes(config: Config) -> list[float]:
-    """Weigh the classes in the config's loss by their shares in the training set.
+    """Set class weights in the losses of a config from the class shares of the training set.
 
-    The shares come from ``dataset.json`` where it has them, else from counting all labels. Those of
-    several data sets (``ConcatDataset``) are counted and summed up.
+    The shares are read from ``dataset.json`` if available. Otherwise, and for a ``ConcatDataset``,
+    the pixels of all labels are counted.
 
     Args:
-        config: Config that is changed in place: those of the decode head's losses that take it get
-            ``class_weight``.
+        config: Config, modified in place: sets ``class_weight`` of all losses of the decode head
+            that support it.
 
     Returns:
         Weights of the classes; see :func:`dnas_mmseg.datasets.class_weights`.
 
     Raises:
-        UserError: The config has no such data set or loss, or the labels have problems.
+        UserError: The config has no multi-band data set or no loss with ``class_weight``, or labels
+            are invalid.
+
+    Example:
+        >>> config = Config.fromfile('config.py')  # doctest: +SKIP
+        >>> weight_classes(config)  # doctest: +SKIP
+        [1.0, 0.4, 2.31, 1.72, 0.95]
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     head = config.model.decode_head
     losses = head.get('loss_decode') if isinstance(head, dict) else None
     if not losses:
-        raise UserError('class weights need a decode_head with loss_decode in the config')
+        raise UserError('class weights require model.decode_head.loss_decode in the config')
     losses = losses if isinstance(losses, (list, tuple)) else [losses]
-    weighted = [loss for loss in losses if _takes_class_weight(loss['type'])]
+    weighted = [loss for loss in losses if _supports_class_weight(loss['type'])]
     if not weighted:
         names = ', '.join(str(loss['type']) for loss in losses)
-        raise UserError(f'class weights: {names} has no class_weight; leave them out')
+        raise UserError(f'class weights are not supported by {names}; disable them')
     validate_config(config, 'train_dataloader')
     dataset = DATASETS.build(config.train_dataloader.dataset)
     parts = multi_band_parts(dataset)
@@ -232,14 +248,14 @@ def weight_classes(config: Config) -> list[float]:
     return weights
 
 
-def _takes_class_weight(kind: str | type) -> bool:
+def _supports_class_weight(kind: str | type) -> bool:
     found = MODELS.get(kind) if isinstance(kind, str) else kind
     return found is not None and 'class_weight' in inspect.signature(found).parameters
 
 
 def _class_pixels(dataset: MultiBandSegDataset) -> np.ndarray:
-    """Return the number of labelled pixels of each class of the files, (classes,)."""
+    """Return the number of labelled pixels per class, (classes,)."""
     summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
     if summary.problems:
-        raise DatasetError('\n'.join(['the labels cannot be counted:', *summary.problems[:8]]))
+        raise DatasetError('\n'.join(['invalid labels:', *summary.problems[:8]]))
     return summary.class_pixels
