@@ -86,36 +86,36 @@ class CostTable:
         return table
 
 
-def inclusion_probabilities(probabilities: Tensor, draws: int) -> Tensor:
+def inclusion_probabilities(probabilities: Tensor, sample_size: int) -> Tensor:
     """Return the inclusion probability of each option in a sample without replacement.
 
     Options are sampled one after another, in proportion to their probabilities.
 
     Args:
         probabilities: Probabilities of the options, (..., options); each row sums to 1.
-        draws: Sample size, 1 to 3.
+        sample_size: Sample size, 1 to 3.
 
     Returns:
         Inclusion probabilities, (..., options), exact and differentiable; each row sums to
-        ``draws``.
+        ``sample_size``.
 
     Example:
         >>> inclusion_probabilities(torch.tensor([0.5, 0.25, 0.25]), 2)
         tensor([0.8333, 0.5833, 0.5833])
     """
-    if not 1 <= draws <= 3:
-        raise ValueError(f'draws = {draws}: 1 to 3 are supported')
+    if not 1 <= sample_size <= 3:
+        raise ValueError(f'sample_size = {sample_size}: 1 to 3 are supported')
     p, n = probabilities, probabilities.shape[-1]
     tiny = torch.finfo(p.dtype).tiny
     # Remaining probabilities are summed: 1 - p loses precision where p is close to 1.
     other = 1 - torch.eye(n, dtype=p.dtype, device=p.device)
     total = p
-    if draws > 1:
+    if sample_size > 1:
         # [j, k]: j first, then k.
         second = p[..., :, None] * p[..., None, :] * other
         second = second / (p @ other).clamp_min(tiny)[..., :, None]
         total = total + second.sum(-2)
-    if draws > 2:
+    if sample_size > 2:
         third = other[:, None, :] * other[None, :, :]  # [j, k, i]: i is neither j nor k
         left = torch.einsum('...i,jki->...jk', p, third).clamp_min(tiny)
         total = total + p * torch.einsum('...jk,jki->...i', second / left, third)

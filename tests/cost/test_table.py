@@ -15,20 +15,20 @@ from dnas_mmseg.cost.table import (
 )
 
 
-@pytest.mark.parametrize('draws', [1, 2, 3])
-def test_inclusion_probabilities_agree_with_enumeration(rng, draws):
+@pytest.mark.parametrize('sample_size', [1, 2, 3])
+def test_inclusion_probabilities_agree_with_enumeration(rng, sample_size):
     p = rng.random((2, 5))
     p /= p.sum(1, keepdims=True)
     expected = np.zeros_like(p)
     for row in range(2):
-        for order in itertools.permutations(range(5), draws):
+        for order in itertools.permutations(range(5), sample_size):
             chance, left = 1.0, 1.0
             for i in order:
                 chance, left = chance * p[row, i] / left, left - p[row, i]
             expected[row, list(order)] += chance
-    got = inclusion_probabilities(torch.from_numpy(p), draws)
+    got = inclusion_probabilities(torch.from_numpy(p), sample_size)
     np.testing.assert_allclose(got, expected)
-    np.testing.assert_allclose(got.sum(1), draws)
+    np.testing.assert_allclose(got.sum(1), sample_size)
 
 
 def test_inclusion_probabilities_are_finite_for_certain_options():

@@ -46,4 +46,4 @@ def test_features_of_a_network():
     assert code[:4] == [1, 2, 1, 0]  # layers at each scale
     assert code[4:7] == [1, 1, 2]  # mean scale, at the low level, at the end
     assert code[7:14] == [2, 0, 0, 0, 0, 1, 1]  # operations
-    assert code[14:] == [1, 2, 2]  # readers of the two cells before, longest chain of blocks
+    assert code[14:] == [1, 2, 2]  # readers of the two previous cells, longest chain of blocks

