@@ -21,7 +21,7 @@ class ClassScheme:
         palette: RGB colours, 0 to 255.
 
     Raises:
-        UserError: There are more names than colours, or more colours than names.
+        UserError: The numbers of names and colours differ.
 
     Example:
         >>> scheme = ClassScheme(('forest', 'water'), ((0, 128, 0), (0, 0, 255)))
@@ -35,12 +35,12 @@ class ClassScheme:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
             raise UserError(
-                f'{len(self.names)} classes, but {len(self.palette)} colours: one each is needed'
+                f'{len(self.names)} classes, but {len(self.palette)} colours; expected one each'
             )
 
     @classmethod
     def from_metainfo(cls, metainfo: Mapping[str, Any]) -> ClassScheme:
-        """Return the scheme of a data set's metainfo; classes without a palette get colours."""
+        """Return the scheme of a data set's metainfo, with a default palette if it has none."""
         names = tuple(metainfo['classes'])
         palette = metainfo.get('palette') or default_palette(len(names))
         return cls(names, tuple((int(r), int(g), int(b)) for r, g, b in palette))
@@ -53,8 +53,13 @@ class ClassScheme:
 
 
 def default_palette(num_classes: int) -> tuple[Colour, ...]:
-    """Return an RGB colour per class for data without a palette: distinct hues and brightnesses."""
-    golden = 0.61803398875  # golden-ratio steps on the colour circle keep hues apart
+    """Return a default palette of RGB colours with distinct hues and brightnesses.
+
+    Example:
+        >>> default_palette(2)
+        ((255, 64, 64), (48, 90, 191))
+    """
+    golden = 0.61803398875  # golden-ratio steps on the colour circle separate hues
     colours = []
     for i in range(num_classes):
         rgb = colorsys.hsv_to_rgb((i * golden) % 1, 0.75, (1.0, 0.75, 0.55)[i % 3])

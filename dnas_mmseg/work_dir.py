@@ -1,30 +1,30 @@
-"""Names of the files in work dirs: of trainings and tests, of searches and of selections."""
+"""Names of the files in the work dirs of training runs, tests, searches and selections."""
 
 TEST_SCORES = 'test_scores.json'
 """Scores of a test, in percent."""
 SEED_SCORES = 'scores.csv'
-"""Scores of the trainings of several seeds."""
+"""Scores of training runs with several seeds."""
 
 PLAN_FILE = 'search.json'
-"""Settings of a search or a selection, which resuming compares."""
+"""Settings of a search or a selection, compared on resuming."""
 NETWORK_FILE = 'network.py'
-"""Config of the network on the user's data, which stage configs and retraining inherit."""
+"""Config of the network on the user's data, the base of stage and retraining configs."""
 ARCHITECTURE_FILE = 'architecture.json'
-"""Network that a stage, a search or a selection has found."""
+"""Architecture found by a stage, a search or a selection."""
 RETRAIN_FILE = 'retrain.py'
-"""Config that trains the network found."""
+"""Config that trains the architecture found."""
 HISTORY_FILE = 'history.json'
 """Probabilities and decoded architecture of every epoch of a stage."""
 SEARCH_REPORT = 'report/search.html'
-"""Page of a search."""
+"""Report of a search."""
 
 PACE_FILE = 'pace.json'
-"""Times of training steps, by which a selection plans."""
+"""Measured times of training steps, for the schedule of a selection."""
 LEADERBOARD_FILE = 'leaderboard'
 """Trained candidates of a selection, as ``.csv`` and ``.json``."""
 SELECTION_REPORT = 'report.html'
-"""Page of a selection."""
+"""Report of a selection."""
 RESULT_FILE = 'result.json'
-"""Score of one training of a selection."""
+"""Score of one training run of a selection."""
 FINAL_FOLDER = 'final'
-"""Training of the winner on the whole training list."""
+"""Training run of the winner on the whole training list."""

@@ -1,4 +1,4 @@
-"""Public Python API: the functions behind the command line."""
+"""Public Python API: functions and classes behind the command line."""
 
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.engine.running import test, train, weight_classes

@@ -119,6 +119,11 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
     Raises:
         UserError: The work dir contains training runs and ``resume`` is False, or they belong to
             another config; the config has no test set, or is invalid.
+
+    Example:
+        >>> config = Config.fromfile('config.py')  # doctest: +SKIP
+        >>> config.work_dir = 'work_dirs/mine'  # doctest: +SKIP
+        >>> print(train_seeds(config, 4).summary())  # doctest: +SKIP
     """
     if not config.get('test_dataloader'):
         raise UserError(

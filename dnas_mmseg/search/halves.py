@@ -1,4 +1,4 @@
-"""The two halves of the training set: A trains the weights, B the architecture parameters."""
+"""Halves of the training set: A for the weights, B for the architecture parameters."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dnas_mmseg.errors import UserError
 
 
 def build_half_b_loader(runner: Runner, half_b: dict | None) -> DataLoader:
-    """Return the loader of half B, with as many batches per epoch as half A has.
+    """Build the loader of half B, with as many batches per epoch as that of half A.
 
     Args:
         runner: Runner of the search; its train loader is that of half A.
-        half_b: Overrides of the training set's config that make it half B; None splits the training
-            set by the train loader's ``HalfSampler``.
+        half_b: Overrides of the training set's config for half B; None uses the split by the
+            ``HalfSampler`` of the train loader.
 
     Raises:
-        UserError: Half B is missing, given twice, or smaller than a batch.
+        UserError: Half B is missing, defined twice, or smaller than a batch.
     """
     config = copy.deepcopy(runner.cfg.train_dataloader)
     dataset_config, _ = config.pop('dataset'), config.pop('sampler', None)

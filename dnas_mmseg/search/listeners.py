@@ -1,4 +1,4 @@
-"""Listeners of a search: files, log and report that follow it epoch by epoch."""
+"""Listeners of a search, which write its files, log and report after every epoch."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from .hook import ArchitectureSearchHook
 
 _REPORT_INTERVAL = 20.0
-"""Minimum time between two reports of a running search, in seconds. It is shorter than the 30 s
-after which the page reloads, so that each reload shows a new one, and long enough that short
-epochs do not spend their time on figures."""
+"""Minimum time between two reports of a running search, in seconds. It is shorter than the reload
+interval of the page (30 s), so that each reload shows a new report; a shorter one would slow down
+short epochs with figures."""
 
 
 class SearchListener(Protocol):
-    """Object that follows a search in every process."""
+    """Interface of listeners, which are called in every process."""
 
     def after_epoch(self, runner: Runner, search: ArchitectureSearchHook) -> None:
-        """Follow an epoch, whose state is the last of ``search.history``."""
+        """Handle the end of an epoch; its state is the last one of ``search.history``."""
 
     def after_search(self, runner: Runner, search: ArchitectureSearchHook) -> None:
-        """Follow the end of the training."""
+        """Handle the end of the search."""
 
 
 class SearchFiles:
-    """Decoded architecture, its history, and the lists of the halves, in the work dir."""
+    """Write the decoded architecture, its history and the lists of the halves to the work dir."""
 
     def after_epoch(self, runner: Runner, search: ArchitectureSearchHook) -> None:
         """Write ``architecture.json``, ``architectures/epoch_<n>.json`` and ``history.json``."""
@@ -54,7 +54,7 @@ class SearchFiles:
 
 
 class SearchLog:
-    """State and alarms in the log, and scalars for the visualizer's backends."""
+    """Log the state and the alarms, and send scalars to the visualizer."""
 
     def after_epoch(self, runner: Runner, search: ArchitectureSearchHook) -> None:
         """Log the state of an epoch."""
@@ -86,7 +86,7 @@ class SearchLog:
 
 
 class SearchPage:
-    """The report, at most every ``_REPORT_INTERVAL``, and after a stage that runs alone."""
+    """Write the report, at most every ``_REPORT_INTERVAL``, and after a single stage."""
 
     def __init__(self) -> None:
         self._written = -math.inf
@@ -98,7 +98,7 @@ class SearchPage:
             self._write(self._root(runner), running=True)
 
     def after_search(self, runner: Runner, search: ArchitectureSearchHook) -> None:
-        """Write the report of a single stage; the pipeline writes that of a whole search."""
+        """Write the report of a single stage; the pipeline writes that of a complete search."""
         root = self._root(runner)
         if root == Path(runner.work_dir):
             self._write(root, running=False)

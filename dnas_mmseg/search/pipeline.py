@@ -91,6 +91,10 @@ def search(
 
     Raises:
         UserError: The work dir is in use or contains another search, or the plan is invalid.
+
+    Example:
+        >>> plan = SearchPlan('dnas', layers=14, data_root='data/gid5')
+        >>> search(plan, 'work_dirs/search').save('found.json')  # doctest: +SKIP
     """
     return _Search(plan, Path(work_dir), tensorboard, launcher).run(resume, dry_run, retrain)
 

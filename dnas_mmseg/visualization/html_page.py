@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 _METADATA = ('Creator', 'Date', 'Format', 'Type')
 _NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+( ?[%a-zA-Z]+)?')
 _RELOAD = 30
-"""Seconds between reloads of the page of a running job: fresh enough to watch trials finish."""
+"""Seconds between reloads of the report of a running job: short compared with a trial, but long
+enough to read the page."""
 
 
 @dataclass(frozen=True)
 class Element:
-    """Part of a page; ``kind`` names its macro in ``page/page.html``."""
+    """Part of a page; ``kind`` is the name of its macro in ``page/page.html``."""
 
     kind: ClassVar[str]
 
@@ -156,7 +157,7 @@ class HeatMap(Element):
 
 @dataclass(frozen=True)
 class Details(Element):
-    """Elements that a click on the summary shows."""
+    """Elements that are collapsed under a summary line."""
 
     kind = 'details'
 

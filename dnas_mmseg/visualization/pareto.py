@@ -1,4 +1,4 @@
-"""Plots of accuracy over cost with their Pareto front."""
+"""Plots of score over cost with the Pareto front."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _FRONT, _POINT = '#94a3b8', '#0f766e'
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """A model in a plot.
+    """Model in a plot.
 
     Attributes:
         name: Name of the model.
-        cost: Position on the horizontal axis; less is better.
-        value: Position on the vertical axis.
+        cost: Value on the horizontal axis; lower is better.
+        value: Value on the vertical axis.
         group: Name of its group in the legend; empty for none.
         colour: Colour.
-        label: Whether its name stands next to it.
+        label: Whether to draw its name.
     """
 
     name: str
@@ -38,10 +38,10 @@ class ParetoPoint:
 def pareto_front(
     points: Iterable[tuple[float, float]], maximize: bool = True
 ) -> list[tuple[float, float]]:
-    """Return the points (cost, value) that no other dominates, by growing cost.
+    """Return the non-dominated points (cost, value), sorted by cost.
 
     Args:
-        points: Pairs of cost and value; less cost is better.
+        points: Pairs of cost and value; lower cost is better.
         maximize: Whether a larger value is better.
 
     Example:
@@ -64,14 +64,14 @@ def plot_pareto(
     maximize: bool = True,
     prefix: str = '',
 ) -> dict[str, str]:
-    """Plot points and their Pareto front; the cost is logarithmic where it spans a decade.
+    """Plot points and their Pareto front; the cost axis is logarithmic if it spans a decade.
 
     Args:
         axes: Axes of the plot.
         points: Points.
         labels: Labels of the axes, ending in the units: ``('latency, ms', 'mIoU, %')``.
         maximize: Whether a larger value is better.
-        prefix: Beginning of the group ids, unique in the figure.
+        prefix: Prefix of the group ids, unique in the figure.
 
     Returns:
         Tooltips of the points by group id, for :class:`dnas_mmseg.visualization.html_page.Graphic`.
@@ -84,11 +84,11 @@ def plot_pareto(
     front = pareto_front([(point.cost, point.value) for point in points], maximize)
     if front:
         axes.step(*zip(*front, strict=True), where='post', color=_FRONT, linewidth=1)
-    named: set[str] = set()
+    groups: set[str] = set()
     x_unit, y_unit = (label.split()[-1] for label in labels)
     for i, point in enumerate(points):
-        legend = point.group if point.group and point.group not in named else None
-        named.add(point.group)
+        legend = point.group if point.group and point.group not in groups else None
+        groups.add(point.group)
         (mark,) = axes.plot(point.cost, point.value, 'o', color=point.colour, label=legend)
         gid = f'{prefix}point{i}'
         mark.set_gid(gid)
@@ -113,6 +113,6 @@ def plot_pareto(
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.grid(alpha=0.25)
-    if named - {''}:
+    if groups - {''}:
         axes.legend()
     return tips

@@ -85,7 +85,7 @@ def test_a_prefix_selects_the_backbone_of_a_segmentor(tmp_path):
         bands=BANDS,
         source_bands=BANDS,
     )
-    with pytest.raises(UserError, match=r"are not in it .*needs prefix='backbone\.'"):
+    with pytest.raises(UserError, match=r"are missing .*set prefix='backbone\.'"):
         DNAS('dnas_l12_gid5', base_channels=4, init_cfg=init).init_weights()
     backbone = DNAS('dnas_l12_gid5', base_channels=4, init_cfg={**init, 'prefix': 'backbone.'})
     backbone.init_weights()
@@ -101,7 +101,7 @@ def test_checkpoints_of_another_network_are_refused(tmp_path):
         bands=BANDS,
         source_bands=BANDS,
     )
-    with pytest.raises(UserError, match='this is a checkpoint of another network'):
+    with pytest.raises(UserError, match='the checkpoint belongs to another network'):
         segmentor(5, 4, init, base_channels=6).init_weights()
 
 
@@ -119,7 +119,7 @@ def test_bands_in_another_order_are_reordered(tmp_path):
     model.init_weights()
     stem = 'backbone.stem.0.0.weight'
     assert torch.equal(model.state_dict()[stem], source.state_dict()[stem][:, [1, 2, 3, 0]])
-    with pytest.raises(UserError, match=r'the model: .* reads 4 bands, but 3 are named'):
+    with pytest.raises(UserError, match=r'the model: .* has 4 input bands, but 3 band names'):
         segmentor(5, 4, {**init_cfg, 'bands': ('red', 'green', 'blue')}).init_weights()
 
 
@@ -130,5 +130,5 @@ def test_checkpoints_of_a_smaller_network_are_refused(tmp_path):
     larger = MODELS.build(
         dict(type='ResNetV1c', depth=34, in_channels=4, base_channels=8, init_cfg=init_cfg)
     )
-    with pytest.raises(UserError, match='of ResNetV1c are not in it'):
+    with pytest.raises(UserError, match='of ResNetV1c are missing'):
         larger.init_weights()

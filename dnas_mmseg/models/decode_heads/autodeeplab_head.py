@@ -22,7 +22,7 @@ class AutoDeepLabHead(BaseDecodeHead):
     uses after the searched backbone.
 
     Args:
-        in_channels: Channels of the low-level feature and of the last one.
+        in_channels: Channels of the low-level feature and of the last feature.
         channels: Channels of the ASPP branches and of both convolutions.
         rates: Dilation rates of the 3x3 convolutions of ASPP; the defaults are for output stride 8.
         low_level_channels: Channels of the low-level feature after its 1x1 convolution.

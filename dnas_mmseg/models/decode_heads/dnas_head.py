@@ -1,4 +1,4 @@
-"""The decode head of DNAS."""
+"""Decode head of DNAS."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from dnas_mmseg.models.layers.upsampled_conv import convolve_upsampled, in_publi
 
 @MODELS.register_module()
 class DNASHead(BaseDecodeHead):
-    """Resize the inputs to the finest, concatenate, two 3x3 convolutions, classify.
+    """Resize the inputs to the finest one, concatenate them and apply two 3x3 convolutions.
 
-    As published there is no nonlinearity in it: in evaluation it is one linear map.
+    The published head has no nonlinearity: in evaluation mode it is a linear map.
 
     Args:
         in_channels: Numbers of channels of the inputs, finest first.
         channels: Number of channels of both convolutions.
         num_classes: Number of classes.
-        in_index: Indices of the backbone's outputs to read; all by default.
-        dropout_ratios: Rates of the elementwise dropout after the first and the second convolution.
+        in_index: Indices of the backbone outputs to use; defaults to all.
+        dropout_ratios: Rates of elementwise dropout after the first and the second convolution.
         norm_cfg: Config of the normalisation layers.
-        act_cfg: Config of the activation after each convolution. None is the published head;
-            ``dict(type='ReLU')`` makes it a nonlinear one.
-        align_corners: Whether every resizing aligns corners, that of the logits to the label
-            included.
+        act_cfg: Config of the activation after each convolution, e.g. ``dict(type='ReLU')``; None
+            as published.
+        align_corners: ``align_corners`` of all interpolations, including that of the logits.
         **kwargs: Arguments of :class:`mmseg.models.decode_heads.decode_head.BaseDecodeHead`.
     """
 
-    # Layers, or nn.Identity once they are merged.
+    # Replaced by nn.Identity in deployed form.
     convs: Any
     conv_seg: Any
 
@@ -93,11 +92,11 @@ class DNASHead(BaseDecodeHead):
         return self.cls_seg(x)
 
     def _convolve(self, inputs: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
-        """Return ``conv`` of the inputs, resized to the first one's size and concatenated.
+        """Apply ``conv`` to the concatenated inputs, resized to the size of the first one.
 
-        Much coarser inputs are convolved at their own size, except within
-        :func:`dnas_mmseg.models.layers.upsampled_conv.published_order`. Without that, a training
-        step of L=14 takes 1.26 times as long (``benchmarks/head.py``).
+        Much coarser inputs are convolved before resizing, except within
+        :func:`dnas_mmseg.models.layers.upsampled_conv.published_order`. Otherwise a training step
+        of L=14 takes 1.26 times as long (``benchmarks/head.py``).
         """
         height, width = inputs[0].shape[2:]
         size = (height, width)
@@ -117,10 +116,10 @@ class DNASHead(BaseDecodeHead):
         )
 
     def become_deployed(self) -> None:
-        """Merge the head into one convolution to a few channels, if nothing in it is nonlinear.
+        """Merge a linear head into one convolution with few output channels.
 
-        :func:`dnas_mmseg.models.switch_to_deploy` calls this after it has folded batch norms; with
-        other normalisations nothing changes.
+        Called by :func:`dnas_mmseg.models.switch_to_deploy` after folding batch norms. Heads with
+        an activation or another normalisation do not change.
         """
         if self._deployed is None and self.act_cfg is None:
             layers = self.convs[0], self.convs[2]
@@ -131,16 +130,16 @@ class DNASHead(BaseDecodeHead):
 
 
 class _LinearHead(nn.Module):
-    """Both convolutions and the classification, merged into one convolution and nine shifts.
+    """Both convolutions and the classifier, merged into one convolution and nine shifts.
 
-    The second convolution and the classification are one 3x3 convolution to the classes. It is a
-    sum of nine shifted 1x1 convolutions, which are merged into the first convolution; that one then
-    has nine outputs for each class. The shifts bring in zeros at the borders as padding did: they
-    are exact.
+    The second convolution and the classifier form one 3x3 convolution to the classes, a sum of nine
+    shifted 1x1 convolutions. These are merged into the first convolution, which then has nine
+    outputs per class. The shifts are zero-padded like the second convolution, so the result is
+    exact.
 
     Args:
         first, second: 3x3 convolutions, with biases.
-        classes: 1x1 convolution to the classes.
+        classes: Classifier, a 1x1 convolution.
     """
 
     bias: Tensor
@@ -153,7 +152,7 @@ class _LinearHead(nn.Module):
             taps = kernel.reshape(-1, second.in_channels)
             weight = torch.einsum('ti,ijxy->tjxy', taps, first.weight.double())
             bias = taps @ first.get_parameter('bias').double()
-            spare = -len(bias) % 16  # CPUs compute 16 channels together
+            spare = -len(bias) % 16  # CPU kernels process 16 channels at once
             like: dict[str, Any] = dict(device=first.weight.device, dtype=first.weight.dtype)
             self.conv = nn.Conv2d(first.in_channels, len(bias) + spare, 3, padding=1, **like)
             self.conv.weight.copy_(F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)))
@@ -161,11 +160,11 @@ class _LinearHead(nn.Module):
             last = to_classes @ second.get_parameter('bias').double()
             last = last + classes.get_parameter('bias').double()
             self.register_buffer('bias', last.to(**like))
-        # torch's hints leave memory_format out.
+        # The type hints of torch lack memory_format.
         self.conv = self.conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def finish(self, y: Tensor) -> Tensor:
-        """Shift and add the output of ``conv``, (N, 9 * classes or more, H, W), to logits."""
+        """Shift and sum the output of ``conv``, (N, >= 9 * classes, H, W), to logits."""
         count = len(self.bias)
         height, width = y.shape[2:]
         padded = F.pad(y[:, : 9 * count], (1, 1, 1, 1))

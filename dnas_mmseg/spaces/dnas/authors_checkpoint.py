@@ -66,6 +66,11 @@ def from_authors(
 
     Raises:
         CheckpointError: The state dict is of another network; the message states the differences.
+
+    Example:
+        >>> weights = load_weights('model_best.pth.tar')  # doctest: +SKIP
+        >>> conversion = from_authors(weights, load_architecture('dnas_l14_gid5'))  # doctest: +SKIP
+        >>> network.load_state_dict(conversion.state_dict)  # doctest: +SKIP
     """
     names = _key_names(architecture)
     _compare(state_dict, names, architecture)
