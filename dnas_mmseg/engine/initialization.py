@@ -1,4 +1,4 @@
-"""Initialisation from checkpoints of other bands or other classes."""
+"""Initialisation from checkpoints with other bands or other classes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dnas_mmseg.errors import UserError
 def adapt_input_conv(
     weight: torch.Tensor, source_bands: Sequence[str], bands: Sequence[str]
 ) -> torch.Tensor:
-    """Return a convolution's kernels for other input bands.
+    """Return the kernels of a convolution for other input bands.
 
-    A band that the checkpoint knows by name keeps its kernels, to the bit. Any other band gets the
-    mean of the known ones: a new band starts by seeing structure, not noise.
+    Bands of the checkpoint keep their kernels, matched by name. New bands get the mean of all
+    kernels, so that they start with meaningful features.
 
     Args:
         weight: Kernels of the checkpoint, (out_channels, len(source_bands), kH, kW).
@@ -38,21 +38,27 @@ def adapt_input_conv(
 
 @WEIGHT_INITIALIZERS.register_module()
 class MultiBandPretrained:
-    """``init_cfg`` that starts from a checkpoint of other bands or other classes.
+    """Initialise a model from a checkpoint with other bands or classes (``init_cfg``).
 
-    Used on a backbone (``backbone=dict(init_cfg=dict(type='MultiBandPretrained', ...))``) or on a
-    whole segmentor (``model=dict(init_cfg=...)``) to fine-tune it. The first convolution is adapted
-    by :func:`adapt_input_conv`. Classification layers (``conv_seg``) of another number of classes
-    and auxiliary heads that the checkpoint lacks stay freshly initialised. All of this is reported;
-    anything else that does not fit is an error, where mmengine's ``Pretrained`` leaves it random
-    with no more than a log line.
+    Set it in a backbone, or in a whole segmentor to fine-tune it.
+
+    :func:`adapt_input_conv` adapts the first convolution. Classification layers (``conv_seg``) with
+    another number of classes and auxiliary heads missing in the checkpoint keep their random
+    initialisation, which is logged. Other mismatches raise an error; mmengine's ``Pretrained`` only
+    logs them.
 
     Args:
-        checkpoint: Path or URL, as mmengine's ``Pretrained`` takes it.
-        bands: Names of the model's bands, in the input's order.
-        source_bands: Names of the checkpoint's bands, in its order; red, green, blue by default.
-        prefix: Beginning of the checkpoint's keys to load, ``'backbone.'`` for instance; it is
-            removed.
+        checkpoint: Path or URL, as for mmengine's ``Pretrained``.
+        bands: Names of the input bands of the model, in order.
+        source_bands: Names of the input bands of the checkpoint, in order; defaults to red, green,
+            blue.
+        prefix: Load only keys with this prefix, e.g. ``'backbone.'``, and remove it.
+
+    Example:
+        >>> init_cfg = dict(
+        ...     type='MultiBandPretrained', checkpoint='torchvision://resnet18',
+        ...     bands=('nir', 'red', 'green', 'blue'),
+        ... )  # of a backbone
     """
 
     def __init__(
@@ -71,9 +77,9 @@ class MultiBandPretrained:
         """Initialise the module in place.
 
         Raises:
-            UserError: The checkpoint is not one of this network.
+            UserError: The checkpoint belongs to another network.
         """
-        # mmengine initialises children after their parent, which would undo this; so they go first.
+        # mmengine would initialise the children afterwards and overwrite the loaded weights.
         for child in module.children():
             init_weights = getattr(child, 'init_weights', None)
             if init_weights is not None:
@@ -97,8 +103,8 @@ class MultiBandPretrained:
         for key, value in state.items():
             if key in own and key not in fresh and own[key].shape != value.shape:
                 raise UserError(
-                    f'{self.checkpoint}: {key} has shape {tuple(value.shape)}, the model needs '
-                    f'{tuple(own[key].shape)}: this is a checkpoint of another network'
+                    f'{self.checkpoint}: {key} has shape {tuple(value.shape)}, expected '
+                    f'{tuple(own[key].shape)}: the checkpoint belongs to another network'
                 )
         missing = [
             key for key in own if key not in state and not key.endswith('num_batches_tracked')
@@ -108,27 +114,28 @@ class MultiBandPretrained:
         if missing:
             raise UserError(
                 f'{self.checkpoint}: {len(missing)} of {len(own)} tensors of '
-                f'{type(module).__name__} are not in it (first {missing[0]}). A checkpoint of a '
-                "whole segmentor needs prefix='backbone.' to initialise a backbone; one of a "
-                "backbone belongs into the backbone's init_cfg."
+                f'{type(module).__name__} are missing (first {missing[0]}). To initialise a '
+                "backbone from a segmentor, set prefix='backbone.'; set checkpoints of a backbone "
+                'in the init_cfg of the backbone'
             )
         module.load_state_dict({k: v for k, v in state.items() if k not in fresh}, strict=False)
         print_log(
             f'{type(module).__name__} initialised from {self.checkpoint}: {stem} from bands '
-            f'{self.source_bands} to {self.bands}; left fresh: {", ".join(fresh) or "nothing"}',
+            f'{self.source_bands} to {self.bands}; randomly initialised: '
+            f'{", ".join(fresh) or "none"}',
             logger='current',
         )
 
     def _adapted(self, key: str, weight: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """Return the first convolution for this model's bands."""
+        """Return the first convolution, adapted to the bands of the model."""
         for what, tensor, bands in (
             (self.checkpoint, weight, self.source_bands),
             ('the model', own, self.bands),
         ):
             if tensor.shape[1] != len(bands):
                 raise UserError(
-                    f'{what}: {key} reads {tensor.shape[1]} bands, but {len(bands)} are named '
-                    f'({", ".join(bands)})'
+                    f'{what}: {key} has {tensor.shape[1]} input bands, but {len(bands)} band names '
+                    f'are set ({", ".join(bands)})'
                 )
         return adapt_input_conv(weight, self.source_bands, self.bands)
 
