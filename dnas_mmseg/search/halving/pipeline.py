@@ -34,7 +34,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from dnas_mmseg.engine.checkpoints import last_checkpoint
-from dnas_mmseg.engine.configs import inheriting_text
+from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
@@ -107,6 +107,10 @@ def select_network(
     Raises:
         UserError: The work dir is in use or contains another search, the plan is invalid, or the
             storage cannot be used.
+
+    Example:
+        >>> plan = SelectionPlan(network=SearchPlan('dnas', layers=8), budget=12)  # doctest: +SKIP
+        >>> select_network(plan, 'work_dirs/select', workers=2).name  # doctest: +SKIP
     """
     if workers < 1:
         raise UserError(f'workers = {workers}: expected at least 1')
@@ -424,7 +428,7 @@ class _SelectionRun:
             found = replace(winner, name=self.work_dir.resolve().name, provenance=provenance)
             found.save(self.work_dir / ARCHITECTURE_FILE)
             config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
-            text = inheriting_text(NETWORK_FILE, self.candidates.config, config)
+            text = format_inheriting_config(NETWORK_FILE, self.candidates.config, config)
         else:
             text = config.pretty_text
         write_text(path, f'{WRITTEN_HERE}\n{text}')
