@@ -13,27 +13,7 @@ from torch import nn
 
 from dnas_mmseg.bands import RGB, band_names
 from dnas_mmseg.errors import UserError
-
-
-def adapt_input_conv(
-    weight: torch.Tensor, source_bands: Sequence[str], bands: Sequence[str]
-) -> torch.Tensor:
-    """Return the kernels of a convolution for other input bands.
-
-    Bands of the checkpoint keep their kernels, matched by name. New bands get the mean of all
-    kernels, so that they start with meaningful features.
-
-    Args:
-        weight: Kernels of the checkpoint, (out_channels, len(source_bands), kH, kW).
-        source_bands: Names of the checkpoint's bands, in its order.
-        bands: Names of the wanted bands, in the input's order.
-
-    Returns:
-        Kernels for the wanted bands, (out_channels, len(bands), kH, kW).
-    """
-    mean = weight.mean(1)
-    places = {name: place for place, name in enumerate(source_bands)}
-    return torch.stack([weight[:, places[b]] if b in places else mean for b in bands], dim=1)
+from dnas_mmseg.models.layers.input_bands import adapt_input_conv
 
 
 @WEIGHT_INITIALIZERS.register_module()

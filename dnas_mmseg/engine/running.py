@@ -202,6 +202,48 @@ def _with_flips(config: Config) -> Config:
     return config
 
 
+def freeze_encoder(config: Config) -> None:
+    """Let a training keep the weights of its backbone.
+
+    Args:
+        config: Config of an encoder-decoder, modified in place.
+
+    Raises:
+        UserError: The model is no encoder-decoder, or its backbone has no pretrained weights.
+    """
+    model = config.model
+    if model.type not in ('EncoderDecoder', 'SearchedEncoderDecoder'):
+        raise UserError(f'--freeze encoder needs an EncoderDecoder, the config has {model.type}')
+    backbone = model.backbone
+    if not (
+        backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint')
+        or model.get('pretrained') or model.get('init_cfg') or config.get('load_from')
+    ):  # fmt: skip
+        raise UserError(
+            '--freeze encoder: the backbone has no pretrained weights (init_cfg, pretrained, '
+            'load_from), and would keep random ones'
+        )
+    model.update(type='SearchedEncoderDecoder', freeze_backbone=True)
+
+
+def stop_early(config: Config, patience: int) -> None:
+    """Let a training stop after some validations without a higher mIoU.
+
+    Args:
+        config: Config of a training with validations, modified in place.
+        patience: Number of validations.
+
+    Raises:
+        UserError: The patience is not positive, or there is no validation.
+    """
+    if patience < 1:
+        raise UserError(f'--early-stopping {patience}: expected at least 1')
+    if not config.get('val_cfg') or not config.get('val_evaluator'):
+        raise UserError('--early-stopping needs a validation: val_dataloader and val_evaluator')
+    hook = dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
+    config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
+
+
 def weight_classes(config: Config) -> list[float]:
     """Set class weights in the losses of a config from the class shares of the training set.
 

@@ -1,7 +1,8 @@
-"""Heads, losses, data preprocessors and segmentors for mmseg, and deployment of any model."""
+"""Encoders, heads, losses, preprocessors and segmentors for mmseg; deployment of any model."""
 
+from .backbones import TIMMEncoder
 from .data_preprocessors import MultiBandDataPreProcessor
-from .decode_heads import AutoDeepLabHead, DNASHead
+from .decode_heads import AutoDeepLabHead, DNASHead, UNetHead
 from .deployment import switch_to_deploy
 from .losses import LabelledCrossEntropyLoss, LabelledDiceLoss
 from .segmentors import SearchedEncoderDecoder
@@ -13,5 +14,7 @@ __all__ = [
     'LabelledDiceLoss',
     'MultiBandDataPreProcessor',
     'SearchedEncoderDecoder',
+    'TIMMEncoder',
+    'UNetHead',
     'switch_to_deploy',
 ]

@@ -5,10 +5,16 @@ from __future__ import annotations
 import copy
 import inspect
 
+import torch
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
+from torch import nn
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import count_input_bands
+
+_PROBE = 64
+"""Side of the image that a backbone is asked with: a multiple of the usual coarsest stride."""
 
 _SEVERAL_INPUTS = {
     'ANNHead',
@@ -32,9 +38,26 @@ class SearchedEncoderDecoder(EncoderDecoder):
     all outputs for heads with several inputs (DNASHead, UPerHead, FPNHead), otherwise the output at
     ``in_index`` (default -1, the coarsest). Explicit settings take precedence.
 
+    A backbone that defines no ``out_channels`` is asked with a small image.
+
     Args:
+        freeze_backbone: Whether the backbone keeps its weights and its batch norms' statistics;
+            only the heads are trained.
         **kwargs: Arguments of :class:`mmseg.models.EncoderDecoder`.
     """
+
+    def __init__(self, *args, freeze_backbone: bool = False, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> SearchedEncoderDecoder:
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     def _init_decode_head(self, decode_head: dict) -> None:
         super()._init_decode_head(self._with_inputs(decode_head))
@@ -80,14 +103,25 @@ class SearchedEncoderDecoder(EncoderDecoder):
         return channels[index]
 
     def _feature_channels(self, head_type) -> tuple[int, ...]:
-        channels = getattr(self.backbone, 'out_channels', None)
-        if self.with_neck or not isinstance(channels, (tuple, list)):
-            source = 'the neck' if self.with_neck else type(self.backbone).__name__
+        if self.with_neck:
             raise UserError(
-                f'the config of {head_type} omits in_channels, and {source} does not define '
+                f'the config of {head_type} omits in_channels, and the neck does not define '
                 'out_channels: set in_channels and in_index in the config'
             )
+        channels = getattr(self.backbone, 'out_channels', None)
+        if not isinstance(channels, (tuple, list)):
+            channels = _probe_channels(self.backbone)
         return tuple(channels)
+
+
+def _probe_channels(backbone: nn.Module) -> list[int]:
+    """Return the numbers of channels of a backbone's outputs for a small image."""
+    training = backbone.training
+    image = torch.zeros(1, count_input_bands(backbone), _PROBE, _PROBE)
+    with torch.no_grad():
+        outputs = backbone.eval()(image)
+    backbone.train(training)
+    return [x.shape[1] for x in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
 
 
 def _takes_several(head_class: type, head: dict) -> bool:

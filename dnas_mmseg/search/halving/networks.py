@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.length import full_epochs
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.stages import supernet_config
@@ -25,7 +26,7 @@ from dnas_mmseg.spaces.registry import SPACES, load_architecture
 from dnas_mmseg.spaces.space import constructor_arguments
 
 from .plan import GRADIENT, SelectionPlan
-from .schedule import full_epochs, whole_epochs
+from .schedule import whole_epochs
 
 _BASELINE_SETTINGS = (
     'optim_wrapper',

@@ -35,6 +35,7 @@ from mmengine.registry import init_default_scope
 
 from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import format_inheriting_config
+from dnas_mmseg.engine.length import full_epochs, scale_schedule
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
@@ -60,7 +61,7 @@ from .pacing import measure_pace
 from .plan import GRADIENT, MIN_BUDGET, OF_THE_MACHINE, SelectionPlan
 from .progress import Progress, planned_seconds, show_plan
 from .result import Leaderboard, save_results
-from .schedule import Pace, full_epochs, shorten
+from .schedule import Pace
 from .split import check_leakage, selection_lists
 from .training import SCORE, CandidateTrainings, config_checksum, data_checksum
 from .worker import Workers
@@ -415,7 +416,7 @@ class _SelectionRun:
         epochs = self._epochs(Request(winner, len(self.plan.rungs) - 1, 0), pace)
         config = self.trainings.full_config(winner)
         interval = config.train_cfg.get('val_interval', 1)
-        shorten(config, epochs)
+        scale_schedule(config, epochs)
         config.train_cfg.val_interval = min(interval, epochs)
         path = self.work_dir / RETRAIN_FILE
         if isinstance(winner, Architecture):

@@ -1,4 +1,4 @@
-"""Training lengths: equal compute for every candidate, and scaled schedules."""
+"""Training lengths that give every candidate equal compute."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
 
 _MAX_FACTOR = 2.0
 """Largest factor by which a small network trains longer than a typical one. Without a bound, the
 smallest would train for many times the epochs of the schedule, at little further gain."""
-
-_SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'periods')
-"""Arguments of parameter schedulers that count epochs or iterations."""
 
 
 @dataclass(frozen=True)
@@ -135,45 +131,3 @@ def whole_epochs(rungs: Sequence[float], full: int) -> tuple[float, ...]:
             'schedule or other --rungs'
         )
     return tuple(count / full for count in epochs)
-
-
-def full_epochs(config: Config) -> int:
-    """Return the number of epochs of a config's schedule.
-
-    Raises:
-        UserError: The schedule is counted in iterations.
-    """
-    loop = config.get('train_cfg') or {}
-    if not loop.get('max_epochs'):
-        raise UserError(
-            'a selection requires a schedule in epochs, but train_cfg has no max_epochs: use an '
-            'EpochBasedTrainLoop, as in configs/_base_/schedules'
-        )
-    return loop['max_epochs']
-
-
-def shorten(config: Config, epochs: int) -> None:
-    """Scale the schedule of a config to a number of epochs, with one validation at its end.
-
-    All milestones and warm-up lengths are scaled by the same factor.
-
-    Args:
-        config: Config, modified in place.
-        epochs: New number of epochs; it may be more than before.
-    """
-    factor = epochs / full_epochs(config)
-    config.train_cfg.max_epochs = epochs
-    config.train_cfg.val_interval = epochs
-    config.train_cfg.pop('val_begin', None)
-    config.train_cfg.pop('dynamic_intervals', None)
-    schedulers = config.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        for key in _SCALED:
-            if scheduler.get(key):
-                scheduler[key] = _scaled(scheduler[key], factor)
-
-
-def _scaled(value: Any, factor: float) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_scaled(item, factor) for item in value]
-    return max(1, round(value * factor)) if math.isfinite(value) else value

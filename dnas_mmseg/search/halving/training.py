@@ -21,6 +21,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
@@ -32,7 +33,6 @@ from dnas_mmseg.work_dir import RESULT_FILE
 
 from .networks import Baseline, Candidate, baseline_config, from_document, to_document
 from .plan import SelectionPlan
-from .schedule import shorten
 from .split import set_lists
 
 SCORE = 'mIoU'
@@ -101,7 +101,7 @@ class CandidateTrainings:
         """
         config = self.full_config(from_document(dict(content), self.baselines))
         set_lists(config, *(path.resolve() for path in self.lists))
-        shorten(config, content['epochs'])
+        scale_schedule(config, content['epochs'])
         folder = self.folder_of(key)
         config.work_dir = config.visualizer.name = str(folder)
         config.experiment_name = f'{key}_{time.time_ns()}'  # names mmengine's global instances

@@ -1,0 +1,195 @@
+"""Length of a training: its schedule, scaled to a number of epochs or to hours."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+
+from dnas_mmseg.errors import UserError
+
+from .config_validation import validate_config
+
+_SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'periods')
+"""Arguments of parameter schedulers that count epochs or iterations."""
+
+_STEPS = 6
+"""Number of timed steps; their median is within a few percent of that of a hundred."""
+
+_START = 10.0
+"""Seconds for building, the first step and saving, which are not timed."""
+
+_VALIDATION_SHARE = 0.1
+"""Largest share of the time for validations; a tenth keeps a dozen points of a curve affordable."""
+
+
+def full_epochs(config: Config) -> int:
+    """Return the number of epochs of a config's schedule.
+
+    Raises:
+        UserError: The schedule is counted in iterations.
+    """
+    loop = config.get('train_cfg') or {}
+    if not loop.get('max_epochs'):
+        raise UserError(
+            'a selection requires a schedule in epochs, but train_cfg has no max_epochs: use an '
+            'EpochBasedTrainLoop, as in configs/_base_/schedules'
+        )
+    return loop['max_epochs']
+
+
+def scale_schedule(config: Config, epochs: int) -> None:
+    """Scale the schedule of a config to a number of epochs, with one validation at its end.
+
+    All milestones and warm-up lengths are scaled by the same factor.
+
+    Args:
+        config: Config, modified in place.
+        epochs: New number of epochs; it may be more than before.
+    """
+    factor = epochs / full_epochs(config)
+    config.train_cfg.max_epochs = epochs
+    config.train_cfg.val_interval = epochs
+    config.train_cfg.pop('val_begin', None)
+    config.train_cfg.pop('dynamic_intervals', None)
+    schedulers = config.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        for key in _SCALED:
+            if scheduler.get(key):
+                scheduler[key] = _scaled(scheduler[key], factor)
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_scaled(item, factor) for item in value]
+    return max(1, round(value * factor)) if math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class TrainingTimes:
+    """Measured times of a training, in seconds.
+
+    Attributes:
+        iteration: Seconds of an iteration, loading included.
+        iterations: Number of iterations per epoch.
+        validation: Seconds of a validation; 0 without one.
+    """
+
+    iteration: float
+    iterations: int
+    validation: float
+
+
+def measure_times(config: Config) -> TrainingTimes:
+    """Time a few iterations and predictions of a training on its own tiles.
+
+    On a CPU with one thread it is CPU time, which other programs on the machine do not lengthen.
+
+    Args:
+        config: Config of the training.
+
+    Raises:
+        UserError: The config cannot work, or the training set does not fill a batch.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    validate_config(config)
+    device = get_device()
+    model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
+    optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    loader = Runner.build_dataloader(config.train_dataloader, seed=0)
+    if len(loader) == 0:
+        raise UserError(f'{len(loader.dataset)} tiles do not fill a batch')
+    one_thread = device == 'cpu' and torch.get_num_threads() == 1
+    clock = time.process_time if one_thread else time.perf_counter
+    batch = loader.batch_size or 1
+    indices = [i % len(loader.dataset) for i in range((2 + _STEPS) * batch)]
+    batches: list[Any] = []
+
+    def load() -> None:
+        chosen = indices[len(batches) * batch : (len(batches) + 1) * batch]
+        batches.append(loader.collate_fn([loader.dataset[i] for i in chosen]))
+
+    def step() -> None:
+        with optimizer.optim_context(model):
+            data = model.data_preprocessor(batches[0], True)
+            loss, _ = model.parse_losses(model(**data, mode='loss'))
+        optimizer.update_params(loss)
+        batches.append(batches.pop(0))
+
+    loading = _median_seconds(load, clock)
+    model.train()
+    computing = _median_seconds(step, clock)
+    workers = loader.num_workers
+    iteration = max(computing, loading / workers) if workers else computing + loading
+    validation = 0.0
+    if config.get('val_cfg') and config.get('val_dataloader'):
+        val = Runner.build_dataloader(config.val_dataloader, seed=0)
+        model.eval()
+
+        def predict() -> None:
+            with torch.no_grad():
+                model.val_step(val.collate_fn([val.dataset[0]]))
+
+        validation = len(val.dataset) * _median_seconds(predict, clock)
+    return TrainingTimes(iteration, len(loader), validation)
+
+
+def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> float:
+    times = []
+    for _ in range(2 + _STEPS):
+        began = clock()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(clock() - began)
+    return median(times[2:])  # the first two warm up
+
+
+def fit_length(config: Config, hours: float) -> TrainingTimes:
+    """Set the length of a training so that it takes some hours.
+
+    Schedules are scaled, and validations take at most a tenth of the time.
+
+    Args:
+        config: Config with a schedule in epochs, modified in place.
+        hours: Time of the training, validations included.
+
+    Returns:
+        Measured times.
+
+    Raises:
+        UserError: The hours are not positive, do not suffice for one epoch, or the schedule is in
+            iterations.
+    """
+    if hours <= 0:
+        raise UserError(f'{hours} hours: expected a positive number')
+    before, interval = full_epochs(config), config.train_cfg.get('val_interval', 1)
+    times = measure_times(config)
+    left = 3600 * hours - _START
+    validations = max(1, before // interval) if times.validation else 0
+    if times.validation:
+        validations = max(1, min(validations, int(_VALIDATION_SHARE * left / times.validation)))
+    epoch = times.iteration * times.iterations
+    epochs = int((left - validations * times.validation) / epoch)
+    if epochs < 1:
+        least = (epoch + validations * times.validation + _START) / 3600
+        raise UserError(
+            f'{hours:g} hours do not suffice for one epoch of {times.iterations} iterations: give '
+            f'at least {math.ceil(1000 * least) / 1000:g} hours, or fewer tiles'
+        )
+    scale_schedule(config, epochs)
+    config.train_cfg.val_interval = math.ceil(epochs / max(validations, 1))
+    return times

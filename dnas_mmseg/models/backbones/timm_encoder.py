@@ -1,0 +1,119 @@
+"""Encoders of timm, on any bands."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from dnas_mmseg.bands import RGB, band_names
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers.input_bands import adapt_input_conv, require_bands
+
+
+@MODELS.register_module()
+class TIMMEncoder(BaseModule):
+    """Encoder of timm (PyTorch Image Models) that returns feature maps, finest first.
+
+    In contrast to mmseg's ``TIMMBackbone``, the first convolution of pretrained weights is adapted
+    to the bands by name (:func:`dnas_mmseg.models.layers.input_bands.adapt_input_conv`), and the
+    numbers of channels are known, so that heads of ``SearchedEncoderDecoder`` need none.
+
+    Args:
+        model_name: Name of a model of timm, for example ``'resnet18'``.
+        bands: Names of the bands, in the input's order.
+        pretrained: Whether to start from timm's weights, which are downloaded once.
+        checkpoint: Path of a file with timm's weights of this model, where the machine cannot
+            download them; it replaces ``pretrained``.
+        out_indices: Indices of the feature maps to return; all by default.
+        **kwargs: Further arguments of the model of timm, for example ``drop_path_rate``.
+
+    Attributes:
+        in_channels: Number of bands.
+        out_channels: Numbers of channels of the feature maps, finest first.
+        strides: Strides of the feature maps.
+
+    Raises:
+        UserError: timm is not installed, has no such model, or the weights cannot be read.
+
+    Example:
+        >>> encoder = TIMMEncoder('resnet18', bands=('nir', 'red', 'green'))
+        >>> encoder.out_channels
+        (64, 64, 128, 256, 512)
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        bands: Sequence[str] = RGB,
+        pretrained: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        out_indices: Sequence[int] | None = None,
+        init_cfg: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(init_cfg)
+        timm = _require_timm()
+        if not timm.is_model(model_name.split('.')[0]):
+            near = get_close_matches(model_name, timm.list_models(), n=3)
+            hint = f'; near are {", ".join(near)}' if near else ''
+            raise UserError(f"timm {timm.__version__} has no model '{model_name}'{hint}")
+        bands = band_names(bands)
+        self.in_channels = len(bands)
+        options: dict[str, Any] = dict(kwargs, features_only=True)
+        if out_indices is not None:
+            options['out_indices'] = tuple(out_indices)
+        self.encoder: Any = timm.create_model(model_name, in_chans=len(bands), **options)
+        self.out_channels = tuple(self.encoder.feature_info.channels())
+        self.strides = tuple(self.encoder.feature_info.reduction())
+        if pretrained or checkpoint is not None:
+            weights = self._pretrained(timm, model_name, options, checkpoint)
+            stem = next(k for k, v in weights.items() if v.ndim == 4)
+            weights[stem] = adapt_input_conv(weights[stem], RGB, bands)
+            self.encoder.load_state_dict(weights)
+            self._is_init = True  # mmengine must not initialise it again
+
+    def _pretrained(
+        self,
+        timm: ModuleType,
+        name: str,
+        options: dict[str, Any],
+        checkpoint: str | os.PathLike | None,
+    ) -> dict[str, Tensor]:
+        """Return the weights of this encoder on red, green and blue."""
+        if checkpoint is not None and not os.path.isfile(checkpoint):
+            raise UserError(f'checkpoint {checkpoint} of TIMMEncoder: no such file')
+        settings = timm.get_pretrained_cfg(name)
+        try:
+            overlay = None if checkpoint is None else dict(file=os.fspath(checkpoint))
+            model: nn.Module = timm.create_model(
+                name, pretrained=True, pretrained_cfg_overlay=overlay, **options
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            source = checkpoint or (settings and (settings.hf_hub_id or settings.url)) or 'timm'
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(
+                f"weights of '{name}' cannot be read from {source} ({reason}): set checkpoint= to "
+                'a file that another machine has downloaded, or pretrained=False'
+            ) from error
+        return model.state_dict()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, bands, H, W) to feature maps (N, out_channels[i], ...), finest first."""
+        require_bands(self, x)
+        return tuple(self.encoder(x.contiguous(memory_format=torch.channels_last)))
+
+
+def _require_timm() -> ModuleType:
+    try:
+        return importlib.import_module('timm')
+    except ImportError:
+        raise UserError("timm is not installed: pip install 'dnas_mmseg[timm]'") from None
