@@ -32,10 +32,14 @@ def parse_args() -> argparse.Namespace:
         'deviation of each score; each run is in seed_<n> of the work dir',
     )
     parser.add_argument(
-        '--hours', type=float, help='length: scales the schedule by a few timed iterations'
+        '--hours',
+        type=float,
+        help='time limit: scale the schedule to fit, timed on a few iterations',
     )
     parser.add_argument(
-        '--freeze', choices=['encoder'], help='train the heads only; the encoder keeps its weights'
+        '--freeze',
+        choices=['encoder'],
+        help='train only the heads; freeze the weights of the encoder',
     )
     parser.add_argument(
         '--early-stopping',
