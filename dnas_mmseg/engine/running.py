@@ -203,17 +203,17 @@ def _with_flips(config: Config) -> Config:
 
 
 def freeze_encoder(config: Config) -> None:
-    """Let a training keep the weights of its backbone.
+    """Freeze the backbone of an encoder-decoder.
 
     Args:
         config: Config of an encoder-decoder, modified in place.
 
     Raises:
-        UserError: The model is no encoder-decoder, or its backbone has no pretrained weights.
+        UserError: The model is not an encoder-decoder, or the backbone has no pretrained weights.
     """
     model = config.model
     if model.type not in ('EncoderDecoder', 'SearchedEncoderDecoder'):
-        raise UserError(f'--freeze encoder needs an EncoderDecoder, the config has {model.type}')
+        raise UserError(f'--freeze encoder requires an EncoderDecoder, the config has {model.type}')
     backbone = model.backbone
     if not (
         backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint')
@@ -221,25 +221,25 @@ def freeze_encoder(config: Config) -> None:
     ):  # fmt: skip
         raise UserError(
             '--freeze encoder: the backbone has no pretrained weights (init_cfg, pretrained, '
-            'load_from), and would keep random ones'
+            'load_from) and would stay random'
         )
     model.update(type='SearchedEncoderDecoder', freeze_backbone=True)
 
 
 def stop_early(config: Config, patience: int) -> None:
-    """Let a training stop after some validations without a higher mIoU.
+    """Stop training after some validations without a higher mIoU.
 
     Args:
-        config: Config of a training with validations, modified in place.
+        config: Config of a training run with validation, modified in place.
         patience: Number of validations.
 
     Raises:
-        UserError: The patience is not positive, or there is no validation.
+        UserError: The patience is not positive, or the config has no validation.
     """
     if patience < 1:
         raise UserError(f'--early-stopping {patience}: expected at least 1')
     if not config.get('val_cfg') or not config.get('val_evaluator'):
-        raise UserError('--early-stopping needs a validation: val_dataloader and val_evaluator')
+        raise UserError('--early-stopping requires validation: val_dataloader and val_evaluator')
     hook = dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
     config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
