@@ -41,13 +41,14 @@ from mmseg.registry import HOOKS, MODELS
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
+from dnas_mmseg.engine.length import full_epochs
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.models import DNASHead
 from dnas_mmseg.models.layers.operation import sum_tensors
 from dnas_mmseg.search.halving.networks import SpaceCandidates
 from dnas_mmseg.search.halving.pacing import measure_pace
 from dnas_mmseg.search.halving.plan import SelectionPlan
-from dnas_mmseg.search.halving.schedule import Pace, full_epochs
+from dnas_mmseg.search.halving.schedule import Pace
 from dnas_mmseg.search.halving.split import selection_lists, set_lists
 from dnas_mmseg.search.halving.training import CandidateTrainings
 from dnas_mmseg.search.history import SearchHistory

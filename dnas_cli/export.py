@@ -58,6 +58,7 @@ def main() -> None:
         from dataclasses import replace
 
         from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.errors import UserError
         from dnas_mmseg.mapping.loading import split_model
         from dnas_mmseg.mapping.model_card import collect_model_metadata, write_model_card
         from dnas_mmseg.mapping.onnx_model import export_deepness, export_onnx
@@ -109,7 +110,7 @@ def main() -> None:
         write_model_card(card, metadata, use)
         try:
             write_model_item(target.with_suffix('.stac.json'), target, metadata)
-        except UsageError as error:
+        except UserError as error:
             print(f'note: no STAC item: {error}')
     files = [target] + ([target.with_suffix('.bin')] if args.int8 else [])
     size = sum(path.stat().st_size for path in files)

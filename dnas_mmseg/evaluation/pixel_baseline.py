@@ -89,7 +89,8 @@ def _sample(
     share = min(_PIXELS_PER_TILE, max(1, _PIXELS // len(order)))
     parts: list[Any] = []
     for k in order:
-        parts.append(_sample_tile(*tiles[k], share, rng))
+        dataset, index = tiles[k]
+        parts.append(_sample_tile(dataset, index, share, rng))
     features, labels = zip(*parts, strict=True)
     return np.concatenate(features), np.concatenate(labels)
 

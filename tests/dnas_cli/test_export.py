@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from dnas_cli import export
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel
@@ -167,3 +168,18 @@ def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
     assert metadata.input[0].bands == list(BANDS)
     assert [c.title for c in metadata.output[0].classes] == list(CLASSES)
     assert metadata.framework == 'ONNX'
+
+
+def test_without_pystac_the_export_ends_with_a_note(
+    small, tmp_path, data_root, monkeypatch, capsys
+):
+    def missing(package, extra):
+        raise UserError(f"{package} is not installed: pip install 'dnas_mmseg[{extra}]'")
+
+    monkeypatch.setattr('dnas_mmseg.mapping.stac.require', missing)
+    words = [*small, tmp_path / 'm.onnx', '--window', 64, '--data-root', data_root]
+    monkeypatch.setattr('sys.argv', ['dnas export', *map(str, words)])
+    export.main()
+    printed = capsys.readouterr().out
+    assert 'note: no STAC item: pystac is not installed' in printed
+    assert (tmp_path / 'm.card.md').is_file()

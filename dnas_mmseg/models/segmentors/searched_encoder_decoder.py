@@ -118,8 +118,9 @@ def _probe_channels(backbone: nn.Module) -> list[int]:
     """Return the numbers of channels of a backbone's outputs for a small image."""
     training = backbone.training
     image = torch.zeros(1, count_input_bands(backbone), _PROBE, _PROBE)
+    backbone.eval()  # mmseg's ResNet returns nothing
     with torch.no_grad():
-        outputs = backbone.eval()(image)
+        outputs = backbone(image)
     backbone.train(training)
     return [x.shape[1] for x in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
 

@@ -73,17 +73,37 @@ def test_the_architecture_can_be_replaced_by_one_setting(build_segmentor):
         assert model.decode_head.in_channels == channels
 
 
-def test_a_backbone_without_out_channels_requires_explicit_settings():
-    with pytest.raises(UserError, match='omits in_channels, and ResNet does not define'):
-        MODELS.build(
-            dict(
-                type='SearchedEncoderDecoder',
-                backbone=dict(type='ResNet', depth=18),
-                decode_head=head('FCNHead'),
-            )
+def test_a_backbone_without_out_channels_is_asked_with_a_small_image():
+    model = MODELS.build(
+        dict(
+            type='SearchedEncoderDecoder',
+            backbone=dict(type='ResNet', depth=18),
+            decode_head=head('UPerHead'),
+            auxiliary_head=head('FCNHead', in_index=2),
         )
+    )
+    assert model.decode_head.in_channels == [64, 128, 256, 512]
+    assert model.auxiliary_head.in_channels == 256
+    assert model.backbone.training
 
 
 def test_errors_of_the_head_are_passed_on(build_segmentor):
     with pytest.raises(TypeError, match='no_such_argument'):
         build_segmentor(head=head('UPerHead', no_such_argument=1))
+
+
+def test_a_frozen_backbone_keeps_weights_and_statistics():
+    model = MODELS.build(
+        dict(
+            type='SearchedEncoderDecoder', freeze_backbone=True,
+            backbone=dict(type='DNAS', architecture='dnas_l12_gid5', base_channels=2),
+            decode_head=dict(type='DNASHead', num_classes=5, channels=4),
+            train_cfg=dict(), test_cfg=dict(mode='whole'),
+        )
+    ).train()  # fmt: skip
+    before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+    model._forward(torch.randn(2, 4, 32, 32)).sum().backward()
+    assert all(torch.equal(v, before[k]) for k, v in model.backbone.state_dict().items())
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    assert all(p.grad is not None for p in model.decode_head.parameters())
+    assert model.decode_head.training

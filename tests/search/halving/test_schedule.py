@@ -3,8 +3,9 @@ import json
 import pytest
 from mmengine.config import Config
 
+from dnas_mmseg.engine.length import full_epochs, scale_schedule
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.halving.schedule import Pace, full_epochs, shorten, whole_epochs
+from dnas_mmseg.search.halving.schedule import Pace, whole_epochs
 
 
 def test_pace_is_a_linear_fit():
@@ -56,7 +57,7 @@ def test_shorten_scales_the_schedule():
             ],
         )
     )
-    shorten(config, 20)
+    scale_schedule(config, 20)
     assert full_epochs(config) == 20
     assert config.train_cfg.to_dict() == dict(
         type='EpochBasedTrainLoop', max_epochs=20, val_interval=20
@@ -74,7 +75,7 @@ def test_shorten_a_single_scheduler():
             param_scheduler=dict(type='CosineAnnealingLR', T_max=200),
         )
     )
-    shorten(config, 20)
+    scale_schedule(config, 20)
     assert config.param_scheduler.T_max == 20
 
 

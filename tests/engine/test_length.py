@@ -1,0 +1,59 @@
+"""The length of a training, from hours."""
+
+import pytest
+
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.length import TrainingTimes, fit_length, measure_times
+from dnas_mmseg.errors import UserError
+
+from ..conftest import ROOT
+
+CONFIG = ROOT / 'configs/dnas/dnas_l12_w16_naip.py'
+
+
+@pytest.fixture
+def config(data_root):
+    config = load_config(CONFIG, data_root=data_root)
+    config.model.backbone.base_channels = 2
+    config.model.decode_head.channels = 4
+    for split in ('train', 'val', 'test'):
+        for leaf in leaf_datasets(config[f'{split}_dataloader']):
+            leaf.pop('label_convention')
+            leaf.metainfo = dict(bands=('nir', 'red', 'green', 'blue'))
+    config.train_dataloader.dataset.pipeline.pop(2)  # the tiles are smaller than the crop
+    return config
+
+
+def test_times_are_measured_on_the_users_tiles(config):
+    times = measure_times(config)
+    assert times.iterations == 1
+    assert 0 < times.iteration < 10
+    assert times.validation > 0
+    config.val_cfg = None
+    assert measure_times(config).validation == 0
+
+
+@pytest.mark.parametrize(
+    ('hours', 'epochs', 'interval'),
+    [(1.0, 339, 34), (0.1, 31, 5)],
+)
+def test_hours_become_epochs_and_validations(config, monkeypatch, hours, epochs, interval):
+    """An epoch takes 10 s, a validation 5 s; of 10 validations a tenth of the time is kept."""
+    times = TrainingTimes(0.1, 100, 20.0 if hours == 1 else 5.0)
+    monkeypatch.setattr('dnas_mmseg.engine.length.measure_times', lambda config: times)
+    config.train_cfg.update(max_epochs=60, val_interval=6)
+    assert fit_length(config, hours) == times
+    assert (config.train_cfg.max_epochs, config.train_cfg.val_interval) == (epochs, interval)
+    spent = epochs * 10 + -(-epochs // interval) * times.validation
+    assert 0.9 * 3600 * hours - 20 < spent <= 3600 * hours
+
+
+def test_too_little_time_is_refused(config, monkeypatch):
+    times = TrainingTimes(1.0, 100, 5.0)
+    monkeypatch.setattr('dnas_mmseg.engine.length.measure_times', lambda config: times)
+    message = r'0.01 hours do not suffice for one epoch of 100 iterations: give at least 0.032'
+    with pytest.raises(UserError, match=message):
+        fit_length(config, 0.01)
+    with pytest.raises(UserError, match='expected a positive number'):
+        fit_length(config, 0)
