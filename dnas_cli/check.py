@@ -2,6 +2,7 @@
 
     dnas check CONFIG
     dnas check CONFIG --split train --workers 4
+    dnas check CONFIG --baseline
 
 Reads every image and label of all splits. Reports missing and truncated files, wrong bands, dtypes
 and sizes, unknown label values, tiles in two splits (by content), splits that overlap on the
@@ -16,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .command_line import (
+    UsageError,
     add_no_network,
     config_parser,
     forbid_network_if,
@@ -23,7 +25,7 @@ from .command_line import (
 )
 
 if TYPE_CHECKING:
-    from dnas_mmseg.engine.dataset_report import SplitReport
+    from dnas_mmseg.engine.dataset_report import DatasetReport, SplitReport
 
 SPLITS = ('train', 'val', 'test')
 
@@ -33,6 +35,12 @@ def main() -> None:
     parser.add_argument('--split', choices=SPLITS, help='split to check (default: all)')
     parser.add_argument(
         '--workers', type=int, default=0, help='worker processes (default: 0, in this process)'
+    )
+    parser.add_argument(
+        '--baseline',
+        action='store_true',
+        help='also score gradient-boosted trees on single pixels and the majority class on the '
+        'validation tiles: a network should beat both (seconds)',
     )
     add_no_network(parser)
     args = parser.parse_args()
@@ -56,11 +64,27 @@ def main() -> None:
             )
         for split in report.splits:
             show_split(split, paste=split is report.splits[0])
+        if args.baseline:
+            show_baseline(report)
         for warning in report.warnings:
             print(f'CHECK    {warning}')
         for problem in report.problems:
             print(f'PROBLEM  {problem}')
     sys.exit(0 if report.passed else 1)
+
+
+def show_baseline(report: DatasetReport) -> None:
+    """Print the scores of the baselines that see single pixels."""
+    from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
+
+    parts = {split.name: split.parts for split in report.splits}
+    tested = next((name for name in ('val', 'test') if name in parts), None)
+    if 'train' not in parts or tested is None:
+        raise UsageError('--baseline needs the splits train and val: leave out --split')
+    scores = evaluate_pixel_baseline(parts['train'], parts[tested]).scores
+    print(f'\nbaselines without a network, mIoU on {tested}:')
+    for name, score in scores.items():
+        print(f'  {name} {score:.1f} %')
 
 
 def show_split(split: SplitReport, paste: bool) -> None:

@@ -74,10 +74,12 @@ def main() -> None:
 
         from dnas_mmseg.engine.checkpoints import last_checkpoint
         from dnas_mmseg.engine.config_checks import check_mixed_precision
-        from dnas_mmseg.engine.length import fit_length
+        from dnas_mmseg.engine.length import set_length
         from dnas_mmseg.engine.running import freeze_encoder, stop_early, train, weight_classes
         from dnas_mmseg.engine.seeds import train_seeds
 
+        if args.hours is not None and args.launcher != 'none':
+            raise UsageError('--hours times one process: set train_cfg.max_epochs instead')
         config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
             raise UsageError(f'--seeds {args.seeds}: must be at least 1')
@@ -96,14 +98,10 @@ def main() -> None:
             freeze_encoder(config)
         if args.early_stopping is not None:
             stop_early(config, args.early_stopping)
-        if args.hours is not None and not (args.resume and last_checkpoint(config.work_dir)):
-            times = fit_length(config, args.hours)
-            print(
-                f'{args.hours:g} hours: {config.train_cfg.max_epochs} epochs of {times.iterations} '
-                f'iterations of {times.iteration:.3g} s'
-            )
+        started = last_checkpoint(config.work_dir) is not None
+        if args.hours is not None:
+            print(set_length(config, args.hours, args.resume))
         if args.seeds is None:
-            started = last_checkpoint(config.work_dir) is not None
             if started and not args.resume and not config.get('resume'):
                 raise UsageError(
                     f'{config.work_dir} contains a training run: continue it with --resume, or '

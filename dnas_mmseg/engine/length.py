@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,6 +22,8 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_json
+from dnas_mmseg.work_dir import LENGTH_FILE
 
 from .config_validation import validate_config
 
@@ -193,3 +197,32 @@ def fit_length(config: Config, hours: float) -> TrainingTimes:
     scale_schedule(config, epochs)
     config.train_cfg.val_interval = math.ceil(epochs / max(validations, 1))
     return times
+
+
+def set_length(config: Config, hours: float, resume: bool) -> str:
+    """Set the length of a training by hours, or to that of the training that is resumed.
+
+    Args:
+        config: Config with a work dir and a schedule in epochs, modified in place.
+        hours: Time of the training.
+        resume: Whether the training of the work dir continues.
+
+    Returns:
+        Sentence on the length.
+
+    Raises:
+        UserError: See :func:`fit_length`.
+    """
+    path = Path(config.work_dir) / LENGTH_FILE
+    if resume and path.is_file():
+        stored = json.loads(path.read_text(encoding='utf-8'))
+        scale_schedule(config, stored['epochs'])
+        config.train_cfg.val_interval = stored['val_interval']
+        return f'{stored["hours"]:g} hours: {stored["epochs"]} epochs, as before'
+    times = fit_length(config, hours)
+    epochs, interval = config.train_cfg.max_epochs, config.train_cfg.val_interval
+    write_json(path, {'hours': hours, 'epochs': epochs, 'val_interval': interval})
+    return (
+        f'{hours:g} hours: {epochs} epochs of {times.iterations} iterations of '
+        f'{times.iteration:.3g} s'
+    )

@@ -17,7 +17,7 @@ from dnas_mmseg.datasets.labels import IGNORE
 from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations
 from dnas_mmseg.errors import UserError
 
-from .scores import confusion_matrix
+from .scores import compute_scores, confusion_matrix
 
 _PIXELS, _PIXELS_PER_TILE, _TESTED_PER_TILE, _MAX_TILES = 50_000, 1000, 500, 1000
 """Largest numbers of pixels that the trees see in all, per tile and per tested tile, and of tiles
@@ -38,6 +38,12 @@ class PixelBaseline:
 
     trees: np.ndarray
     majority: np.ndarray
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """mIoU of the trees and of the majority class, in percent, by name."""
+        named = {'per-pixel trees': self.trees, 'majority class': self.majority}
+        return {name: 100 * compute_scores(matrix)['mIoU'] for name, matrix in named.items()}
 
 
 def evaluate_pixel_baseline(

@@ -119,3 +119,20 @@ def test_duplicate_tiles_and_unlabelled_splits(data_root, tmp_path):
     assert 'PROBLEM  1 tiles are in train and in test' in output
     assert 'copy.tif' in output
     assert 'PROBLEM  val has no labelled pixel' in output
+
+
+def test_baselines_without_a_network(data_root, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n")
+    tool = ROOT / 'tools/analysis_tools/check_dataset.py'
+    _, output = run(tool, config, '--data-root', data_root, '--baseline')
+    assert 'baselines without a network, mIoU on val:' in output
+    trees, majority = (
+        float(output.split(f'  {name} ')[1].split(' %')[0])
+        for name in ('per-pixel trees', 'majority class')
+    )
+    assert 0 < majority < 30
+    assert 0 < trees <= 100
+    code, output = run(tool, config, '--data-root', data_root, '--split', 'val', '--baseline')
+    assert code == 1
+    assert '--baseline needs the splits train and val' in output

@@ -1,5 +1,7 @@
 """Command `dnas train`."""
 
+import json
+
 from ..conftest import ROOT, TORCHRUN, run, run_two
 
 DNAS = 'configs/dnas/dnas_l12_gid5.py'
@@ -41,3 +43,25 @@ def test_distributed_runs_print_once(data_root, tmp_path):
     assert output.count('did you mean train_cfg?') == 1
     assert output.count('contains no checkpoint; training starts') == 1
     assert 'System environment' not in output
+
+
+def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):
+    command = (
+        ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--work-dir',
+        tmp_path / 'run', '--hours', '0.0045', '--early-stopping', '2',
+    )  # fmt: skip
+    options = ('--cfg-options', 'model.backbone.base_channels=2', 'model.decode_head.channels=8')
+    code, output = run(*command, '--freeze', 'encoder', *options)
+    assert code == 1
+    assert 'the backbone has no pretrained weights' in output
+    code, output = run(*command, *options)
+    assert code == 0, output
+    stored = json.loads((tmp_path / 'run/length.json').read_text())
+    assert f'0.0045 hours: {stored["epochs"]} epochs of' in output
+    assert len(list((tmp_path / 'run').glob('epoch_*.pth'))) > 0
+    code, output = run(*command, '--resume', *options)
+    assert code == 0, output
+    assert f'{stored["epochs"]} epochs, as before' in output
+    code, output = run(*command, '--launcher', 'pytorch', *options)
+    assert code == 1
+    assert '--hours times one process' in output

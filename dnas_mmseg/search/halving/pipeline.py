@@ -18,6 +18,7 @@ Files of a work dir:
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -32,13 +33,16 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
 
+from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.length import full_epochs, scale_schedule
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
 from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.search.pipeline import WRITTEN_HERE, movable_text, search
 from dnas_mmseg.search.selection import Candidates, Request, Selection, run_steps, selection_steps
@@ -62,7 +66,7 @@ from .plan import GRADIENT, MIN_BUDGET, OF_THE_MACHINE, SelectionPlan
 from .progress import Progress, planned_seconds, show_plan
 from .result import Leaderboard, save_results
 from .schedule import Pace
-from .split import check_leakage, selection_lists
+from .split import check_leakage, selection_lists, set_lists
 from .training import SCORE, CandidateTrainings, config_checksum, data_checksum
 from .worker import Workers
 
@@ -225,6 +229,8 @@ class _SelectionRun:
         if queue.get_metadata('pace') is None:
             pace = self.pace or measure_pace(self.candidates, self.trainings)
             queue.set_metadata('pace', pace.to_document())
+        if queue.get_metadata('pixels') is None:
+            queue.set_metadata('pixels', self._pixel_scores())
         write_json(self.work_dir / PACE_FILE, queue.get_metadata('pace'), indent=None)
         outcomes = queue.outcomes().values()
         if retry_failed or (outcomes and all(outcome.score is None for outcome in outcomes)):
@@ -267,6 +273,16 @@ class _SelectionRun:
         for baseline in self.candidates.baselines:
             full_epochs(self.trainings.full_config(baseline))
         self._samples = len(train_list.read_text(encoding='utf-8').splitlines())
+
+    def _pixel_scores(self) -> dict[str, float]:
+        """Return the scores of the per-pixel baselines on the scored part, in percent."""
+        config = copy.deepcopy(self.candidates.config)
+        set_lists(config, *self.lists)
+        training, scored = (
+            multi_band_parts(DATASETS.build(config[f'{split}_dataloader'].dataset))
+            for split in ('train', 'val')
+        )
+        return evaluate_pixel_baseline(training, scored, self.plan.network.seed).scores
 
     def _identity(self) -> dict[str, str]:
         """Return the metadata that all commands of a queue must share."""
@@ -365,7 +381,8 @@ class _SelectionRun:
             self.candidates.baselines,
             self.plan.strategy,
         )
-        batch, board = next(steps), Leaderboard(self.plan, self.candidates, initial)
+        pixels = queue.get_metadata('pixels') or {}
+        batch, board = next(steps), Leaderboard(self.plan, self.candidates, initial, pixels)
         with Progress(counts, self.candidates.fidelities, seconds, self.count) as progress:
             workers = Workers(self.plan, self.work_dir, self.storage, self.lists, self.count)
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +70,7 @@ class Leaderboard:
         plan: Settings of the selection.
         candidates: Candidates of the selection.
         initial: Candidates given by the user.
+        pixels: mIoU of the per-pixel baselines on the scored part, in percent, by name.
 
     Attributes:
         rungs: Share of the full schedule of each rung.
@@ -82,9 +83,14 @@ class Leaderboard:
     """
 
     def __init__(
-        self, plan: SelectionPlan, candidates: SpaceCandidates, initial: Sequence[Candidate]
+        self,
+        plan: SelectionPlan,
+        candidates: SpaceCandidates,
+        initial: Sequence[Candidate],
+        pixels: Mapping[str, float] = {},
     ) -> None:
         self.plan, self._candidates, self._initial = plan, candidates, frozenset(initial)
+        self.pixels = dict(pixels)
         self.rungs = candidates.fidelities
         self._has_first_batch = False
         self.rows: dict[Candidate, CandidateRow] = {}
@@ -165,6 +171,13 @@ class Leaderboard:
         best = self.rows[result.best]
         cost = format_cost(best.cost, self.plan.network.cost)
         lines = [f'{best.name} wins with {result.score:.2f} % mIoU, at {cost}.']
+        ahead = {name: score for name, score in self.pixels.items() if score >= result.score}
+        if ahead:
+            trees = max(ahead, key=lambda name: ahead[name])
+            lines.append(
+                f'No network beats the {trees}, {ahead[trees]:.2f} %: on these tiles shapes and '
+                'neighbourhoods tell little, or the trainings are too short.'
+            )
         if self.tested is not None:
             lines.append(
                 f'Trained on the whole training list, it reaches {self.tested:.2f} % on the test '
@@ -245,6 +258,7 @@ def save_results(
         'running': running,
         'spent': board.spent,
         'budget': board.plan.budget,
+        'pixels': board.pixels,
         'candidates': [
             {
                 'name': row.name,
@@ -278,8 +292,9 @@ def save_results(
         Heading('Leaderboard'),
         Table(headings, lines, sortable=True),
         Note(
-            'Origin: drawn (random), chosen (proposed by the surrogate), given (--candidates) or '
-            'baseline. Scores are means over seeds, on the scored part of the training list.'
+            'Origin: drawn (random), chosen (proposed by the surrogate), given (--candidates), '
+            'baseline or per-pixel (no network). Scores are means over seeds, on the scored part '
+            'of the training list.'
         ),
     ]
     title = f'Selection of a {space} network'
@@ -310,6 +325,9 @@ def _table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
                 row.error,
             ]
         )
+    for name, score in board.pixels.items():
+        empty = [''] * (len(rungs) - 1)
+        lines.append([name, 'per-pixel', '', '', f'{score:.2f}', *empty, '', '', 'no network'])
     return headings, lines
 
 

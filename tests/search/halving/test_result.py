@@ -146,3 +146,16 @@ def test_commands_and_tooltips_escape_names(board, tmp_path):
         'postgresql+psycopg://u@h/n',
     ]  # fmt: skip
     assert page.count('class="tip"') == 3 + 4
+
+
+def test_per_pixel_baselines_are_in_the_leaderboard(board, tmp_path):
+    board.pixels = {'per-pixel trees': 81.4, 'majority class': 12.0}
+    board.decide(result(A))
+    assert 'No network beats the per-pixel trees, 81.40 %' in ' '.join(board.verdict())
+    save_results(board, tmp_path, running=False)
+    *_, trees, majority = csv.reader((tmp_path / 'leaderboard.csv').open())
+    assert trees == ['per-pixel trees', 'per-pixel', '', '', '81.40', '', '', '', 'no network']
+    assert majority[4] == '12.00'
+    assert json.loads((tmp_path / 'leaderboard.json').read_text())['pixels'] == board.pixels
+    board.pixels = {'per-pixel trees': 60.0}
+    assert 'No network beats' not in ' '.join(board.verdict())
