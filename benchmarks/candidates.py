@@ -2,6 +2,7 @@
 
     python -m benchmarks.candidates --data naip deepglobe gid5-rgb --seeds 0 --minutes 5
     python -m benchmarks.candidates --minutes 5 20 --seeds 0 1 2 --workers 2
+    python -m benchmarks.candidates --inherited --data naip --seeds 0 --minutes 2
     python -m benchmarks.candidates --list              # missing training runs
     python -m benchmarks.candidates --table naip        # results as Markdown
 
@@ -41,6 +42,8 @@ from dnas_mmseg.engine.length import fit_length
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.evaluation import compute_scores
 from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
+from dnas_mmseg.spaces.registry import SPACES
+from dnas_mmseg.spaces.space import constructor_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = ROOT / 'benchmarks/candidates.csv'
@@ -106,12 +109,43 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 """Networks by name: prefix of the config before ``_naip.py`` or ``_gid5-rgb.py``, and changes."""
 
+SUPERNET = dict(
+    widths=((12,), (16, 20), (24, 28, 32), (40, 48, 56), (64, 80)),
+    strides=(2, 4, 8, 16, 32),
+    depths=(0, 2, 2, 2, 1),
+)
+"""Space of densenas_narrow_naip.py."""
+
+
+def _sampled(seed: int, inherit: bool) -> tuple[str, dict[str, Any]]:
+    """Return a random network of DenseNAS's space with the U-Net head."""
+    space = SPACES['densenas']
+    arguments = constructor_arguments(dict(type='DenseNASSupernet', **SUPERNET))
+    found = space.sample(arguments, np.random.default_rng(seed), f'random_{seed}')
+    backbone = dict(
+        architecture=dict(_delete_=True, **found.to_document()),
+        norm_cfg=dict(type='BN', eps=1e-3),
+        **ALL_STRIDES,
+    )
+    if inherit:
+        backbone['init_cfg'] = PRETRAINED
+    return 'densenas/densenas_narrow', dict(model=dict(backbone=backbone, decode_head=UNET))
+
+
+INHERITED = {
+    f'DenseNAS space, random (seed {seed}), {how}': _sampled(seed, how == 'inherited')
+    for seed in range(8)
+    for how in ('from scratch', 'inherited')
+}
+"""Random networks from scratch and with remapped weights of EfficientNet-Lite0."""
+
+ALL = NETWORKS | INHERITED
 TREES, MAJORITY = 'per-pixel trees', 'majority class'
 
 
 def build_config(data: str, network: str, work_dir: Path) -> Config:
     """Return the config of a network on a data set."""
-    prefix, changes = NETWORKS[network]
+    prefix, changes = ALL[network]
     suffix = 'naip' if data == 'naip' else 'gid5-rgb'
     config = Config.fromfile(str(ROOT / f'configs/{prefix}_{suffix}.py'))
     config.merge_from_dict(json.loads(json.dumps(changes)))
@@ -224,7 +258,7 @@ def missing(args: argparse.Namespace) -> list[tuple[str, str, int, float]]:
         (data, network, seed, minutes)
         for seed in args.seeds
         for minutes in args.minutes
-        for network in args.networks or NETWORKS
+        for network in args.networks or (INHERITED if args.inherited else NETWORKS)
         for data in args.data
         if (data, network, str(seed), f'{minutes:g}') not in done
     ]
@@ -240,7 +274,7 @@ def table(data: str) -> str:
             statistics.mean(float(r[name]) for r in own) for name in ('mIoU', 'mIoU_val')
         )
         cost = ['', '']
-        if key[0] in NETWORKS:
+        if key[0] in ALL:
             found = complexity(build_config(data, key[0], Path('unused')), (256, 256))
             cost = [f'{found.parameters / 1e6:.2f} M', f'{found.macs / 1e9:.2f} G']
         by_seed = ', '.join(f'{float(r["mIoU"]):.1f}' for r in own)
@@ -262,7 +296,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--data', nargs='+', choices=DATA, default=list(DATA))
-    parser.add_argument('--networks', nargs='+', choices=NETWORKS, help='default: all')
+    parser.add_argument('--networks', nargs='+', choices=ALL, help='default: those of the tables')
+    parser.add_argument(
+        '--inherited',
+        action='store_true',
+        help='random networks with and without inherited weights',
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--minutes', type=float, nargs='+', default=[5, 20])
     parser.add_argument('--workers', type=int, default=1, help='parallel training runs')
