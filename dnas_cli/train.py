@@ -99,17 +99,18 @@ def main() -> None:
         if args.early_stopping is not None:
             stop_early(config, args.early_stopping)
         started = last_checkpoint(config.work_dir) is not None
+        resume = args.resume or config.get('resume', False)
+        if args.seeds is None and started and not resume:
+            raise UsageError(
+                f'{config.work_dir} contains a training run: continue it with --resume, or '
+                'choose another --work-dir'
+            )
         if args.hours is not None:
-            print(set_length(config, args.hours, args.resume))
+            print(set_length(config, args.hours, resume))
         if args.seeds is None:
-            if started and not args.resume and not config.get('resume'):
-                raise UsageError(
-                    f'{config.work_dir} contains a training run: continue it with --resume, or '
-                    'choose another --work-dir'
-                )
             if args.resume and not started:
                 print(f'note: {config.work_dir} contains no training run; a new one starts')
-            config.resume = args.resume or config.get('resume', False)
+            config.resume = resume
             train(config)
             return
         result = train_seeds(config, args.seeds, args.resume)

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from .errors import UserError
@@ -106,7 +105,7 @@ def write_json(path: str | os.PathLike, document: Any, indent: int | None = 1) -
 
     Args:
         path: Path of the file.
-        document: Mappings, sequences, numpy arrays and scalars.
+        document: Mappings, sequences, and arrays and scalars of numpy and torch.
         indent: Number of spaces per level; None for one line.
     """
     text = json.dumps(_to_json(document), indent=indent, allow_nan=False)
@@ -116,12 +115,10 @@ def write_json(path: str | os.PathLike, document: Any, indent: int | None = 1) -
 def _to_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _to_json(value.tolist())
+    if hasattr(value, 'tolist'):  # arrays and scalars of numpy and torch
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [_to_json(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -36,7 +36,7 @@ def make_sandbox(folder: Path) -> None:
     (folder / 'mine.py').write_text(example)
     # Networks to compare it with, and one of each space on the same tiles.
     (folder / 'other.py').write_text(
-        "_base_ = 'mine.py'\nmodel = dict(backbone=dict(base_channels=8))\n"
+        "_base_ = 'mine.py'\nmodel = dict(decode_head=dict(decoder_channels=(16, 16, 24, 32)))\n"
     )
     (folder / 'mine.json').write_text(
         json.dumps(

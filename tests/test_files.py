@@ -7,6 +7,7 @@ import stat
 
 import numpy as np
 import pytest
+import torch
 
 from dnas_mmseg.files import atomic_path, write_csv, write_json, write_text
 
@@ -55,5 +56,7 @@ def test_formulas_are_written_as_text(tmp_path):
 
 
 def test_json_has_null_for_nan_and_lists_for_arrays(tmp_path):
-    write_json(tmp_path / 'a.json', {'x': np.array([1.5, np.nan]), 2: (np.int64(3), math.inf)})
-    assert json.loads((tmp_path / 'a.json').read_text()) == {'x': [1.5, None], '2': [3, None]}
+    document = {'x': np.array([1.5, np.nan]), 2: (np.int64(3), math.inf), 't': torch.tensor([[2]])}
+    write_json(tmp_path / 'a.json', document)
+    expected = {'x': [1.5, None], '2': [3, None], 't': [[2]]}
+    assert json.loads((tmp_path / 'a.json').read_text()) == expected

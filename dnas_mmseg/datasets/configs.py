@@ -8,6 +8,7 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from .description import DatasetDescription
+from .multi_band import MultiBandSegDataset
 
 
 def leaf_datasets(loader: dict | None) -> Iterator[dict]:
@@ -29,10 +30,21 @@ def configured_metainfo(dataset: Mapping[str, Any]) -> dict[str, Any]:
         dataset: Config of a data set, no wrapper.
 
     Returns:
-        Metainfo of its class, of ``dataset.json`` in its data root, and of the config, the later
-        ones over the earlier ones.
+        Metainfo of its class, of ``dataset.json`` in its data root (of ``MultiBandSegDataset``
+        only), and of the config, the later ones over the earlier ones. Classes that the config
+        selects keep their colours.
     """
     kind = dataset.get('type')
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-    described = DatasetDescription.load(dataset.get('data_root')).metainfo
-    return {**getattr(cls, 'METAINFO', {}), **described, **dataset.get('metainfo', {})}
+    base: dict[str, Any] = dict(getattr(cls, 'METAINFO', {}))
+    if isinstance(cls, type) and issubclass(cls, MultiBandSegDataset):
+        base |= DatasetDescription.load(dataset.get('data_root')).metainfo
+    own = dataset.get('metainfo') or {}
+    merged = {**base, **own}
+    if own.get('classes') and not own.get('palette') and base.get('palette'):
+        colours = dict(zip(base.get('classes', ()), base['palette'], strict=False))
+        if set(own['classes']) <= set(colours):
+            merged['palette'] = tuple(colours[name] for name in own['classes'])
+        else:
+            del merged['palette']
+    return merged

@@ -11,14 +11,17 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import Registry
+from mmengine.runner import Runner
 from mmseg import registry as registries
 from torch.utils.data import DataLoader
 
+from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import SearchedEncoderDecoder
@@ -61,6 +64,8 @@ _POSITIONS = {
     'dataset': _Position(('DATASETS',), frozenset({'pipeline'})),
     'datasets': _Position(('DATASETS',), frozenset({'pipeline'})),
     'pipeline': _Position(('TRANSFORMS',)),
+    # Keys that mmengine.model.initialize removes.
+    'init_cfg': _Position(('WEIGHT_INITIALIZERS',), None, frozenset({'override'})),
     'tta_pipeline': _Position(('TRANSFORMS',)),
     'transforms': _Position(('TRANSFORMS',)),
     'optim_wrapper': _Position(
@@ -87,6 +92,9 @@ _SECTIONS = (
 )  # fmt: skip
 """Sections that mmengine's Runner reads; other keys of a config are variables of its file."""
 
+_MMDET_HEADS = ('Mask2FormerHead', 'MaskFormerHead')
+"""Heads whose base class is in mmdet; without mmdet, mmseg registers them without arguments."""
+
 _LOOPS = {'val_cfg': 'ValLoop', 'test_cfg': 'TestLoop'}
 _LOOP_ARGUMENTS = frozenset({'runner', 'dataloader', 'evaluator'})
 _LOADER_SETTINGS = frozenset({'num_batch_per_epoch'})
@@ -110,7 +118,7 @@ def validate_config(config: Config, *sections: str) -> None:
             continue
         if key.endswith('_dataloader') and isinstance(value, Mapping):
             _validate_loader(key, value)
-            _compare_parts(value)
+            _compare_parts(value.get('dataset'))
         elif key == 'train_cfg' and isinstance(value, Mapping):
             kind = 'EpochBasedTrainLoop' if value.get('by_epoch') else 'IterBasedTrainLoop'
             position = _Position(('LOOPS',), _LOOP_ARGUMENTS, frozenset({'by_epoch'}), kind)
@@ -120,15 +128,14 @@ def validate_config(config: Config, *sections: str) -> None:
         elif key == 'default_hooks' and isinstance(value, Mapping):
             for name, hook in value.items():
                 _validate(f'{key}.{name}', hook, _POSITIONS['custom_hooks'])
+        elif key == 'randomness' and isinstance(value, Mapping):
+            _check_names(key, Runner.set_randomness, value)
         elif key in _SECTIONS:
             _validate(key, value, _POSITIONS[key])
 
 
 def _validate_loader(key: str, loader: Mapping) -> None:
-    accepted = [*(_arguments(DataLoader) or _Arguments([], [])).accepted, *_LOADER_SETTINGS]
-    for name in _settings(loader):
-        if name not in accepted:
-            raise UserError(_unknown_argument(key, 'DataLoader', name, accepted))
+    _check_names(key, DataLoader, loader, _LOADER_SETTINGS)
     _validate(f'{key}.dataset', loader.get('dataset'), _POSITIONS['dataset'])
     for name in ('sampler', 'batch_sampler'):
         _validate(f'{key}.{name}', loader.get(name), _Position(('DATA_SAMPLERS',), None))
@@ -148,18 +155,22 @@ def _validate(key: str, value: Any, position: _Position) -> None:
                 _validate(f'{key}.{name}', child, position)
             return
         raise UserError(f"{key}: {dict(value)} has no 'type'")
+    if '_scope_' in value:  # inherited from another package, which registers the class
+        return
     cls = _find(key, kind, position)
-    arguments = _arguments(cls)
-    if arguments is not None:
-        name = getattr(cls, '__name__', str(kind))
-        for setting in _settings(value):
-            if setting not in {*arguments.accepted, *position.extra}:
-                raise UserError(_unknown_argument(key, name, setting, arguments.accepted))
-        if position.filled is not None:
-            missing = [a for a in arguments.required if a not in {*value, *position.filled}]
-            if missing:
-                names = ' and '.join(map(repr, missing))
-                raise UserError(f'{key}: {name} requires {names}, missing in the config')
+    if 'constructor' in value and 'type' not in value:
+        return  # a custom constructor reads the section, e.g. several optimizers
+    if _name(cls) in _MMDET_HEADS and find_spec('mmdet') is None:
+        raise UserError(f'{key}: {_name(cls)} requires mmdet, not installed: pip install mmdet')
+    _check_names(key, cls, value, position.extra)
+    if position.filled is not None:
+        given = {*value, *position.filled}
+        missing = [name for name in _arguments(cls).required if name not in given]
+        if missing:
+            names = ' and '.join(map(repr, missing))
+            raise UserError(f'{key}: {_name(cls)} requires {names}, missing in the config')
+    if isinstance(value.get('ema_type'), str):
+        _find(f'{key}.ema_type', value['ema_type'], _LAYER)
     for child in (key for key in value if key in _POSITIONS):
         below = _position(child, cls)
         if below is not None:
@@ -203,28 +214,41 @@ def _names(registry: Registry | None) -> Iterator[str]:
         registry = registry.parent
 
 
-def _settings(config: Mapping) -> list[str]:
-    """Return the keys of a config that are arguments of its class."""
-    return [key for key in config if key != 'type' and not str(key).startswith('_')]
+def _name(callee: Callable) -> str:
+    return getattr(callee, '__qualname__', str(callee))
 
 
-def _unknown_argument(key: str, name: str, setting: str, accepted: list[str]) -> str:
-    return (
-        f"{key}: {name} has no argument '{setting}'{did_you_mean(setting, accepted)}; it accepts "
-        f'{", ".join(accepted)}'
-    )
+def _check_names(
+    key: str, callee: Callable, settings: Mapping, extra: frozenset[str] = frozenset()
+) -> None:
+    """Raise if settings contain an argument that a class or function does not accept."""
+    accepted = _arguments(callee).accepted
+    if accepted is None:
+        return
+    for name in settings:
+        if name == 'type' or str(name).startswith('_') or name in {*accepted, *extra}:
+            continue
+        raise UserError(
+            f"{key}: {_name(callee)} has no argument '{name}'{did_you_mean(name, accepted)}; it "
+            f'accepts {", ".join(accepted)}'
+        )
 
 
 @dataclass(frozen=True)
 class _Arguments:
-    """Names of the accepted and the required arguments of a class or function."""
+    """Names of the arguments of a class or function.
 
-    accepted: list[str]
+    Attributes:
+        accepted: All accepted arguments; None if they cannot be determined.
+        required: Arguments without a default.
+    """
+
+    accepted: list[str] | None
     required: list[str]
 
 
-def _arguments(callee: Callable) -> _Arguments | None:
-    """Return the arguments of a class or function; None if they cannot be determined.
+def _arguments(callee: Callable) -> _Arguments:
+    """Return the arguments of a class or function.
 
     Arguments of base classes are included if a constructor only forwards its ``**kwargs`` to
     ``super().__init__``.
@@ -239,7 +263,7 @@ def _arguments(callee: Callable) -> _Arguments | None:
         try:
             parameters = list(inspect.signature(init).parameters.values())
         except (TypeError, ValueError):  # implemented in C
-            return None
+            break
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         own = [p for p in parameters if p.kind in named and p.name not in ('self', *accepted)]
         accepted += [p.name for p in own]
@@ -248,34 +272,66 @@ def _arguments(callee: Callable) -> _Arguments | None:
         catch_all = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
         if catch_all is None:
             return _Arguments(accepted, required)
-        if not _only_forwards(init, catch_all):
-            return None
-    return None
+        taken = _forwarded(init, catch_all)
+        if taken is None:
+            break
+        accepted += [name for name in taken if name not in accepted]
+    return _Arguments(None, required)
 
 
-def _only_forwards(init: Callable, name: str) -> bool:
-    """Return whether a constructor uses ``**name`` only in a call of ``super().__init__``."""
+def _forwarded(init: Callable, name: str) -> list[str] | None:
+    """Return the names that a constructor pops from its ``**name`` before it forwards the rest.
+
+    Returns:
+        Popped names; None if the arguments are passed to anything but ``super().__init__``, or if
+        the source is not available.
+    """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):
-        return False
-    uses = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name]
-    forwarded = [
-        keyword.value
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == 'super().__init__'
-        for keyword in call.keywords
-        if keyword.arg is None
-    ]
-    return bool(forwarded) and all(any(use is value for value in forwarded) for use in uses)
+        return None
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    taken, passed = [], False
+    for use in (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name):
+        parent = parents[use]
+        if isinstance(parent, ast.keyword) and parent.arg is None:
+            call = parents[parent]
+            if not (isinstance(call, ast.Call) and _is_super_init(call)):
+                return None
+            passed = True
+        elif isinstance(parent, ast.Attribute):
+            call = parents[parent]
+            if parent.attr == 'pop' and isinstance(call, ast.Call) and call.args:
+                if not isinstance(call.args[0], ast.Constant):
+                    return None
+                taken.append(str(call.args[0].value))
+        elif not isinstance(parent, (ast.Subscript, ast.Compare)):
+            return None
+    return taken if passed else None
 
 
-def _compare_parts(loader: Mapping) -> None:
+def _is_super_init(call: ast.Call) -> bool:
+    function = ast.unparse(call.func)
+    return function.startswith('super(') and function.endswith('__init__')
+
+
+def _compare_parts(dataset: Any) -> None:
     """Raise for a ConcatDataset whose parts differ in classes or bands, as mmengine would later."""
-    metainfos = [configured_metainfo(leaf) for leaf in leaf_datasets(loader.get('dataset'))]
+    if not isinstance(dataset, dict):
+        return
+    children = dataset.get('datasets') or dataset.get('dataset') or []
+    for child in children if isinstance(children, (list, tuple)) else [children]:
+        _compare_parts(child)
+    if str(dataset.get('type')).split('.')[-1] != 'ConcatDataset':
+        return
+    ignored = dataset.get('ignore_keys') or ()
+    keys = {'classes', 'bands'} - set([ignored] if isinstance(ignored, str) else ignored)
+    metainfos = [configured_metainfo(leaf) for leaf in leaf_datasets(dataset)]
     for number, other in enumerate(metainfos[1:], 2):
-        for key in ('classes', 'bands'):
-            first, second = (tuple(f.get(key) or ()) for f in (metainfos[0], other))
+        for key in sorted(keys):
+            first, second = (tuple(metainfo.get(key) or ()) for metainfo in (metainfos[0], other))
+            if key == 'bands':
+                first, second = band_names(first), band_names(second)
             if first and second and first != second:
                 raise UserError(
                     f'the parts of a ConcatDataset must have the same {key}: the first part has '

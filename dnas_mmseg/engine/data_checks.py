@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import InfiniteSampler, pseudo_collate
 from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
@@ -135,6 +137,31 @@ def _has_no_labels(part) -> bool:
     )  # fmt: skip
 
 
+def check_training(model: nn.Module, loader: DataLoader, validation: object | None = None) -> None:
+    """Check that a model can be trained on its data: labels, classes, and the size of batches.
+
+    Args:
+        model: Segmentor to train.
+        loader: Loader of the training set.
+        validation: Data set that it is validated on.
+
+    Raises:
+        UserError: It cannot be trained.
+    """
+    if len(loader) == 0:
+        raise UserError(
+            f'{len(loader.sampler)} training tiles per process do not fill a batch of '  # type: ignore
+            f'{loader.batch_size}: decrease the batch size or add tiles'
+        )
+    datasets: dict[str, object] = {'training': loader.dataset}
+    if validation is not None:
+        datasets['validation'] = validation
+    check_labels(datasets, 'training and validation require labels')
+    check_labelled(datasets)
+    check_classes(model, datasets)
+    check_single_values(model, loader)
+
+
 def check_single_values(model: nn.Module, loader: DataLoader) -> None:
     """Check that no batch norm receives one value per channel from a batch of one image.
 
@@ -148,22 +175,29 @@ def check_single_values(model: nn.Module, loader: DataLoader) -> None:
     Raises:
         UserError: A batch norm receives one value per channel; the message lists the remedies.
     """
-    batch = loader.batch_size or 1
-    smallest = batch if loader.drop_last else len(loader.sampler) % batch or batch  # type: ignore
-    if smallest > 1:
+    batch, endless = loader.batch_size, isinstance(loader.sampler, InfiniteSampler)
+    if batch is None:  # a batch sampler of the user's
+        return
+    rest = 0 if loader.drop_last or endless else len(loader.sampler) % batch  # type: ignore[arg-type]
+    if (rest or batch) > 1:
         return
     probe: Any = copy.deepcopy(model).train()
     for module in probe.modules():
         alone = not isinstance(module, nn.SyncBatchNorm) or get_world_size() == 1
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and alone:
             module.register_forward_pre_hook(_refuse_single_value)
-    with torch.no_grad(), torch.random.fork_rng():
-        data = probe.data_preprocessor(pseudo_collate([loader.dataset[0]]), True)
-        probe(**data, mode='loss')
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            data = probe.data_preprocessor(pseudo_collate([loader.dataset[0]]), True)
+            probe(**data, mode='loss')
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _refuse_single_value(norm: nn.Module, inputs: tuple) -> None:
-    if inputs[0].numel() == inputs[0].shape[1]:
+    if norm.training and inputs[0].numel() == inputs[0].shape[1]:
         raise UserError(
             'batch norm cannot train on one value per channel: a head pools the image to 1x1, and '
             'the batch has one image. Set train_dataloader.batch_size to at least 2 (and '

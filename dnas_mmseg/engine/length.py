@@ -22,10 +22,12 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_json
+from dnas_mmseg.files import lock_folder, write_json
 from dnas_mmseg.work_dir import LENGTH_FILE
 
+from .config_checks import check_mixed_precision
 from .config_validation import validate_config
+from .data_checks import check_training
 
 _SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'periods')
 """Arguments of parameter schedulers that count epochs or iterations."""
@@ -49,7 +51,7 @@ def full_epochs(config: Config) -> int:
     loop = config.get('train_cfg') or {}
     if not loop.get('max_epochs'):
         raise UserError(
-            'a selection requires a schedule in epochs, but train_cfg has no max_epochs: use an '
+            'a schedule in epochs is required, but train_cfg has no max_epochs: use an '
             'EpochBasedTrainLoop, as in configs/_base_/schedules'
         )
     return loop['max_epochs']
@@ -109,13 +111,13 @@ def measure_times(config: Config) -> TrainingTimes:
         UserError: The config cannot work, or the training set does not fill a batch.
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
+    check_mixed_precision(config)
     validate_config(config)
     device = get_device()
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
     optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
     loader = Runner.build_dataloader(config.train_dataloader, seed=0)
-    if len(loader) == 0:
-        raise UserError(f'{len(loader.dataset)} tiles do not fill a batch')
+    check_training(model, loader)
     one_thread = device == 'cpu' and torch.get_num_threads() == 1
     clock = time.process_time if one_thread else time.perf_counter
     batch = loader.batch_size or 1
@@ -221,7 +223,8 @@ def set_length(config: Config, hours: float, resume: bool) -> str:
         return f'{stored["hours"]:g} hours: {stored["epochs"]} epochs, as before'
     times = fit_length(config, hours)
     epochs, interval = config.train_cfg.max_epochs, config.train_cfg.val_interval
-    write_json(path, {'hours': hours, 'epochs': epochs, 'val_interval': interval})
+    with lock_folder(config.work_dir):
+        write_json(path, {'hours': hours, 'epochs': epochs, 'val_interval': interval})
     return (
         f'{hours:g} hours: {epochs} epochs of {times.iterations} iterations of '
         f'{times.iteration:.3g} s'

@@ -38,13 +38,7 @@ from dnas_mmseg.work_dir import TEST_SCORES
 from .checkpoints import last_checkpoint, load_exactly, load_weights
 from .config_checks import check_backends, check_mixed_precision
 from .config_validation import validate_config
-from .data_checks import (
-    check_classes,
-    check_labelled,
-    check_labels,
-    check_single_values,
-    check_test_labels,
-)
+from .data_checks import check_test_labels, check_training
 
 _FILE_ONLY = re.compile(
     r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
@@ -128,18 +122,8 @@ def build_runner(config: Config) -> ConsoleRunner:
     check_backends(config)
     runner = ConsoleRunner.from_cfg(config)
     loader = runner.train_dataloader
-    datasets = {'training': loader.dataset}
-    if runner.val_loop is not None:
-        datasets['validation'] = runner.val_dataloader.dataset
-    if len(loader) == 0:
-        raise UserError(
-            f'{len(loader.sampler)} training tiles per process do not fill a batch of '
-            f'{config.train_dataloader.batch_size}: decrease the batch size or add tiles'
-        )
-    check_labels(datasets, 'training and validation require labels')
-    check_labelled(datasets)
-    check_classes(runner.bare_model, datasets)
-    check_single_values(runner.bare_model, loader)
+    validation = None if runner.val_loop is None else runner.val_dataloader.dataset
+    check_training(runner.bare_model, loader, validation)
     return runner
 
 

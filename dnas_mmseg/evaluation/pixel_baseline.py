@@ -14,7 +14,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.datasets.labels import IGNORE
-from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations
 from dnas_mmseg.errors import UserError
 
 from .scores import compute_scores, confusion_matrix
@@ -65,7 +64,8 @@ def evaluate_pixel_baseline(
         track: Function that wraps the tiles to predict, to show progress.
 
     Raises:
-        UserError: No pixel of the training tiles is labelled.
+        UserError: No pixel of the training or the tested tiles is labelled, or a pipeline loads no
+            labels.
     """
     rng = np.random.default_rng(seed)
     classes = len(training[0].metainfo['classes'])
@@ -73,13 +73,18 @@ def evaluate_pixel_baseline(
     if len(labels) == 0:
         raise UserError('no pixel of the training tiles is labelled')
     majority = int(np.bincount(labels, minlength=classes).argmax())
-    model = HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=seed)
+    model = HistGradientBoostingClassifier(
+        max_iter=_ROUNDS, early_stopping=False, random_state=seed
+    )
     if len(np.unique(labels)) > 1:
         model.fit(features, labels)
     tiles = [(dataset, i) for dataset in tested for i in range(len(dataset))]
+    tiles = [tiles[k] for k in sorted(rng.permutation(len(tiles))[:_MAX_TILES])]
     parts = [_sample_tile(dataset, i, _TESTED_PER_TILE, rng) for dataset, i in track(tiles)]
-    pixels = np.concatenate([p for p, truth in parts if len(truth)])
-    truth = np.concatenate([truth for _, truth in parts])
+    parts = [(pixels, truth) for pixels, truth in parts if len(truth)]
+    if not parts:
+        raise UserError('no pixel of the tiles to score on is labelled')
+    pixels, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
     constant = np.full_like(truth, majority)
     predicted = model.predict(pixels) if hasattr(model, 'classes_') else constant
     trees, most = (confusion_matrix(truth, found, classes) for found in (predicted, constant))
@@ -108,8 +113,10 @@ def _sample_tile(
     results: Any = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:
         results = transform(results)
-        if isinstance(transform, LoadRasterAnnotations):
+        if results is None or 'gt_seg_map' in results:
             break
+    if not results or 'gt_seg_map' not in results:
+        raise UserError('the pipeline loads no labels to train or to score on')
     labels = results['gt_seg_map']  # 255 where the image is invalid
     rows, columns = np.nonzero(labels != IGNORE)
     chosen = rng.permutation(len(rows))[:count]

@@ -71,20 +71,22 @@ class SegmentorWindows:
     def logits(self, images: list[Tensor]) -> np.ndarray:
         """Predict windows of one size; see :class:`WindowModel`."""
         height, width = images[0].shape[1:]
-        size = (height, width)
-        if size not in self._multiples:
-            self._multiples[size] = 1 if self._supports(images[0]) else _STRIDE
-        return self._run(images, self._multiples[size])
+        remainder = (height % _STRIDE, width % _STRIDE)
+        if remainder not in self._multiples:
+            self._multiples[remainder] = 1 if self._supports(images[0], remainder) else _STRIDE
+        return self._run(images, self._multiples[remainder])
 
-    def _supports(self, image: Tensor) -> bool:
-        """Return whether the network supports this size, tested with a window of zeros.
+    def _supports(self, image: Tensor, remainder: tuple[int, int]) -> bool:
+        """Return whether the network supports sizes with a remainder by the usual stride.
 
-        Some networks, e.g. U-Nets, support only multiples of their stride.
+        Some networks, e.g. U-Nets, support only multiples of their stride. It is tested with zeros
+        of the smallest such size above the stride.
         """
-        if all(side % _STRIDE == 0 for side in image.shape[1:]):
+        if remainder == (0, 0):
             return True
+        height, width = (_STRIDE + side for side in remainder)
         try:
-            self._run([torch.zeros_like(image)], 1)
+            self._run([image.new_zeros(len(image), height, width)], 1)
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError):

@@ -23,11 +23,11 @@ def network_config(plan: SearchPlan) -> Config:
     """Return the base config of all stages and of the retraining.
 
     It is the user's config with the options of the plan. A config without a model only describes
-    data, and overrides those of the space's default config.
+    data, and overrides those of the space's default config. A config of another network keeps its
+    data, statistics, losses and schedule, and gets the network of the space's small config.
 
     Raises:
-        UserError: The config has another network than the space, or it has no model and its data
-            have no statistics.
+        UserError: The config has no model and its data have no statistics.
     """
     space = SPACES[plan.space]
     default = CONFIGS / space.config
@@ -36,17 +36,41 @@ def network_config(plan: SearchPlan) -> Config:
         data, config = config, Config.fromfile(str(default))
         _merge_data(config, data)
         _fit_to_data(config)
+    elif config.model.get('backbone', {}).get('type') != space.network:
+        _replace_network(
+            config, Config.fromfile(str(CONFIGS / (space.small_config or space.config)))
+        )
     config.merge_from_dict(plan.options)
     config.pop('work_dir', None)  # each run has its own
-    backbone = config.model.get('backbone', {}).get('type')
-    if backbone != space.network:
-        raise UserError(
-            f'{plan.config}: expected a config of {space.network} for a search in space '
-            f'{plan.space}, not of {backbone}; see for example configs/{space.config}'
-        )
     if plan.base_channels is not None:
         config.model.backbone[space.width] = plan.base_channels
     return config
+
+
+def _replace_network(config: Config, small: Config) -> None:
+    """Replace the network of a config by that of another one, on the same bands and classes.
+
+    Raises:
+        UserError: The config has no decode head or no normalisation to take over.
+    """
+    old, new = config.model, small.model
+    heads = old.get('decode_head')
+    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
+    mean = (old.get('data_preprocessor') or {}).get('mean')
+    if not isinstance(head, dict) or not mean:
+        raise UserError(
+            'the network of the config cannot be replaced by one of the space: it has no '
+            'decode_head with num_classes, or no data_preprocessor with mean and std'
+        )
+    new.data_preprocessor = old.data_preprocessor
+    new.backbone.in_channels = len(mean)
+    for key in ('num_classes', 'out_channels', 'threshold', 'loss_decode', 'ignore_index'):
+        if key in head:
+            new.decode_head[key] = head[key]
+    config.model = new
+    config.optim_wrapper.pop('paramwise_cfg', None)  # names of the other network
+    if small.get('supernet') and not config.get('supernet'):
+        config.supernet = small.supernet
 
 
 def _merge_data(config: Config, data: Config) -> None:

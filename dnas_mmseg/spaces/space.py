@@ -56,6 +56,8 @@ class SearchSpace(ABC):
         architecture: Type of the space's architectures.
         network: Registered name of the searched network.
         config: Default config of the network that searches start from, relative to ``configs/``.
+        small_config: Config whose network is searched where the user's config has another network;
+            of a size for CPUs. Defaults to ``config``.
         stages: Stages of the search, in order.
         shared: Arguments that supernets inherit from the network's config.
         width: Name of the network's argument for its width; None if it has none.
@@ -67,6 +69,7 @@ class SearchSpace(ABC):
     architecture: ClassVar[type[Architecture]]
     network: ClassVar[str]
     config: ClassVar[str]
+    small_config: ClassVar[str] = ''
     stages: ClassVar[tuple[Stage, ...]]
     shared: ClassVar[tuple[str, ...]]
     width: ClassVar[str | None] = None

@@ -57,3 +57,14 @@ def test_too_little_time_is_refused(config, monkeypatch):
         fit_length(config, 0.01)
     with pytest.raises(UserError, match='expected a positive number'):
         fit_length(config, 0)
+
+
+def test_data_that_cannot_be_trained_on_are_refused_first(config):
+    config.train_dataloader.batch_size = 1000
+    config.train_dataloader.drop_last = True
+    with pytest.raises(UserError, match='do not fill a batch of 1000'):
+        measure_times(config)
+    config.train_dataloader.update(batch_size=2)
+    config.model.decode_head.num_classes = 3
+    with pytest.raises(UserError, match='num_classes=3'):
+        measure_times(config)

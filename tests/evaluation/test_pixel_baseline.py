@@ -49,3 +49,15 @@ def test_one_class_and_no_label(tmp_path, rng):
     unlabelled = tiles(tmp_path / 'b', rng, 'ab', label=255)
     with pytest.raises(UserError, match='no pixel of the training tiles is labelled'):
         evaluate_pixel_baseline([unlabelled], [single])
+
+
+def test_labels_of_any_transform_count(tmp_path, rng):
+    """For example those of mmseg's LoadAnnotations."""
+    dataset = tiles(tmp_path, rng, 'ab')
+    steps = dataset.pipeline.transforms
+    steps[1] = lambda results: {**results, 'gt_seg_map': np.full((32, 32), 2, np.uint8)}
+    result = evaluate_pixel_baseline([dataset], [dataset])
+    assert result.trees[2, 2] == result.trees.sum() == 1000
+    del steps[1]
+    with pytest.raises(UserError, match='label'):
+        evaluate_pixel_baseline([dataset], [dataset])

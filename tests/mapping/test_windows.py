@@ -67,3 +67,31 @@ def test_binary_heads_have_a_threshold(build_segmentor):
 def test_unsupported_precisions_are_refused(model):
     with pytest.raises(UserError, match="precision 'int8': choose float32, bfloat16, float16"):
         SegmentorWindows(model, 'int8')
+
+
+class Strict(torch.nn.Module):
+    """Network that supports only multiples of 16, and counts its forward passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = SegDataPreProcessor()
+        self.dataset_meta = {}
+        self.sizes = []
+
+    def encode_decode(self, inputs, metas):
+        height, width = inputs.shape[2:]
+        self.sizes.append((height, width))
+        assert height % 16 == width % 16 == 0
+        return inputs[:, :1].float()
+
+
+def test_networks_that_support_only_multiples_are_padded(rng):
+    """Whether they do is tested once per remainder, with the smallest window."""
+    model = Strict()
+    windows = SegmentorWindows(model)
+    for size in ((70, 64), (102, 128)):
+        (image,) = images(rng, count=1, size=size)
+        np.testing.assert_array_equal(windows.logits([image])[0, 0], image[0].numpy())
+    assert model.sizes == [(38, 32), (96, 64), (128, 128)]
+    windows.logits(images(rng, size=(48, 80)))
+    assert model.sizes[3:] == [(48, 48), (48, 80)]

@@ -7,6 +7,7 @@ from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.search.network_config import network_config
 from dnas_mmseg.search.stages import retrain_config, stage_config
 
 from ..conftest import ROOT, make_data_root
@@ -36,10 +37,25 @@ def test_config_without_a_model(plan, tmp_path):
     assert made.train_dataloader.dataset.type == 'MultiBandSegDataset'
 
 
-def test_config_of_another_network(plan):
-    config = str(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5.py')
-    with pytest.raises(UserError, match=r'expected a config of DNAS for .*, not of ResNetV1c'):
-        stage_config(SearchPlan(**{**plan.__dict__, 'config': config}), 'path', None)
+def test_config_of_another_network_keeps_data_and_schedule(plan, tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = '{ROOT}/configs/unet/unet_lite0_gid5-rgb.py'\n"
+        'model = dict(decode_head=dict(num_classes=3), data_preprocessor=dict(mean=[1.0] * 3))\n'
+        'train_cfg = dict(max_epochs=7)\n'
+    )
+    plan = SearchPlan(**{**plan.__dict__, 'config': str(tmp_path / 'mine.py')})
+    made = retrain_config(plan, 'dnas_l12_gid5')
+    assert (made.model.backbone.type, made.model.decode_head.type) == ('DNAS', 'DNASHead')
+    assert (made.model.backbone.in_channels, made.model.decode_head.num_classes) == (3, 3)
+    assert made.model.data_preprocessor.mean == [1.0] * 3
+    assert [loss.type for loss in made.model.decode_head.loss_decode] == [
+        'LabelledCrossEntropyLoss', 'LabelledDiceLoss',
+    ]  # fmt: skip
+    assert made.train_cfg.max_epochs == 7
+    assert 'paramwise_cfg' not in made.optim_wrapper
+    fpn = str(ROOT / 'configs/fpn/fpn_r18_naip.py')
+    dense = SearchPlan('densenas', config=fpn)
+    assert len(network_config(dense).supernet.widths) == 5
 
 
 def test_data_sets_with_a_type_replace_the_default_ones(plan, tmp_path):

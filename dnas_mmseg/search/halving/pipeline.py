@@ -275,14 +275,21 @@ class _SelectionRun:
         self._samples = len(train_list.read_text(encoding='utf-8').splitlines())
 
     def _pixel_scores(self) -> dict[str, float]:
-        """Return the scores of the per-pixel baselines on the scored part, in percent."""
+        """Return the scores of the per-pixel baselines on the scored part, in percent.
+
+        They are for comparison only: data that they do not support are no reason to stop.
+        """
         config = copy.deepcopy(self.candidates.config)
         set_lists(config, *self.lists)
-        training, scored = (
-            multi_band_parts(DATASETS.build(config[f'{split}_dataloader'].dataset))
-            for split in ('train', 'val')
-        )
-        return evaluate_pixel_baseline(training, scored, self.plan.network.seed).scores
+        try:
+            training, scored = (
+                multi_band_parts(DATASETS.build(config[f'{split}_dataloader'].dataset))
+                for split in ('train', 'val')
+            )
+            return evaluate_pixel_baseline(training, scored, self.plan.network.seed).scores
+        except UserError as error:
+            print(f'note: no per-pixel baselines in the leaderboard: {error}')
+            return {}
 
     def _identity(self) -> dict[str, str]:
         """Return the metadata that all commands of a queue must share."""

@@ -26,6 +26,7 @@ class AutoDeepLabSpace(SearchSpace):
     architecture = AutoDeepLabArchitecture
     network = 'AutoDeepLab'
     config = 'autodeeplab/autodeeplab_s_adamw-ema_gid5.py'
+    small_config = 'autodeeplab/autodeeplab_narrow_naip.py'
     stages = (Stage('cell', 'autodeeplab/autodeeplab_search_gid5.py'),)
     shared = ('in_channels', 'stem_channels', 'norm_cfg')
     width = 'filters'

@@ -27,6 +27,7 @@ class DenseNASSpace(SearchSpace):
     architecture = DenseNASArchitecture
     network = 'DenseNAS'
     config = 'densenas/densenas_a_adamw-ema_gid5.py'
+    small_config = 'densenas/densenas_narrow_naip.py'
     stages = (Stage('cell', 'densenas/densenas_search_gid5.py'),)
     shared = ('in_channels', 'out_indices', 'norm_cfg')
 

@@ -33,6 +33,7 @@ class DNASSpace(SearchSpace):
     architecture = DNASArchitecture
     network = 'DNAS'
     config = 'dnas/dnas_l14_adamw-ema_gid5.py'
+    small_config = 'dnas/dnas_l12_w16.py'
     stages = (
         Stage('path', 'dnas/dnas_l14_path-search_gid5.py', MultiTargetMode.SHARED),
         Stage('connection', 'dnas/dnas_l14_connection-search_gid5.py', MultiTargetMode.JOINED),
