@@ -25,6 +25,7 @@ pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
         'pspnet/pspnet_r18-d8_gid5',
         'deeplabv3plus/deeplabv3plus_r18-d8_gid5',
         'hrnet/fcn_hr18s_gid5',
+        'unet/unet_lite0_naip',
     ],
 )
 def test_every_model_agrees(name, tmp_path, rng):
@@ -36,6 +37,31 @@ def test_every_model_agrees(name, tmp_path, rng):
     exported = OnnxModel(tmp_path / 'm.onnx')
     for count in (1, 3):
         assert relative_error(model, exported, count, rng, (128, 128)) < 1e-4
+
+
+UNETS = {
+    'EfficientNet-Lite0': dict(
+        type='DenseNAS', architecture='efficientnet_lite0', in_channels=4,
+        out_indices=(0, 1, 2, 3, 4),
+    ),
+    'timm': dict(
+        type='TIMMEncoder', model_name='mobilenetv3_small_050',
+        bands=('nir', 'red', 'green', 'blue'),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('backbone', UNETS)
+def test_u_nets_agree_at_odd_sizes(backbone, tmp_path, rng):
+    if backbone == 'timm':
+        pytest.importorskip('timm', reason='the extra timm is not installed')
+    config = Config.fromfile(str(ROOT / 'configs/unet/unet_lite0_naip.py'))
+    config.model.backbone = UNETS[backbone]
+    model = MODELS.build(config.model)
+    save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'm.pth'))
+    model = load_segmentor(config, tmp_path / 'm.pth', 'cpu')
+    export_onnx(model, tmp_path / 'm.onnx', 75)
+    assert relative_error(model, OnnxModel(tmp_path / 'm.onnx'), 2, rng, (75, 75)) < 1e-4
 
 
 def test_files_are_of_the_oldest_format_that_holds_them(small, tmp_path):
