@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
 from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.datasets.labels import IGNORE
@@ -77,7 +78,9 @@ def evaluate_pixel_baseline(
         max_iter=_ROUNDS, early_stopping=False, random_state=seed
     )
     if len(np.unique(labels)) > 1:
-        model.fit(features, labels)
+        # Two threads save seconds on a quiet machine, but take minutes beside other processes.
+        with threadpool_limits(1, 'openmp'):
+            model.fit(features, labels)
     tiles = [(dataset, i) for dataset in tested for i in range(len(dataset))]
     tiles = [tiles[k] for k in sorted(rng.permutation(len(tiles))[:_MAX_TILES])]
     parts = [_sample_tile(dataset, i, _TESTED_PER_TILE, rng) for dataset, i in track(tiles)]
@@ -86,7 +89,8 @@ def evaluate_pixel_baseline(
         raise UserError('no pixel of the tiles to score on is labelled')
     pixels, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
     constant = np.full_like(truth, majority)
-    predicted = model.predict(pixels) if hasattr(model, 'classes_') else constant
+    with threadpool_limits(1, 'openmp'):
+        predicted = model.predict(pixels) if hasattr(model, 'classes_') else constant
     trees, most = (confusion_matrix(truth, found, classes) for found in (predicted, constant))
     return PixelBaseline(trees, most)
 
