@@ -28,7 +28,7 @@ from dnas_mmseg.work_dir import FINAL_FOLDER, LEADERBOARD_FILE, RETRAIN_FILE, SE
 from .networks import Baseline, Candidate, SpaceCandidates
 from .plan import SelectionPlan
 
-_COLOURS = {'chosen': '#0f766e', 'drawn': '#94a3b8', 'given': '#7c3aed', 'baseline': '#c2410c'}
+_COLOURS = {'proposed': '#0f766e', 'random': '#94a3b8', 'given': '#7c3aed', 'baseline': '#c2410c'}
 """Colours of candidates by origin."""
 
 
@@ -38,8 +38,8 @@ class CandidateRow:
 
     Attributes:
         name: Name of the candidate.
-        kind: Origin: ``'drawn'`` (random), ``'chosen'`` (proposed by the surrogate), ``'given'``
-            (by the user) or ``'baseline'``.
+        kind: Origin: ``'random'``, ``'proposed'`` (by the surrogate), ``'given'`` (by the
+            user) or ``'baseline'``.
         cost: Cost in the metric of the plan.
         macs: Multiply-adds.
         params: Number of parameters.
@@ -124,7 +124,7 @@ class Leaderboard:
             return 'baseline'
         if candidate in self._initial:
             return 'given'
-        return 'chosen' if self._has_first_batch else 'drawn'
+        return 'proposed' if self._has_first_batch else 'random'
 
     def decide(self, selection: Selection) -> None:
         """Set the result."""
@@ -175,8 +175,8 @@ class Leaderboard:
         if ahead:
             trees = max(ahead, key=lambda name: ahead[name])
             lines.append(
-                f'No network beats the {trees}, {ahead[trees]:.2f} %: on these tiles shapes and '
-                'neighbourhoods tell little, or the trainings are too short.'
+                f'No network beats the {trees}, {ahead[trees]:.2f} %: spatial context adds little '
+                'on these tiles, or the training runs are too short.'
             )
         if self.tested is not None:
             lines.append(
@@ -219,7 +219,7 @@ class Leaderboard:
         if not scores:
             return []
         first = min(rung for row in self.rows.values() for rung, _ in row.scores)
-        means = [row.mean(first) for row in self.rows.values() if row.kind == 'chosen']
+        means = [row.mean(first) for row in self.rows.values() if row.kind == 'proposed']
         proposed = [mean for mean in means if mean is not None]
         share = self.rungs[first]
         text = f'{_describe(scores, "random")}'
@@ -292,7 +292,7 @@ def save_results(
         Heading('Leaderboard'),
         Table(headings, lines, sortable=True),
         Note(
-            'Origin: drawn (random), chosen (proposed by the surrogate), given (--candidates), '
+            'Origin: random, proposed (by the surrogate), given (--candidates), '
             'baseline or per-pixel (no network). Scores are means over seeds, on the scored part '
             'of the training list.'
         ),

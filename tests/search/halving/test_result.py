@@ -55,7 +55,8 @@ def test_rows(board):
     assert board.spent == 4.75
     rows = {row.name: row for row in board.rows.values()}
     assert {name: row.kind for name, row in rows.items()} == {
-        'mine': 'given', 'net_a': 'drawn', 'net_b': 'drawn', 'hrnet': 'baseline', 'net_c': 'chosen',
+        'mine': 'given', 'net_a': 'random', 'net_b': 'random', 'hrnet': 'baseline',
+        'net_c': 'proposed',
     }  # fmt: skip
     assert (rows['net_a'].mean(1), rows['net_a'].mean(0), rows['net_c'].mean(0)) == (74, 60, None)
     assert [row.name for row in board.ranked] == ['net_a', 'net_c', 'hrnet', 'mine', 'net_b']
@@ -111,7 +112,7 @@ def test_save_results(board, tmp_path):
         'candidate', 'origin', 'multiply-adds, G', 'parameters, K', 'mIoU at 1', 'mIoU at 0.25',
         'seeds', 'seconds', 'note',
     ]  # fmt: skip
-    assert rows[1] == ['net_a', 'drawn', '2', '300', '74.00', '60.00', '2', '10', '']
+    assert rows[1] == ['net_a', 'random', '2', '300', '74.00', '60.00', '2', '10', '']
     assert rows[-1][-1] == 'ValueError: mIoU is nan'
     document = json.loads((tmp_path / 'leaderboard.json').read_text())
     assert document['test_mIoU'] == 71.234
