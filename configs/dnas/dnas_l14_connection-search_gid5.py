@@ -1,4 +1,4 @@
-# Stage 2: connections beside the core path, the released one unless another is named.
+# Stage 2: connections in addition to the core path, the released one unless another is named.
 _base_ = './dnas_l14_path-search_gid5.py'
 model = dict(
     backbone=dict(

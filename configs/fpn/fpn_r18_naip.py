@@ -1,4 +1,4 @@
-# Five to ten minutes of one CPU core on real 4-band tiles: benchmarks/accuracy.md.
+# ResNet-18 with FPN on real 4-band tiles; not trained yet.
 _base_ = [
     '../_base_/models/fpn_r18.py',
     '../_base_/datasets/naip_rgbn_crop128.py',

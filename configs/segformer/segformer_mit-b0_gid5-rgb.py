@@ -1,4 +1,4 @@
-# Five to ten minutes of one CPU core on public RGB crops of GID-5: benchmarks/accuracy.md.
+# SegFormer MiT-B0 from scratch on public RGB crops of GID-5; not trained yet.
 _base_ = [
     '../_base_/models/segformer_mit-b0.py',
     '../_base_/datasets/gid5_rgb.py',

@@ -1,4 +1,4 @@
-# Five to ten minutes of one CPU core on real 4-band tiles: benchmarks/accuracy.md.
+# SegFormer MiT-B0 from scratch on real 4-band tiles; not trained yet.
 _base_ = [
     '../_base_/models/segformer_mit-b0.py',
     '../_base_/datasets/naip_rgbn_crop128.py',

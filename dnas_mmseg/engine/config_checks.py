@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, did_you_mean
 
 _READ_BY_RUNNER = {
     *inspect.signature(Runner.__init__).parameters,
@@ -35,17 +34,6 @@ def warn(message: str) -> None:
     """Print a warning to stderr, in distributed runs only on local rank 0."""
     if os.environ.get('LOCAL_RANK', '0') == '0':
         print(f'warning: {message}', file=sys.stderr)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean X?)`` for a misspelt word, or an empty string.
-
-    Example:
-        >>> did_you_mean('modle', ['model', 'data'])
-        ' (did you mean model?)'
-    """
-    near = difflib.get_close_matches(word, sorted(known), n=1)
-    return f' (did you mean {near[0]}?)' if near else ''
 
 
 def warn_unknown_keys(options: Mapping, config: Mapping, source: str = '--cfg-options') -> None:

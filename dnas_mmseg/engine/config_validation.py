@@ -23,10 +23,8 @@ from torch.utils.data import DataLoader
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, did_you_mean
 from dnas_mmseg.models import SearchedEncoderDecoder
-
-from .config_checks import did_you_mean
 
 
 @dataclass(frozen=True)

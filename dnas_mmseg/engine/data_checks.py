@@ -176,7 +176,7 @@ def check_single_values(model: nn.Module, loader: DataLoader) -> None:
         UserError: A batch norm receives one value per channel; the message lists the remedies.
     """
     batch, endless = loader.batch_size, isinstance(loader.sampler, InfiniteSampler)
-    if batch is None:  # a batch sampler of the user's
+    if batch is None:  # custom batch sampler
         return
     rest = 0 if loader.drop_last or endless else len(loader.sampler) % batch  # type: ignore[arg-type]
     if (rest or batch) > 1:

@@ -180,7 +180,7 @@ def fit_length(config: Config, hours: float) -> TrainingTimes:
         UserError: The hours are not positive, do not suffice for one epoch, or the schedule is in
             iterations.
     """
-    if hours <= 0:
+    if not 0 < hours < math.inf:
         raise UserError(f'{hours} hours: expected a positive number')
     before, interval = full_epochs(config), config.train_cfg.get('val_interval', 1)
     times = measure_times(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +20,8 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
     get_torchvision_models,
 )
+
+from dnas_mmseg.errors import did_you_mean
 
 from .checkpoints import CheckpointError, read_checkpoint
 
@@ -94,8 +95,7 @@ def load_from_zoo(filename: str, map_location: Any = None) -> Any:
         ) from None
     name = get_deprecated_model_names().get(name, name)
     if name not in models:
-        near = difflib.get_close_matches(name, models, n=3)
-        hint = f' (did you mean {" or ".join(near)}?)' if near else ''
+        hint = did_you_mean(name, models, 3)
         raise CheckpointError(f'{filename}: no such pretrained model{hint}')
     return load_from_url(models[name], map_location)
 

@@ -78,7 +78,7 @@ def evaluate_pixel_baseline(
         max_iter=_ROUNDS, early_stopping=False, random_state=seed
     )
     if len(np.unique(labels)) > 1:
-        # Two threads save seconds on a quiet machine, but take minutes beside other processes.
+        # Two threads save seconds on an idle machine, but take minutes on a busy one: they spin.
         with threadpool_limits(1, 'openmp'):
             model.fit(features, labels)
     tiles = [(dataset, i) for dataset in tested for i in range(len(dataset))]

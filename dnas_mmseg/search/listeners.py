@@ -64,7 +64,7 @@ class SearchLog:
         line = ', '.join(f'entropy of {kind} {value:.3f}' for kind, value in entropies.items())
         if gates:
             scalars['search/edges_kept'] = open_gates
-            line += f', {open_gates} of {gates} gated edges kept'
+            line += f', {open_gates} of {gates} gated edges selected'
         for name, share in history.operation_shares().items():
             scalars[f'search/share_{name}'] = share
         epoch = history.epochs[-1]

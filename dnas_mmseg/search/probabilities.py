@@ -72,7 +72,7 @@ def _table(history: SearchHistory, kind: str) -> HeatMap:
 def _labels(decision: Decision) -> list[str]:
     """Return the labels of the options: their scales if these are distinct, else their nodes."""
     if decision.kind == 'gate':
-        return ['kept']
+        return ['selected']
     labels = [
         option if isinstance(option, str) else f'1/{4 * 2 ** option[1]:g}'
         for option in decision.options

@@ -179,7 +179,7 @@ def _summary(history: SearchHistory) -> list[Element]:
     rows: list[tuple[str, object]] = [('completed epochs', f'{epoch.epoch}{since}')]
     open_gates, gates = history.gates()
     if gates:
-        rows.append(('gated edges kept', f'{open_gates} of {gates}'))
+        rows.append(('gated edges selected', f'{open_gates} of {gates}'))
     if epoch.loss is not None:
         rows.append(('loss on half B', f'{epoch.loss:.4f}'))
     bars = [

@@ -55,8 +55,9 @@ def test_too_little_time_is_refused(config, monkeypatch):
     message = r'0.01 hours do not suffice for one epoch of 100 iterations: give at least 0.032'
     with pytest.raises(UserError, match=message):
         fit_length(config, 0.01)
-    with pytest.raises(UserError, match='expected a positive number'):
-        fit_length(config, 0)
+    for hours in (0, -1, float('nan'), float('inf')):
+        with pytest.raises(UserError, match='expected a positive number'):
+            fit_length(config, hours)
 
 
 def test_data_that_cannot_be_trained_on_are_refused_first(config):

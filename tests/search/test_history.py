@@ -51,8 +51,8 @@ def test_unchanged():
             [((0.9, 0.8, 0.7), (0.9, 0.1, 0.1), (0,))],
             'conv is the most probable operation of all 3',
         ),
-        ([((0.9, 0.8, 0.3), 0.9, (0,))], 'all of the 3 gated edges are kept'),
-        ([((0.9, 0.8, 0.3), 0.2, (0,))], 'none of the 3 gated edges are kept'),
+        ([((0.9, 0.8, 0.3), 0.9, (0,))], 'all of the 3 gated edges are selected'),
+        ([((0.9, 0.8, 0.3), 0.2, (0,))], 'none of the 3 gated edges are selected'),
         (
             [((0.5, 0.6, 0.4), (0.9, 0.1, 0.9 - 0.1 * i), (0,)) for i in range(6)],
             'the entropy of the operation decisions has stayed at',

@@ -15,8 +15,8 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 # An average over the last tenth of the steps so far, at most 100 steps. With a constant momentum a
-# short training keeps a share of its start: of 1 in batch norms' variances, beside which those of
-# activations vanish (DeepLabV3+ after 350 steps: 12 % mIoU instead of 71).
+# short training keeps a share of its start: of 1 in batch norms' variances, which exceeds those of
+# activations by far (DeepLabV3+ after 350 steps: 12 % mIoU instead of 71).
 custom_hooks = [
     dict(
         type='EMAHook',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from dnas_mmseg.bands import RGB, band_names
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, did_you_mean
 from dnas_mmseg.models.layers.input_bands import adapt_input_conv, require_bands
 
 
@@ -63,8 +62,7 @@ class TIMMEncoder(BaseModule):
         super().__init__(init_cfg)
         timm = _require_timm()
         if not timm.is_model(model_name.split('.')[0]):
-            near = get_close_matches(model_name, timm.list_models(), n=3)
-            hint = f'; near are {", ".join(near)}' if near else ''
+            hint = did_you_mean(model_name, timm.list_models(), 3)
             raise UserError(f"timm {timm.__version__} has no model '{model_name}'{hint}")
         bands = band_names(bands)
         self.in_channels = len(bands)

@@ -35,7 +35,7 @@ def test_pretrained_stems_are_adapted_by_band_names(tmp_path):
 
 
 def test_mistakes_are_named(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"has no model 'resnt18'; near are resnet18"):
+    with pytest.raises(UserError, match=r"has no model 'resnt18' \(did you mean resnet18"):
         TIMMEncoder('resnt18')
     with pytest.raises(UserError, match=r'none\.pth of TIMMEncoder: no such file'):
         TIMMEncoder(NAME, checkpoint=tmp_path / 'none.pth')
