@@ -119,8 +119,8 @@ class SearchHistory:
         if gates > 2 and open_gates in (0, gates):
             found.append(
                 f'{"all" if open_gates else "none"} of the {gates} gated edges are selected: the '
-                'gates decide nothing. Check that the loss on half B decreases before architecture steps '
-                'begin (--arch-start).'
+                'gates decide nothing. Check that the loss on half B decreases before architecture '
+                'steps begin (--arch-start).'
             )
         searching = [i for i, epoch in enumerate(self.epochs) if epoch.searching]
         if len(searching) > _WINDOW:
