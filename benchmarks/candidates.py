@@ -19,6 +19,7 @@ import csv
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -38,10 +39,12 @@ import dnas_mmseg  # noqa: F401  registers everything
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.datasets import inspect_pairs, multi_band_parts, summarise
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.engine.length import fit_length
 from dnas_mmseg.engine.running import test, train
-from dnas_mmseg.evaluation import compute_scores
+from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
+from dnas_mmseg.raster import read_raster
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.space import constructor_arguments
 
@@ -50,7 +53,7 @@ ROWS = ROOT / 'benchmarks/candidates.csv'
 DATA = ('naip', 'deepglobe', 'gid5-rgb')
 COLUMNS = (
     'date', 'data', 'network', 'seed', 'minutes', 'epochs', 'cpu_seconds', 'mIoU_val', 'mIoU', 'OA',
-    'by_class',
+    'by_class', 'by_scene',
 )  # fmt: skip
 DEEPGLOBE = ('urban', 'agriculture', 'rangeland', 'forest', 'water', 'barren')
 
@@ -193,22 +196,49 @@ def run(data: str, network: str, seed: int, minutes: float, work_dir: Path) -> d
     seconds = time.process_time() - began
     scores = runner.message_hub.get_scalar('val/mIoU').current()
     checkpoint = next(Path(work_dir).glob('epoch_*.pth'))
+    predictions = Path(work_dir) / 'predictions'
+    config.test_evaluator.output_dir = str(predictions)
     tested = test(config, str(checkpoint))
     checkpoint.unlink()
     by_class = {k.removeprefix('IoU.'): round(v, 1) for k, v in tested.items() if 'IoU.' in k}
+    by_scene = score_scenes(config, predictions)
+    shutil.rmtree(predictions)
     return _row(
-        data, network, seed, minutes, config.train_cfg.max_epochs, seconds, scores, tested, by_class
-    )
+        data, network, seed, minutes, config.train_cfg.max_epochs, seconds, scores, tested,
+        by_class, by_scene,
+    )  # fmt: skip
+
+
+def score_scenes(config: Config, predictions: Path) -> dict[str, float]:
+    """Return the test mIoU of each scene from the predictions of a test, in percent.
+
+    Only tiles named ``<scene>_<row>_<column>`` have a scene.
+    """
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    classes = len(dataset.metainfo['classes'])
+    matrices: dict[str, Any] = {}
+    for sample in dataset:
+        label = sample['data_samples']
+        path = Path(label.img_path)
+        place = parse_tile_name(path.name)
+        if place is None:
+            continue
+        predicted = read_raster(predictions / f'{path.stem}.png')[0]
+        truth = label.gt_sem_seg.data.squeeze(0).numpy()
+        matrix = confusion_matrix(truth, predicted, classes)
+        matrices[place[0]] = matrices.get(place[0], 0) + matrix
+    return {s: round(100 * compute_scores(matrices[s])['mIoU'], 1) for s in sorted(matrices)}
 
 
 def _row(
     data: str, network: str, seed: int, minutes: float, epochs: int, seconds: float,
     validation: float, tested: dict[str, float], by_class: dict[str, float],
+    by_scene: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     values = (
         time.strftime('%Y-%m-%d'), data, network, seed, f'{minutes:g}', epochs, round(seconds),
         round(float(validation), 2), round(float(tested['mIoU']), 2),
-        round(float(tested['OA']), 2), json.dumps(by_class),
+        round(float(tested['OA']), 2), json.dumps(by_class), json.dumps(by_scene),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -230,7 +260,7 @@ def baseline_rows(data: str) -> list[dict[str, Any]]:
         val, tested = (compute_scores(getattr(results[s], kind)) for s in ('val', 'test'))
         by_class = dict(zip(classes, np.round(100 * tested['IoU'], 1).tolist(), strict=True))
         percent = {key: 100 * tested[key] for key in ('mIoU', 'OA')}
-        rows.append(_row(data, name, 0, 0, 0, seconds, 100 * val['mIoU'], percent, by_class))
+        rows.append(_row(data, name, 0, 0, 0, seconds, 100 * val['mIoU'], percent, by_class, {}))
     return rows
 
 
