@@ -1,0 +1,164 @@
+"""Learning rate schedules for training runs that continue, a row each in benchmarks/schedules.csv.
+
+    python -m benchmarks.schedules --minutes 3 --seeds 0 1 2 --workers 2
+    python -m benchmarks.schedules --table
+
+A selection lengthens a training run when its candidate is promoted, so its schedule must not
+depend on the final length. Each network is trained on the NAIP tiles of ``DNAS_DATA`` for equal
+numbers of epochs, fitted to the minutes on one thread. The averages are those of
+``MomentumAnnealingEMA``: over the last ``1 / gamma`` of the steps, at most ``1 / momentum`` steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from mmengine.config import Config
+
+from benchmarks.candidates import build_config
+from dnas_mmseg.engine.length import fit_length
+from dnas_mmseg.engine.running import test, train
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = ROOT / 'benchmarks/schedules.csv'
+COLUMNS = ('date', 'network', 'schedule', 'seed', 'minutes', 'epochs', 'mIoU_val', 'mIoU')
+NETWORKS = (
+    'U-Net, Lite0, ImageNet', 'HRNet-W18-small', 'DNAS L=12 released, base 16', 'ResNet-18 + FPN',
+)  # fmt: skip
+SCHEDULES = ('polynomial', 'constant', 'constant, long average', 'constant, decay at the end')
+
+
+def set_schedule(config: Config, schedule: str) -> None:
+    """Replace the polynomial schedule of a config of ``_base_/schedules/adamw_ema.py``."""
+    if schedule == 'polynomial':
+        return
+    warm_up = config.param_scheduler[0]
+    config.param_scheduler = [warm_up]
+    epochs = config.train_cfg.max_epochs
+    if schedule == 'constant, decay at the end':
+        begin = round(0.8 * epochs)
+        config.param_scheduler.append(
+            dict(
+                type='LinearLR', start_factor=1.0, end_factor=0.01, begin=begin, end=epochs,
+                by_epoch=True, convert_to_iter_based=True,
+            )
+        )  # fmt: skip
+    if schedule == 'constant, long average':
+        config.custom_hooks[0].update(momentum=1e-4, gamma=5)
+
+
+def run(network: str, schedule: str, seed: int, minutes: float, work_dir: Path) -> dict[str, Any]:
+    """Train and test a network on one thread, and return its row."""
+    torch.set_num_threads(1)
+    config = build_config('naip', network, work_dir)
+    config.randomness = dict(seed=seed)
+    fit_length(config, minutes / 60)
+    epochs = config.train_cfg.max_epochs = _shared_epochs(network, config.train_cfg.max_epochs)
+    config.train_cfg.val_interval = epochs
+    config.default_hooks.checkpoint.update(interval=epochs, save_best=None)
+    set_schedule(config, schedule)
+    runner = train(config)
+    validation = runner.message_hub.get_scalar('val/mIoU').current()
+    checkpoint = next(work_dir.glob('epoch_*.pth'))
+    tested = test(config, str(checkpoint))
+    checkpoint.unlink()
+    values = (
+        time.strftime('%Y-%m-%d'), network, schedule, seed, f'{minutes:g}', epochs,
+        round(float(validation), 2), round(float(tested['mIoU']), 2),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _shared_epochs(network: str, epochs: int) -> int:
+    """Return the epochs of the first row of a network, so that all of its rows are equal."""
+    return next((int(r['epochs']) for r in read_rows() if r['network'] == network), epochs)
+
+
+def read_rows() -> list[dict[str, str]]:
+    """Return the rows of the CSV file."""
+    if not ROWS.is_file():
+        return []
+    with ROWS.open() as file:
+        return list(csv.DictReader(file))
+
+
+def table() -> str:
+    """Return the mean test mIoU by network and schedule as a Markdown table."""
+    rows = read_rows()
+    lines = [
+        f'| Network | {" | ".join(SCHEDULES)} |',
+        f'|---|{"---:|" * len(SCHEDULES)}',
+    ]
+    means: dict[str, list[float]] = {schedule: [] for schedule in SCHEDULES}
+    for network in NETWORKS:
+        cells = []
+        for schedule in SCHEDULES:
+            key = (network, schedule)
+            own = [float(r['mIoU']) for r in rows if (r['network'], r['schedule']) == key]
+            cells.append(', '.join(f'{score:.1f}' for score in own))
+            means[schedule] += own
+        lines.append(f'| {network} | {" | ".join(cells)} |')
+    mean = (f'**{statistics.mean(own):.1f}**' if own else '' for own in means.values())
+    lines.append(f'| Mean | {" | ".join(mean)} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--minutes', type=float, default=3)
+    parser.add_argument('--workers', type=int, default=1, help='parallel training runs')
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/schedules')
+    parser.add_argument('--table', action='store_true', help='only print the table')
+    parser.add_argument('--one', nargs=4, help=argparse.SUPPRESS)  # a training in this process
+    args = parser.parse_args()
+    if args.table:
+        print(table())
+        return
+    if args.one:
+        network, schedule, seed, minutes = args.one
+        row = run(network, schedule, int(seed), float(minutes), args.work_dir)
+        with FileLock(f'{ROWS}.lock'), ROWS.open('a', newline='') as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+        return
+    done = {(r['network'], r['schedule'], r['seed']) for r in read_rows()}
+
+    def work(network: str, seed: int) -> None:
+        for schedule in SCHEDULES:
+            if (network, schedule, str(seed)) in done:
+                continue
+            name = ''.join(c if c.isalnum() else '_' for c in f'{network} {schedule} {seed}')
+            command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.schedules', '--work-dir']
+            command += [str(args.work_dir / name), '--one', network, schedule, str(seed)]
+            command += [f'{args.minutes:g}']
+            args.work_dir.mkdir(parents=True, exist_ok=True)
+            with (args.work_dir / f'{name}.log').open('w') as log:
+                done_process = subprocess.run(
+                    command, cwd=ROOT, stdout=log, stderr=log,
+                    env={**os.environ, 'OMP_NUM_THREADS': '1'}, preexec_fn=lambda: os.nice(19),
+                )  # fmt: skip
+            print(name, 'finished' if done_process.returncode == 0 else 'FAILED', flush=True)
+
+    with ThreadPoolExecutor(args.workers) as pool:
+        for seed in args.seeds:
+            list(pool.map(work, NETWORKS, [seed] * len(NETWORKS)))
+
+
+if __name__ == '__main__':
+    main()
