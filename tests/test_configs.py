@@ -58,6 +58,22 @@ def test_a_step_of_training(name):
     assert config.default_hooks.checkpoint.type == 'AtomicCheckpointHook'
 
 
+@pytest.mark.parametrize('bands', [1, 3, 13])
+@pytest.mark.parametrize(
+    'name', ['unet/unet_lite0_naip', 'fpn/fpn_r18_naip', 'segformer/segformer_mit-b0_naip']
+)
+def test_any_bands_and_odd_sizes_at_batch_size_1(name, bands):
+    config = Config.fromfile(str(ROOT / f'configs/{name}.py'))
+    config.model.backbone.in_channels = bands
+    config.model.data_preprocessor.update(mean=[100] * bands, std=[50] * bands)
+    model = MODELS.build(config.model)
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 97, 65))))
+    data = dict(inputs=[torch.randint(0, 255, (bands, 97, 65))], data_samples=[sample])
+    losses = model(**model.data_preprocessor(data, training=True), mode='loss')
+    losses['decode.loss_ce'].backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_the_published_schedule():
     config = Config.fromfile(str(ROOT / 'configs/dnas/dnas_l14_gid5.py'))
     assert config.optim_wrapper.optimizer == dict(

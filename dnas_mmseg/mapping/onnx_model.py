@@ -212,13 +212,15 @@ class _ForDeepness(nn.Module):
 
 @contextmanager
 def _quiet():
-    """Silence the exporter, which logs every operator set and each missing optional package."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Silence the exporter, which logs operator sets, missing optional packages, skipped steps."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -81,6 +81,21 @@ def test_counting_uses_the_published_order_temporarily():
     assert torch.equal(model(x), before)
 
 
+@pytest.mark.parametrize(
+    'name',
+    ['unet/unet_lite0_naip', 'TIMMEncoder', 'fpn/fpn_r18_naip', 'segformer/segformer_mit-b0_naip'],
+)
+def test_any_number_of_bands_at_odd_sizes(name):
+    built = config('unet/unet_lite0_naip' if name == 'TIMMEncoder' else name)
+    if name == 'TIMMEncoder':
+        pytest.importorskip('timm', reason='the extra timm is not installed')
+        # Weights that start a training are not needed to count.
+        built.model.backbone = dict(type=name, model_name='mobilenetv3_small_050', pretrained=True)
+    one, three, thirteen = (complexity(built, (33, 47), bands) for bands in (1, 3, 13))
+    assert thirteen.parameters - three.parameters == 5 * (three.parameters - one.parameters) > 0
+    assert thirteen.macs - three.macs == 5 * (three.macs - one.macs) > 0
+
+
 def test_other_bands_and_invalid_sizes():
     eight = complexity(config('pspnet/pspnet_r18-d8_gid5'), (64, 64), bands=8)
     four = complexity(config('pspnet/pspnet_r18-d8_gid5'), (64, 64))

@@ -13,14 +13,20 @@ from mmengine.config import Config
 from dnas_cli import export
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.onnx_model import OnnxModel
+from dnas_mmseg.mapping.onnx_model import OnnxModel, export_deepness
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, run
-from ..mapping.conftest import relative_error
+from ..mapping.conftest import (
+    OTHERS,
+    UNETS,
+    assert_same_classes,
+    load_untrained,
+    relative_error,
+)
 
 pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
 
@@ -104,6 +110,22 @@ def test_deepness_exports_predict_with_the_processing_of_the_plugin(small, tmp_p
     code, output = run(ROOT / 'tools/predict.py', target, 'scene.tif', '--out-dir', tmp_path)
     assert code == 1
     assert 'was exported for QGIS; export the model without --deepness' in output
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('kind', UNETS | OTHERS)
+def test_deepness_exports_agree_at_odd_sizes(kind, tmp_path, rng):
+    import onnxruntime
+
+    model = load_untrained(kind, tmp_path)
+    export_deepness(model, tmp_path / 'qgis.onnx', 97, metres=1)
+    session = onnxruntime.InferenceSession(str(tmp_path / 'qgis.onnx'))
+    samples = rng.integers(1, 255, (4, 97, 97)).astype(np.uint8)
+    (probabilities,) = session.run(None, {'samples': preprocess_as_deepness(samples)})
+    logits = SegmentorWindows(model).logits([torch.from_numpy(samples)])
+    expected = torch.from_numpy(logits).softmax(1).numpy()
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
+    assert_same_classes(np.log(probabilities), np.log(expected))
 
 
 OLD_RUNTIME = """

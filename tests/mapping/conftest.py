@@ -1,10 +1,47 @@
 """Scenes, maps and model outputs for tests."""
 
 import numpy as np
+import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
 
+from dnas_mmseg.mapping.scenes import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import write_raster
+
+from ..conftest import ROOT
+
+UNETS = {
+    'EfficientNet-Lite0': dict(
+        type='DenseNAS', architecture='efficientnet_lite0', in_channels=4,
+        out_indices=(0, 1, 2, 3, 4),
+    ),
+    'DenseNAS': dict(
+        type='DenseNAS', architecture='densenas_a', in_channels=4, out_indices=(0, 1, 2, 3, 4)
+    ),
+    'timm': dict(
+        type='TIMMEncoder', model_name='mobilenetv3_small_050',
+        bands=('nir', 'red', 'green', 'blue'),
+    ),
+}  # fmt: skip
+"""Backbones of U-Nets."""
+OTHERS = {'FPN': 'fpn/fpn_r18_naip', 'SegFormer': 'segformer/segformer_mit-b0_naip'}
+"""Configs of other models."""
+
+
+def load_untrained(kind, folder):
+    """Load an untrained segmentor of ``UNETS`` or ``OTHERS`` as for inference."""
+    if kind == 'timm':
+        pytest.importorskip('timm', reason='the extra timm is not installed')
+    name = OTHERS.get(kind, 'unet/unet_lite0_naip')
+    config = Config.fromfile(str(ROOT / f'configs/{name}.py'))
+    if kind in UNETS:
+        config.model.backbone = UNETS[kind]
+    model = MODELS.build(config.model)
+    save_checkpoint(dict(state_dict=model.state_dict()), str(folder / 'm.pth'))
+    return load_segmentor(config, folder / 'm.pth', 'cpu')
 
 
 def pair(folder, rng, name='s', height=1100, width=40):
@@ -30,3 +67,14 @@ def relative_error(model, exported, count, rng, size):
     expected, got = SegmentorWindows(model).logits(images), exported.logits(images)
     assert got.shape == expected.shape
     return np.abs(got - expected).max() / np.abs(expected).max()
+
+
+def assert_same_classes(got, expected):
+    """Assert that logits predict the same classes.
+
+    Those of an untrained model are centred, so that all classes occur.
+    """
+    centre = expected.mean((0, 2, 3), keepdims=True)
+    classes = (expected - centre).argmax(1)
+    assert len(np.unique(classes)) == expected.shape[1]
+    assert ((got - centre).argmax(1) == classes).mean() > 0.999

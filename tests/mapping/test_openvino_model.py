@@ -14,9 +14,10 @@ from dnas_mmseg.mapping.onnx_model import export_onnx
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel, save_openvino
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import read_raster, write_raster
 
-from .conftest import relative_error
+from .conftest import OTHERS, UNETS, assert_same_classes, load_untrained, relative_error
 
 pytestmark = [
     pytest.mark.long,
@@ -54,6 +55,16 @@ def test_logits_agree_with_torch(model, file, rng, openvino):
     error = relative_error(model, reduced, 2, rng, (64, 64))
     assert error < 0.1
     assert bool(error > 1e-4) is capable
+
+
+@pytest.mark.parametrize('kind', UNETS | OTHERS)
+def test_models_agree_at_odd_sizes(kind, tmp_path, rng):
+    model = load_untrained(kind, tmp_path)
+    exported = OpenVINOModel.from_segmentor(model, 97)
+    for count in (1, 3):
+        assert relative_error(model, exported, count, rng, (97, 97)) < 1e-4
+    image = torch.from_numpy(rng.integers(0, 255, (4, 97, 97), np.uint8))
+    assert_same_classes(exported.logits([image]), SegmentorWindows(model).logits([image]))
 
 
 def test_batches_keep_the_order_and_small_windows_are_padded(model, file, rng):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dnas_mmseg.bands import RGB, band_names
 from dnas_mmseg.errors import UserError, did_you_mean
 from dnas_mmseg.models.layers.input_bands import adapt_input_conv, require_bands
+from dnas_mmseg.models.layers.operation import accept_single_values
 
 
 @MODELS.register_module()
@@ -29,10 +30,13 @@ class TIMMEncoder(BaseModule):
     Args:
         model_name: Name of a model of timm, for example ``'resnet18'``.
         bands: Names of the bands, in the input's order.
-        pretrained: Whether to start from timm's weights, which are downloaded once.
+        pretrained: Whether ``init_weights`` starts from timm's weights, which are downloaded once;
+            predictions, exports and counts do not need them.
         checkpoint: Path of a file with timm's weights of this model, where the machine cannot
             download them; it replaces ``pretrained``.
         out_indices: Indices of the feature maps to return; all by default.
+        in_channels: Number of bands, for encoders without pretrained weights, which need no names;
+            that of ``bands`` by default.
         **kwargs: Further arguments of the model of timm, for example ``drop_path_rate``.
 
     Attributes:
@@ -41,13 +45,16 @@ class TIMMEncoder(BaseModule):
         strides: Strides of the feature maps.
 
     Raises:
-        UserError: timm is not installed, has no such model, or the weights cannot be read.
+        UserError: timm is not installed, or has no such model. On initialisation: the weights
+            cannot be read, or ``in_channels`` is not the number of ``bands``.
 
     Example:
         >>> encoder = TIMMEncoder('resnet18', bands=('nir', 'red', 'green'))
         >>> encoder.out_channels
         (64, 64, 128, 256, 512)
     """
+
+    is_init: bool
 
     def __init__(
         self,
@@ -56,6 +63,7 @@ class TIMMEncoder(BaseModule):
         pretrained: bool = False,
         checkpoint: str | os.PathLike | None = None,
         out_indices: Sequence[int] | None = None,
+        in_channels: int | None = None,
         init_cfg: dict | None = None,
         **kwargs: Any,
     ) -> None:
@@ -64,36 +72,43 @@ class TIMMEncoder(BaseModule):
         if not timm.is_model(model_name.split('.')[0]):
             hint = did_you_mean(model_name, timm.list_models(), 3)
             raise UserError(f"timm {timm.__version__} has no model '{model_name}'{hint}")
-        bands = band_names(bands)
-        self.in_channels = len(bands)
-        options: dict[str, Any] = dict(kwargs, features_only=True)
+        self.bands = band_names(bands)
+        self.in_channels = len(self.bands) if in_channels is None else in_channels
+        self.model_name, self.pretrained, self.checkpoint = model_name, pretrained, checkpoint
+        self.options: dict[str, Any] = dict(kwargs, features_only=True)
         if out_indices is not None:
-            options['out_indices'] = tuple(out_indices)
-        self.encoder: Any = timm.create_model(model_name, in_chans=len(bands), **options)
+            self.options['out_indices'] = tuple(out_indices)
+        self.encoder: Any = timm.create_model(model_name, in_chans=self.in_channels, **self.options)
         self.out_channels = tuple(self.encoder.feature_info.channels())
         self.strides = tuple(self.encoder.feature_info.reduction())
-        if pretrained or checkpoint is not None:
-            weights = self._pretrained(timm, model_name, options, checkpoint)
-            stem = next(k for k, v in weights.items() if v.ndim == 4)
-            weights[stem] = adapt_input_conv(weights[stem], RGB, bands)
-            self.encoder.load_state_dict(weights)
-            self._is_init = True  # mmengine must not initialise it again
+        accept_single_values(self.encoder)
 
-    def _pretrained(
-        self,
-        timm: ModuleType,
-        name: str,
-        options: dict[str, Any],
-        checkpoint: str | os.PathLike | None,
-    ) -> dict[str, Tensor]:
+    def init_weights(self) -> None:
+        """Load pretrained weights, adapted to the bands, or else apply ``init_cfg``."""
+        if self.is_init or not (self.pretrained or self.checkpoint is not None):
+            super().init_weights()
+            return
+        if self.in_channels != len(self.bands):
+            raise UserError(
+                f'TIMMEncoder: bands {", ".join(self.bands)} are {len(self.bands)}, but '
+                f'in_channels={self.in_channels}: pretrained weights are adapted by names of bands'
+            )
+        weights = self._pretrained()
+        stem = next(k for k, v in weights.items() if v.ndim == 4)
+        weights[stem] = adapt_input_conv(weights[stem], RGB, self.bands)
+        self.encoder.load_state_dict(weights)
+        self.is_init = True  # mmengine must not initialise it again
+
+    def _pretrained(self) -> dict[str, Tensor]:
         """Return the weights of this encoder on red, green and blue."""
+        timm, name, checkpoint = _require_timm(), self.model_name, self.checkpoint
         if checkpoint is not None and not os.path.isfile(checkpoint):
             raise UserError(f'checkpoint {checkpoint} of TIMMEncoder: no such file')
         settings = timm.get_pretrained_cfg(name)
         try:
             overlay = None if checkpoint is None else dict(file=os.fspath(checkpoint))
             model: nn.Module = timm.create_model(
-                name, pretrained=True, pretrained_cfg_overlay=overlay, **options
+                name, pretrained=True, pretrained_cfg_overlay=overlay, **self.options
             )
         except (OSError, RuntimeError, ValueError) as error:
             source = checkpoint or (settings and (settings.hf_hub_id or settings.url)) or 'timm'

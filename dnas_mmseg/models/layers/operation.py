@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
@@ -80,10 +81,7 @@ def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
     In training, torch raises an error for a single value per channel, which has no variance. Such a
     map is normalised by the running statistics, which do not change.
     """
-    is_single = x.numel() == x.shape[1]
-    if isinstance(norm, nn.SyncBatchNorm):
-        is_single &= get_world_size() == 1
-    if norm.training and is_single and isinstance(norm, nn.modules.batchnorm._BatchNorm):
+    if isinstance(norm, nn.modules.batchnorm._BatchNorm) and _lacks_variance(norm, x):
         x = F.batch_norm(
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
         )
@@ -97,6 +95,38 @@ def _normalise(norm: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
     if crashes or not scaled:
         return weight.reshape(-1, 1, 1) * norm(x)
     return functional_call(norm, scaled, (x,))
+
+
+def _lacks_variance(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> bool:
+    """Return whether a batch norm in training gets a single value per channel."""
+    is_single = x.numel() == x.shape[1]
+    if isinstance(norm, nn.SyncBatchNorm):
+        is_single &= get_world_size() == 1
+    return norm.training and is_single
+
+
+def accept_single_values(module: nn.Module) -> None:
+    """Let the batch norms of a module train on a single value per channel, as operations do.
+
+    They normalise it by their running statistics, which do not change.
+
+    Args:
+        module: Module of another package; hooks are added to its batch norms.
+    """
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is not None:
+            norm.register_forward_pre_hook(_stop_training)
+            norm.register_forward_hook(_continue_training, always_call=True)
+
+
+def _stop_training(norm: Any, inputs: tuple[Tensor]) -> None:
+    if _lacks_variance(norm, inputs[0]):
+        norm.training, norm.is_paused = False, True
+
+
+def _continue_training(norm: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    if getattr(norm, 'is_paused', False):
+        norm.training, norm.is_paused = True, False
 
 
 class GlobalAveragePool(Operation):

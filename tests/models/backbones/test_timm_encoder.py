@@ -19,16 +19,33 @@ def test_channels_strides_and_bands():
     assert TIMMEncoder(NAME, out_indices=(1, 3)).strides == (4, 16)
     with pytest.raises(UserError, match='the image has 3 bands'):
         encoder(torch.randn(1, 3, 64, 64))
+    assert TIMMEncoder(NAME, in_channels=13)(torch.randn(2, 13, 33, 47))[0].shape[2:] == (17, 24)
+
+
+def test_a_batch_of_one_pixel_can_be_trained():
+    """The coarsest map has a single value per channel, which batch norms of timm refuse."""
+    encoder = TIMMEncoder(NAME).train()
+    maps = encoder(torch.randn(1, 3, 32, 32))
+    assert maps[-1].shape[2:] == (1, 1)
+    sum(x.sum() for x in maps).backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters())
+    assert all(module.training for module in encoder.modules())
 
 
 def test_pretrained_stems_are_adapted_by_band_names(tmp_path):
     whole = timm.create_model(NAME)
     torch.save(whole.state_dict(), tmp_path / 'weights.pth')
     encoder = TIMMEncoder(NAME, ('nir', 'blue', 'red'), checkpoint=tmp_path / 'weights.pth')
+    (tmp_path / 'weights.pth').rename(tmp_path / 'moved.pth')
+    with pytest.raises(UserError, match=r'weights\.pth of TIMMEncoder: no such file'):
+        encoder.init_weights()  # a trained model is loaded without it
+    (tmp_path / 'moved.pth').rename(tmp_path / 'weights.pth')
+    encoder.init_weights()
     stem, own = whole.conv_stem.weight, encoder.encoder.conv_stem.weight
     assert torch.equal(own[:, 1], stem[:, 2])
     assert torch.equal(own[:, 2], stem[:, 0])
     torch.testing.assert_close(own[:, 0], stem.mean(1))
+    own.data.add_(1)
     before = own.clone()
     encoder.init_weights()
     assert torch.equal(encoder.encoder.conv_stem.weight, before)
@@ -37,11 +54,12 @@ def test_pretrained_stems_are_adapted_by_band_names(tmp_path):
 def test_mistakes_are_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"has no model 'resnt18' \(did you mean resnet18"):
         TIMMEncoder('resnt18')
-    with pytest.raises(UserError, match=r'none\.pth of TIMMEncoder: no such file'):
-        TIMMEncoder(NAME, checkpoint=tmp_path / 'none.pth')
+    message = r'bands red, green, blue are 3, but in_channels=4'
+    with pytest.raises(UserError, match=message):
+        TIMMEncoder(NAME, in_channels=4, pretrained=True).init_weights()
     (tmp_path / 'other.pth').write_bytes(b'x')
     with pytest.raises(UserError, match=r"weights of '.*' cannot be read from .*other\.pth"):
-        TIMMEncoder(NAME, checkpoint=tmp_path / 'other.pth')
+        TIMMEncoder(NAME, checkpoint=tmp_path / 'other.pth').init_weights()
 
     def offline(*args, **kwargs):
         if kwargs.get('pretrained'):
@@ -52,4 +70,4 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(timm, 'create_model', offline)
     message = r'read from timm/mobilenetv3.* \(no route to host\): set checkpoint= to a file'
     with pytest.raises(UserError, match=message):
-        TIMMEncoder(NAME, pretrained=True)
+        TIMMEncoder(NAME, pretrained=True).init_weights()

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import UNetHead
@@ -16,6 +18,18 @@ def features(height, width, channels=CHANNELS, batch=2):
         torch.randn(batch, c, -(-height // 2**i), -(-width // 2**i))
         for i, c in enumerate(channels, 1)
     ]
+
+
+def segmentor(backbone):
+    return MODELS.build(
+        dict(
+            type='SearchedEncoderDecoder',
+            backbone=backbone,
+            decode_head=dict(type='UNetHead', num_classes=5, decoder_channels=None),
+            train_cfg=dict(),
+            test_cfg=dict(mode='whole'),
+        )
+    )
 
 
 @pytest.mark.parametrize('size', [(64, 96), (65, 33), (2, 2)])
@@ -48,6 +62,27 @@ def test_inputs_and_stages_must_agree():
         head(features(32, 32, (8, 4)))
 
 
+@pytest.mark.parametrize(('bands', 'size'), [(1, (32, 32)), (3, (97, 65)), (13, (33, 32))])
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='DenseNAS', architecture='efficientnet_lite0', out_indices=(0, 1, 2, 3, 4)),
+        dict(type='DenseNAS', architecture='densenas_a', out_indices=(0, 1, 2, 3, 4)),
+        dict(type='TIMMEncoder', model_name='resnet18'),
+    ],
+    ids=lambda backbone: backbone.get('architecture', 'timm'),
+)
+def test_segmentors_train_on_any_bands_and_sizes_at_batch_size_1(backbone, bands, size):
+    """Maps of 32 x 32 images have a single value per channel at stride 32."""
+    if backbone['type'] == 'TIMMEncoder':
+        pytest.importorskip('timm', reason='the extra timm is not installed')
+    model = segmentor(dict(backbone, in_channels=bands)).train()
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, *size))))
+    loss = model.loss(torch.randn(1, bands, *size), [sample])['decode.loss_ce']
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 @pytest.mark.parametrize(
     'backbone',
     [
@@ -59,15 +94,7 @@ def test_inputs_and_stages_must_agree():
     ids=lambda backbone: backbone['type'],
 )
 def test_it_takes_any_backbone_without_channels_in_the_config(backbone):
-    model = MODELS.build(
-        dict(
-            type='SearchedEncoderDecoder',
-            backbone=backbone,
-            decode_head=dict(type='UNetHead', num_classes=5, decoder_channels=None),
-            train_cfg=dict(),
-            test_cfg=dict(mode='whole'),
-        )
-    ).eval()
+    model = segmentor(backbone).eval()
     image = torch.randn(1, 4, 64, 96)
     with torch.no_grad():
         finest = model.backbone(image)[0].shape[2:]

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from dnas_mmseg.models.layers.operation import GlobalAveragePool, Operation, conv_norm, sum_tensors
+from dnas_mmseg.models.layers.operation import (
+    GlobalAveragePool,
+    Operation,
+    accept_single_values,
+    conv_norm,
+    sum_tensors,
+)
 from dnas_mmseg.spaces.dnas.operations import build_operation
 
 
@@ -28,6 +34,19 @@ def test_a_sum_does_not_change_its_terms():
     assert [term[0, 0].item() for term in terms] == [1, 2, 3, 4]
     (only,) = terms[:1]
     assert sum_tensors([only]) is only
+
+
+def test_batch_norms_normalise_single_values_by_running_statistics():
+    norm, single = nn.BatchNorm2d(4), torch.randn(1, 4, 1, 1)
+    norm.running_mean.normal_()
+    accept_single_values(nn.Sequential(norm))
+    expected = norm.eval()(single)
+    assert not norm.training
+    assert torch.equal(norm.train()(single), expected)
+    assert norm.training
+    assert norm.num_batches_tracked == 0
+    assert norm(torch.randn(1, 4, 1, 2)).mean().abs() < 1e-6
+    assert norm.num_batches_tracked == 1
 
 
 @pytest.mark.parametrize(('kernel', 'stride', 'dilation'), [(1, 1, 1), (3, 1, 5), (5, 2, 1)])
