@@ -15,27 +15,23 @@ defaults to ``data``. The rows of the per-pixel baseline take no training time.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import dnas_mmseg  # noqa: F401  registers everything
+from benchmarks.rows import ROOT, Rows, folder_name, run_in_processes
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.datasets import inspect_pairs, multi_band_parts, summarise
 from dnas_mmseg.datasets.configs import leaf_datasets
@@ -48,13 +44,12 @@ from dnas_mmseg.raster import read_raster
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.space import constructor_arguments
 
-ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / 'benchmarks/candidates.csv'
 DATA = ('naip', 'deepglobe', 'gid5-rgb')
 COLUMNS = (
     'date', 'data', 'network', 'seed', 'minutes', 'epochs', 'cpu_seconds', 'mIoU_val', 'mIoU', 'OA',
     'by_class', 'by_scene',
 )  # fmt: skip
+ROWS = Rows(ROOT / 'benchmarks/candidates.csv', COLUMNS)
 DEEPGLOBE = ('urban', 'agriculture', 'rangeland', 'forest', 'water', 'barren')
 
 PRETRAINED = dict(type='EfficientNetLitePretrained', bands=None)
@@ -264,26 +259,9 @@ def baseline_rows(data: str) -> list[dict[str, Any]]:
     return rows
 
 
-def append(row: dict[str, Any]) -> None:
-    """Append a row to the CSV file of results."""
-    with FileLock(f'{ROWS}.lock'), ROWS.open('a', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def read_rows() -> list[dict[str, str]]:
-    """Return the rows of the CSV file."""
-    if not ROWS.is_file():
-        return []
-    with ROWS.open() as file:
-        return list(csv.DictReader(file))
-
-
 def missing(args: argparse.Namespace) -> list[tuple[str, str, int, float]]:
     """Return the requested training runs without a row, in the order in which they are run."""
-    done = {(r['data'], r['network'], r['seed'], r['minutes']) for r in read_rows()}
+    done = {(r['data'], r['network'], r['seed'], r['minutes']) for r in ROWS.read()}
     return [
         (data, network, seed, minutes)
         for seed in args.seeds
@@ -296,7 +274,8 @@ def missing(args: argparse.Namespace) -> list[tuple[str, str, int, float]]:
 
 def table(data: str) -> str:
     """Return the results on a data set as a Markdown table, by mean test mIoU."""
-    rows = [r for r in read_rows() if r['data'] == data]
+    rows = [r for r in ROWS.read() if r['data'] == data]
+    scenes = sorted({scene for r in rows for scene in json.loads(r['by_scene'])})
     lines = []
     for key in dict.fromkeys((r['network'], r['minutes']) for r in rows):
         own = [r for r in rows if (r['network'], r['minutes']) == key]
@@ -312,11 +291,17 @@ def table(data: str) -> str:
             key[0], key[1], *cost, own[0]['epochs'], f'{validation:.1f}', by_seed,
             f'**{mean:.1f}**',
         ]  # fmt: skip
+        if scenes:
+            known = [found for r in own if (found := json.loads(r['by_scene']))]
+            means = (f'{statistics.mean(found[s] for found in known):.1f}' for s in scenes)
+            cells.append(', '.join(means) if known else '')
         lines.append((-mean, f'| {" | ".join(cells)} |'))
-    heading = (
+    heading = [
         'Network', 'Minutes', 'Parameters', 'Multiply-adds, 256 x 256', 'Epochs', 'Validation mIoU',
         'Test mIoU by seed', 'Mean',
-    )  # fmt: skip
+    ]  # fmt: skip
+    if scenes:
+        heading.append(f'Scenes {", ".join(scenes)}')
     rule = '|---' + '|---:' * (len(heading) - 1) + '|'
     return '\n'.join([f'| {" | ".join(heading)} |', rule, *(line for _, line in sorted(lines))])
 
@@ -346,7 +331,7 @@ def main() -> None:
     if args.one:
         data, network, seed, minutes = args.one
         row = run(data, network, int(seed), float(minutes), args.work_dir)
-        append(row)
+        ROWS.append(row)
         print(f'{data}, {network}, seed {seed}, {minutes} minutes: {row["mIoU"]} % mIoU')
         return
     trainings = missing(args)
@@ -354,27 +339,19 @@ def main() -> None:
         for training in trainings:
             print(*training, sep=' | ')
         return
-    have = {(r['data'], r['network']) for r in read_rows()}
+    have = {(r['data'], r['network']) for r in ROWS.read()}
     for data in args.data:
         if (data, TREES) not in have:
             for row in baseline_rows(data):
-                append(row)
+                ROWS.append(row)
 
-    def work(training: tuple[str, str, int, float]) -> None:
-        data, network, seed, minutes = training
-        name = ''.join(c if c.isalnum() else '_' for c in f'{data} {network} {seed} {minutes:g}')
-        command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.candidates', '--work-dir']
-        command += [str(args.work_dir / name), '--one', data, network, str(seed), f'{minutes:g}']
-        with (args.work_dir / f'{name}.log').open('w') as log:
-            done = subprocess.run(
-                command, cwd=ROOT, stdout=log, stderr=log,
-                env={**os.environ, 'OMP_NUM_THREADS': '1'}, preexec_fn=lambda: os.nice(19),
-            )  # fmt: skip
-        print(name, 'finished' if done.returncode == 0 else 'FAILED', flush=True)
-
-    args.work_dir.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(args.workers) as pool:
-        list(pool.map(work, trainings))
+    runs = {
+        folder_name(*training[:3], f'{training[3]:g}'): (
+            '--one', *training[:3], f'{training[3]:g}'
+        )
+        for training in trainings
+    }  # fmt: skip
+    run_in_processes('benchmarks.candidates', runs, args.work_dir, args.workers)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f'{used.ru_utime + used.ru_stime:.0f} s of CPU time')
 

@@ -12,27 +12,21 @@ numbers of epochs, fitted to the minutes on one thread. The averages are those o
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import statistics
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from mmengine.config import Config
 
 from benchmarks.candidates import build_config
+from benchmarks.rows import ROOT, Rows, folder_name, run_in_processes
 from dnas_mmseg.engine.length import fit_length
 from dnas_mmseg.engine.running import test, train
 
-ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / 'benchmarks/schedules.csv'
 COLUMNS = ('date', 'network', 'schedule', 'seed', 'minutes', 'epochs', 'mIoU_val', 'mIoU')
+ROWS = Rows(ROOT / 'benchmarks/schedules.csv', COLUMNS)
 NETWORKS = (
     'U-Net, Lite0, ImageNet', 'HRNet-W18-small', 'DNAS L=12 released, base 16', 'ResNet-18 + FPN',
 )  # fmt: skip
@@ -82,20 +76,12 @@ def run(network: str, schedule: str, seed: int, minutes: float, work_dir: Path) 
 
 def _shared_epochs(network: str, epochs: int) -> int:
     """Return the epochs of the first row of a network, so that all of its rows are equal."""
-    return next((int(r['epochs']) for r in read_rows() if r['network'] == network), epochs)
-
-
-def read_rows() -> list[dict[str, str]]:
-    """Return the rows of the CSV file."""
-    if not ROWS.is_file():
-        return []
-    with ROWS.open() as file:
-        return list(csv.DictReader(file))
+    return next((int(r['epochs']) for r in ROWS.read() if r['network'] == network), epochs)
 
 
 def table() -> str:
     """Return the mean test mIoU by network and schedule as a Markdown table."""
-    rows = read_rows()
+    rows = ROWS.read()
     lines = [
         f'| Network | {" | ".join(SCHEDULES)} |',
         f'|---|{"---:|" * len(SCHEDULES)}',
@@ -130,34 +116,20 @@ def main() -> None:
         return
     if args.one:
         network, schedule, seed, minutes = args.one
-        row = run(network, schedule, int(seed), float(minutes), args.work_dir)
-        with FileLock(f'{ROWS}.lock'), ROWS.open('a', newline='') as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        ROWS.append(run(network, schedule, int(seed), float(minutes), args.work_dir))
         return
-    done = {(r['network'], r['schedule'], r['seed']) for r in read_rows()}
-
-    def work(network: str, seed: int) -> None:
+    done = {(r['network'], r['schedule'], r['seed']) for r in ROWS.read()}
+    for seed in args.seeds:
+        # The first schedule of each network sets the number of epochs of the others.
         for schedule in SCHEDULES:
-            if (network, schedule, str(seed)) in done:
-                continue
-            name = ''.join(c if c.isalnum() else '_' for c in f'{network} {schedule} {seed}')
-            command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.schedules', '--work-dir']
-            command += [str(args.work_dir / name), '--one', network, schedule, str(seed)]
-            command += [f'{args.minutes:g}']
-            args.work_dir.mkdir(parents=True, exist_ok=True)
-            with (args.work_dir / f'{name}.log').open('w') as log:
-                done_process = subprocess.run(
-                    command, cwd=ROOT, stdout=log, stderr=log,
-                    env={**os.environ, 'OMP_NUM_THREADS': '1'}, preexec_fn=lambda: os.nice(19),
-                )  # fmt: skip
-            print(name, 'finished' if done_process.returncode == 0 else 'FAILED', flush=True)
-
-    with ThreadPoolExecutor(args.workers) as pool:
-        for seed in args.seeds:
-            list(pool.map(work, NETWORKS, [seed] * len(NETWORKS)))
+            runs = {
+                folder_name(network, schedule, seed): (
+                    '--one', network, schedule, seed, f'{args.minutes:g}'
+                )
+                for network in NETWORKS
+                if (network, schedule, str(seed)) not in done
+            }  # fmt: skip
+            run_in_processes('benchmarks.schedules', runs, args.work_dir, args.workers)
 
 
 if __name__ == '__main__':
