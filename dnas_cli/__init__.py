@@ -20,7 +20,8 @@ COMMANDS = {
         'browse': 'draw tiles as the training pipeline loads and augments them',
     },
     'From tiles to a network': {
-        'search': 'search a network for your tiles',
+        'select': 'find and train the best network for your tiles',
+        'search': "search an architecture by the papers' gradient methods",
         'train': 'train a network; with --seeds several times',
         'test': 'score a checkpoint or an exported network on the test tiles',
         'report': 'write the report of a finished or running search',

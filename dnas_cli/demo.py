@@ -83,7 +83,7 @@ def report(work_dir: Path, config: Path, checkpoint: Path, scores_file: Path) ->
     matrices = [confusion_matrix(ids, np.full_like(ids, majority), len(CLASSES)) for ids in labels]
     baseline = compute_scores(np.sum(matrices, axis=0))
     table = Table(title='IoU on the test scene, %')
-    for heading in ('', 'DNAS', f'all {CLASSES[majority]}'):
+    for heading in ('', 'network', f'all {CLASSES[majority]}'):
         table.add_column(heading, justify='right' if heading else 'left')
     for i, name in enumerate(CLASSES):
         table.add_row(name, f'{measured[f"IoU.{name}"]:.1f}', f'{100 * baseline["IoU"][i]:.1f}')
@@ -123,7 +123,7 @@ def parse_args() -> argparse.Namespace:
         '--search', action='store_true', help='run a gradient search, then train its network'
     )
     network.add_argument(
-        '--select', action='store_true', help='select a network by training candidates'
+        '--select', action='store_true', help='select a network among the portfolio'
     )
     parser.add_argument('--map', action='store_true', help='also map the whole test scene')
     parser.add_argument(
@@ -159,8 +159,8 @@ def main() -> None:
         elif args.select:
             trained, tested = work_dir / 'select/final', work_dir / 'select/final/test'
             run(
-                'search', 'dnas', '--strategy', 'halving', '--layers', 6, '--config', config,
-                '--budget', 4, '--workers', usable_cores(), '--work-dir', work_dir / 'select',
+                'select', '--config', config, '--hours', 0.1, '--workers', usable_cores(),
+                '--work-dir', work_dir / 'select',
             )  # fmt: skip
             print(f'report: {work_dir / "select/report.html"}')
             config = work_dir / 'select/retrain.py'

@@ -4,7 +4,7 @@
     dnas train work_dirs/search/retrain.py --work-dir work_dirs/random_1 \\
         --cfg-options model.backbone.architecture=random_1.json
 
-The distribution is that of the random baseline of `dnas search --strategy halving`.
+The distribution is that of the random networks of `dnas select`.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def main() -> None:
     parser.add_argument('--out-dir', type=Path, help='output folder (default: WORK_DIR/report)')
     args = parser.parse_args()
     with user_errors():
-        from dnas_mmseg.search.halving.plan import is_selection
         from dnas_mmseg.search.report import save_search_report
+        from dnas_mmseg.selection.plan import is_selection
 
         if is_selection(args.work_dir):
             raise UsageError(

@@ -24,9 +24,11 @@ PACE_FILE = 'pace.json'
 """Measured times of training steps, for the schedule of a selection."""
 LEADERBOARD_FILE = 'leaderboard'
 """Trained candidates of a selection, as ``.csv`` and ``.json``."""
+CURVES_FILE = 'curves.csv'
+"""Validation scores of the candidates of a selection by epoch."""
 SELECTION_REPORT = 'report.html'
 """Report of a selection."""
-RESULT_FILE = 'result.json'
-"""Score of one training run of a selection."""
+ENSEMBLE_FILE = 'ensemble.py'
+"""Config of the ensemble of finalists; its weights are next to it, ``ensemble.pth``."""
 FINAL_FOLDER = 'final'
 """Training run of the winner on the whole training list."""

@@ -23,12 +23,11 @@ from .test_docs import CARDS, PAGES, mentions, shell_lines
 FIRST_RESULTS = {
     r'dnas train (?!.*--seeds)': ('work_dirs/*/last_checkpoint',),
     r'dnas train .*--seeds \d': ('work_dirs/*/seed_*/last_checkpoint',),
-    r'dnas search .*--strategy halving(?!.*--dry-run)': (
-        'work_dirs/*/trainings/*/result.json',
-        'W*/trainings/*/result.json',
+    r'dnas select (?!.*--dry-run)': (
+        'work_dirs/*/trainings/*/rung_*.json',
+        'W*/trainings/*/rung_*.json',
     ),
-    r'dnas search (?!.*halving)(?!.*--dry-run)(?!.*--resume)': ('work_dirs/*/*/last_checkpoint',),
-    r'dnas search .*--resume': ('W*/trainings/*/result.json',),
+    r'dnas search (?!.*--dry-run)(?!.*--resume)': ('work_dirs/*/*/last_checkpoint',),
 }
 """What shows that a command of hours works, by what it looks like."""
 
@@ -139,20 +138,26 @@ def test_the_readme_in_short(sandbox, tmp_path):
 
 
 def test_a_selection_to_its_end(sandbox, tmp_path):
-    """The main command with a budget of seconds: trainings are done in spawned processes."""
+    """The main command with seconds of training: candidates are trained in spawned processes."""
     folder = copy_of(sandbox, tmp_path / 'empty')
     with (folder / 'mine.py').open('a') as file:
-        file.write('train_cfg = dict(max_epochs=2, val_interval=2)\nworkers = dict(num_workers=0, ')
-        file.write('persistent_workers=False)\ntrain_dataloader.update(workers)\n')
+        file.write('workers = dict(num_workers=0, persistent_workers=False)\n')
+        file.write('train_dataloader.update(workers)\n')
         file.write('val_dataloader.update(workers)\ntest_dataloader.update(workers)\n')
-    select = (
-        'dnas search dnas --strategy halving --config mine.py --layers 4 --work-dir S --budget 4'
-    )
-    run_line(f'{select} --rungs 1/2 1 --workers 2', folder)
+    pace = {
+        'spaces': {'dnas': {'fixed': 1.0, 'per_mac': 0.0}},
+        'candidates': {'mine': 1.0},
+        'validations': {},
+        'schedule': 1.0,
+        'lengths': {'seconds': [1.0, 3.0], 'budget': 3.0, 'total': 12.0, 'overhead': 0.1},
+    }
+    (folder / 'pace.json').write_text(json.dumps(pace))
+    select = 'dnas select --config mine.py --hours 0.01 --families mine.py dnas --layers 4'
+    run_line(f'{select} --work-dir S --pace pace.json --workers 2', folder)
     board = json.loads((folder / 'S/leaderboard.json').read_text())
-    assert (board['running'], board['spent']) == (False, 4.0)
-    assert not [candidate for candidate in board['candidates'] if candidate['error']]
-    run_line('dnas search dnas --work-dir S --resume', folder)
+    assert (board['running'], round(board['spent'], 6)) == (False, 3.0)
+    assert len([c for c in board['candidates'] if len(c['scores']) == 2]) == 2
+    run_line('dnas select --work-dir S --resume', folder)
     run_line('dnas predict S/retrain.py S/final scene.tif --out-dir maps', folder)
 
 

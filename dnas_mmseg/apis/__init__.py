@@ -8,10 +8,10 @@ from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
-from dnas_mmseg.search.halving.pipeline import select_network
-from dnas_mmseg.search.halving.plan import SelectionPlan
 from dnas_mmseg.search.pipeline import search
 from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.selection.plan import SelectionPlan
+from dnas_mmseg.selection.run import select_network
 from dnas_mmseg.spaces.dnas.authors_checkpoint import (
     Conversion,
     from_authors,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ METRICS = {'macs': 'multiply-adds', 'params': 'parameters', 'latency': 's'}
 """Metrics of cost tables, with their units."""
 
 Result = TypeVar('Result')
+
+_UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
+_TIMES = {'ms', 's'}
+_AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
 
 _TOLERANCE = 0.01
 """Accepted logarithmic distance to a target, about 1 %: smaller ones need more decoding for a
@@ -230,3 +235,36 @@ def format_cost(value: float, metric: str) -> str:
         if value >= factor:
             return f'{value / factor:.4g} {letter} {METRICS[metric]}'
     return f'{value:.4g} {METRICS[metric]}'
+
+
+def parse_amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[float, ...], str]:
+    """Parse targets with optional units, and infer their metric.
+
+    Args:
+        texts: Targets, for example ``'1.5G'``, ``'300M'``, ``'40ms'`` or numbers.
+        cost: Metric of the targets; None infers latency from units of time, else multiply-adds.
+
+    Returns:
+        Values of the targets, and their metric.
+
+    Raises:
+        UserError: A target is not a number with a supported unit, or has a unit of another metric.
+    """
+    amounts: list[float] = []
+    units: dict[str, str] = {}
+    for text in map(str, texts):
+        found = _AMOUNT.fullmatch(text.strip())
+        if found is None:
+            raise UserError(f"target '{text}': expected a number with a unit (10G, 2.5M, 40ms)")
+        number, unit = found.groups()
+        amounts.append(float(number) * _UNITS[unit])
+        units[unit] = text
+    cost = cost or ('latency' if _TIMES & set(units) else 'macs')
+    timed = cost == 'latency'
+    wrong = [text for unit, text in units.items() if unit and (unit in _TIMES) != timed]
+    if wrong:
+        raise UserError(
+            f"target '{wrong[0]}': the unit does not fit {'time' if timed else METRICS[cost]}; "
+            '--cost latency supports ms and s, --cost macs and params support K, M and G'
+        )
+    return tuple(amounts), cost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -115,7 +116,11 @@ def measure_times(config: Config) -> TrainingTimes:
     validate_config(config)
     device = get_device()
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
-    optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    logging.disable(logging.INFO)  # a line per parameter with paramwise_cfg
+    try:
+        optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    finally:
+        logging.disable(logging.NOTSET)
     loader = Runner.build_dataloader(config.train_dataloader, seed=0)
     check_training(model, loader)
     one_thread = device == 'cpu' and torch.get_num_threads() == 1

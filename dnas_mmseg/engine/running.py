@@ -42,7 +42,8 @@ from .data_checks import check_test_labels, check_training
 
 _FILE_ONLY = re.compile(
     r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
-    r'deprecated|"HardDiskBackend" is the alias|Distributed training is not used, all SyncBatch)'
+    r'deprecated|"HardDiskBackend" is the alias|paramwise_options -- |Distributed training is not '
+    r'used, all SyncBatch)'
 )
 
 

@@ -29,8 +29,8 @@ def training_record(config: Mapping[str, Any], classes: Any = None) -> str:
 def describe_differences(before: str, now: str) -> str:
     """Describe the differences of two records in one line; empty if they are equal."""
     old, new = (dict(_flat(json.loads(record))) for record in (before, now))
-    # Without a schedule, the number of epochs only determines when training ends.
-    if not any(key.startswith('param_scheduler') for key in (*old, *new)):
+    # Without a schedule after the warm-up, the number of epochs only determines the end.
+    if all(_is_independent_of_length(json.loads(record)) for record in (before, now)):
         for record in (old, new):
             record.pop('train_cfg.max_epochs', None)
             record.pop('train_cfg.max_iters', None)
@@ -42,6 +42,21 @@ def describe_differences(before: str, now: str) -> str:
     hidden = len(lines) - _MAX_DIFFERENCES
     more = f'; and {hidden} more' if hidden > 0 else ''
     return '; '.join(lines[:_MAX_DIFFERENCES]) + more
+
+
+def _is_independent_of_length(record: Mapping[str, Any]) -> bool:
+    """Return whether all schedulers are warm-ups with an explicit end.
+
+    After a decay, further epochs would have a rate of 0.
+    """
+    schedulers = record.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    return all(
+        scheduler.get('type') == 'LinearLR'
+        and scheduler.get('end') is not None
+        and scheduler.get('end_factor', 1.0) == 1.0
+        for scheduler in schedulers
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -128,7 +128,7 @@ class SearchHistory:
             found += [
                 f'the entropy of the {kind} decisions has stayed at {now[kind]:.3f} for '
                 f'{_WINDOW} epochs of architecture steps: too few steps for the number of tiles. '
-                'More epochs may help; --strategy halving selects by training runs instead.'
+                'More epochs may help; dnas select compares trained networks instead.'
                 for kind in now
                 if now[kind] > 0.1 and abs(now[kind] - then[kind]) < _MIN_CHANGE
             ]

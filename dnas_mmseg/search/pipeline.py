@@ -38,6 +38,7 @@ from dnas_mmseg.engine.running import build_runner, test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_text
+from dnas_mmseg.runs.network import movable_text, network_config
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 from dnas_mmseg.spaces.space import MultiTargetMode
@@ -51,7 +52,6 @@ from dnas_mmseg.work_dir import (
 
 from .hook import ArchitectureSearchHook
 from .multi_target import decode_each, representative_architecture
-from .network_config import network_config
 from .plan import SearchPlan
 from .report import save_search_report
 from .stages import multi_target_mode, retrain_config, search_hook, stage_config
@@ -59,7 +59,7 @@ from .summary import show_plan, show_result, show_targets
 from .target import CostTarget
 from .time import ProgressHook, StageTime, stage_time
 
-WRITTEN_HERE = '# Written by `dnas search`; an ordinary config.'
+_WRITTEN_HERE = '# Written by `dnas search`; an ordinary config.'
 """First line of every config that a search writes."""
 
 _DATA_ROOT = re.compile(r"data_root='[^'\n]*'")
@@ -301,7 +301,7 @@ class _Search:
         paths = [self.work_dir / f'{name}.py' for name in ('network', *stages, 'retrain')]
         paths = [path for path in paths if path.is_file()]
         for path in paths:
-            if not path.read_text(encoding='utf-8', errors='replace').startswith(WRITTEN_HERE):
+            if not path.read_text(encoding='utf-8', errors='replace').startswith(_WRITTEN_HERE):
                 raise UserError(
                     f'{path} exists and was not written by a search: choose another work dir'
                 )
@@ -373,7 +373,7 @@ class _Search:
             UserError: The existing config differs.
         """
         if is_main_process():
-            text = f'{WRITTEN_HERE}\n{text}'
+            text = f'{_WRITTEN_HERE}\n{text}'
             before = path.read_text(encoding='utf-8') if path.is_file() else text
             if _DATA_ROOT.sub('', before) != _DATA_ROOT.sub('', text):
                 changes = difflib.unified_diff(
@@ -408,21 +408,6 @@ class _Search:
             config = stage_config(self.plan, self.plan.levels[0], start)
             cost = CostTarget(**search_hook(config)['cost'])
             cost.prepare(MODELS.build(config.model.backbone).to(get_device()), config.model)
-
-
-def movable_text(config: Config, data_root: str | None, folder: Path) -> str:
-    """Return the text of a config for a file in a folder, with the data root relative to it.
-
-    Args:
-        config: The config.
-        data_root: Absolute data root of the plan; None leaves that of the config.
-        folder: Folder of the file.
-    """
-    text = config.pretty_text
-    if data_root is None or not os.path.isabs(data_root):
-        return text
-    relative = Path(os.path.relpath(data_root, folder)).as_posix()
-    return text.replace(f"data_root='{data_root}'", f"data_root='{{{{ fileDirname }}}}/{relative}'")
 
 
 def _result_path(level: str) -> str:

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from dnas_mmseg.cost.table import METRICS, format_cost
+from dnas_mmseg.cost.table import METRICS, format_cost, parse_amounts
 from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.runs.plan_file import absolute_paths, relative_paths
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES
-from dnas_mmseg.work_dir import NETWORK_FILE, PLAN_FILE
+from dnas_mmseg.work_dir import PLAN_FILE
 
-_PATHS = (
-    'config', 'data_root', 'architecture', 'latency_table', 'halves', 'candidates', 'baselines'
-)  # fmt: skip
+_PATHS = ('config', 'data_root', 'architecture', 'latency_table', 'halves')
 """Settings that are or may be paths."""
-
-_UNITS = {'ms': 1e-3, 's': 1.0, 'K': 1e3, 'M': 1e6, 'G': 1e9, '': 1.0}
-_TIMES = {'ms', 's'}
-_AMOUNT = re.compile(r'((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(ms|s|K|M|G|)')
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ class SearchPlan:
 
     def to_json(self, work_dir: str | os.PathLike) -> str:
         """Return the text of ``search.json``, with paths relative to the work dir."""
-        return json.dumps(relative_paths(asdict(self), work_dir), indent=2) + '\n'
+        return json.dumps(relative_paths(asdict(self), work_dir, _PATHS), indent=2) + '\n'
 
     @classmethod
     def load(cls, work_dir: str | os.PathLike) -> SearchPlan:
@@ -165,16 +159,17 @@ class SearchPlan:
         path = Path(work_dir) / PLAN_FILE
         try:
             document = json.loads(path.read_text(encoding='utf-8'))
+            if 'hours' in document:
+                raise UserError(f'{work_dir} contains a selection: use dnas select')
             if 'strategy' in document:
                 raise UserError(
-                    f'{work_dir} contains a selection, not a gradient search: set --strategy '
-                    f'{document["strategy"]}'
+                    f'{work_dir} contains a selection of an older version, which cannot be resumed'
                 )
             values: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in document.items()
             }
-            return cls(**absolute_paths(values, work_dir))
+            return cls(**absolute_paths(values, work_dir, _PATHS))
         except FileNotFoundError:
             raise UserError(f'{work_dir} contains no search to resume') from None
         except (TypeError, json.JSONDecodeError) as error:
@@ -206,7 +201,7 @@ class SearchPlan:
             before = asdict(cls.load(work_dir))
         if 'targets' in options:
             cost = options.get('cost') or before.get('cost')
-            options['targets'], implied = _amounts(options['targets'], cost)
+            options['targets'], implied = parse_amounts(options['targets'], cost)
             options.setdefault('cost', implied)
         plan = cls(**{**before, **options})
         plan.warn_unknown_options()
@@ -220,73 +215,3 @@ class SearchPlan:
         if self.search_options:
             stage = Config.fromfile(str(CONFIGS / SPACES[self.space].stage(self.levels[0]).config))
             warn_unknown_keys(self.search_options, stage, '--search-options')
-
-
-def relative_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> dict[str, Any]:
-    """Return settings with absolute paths replaced by ones relative to a folder (``./``, ``../``).
-
-    A work dir can then be moved together with these files.
-    """
-
-    def shorten(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return tuple(map(shorten, value))
-        if not isinstance(value, str) or not os.path.isabs(value):
-            return value
-        path = Path(os.path.relpath(value, folder)).as_posix()
-        return path if path.startswith('.') else f'./{path}'
-
-    return {key: shorten(value) if key in _PATHS else value for key, value in settings.items()}
-
-
-def absolute_paths(settings: Mapping[str, Any], folder: str | os.PathLike) -> dict[str, Any]:
-    """Return settings with the paths of :func:`relative_paths` made absolute.
-
-    A config that does not exist is replaced by its copy in the folder.
-    """
-
-    def lengthen(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return tuple(map(lengthen, value))
-        if not isinstance(value, str) or not value.startswith(('./', '../')):
-            return value
-        return os.path.abspath(Path(folder) / value)
-
-    result = {key: lengthen(value) if key in _PATHS else value for key, value in settings.items()}
-    config, copy = result.get('config'), Path(folder) / NETWORK_FILE
-    if config and os.path.isabs(config) and not os.path.exists(config) and copy.is_file():
-        result['config'] = os.path.abspath(copy)
-    return result
-
-
-def _amounts(texts: Iterable[str | float], cost: str | None) -> tuple[tuple[float, ...], str]:
-    """Parse targets with optional units, and infer their metric.
-
-    Args:
-        texts: Targets, for example ``'1.5G'``, ``'300M'``, ``'40ms'`` or numbers.
-        cost: Metric of the targets; None infers latency from units of time, else multiply-adds.
-
-    Returns:
-        Values of the targets, and their metric.
-
-    Raises:
-        UserError: A target is not a number with a supported unit, or has a unit of another metric.
-    """
-    amounts: list[float] = []
-    units: dict[str, str] = {}
-    for text in map(str, texts):
-        found = _AMOUNT.fullmatch(text.strip())
-        if found is None:
-            raise UserError(f"target '{text}': expected a number with a unit (10G, 2.5M, 40ms)")
-        number, unit = found.groups()
-        amounts.append(float(number) * _UNITS[unit])
-        units[unit] = text
-    cost = cost or ('latency' if _TIMES & set(units) else 'macs')
-    timed = cost == 'latency'
-    wrong = [text for unit, text in units.items() if unit and (unit in _TIMES) != timed]
-    if wrong:
-        raise UserError(
-            f"target '{wrong[0]}': the unit does not fit {'time' if timed else METRICS[cost]}; "
-            '--cost latency supports ms and s, --cost macs and params support K, M and G'
-        )
-    return tuple(amounts), cost

@@ -139,7 +139,7 @@ def _verdict(
         if value > 0.95 and finished:
             sentences.append(
                 'Random networks may perform equally well: train a few for comparison (dnas '
-                'random-architecture), or select by training runs (--strategy halving).'
+                'random-architecture), or select by training runs (dnas select).'
             )
     return sentences, commands
 

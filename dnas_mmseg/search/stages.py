@@ -16,12 +16,12 @@ from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.space import MultiTargetMode, SearchSpace, constructor_arguments
 
-from .network_config import network_config
 from .plan import SearchPlan
 
 _STAGE_SETTINGS = (
@@ -99,12 +99,7 @@ def retrain_config(plan: SearchPlan, architecture: str | Mapping | Architecture)
         plan: Settings of the search.
         architecture: Name, path, document or object of the architecture.
     """
-    config = network_config(plan)
-    config.model.backbone.architecture = architecture
-    for part in (config.model, config.model.backbone):
-        if part.get('init_cfg') is not None:
-            part.init_cfg = None  # weights of another network
-    return config
+    return architecture_config(network_config(plan), architecture)
 
 
 def supernet_config(plan: SearchPlan) -> dict:
@@ -144,17 +139,9 @@ def _supernet_model(
 ) -> dict[str, Any]:
     """Return the model with the supernet of the stage, and its head if the space has one."""
     model = config.model
-    backbone = settings.model.backbone
-    backbone.update({key: model.backbone[key] for key in space.shared if key in model.backbone})
+    backbone = supernet_backbone(plan.space, settings, config, plan.layers)
     if 'architecture' in backbone:
         backbone.architecture = start
-    elif 'layers' not in backbone and plan.layers is not None:
-        raise UserError(
-            f'layers: space {plan.space} does not support this setting; its configs set the blocks'
-        )
-    backbone.update(config.get('supernet', {}))
-    if 'layers' in backbone and plan.layers is not None:
-        backbone.layers = plan.layers
     if plan.recompute:
         backbone.with_cp = True
     model = {**model, 'backbone': backbone}

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from dnas_mmseg.cost.parts import segmentor_cost
 from dnas_mmseg.cost.table import format_cost
+from dnas_mmseg.runs.durations import duration
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import load_architecture
 from dnas_mmseg.work_dir import ARCHITECTURE_FILE, RETRAIN_FILE, SEARCH_REPORT
 
 from .plan import SearchPlan
-from .time import StageTime, duration
+from .time import StageTime
 
 _TOLERANCE = 0.1
 """Relative deviation of a cost from its target (about 10 %) above which a note is printed. Costs of

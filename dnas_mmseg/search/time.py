@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +17,7 @@ from mmseg.structures import SegDataSample
 
 from dnas_mmseg.cost.measuring import seconds_of
 from dnas_mmseg.engine.data_checks import check_classes
+from dnas_mmseg.runs.durations import duration
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.supernet import architecture_gradients
 
@@ -104,16 +104,6 @@ class ProgressHook(Hook):
             f'{duration(stage)} left in this stage, '
             f'{duration(stage + pace * self.later)} in all stages'
         )
-
-
-def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds.
-
-    Example:
-        >>> duration(3725.4)
-        '1:02:05'
-    """
-    return str(timedelta(seconds=round(seconds)))
 
 
 def noise_batch(

@@ -21,6 +21,9 @@ _RELOAD = 30
 """Seconds between reloads of the report of a running job: short compared with a trial, but long
 enough to read the page."""
 
+_MIN_SCALE = 0.7
+"""Smallest scale of a figure: its labels of 10 pt are 9 pixels high."""
+
 
 @dataclass(frozen=True)
 class Element:
@@ -79,7 +82,7 @@ class Bar(Element):
 
 @dataclass(frozen=True)
 class Table(Element):
-    """Table that scrolls horizontally; numeric columns are right-aligned.
+    """Table with right-aligned numbers; in narrow windows a sortable one shows a card per row.
 
     Attributes:
         headings: Headings of the columns.
@@ -128,8 +131,8 @@ class Graphic(Element):
     @property
     def svg(self) -> Markup:
         """The figure as an SVG element."""
-        # Narrow windows scroll horizontally, so that labels stay readable.
-        style = f'min-width:min(40rem,{72 * self.figure.get_size_inches()[0]:.0f}pt)'
+        # Figures shrink to _MIN_SCALE; narrower windows scroll, so that labels stay readable.
+        style = f'min-width:{_MIN_SCALE * 72 * self.figure.get_size_inches()[0]:.0f}pt'
         svg = render_svg(self.figure).replace('<svg ', f'<svg style="{style}" ', 1)
         for gid, text in self.tips.items():
             tip = f'<g class="tip" tabindex="0"><title>{escape(text)}</title>'

@@ -17,6 +17,28 @@ from dnas_mmseg.files import atomic_path
 from .plain_text import plain_text
 
 
+def read_scores(work_dir: str | os.PathLike, score: str = 'mIoU') -> dict[int, float]:
+    """Read the validation scores of a training run from its logs, including resumed parts.
+
+    Args:
+        work_dir: Work dir of the run.
+        score: Name of a validation score.
+
+    Returns:
+        Score by step, which is the number of epochs of an epoch-based run, in order.
+    """
+    values = {}
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # truncated when the process was killed
+            if score in entry:
+                values[entry['step']] = entry[score]
+    return dict(sorted(values.items()))
+
+
 def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[float, float]]:
     """Read the learning curve of a training run from its logs, including resumed parts.
 
@@ -31,19 +53,11 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
     Raises:
         UserError: The logs contain no validation with this score.
     """
-    values, last = {}, 0
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in path.read_text(encoding='utf-8').splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # truncated when the process was killed
-            if score in entry:
-                values[entry['step']] = entry[score]
-                last = max(last, entry['step'])
+    values = read_scores(work_dir, score)
     if not values:
         raise UserError(f'{work_dir}: the logs contain no validation with {score}')
-    return [(step / max(last, 1), value) for step, value in sorted(values.items())]
+    last = max(*values, 1)
+    return [(step / last, value) for step, value in values.items()]
 
 
 def find_training_folders(work_dir: str | os.PathLike) -> list[Path]:

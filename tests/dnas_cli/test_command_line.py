@@ -48,7 +48,7 @@ def test_help_contains_examples(tool, monkeypatch, capsys):
     ('words', 'message'),
     [
         (('train', 'x.py', '--cfg-options', 'foo'), 'foo: KEY=VALUE expected'),
-        (('search', 'dnas', '--work-dir', 'w', '--rungs', '1/0'), "invalid share value: '1/0'"),
+        (('select', '--work-dir', 'w', '--hours', 'x'), "invalid float value: 'x'"),
     ],
 )
 def test_invalid_values_are_refused(words, message, monkeypatch, capsys):

@@ -9,9 +9,8 @@ import pytest
 
 from dnas_cli import COMMANDS
 from dnas_cli.command_line import Overrides
-from dnas_cli.search import COSTS, SELECTION_STRATEGIES
+from dnas_cli.search import COSTS
 from dnas_mmseg.cost.table import METRICS
-from dnas_mmseg.search.selection import STRATEGIES
 from dnas_mmseg.spaces.registry import SPACES
 
 from ..conftest import DNAS, ROOT
@@ -84,7 +83,6 @@ def test_the_package_registers_its_classes_in_every_process(start, tmp_path):
 
 
 def test_choices_match_the_package():
-    assert {*SELECTION_STRATEGIES} == {*STRATEGIES}
     assert {*COSTS} == {*METRICS}
     for name in ('search', 'measure_latency', 'random_architecture'):
         text = (ROOT / f'dnas_cli/{name}.py').read_text()

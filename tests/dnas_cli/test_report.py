@@ -1,6 +1,6 @@
 """Command `dnas report`."""
 
-from dnas_mmseg.apis import SearchPlan, SelectionPlan
+from dnas_mmseg.apis import SelectionPlan
 from dnas_mmseg.spaces.dnas.supernets import DNASPathSupernet
 
 from ..conftest import ROOT, run
@@ -27,7 +27,7 @@ def test_the_report_is_written_to_the_work_dir_or_out_dir(tmp_path):
 
 
 def test_selections_are_refused(tmp_path):
-    (tmp_path / 'search.json').write_text(SelectionPlan(SearchPlan(), budget=4).to_json(tmp_path))
+    (tmp_path / 'search.json').write_text(SelectionPlan('mine.py', hours=4).to_json(tmp_path))
     code, output = run(TOOL, tmp_path)
     assert code == 1
     assert f'is the work dir of a selection; its report is {tmp_path}/report.html' in output

@@ -1,10 +1,17 @@
 """The length of a training, from hours."""
 
 import pytest
+from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.length import TrainingTimes, fit_length, measure_times
+from dnas_mmseg.engine.length import (
+    TrainingTimes,
+    fit_length,
+    full_epochs,
+    measure_times,
+    scale_schedule,
+)
 from dnas_mmseg.errors import UserError
 
 from ..conftest import ROOT
@@ -69,3 +76,42 @@ def test_data_that_cannot_be_trained_on_are_refused_first(config):
     config.model.decode_head.num_classes = 3
     with pytest.raises(UserError, match='num_classes=3'):
         measure_times(config)
+
+
+def test_shorten_scales_the_schedule():
+    config = Config(
+        dict(
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=10, val_begin=2),
+            param_scheduler=[
+                dict(type='LinearLR', begin=0, end=150, by_epoch=False),
+                dict(type='PolyLR', end=60, power=0.9),
+                dict(type='MultiStepLR', milestones=[30, 45], gamma=0.1),
+                dict(type='PolyLR', end=float('inf'), power=0.9),
+            ],
+        )
+    )
+    scale_schedule(config, 20)
+    assert full_epochs(config) == 20
+    assert config.train_cfg.to_dict() == dict(
+        type='EpochBasedTrainLoop', max_epochs=20, val_interval=20
+    )
+    warm_up, decay, steps, endless = config.param_scheduler
+    assert (warm_up['begin'], warm_up['end'], decay['end']) == (0, 50, 20)
+    assert steps['milestones'] == [10, 15]
+    assert endless['end'] == float('inf')
+
+
+def test_shorten_a_single_scheduler():
+    config = Config(
+        dict(
+            train_cfg=dict(max_epochs=200),
+            param_scheduler=dict(type='CosineAnnealingLR', T_max=200),
+        )
+    )
+    scale_schedule(config, 20)
+    assert config.param_scheduler.T_max == 20
+
+
+def test_error_for_a_schedule_in_iterations():
+    with pytest.raises(UserError, match='EpochBasedTrainLoop'):
+        full_epochs(Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=100))))

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.search.network_config import network_config
+from dnas_mmseg.runs.network import network_config
 from dnas_mmseg.search.stages import (
     multi_target_mode,
     retrain_config,

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dnas_mmseg.search.time import ProgressHook, StageTime, duration, stage_time
+from dnas_mmseg.runs.durations import duration
+from dnas_mmseg.search.time import ProgressHook, StageTime, stage_time
 
 TIME = StageTime(plain=1.0, searching=3.0, iterations=10, epochs=4, arch_start=2)
 

@@ -129,6 +129,23 @@ def test_resuming_with_another_config_raises_an_error(data_root, tmp_path, chang
     assert f'load_from={work_dir}/epoch_2.pth' in str(refused.value)
 
 
+def test_a_constant_rate_after_a_warm_up_can_be_continued(data_root, tmp_path):
+    work_dir = tmp_path / 'run'
+
+    def constant(epochs):
+        cfg = config(data_root, work_dir, epochs)
+        cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.1, end=3, by_epoch=False)]
+        return cfg
+
+    Runner.from_cfg(constant(1)).train()
+    cfg = constant(3)
+    cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.epoch == 3
+    assert runner.optim_wrapper.get_lr()['lr'] == [cfg.optim_wrapper.optimizer.lr]
+
+
 def test_resuming_allows_changes_without_effect(data_root, tmp_path):
     work_dir = tmp_path / 'run'
     Runner.from_cfg(config(data_root, work_dir, epochs=1)).train()

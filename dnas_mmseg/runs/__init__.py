@@ -1,0 +1,1 @@
+"""What searches and selections share: configs of networks, plan files, durations."""

@@ -1,0 +1,16 @@
+"""Multi-fidelity selection: successive halving with surrogate models of families of candidates."""
+
+from .problem import Candidates, Problem, Request, SelectionError, Trial
+from .select import Selection, run_steps, select, selection_steps
+
+__all__ = [
+    'Candidates',
+    'Problem',
+    'Request',
+    'Selection',
+    'SelectionError',
+    'Trial',
+    'run_steps',
+    'select',
+    'selection_steps',
+]

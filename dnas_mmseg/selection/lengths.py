@@ -1,0 +1,109 @@
+"""Lengths of the trainings of a selection, derived from its hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+ETA = 3
+"""Ratio of the lengths of two rungs, as in Hyperband (Li et al. 2018)."""
+
+_RUNGS = 3
+"""Largest number of rungs; a ninth of the last one is the shortest training that still ranks
+networks (Kendall's tau 0.54, benchmarks/selection.md)."""
+
+_START = 5.0
+"""Seconds to build, load and save a training."""
+
+_MIN_LENGTH_RATIO = 3.0
+"""Smallest time of the contest, in trainings of the last rung by one worker: nine candidates on
+three rungs, of which two reach the last one."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths of the trainings of a selection.
+
+    Attributes:
+        seconds: Training time until the end of each rung, ascending. Empty if the hours do not
+            suffice for a second candidate.
+        budget: Budget of the contest, in trainings of the last rung.
+        total: Time of the whole selection in seconds, for the winner if there is no contest.
+        overhead: Seconds of a training for its start and its validation.
+    """
+
+    seconds: tuple[float, ...]
+    budget: float
+    total: float
+    overhead: float
+
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        """Length of each rung, relative to the last one."""
+        return tuple(length / self.seconds[-1] for length in self.seconds)
+
+    @property
+    def longest(self) -> float:
+        """Training time until the end of the last rung, in seconds."""
+        return self.seconds[-1]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the lengths as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Lengths:
+        """Return the lengths of a document of :meth:`to_document`."""
+        seconds = tuple(float(value) for value in document['seconds'])
+        budget, total, overhead = (float(document[k]) for k in ('budget', 'total', 'overhead'))
+        return cls(seconds, budget, total, overhead)
+
+
+def fit_lengths(
+    seconds: float, workers: int, epoch: float, schedule: float, validation: float
+) -> Lengths:
+    """Derive rungs and budget from the time of a selection.
+
+    The training of the last rung and the winner's further training take a third to a half of the
+    time. Up to 16 times the user's own schedule, more time only lengthens the trainings; beyond,
+    it lengthens them and adds candidates by the same factor.
+
+    Args:
+        seconds: Time of the selection, with the training of the winner.
+        workers: Number of parallel trainings.
+        epoch: Seconds of an epoch of a typical candidate; no training is shorter.
+        schedule: Seconds of the schedule of the user's config.
+        validation: Seconds of a validation of a typical candidate.
+
+    Example:
+        >>> lengths = fit_lengths(3600, workers=1, epoch=10, schedule=600, validation=2)
+        >>> [round(length) for length in lengths.seconds], round(lengths.budget, 1)
+        ([96, 290, 868], 3.0)
+    """
+    overhead = _START + validation
+    ratio = max(1 + _MIN_LENGTH_RATIO / workers, math.sqrt(seconds / schedule))
+    budget = workers * (ratio - 1)
+    longest = seconds / ratio
+    for _ in range(3):  # the number of trainings, and with it their overhead, depends on the rungs
+        rungs = sum(longest / ETA**k >= epoch for k in range(_RUNGS))
+        if not rungs:
+            return Lengths((), 0.0, seconds, overhead)
+        trainings = sum(_sizes(budget, rungs))
+        lost = overhead * (math.ceil(trainings / workers) + 1)
+        longest = max(seconds - lost, 0.0) / ratio
+    lengths = tuple(longest / ETA ** (rungs - 1 - k) for k in range(rungs))
+    if budget < 2 * (lengths[0] / longest) or longest < epoch:
+        return Lengths((), 0.0, seconds, overhead)
+    return Lengths(lengths, budget, seconds, overhead)
+
+
+def _sizes(budget: float, rungs: int) -> list[float]:
+    """Return the approximate number of trainings of each rung."""
+    costs = np.array([ETA ** (k + 1.0 - rungs) for k in range(rungs)])
+    increments = np.diff(costs, prepend=0.0)
+    shares = costs[0] / costs
+    return (budget / float((increments * shares).sum()) * shares).tolist()

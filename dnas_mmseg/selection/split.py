@@ -1,0 +1,192 @@
+"""Split of the training list into a part to train candidates on and one to score them on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.datasets import MultiBandSegDataset
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.tiles import parse_tile_name
+from dnas_mmseg.engine.config_checks import warn
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_text
+
+_SCORED_SHARE = 0.2
+"""Share of the tiles to score on. More makes scores less noisy, less leaves more tiles to train
+on."""
+
+_MIN_SCENES = 5
+"""Number of scenes from which whole scenes are split. With fewer, a scene is more than a fifth of
+the tiles, and runs of consecutive tiles are split instead."""
+
+_RUN = 8
+"""Length of these runs. Longer ones separate more neighbouring tiles, shorter ones make the two
+parts more alike."""
+
+
+def selection_lists(config: Config, seed: int, folder: Path) -> tuple[Path, Path]:
+    """Split the training list of a config randomly, and write ``train.txt`` and ``scored.txt``.
+
+    With at least five scenes (tiles named ``<scene>_<row>_<column>``), scenes are not divided.
+    Otherwise runs of consecutive tiles are not divided, since consecutive tiles are often adjacent
+    on the ground. Tiles without labels are not scored.
+
+    Args:
+        config: Config of a network on the user's data.
+        seed: Seed of the split.
+        folder: Output folder.
+
+    Returns:
+        Paths of the lists to train on and to score on.
+
+    Raises:
+        UserError: The training set is not a single ``MultiBandSegDataset``, is too small, or has
+            no labels in the part to score on.
+    """
+    dataset = _plain_dataset(config)
+    pairs = dataset.pairs
+    groups = _groups([image for image, _ in pairs])
+    if len(groups) < 2:
+        raise UserError(
+            f'the training set has {len(pairs)} tiles, too few to split into a part to train on '
+            'and one to score on: add tiles, or set --lists to two lists'
+        )
+    order = np.random.default_rng(seed).permutation(len(groups))
+    scored: set[int] = set()
+    for group in order[:-1]:
+        if len(scored) >= _SCORED_SHARE * len(pairs):
+            break
+        scored.update(groups[group])
+    # Tiles without labels would cost time in every validation and not change a score.
+    unlabelled = {i for i in scored if not dataset.get_cat_ids(i)}
+    if unlabelled == scored:
+        raise UserError(
+            f'none of the {len(scored)} tiles to score on has labels: set --lists to two lists'
+        )
+    paths = folder / 'train.txt', folder / 'scored.txt'
+    for path, is_scored in zip(paths, (False, True), strict=True):
+        lines = (
+            '\t'.join(_relative(name, dataset.data_root) for name in pair if name is not None)
+            for i, pair in enumerate(pairs)
+            if (i in scored) is is_scored and i not in unlabelled
+        )
+        write_text(path, ''.join(f'{line}\n' for line in lines))
+    return paths
+
+
+def set_lists(config: Config, train: Path, scored: Path) -> None:
+    """Make a config train on one list and validate on another list of its training set.
+
+    Args:
+        config: Config, modified in place.
+        train: List to train on.
+        scored: List to validate on.
+
+    Raises:
+        UserError: The config has several training sets, or no ``val_dataloader``.
+    """
+    leaves = list(leaf_datasets(config.train_dataloader))
+    loader = config.get('val_dataloader')
+    if len(leaves) > 1 or not loader:
+        raise UserError('a selection requires a single training set and a val_dataloader')
+    validation = next(leaf_datasets(loader))
+    shared = {key: leaves[0][key] for key in leaves[0] if key not in ('pipeline', 'test_mode')}
+    loader['dataset'] = {
+        **shared,
+        'pipeline': validation['pipeline'],
+        'test_mode': True,
+        'ann_file': os.path.abspath(scored),  # mmengine joins a relative one to the data root
+    }
+    leaves[0]['ann_file'] = os.path.abspath(train)
+
+
+def check_leakage(config: Config, train: Path, scored: Path) -> None:
+    """Check that the lists of a selection do not share tiles with each other or with the test set.
+
+    Tiles of the validation set, and scenes with tiles in both lists, cause a warning.
+
+    Args:
+        config: Config of a network on the user's data.
+        train: List to train on.
+        scored: List to score on.
+
+    Raises:
+        UserError: A tile is in two of the lists to train on, to score on and to test on.
+    """
+    probe = Config(config.to_dict())
+    set_lists(probe, train, scored)
+    images = {
+        'train on': _images(probe.train_dataloader),
+        'score on': _images(probe.val_dataloader),
+    }
+    held_out = {
+        name: _images(config[key])
+        for name, key in (('validate', 'val_dataloader'), ('test', 'test_dataloader'))
+        if config.get(key)
+    }
+    both = images['train on'] & images['score on']
+    if both:
+        raise UserError(
+            f'{len(both)} tiles are in both lists of the selection (first {min(both)}): remove '
+            'them from one list'
+        )
+    for name, used in images.items():
+        for split, own in held_out.items():
+            common = used & own
+            if common and split == 'test':
+                raise UserError(
+                    f'{len(common)} tiles to {name} are also in the test list (first '
+                    f'{min(common)}): remove them from one list'
+                )
+            if common:
+                warn(
+                    f'{len(common)} tiles to {name} are also in the validation list: the '
+                    "winner's validation score will be biased upwards"
+                )
+    scenes = [{place[0] for i in part if (place := parse_tile_name(i))} for part in images.values()]
+    shared = scenes[0] & scenes[1]
+    if shared and len(scenes[0] | scenes[1]) >= _MIN_SCENES:
+        warn(
+            f'{len(shared)} scenes have tiles in both lists of the selection: scores will be '
+            'higher than on unseen scenes'
+        )
+
+
+def _plain_dataset(config: Config) -> MultiBandSegDataset:
+    leaves = list(leaf_datasets(config.train_dataloader))
+    dataset = DATASETS.build(leaves[0])
+    if len(leaves) > 1 or not isinstance(dataset, MultiBandSegDataset):
+        raise UserError(
+            'a selection requires a single MultiBandSegDataset (or a subclass) as training set: '
+            'merge the lists of several'
+        )
+    return dataset
+
+
+def _groups(images: list[str]) -> list[list[int]]:
+    """Return groups of tile indices that must not be divided."""
+    places = [parse_tile_name(image) for image in images]
+    scenes: dict[str, list[int]] = {}
+    for i, place in enumerate(places):
+        if place is not None:
+            scenes.setdefault(place[0], []).append(i)
+    if all(places) and len(scenes) >= _MIN_SCENES:
+        return list(scenes.values())
+    run = min(_RUN, max(1, len(images) // 10))
+    return [list(group) for _, group in groupby(range(len(images)), lambda i: i // run)]
+
+
+def _images(loader: dict) -> set[str]:
+    datasets: Iterable = (DATASETS.build(leaf) for leaf in leaf_datasets(loader))
+    return {os.path.realpath(image) for dataset in datasets for image, _ in dataset.pairs}
+
+
+def _relative(name: str, root: str | None) -> str:
+    return os.path.relpath(name, root) if root and os.path.exists(name) else name

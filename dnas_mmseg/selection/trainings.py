@@ -1,0 +1,307 @@
+"""Training runs of candidates, which continue when a candidate is promoted."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.running import train
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import lock_folder, write_json
+from dnas_mmseg.visualization.learning_curves import read_scores
+
+from .algorithm import Request
+from .candidates import CandidateSet
+from .split import selection_lists, set_lists
+
+SCORE = 'mIoU'
+"""Metric that ranks candidates."""
+
+_KEY = re.compile(r'\w[\w.+-]*-\d+-\d+')
+"""Keys of trainings: candidate name, rung and seed."""
+
+_CHECKPOINTS = 4
+"""Number of checkpoints per rung. A killed training repeats at most a quarter of its epochs; more
+checkpoints cost more writing."""
+
+_AVERAGE = dict(
+    type='EMAHook',
+    ema_type='MomentumAnnealingEMA',
+    momentum=0.01,
+    gamma=10,
+    update_buffers=True,
+)
+"""Average of the weights over the last tenth of the steps, at most 100: it is what is scored, so
+that no decay of the learning rate is needed (benchmarks/selection.md)."""
+
+_CHECKSUMS = 'checksums.json'
+_READERS = 8
+"""Number of files read in parallel for the checksum of the data, to hide the latency of network
+file systems."""
+
+
+class CandidateTrainings:
+    """Training runs of a selection in a work dir.
+
+    Args:
+        candidates: Candidates of the selection.
+        work_dir: Work dir of the selection; each candidate has a folder in ``trainings``.
+        splits: Folder of the lists to train on and to score on; defaults to that of the work dir.
+    """
+
+    def __init__(
+        self, candidates: CandidateSet, work_dir: Path, splits: Path | None = None
+    ) -> None:
+        self.candidates, self.plan = candidates, candidates.plan
+        self.folder, self._splits = work_dir / 'trainings', splits or work_dir / 'splits'
+
+    def lists(self, seed: int = 0) -> tuple[Path, Path]:
+        """Return the lists to train on and to score on; each seed has its own split.
+
+        Lists given by the user are the same for all seeds.
+        """
+        if self.plan.lists is not None:
+            first, second = map(Path, self.plan.lists)
+            return first, second
+        folder = self._splits / str(seed)
+        paths = folder / 'train.txt', folder / 'scored.txt'
+        if not all(path.is_file() for path in paths):
+            folder.mkdir(parents=True, exist_ok=True)
+            selection_lists(self.candidates.config, self.plan.seed + seed, folder)
+        return paths
+
+    def with_lists(self, config: Config, seed: int = 0) -> Config:
+        """Return a config that trains and validates on the lists of a seed."""
+        set_lists(config, *(path.resolve() for path in self.lists(seed)))
+        return config
+
+    def folder_of(self, key: str) -> Path:
+        """Return the folder of a training; all rungs of a candidate and seed share it.
+
+        Raises:
+            ValueError: The key is invalid. Keys come from the queue, which others may write to.
+        """
+        if not _KEY.fullmatch(key):
+            raise ValueError(f'{key!r} is not the key of a training')
+        name, _, seed = key.rsplit('-', 2)
+        return self.folder / f'{name}-{seed}'
+
+    def content(self, request: Request, epochs: int, validations: int) -> dict[str, Any]:
+        """Return the description of a training, a JSON object for the queue.
+
+        Args:
+            request: The requested training.
+            epochs: Number of epochs until the end of its rung.
+            validations: Number of validations during the rung.
+        """
+        document = request.candidate.to_document()
+        return {**document, 'epochs': epochs, 'validations': validations, 'seed': request.seed}
+
+    def config(self, key: str, content: Mapping[str, Any]) -> Config:
+        """Return the config of a training until the end of a rung.
+
+        Args:
+            key: Key of the training.
+            content: Description of the training by :meth:`content`.
+        """
+        config = self.candidates.full_config(self.candidates.parse(content))
+        self.with_lists(config, content['seed'])
+        set_constant_rate(config)
+        folder, epochs = self.folder_of(key), content['epochs']
+        begun = completed_epochs(folder)
+        rest = max(1, epochs - begun)
+        set_length(config, epochs, max(1, math.ceil(rest / content['validations'])))
+        set_hooks(config, rest)
+        config.work_dir = config.visualizer.name = str(folder)
+        config.experiment_name = f'{key}_{time.time_ns()}'  # names mmengine's global instances
+        seed = self.plan.seed + content['seed']
+        config.randomness = {**config.get('randomness', {}), 'seed': seed}
+        config.load_from = None
+        config.resume = last_checkpoint(folder) is not None
+        for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
+            config[name] = None
+        return config
+
+    def run(self, key: str, content: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
+        """Train until the end of a rung, from the last checkpoint; a finished rung is not repeated.
+
+        Returns:
+            The final score, in percent, and metadata of the training.
+
+        Raises:
+            FolderInUseError: Another process runs this training.
+            Exception: The training failed, or its score is not finite.
+        """
+        folder = self.folder_of(key)
+        path = folder / f'rung_{key.rsplit("-", 2)[1]}.json'
+        # A worker that was considered dead may still run it; only the lock owner may write.
+        with lock_folder(folder):
+            if not path.is_file():
+                began, cpu = time.monotonic(), time.process_time()
+                config = self.config(key, content)
+                steps, score = _train_and_score(config)
+                metadata = {
+                    'seconds': round(time.monotonic() - began, 1),
+                    'cpu_seconds': round(time.process_time() - cpu, 1),
+                    'epochs': content['epochs'],
+                    'steps': steps,
+                    'curve': sorted(read_scores(folder, SCORE).items()),
+                    'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+                }
+                write_json(path, {'score': score, 'facts': metadata}, indent=None)
+        result = json.loads(path.read_text(encoding='utf-8'))
+        return result['score'], result['facts']
+
+    def discard(self, key: str) -> None:
+        """Remove the checkpoints of a failed or eliminated candidate; its log remains."""
+        if not _KEY.fullmatch(key):
+            return
+        folder = self.folder_of(key)
+        for checkpoint in folder.glob('*.pth'):
+            checkpoint.unlink()
+        (folder / POINTER).unlink(missing_ok=True)
+
+
+def completed_epochs(folder: Path) -> int:
+    """Return the number of epochs of the last checkpoint of a training run; 0 without one."""
+    checkpoint = last_checkpoint(folder)
+    match = None if checkpoint is None else re.search(r'epoch_(\d+)', checkpoint.name)
+    return int(match[1]) if match else 0
+
+
+def set_length(config: Config, epochs: int, val_interval: int) -> None:
+    """Set the number of epochs of a training run, and validate at intervals only."""
+    config.train_cfg.max_epochs, config.train_cfg.val_interval = epochs, val_interval
+    for key in ('val_begin', 'dynamic_intervals'):
+        config.train_cfg.pop(key, None)
+
+
+def set_hooks(config: Config, rest: int) -> None:
+    """Set the hooks that exact resuming requires, whatever those of the user's config.
+
+    Args:
+        config: Config, modified in place.
+        rest: Number of epochs until the end of the training run.
+    """
+    config.default_hooks = {
+        **(config.get('default_hooks') or {}),
+        'checkpoint': dict(
+            type='AtomicCheckpointHook',
+            interval=max(1, rest // _CHECKPOINTS),
+            max_keep_ckpts=1,
+        ),
+        'sampler_seed': dict(type='EpochSeedHook'),
+        'finite_loss': dict(type='FiniteLossHook'),
+        'validate_on_resume': dict(type='ValidateOnResumeHook'),
+    }
+
+
+def set_constant_rate(config: Config) -> None:
+    """Replace the schedule of a config by a constant rate after its warm-up, and average weights.
+
+    Such a training run can be continued to any length.
+
+    Args:
+        config: Config, modified in place.
+    """
+    schedulers = config.get('param_scheduler') or []
+    if not isinstance(schedulers, (list, tuple)):
+        schedulers = [schedulers]
+    config.param_scheduler = [
+        s
+        for s in schedulers
+        if s['type'] == 'LinearLR'
+        and s.get('end')
+        and not s.get('by_epoch', True)
+        and s.get('end_factor', 1.0) == 1.0  # a warm-up, not a decay
+    ]
+    hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'EMAHook']
+    config.custom_hooks = [*hooks, dict(_AVERAGE)]
+
+
+def data_checksum(config: Config, folder: Path) -> str:
+    """Return a checksum of the names and contents of all tiles of a selection.
+
+    Args:
+        config: Config that trains and validates on the lists of a selection.
+        folder: Folder of a cache of file checksums, with size and modification time as key.
+    """
+    loaders = (config.train_dataloader, config.val_dataloader)
+    pairs = [pair for x in loaders for pair in DATASETS.build(next(leaf_datasets(x))).pairs]
+    files = [name for pair in pairs for name in pair if name is not None and os.path.isfile(name)]
+    known = _known_checksums(folder / _CHECKSUMS)
+
+    def checksum(name: str) -> tuple[str, list]:
+        stat = os.stat(name)
+        state = [stat.st_size, stat.st_mtime_ns]
+        key = os.path.relpath(name, folder)
+        if known.get(key, [])[:2] == state:
+            return key, known[key]
+        content = Path(name).read_bytes()
+        return key, [*state, hashlib.blake2b(content, digest_size=16).hexdigest()]
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(checksum, files))
+    write_json(folder / _CHECKSUMS, dict(found), indent=None)
+    digest = hashlib.sha256()
+    for key, (*_, content) in found:
+        digest.update(f'{os.path.basename(key)} {content}\n'.encode())
+    return digest.hexdigest()
+
+
+def _known_checksums(path: Path) -> dict[str, list]:
+    try:
+        return dict(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def config_checksum(candidates: CandidateSet) -> str:
+    """Return a checksum of the configs of all families, independent of data paths."""
+    configs = [candidates.config, *map(candidates.full_config, candidates.initial)]
+    documents = [_without_folders(config.to_dict()) for config in configs]
+    documents.append(sorted(candidates.families))
+    text = json.dumps(documents, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_folders(value: Any) -> Any:
+    """Return a config without its folders, which differ between machines."""
+    if isinstance(value, Mapping):
+        return {
+            k: _without_folders(v) for k, v in value.items() if k not in ('data_root', 'work_dir')
+        }
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(item) for item in value]
+    return os.path.basename(value) if isinstance(value, str) else value
+
+
+def _train_and_score(config: Config) -> tuple[int, float]:
+    """Return the number of steps and the last score of a training run."""
+    runner = train(config, lock=False)
+    scalars = runner.message_hub.log_scalars
+    if f'val/{SCORE}' not in scalars:
+        raise UserError(f'a selection requires a val_evaluator that computes {SCORE}')
+    steps, score = runner.iter, float(scalars[f'val/{SCORE}'].current())
+    del runner
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if not math.isfinite(score):
+        raise ValueError(f'{SCORE} is {score}')
+    return steps, score

@@ -1,0 +1,87 @@
+import json
+
+import pytest
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.apis import SearchPlan
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.runs.network import network_config
+from dnas_mmseg.search.stages import retrain_config, stage_config
+
+from ..conftest import ROOT, make_data_root
+
+
+def test_config_without_a_model(plan, tmp_path):
+    root = tmp_path / 'data'
+    description = json.loads((root / 'dataset.json').read_text())
+    config = tmp_path / 'data.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/_base_/datasets/gid5.py'\n"
+        + ''.join(
+            f"{split}_dataloader = dict(dataset=dict(type='MultiBandSegDataset', "
+            f"data_root='{root}', metainfo=dict(classes=('a', 'b', 'c', 'd', 'e'))))\n"
+            for split in ('train', 'val', 'test')
+        )
+    )
+    plan = SearchPlan(**{**plan.__dict__, 'config': str(config)})
+    (root / 'dataset.json').write_text(json.dumps({**description, 'classes': list('abcde')}))
+    with pytest.raises(UserError, match=r'no dataset\.json with mean and std'):
+        stage_config(plan, 'path', None)
+    complete = {**description, 'classes': list('abcde'), 'mean': [1, 2, 3, 4], 'std': [5, 6, 7, 8]}
+    (root / 'dataset.json').write_text(json.dumps(complete))
+    made = retrain_config(plan, 'dnas_l12_gid5')
+    assert made.model.data_preprocessor.mean == [1, 2, 3, 4]
+    assert made.model.decode_head.num_classes == 5
+    assert made.train_dataloader.dataset.type == 'MultiBandSegDataset'
+
+
+def test_config_of_another_network_keeps_data_and_schedule(plan, tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = '{ROOT}/configs/unet/unet_lite0_gid5-rgb.py'\n"
+        'model = dict(decode_head=dict(num_classes=3), data_preprocessor=dict(mean=[1.0] * 3))\n'
+        'train_cfg = dict(max_epochs=7)\n'
+    )
+    plan = SearchPlan(**{**plan.__dict__, 'config': str(tmp_path / 'mine.py')})
+    made = retrain_config(plan, 'dnas_l12_gid5')
+    assert (made.model.backbone.type, made.model.decode_head.type) == ('DNAS', 'DNASHead')
+    assert (made.model.backbone.in_channels, made.model.decode_head.num_classes) == (3, 3)
+    assert made.model.data_preprocessor.mean == [1.0] * 3
+    assert [loss.type for loss in made.model.decode_head.loss_decode] == [
+        'LabelledCrossEntropyLoss', 'LabelledDiceLoss',
+    ]  # fmt: skip
+    assert made.train_cfg.max_epochs == 7
+    assert 'paramwise_cfg' not in made.optim_wrapper
+    fpn = str(ROOT / 'configs/fpn/fpn_r18_naip.py')
+    dense = SearchPlan('densenas', config=fpn)
+    assert len(network_config(dense).supernet.widths) == 5
+
+
+def test_data_sets_with_a_type_replace_the_default_ones(plan, tmp_path):
+    """Lists and arguments of the default data set are removed."""
+    roots = [make_data_root(tmp_path / name, count=n, describe=False) for name, n in
+             (('one', 4), ('two', 12))]  # fmt: skip
+    for root, mean in zip(roots, (10.0, 20.0), strict=True):
+        DatasetDescription(
+            bands=BANDS, classes=('a', 'b', 'c', 'd', 'e'), label_convention='train_id',
+            mean=(mean,) * 4, std=(2.0,) * 4,
+        ).save(root)  # fmt: skip
+    parts = [dict(type='MultiBandSegDataset', data_root=str(root)) for root in roots]
+    config = tmp_path / 'data.py'
+    config.write_text(
+        f"train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets={parts}))\n"
+        f'val_dataloader = dict(dataset={parts[0]})\n'
+        f'test_dataloader = dict(dataset={parts[0]})\n'
+    )
+    plan = SearchPlan(**{**plan.__dict__, 'config': str(config)})
+    made = retrain_config(plan, 'dnas_l12_gid5')
+    train_set, val_set = made.train_dataloader.dataset, made.val_dataloader.dataset
+    assert set(train_set) == {'type', 'datasets'}
+    assert set(val_set) == {'type', 'data_root', 'pipeline', 'test_mode'}  # paired by folders
+    assert train_set.datasets[0].pipeline[0].type == 'LoadRasterFromFile'
+    assert len(DATASETS.build(train_set)) == 16
+    # A quarter of the tiles have a mean of 10, the others of 20.
+    assert made.model.data_preprocessor.mean == [17.5] * 4
+    expected = (0.25 * (4 + 100) + 0.75 * (4 + 400) - 17.5**2) ** 0.5
+    assert made.model.data_preprocessor.std == pytest.approx([expected] * 4, abs=1e-4)

@@ -1,0 +1,441 @@
+"""Tests of the selection algorithm on tabulated and synthetic problems."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+
+from dnas_mmseg.selection.algorithm import (
+    SelectionError,
+    run_steps,
+    select,
+    selection_steps,
+)
+
+
+class Digits:
+    """Candidates of six digits, with a score that is linear in them and noise by seed."""
+
+    def __init__(self, fidelities=(0.1, 1.0), noise=0.0, broken=()):
+        self.fidelities, self.noise, self.broken = fidelities, noise, set(broken)
+        self.asked = []
+
+    def random(self, rng):
+        return tuple(rng.integers(0, 4, 6).tolist())
+
+    def neighbours(self, candidate, rng):
+        return [
+            (*candidate[:i], digit, *candidate[i + 1 :])
+            for i in range(6)
+            for digit in range(4)
+            if digit != candidate[i]
+        ]
+
+    def encode(self, candidate):
+        return np.array(candidate, float)
+
+    def cost(self, candidate):
+        return 1.0 + sum(candidate)
+
+    def truth(self, candidate):
+        return float(np.dot(candidate, (3, -2, 1, 1, -1, 0.5)))
+
+    def evaluate(self, candidate, fidelity, seed):
+        self.asked.append((candidate, fidelity, seed))
+        if candidate[0] in self.broken:
+            raise RuntimeError('out of memory')
+        rng = np.random.default_rng((*candidate, fidelity, seed))
+        noise = self.noise * (3 if self.fidelities[fidelity] < 1 else 1)
+        return self.truth(candidate) + noise * rng.standard_normal()
+
+
+BEST = 3 * 3 + 3 + 3 + 1.5
+
+
+class Table:
+    """2,507 trained networks of NAS-Bench-MR; the low fidelity is a quarter of the resolution."""
+
+    def __init__(self, shared, fidelities=(0.125, 1.0)):
+        with (shared / 'benchmarks/nas_bench_mr_seg.csv').open() as file:
+            rows = list(csv.DictReader(file))
+        self.codes = np.array([[float(n) for n in row['code'].split('-')] for row in rows])
+        self.costs = [float(row['gflops']) for row in rows]
+        self.scores = np.array(
+            [[float(row['miou_quarter_resolution']), float(row['miou'])] for row in rows]
+        )
+        self.fidelities = fidelities
+
+    def random(self, rng):
+        return int(rng.integers(len(self.codes)))
+
+    def neighbours(self, candidate, rng):
+        return []
+
+    def encode(self, candidate):
+        return self.codes[candidate]
+
+    def cost(self, candidate):
+        return self.costs[candidate]
+
+    def evaluate(self, candidate, fidelity, seed):
+        return float(self.scores[candidate, fidelity - len(self.fidelities)])
+
+
+@pytest.mark.parametrize(('budget', 'score', 'wins'), [(12, 79.0, 98), (24, 79.0, 98)])
+def test_outperforms_random_search(shared, budget, score, wins):
+    table = Table(shared)
+    found, baseline = [], []
+    for seed in range(100):
+        result = select(table, budget, seed)
+        assert result.spent <= budget
+        found.append(table.scores[result.best, 1])
+        sampled = np.random.default_rng(1000 + seed).integers(len(table.codes), size=budget)
+        baseline.append(table.scores[sampled, 1].max())
+    assert np.mean(found) >= score
+    assert 100 * np.mean(np.array(found) > np.array(baseline)) >= wins
+
+
+def test_outperforms_random_search_with_a_single_fidelity(shared):
+    table = Table(shared, fidelities=(1.0,))
+    wins = 0
+    for seed in range(40):
+        sampled = np.random.default_rng(1000 + seed).integers(len(table.codes), size=12)
+        best = select(table, 12, seed).best
+        wins += table.scores[best, 1] > table.scores[sampled, 1].max()
+    assert wins >= 32
+
+
+@pytest.mark.parametrize('fidelities', [(1.0,), (0.1, 1.0), (0.05, 0.1, 1.0), (1 / 9, 1 / 3, 1.0)])
+@pytest.mark.parametrize('budget', [1, 1.2, 3.7, 12, 24])
+def test_budget_is_used_and_not_exceeded(fidelities, budget):
+    problem = Digits(fidelities)
+    result = select(problem, budget, 0)
+    spent = sum(fidelities[trial.fidelity] for trial in result.trials)
+    assert result.spent == pytest.approx(spent)
+    assert budget - 1 < result.spent <= budget + 1e-9
+    assert [trial[:3] for trial in result.trials] == problem.asked
+    assert len(set(problem.asked)) == len(problem.asked)  # no training is repeated
+    assert any(trial.fidelity == len(fidelities) - 1 for trial in result.trials)
+
+
+def test_finds_the_optimum_of_a_linear_problem():
+    result = select(Digits(), 16, 0)
+    assert Digits().truth(result.best) == result.score == BEST
+    assert not result.failures
+    first = {trial.candidate: trial.score for trial in result.trials if trial.fidelity == 0}
+    assert len(first) == 80  # half of the budget
+    # A third of the first rung is random.
+    sampled, proposed = list(first)[:27], list(first)[27:]
+    assert result.control == {candidate: first[candidate] for candidate in sampled}
+    assert np.mean([first[c] for c in sampled]) + 5 < np.mean([first[c] for c in proposed])
+
+
+class Rough(Digits):
+    """Candidates with independent random scores, which a surrogate cannot predict."""
+
+    def truth(self, candidate):
+        return float(np.random.default_rng(candidate).standard_normal())
+
+
+def test_promotion_uses_scores_if_the_surrogate_is_useless():
+    for seed in range(5):
+        problem = Rough(noise=0.1)
+        result = select(problem, 12, seed)
+        cheap = {t.candidate: t.score for t in result.trials if t.fidelity == 0}
+        full = {t.candidate for t in result.trials if t.fidelity == 1}
+        assert full <= set(cheap)
+        assert len(full & set(sorted(cheap, key=cheap.get)[-8:])) >= 4
+        # Scores of noise 0.1 cannot separate candidates that differ by less.
+        assert problem.truth(result.best) >= max(map(problem.truth, full)) - 0.1
+
+
+def test_same_seed_gives_the_same_result():
+    results = [select(Digits(noise=0.5), 10, seed) for seed in (3, 3, 4)]
+    assert results[0] == results[1]
+    assert results[0].trials != results[2].trials
+
+
+def test_result_does_not_depend_on_the_order_within_a_batch():
+    problem, expected = Digits(noise=0.5), select(Digits(noise=0.5), 10, 3)
+    steps = selection_steps(problem, 10, 3)
+    requests = next(steps)
+    sizes = []
+    result = None
+    while result is None:
+        sizes.append(len(requests))
+        scores = {request: problem.evaluate(*request) for request in reversed(requests)}
+        try:
+            requests = steps.send([scores[request] for request in requests])
+        except StopIteration as finished:
+            result = finished.value
+    assert result == expected
+    assert sizes[0] == 17
+    assert max(sizes[1:]) > 1
+
+
+def test_cost_limit():
+    problem = Digits()
+    result = select(problem, 12, 0, cost_limit=7.0)
+    assert max(problem.cost(candidate) for candidate, *_ in problem.asked) <= 7
+    within = [c for c in itertools.product(range(4), repeat=6) if problem.cost(c) <= 7]
+    assert problem.truth(result.best) == max(map(problem.truth, within))
+
+
+def test_failed_candidates_are_discarded():
+    problem = Digits(broken={3})
+    result = select(problem, 12, 0)
+    assert result.best[0] == 2
+    assert 0 < len(result.failures) < 20
+    assert all(candidate[0] == 3 for candidate in result.failures)
+    assert set(result.failures.values()) == {'out of memory'}
+    failed = [trial for trial in result.trials if np.isnan(trial.score)]
+    assert {trial.candidate for trial in failed} == set(result.failures)
+    assert result.spent <= 12
+
+
+def test_nan_scores_are_failures():
+    problem = Digits()
+    problem.evaluate = lambda candidate, fidelity, seed: float('nan')
+    with pytest.raises(
+        SelectionError, match='all 7 trainings of the first rung failed; the first: nan'
+    ):
+        select(problem, 4, 0)
+
+
+def test_best_candidates_are_repeated():
+    """The budget for repeats is spent, so that a single lucky score does not win."""
+    problem = Digits(fidelities=(1.0,), noise=2.0)
+    result = select(problem, 30, 0)
+    scores = {}
+    for candidate, _, seed, score in result.trials:
+        scores.setdefault(candidate, []).append(score)
+        assert len(scores[candidate]) == seed + 1
+    assert sum(len(own) > 1 for own in scores.values()) == 3  # an eighth of the budget
+    assert result.score == pytest.approx(np.mean(scores[result.best]))
+    assert 0.5 < result.noise < 5
+    assert result.undecided
+    near = (result.best, *result.undecided)
+    assert problem.cost(result.cheapest) == min(map(problem.cost, near))
+    best = max((own for own in scores.values() if len(own) > 1), key=np.mean)
+    assert result.score > np.mean(best) - 2 * problem.noise
+
+
+class Few(Digits):
+    """Three candidates with two tabulated scores each."""
+
+    def random(self, rng):
+        return (int(rng.integers(3)),)
+
+    def neighbours(self, candidate, rng):
+        return []
+
+    def evaluate(self, candidate, fidelity, seed):
+        return ((73.57, 73.27), (73.09, 73.0), (70.0, 70.0))[candidate[0]][seed]
+
+
+def test_lead_is_undecided_after_a_single_repeat():
+    """The variance of two scores is too uncertain to decide a lead of 0.33."""
+    result = select(Few(fidelities=(1.0,)), 4, 0)
+    assert (result.best, result.undecided) == ((0,), ((1,),))
+    assert result.noise == pytest.approx(0.3 / 2**0.5)
+
+
+def test_equal_scores():
+    problem = Digits()
+    problem.evaluate = lambda candidate, fidelity, seed: 1.0
+    result = select(problem, 8, 0)
+    assert result.score == 1
+    assert problem.cost(result.cheapest) <= min(map(problem.cost, result.undecided))
+
+
+def test_a_space_of_three_candidates():
+    problem = Digits()
+    problem.random = lambda rng: (int(rng.integers(3)), 0, 0, 0, 0, 0)
+    problem.neighbours = lambda candidate, rng: []
+    result = select(problem, 20, 0)
+    assert result.best == (2, 0, 0, 0, 0, 0)
+    assert result.spent < 20  # no candidate is left to train
+
+
+def test_errors():
+    with pytest.raises(SelectionError, match=r'budget = 0\.9: expected at least 1 full training'):
+        select(Digits(), 0.9, 0)
+    with pytest.raises(SelectionError, match=r'costs at most 0\.5: increase the limit'):
+        select(Digits(), 12, 0, cost_limit=0.5)
+
+
+def test_initial_candidates():
+    problem, initial = Digits(), [(0, 1, 2, 3, 0, 0), (3, 2, 1, 0, 0, 0)]
+    steps = selection_steps(problem, 8, 0, initial=initial)
+    first = [request.candidate for request in next(steps)]
+    assert first[:2] == initial
+    assert len(set(first)) == len(first)
+    expensive = max(initial, key=problem.cost)
+    with pytest.raises(SelectionError, match=r'initial candidate .* costs .* more than the limit'):
+        next(selection_steps(problem, 8, 0, problem.cost(expensive) - 1, initial=[expensive]))
+
+
+def test_a_failed_repeat_keeps_the_candidate():
+    problem = Digits(fidelities=(1.0,), noise=2.0)
+    evaluate = problem.evaluate
+
+    def fails_in_repeats(candidate, fidelity, seed):
+        if seed:
+            raise RuntimeError('no labels in this split')
+        return evaluate(candidate, fidelity, seed)
+
+    problem.evaluate = fails_in_repeats
+    result = select(problem, 30, 0)
+    assert result.spent > 29
+    scores = {t.candidate: t.score for t in result.trials if t.seed == 0}
+    assert result.best == max(scores, key=scores.get)
+    repeats = [(t.candidate, t.seed) for t in result.trials if t.seed]
+    assert len(repeats) == len(set(repeats)) == 3  # no training is repeated with the same seed
+
+
+class Continued(Digits):
+    """Trainings that continue, and two families: even and odd first digits."""
+
+    continues = True
+
+    def __init__(self, fidelities=(1 / 9, 1 / 3, 1.0), noise=0.0, broken=()):
+        super().__init__(fidelities, noise, broken)
+
+    def family(self, candidate):
+        return candidate[0] % 2
+
+
+def test_promotions_of_continued_trainings_cost_the_difference():
+    problem = Continued()
+    result = select(problem, 3.0, 0)
+    by_rung = [[t.candidate for t in result.trials if t.fidelity == f] for f in range(3)]
+    assert list(map(len, by_rung)) == [9, 3, 2]
+    assert set(by_rung[2]) < set(by_rung[1]) < set(by_rung[0])
+    assert result.spent == pytest.approx(9 / 9 + 3 * (1 / 3 - 1 / 9) + 2 * (1 - 1 / 3))
+    # Without a score below, a candidate is not trained from scratch at a higher fidelity.
+    assert result.spent <= 3.0
+
+
+def test_a_repeat_of_a_continued_training_costs_a_whole_one():
+    problem = Continued(noise=1.0)
+    result = select(problem, 24.0, 0)
+    repeats = [trial for trial in result.trials if trial.seed > 0]
+    assert len(repeats) >= 3
+    first = [trial for trial in result.trials if trial.seed == 0]
+    fidelities = dict(enumerate(problem.fidelities))
+    steps = {f: fidelities[f] - fidelities.get(f - 1, 0.0) for f in fidelities}
+    assert result.spent == pytest.approx(len(repeats) + sum(steps[t.fidelity] for t in first))
+    assert 23 < result.spent <= 24
+
+
+def test_every_family_is_sampled_and_has_a_seat():
+    """The odd family is far worse; the best of it is still compared at the full fidelity."""
+    problem = Continued()
+    problem.truth = lambda c: sum(c) - 100.0 * (c[0] % 2)
+    result = select(problem, 3.0, 0)
+    for fidelity in range(3):
+        families = {problem.family(t.candidate) for t in result.trials if t.fidelity == fidelity}
+        assert families == {0, 1}
+    assert problem.family(result.best) == 0
+
+
+def test_kinds_have_seats():
+    """The best of the kind ``candidate[1] == 0`` reaches the last rung, although it is worse."""
+    problem = Continued()
+    problem.family = lambda candidate: None
+    problem.truth = lambda c: sum(c) - 50.0 * (c[1] == 0)
+    steps = selection_steps(problem, 3.0, 0, kind=lambda candidate: candidate[1] == 0)
+    result = run_steps(steps, lambda request: problem.truth(request.candidate))
+    assert {t.candidate[1] == 0 for t in result.trials if t.fidelity == 2} == {True, False}
+
+
+def test_encodings_of_families_may_differ_in_length():
+    problem = Continued()
+    problem.encode = lambda c: np.array(c[: 6 - c[0] % 2], float)
+    result = select(problem, 12.0, 0)
+    assert problem.truth(result.best) > BEST - 4
+
+
+def test_promotion_takes_other_costs_than_those_of_the_best():
+    """A quarter of the seats is for other bands of cost."""
+    problem = Continued((1 / 3, 1.0))
+    problem.family = lambda candidate: None
+    problem.truth = lambda c: float(sum(c))  # the best are the most expensive
+    result = select(problem, 12.0, 0)
+    first = sorted(problem.cost(t.candidate) for t in result.trials if t.fidelity == 0)
+    promoted = sorted(problem.cost(t.candidate) for t in result.trials if t.fidelity == 1)
+    assert promoted[0] <= first[2 * len(first) // 3] < promoted[-1]
+
+
+def test_assumed_noise_makes_a_small_lead_undecided():
+    problem = Continued()
+    problem.evaluate = lambda candidate, fidelity, seed: problem.truth(candidate)
+    decided = select(problem, 3.0, 0)
+    assert (decided.noise, decided.undecided, decided.cheapest) == (None, (), decided.best)
+    problem.noise = 20.0
+    undecided = select(problem, 3.0, 0)
+    assert (undecided.noise, undecided.best) == (None, decided.best)
+    (other,) = undecided.undecided
+    assert undecided.cheapest == min(decided.best, other, key=problem.cost)
+
+
+class Families:
+    """Six networks of two families on a data set of GEO-Bench; cheap is a share of the data."""
+
+    noise = 0.5
+    continues = True
+
+    def __init__(self, rows, data_set, fidelities, repeat):
+        self.fidelities, self.repeat = fidelities, repeat
+        self.scores, self.networks = {}, sorted({row['network'] for row in rows})
+        for row in rows:
+            if row['data_set'] == data_set:
+                key = float(row['train_share']), row['network']
+                pair = float(row['val_jaccard']), float(row['test_jaccard'])
+                self.scores.setdefault(key, []).append([100 * value for value in pair])
+
+    def random(self, rng):
+        return str(rng.choice(self.networks))
+
+    def neighbours(self, candidate, rng):
+        return []
+
+    def encode(self, candidate):
+        return np.array([self.cost(candidate)])
+
+    def cost(self, candidate):
+        return float(candidate.split('-')[0].removeprefix('ResNet'))
+
+    def family(self, candidate):
+        return candidate.split('-')[1]
+
+    def trained(self, candidate, fidelity, seed):
+        scores = self.scores[self.fidelities[fidelity], candidate]
+        return scores[(7 * self.repeat + 5 * seed + self.networks.index(candidate)) % len(scores)]
+
+    def evaluate(self, candidate, fidelity, seed):
+        return self.trained(candidate, fidelity, seed)[0]
+
+    def truth(self, candidate):
+        return np.mean([test for _, test in self.scores[1.0, candidate]])
+
+
+@pytest.mark.parametrize('cheap', [(0.2,), (0.1, 0.2)])
+def test_chooses_a_family_on_geo_bench(shared, cheap):
+    """Three full trainings; the loss is that to the best network in hindsight, in points."""
+    with (shared / 'benchmarks/geo_bench_families.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    of_family, of_run = [], []
+    for data_set in sorted({row['data_set'] for row in rows}):
+        for repeat in range(100):
+            problem = Families(rows, data_set, (*cheap, 1.0), repeat)
+            result = select(problem, 3.0, repeat)
+            assert result.spent <= 3.0
+            best = max(map(problem.truth, problem.networks))
+            family = problem.family(result.best)
+            members = [n for n in problem.networks if problem.family(n) == family]
+            of_family.append(best - max(map(problem.truth, members)))
+            of_run.append(best - problem.trained(result.best, len(cheap), 0)[1])
+    assert np.mean(of_family) <= 0.4
+    assert np.mean(of_run) <= 0.5

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.selection.algorithm import Request
+from dnas_mmseg.selection.ensemble import (
+    ensemble_config,
+    merge_checkpoints,
+    predict_probabilities,
+    select_members,
+)
+from dnas_mmseg.selection.trainings import CandidateTrainings
+
+
+def test_the_divisors_of_all_members_apply(candidates):
+    family = candidates.families['small_unet']
+    models = [family.config(family.default).model for _ in range(3)]
+    for model, divisor in zip(models, (16, 24, None), strict=True):
+        model.data_preprocessor.test_cfg = dict(size_divisor=divisor) if divisor else None
+    config = ensemble_config(candidates.config, models)
+    assert config.model.data_preprocessor.test_cfg == dict(size_divisor=48)
+    assert all('data_preprocessor' not in member for member in config.model.members)
+
+
+def probabilities(rng, labels, errors):
+    """Confident predictions that are wrong at some pixels."""
+    wrong = np.isin(np.arange(len(labels)), errors)
+    predicted = np.where(wrong, (labels + 1) % 3, labels)
+    return np.eye(3)[predicted] * 0.6 + 0.4 / 3 + 0.001 * rng.random((len(labels), 3))
+
+
+def test_members_complement_each_other(rng):
+    labels = np.arange(300) % 3
+    candidates = [
+        probabilities(rng, labels, range(0, 60)),
+        probabilities(rng, labels, range(10, 60)),  # the best; the first repeats its errors
+        probabilities(rng, labels, range(100, 170)),
+        probabilities(rng, labels, range(200, 280)),
+    ]
+    members, score = select_members(candidates, labels, 3)
+    assert (members[0], sorted(members), score) == (1, [1, 2, 3], 100.0)
+    single, best = select_members(candidates, labels, 1)
+    assert single == [1]
+    assert best < 75
+    # A third member helps although the second does not: each is sure of one wrong pixel.
+    truth = np.array([0, 0, 0, 1])
+    votes = [np.array([[0.6, 0.4]] * 3 + [[0.4, 0.6]]) for _ in range(3)]
+    for i, vote in enumerate(votes):
+        vote[i] = [0.35, 0.65]
+    pair, score = select_members(votes, truth, 2)
+    assert (len(pair), round(score, 1)) == (1, 58.3)
+    assert select_members(votes, truth, 3) == ([0, 1, 2], 100.0)
+    # A copy does not increase the score.
+    assert select_members([candidates[1], candidates[1]], labels, 2)[0] == [0]
+
+
+@pytest.fixture
+def finalists(candidates, tmp_path, rng):
+    """Two trained candidates: configs and checkpoints."""
+    trainings = CandidateTrainings(candidates, tmp_path / 'run')
+    chosen = [candidates.families['small_unet'].default, candidates.families['dnas'].random(rng)]
+    configs, checkpoints = [], []
+    for candidate in chosen:
+        key = f'{candidate.name}-0-0'
+        trainings.run(key, trainings.content(Request(candidate, 0, 0), 1, 1))
+        configs.append(trainings.with_lists(candidates.full_config(candidate)))
+        checkpoints.append(trainings.folder_of(key) / 'epoch_1.pth')
+    return configs, checkpoints
+
+
+def test_an_ensemble_of_different_networks(finalists, candidates, tmp_path):
+    configs, checkpoints = finalists
+    predicted = [
+        predict_probabilities(config, str(checkpoint))
+        for config, checkpoint in zip(configs, checkpoints, strict=True)
+    ]
+    (first, labels), (second, again) = predicted
+    assert (labels == again).all()
+    assert first.shape == second.shape == (len(labels), 5)
+    assert first.sum(1) == pytest.approx(1, abs=5e-3)
+    config = ensemble_config(configs[0], [config.model for config in configs])
+    merge_checkpoints(checkpoints, tmp_path / 'ensemble.pth')
+    model = MODELS.build(config.model)
+    load_exactly(model, load_weights(tmp_path / 'ensemble.pth'), 'ensemble.pth')
+    # The U-Net among the members requires sizes that are multiples of 16.
+    assert config.model.data_preprocessor.test_cfg == dict(size_divisor=16)
+    mean, _ = predict_probabilities(config, str(tmp_path / 'ensemble.pth'))
+    expected = (first.astype(float) + second) / 2
+    assert np.mean(mean.argmax(1) == expected.argmax(1)) > 0.98
+    with torch.no_grad():
+        data = dict(inputs=[torch.rand(4, 33, 50) * 255], data_samples=[SegDataSample()])
+        data['data_samples'][0].set_metainfo(dict(ori_shape=(33, 50), img_shape=(33, 50)))
+        (result,) = model.eval().test_step(data)
+    assert result.pred_sem_seg.data.shape == (1, 33, 50)

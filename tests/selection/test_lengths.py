@@ -1,0 +1,51 @@
+import pytest
+
+from dnas_mmseg.selection.lengths import Lengths, fit_lengths
+from dnas_mmseg.selection.run import count_trainings
+
+
+def total(lengths, workers):
+    """Time of the trainings of a selection, in seconds."""
+    counts = count_trainings(lengths.fidelities, lengths.budget, 9, 1000)
+    steps = [b - a for a, b in zip((0.0, *lengths.seconds), lengths.seconds, strict=False)]
+    contest = sum(n * (step + lengths.overhead) for n, step in zip(counts, steps, strict=True))
+    return contest / workers + lengths.longest
+
+
+@pytest.mark.parametrize('workers', [1, 2, 4])
+@pytest.mark.parametrize('hours', [0.5, 2, 8, 48])
+def test_hours_are_used_and_a_third_goes_into_the_longest_trainings(hours, workers):
+    lengths = fit_lengths(3600 * hours, workers, epoch=6.0, schedule=360.0, validation=2.0)
+    assert 0.85 * 3600 * hours < total(lengths, workers) < 1.1 * 3600 * hours
+    counts = count_trainings(lengths.fidelities, lengths.budget, 9, 1000)
+    assert len(counts) == len(lengths.seconds) == 3
+    assert min(counts) >= 2
+    last = counts[-1] * (lengths.seconds[-1] - lengths.seconds[-2]) / workers + lengths.longest
+    assert 1 / 4 < last / (3600 * hours) < 2 / 3
+
+
+def test_more_hours_lengthen_first_and_then_also_add_candidates():
+    def fitted(hours):
+        return fit_lengths(3600 * hours, 1, epoch=6.0, schedule=360.0, validation=0.0)
+
+    short, longer, longest = fitted(0.5), fitted(1.5), fitted(24)
+    assert short.budget == longer.budget == 3.0
+    assert longer.longest > 2.9 * short.longest
+    assert longest.budget > 3 * longer.budget
+    assert longest.longest > 3 * longer.longest
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'rungs'), [(5.0, 3), (60.0, 2), (200.0, 1), (500.0, 0), (4000.0, 0)]
+)
+def test_no_training_is_shorter_than_an_epoch(epoch, rungs):
+    lengths = fit_lengths(1200.0, 1, epoch, schedule=1e6, validation=0.0)
+    assert len(lengths.seconds) == rungs
+    assert all(length >= epoch for length in lengths.seconds)
+    assert lengths.total == 1200.0
+
+
+def test_document():
+    lengths = fit_lengths(3600, 1, epoch=10, schedule=600, validation=2)
+    assert Lengths.parse(lengths.to_document()) == lengths
+    assert lengths.fidelities == pytest.approx((1 / 9, 1 / 3, 1))

@@ -1,0 +1,188 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from dnas_mmseg import files
+from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.files import FolderInUseError, lock_folder
+from dnas_mmseg.raster import read_raster, write_raster
+from dnas_mmseg.selection.algorithm import Request
+from dnas_mmseg.selection.candidates import CandidateSet
+from dnas_mmseg.selection.trainings import (
+    CandidateTrainings,
+    completed_epochs,
+    config_checksum,
+    data_checksum,
+    set_constant_rate,
+)
+
+from ..conftest import ROOT
+
+
+@pytest.fixture
+def trainings(candidates, tmp_path):
+    return CandidateTrainings(candidates, tmp_path / 'run')
+
+
+@pytest.fixture
+def content(candidates, trainings):
+    candidate = candidates.families['small_unet'].default
+    return trainings.content(Request(candidate, 0, 0), epochs=1, validations=1)
+
+
+def test_a_promotion_continues_the_training_exactly(trainings, content):
+    """Trainings until epoch 1, 2 and 4 give the weights of one training until epoch 4."""
+    assert json.loads(json.dumps(content)) == content
+    steps = []
+    for rung, epochs in enumerate((1, 2, 4)):
+        score, facts = trainings.run(f'net-{rung}-0', {**content, 'epochs': epochs})
+        assert facts['epochs'] == epochs
+        steps.append(facts['steps'])
+        assert completed_epochs(trainings.folder / 'net-0') == epochs
+    assert steps == [steps[0], 2 * steps[0], 4 * steps[0]]
+    assert [epoch for epoch, _ in facts['curve']] == [1, 2, 4]
+    assert facts['curve'][-1][1] == score
+    other, _ = trainings.run('other-0-0', {**content, 'epochs': 4})
+    assert other == score
+    weights = [
+        torch.load(trainings.folder / name / 'epoch_4.pth', weights_only=True)
+        for name in ('net-0', 'other-0')
+    ]
+    for key in ('state_dict', 'ema_state_dict'):
+        first, second = (w[key] for w in weights)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_finished_rung_is_not_repeated(trainings, content):
+    first = trainings.run('net-0-0', content)
+    written = (trainings.folder / 'net-0/rung_0.json').read_text()
+    again = trainings.run('net-0-0', content)
+    assert again == (first[0], json.loads(json.dumps(first[1])))
+    assert (trainings.folder / 'net-0/rung_0.json').read_text() == written
+    trainings.discard('net-0-0')
+    assert not list((trainings.folder / 'net-0').glob('*.pth'))
+    assert completed_epochs(trainings.folder / 'net-0') == 0
+
+
+def test_repeats_have_another_split(trainings, content):
+    first, other = trainings.lists(0), trainings.lists(1)
+    assert first[1].read_text() != other[1].read_text()
+    tiles = [sorted(''.join(p.read_text() for p in pair).splitlines()) for pair in (first, other)]
+    assert tiles[0] == tiles[1]
+    config = trainings.config('net-0-1', {**content, 'seed': 1})
+    assert config.val_dataloader.dataset.ann_file == str(other[1])
+    assert config.randomness.seed == 1
+
+
+def test_error_for_a_nan_score(trainings, content, monkeypatch):
+    from dnas_mmseg.selection import trainings as module
+
+    nan = SimpleNamespace(current=lambda: float('nan'))
+    runner = SimpleNamespace(iter=3, message_hub=SimpleNamespace(log_scalars={'val/mIoU': nan}))
+    monkeypatch.setattr(module, 'train', lambda config, lock: runner)
+    with pytest.raises(ValueError, match='mIoU is nan'):
+        trainings.run('net-0-0', content)
+    assert not list(trainings.folder.glob('net-0/rung_*.json'))
+
+
+@pytest.mark.parametrize('key', ['../../../victim', '/tmp/victim-0-0', '.-0-0', 'a/../b-0-0', 'a'])
+def test_invalid_keys(trainings, content, key, tmp_path):
+    victim = tmp_path / 'victim'
+    victim.mkdir()
+    (victim / 'best.pth').touch()
+    with pytest.raises(ValueError, match='is not the key of a training'):
+        trainings.run(key, content)
+    trainings.discard(key)
+    assert (victim / 'best.pth').is_file()
+
+
+def test_training_locked_by_another_process(trainings, content, monkeypatch):
+    """A worker that was considered dead may finish the training."""
+    monkeypatch.setattr(files, '_LOCK_TIMEOUT', 0.1)
+    folder = trainings.folder / 'net-3'
+    with lock_folder(folder):
+        (folder / 'epoch_1.pth').write_bytes(b'its checkpoint')
+        with pytest.raises(FolderInUseError):
+            trainings.run('net-1-3', content)
+        assert (folder / 'epoch_1.pth').is_file()
+        (folder / 'rung_1.json').write_text('{"score": 61.5, "facts": {}}')
+    assert trainings.run('net-1-3', content) == (61.5, {})
+
+
+def test_config_of_a_training(trainings, content):
+    config = trainings.config('net-0-0', {**content, 'epochs': 6, 'validations': 3})
+    train, scored = trainings.lists()
+    assert config.train_dataloader.dataset.ann_file == str(train)
+    assert config.val_dataloader.dataset.ann_file == str(scored)
+    assert config.test_dataloader is None
+    assert config.randomness.seed == 0
+    assert not config.resume
+    assert (config.train_cfg.max_epochs, config.train_cfg.val_interval) == (6, 2)
+    (warm_up,) = config.param_scheduler
+    assert (warm_up.type, warm_up.end) == ('LinearLR', 150)
+    assert [hook.type for hook in config.custom_hooks].count('EMAHook') == 1
+
+
+def test_hooks_of_exact_resuming_are_set(trainings, content, candidates, monkeypatch):
+    """Also where the user's config has mmseg's own."""
+    family = candidates.families['small_unet']
+    stock = family.config(family.default)
+    stock.default_hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='mIoU'))
+    stock.train_cfg.dynamic_intervals = [(2, 1)]
+    monkeypatch.setattr(family, 'config', lambda candidate: stock.copy())
+    config = trainings.config('net-0-0', content)
+    kinds = {hook['type'] for hook in config.default_hooks.values()}
+    assert kinds == {
+        'AtomicCheckpointHook', 'EpochSeedHook', 'FiniteLossHook', 'ValidateOnResumeHook'
+    }  # fmt: skip
+    assert 'dynamic_intervals' not in config.train_cfg
+    score, _ = trainings.run('net-0-0', content)
+    again, facts = trainings.run('net-1-0', content)  # as many epochs as the rung before
+    assert (again, facts['epochs']) == (score, 1)
+
+
+@pytest.mark.parametrize(
+    'name', ['dnas/dnas_l14_gid5.py', 'pspnet/pspnet_r50-d8_gid5.py', 'unet/unet_lite0_naip.py']
+)
+def test_constant_rate(name):
+    """No scheduler depends on the length, and the weights are averaged."""
+    config = load_config(ROOT / 'configs' / name)
+    set_constant_rate(config)
+    config.param_scheduler.append(
+        dict(type='LinearLR', end_factor=0.01, begin=5, end=9, by_epoch=False)
+    )
+    set_constant_rate(config)
+    assert all(scheduler['type'] == 'LinearLR' for scheduler in config.param_scheduler)
+    assert all(scheduler.get('end_factor', 1.0) == 1.0 for scheduler in config.param_scheduler)
+    assert [hook['type'] for hook in config.custom_hooks].count('EMAHook') == 1
+
+
+def test_checksums_of_data_and_config(trainings, tiny, plan, tmp_path):
+    def config():
+        return trainings.with_lists(Config.fromfile(str(tiny)))
+
+    def checksums():
+        return data_checksum(config(), tmp_path), config_checksum(CandidateSet(plan))
+
+    before = checksums()
+    assert before == checksums()
+    names = [line.split('\t')[0] for line in trainings.lists()[0].read_text().splitlines()]
+    first, second = (tmp_path / 'data' / name for name in names[:2])
+    original = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    assert data_checksum(config(), tmp_path) != before[0]
+    first.write_bytes(original)
+    assert data_checksum(config(), tmp_path) == before[0]
+    for name in names:  # every tile counts
+        tile = tmp_path / 'data' / name
+        content, samples = tile.read_bytes(), read_raster(tile)
+        samples[0, 0, 0] ^= 1
+        write_raster(tile, samples, names=BANDS)
+        assert data_checksum(config(), tmp_path) != before[0]
+        tile.write_bytes(content)
+    tiny.write_text(tiny.read_text() + '\noptim_wrapper = dict(optimizer=dict(lr=0.5))\n')
+    assert config_checksum(CandidateSet(plan)) != before[1]
