@@ -60,7 +60,7 @@ CHOSEN = {
     f'DNAS L=8 chosen {repeat}, base 16': ('dnas/dnas_l12_w16', f'dnas_chosen_{repeat}')
     for repeat in range(3)
 }
-"""Networks selected by the halving repeats of :mod:`benchmarks.selections` on the NAIP tiles."""
+"""Networks selected by halving on the NAIP tiles (benchmarks/selection.md)."""
 
 WIDER = {'DNAS L=8 chosen 0, base 32': ('dnas/dnas_l12_w16', 'dnas_chosen_0')}
 """Selected network of twice the width with a head of 128 channels: 8.9 G multiply-adds at 512 x
