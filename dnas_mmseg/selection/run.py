@@ -62,7 +62,7 @@ from dnas_mmseg.work_dir import (
     TEST_SCORES,
 )
 
-from .algorithm import Request, Selection, run_steps, selection_steps
+from .algorithm import Request, run_steps, selection_steps
 from .candidates import CandidateSet
 from .ensemble import (
     ensemble_config,
@@ -232,12 +232,12 @@ class _SelectionRun:
         assert self.pace.lengths is not None
         if not self.pace.lengths.seconds:
             return self._train_default()
-        selection, board = self._select(queue)
+        board = self._select(queue)
         winner = board.winner
         assert winner is not None
         try:
             save_results(board, self.work_dir, True, self.storage_option)
-            trained = self._train_winner(winner, selection, board.rows[winner].epochs)
+            trained = self._train_winner(winner, board)
             if self.plan.ensemble:
                 board.ensemble = self._build_ensemble(board)
             board.finish(*trained)
@@ -258,7 +258,7 @@ class _SelectionRun:
         self._prepare()
         self._compare(queue, self._identity())
         self._load_pace(queue)
-        _, board = self._select(queue)
+        board = self._select(queue)
         save_results(board, self.work_dir, False, self.storage_option)
 
     def _prepare(self, splits: Path | None = None) -> None:
@@ -403,7 +403,7 @@ class _SelectionRun:
         if not lengths.seconds:
             print(
                 f'{self.plan.hours:g} hours do not suffice to compare candidates: '
-                f'{self._default.name} is trained for all of them'
+                f'{self.candidates.label(self._default)} is trained for all of them'
             )
             return []
         available = sum(family.size for family in self.candidates.families.values())
@@ -429,7 +429,7 @@ class _SelectionRun:
             raise UserError('no candidate is within the limit: increase it')
         return self._initial[0]
 
-    def _select(self, queue: TrainingQueue) -> tuple[Selection, Leaderboard]:
+    def _select(self, queue: TrainingQueue) -> Leaderboard:
         """Run the algorithm on the outcomes of the queue, with the workers of this command."""
         lengths = self.pace.lengths
         assert lengths is not None
@@ -492,7 +492,7 @@ class _SelectionRun:
         board.decide(selection)
         self._discard_below(board.last, board)
         print(' '.join(board.verdict()))
-        return selection, board
+        return board
 
     def _is_timed(self, candidate: Candidate) -> bool:
         return candidate.family in self.pace.spaces or candidate.name in self.pace.candidates
@@ -531,14 +531,9 @@ class _SelectionRun:
                 self.trainings.discard(f'{candidate.name}-0-{seed}')
 
     def _train_winner(
-        self, winner: Candidate, selection: Selection, begun: int
+        self, winner: Candidate, board: Leaderboard
     ) -> tuple[dict[str, float], Figure | None]:
         """Train the winner further on the whole training list, and test it.
-
-        Args:
-            winner: The winner.
-            selection: Result of the selection.
-            begun: Number of epochs of its training so far.
 
         Returns:
             Scores on the test tiles, in percent, and a figure with predictions; empty and None
@@ -546,7 +541,8 @@ class _SelectionRun:
         """
         lengths = self.pace.lengths
         assert lengths is not None
-        left = lengths.longest * (1 + max(lengths.budget - selection.spent, 0.0) / self.count)
+        row, unspent = board.rows[winner], max(lengths.budget - board.spent, 0.0)
+        begun, left = row.epochs, lengths.longest * (1 + unspent / self.count)
         source = self.trainings.folder_of(f'{winner.name}-0-0')
         own, split = (
             self.candidates.config,
@@ -558,7 +554,7 @@ class _SelectionRun:
         more = max(1, round(self._epochs(winner, left) * used / tiles))
         config = self.candidates.full_config(winner)
         scale_schedule(config, begun + more)
-        path = self._write_retrain(winner, config, selection.score)
+        path = self._write_retrain(winner, config, row.mean(board.last))
         final = self.work_dir / FINAL_FOLDER
         if not (final / 'test' / TEST_SCORES).is_file() and last_checkpoint(final) is None:
             _copy_checkpoint(source, final)
