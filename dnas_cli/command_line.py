@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+COSTS = ('macs', 'params', 'latency')
+"""Metrics of costs."""
+
+
 class UsageError(Exception):
     """Invalid combination of arguments; the message states what to change."""
 
@@ -187,3 +191,16 @@ def run_config(args: argparse.Namespace) -> Config:
     )
     set_launcher(config, args.launcher)
     return config
+
+
+def add_cost_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that determine how costs of networks are computed."""
+    group.add_argument(
+        '--cost',
+        choices=COSTS,
+        help='multiply-adds, parameters or latency (default: latency for values in ms, else macs)',
+    )
+    group.add_argument(
+        '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
+    )
+    group.add_argument('--latency-table', metavar='JSON', help='table of dnas measure-latency')

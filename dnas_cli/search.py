@@ -25,9 +25,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from .command_line import ArgumentParser, Overrides, user_errors
-
-COSTS = ('macs', 'params', 'latency')
+from .command_line import ArgumentParser, Overrides, add_cost_options, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -109,16 +107,8 @@ def parse_args() -> argparse.Namespace:
         '--targets', nargs='+', metavar='X',
         help='e.g. 10G, 2.5M or 40ms; the search finds one network per target',
     )  # fmt: skip
-    cost.add_argument(
-        '--cost',
-        choices=COSTS,
-        help='multiply-adds, parameters or latency (default: latency for targets in ms, else macs)',
-    )
-    cost.add_argument(
-        '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
-    )
+    add_cost_options(cost)
     cost.add_argument('--cost-weight', type=float, help='weight of the cost term (default: 1)')
-    cost.add_argument('--latency-table', metavar='JSON', help='table of dnas measure-latency')
     run = parser.add_argument_group('this run')
     run.add_argument(
         '--resume',

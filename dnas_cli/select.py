@@ -26,7 +26,13 @@ import signal
 import sys
 from pathlib import Path
 
-from .command_line import ArgumentParser, Overrides, UsageError, user_errors
+from .command_line import (
+    ArgumentParser,
+    Overrides,
+    UsageError,
+    add_cost_options,
+    user_errors,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,15 +73,7 @@ def parse_args() -> argparse.Namespace:
     )
     cost = parser.add_argument_group('cost')
     cost.add_argument('--limit', metavar='X', help='largest cost: 10G, 2.5M or 40ms')
-    cost.add_argument(
-        '--cost',
-        choices=['macs', 'params', 'latency'],
-        help='multiply-adds, parameters or latency (default: latency for a limit in ms, else macs)',
-    )
-    cost.add_argument(
-        '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
-    )
-    cost.add_argument('--latency-table', metavar='JSON', help='table of dnas measure-latency')
+    add_cost_options(cost)
     cost.add_argument(
         '--prefer',
         choices=['accuracy', 'cost'],

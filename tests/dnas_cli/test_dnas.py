@@ -8,8 +8,7 @@ from importlib import import_module
 import pytest
 
 from dnas_cli import COMMANDS
-from dnas_cli.command_line import Overrides
-from dnas_cli.search import COSTS
+from dnas_cli.command_line import COSTS, Overrides
 from dnas_mmseg.cost.table import METRICS
 from dnas_mmseg.spaces.registry import SPACES
 
