@@ -72,6 +72,21 @@ class Family(ABC):
     name: str
     is_searched: bool
 
+    def __init__(self) -> None:
+        self._known_costs: dict[tuple[str, str], float] = {}
+
+    def cost(self, candidate: Candidate, metric: str) -> float:
+        """Return a cost of a candidate, computed once.
+
+        Args:
+            candidate: The candidate.
+            metric: One of :data:`dnas_mmseg.cost.table.METRICS`.
+        """
+        key = candidate.name, metric
+        if key not in self._known_costs:
+            self._known_costs[key] = self._compute_cost(candidate, metric)
+        return self._known_costs[key]
+
     @abstractmethod
     def config(self, candidate: Candidate) -> Config:
         """Return the config of a candidate on the user's data, with its own full schedule."""
@@ -102,8 +117,8 @@ class Family(ABC):
         """Return the features of a candidate, (features,)."""
 
     @abstractmethod
-    def cost(self, candidate: Candidate, metric: str) -> float:
-        """Return a cost of a candidate in a metric of :data:`dnas_mmseg.cost.table.METRICS`."""
+    def _compute_cost(self, candidate: Candidate, metric: str) -> float:
+        """Return a cost of a candidate."""
 
     @abstractmethod
     def describe(self, candidate: Candidate) -> str:
@@ -136,6 +151,7 @@ class SpaceFamily(Family):
     def __init__(
         self, settings: SpaceSettings, layers: int | None, size: int, latency_table: str | None
     ) -> None:
+        super().__init__()
         self.name = settings.space
         self._space = SPACES[self.name]
         self._base = network_config(settings)
@@ -144,7 +160,7 @@ class SpaceFamily(Family):
         self._supernet = supernet_backbone(self.name, stage, self._base, layers)
         self._arguments = constructor_arguments(self._supernet)
         self._size, self._table = (size, size), latency_table
-        self._costs: dict[str, Any] = {}
+        self._cost_models: dict[str, Any] = {}
 
     def config(self, candidate: Candidate) -> Config:
         assert isinstance(candidate.choice, Architecture)
@@ -180,9 +196,9 @@ class SpaceFamily(Family):
         sizes = np.log([self.cost(candidate, metric) for metric in ('macs', 'params')])
         return np.array([*self._space.encode(candidate.choice), *sizes])
 
-    def cost(self, candidate: Candidate, metric: str) -> float:
+    def _compute_cost(self, candidate: Candidate, metric: str) -> float:
         """Return a cost, predicted from a table of the space's parts."""
-        if metric not in self._costs:
+        if metric not in self._cost_models:
             parts = self._built.parts(self._base.model, self._size)
             if metric == 'latency':
                 if self._table is None:
@@ -190,8 +206,8 @@ class SpaceFamily(Family):
                 table = CostTable.load(self._table, latency_facts(parts.facts, get_device()))
             else:
                 table = cost_table(parts, metric)
-            self._costs[metric] = self._built.cost_model(table)
-        return float(self._costs[metric].cost(candidate.choice))
+            self._cost_models[metric] = self._built.cost_model(table)
+        return float(self._cost_models[metric].cost(candidate.choice))
 
     def describe(self, candidate: Candidate) -> str:
         return ''
@@ -223,12 +239,13 @@ class ConfigFamily(Family):
     is_searched = False
 
     def __init__(self, name: str, config: Config, own: Config, size: int) -> None:
+        super().__init__()
         self.name, self._size = name, (size, size)
         self._base = adapt_to_data(config, own)
         full_epochs(self._base)  # raises for a schedule in iterations
         self.choices = Choices(self._base, name)
         self._base.pop('choices', None)
-        self._counted: dict[tuple[str, str], float] = {}
+        self._cost_of_models: dict[tuple[str, str], float] = {}
         built: set[str] = set()
         for assignment in (self.choices.default, *self.choices.neighbours(self.choices.default)):
             model = self.config(self._candidate(assignment)).model
@@ -287,14 +304,14 @@ class ConfigFamily(Family):
         sizes = np.log([self.cost(candidate, metric) for metric in ('macs', 'params')])
         return np.array([*self.choices.encode(candidate.choice), *sizes])
 
-    def cost(self, candidate: Candidate, metric: str) -> float:
-        """Return a cost of the model, counted or measured once."""
+    def _compute_cost(self, candidate: Candidate, metric: str) -> float:
+        """Return a cost of the model, counted or measured once for all that share it."""
         model = self.config(candidate).model
         model.pop('auxiliary_head', None)
         key = _digest(model.to_dict()), metric
-        if key not in self._counted:
-            self._counted[key] = segmentor_cost(model, metric, self._size)
-        return self._counted[key]
+        if key not in self._cost_of_models:
+            self._cost_of_models[key] = segmentor_cost(model, metric, self._size)
+        return self._cost_of_models[key]
 
     def describe(self, candidate: Candidate) -> str:
         assert not isinstance(candidate.choice, Architecture)

@@ -1,4 +1,4 @@
-"""Lengths of the trainings of a selection, derived from its hours."""
+"""Lengths and numbers of the trainings of a selection, derived from its hours."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from .algorithm import Request, run_steps, selection_steps
 
 ETA = 3
 """Ratio of the lengths of two rungs, as in Hyperband (Li et al. 2018)."""
@@ -22,6 +24,9 @@ _START = 5.0
 _MIN_LENGTH_RATIO = 3.0
 """Smallest time of the contest, in trainings of the last rung by one worker: nine candidates on
 three rungs, of which two reach the last one."""
+
+_MANY = 1000
+"""Number of candidates for which trainings are counted where there are more."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def fit_lengths(
     Example:
         >>> lengths = fit_lengths(3600, workers=1, epoch=10, schedule=600, validation=2)
         >>> [round(length) for length in lengths.seconds], round(lengths.budget, 1)
-        ([96, 290, 868], 3.0)
+        ([97, 291, 874], 3.0)
     """
     overhead = _START + validation
     ratio = max(1 + _MIN_LENGTH_RATIO / workers, math.sqrt(seconds / schedule))
@@ -92,7 +97,8 @@ def fit_lengths(
         rungs = sum(longest / ETA**k >= epoch for k in range(_RUNGS))
         if not rungs:
             return Lengths((), 0.0, seconds, overhead)
-        trainings = sum(_sizes(budget, rungs))
+        fidelities = tuple(ETA ** (k + 1.0 - rungs) for k in range(rungs))
+        trainings = sum(count_trainings(fidelities, budget, 0, _MANY))
         lost = overhead * (math.ceil(trainings / workers) + 1)
         longest = max(seconds - lost, 0.0) / ratio
     lengths = tuple(longest / ETA ** (rungs - 1 - k) for k in range(rungs))
@@ -101,9 +107,46 @@ def fit_lengths(
     return Lengths(lengths, budget, seconds, overhead)
 
 
-def _sizes(budget: float, rungs: int) -> list[float]:
-    """Return the approximate number of trainings of each rung."""
-    costs = np.array([ETA ** (k + 1.0 - rungs) for k in range(rungs)])
-    increments = np.diff(costs, prepend=0.0)
-    shares = costs[0] / costs
-    return (budget / float((increments * shares).sum()) * shares).tolist()
+class _Numbers:
+    """Integers as candidates, to count the trainings of a selection without building networks."""
+
+    continues = True
+
+    def __init__(self, fidelities: tuple[float, ...], available: int) -> None:
+        self.fidelities, self._available = fidelities, available
+
+    def random(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(self._available))
+
+    def neighbours(self, candidate: int, rng: np.random.Generator) -> list[int]:
+        return []
+
+    def encode(self, candidate: int) -> np.ndarray:
+        return np.array([candidate], float)
+
+    def cost(self, candidate: int) -> float:
+        return 1.0
+
+
+def count_trainings(
+    fidelities: tuple[float, ...], budget: float, initial: int, available: float
+) -> list[int]:
+    """Return the number of trainings of each rung if none fails.
+
+    Args:
+        fidelities: Length of each rung, relative to the last one.
+        budget: Budget of the selection, in trainings of the last rung.
+        initial: Number of initial candidates.
+        available: Number of all candidates.
+    """
+    available = int(min(available, _MANY))
+    counts = [0] * len(fidelities)
+    steps = selection_steps(_Numbers(fidelities, available), budget, 0, None, range(initial))
+    rng = np.random.default_rng(0)
+
+    def count(request: Request) -> float:
+        counts[request.fidelity] += 1
+        return float(rng.normal())
+
+    run_steps(steps, count)
+    return counts

@@ -84,6 +84,10 @@ class Pace:
             return self.spaces[candidate.family].seconds(macs)
         return self.candidates[candidate.name]
 
+    def epochs(self, candidate: Candidate, macs: float, seconds: float) -> int:
+        """Return the number of epochs of a candidate in a time, at least one."""
+        return max(1, round(seconds / self.epoch(candidate, macs)))
+
     def add(self, trainings: CandidateTrainings, candidate: Candidate) -> TrainingTimes:
         """Time a candidate of a config, and measure its latency if costs are latencies."""
         times = time_candidate(trainings, candidate)

@@ -21,9 +21,7 @@ Files of a work dir:
 from __future__ import annotations
 
 import copy
-import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -32,67 +30,32 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
 from dnas_mmseg.engine.config_checks import warn
-from dnas_mmseg.engine.configs import format_inheriting_config
-from dnas_mmseg.engine.length import fit_length, scale_schedule
-from dnas_mmseg.engine.running import test, train
-from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
 from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.runs.network import movable_text
-from dnas_mmseg.spaces.architecture import Architecture
-from dnas_mmseg.work_dir import (
-    ARCHITECTURE_FILE,
-    ENSEMBLE_FILE,
-    FINAL_FOLDER,
-    NETWORK_FILE,
-    PACE_FILE,
-    PLAN_FILE,
-    RETRAIN_FILE,
-    TEST_SCORES,
-)
+from dnas_mmseg.work_dir import NETWORK_FILE, PACE_FILE, PLAN_FILE
 
-from .algorithm import Request, run_steps, selection_steps
+from .algorithm import Request, selection_steps
 from .candidates import CandidateSet
-from .ensemble import (
-    ensemble_config,
-    merge_checkpoints,
-    predict_probabilities,
-    select_members,
-)
 from .families import Candidate
-from .leaderboard import EnsembleResult, Leaderboard
-from .lengths import fit_lengths
+from .final_training import WRITTEN_HERE, FinalTraining
+from .leaderboard import Leaderboard
+from .lengths import count_trainings, fit_lengths
 from .pace import Pace, measure_pace
 from .plan import OF_THE_MACHINE, SelectionPlan
 from .progress import Progress, show_plan
 from .queue import StorageError, TrainingQueue, public_name
 from .report import save_results
-from .samples import draw_predictions
 from .split import check_leakage
-from .trainings import (
-    SCORE,
-    CandidateTrainings,
-    config_checksum,
-    data_checksum,
-    set_constant_rate,
-    set_hooks,
-    set_length,
-)
+from .trainings import CandidateTrainings, config_checksum, data_checksum
 from .workers import Workers
-
-_WRITTEN_HERE = '# Written by `dnas select`; an ordinary config.'
-"""First line of every config that a selection writes."""
 
 _POLL_INTERVAL = 1.0
 """Time between two requests to the queue, in seconds. Less burdens the storage, more delays the
@@ -103,9 +66,6 @@ _VALIDATION_SHARE = 0.1
 
 _VALIDATIONS = 3
 """Largest number of validations per rung; they are the points of the curves."""
-
-_MANY = 1000
-"""Number of candidates for which trainings are counted where there are more."""
 
 _JOURNAL = 'trials.log'
 
@@ -219,7 +179,7 @@ class _SelectionRun:
         self._compare(queue, identity)
         write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
         text = movable_text(self.candidates.config, self.plan.data_root, self.work_dir)
-        write_text(self.work_dir / NETWORK_FILE, f'{_WRITTEN_HERE}\n{text}')
+        write_text(self.work_dir / NETWORK_FILE, f'{WRITTEN_HERE}\n{text}')
         if queue.get_metadata('pixels') is None:
             queue.set_metadata('pixels', self._pixel_scores())
         if queue.get_metadata('pace') is None:
@@ -231,15 +191,18 @@ class _SelectionRun:
             print(f'retrying {len(queue.retry_failed())} failed trainings')
         assert self.pace.lengths is not None
         if not self.pace.lengths.seconds:
-            return self._train_default()
+            self._show_plan()
+            FinalTraining(self.trainings, self.work_dir, self.pace).train_alone(self._default)
+            return self._default
         board = self._select(queue)
         winner = board.winner
         assert winner is not None
+        training = FinalTraining(self.trainings, self.work_dir, self.pace)
         try:
             save_results(board, self.work_dir, True, self.storage_option)
-            trained = self._train_winner(winner, board)
+            trained = training.continue_winner(winner, board, self.count)
             if self.plan.ensemble:
-                board.ensemble = self._build_ensemble(board)
+                board.ensemble = training.build_ensemble(board)
             board.finish(*trained)
         except BaseException as error:
             board.stopped = str(error) or type(error).__name__
@@ -378,11 +341,6 @@ class _SelectionRun:
                 + '\n'.join(f'  - {line}' for line in differences)
             )
 
-    def _epochs(self, candidate: Candidate, seconds: float) -> int:
-        """Return the number of epochs of a candidate in a time, at least one."""
-        macs = self.candidates.cost_by(candidate, 'macs')
-        return max(1, round(seconds / self.pace.epoch(candidate, macs)))
-
     def _content(self, request: Request) -> dict[str, Any]:
         """Return the description of a training for the queue."""
         lengths = self.pace.lengths
@@ -393,7 +351,8 @@ class _SelectionRun:
         validation = self.pace.validations.get(request.candidate.family, 0.0)
         affordable = _VALIDATION_SHARE * time_of_rung / max(validation, 1e-9)
         validations = int(min(max(affordable, 1), _VALIDATIONS))
-        epochs = self._epochs(request.candidate, lengths.seconds[rung])
+        macs = self.candidates.cost_by(request.candidate, 'macs')
+        epochs = self.pace.epochs(request.candidate, macs, lengths.seconds[rung])
         return self.trainings.content(request, epochs, validations)
 
     def _show_plan(self) -> list[int]:
@@ -407,9 +366,7 @@ class _SelectionRun:
             )
             return []
         available = sum(family.size for family in self.candidates.families.values())
-        counts = count_trainings(
-            lengths.fidelities, lengths.budget, len(self._initial), int(min(available, _MANY))
-        )
+        counts = count_trainings(lengths.fidelities, lengths.budget, len(self._initial), available)
         show_plan(lengths, counts, self.count, self.pace.typical_epoch())
         untried = self._initial[counts[0] :]
         if untried:
@@ -529,204 +486,6 @@ class _SelectionRun:
                 self.trainings.discard(f'{candidate.name}-0-0')
             for seed in {seed for _, seed in row.scores} - {0}:  # repeats are not continued
                 self.trainings.discard(f'{candidate.name}-0-{seed}')
-
-    def _train_winner(
-        self, winner: Candidate, board: Leaderboard
-    ) -> tuple[dict[str, float], Figure | None]:
-        """Train the winner further on the whole training list, and test it.
-
-        Returns:
-            Scores on the test tiles, in percent, and a figure with predictions; empty and None
-            without test tiles.
-        """
-        lengths = self.pace.lengths
-        assert lengths is not None
-        row, unspent = board.rows[winner], max(lengths.budget - board.spent, 0.0)
-        begun, left = row.epochs, lengths.longest * (1 + unspent / self.count)
-        source = self.trainings.folder_of(f'{winner.name}-0-0')
-        own, split = (
-            self.candidates.config,
-            self.trainings.with_lists(copy.deepcopy(self.candidates.config)),
-        )
-        tiles, used = (
-            len(DATASETS.build(config.train_dataloader.dataset)) for config in (own, split)
-        )
-        more = max(1, round(self._epochs(winner, left) * used / tiles))
-        config = self.candidates.full_config(winner)
-        scale_schedule(config, begun + more)
-        path = self._write_retrain(winner, config, row.mean(board.last))
-        final = self.work_dir / FINAL_FOLDER
-        if not (final / 'test' / TEST_SCORES).is_file() and last_checkpoint(final) is None:
-            _copy_checkpoint(source, final)
-        further = self.candidates.full_config(winner)
-        set_constant_rate(further)
-        set_length(further, begun + more, more)
-        set_hooks(further, more)
-        return self._train_and_test(further, final, path)
-
-    def _build_ensemble(self, board: Leaderboard) -> EnsembleResult | None:
-        """Combine finalists to an ensemble, write its config and weights, and test it.
-
-        Returns:
-            The ensemble; None if no combination scores higher than its best member.
-        """
-        found: dict[Candidate, Path] = {}
-        for candidate, row in board.rows.items():
-            checkpoint = last_checkpoint(self.trainings.folder_of(f'{candidate.name}-0-0'))
-            if (board.last, 0) in row.scores and checkpoint is not None:
-                found[candidate] = checkpoint
-        outputs = {c: _outputs(self.candidates.full_config(c)) for c in found}
-        if found:
-            best = max(found, key=lambda c: board.rows[c].scores[board.last, 0])
-            found = {c: path for c, path in found.items() if outputs[c] == outputs[best]}
-        if len(found) < 2:
-            print('  no ensemble: fewer than two finalists with equal outputs were trained here')
-            return None
-        predicted = [
-            predict_probabilities(
-                self.trainings.with_lists(self.candidates.full_config(candidate)), str(checkpoint)
-            )
-            for candidate, checkpoint in found.items()
-        ]
-        indices, score = select_members(
-            [probabilities for probabilities, _ in predicted], predicted[0][1], self.plan.ensemble
-        )
-        if len(indices) < 2:
-            print('  no ensemble: no combination of finalists scores higher than the best one')
-            return None
-        members = [list(found)[i] for i in indices]
-        models = [self.candidates.full_config(member).model for member in members]
-        path, weights = self.work_dir / ENSEMBLE_FILE, self.work_dir / 'ensemble.pth'
-        config = ensemble_config(self.candidates.config, models)
-        text = format_inheriting_config(NETWORK_FILE, self.candidates.config, config)
-        write_text(path, f'{_WRITTEN_HERE}\n{text}')
-        merge_checkpoints([found[member] for member in members], weights)
-        tested = single = None
-        if config.get('test_dataloader'):
-            self._set_folder(config, self.work_dir / 'ensemble')
-            tested = test(config, str(weights))[SCORE]
-            alone = self.candidates.full_config(members[0])
-            self._set_folder(alone, self.work_dir / 'ensemble/first')
-            single = test(alone, str(found[members[0]]))[SCORE]
-        print(f'  ensemble: {path}, weights: {weights}')
-        names = tuple(board.rows[member].name for member in members)
-        macs = sum(board.rows[member].macs for member in members)
-        return EnsembleResult(names, score, tested, single, macs)
-
-    def _train_default(self) -> Candidate:
-        """Train the first candidate for all of the time, and test it."""
-        candidate = self._default
-        self._show_plan()
-        config = self.candidates.full_config(candidate)
-        path = self.work_dir / RETRAIN_FILE
-        if not path.is_file():
-            fit_length(config, self.plan.hours)
-            self._write_retrain(candidate, config, None)
-        self._train_and_test(Config.fromfile(str(path)), self.work_dir / FINAL_FOLDER, path)
-        return candidate
-
-    def _write_retrain(self, winner: Candidate, config: Config, score: float | None) -> Path:
-        """Write the winner's config, and its architecture."""
-        path = self.work_dir / RETRAIN_FILE
-        if isinstance(winner.choice, Architecture):
-            cost = {
-                'metric': self.plan.cost,
-                'predicted': self.candidates.cost(winner),
-                'size': [self.plan.cost_size] * 2,
-            }
-            provenance = {'selected_with': 'dnas_mmseg', 'cost': cost, 'score': score}
-            name = self.work_dir.resolve().name
-            found = replace(winner.choice, name=name, provenance=provenance)
-            found.save(self.work_dir / ARCHITECTURE_FILE)
-            config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
-        text = format_inheriting_config(NETWORK_FILE, self.candidates.config, config)
-        write_text(path, f'{_WRITTEN_HERE}\n{text}')
-        return path
-
-    def _train_and_test(
-        self, config: Config, final: Path, path: Path
-    ) -> tuple[dict[str, float], Figure | None]:
-        """Train a config in a folder unless it is tested, and test it."""
-        scores = final / 'test' / TEST_SCORES
-        self._set_folder(config, final)
-        if not scores.is_file():
-            config.resume = last_checkpoint(final) is not None
-            train(config)
-            if config.get('test_dataloader'):
-                tested = Config.fromfile(str(path))
-                self._set_folder(tested, final / 'test')
-                test(tested, find_result_checkpoint(config))
-        print(f'  trained network: {final}, config: {path}')
-        if not scores.is_file():
-            return {}, None
-        checkpoint = find_result_checkpoint(config)
-        samples = draw_predictions(Config.fromfile(str(path)), checkpoint)
-        return json.loads(scores.read_text(encoding='utf-8')), samples
-
-    def _set_folder(self, config: Config, folder: Path) -> None:
-        config.work_dir = config.visualizer.name = str(folder)
-        config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
-
-
-def _copy_checkpoint(source: Path, target: Path) -> None:
-    """Copy the last checkpoint of a training to another folder, so that it continues there."""
-    checkpoint = last_checkpoint(source)
-    if checkpoint is None:
-        return  # another machine trained it; the training then starts from scratch
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(checkpoint, target / checkpoint.name)
-    write_text(target / POINTER, checkpoint.name)
-
-
-def _outputs(config: Config) -> int:
-    """Return the number of output channels of a config's last decode head."""
-    heads = config.model.decode_head
-    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
-    return head.get('out_channels') or head.num_classes
-
-
-class _Numbers:
-    """Integers as candidates, to count the trainings of a selection without building networks."""
-
-    continues = True
-
-    def __init__(self, fidelities: tuple[float, ...], available: int) -> None:
-        self.fidelities, self._available = fidelities, available
-
-    def random(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(self._available))
-
-    def neighbours(self, candidate: int, rng: np.random.Generator) -> list[int]:
-        return []
-
-    def encode(self, candidate: int) -> np.ndarray:
-        return np.array([candidate], float)
-
-    def cost(self, candidate: int) -> float:
-        return 1.0
-
-
-def count_trainings(
-    fidelities: tuple[float, ...], budget: float, initial: int, available: int
-) -> list[int]:
-    """Return the number of trainings of each rung if none fails.
-
-    Args:
-        fidelities: Length of each rung, relative to the last one.
-        budget: Budget of the selection, in trainings of the last rung.
-        initial: Number of initial candidates.
-        available: Number of all candidates.
-    """
-    counts = [0] * len(fidelities)
-    steps = selection_steps(_Numbers(fidelities, available), budget, 0, None, range(initial))
-    rng = np.random.default_rng(0)
-
-    def count(request: Request) -> float:
-        counts[request.fidelity] += 1
-        return float(rng.normal())
-
-    run_steps(steps, count)
-    return counts
 
 
 def _key(request: Request) -> str:

@@ -1,7 +1,6 @@
 import pytest
 
-from dnas_mmseg.selection.lengths import Lengths, fit_lengths
-from dnas_mmseg.selection.run import count_trainings
+from dnas_mmseg.selection.lengths import Lengths, count_trainings, fit_lengths
 
 
 def total(lengths, workers):
@@ -49,3 +48,17 @@ def test_document():
     lengths = fit_lengths(3600, 1, epoch=10, schedule=600, validation=2)
     assert Lengths.parse(lengths.to_document()) == lengths
     assert lengths.fidelities == pytest.approx((1 / 9, 1 / 3, 1))
+
+
+@pytest.mark.parametrize(
+    ('fidelities', 'budget', 'available', 'counts'),
+    [
+        ((1 / 9, 1 / 3, 1.0), 3.0, 1000, [9, 3, 2]),
+        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5]),
+        ((1 / 9, 1 / 3, 1.0), 3.0, 3, [3, 3, 3]),
+        ((1 / 3, 1.0), 3.0, 1000, [5, 2]),
+        ((1.0,), 3.0, 1000, [3]),
+    ],
+)
+def test_count_trainings(fidelities, budget, available, counts):
+    assert count_trainings(fidelities, budget, min(available, 9), available) == counts

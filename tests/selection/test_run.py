@@ -17,7 +17,7 @@ from dnas_mmseg.selection.leaderboard import Leaderboard
 from dnas_mmseg.selection.lengths import Lengths
 from dnas_mmseg.selection.queue import StorageError, TrainingQueue, public_name
 from dnas_mmseg.selection.report import save_results
-from dnas_mmseg.selection.run import count_trainings, load_shared_plan
+from dnas_mmseg.selection.run import load_shared_plan
 from dnas_mmseg.spaces.registry import load_architecture
 
 from ..conftest import DNAS
@@ -119,20 +119,6 @@ def test_dry_run(plan, pace, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / 'run/search.json').exists()
     left = {path.name for path in (tmp_path / 'run').iterdir()}
     assert left <= {'.lock', '.lock_owner'}
-
-
-@pytest.mark.parametrize(
-    ('fidelities', 'budget', 'available', 'counts'),
-    [
-        ((1 / 9, 1 / 3, 1.0), 3.0, 1000, [9, 3, 2]),
-        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5]),
-        ((1 / 9, 1 / 3, 1.0), 3.0, 3, [3, 3, 3]),
-        ((1 / 3, 1.0), 3.0, 1000, [5, 2]),
-        ((1.0,), 3.0, 1000, [3]),
-    ],
-)
-def test_count_trainings(fidelities, budget, available, counts):
-    assert count_trainings(fidelities, budget, min(available, 9), available) == counts
 
 
 def test_hours_that_allow_no_second_candidate(tiny, small_unet, tmp_path):

@@ -1,0 +1,213 @@
+"""Training of the winner on the whole training list, and the ensemble of finalists."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.configs import format_inheriting_config
+from dnas_mmseg.engine.length import fit_length, scale_schedule
+from dnas_mmseg.engine.running import test, train
+from dnas_mmseg.engine.seeds import find_result_checkpoint
+from dnas_mmseg.files import write_text
+from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.work_dir import (
+    ARCHITECTURE_FILE,
+    ENSEMBLE_FILE,
+    FINAL_FOLDER,
+    NETWORK_FILE,
+    RETRAIN_FILE,
+    TEST_SCORES,
+)
+
+from .ensemble import (
+    ensemble_config,
+    merge_checkpoints,
+    predict_probabilities,
+    select_members,
+)
+from .families import Candidate
+from .leaderboard import EnsembleResult, Leaderboard
+from .pace import Pace
+from .samples import draw_predictions
+from .trainings import SCORE, CandidateTrainings, set_constant_rate, set_hooks, set_length
+
+WRITTEN_HERE = '# Written by `dnas select`; an ordinary config.'
+"""First line of every config that a selection writes."""
+
+
+class FinalTraining:
+    """What follows the comparison of candidates.
+
+    Args:
+        trainings: Trainings of the selection.
+        work_dir: Work dir of the selection.
+        pace: Measured times of the selection.
+    """
+
+    def __init__(self, trainings: CandidateTrainings, work_dir: Path, pace: Pace) -> None:
+        self._trainings, self._work_dir, self._pace = trainings, work_dir, pace
+        self._candidates, self._plan = trainings.candidates, trainings.plan
+
+    def continue_winner(
+        self, winner: Candidate, board: Leaderboard, workers: int
+    ) -> tuple[dict[str, float], Figure | None]:
+        """Train the winner further on the whole training list, and test it.
+
+        Args:
+            winner: The winner.
+            board: Leaderboard of the selection.
+            workers: Number of parallel trainings of the selection, whose time has passed.
+
+        Returns:
+            Scores on the test tiles, in percent, and a figure with predictions; empty and None
+            without test tiles.
+        """
+        lengths, row = board.lengths, board.rows[winner]
+        unspent = max(lengths.budget - board.spent, 0.0)
+        begun, left = row.epochs, lengths.longest * (1 + unspent / workers)
+        source = self._trainings.folder_of(f'{winner.name}-0-0')
+        own, split = (
+            self._candidates.config,
+            self._trainings.with_lists(copy.deepcopy(self._candidates.config)),
+        )
+        tiles, used = (
+            len(DATASETS.build(config.train_dataloader.dataset)) for config in (own, split)
+        )
+        more = max(1, round(self._pace.epochs(winner, row.macs, left) * used / tiles))
+        config = self._candidates.full_config(winner)
+        scale_schedule(config, begun + more)
+        path = self._write_retrain(winner, config, row.mean(board.last))
+        final = self._work_dir / FINAL_FOLDER
+        if not (final / 'test' / TEST_SCORES).is_file() and last_checkpoint(final) is None:
+            _copy_checkpoint(source, final)
+        further = self._candidates.full_config(winner)
+        set_constant_rate(further)
+        set_length(further, begun + more, more)
+        set_hooks(further, more)
+        return self._train_and_test(further, final, path)
+
+    def build_ensemble(self, board: Leaderboard) -> EnsembleResult | None:
+        """Combine finalists to an ensemble, write its config and weights, and test it.
+
+        Returns:
+            The ensemble; None if no combination scores higher than its best member.
+        """
+        found: dict[Candidate, Path] = {}
+        for candidate, row in board.rows.items():
+            checkpoint = last_checkpoint(self._trainings.folder_of(f'{candidate.name}-0-0'))
+            if (board.last, 0) in row.scores and checkpoint is not None:
+                found[candidate] = checkpoint
+        outputs = {c: _outputs(self._candidates.full_config(c)) for c in found}
+        if found:
+            best = max(found, key=lambda c: board.rows[c].scores[board.last, 0])
+            found = {c: path for c, path in found.items() if outputs[c] == outputs[best]}
+        if len(found) < 2:
+            print('  no ensemble: fewer than two finalists with equal outputs were trained here')
+            return None
+        predicted = [
+            predict_probabilities(
+                self._trainings.with_lists(self._candidates.full_config(candidate)), str(checkpoint)
+            )
+            for candidate, checkpoint in found.items()
+        ]
+        indices, score = select_members(
+            [probabilities for probabilities, _ in predicted], predicted[0][1], self._plan.ensemble
+        )
+        if len(indices) < 2:
+            print('  no ensemble: no combination of finalists scores higher than the best one')
+            return None
+        members = [list(found)[i] for i in indices]
+        models = [self._candidates.full_config(member).model for member in members]
+        path, weights = self._work_dir / ENSEMBLE_FILE, self._work_dir / 'ensemble.pth'
+        config = ensemble_config(self._candidates.config, models)
+        text = format_inheriting_config(NETWORK_FILE, self._candidates.config, config)
+        write_text(path, f'{WRITTEN_HERE}\n{text}')
+        merge_checkpoints([found[member] for member in members], weights)
+        tested = single = None
+        if config.get('test_dataloader'):
+            self._set_folder(config, self._work_dir / 'ensemble')
+            tested = test(config, str(weights))[SCORE]
+            alone = self._candidates.full_config(members[0])
+            self._set_folder(alone, self._work_dir / 'ensemble/first')
+            single = test(alone, str(found[members[0]]))[SCORE]
+        print(f'  ensemble: {path}, weights: {weights}')
+        names = tuple(board.rows[member].name for member in members)
+        macs = sum(board.rows[member].macs for member in members)
+        return EnsembleResult(names, score, tested, single, macs)
+
+    def train_alone(self, candidate: Candidate) -> None:
+        """Train a candidate for all of the time, and test it."""
+        config = self._candidates.full_config(candidate)
+        path = self._work_dir / RETRAIN_FILE
+        if not path.is_file():
+            fit_length(config, self._plan.hours)
+            self._write_retrain(candidate, config, None)
+        self._train_and_test(Config.fromfile(str(path)), self._work_dir / FINAL_FOLDER, path)
+
+    def _write_retrain(self, winner: Candidate, config: Config, score: float | None) -> Path:
+        """Write the winner's config, and its architecture."""
+        path = self._work_dir / RETRAIN_FILE
+        if isinstance(winner.choice, Architecture):
+            cost = {
+                'metric': self._plan.cost,
+                'predicted': self._candidates.cost(winner),
+                'size': [self._plan.cost_size] * 2,
+            }
+            provenance = {'selected_with': 'dnas_mmseg', 'cost': cost, 'score': score}
+            name = self._work_dir.resolve().name
+            found = replace(winner.choice, name=name, provenance=provenance)
+            found.save(self._work_dir / ARCHITECTURE_FILE)
+            config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
+        text = format_inheriting_config(NETWORK_FILE, self._candidates.config, config)
+        write_text(path, f'{WRITTEN_HERE}\n{text}')
+        return path
+
+    def _train_and_test(
+        self, config: Config, final: Path, path: Path
+    ) -> tuple[dict[str, float], Figure | None]:
+        """Train a config in a folder unless it is tested, and test it."""
+        scores = final / 'test' / TEST_SCORES
+        self._set_folder(config, final)
+        if not scores.is_file():
+            config.resume = last_checkpoint(final) is not None
+            train(config)
+            if config.get('test_dataloader'):
+                tested = Config.fromfile(str(path))
+                self._set_folder(tested, final / 'test')
+                test(tested, find_result_checkpoint(config))
+        print(f'  trained network: {final}, config: {path}')
+        if not scores.is_file():
+            return {}, None
+        checkpoint = find_result_checkpoint(config)
+        samples = draw_predictions(Config.fromfile(str(path)), checkpoint)
+        return json.loads(scores.read_text(encoding='utf-8')), samples
+
+    def _set_folder(self, config: Config, folder: Path) -> None:
+        config.work_dir = config.visualizer.name = str(folder)
+        config.randomness = {**config.get('randomness', {}), 'seed': self._plan.seed}
+
+
+def _copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy the last checkpoint of a training to another folder, so that it continues there."""
+    checkpoint = last_checkpoint(source)
+    if checkpoint is None:
+        return  # another machine trained it; the training then starts from scratch
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(checkpoint, target / checkpoint.name)
+    write_text(target / POINTER, checkpoint.name)
+
+
+def _outputs(config: Config) -> int:
+    """Return the number of output channels of a config's last decode head."""
+    heads = config.model.decode_head
+    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
+    return head.get('out_channels') or head.num_classes
