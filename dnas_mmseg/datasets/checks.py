@@ -169,10 +169,7 @@ def _check_label(
 def _warn_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
     """Return a warning if a label's declared nodata value is a class by its convention."""
     value = samples.nodata[0]
-    if labels.convention == 'rgb' or value is None or not float(value).is_integer():
-        return []
-    first = 0 if labels.convention == 'train_id' else 1
-    if not first <= value < first + labels.num_classes:
+    if labels.is_coloured or value is None or labels.codes.get(value, IGNORE) == IGNORE:
         return []
     return [
         f'{path}: declares {value:g} as nodata, which is a class by label_convention='
@@ -290,7 +287,7 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
     if values == {0, IGNORE} and labels.convention == 'train_id' and labels.num_classes == 2:
         summary.warnings.append(
             'the labels contain only 0 and 255: 255 means unlabelled, so the second class never '
-            'occurs. For a binary mask, replace 255 by 1'
+            'occurs. For a binary mask, set label_values=(0, 255)'
         )
     for kind, counts in (('numbers of bands', summary.bands), ('types', summary.dtypes)):
         if len(counts) > 1:

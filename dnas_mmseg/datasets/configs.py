@@ -7,7 +7,10 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
+from dnas_mmseg.bands import band_names
+
 from .description import DatasetDescription
+from .labels import resolve_label_values
 from .multi_band import MultiBandSegDataset
 
 
@@ -39,7 +42,12 @@ def configured_metainfo(dataset: Mapping[str, Any]) -> dict[str, Any]:
     base: dict[str, Any] = dict(getattr(cls, 'METAINFO', {}))
     if isinstance(cls, type) and issubclass(cls, MultiBandSegDataset):
         base |= DatasetDescription.load(dataset.get('data_root')).metainfo
-    own = dataset.get('metainfo') or {}
+    own = dict(dataset.get('metainfo') or {})
+    values = dataset.get('label_values')
+    if isinstance(values, Mapping):
+        own['classes'] = resolve_label_values(values, own.get('classes') or ())[0]
+    if dataset.get('use_bands'):
+        own['use_bands'] = band_names(dataset['use_bands'])
     merged = {**base, **own}
     if own.get('classes') and not own.get('palette') and base.get('palette'):
         colours = dict(zip(base.get('classes', ()), base['palette'], strict=False))

@@ -11,6 +11,8 @@ from typing import Any
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_json
 
+from .labels import resolve_label_values
+
 DESCRIPTION_FILE = 'dataset.json'
 
 
@@ -28,6 +30,8 @@ class DatasetDescription:
         palette: RGB colours of the classes, 0 to 255.
         label_convention: Label convention, see
             :class:`dnas_mmseg.datasets.labels.LabelEncoding`.
+        label_values: Class name of each stored label value, instead of a convention; see
+            :func:`dnas_mmseg.datasets.labels.resolve_label_values`.
         dtype: Name of the images' numpy type.
         tile_size: Height and width of the tiles, in pixels.
         mean, std: Mean and standard deviation per band over the training tiles, in sample units.
@@ -46,6 +50,7 @@ class DatasetDescription:
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, ...], ...] = ()
     label_convention: str | None = None
+    label_values: dict[str, str | None] = field(default_factory=dict)
     dtype: str | None = None
     tile_size: tuple[int, int] | tuple[()] = ()
     mean: tuple[float, ...] = ()
@@ -59,6 +64,8 @@ class DatasetDescription:
         """Part that mmseg data sets have as ``metainfo``."""
         names = ('bands', 'classes', 'palette', 'apply_scale')
         values = {name: getattr(self, name) for name in names}
+        if self.label_values and not self.classes:
+            values['classes'] = resolve_label_values(self.label_values)[0]
         return {key: value for key, value in values.items() if value}
 
     def save(self, root: str | os.PathLike) -> None:

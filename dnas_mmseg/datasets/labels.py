@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -12,8 +14,11 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, Samples, Window
 
 IGNORE = 255
-CONVENTIONS = ('train_id', 'index', 'rgb')
+CONVENTIONS = ('train_id', 'index', 'rgb', 'values')
 _INVALID = -1
+
+LabelValue = int | tuple[int, int, int]
+"""Stored value of a label's pixel: an integer, or a colour."""
 
 
 class LabelError(UserError):
@@ -27,10 +32,13 @@ class LabelEncoding:
     Attributes:
         convention: Convention of the files. ``'train_id'``: 0 .. n-1, 255 unlabelled. ``'index'``:
             1 .. n, 0 unlabelled. ``'rgb'``: three bands with the palette's colours, or one band
-            with a colour table; ``unlabelled_colour`` unlabelled.
+            with a colour table; ``unlabelled_colour`` unlabelled. ``'values'``: any integers or
+            colours, as ``values`` lists them.
         num_classes: Number of classes in the files, n.
         palette: RGB colours of the classes, required for ``'rgb'``.
         unlabelled_colour: RGB colour of unlabelled pixels for ``'rgb'``; ignored if a class has it.
+        values: Stored values with their train ids for ``'values'``, see
+            :func:`resolve_label_values`; 255 for unlabelled. Several values may be one class.
 
     Example:
         >>> LabelEncoding('index', num_classes=2).encode(np.array([[[0, 1, 2]]], np.uint8))
@@ -41,13 +49,17 @@ class LabelEncoding:
     num_classes: int
     palette: tuple[tuple[int, ...], ...] = ()
     unlabelled_colour: tuple[int, int, int] = (0, 0, 0)
+    values: tuple[tuple[LabelValue, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.convention not in CONVENTIONS:
             raise LabelError(
                 f"label convention '{self.convention}' is unknown; choose 'train_id' (0 .. n-1, "
-                "255 unlabelled), 'index' (1 .. n, 0 unlabelled) or 'rgb' (the palette's colours)"
+                "255 unlabelled), 'index' (1 .. n, 0 unlabelled) or 'rgb' (the palette's colours), "
+                'or set label_values'
             )
+        if (self.convention == 'values') != bool(self.values):
+            raise LabelError("convention 'values' and label_values require each other")
         if not 0 < self.num_classes < IGNORE:
             raise LabelError(f'{self.num_classes} classes: expected 1 to {IGNORE - 1}')
         if self.convention == 'rgb' and len(self.palette) != self.num_classes:
@@ -65,6 +77,24 @@ class LabelEncoding:
                     )
                 first[colour] = i
 
+    @property
+    def is_coloured(self) -> bool:
+        """Whether the stored values are colours."""
+        return self.convention == 'rgb' or isinstance(next(iter(self.codes)), tuple)
+
+    @cached_property
+    def codes(self) -> dict[LabelValue, int]:
+        """Train id, or 255 for unlabelled, of each stored value that the convention has."""
+        ids = range(self.num_classes)
+        if self.convention == 'train_id':
+            return {**{i: i for i in ids}, IGNORE: IGNORE}
+        if self.convention == 'index':
+            return {0: IGNORE, **{i + 1: i for i in ids}}
+        if self.convention == 'values':
+            return dict(self.values)
+        colours: dict[LabelValue, int] = {self.unlabelled_colour: IGNORE}
+        return colours | {(r, g, b): i for i, (r, g, b) in enumerate(self.palette)}
+
     def encode(self, samples: np.ndarray | Samples) -> np.ndarray:
         """Convert samples to train ids.
 
@@ -80,14 +110,14 @@ class LabelEncoding:
         """
         ids, unknown = self.encode_known(samples)
         if unknown:
+            values = samples.values if isinstance(samples, Samples) else samples
             hint = ''
-            if self.convention != 'rgb':
-                values = samples.values if isinstance(samples, Samples) else samples
+            if not self.is_coloured:
                 finite = values[0][np.isfinite(values[0])]
                 other = self.detect_other_convention({int(v) for v in np.unique(finite)})
                 if other:
                     hint = f". This looks like label_convention='{other}'"
-            raise LabelError(self.describe_unknown(unknown) + hint)
+            raise LabelError(self.describe_unknown(unknown, values[0].size) + hint)
         return ids
 
     def encode_known(self, samples: np.ndarray | Samples) -> tuple[np.ndarray, Counter[str]]:
@@ -109,10 +139,7 @@ class LabelEncoding:
             samples if isinstance(samples, Samples) else Samples(samples, (None,) * len(samples))
         )
         samples = known.values
-        if self.convention == 'rgb':
-            ids = self._encode_colours(samples)
-        else:
-            ids = self._encode_indices(samples)
+        ids = self._look_up(samples)
         if known.masked is not None:
             ids[known.masked] = IGNORE
         if known.invalid is not None:
@@ -126,28 +153,40 @@ class LabelEncoding:
             ids[is_unknown] = IGNORE
         return ids.astype(np.uint8), unknown
 
-    def describe_unknown(self, unknown: Counter[str]) -> str:
-        """Return a message with the unknown values and those of the convention."""
-        shown = ', '.join(f'{value} ({count} pixels)' for value, count in unknown.most_common(5))
+    def describe_unknown(self, unknown: Counter[str], total: int | None = None) -> str:
+        """Return a message with the unknown values and those of the convention.
+
+        Args:
+            unknown: Number of pixels of each unknown value.
+            total: Number of pixels of the label, for their shares.
+        """
+        shown = ', '.join(
+            f'{value} ({count} pixels'
+            + (f', {100 * count / total:.3g} %)' if total is not None else ')')
+            for value, count in unknown.most_common(5)
+        )
         more = ', ...' if len(unknown) > 5 else ''
         allowed = {
             'train_id': f'0 .. {self.num_classes - 1} and {IGNORE} (unlabelled)',
             'index': f'1 .. {self.num_classes} and 0 (unlabelled)',
             'rgb': "the palette's colours",
+            'values': ', '.join(map(str, self.codes)),
         }[self.convention]
         advice = ''
-        if self.convention != 'rgb':
-            advice = (
-                '. Convert codes with gaps (10, 20, ...) to consecutive ones, e.g. by '
-                'gdal_calc.py --calc="1*(A==10)+2*(A==20)"'
-            )
+        if self.convention == 'values':
+            advice = '. Add them to label_values with their class, or None for unlabelled'
+        elif self._has_gaps(unknown):
+            first, second = [value for value in unknown if value.isdigit()][:2]
+            advice = f". For codes with gaps, set label_values={{{first}: 'name', {second}: ...}}"
         return (
             f"label values {shown}{more} are unknown: convention '{self.convention}' has {allowed}"
-            f'{advice if self._has_gaps(unknown) else ""}'
+            f'{advice}'
         )
 
     def _has_gaps(self, unknown: Counter[str]) -> bool:
         """Return whether unknown values look like class codes with gaps, such as tens."""
+        if self.is_coloured:
+            return False
         values = [int(value) for value in unknown if value.isdigit()]
         return len(values) > 1 and len(values) <= self.num_classes and max(values) > 2 * len(values)
 
@@ -170,7 +209,7 @@ class LabelEncoding:
         Args:
             colour_table: RGB colours of the file's values 0, 1, ....
         """
-        if self.convention == 'rgb' or not colour_table or not self.palette:
+        if self.convention not in ('train_id', 'index') or not colour_table or not self.palette:
             return ''
         classes = {tuple(colour): i for i, colour in enumerate(self.palette)}
         first = {'train_id': 0, 'index': 1}
@@ -198,42 +237,97 @@ class LabelEncoding:
             return None if self.detect_other_convention(values) else 'train_id'
         return None
 
-    def _encode_indices(self, samples: np.ndarray) -> np.ndarray:
-        if samples.shape[0] != 1:
-            raise LabelError(
-                f"the label has {samples.shape[0]} bands, convention '{self.convention}' requires "
-                "1; coloured labels are label_convention='rgb'"
-            )
-        table = np.full(IGNORE + 1, _INVALID, np.int16)
-        if self.convention == 'train_id':
-            table[: self.num_classes] = np.arange(self.num_classes)
-            table[IGNORE] = IGNORE
+    def _look_up(self, samples: np.ndarray) -> np.ndarray:
+        """Return the train id of each pixel, -1 for unknown values, int16 (height, width)."""
+        if self.is_coloured:
+            if samples.shape[0] not in (3, 4):
+                raise LabelError(
+                    f'the label has {samples.shape[0]} bands, colours require 3; single-band '
+                    "labels are label_convention='train_id' or 'index', or label_values of integers"
+                )
+            values = _pack(samples[:3])
+            known = _pack(np.array(list(self.codes)).T[:, :, None])[:, 0]
         else:
-            table[1 : self.num_classes + 1] = np.arange(self.num_classes)
-            table[0] = IGNORE
-        label = samples[0]
-        if label.dtype == np.uint8:
-            return table[label]
-        with np.errstate(invalid='ignore'):
-            known = (label >= 0) & (label <= IGNORE) & (label == np.floor(label))
-        return np.where(known, table[np.where(known, label, 0).astype(np.intp)], _INVALID)
-
-    def _encode_colours(self, samples: np.ndarray) -> np.ndarray:
-        if samples.shape[0] not in (3, 4):
-            raise LabelError(
-                f"the label has {samples.shape[0]} bands, convention 'rgb' requires 3; single-band "
-                "labels are label_convention='train_id' or 'index'"
-            )
-        colours = _pack(samples[:3])
-        palette = [tuple(colour) for colour in self.palette]
-        ids = np.arange(self.num_classes, dtype=np.int16)
-        if self.unlabelled_colour not in palette:
-            palette, ids = [*palette, self.unlabelled_colour], np.append(ids, np.int16(IGNORE))
-        known = _pack(np.array(palette).T[:, :, None])[:, 0]
+            if samples.shape[0] != 1:
+                raise LabelError(
+                    f"the label has {samples.shape[0]} bands, convention '{self.convention}' "
+                    "requires 1; coloured labels are label_convention='rgb'"
+                )
+            values, known = samples[0], np.array(list(self.codes))
+        ids = np.array(list(self.codes.values()), np.int16)
+        if values.dtype == np.uint8:
+            table = np.full(256, _INVALID, np.int16)
+            inside = (known >= 0) & (known < 256)
+            table[known[inside]] = ids[inside]
+            return table[values]
         order = np.argsort(known)
-        place = np.searchsorted(known, colours, sorter=order).clip(max=len(known) - 1)
+        place = np.searchsorted(known, values, sorter=order).clip(max=len(known) - 1)
         nearest = order[place]
-        return np.where(known[nearest] == colours, ids[nearest], _INVALID)
+        return np.where(known[nearest] == values, ids[nearest], np.int16(_INVALID))
+
+
+def resolve_label_values(
+    label_values: Mapping[int | str, str | None] | Sequence[int | str],
+    classes: Sequence[str] = (),
+) -> tuple[tuple[str, ...], tuple[tuple[LabelValue, int], ...]]:
+    """Resolve which stored values are which class.
+
+    Args:
+        label_values: Class name of each stored value, None for unlabelled; several values may have
+            one class. Or the stored values of ``classes``, in their order. A value is an integer or
+            a colour as ``'#rrggbb'``. JSON files have the integers as text.
+        classes: Class names in train-id order; defaults to the names in ``label_values``.
+
+    Returns:
+        Class names in train-id order; and stored values with their train ids, 255 for unlabelled,
+        for :attr:`LabelEncoding.values`.
+
+    Raises:
+        LabelError: A value is neither an integer nor a colour, occurs twice, or has a class that is
+            not in ``classes``.
+
+    Example:
+        >>> resolve_label_values({10: 'trees', 20: 'trees', 30: 'grass', 0: None})
+        (('trees', 'grass'), ((10, 0), (20, 0), (30, 1), (0, 255)))
+        >>> resolve_label_values((0, 255), ('land', 'water'))
+        (('land', 'water'), ((0, 0), (255, 1)))
+    """
+    if not isinstance(label_values, Mapping):
+        if len(label_values) != len(classes):
+            raise LabelError(
+                f'label_values lists {len(label_values)} values for {len(classes)} classes: '
+                'list one each, or map values to class names, {value: name}'
+            )
+        label_values = dict(zip(label_values, classes, strict=True))
+    names = tuple(classes) or tuple(dict.fromkeys(n for n in label_values.values() if n))
+    result: dict[LabelValue, int] = {}
+    for text, name in label_values.items():
+        value = _parse_value(text)
+        if name is not None and name not in names:
+            raise LabelError(
+                f"label_values maps {text} to '{name}', which is not among the classes "
+                f'{", ".join(names)}'
+            )
+        if value in result:
+            raise LabelError(f'label_values has {text} twice')
+        result[value] = IGNORE if name is None else names.index(name)
+    if not names:
+        raise LabelError('label_values has no class')
+    if len({type(value) for value in result}) > 1:
+        raise LabelError('label_values mixes integers and colours: use one of them')
+    return names, tuple(result.items())
+
+
+def _parse_value(text: int | str) -> LabelValue:
+    """Return a stored value from an integer, its text, or ``'#rrggbb'``."""
+    if re.fullmatch(r'#[0-9a-fA-F]{6}', str(text)):
+        red, green, blue = bytes.fromhex(str(text)[1:])
+        return red, green, blue
+    if isinstance(text, bool) or not re.fullmatch(r'-?\d+', str(text)):
+        raise LabelError(
+            f"label_values has the value {text!r}: expected an integer or a colour '#rrggbb'"
+        )
+    return int(text)
 
 
 def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> np.ndarray:
@@ -242,10 +336,10 @@ def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = No
 
 
 def label_samples(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> Samples:
-    """Read a label's samples; for ``'rgb'``, expand a single band by its colour table."""
+    """Read a label's samples; for colours, expand a single band by its colour table."""
     samples = raster.samples(window)
     table = raster.info.colour_table
-    if labels.convention != 'rgb' or len(samples.values) != 1 or not table:
+    if not labels.is_coloured or len(samples.values) != 1 or not table:
         return samples
     colours = np.full((3, max(len(table), int(samples.values.max()) + 1)), -1, np.int32)
     colours[:, : len(table)] = np.array(table).T

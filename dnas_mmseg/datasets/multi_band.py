@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import default_palette
-from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, selected_bands
-from dnas_mmseg.raster import Raster, is_virtual
+from dnas_mmseg.datasets.transforms.loading import (
+    LoadRasterAnnotations,
+    LoadRasterFromFile,
+    selected_bands,
+)
+from dnas_mmseg.raster import RASTER_SUFFIXES, Raster, is_virtual
 
 from .checks import Expectation, inspect_pairs, summarise
 from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
-from .labels import IGNORE, LabelEncoding
+from .labels import IGNORE, LabelEncoding, resolve_label_values
 from .list_files import read_lines
 from .tiles import MANIFEST, parse_tile_name
 
@@ -39,8 +43,8 @@ class MultiBandSegDataset(BaseSegDataset):
     ``dataset.json`` in ``data_root``, which ``dnas convert`` writes.
 
     Format: images in any raster format that GDAL reads, of any sample type, with all bands in one
-    file; labels as rasters of the same size, with one of three conventions (``label_convention``).
-    Pairs are listed in a file, or matched by name in two folders.
+    file; labels as rasters of the same size, with one of three conventions (``label_convention``)
+    or any values (``label_values``). Pairs are listed in a file, or matched by name in two folders.
 
     The constructor checks the lists, the existence of all files, and bands, type, size and label
     values of the first ``check_files`` pairs.
@@ -54,12 +58,19 @@ class MultiBandSegDataset(BaseSegDataset):
         metainfo: Dictionary with ``classes``, ``palette`` and ``bands`` (in file order).
         label_convention: ``'train_id'`` (0 .. n-1, 255 unlabelled), ``'index'`` (1 .. n, 0
             unlabelled) or ``'rgb'`` (the palette's colours).
+        label_values: Class name of each stored label value, such as ``{10: 'trees', 20: 'trees',
+            30: 'grass', 0: None}`` with None for unlabelled; or the values of ``classes`` in their
+            order, such as ``(0, 255)``. Values are integers or colours ``'#rrggbb'``. It replaces
+            ``label_convention``, and renames the classes of ``dataset.json``.
+        use_bands: Names of the bands to use, in this order; inserts ``SelectBands`` behind the
+            loader of the pipeline. Defaults to all.
         dtype: Required numpy type of the images; defaults to that of ``dataset.json``, otherwise
             any type shared by all images.
         nodata: Nodata value, in addition to the declared ones: pixels with this value in all bands
             are invalid (0 for black borders without a tag).
         reduce_zero_label: mmseg's spelling of ``label_convention='index'``.
-        img_suffix, seg_map_suffix: Suffixes of the files in the two folders.
+        img_suffix, seg_map_suffix: Suffixes of the files in the two folders; by default, any of
+            :data:`dnas_mmseg.raster.RASTER_SUFFIXES`.
         check_files: Number of pairs to open in the constructor.
         count_once: Whether a pixel in overlapping tiles ``<scene>_<row>_<column>`` of one scene is
             255 in all but one of them, so that metrics count each labelled pixel once. Defaults to
@@ -93,11 +104,13 @@ class MultiBandSegDataset(BaseSegDataset):
         data_prefix: dict = dict(img_path='images', seg_map_path='labels'),  # noqa: B006
         metainfo: dict | None = None,
         label_convention: str | None = None,
+        label_values: Mapping[int | str, str | None] | Sequence[int | str] | None = None,
+        use_bands: Sequence[str] | None = None,
         dtype: str | None = None,
         nodata: float | None = None,
         reduce_zero_label: bool = False,
-        img_suffix: str = '.tif',
-        seg_map_suffix: str = '.png',
+        img_suffix: str | None = None,
+        seg_map_suffix: str | None = None,
         check_files: int = 8,
         count_once: bool | None = None,
         **kwargs,
@@ -106,38 +119,25 @@ class MultiBandSegDataset(BaseSegDataset):
             raise DatasetError(f'data_root {data_root}: no such folder')
         self.description = description = DatasetDescription.load(data_root)
         self._check_classes(description, data_root)
-        stored_metainfo = {**self.METAINFO, **description.metainfo}
-        metainfo = {**stored_metainfo, **(metainfo or {})}
-        self.bands = metainfo['bands'] = band_names(metainfo.get('bands'))
-        self.file_classes = tuple(stored_metainfo.get('classes') or metainfo.get('classes') or ())
-        self.file_palette = tuple(
-            map(tuple, stored_metainfo.get('palette') or metainfo.get('palette') or ())
-        )
-        if not self.file_classes:
-            raise DatasetError(
-                f'the classes are unknown: set metainfo=dict(classes=...), or add a '
-                f'{DESCRIPTION_FILE} to {data_root}'
-            )
+        metainfo = dict(metainfo or {})
         if reduce_zero_label and label_convention not in (None, 'index'):
             raise DatasetError(
                 f"reduce_zero_label=True is label_convention='index' (1 .. n, 0 unlabelled), but "
                 f"label_convention='{label_convention}' is set as well: remove one of them"
             )
-        configured = 'index' if reduce_zero_label else label_convention
-        stored = description.label_convention
-        if configured and stored and configured != stored:
+        convention = 'index' if reduce_zero_label else label_convention
+        if label_values is not None and convention is not None:
             raise DatasetError(
-                f"{data_root}/{DESCRIPTION_FILE} has label_convention='{stored}', but the config "
-                f"has '{configured}', perhaps inherited: set '{stored}' in the config, or correct "
-                'the file'
+                f"label_values and label_convention='{convention}' are both set, perhaps one is "
+                'inherited: set the other one to None'
             )
-        convention = configured or stored or self.LABEL_CONVENTION
-        if convention is None:
-            raise DatasetError(
-                'label_convention is unknown: set it (train_id, index or rgb), or add a '
-                f'{DESCRIPTION_FILE} to {data_root}'
-            )
-        self.labels = LabelEncoding(convention, len(self.file_classes), self.file_palette)
+        self.labels = self._resolve_labels(metainfo, convention, label_values, data_root)
+        stored_metainfo = {**self.METAINFO, **description.metainfo}
+        metainfo = {**stored_metainfo, **metainfo}
+        self.bands = metainfo['bands'] = band_names(metainfo.get('bands'))
+        if use_bands is not None:
+            metainfo['use_bands'] = band_names(use_bands)
+            kwargs['pipeline'] = _insert_selection(kwargs.get('pipeline', ()), use_bands)
         used = selected_bands(kwargs.get('pipeline', ()))
         unknown = [name for name in used if self.bands and name not in self.bands]
         if unknown:
@@ -164,6 +164,59 @@ class MultiBandSegDataset(BaseSegDataset):
             seg_map_suffix=seg_map_suffix,
             **kwargs,
         )
+
+    def _resolve_labels(
+        self,
+        metainfo: dict,
+        convention: str | None,
+        label_values: Mapping | Sequence | None,
+        data_root: str | None,
+    ) -> LabelEncoding:
+        """Set the classes of the files, and return how their labels encode them.
+
+        Classes named by ``label_values`` are added to ``metainfo``.
+        """
+        description = self.description
+        stored = {**self.METAINFO, **description.metainfo}
+        known = tuple(stored.get('classes') or metainfo.get('classes') or ())
+        palette = stored.get('palette') or metainfo.get('palette') or ()
+        values = label_values
+        if values is None and convention is None:
+            values = description.label_values
+        if values:
+            if not isinstance(values, Mapping):
+                classes = known
+            else:
+                classes = (stored if label_values is None else metainfo).get('classes') or ()
+            self.file_classes, resolved = resolve_label_values(values, classes)
+            metainfo.setdefault('classes', self.file_classes)
+            if len(palette) != len(self.file_classes):
+                palette = default_palette(len(self.file_classes))
+            metainfo.setdefault('palette', palette)
+            self.file_palette = tuple(map(tuple, palette))
+            return LabelEncoding(
+                'values', len(self.file_classes), self.file_palette, values=resolved
+            )
+        self.file_classes, self.file_palette = known, tuple(map(tuple, palette))
+        if not known:
+            raise DatasetError(
+                f'the classes are unknown: set metainfo=dict(classes=...), or add a '
+                f'{DESCRIPTION_FILE} to {data_root}'
+            )
+        described = description.label_convention
+        if convention and described and convention != described:
+            raise DatasetError(
+                f"{data_root}/{DESCRIPTION_FILE} has label_convention='{described}', but the "
+                f"config has '{convention}', perhaps inherited: set '{described}' in the config, "
+                'or correct the file'
+            )
+        convention = convention or described or self.LABEL_CONVENTION
+        if convention is None:
+            raise DatasetError(
+                'label_convention is unknown: set it (train_id, index or rgb) or label_values, or '
+                f'add a {DESCRIPTION_FILE} to {data_root}'
+            )
+        return LabelEncoding(convention, len(known), self.file_palette)
 
     @property
     def pairs(self) -> list[tuple[str, str | None]]:
@@ -342,7 +395,7 @@ class MultiBandSegDataset(BaseSegDataset):
         return [(path, labels[stem]) for stem, path in images.items()]
 
     def _suffix_hint(self) -> str:
-        return f" with suffix '{self.img_suffix}' (set by img_suffix)"
+        return f" with suffix '{self.img_suffix}' (set by img_suffix)" if self.img_suffix else ''
 
     def _check_classes(self, description: DatasetDescription, root: str | None) -> None:
         own = tuple(self.METAINFO.get('classes', ()))
@@ -405,20 +458,35 @@ class _Listing:
         return name in self._folders[folder]
 
 
-def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
+def _files_by_stem(folder: str | None, suffix: str | None) -> dict[str, str]:
     if folder is None or not os.path.isdir(folder):
         raise DatasetError(
             f'{folder}: no such folder (data_prefix sets those of images and labels)'
         )
+    suffixes = RASTER_SUFFIXES if suffix is None else (suffix.lower(),)
     found: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
-        if name.startswith('.') or not name.lower().endswith(suffix.lower()):
+        ending = next((s for s in suffixes if name.lower().endswith(s)), None)
+        if name.startswith('.') or ending is None:
             continue
-        stem, path = name[: len(name) - len(suffix)], os.path.join(folder, name)
+        stem, path = name[: len(name) - len(ending)], os.path.join(folder, name)
         if stem in found:
             raise DatasetError(f'{found[stem]} and {path}: two files with the same name')
         found[stem] = path
     return found
+
+
+def _insert_selection(pipeline: Sequence, bands: Sequence[str]) -> list:
+    """Return a pipeline with ``SelectBands`` behind its loader."""
+    if selected_bands(pipeline):
+        raise DatasetError('use_bands is set, and the pipeline has SelectBands: remove one of them')
+    steps = list(pipeline)
+    kinds = [step.get('type') if isinstance(step, Mapping) else None for step in steps]
+    loader = next((k for k in ('LoadRasterFromFile', LoadRasterFromFile) if k in kinds), None)
+    if loader is None:
+        raise DatasetError('use_bands requires LoadRasterFromFile in the pipeline')
+    steps.insert(kinds.index(loader) + 1, dict(type='SelectBands', bands=tuple(bands)))
+    return steps
 
 
 def _raise_problems(title: str, problems: Sequence[str]) -> None:

@@ -18,8 +18,7 @@ from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.engine.checkpoints import load_exactly
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import switch_to_deploy
-from dnas_mmseg.preparation.scenes import RASTERS
-from dnas_mmseg.raster import Raster, raster_stem
+from dnas_mmseg.raster import RASTER_SUFFIXES, Raster, raster_stem
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
 from .engine_segmentor import EngineSegmentor
@@ -141,7 +140,9 @@ class MultiBandInferencer(MMSegInferencer):
     def _inputs_to_list(self, inputs) -> list:
         if isinstance(inputs, (str, os.PathLike)) and os.path.isdir(inputs):
             folder = Path(inputs)
-            inputs = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in RASTERS]
+            inputs = [
+                path for path in sorted(folder.iterdir()) if path.suffix.lower() in RASTER_SUFFIXES
+            ]
             if not inputs:
                 raise UserError(f'{folder}: no rasters in this folder')
         if not isinstance(inputs, (list, tuple)):

@@ -110,7 +110,7 @@ def get_model_metainfo(config: Config, checkpoint_meta: Mapping[str, Any]) -> di
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
         )
     pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
-    bands = selected_bands(pipeline) or band_names(meta.get('bands'))
+    bands = selected_bands(pipeline) or band_names(meta.get('use_bands') or meta.get('bands'))
     palette = ClassScheme.from_metainfo(meta).palette
     return {**meta, 'palette': palette, 'bands': bands}
 

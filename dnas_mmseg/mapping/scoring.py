@@ -64,6 +64,7 @@ def count_map(
     unknown: Counter[str] = Counter()
     with Raster(prediction) as predicted, Raster(label) as truth:
         shape = predicted.info.shape
+        total = shape[0] * shape[1]
         if truth.info.shape != shape:
             raise DatasetError(f'{label}: the label is {truth.info.shape}, the map is {shape}')
         misalignment = predicted.info.georeference.describe_misalignment(
@@ -83,8 +84,10 @@ def count_map(
             except LabelError as error:
                 raise DatasetError(f'{label}: {error}') from None
             unknown.update(unknown_in_strip)
-            if unknown.total() > max_unknown * shape[0] * shape[1]:
-                raise DatasetError(f'{label} up to {window}: {labels.describe_unknown(unknown)}')
+            if unknown.total() > max_unknown * total:
+                raise DatasetError(
+                    f'{label} up to {window}: {labels.describe_unknown(unknown, total)}'
+                )
             invalid = (classes >= n) & (classes != IGNORE)
             if invalid.any():
                 wrong = classes[invalid].max()

@@ -335,8 +335,8 @@ def _check_unknown(scene: Scene, result: SceneTiles, tiling: TileSpec, max_unkno
     total = result.windows * tiling.size**2
     if result.unknown.total() > max_unknown * total:
         raise DatasetError(
-            f'{scene.label}: {tiling.labels.describe_unknown(result.unknown)}. Their share exceeds '
-            f'max_unknown = {max_unknown}'
+            f'{scene.label}: {tiling.labels.describe_unknown(result.unknown, total)}. Their share '
+            f'exceeds max_unknown = {max_unknown}'
         )
 
 

@@ -12,10 +12,9 @@ from typing import TypeVar
 
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.list_files import read_lines
-from dnas_mmseg.raster import Raster
+from dnas_mmseg.raster import RASTER_SUFFIXES, Raster
 
 SPLITS = ('train', 'val', 'test')
-RASTERS = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
 _Item = TypeVar('_Item')
 
 
@@ -36,7 +35,8 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
         images: Glob pattern of the images, such as ``scenes/*.tif`` or ``scenes/{name}_rgb.tif``. A
             scene is named by the part at ``{name}``, otherwise by the file's stem.
         labels: Glob pattern of the labels with ``{name}`` for the scene's name, such as
-            ``labels/{name}_label.*``. Files with other suffixes than ``RASTERS`` are skipped.
+            ``labels/{name}_label.*``. Files with other suffixes than
+            :data:`dnas_mmseg.raster.RASTER_SUFFIXES` are skipped.
 
     Raises:
         DatasetError: No files match, an image has no label, or two files have the same name.
@@ -182,7 +182,7 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     others: list[Path] = []
     found = glob.glob(_any_case(pattern.replace('{name}', '*')), root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
-        if path.suffix.lower() not in RASTERS:
+        if path.suffix.lower() not in RASTER_SUFFIXES:
             others.append(path)
         else:
             name = _name_of(path, pattern)
@@ -193,7 +193,9 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
         if others:
             with Raster(others[0]) as raster:
                 raster.info  # noqa: B018  raises with a hint, for instance for vector files
-        raise DatasetError(f'{Path(root, pattern)}: no rasters found ({", ".join(RASTERS)})')
+        raise DatasetError(
+            f'{Path(root, pattern)}: no rasters found ({", ".join(RASTER_SUFFIXES)})'
+        )
     return result
 
 

@@ -20,6 +20,9 @@ from .validity import Samples
 MAP_OF = 'dnas_map_of'
 """Metadata item of a map with the name of its scene."""
 
+RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
+"""Suffixes by which rasters are found in folders."""
+
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
 
 

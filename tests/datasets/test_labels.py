@@ -3,7 +3,7 @@ import pytest
 
 from dnas_mmseg.datasets import LabelEncoding, LabelError, class_weights
 from dnas_mmseg.datasets.gid5 import PALETTE
-from dnas_mmseg.datasets.labels import read_label
+from dnas_mmseg.datasets.labels import read_label, resolve_label_values
 from dnas_mmseg.raster import Raster
 
 
@@ -30,14 +30,16 @@ def test_sample_types_of_labels(dtype):
 def test_unknown_values_are_counted():
     encoding = LabelEncoding('train_id', 5)
     label = np.array([[[0, 7, 7, 9, 255]]], np.uint8)
-    with pytest.raises(LabelError, match=r'7 \(2 pixels\), 9 \(1 pixels\).*0 \.\. 4 and 255'):
+    with pytest.raises(
+        LabelError, match=r'7 \(2 pixels, 40 %\), 9 \(1 pixels, 20 %\).*0 \.\. 4 and 255'
+    ):
         encoding.encode(label)
     ids, unknown = encoding.encode_known(label)
     np.testing.assert_array_equal(ids, [[0, 255, 255, 255, 255]])
     assert unknown == {'7': 2, '9': 1}
-    with pytest.raises(LabelError, match=r'-1 \(1 pixels\), 300 \(1 pixels\)'):
+    with pytest.raises(LabelError, match=r'-1 \(1 pixels, .*\), 300 \(1 pixels, '):
         encoding.encode(np.array([[[300, -1, 0]]], np.int16))
-    with pytest.raises(LabelError, match=r'\(1, 2, 3\) \(1 pixels\)'):
+    with pytest.raises(LabelError, match=r'\(1, 2, 3\) \(1 pixels, '):
         LabelEncoding('rgb', 5, PALETTE).encode(np.array([[[1]], [[2]], [[3]]], np.uint8))
 
 
@@ -53,10 +55,10 @@ def test_other_convention_is_detected():
 
 def test_wrong_number_of_bands_raises():
     with pytest.raises(
-        LabelError, match=r"3 bands, convention 'index' requires 1.*label_convention='rgb'"
+        LabelError, match=r"3 bands, convention 'index' requires 1; .*label_convention='rgb'"
     ):
         LabelEncoding('index', 5).encode(np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(LabelError, match=r'1 bands.*requires 3'):
+    with pytest.raises(LabelError, match=r'1 bands, colours require 3'):
         LabelEncoding('rgb', 5, PALETTE).encode(np.zeros((1, 2, 2), np.uint8))
 
 
@@ -123,7 +125,55 @@ def test_colour_table_of_the_other_convention(tmp_path):
 
 def test_error_suggests_how_to_convert_codes_with_gaps(tmp_path):
     encoding = LabelEncoding('index', 5)
-    with pytest.raises(LabelError, match=r'10 \(1 pixels\).*codes with gaps .* gdal_calc'):
+    with pytest.raises(
+        LabelError, match=r"10 \(1 pixels.*codes with gaps, set label_values={10: 'name', 20: ..."
+    ):
         encoding.encode(np.array([[[10, 20, 50]]], np.uint8))
     with pytest.raises(LabelError, match=r'values 6 .* has 1 .. 5 and 0 .unlabelled.$'):
         encoding.encode(np.array([[[6]]], np.uint8))
+
+
+def test_any_values_are_classes():
+    classes, values = resolve_label_values({10: 'trees', 20: 'trees', 523: 'sea', 0: None})
+    assert classes == ('trees', 'sea')
+    encoding = LabelEncoding('values', 2, values=values)
+    stored = np.array([[[10, 20, 523], [0, 10, 10]]], np.uint16)
+    assert encoding.encode(stored).tolist() == [[0, 0, 1], [255, 0, 0]]
+    assert encoding.encode(stored.astype(np.float32)).tolist() == [[0, 0, 1], [255, 0, 0]]
+    small = LabelEncoding('values', 2, values=resolve_label_values((0, 255), ('a', 'b'))[1])
+    assert small.encode(np.array([[[0, 255]]], np.uint8)).tolist() == [[0, 1]]
+
+
+def test_colours_by_their_codes():
+    classes, values = resolve_label_values({'#ff0000': 'roof', '#000000': None, '#00FF00': 'tree'})
+    encoding = LabelEncoding('values', len(classes), values=values)
+    colours = np.zeros((3, 1, 3), np.uint8)
+    colours[0, 0, 0] = colours[1, 0, 2] = 255
+    assert encoding.encode(colours).tolist() == [[0, 255, 1]]
+
+
+def test_values_of_json_are_text():
+    assert resolve_label_values({'10': 'a', '-1': None})[1] == ((10, 0), (-1, 255))
+
+
+def test_values_without_a_class_raise():
+    encoding = LabelEncoding('values', 2, values=((10, 0), (20, 1)))
+    with pytest.raises(LabelError, match=r'values 30 \(1 pixels, 25 %\).*has 10, 20. Add them to'):
+        encoding.encode(np.array([[[10, 20], [30, 10]]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ('values', 'classes', 'message'),
+    [
+        ((0, 1), ('a', 'b', 'c'), '2 values for 3 classes'),
+        ({1: 'a', 2: 'z'}, ('a', 'b'), "maps 2 to 'z', which is not among the classes a, b"),
+        ({'1': 'a', 1: 'b'}, (), 'has 1 twice'),
+        ({'red': 'a'}, (), "the value 'red': expected an integer or a colour '#rrggbb'"),
+        ({True: 'a'}, (), 'the value True: expected an integer'),
+        ({1: 'a', '#ff0000': 'b'}, (), 'mixes integers and colours'),
+        ({1: None}, (), 'has no class'),
+    ],
+)
+def test_invalid_label_values_raise(values, classes, message):
+    with pytest.raises(LabelError, match=message):
+        resolve_label_values(values, classes)

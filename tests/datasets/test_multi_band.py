@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import DatasetError, GID5Dataset, MultiBandSegDataset
+from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.raster import read_raster, write_raster
 
@@ -99,8 +101,10 @@ def test_missing_list_and_empty_folder(data_root, tmp_path):
         GID5Dataset(data_root=str(data_root), ann_file='no.txt')
     for name in ('images', 'labels'):
         (tmp_path / 'empty' / name).mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"no files with suffix '\.tif'"):
+    with pytest.raises(DatasetError, match=r'images: no files$'):
         GID5Dataset(data_root=str(tmp_path / 'empty'))
+    with pytest.raises(DatasetError, match=r"no files with suffix '\.npy'"):
+        GID5Dataset(data_root=str(tmp_path / 'empty'), img_suffix='.npy')
     with pytest.raises(DatasetError, match='no such folder'):
         GID5Dataset(data_root=str(tmp_path / 'nowhere'))
 
@@ -133,7 +137,7 @@ def corrupt(root: Path, kind: str) -> None:
         ('band order', r'descriptions are red, green, blue, nir, expected'),
         ('truncated', r't_1_0\.tif: '),
         ('label size', r't_1_0\.png: label of 32 x 64 for an image of 64 x 64'),
-        ('value 7', r't_1_0\.png: label values 7 \(3 pixels\) are unknown'),
+        ('value 7', r't_1_0\.png: label values 7 \(3 pixels, [0-9.]+ %\) are unknown'),
         ('coloured label', r't_1_0\.png: the label has 3 bands'),
     ],
 )
@@ -253,3 +257,76 @@ def test_class_balanced_dataset(data_root):
     repeated = DATASETS.build(dict(type='ClassBalancedDataset', dataset=tiles, oversample_thr=0.9))
     # A class in a quarter of the tiles: sqrt(0.9 / 0.25) = 1.9 times, rounded up.
     assert len(repeated) == 2 + 3
+
+
+def test_label_values_name_the_classes(data_root):
+    values = {0: 'built', 1: 'built', 2: None, 3: 'grass', 4: 'water', 255: None}
+    merged = MultiBandSegDataset(
+        data_root=str(data_root), ann_file='train.txt', label_values=values, pipeline=PIPELINE
+    )
+    assert merged.metainfo['classes'] == ('built', 'grass', 'water')
+    assert len(set(merged.metainfo['palette'])) == 3
+    stored = read_raster(merged.pairs[0][1])[0]
+    expected = np.array([0, 0, 255, 1, 2, *[255] * 251], np.uint8)[stored]
+    np.testing.assert_array_equal(merged[0]['gt_seg_map'], expected)
+
+
+def test_label_values_rename_the_classes_and_keep_the_colours(data_root):
+    names = [f'class {i}' for i in range(5)]
+    renamed = MultiBandSegDataset(
+        data_root=str(data_root),
+        ann_file='train.txt',
+        label_values={**dict(enumerate(names)), 255: None},
+    )
+    assert renamed.metainfo['classes'] == tuple(names)
+    assert tuple(map(tuple, renamed.metainfo['palette'])) == PALETTE
+
+
+def test_label_values_in_dataset_json(tmp_path):
+    root = make_data_root(tmp_path / 'd', describe=False)
+    values = {'0': 'a', '1': 'a', '2': 'b', '3': 'b', '4': 'b', '255': None}
+    (root / 'dataset.json').write_text(json.dumps({'label_values': values}), encoding='utf-8')
+    dataset = MultiBandSegDataset(data_root=str(root), ann_file='train.txt')
+    assert dataset.metainfo['classes'] == ('a', 'b')
+    assert dataset.labels.codes == {0: 0, 1: 0, 2: 1, 3: 1, 4: 1, 255: 255}
+    config = dict(type='MultiBandSegDataset', data_root=str(root))
+    assert configured_metainfo(config)['classes'] == ('a', 'b')
+
+
+def test_label_values_and_convention_contradict_each_other(data_root):
+    with pytest.raises(DatasetError, match=r"label_convention='index' are both set"):
+        MultiBandSegDataset(
+            data_root=str(data_root), label_values={0: 'a'}, label_convention='index'
+        )
+
+
+def test_use_bands_selects_behind_the_loader(data_root):
+    dataset = GID5Dataset(
+        data_root=str(data_root), ann_file='train.txt', use_bands=('red', 'nir'), pipeline=PIPELINE
+    )
+    sample, stored = dataset[0], read_raster(dataset.pairs[0][0])
+    assert sample['bands'] == ('red', 'nir')
+    np.testing.assert_array_equal(sample['img'].transpose(2, 0, 1), stored[[1, 0]])
+    assert dataset.used_bands == ('red', 'nir')
+    assert dataset.metainfo['bands'] == BANDS
+    config = dict(type='GID5Dataset', use_bands=['red', 'nir'])
+    assert configured_metainfo(config)['use_bands'] == ('red', 'nir')
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'bands', 'message'),
+    [
+        (PIPELINE, ('red', 'swir16'), 'no band swir16 among those of the data set'),
+        ([*PIPELINE, dict(type='SelectBands', bands=('red',))], ('red',), 'remove one of them'),
+        ([dict(type='LoadRasterAnnotations')], ('red',), 'use_bands requires LoadRasterFromFile'),
+    ],
+)
+def test_use_bands_that_cannot_be_selected(data_root, pipeline, bands, message):
+    with pytest.raises(DatasetError, match=message):
+        GID5Dataset(data_root=str(data_root), use_bands=bands, pipeline=pipeline)
+
+
+def test_folders_of_any_raster_format(data_root):
+    for path in sorted((data_root / 'images').iterdir())[:2]:
+        path.rename(path.with_suffix('.TIFF'))
+    assert len(GID5Dataset(data_root=str(data_root))) == 6

@@ -101,7 +101,7 @@ def test_too_many_unknown_colours_raise(splits, tmp_path):
     _, notes = convert_scenes(splits, tmp_path / 'a', TILING)
     assert len(notes) == 2
     assert '1 unknown label values count as unlabelled: (1, 2, 3) (' in notes[1]
-    with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(.*pixels\).*max_unknown = 0.0005'):
+    with pytest.raises(DatasetError, match=r'\(1, 2, 3\) \(.*pixels, .*%\).*max_unknown = 0.0005'):
         convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0.0005)
     assert not (tmp_path / 'b/train.txt').exists()
     # The option does not change tiles, so the run resumes.

@@ -59,7 +59,7 @@ def test_label_errors_name_the_file(tmp_path):
     results = dict(
         seg_map_path=str(tmp_path / 'l.png'), label_encoding=LabelEncoding('train_id', 5)
     )
-    with pytest.raises(LabelError, match=r'l\.png: label values 7 \(16 pixels\)'):
+    with pytest.raises(LabelError, match=r'l\.png: label values 7 \(16 pixels, 100 %\)'):
         transform(dict(results))
     write_raster(tmp_path / 'l.png', np.zeros((4, 4), np.uint8))
     with pytest.raises(LabelError, match=r'l\.png: label of \(4, 4\) for an image of \(5, 4\)'):
