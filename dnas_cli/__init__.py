@@ -14,8 +14,10 @@ from importlib.metadata import version
 from .command_line import ArgumentParser
 
 COMMANDS = {
-    'From scenes to tiles': {
+    'From images to tiles': {
+        'init': 'describe your images and labels; write lists and a config to train',
         'convert': 'cut labelled scenes into tiles (GID-5 or your own)',
+        'split': 'write the lists of training, validation and test tiles',
         'check': 'check every file of a data set; print class shares, mean and std',
         'browse': 'draw tiles as the training pipeline loads and augments them',
     },

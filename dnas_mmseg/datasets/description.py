@@ -11,7 +11,7 @@ from typing import Any
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_json
 
-from .labels import resolve_label_values
+from .labels import LabelEncoding, resolve_label_values
 
 DESCRIPTION_FILE = 'dataset.json'
 
@@ -60,12 +60,30 @@ class DatasetDescription:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names: ``classes``, or else the names in ``label_values``; empty if unknown."""
+        return self.classes or tuple(dict.fromkeys(filter(None, self.label_values.values())))
+
+    @property
+    def labels(self) -> LabelEncoding | None:
+        """Encoding of the labels; None if unknown.
+
+        Raises:
+            LabelError: The palette or the label values are invalid.
+        """
+        names = self.class_names
+        if self.label_values:
+            _, values = resolve_label_values(self.label_values, names)
+            return LabelEncoding('values', len(names), self.palette, values=values)
+        if not names or self.label_convention is None:
+            return None
+        return LabelEncoding(self.label_convention, len(names), self.palette)
+
+    @property
     def metainfo(self) -> dict[str, Any]:
         """Part that mmseg data sets have as ``metainfo``."""
-        names = ('bands', 'classes', 'palette', 'apply_scale')
-        values = {name: getattr(self, name) for name in names}
-        if self.label_values and not self.classes:
-            values['classes'] = resolve_label_values(self.label_values)[0]
+        names = ('bands', 'palette', 'apply_scale')
+        values = {'classes': self.class_names, **{name: getattr(self, name) for name in names}}
         return {key: value for key, value in values.items() if value}
 
     def save(self, root: str | os.PathLike) -> None:

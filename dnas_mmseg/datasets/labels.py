@@ -335,9 +335,18 @@ def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = No
     return labels.encode(label_samples(raster, labels, window))
 
 
-def label_samples(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> Samples:
-    """Read a label's samples; for colours, expand a single band by its colour table."""
-    samples = raster.samples(window)
+def label_samples(
+    raster: Raster, labels: LabelEncoding, window: Window | None = None, side: int | None = None
+) -> Samples:
+    """Read a label's samples; for colours, expand a single band by its colour table.
+
+    Args:
+        raster: Label.
+        labels: Its encoding.
+        window: Window to read; defaults to the whole label.
+        side: Longer side in pixels to which the label is downsampled by nearest neighbours.
+    """
+    samples = raster.samples(window, side=side)
     table = raster.info.colour_table
     if not labels.is_coloured or len(samples.values) != 1 or not table:
         return samples

@@ -33,7 +33,7 @@ from dnas_mmseg.datasets.description import (
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
-from dnas_mmseg.raster import RasterInfo
+from dnas_mmseg.raster import RasterInfo, Window
 
 from .scenes import Scene, split_by_share
 from .tiling import Tile, TileSpec, check_scene, cut_windows
@@ -102,6 +102,7 @@ def convert_scenes(
     *,
     max_unknown: float = 0.001,
     mix_tiles: int | None = None,
+    split: str = 'by scene',
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -118,7 +119,8 @@ def convert_scenes(
             unlabelled.
         mix_tiles: Seed of a random split by tile, in proportion to the number of scenes per split.
             Neighbouring tiles are then in different splits, which inflates scores. None splits by
-            scene.
+            ``splits``.
+        split: How ``splits`` were made, for the provenance.
         provenance: Entries to add to the provenance in ``dataset.json``.
         workers: Number of processes; 1 runs in this process.
         advance: Callback with the number of finished tiles and of all tiles to cut.
@@ -184,7 +186,7 @@ def convert_scenes(
             provenance={
                 **(provenance or {}),
                 **({} if tiling.scale is None else {'scaled_to_8_bit_from': tiling.scale}),
-                'split': 'by scene' if mix_tiles is None else f'by tile, seed {mix_tiles}',
+                'split': split if mix_tiles is None else f'by tile, seed {mix_tiles}',
                 'scenes': origin if mix_tiles is None else [scene.name for scene in scenes],
             },
         )
@@ -261,9 +263,7 @@ def _cut_scenes(
         if result is not None:
             _check_unknown(scene, result, tiling, max_unknown)
     todo = {
-        scene: tile_windows(*infos[scene].shape, tiling.size, tiling.stride)
-        for scene in infos
-        if results[scene] is None
+        scene: _windows(scene, infos[scene], tiling) for scene in infos if results[scene] is None
     }
     done, total = 0, sum(map(len, todo.values()))
     cutting = {scene: SceneTiles(len(windows), Counter(), []) for scene, windows in todo.items()}
@@ -286,6 +286,22 @@ def _cut_scenes(
         done += len(row)
         advance(done, total)
     return {scene: result for scene, result in results.items() if result is not None}
+
+
+def _windows(scene: Scene, info: RasterInfo, tiling: TileSpec) -> list[Window]:
+    """Return the windows of a scene's tiles, inside its region if it has one."""
+    region = scene.region or Window(0, 0, info.width, info.height)
+    if scene.region is not None and min(region.height, region.width) < tiling.size:
+        raise DatasetError(
+            f'{scene.image}: a region of {region.height} x {region.width} pixels is smaller than a '
+            f'tile of {tiling.size}'
+        )
+    return [
+        window._replace(
+            row_off=window.row_off + region.row_off, col_off=window.col_off + region.col_off
+        )
+        for window in tile_windows(region.height, region.width, tiling.size, tiling.stride)
+    ]
 
 
 def _map_unordered(
@@ -370,16 +386,22 @@ def _report(tile: Tile) -> PairReport:
 
 
 def _manifest(out: Path, scene: Scene) -> Path:
-    return out / MANIFEST / f'{scene.name}.json'
+    name = scene.name
+    if scene.region is not None:
+        name += f'_{scene.region.row_off}_{scene.region.col_off}'
+    return out / MANIFEST / f'{name}.json'
 
 
 def _origin(scene: Scene, tiling: TileSpec) -> dict[str, Any]:
     """Return what determines the tiles of a scene: its files and the tiling."""
     files = (scene.image.resolve(), scene.label.resolve())
+    cut = {key: value for key, value in asdict(tiling).items() if value or key != 'label_values'}
+    if scene.region is not None:
+        cut['region'] = scene.region
     return {
         'image': str(files[0]),
         'label': str(files[1]),
         'bytes': [path.stat().st_size for path in files],
         'modified': [path.stat().st_mtime_ns for path in files],
-        'cut': asdict(tiling),
+        'cut': cut,
     }

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.list_files import read_lines
-from dnas_mmseg.raster import RASTER_SUFFIXES, Raster
+from dnas_mmseg.raster import RASTER_SUFFIXES, VECTOR_SUFFIXES, Raster, Window
 
 SPLITS = ('train', 'val', 'test')
 _Item = TypeVar('_Item')
@@ -20,11 +20,19 @@ _Item = TypeVar('_Item')
 
 @dataclass(frozen=True)
 class Scene:
-    """A large image with its label."""
+    """A large image with its label.
+
+    Attributes:
+        name: Name of the scene; tiles are named ``<name>_<row>_<column>``.
+        image: Path of the image.
+        label: Path of the label: a raster, or polygons.
+        region: Part of the scene to cut, in pixels; None for all.
+    """
 
     name: str
     image: Path
     label: Path
+    region: Window | None = None
 
 
 def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
@@ -35,8 +43,9 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
         images: Glob pattern of the images, such as ``scenes/*.tif`` or ``scenes/{name}_rgb.tif``. A
             scene is named by the part at ``{name}``, otherwise by the file's stem.
         labels: Glob pattern of the labels with ``{name}`` for the scene's name, such as
-            ``labels/{name}_label.*``. Files with other suffixes than
-            :data:`dnas_mmseg.raster.RASTER_SUFFIXES` are skipped.
+            ``labels/{name}_label.*`` or ``labels/{name}.gpkg``; or one file for all scenes. Files
+            without the suffix of a raster are skipped, unless the pattern ends in the suffix of a
+            vector file.
 
     Raises:
         DatasetError: No files match, an image has no label, or two files have the same name.
@@ -70,11 +79,16 @@ def pair_scenes(
     Raises:
         DatasetError: No files match, or two files have the same name.
     """
+    names = _by_name(root, images)
+    shared = Path(root, labels)
+    if shared.is_file():
+        return [Scene(name, image, shared) for name, image in names.items()], []
     if '{name}' not in Path(labels).stem:
         raise DatasetError(
-            f"{labels}: the file name must contain '{{name}}', the name of the scene"
+            f"{labels}: no such file; the labels of several scenes have '{{name}}', the name of "
+            'the scene, in their file names'
         )
-    names, found = _by_name(root, images), _by_name(root, labels)
+    found = _by_name(root, labels)
     pairs = [Scene(name, image, found[name]) for name, image in names.items() if name in found]
     return pairs, [image for name, image in names.items() if name not in found]
 
@@ -180,9 +194,11 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
     """Return the rasters that match a pattern, by scene name."""
     result: dict[str, Path] = {}
     others: list[Path] = []
+    is_vector = Path(pattern).suffix.lower() in VECTOR_SUFFIXES
+    suffixes = VECTOR_SUFFIXES if is_vector else RASTER_SUFFIXES
     found = glob.glob(_any_case(pattern.replace('{name}', '*')), root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
-        if path.suffix.lower() not in RASTER_SUFFIXES:
+        if path.suffix.lower() not in suffixes:
             others.append(path)
         else:
             name = _name_of(path, pattern)
@@ -193,9 +209,8 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
         if others:
             with Raster(others[0]) as raster:
                 raster.info  # noqa: B018  raises with a hint, for instance for vector files
-        raise DatasetError(
-            f'{Path(root, pattern)}: no rasters found ({", ".join(RASTER_SUFFIXES)})'
-        )
+        kind = 'vector files' if is_vector else 'rasters'
+        raise DatasetError(f'{Path(root, pattern)}: no {kind} found ({", ".join(suffixes)})')
     return result
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from dnas_mmseg.datasets.checks import band_sums, check_bands, resampling_advice
 from dnas_mmseg.datasets.description import DatasetError
-from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
+from dnas_mmseg.datasets.labels import (
+    IGNORE,
+    LabelEncoding,
+    LabelError,
+    label_samples,
+    resolve_label_values,
+)
 from dnas_mmseg.datasets.tiles import tile_paths
 from dnas_mmseg.raster import GDAL_TYPES, Raster, RasterInfo, Samples, Window, write_raster
 
@@ -27,6 +33,8 @@ class TileSpec:
         classes, palette: Names and RGB colours of the classes, in train-id order.
         bands: Band names of the scenes, in file order.
         label_convention: Label convention of the scenes; tiles have train ids.
+        label_values: Class of each stored label value, instead of a convention; see
+            :func:`dnas_mmseg.datasets.labels.resolve_label_values`.
         size: Side of a tile, in pixels.
         stride: Distance between neighbouring tiles, in pixels; ``size`` for no overlap.
         min_labelled: Smallest share of labelled valid pixels in the part of a tile inside the
@@ -52,11 +60,17 @@ class TileSpec:
     scale: tuple[float, float] | None = None
     nodata: float | None = None
     apply_scale: bool = False
+    label_values: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ('classes', 'bands', 'label_convention'):
+        for name in ('classes', 'bands'):
             if not getattr(self, name):
-                raise DatasetError(f'the {name} of the scenes are unknown')
+                raise DatasetError(f'the {name} of the scenes are unknown: set them in --facts')
+        if not self.label_values and not self.label_convention:
+            raise DatasetError(
+                'the label convention of the scenes is unknown: set label_convention or '
+                'label_values in --facts'
+            )
         if not 0 < self.stride <= self.size:
             raise DatasetError(
                 f'size = {self.size}, stride = {self.stride}: expected 0 < stride <= size'
@@ -70,6 +84,9 @@ class TileSpec:
     @property
     def labels(self) -> LabelEncoding:
         """Label encoding of the scenes."""
+        if self.label_values:
+            _, values = resolve_label_values(self.label_values, self.classes)
+            return LabelEncoding('values', len(self.classes), self.palette, values=values)
         return LabelEncoding(self.label_convention, len(self.classes), self.palette)
 
 
@@ -132,13 +149,17 @@ def check_scene(scene: Scene, tiling: TileSpec) -> tuple[RasterInfo, list[str]]:
     if labelled.shape != info.shape:
         raise DatasetError(
             f'{scene.label}: label of {labelled.shape} for a scene of {info.shape}: '
-            f'{resampling_advice(*info.shape)}'
+            + (
+                'resample it to the grid of the scene by --label-resampling nearest (or mode)'
+                if labelled.georeference.is_defined
+                else resampling_advice(*info.shape)
+            )
         )
     misalignment = info.georeference.describe_misalignment(labelled.georeference, *info.shape)
     if misalignment:
         raise DatasetError(
-            f"{scene.label}: its georeference differs from its scene's: {misalignment}. Warp it "
-            "to the scene's grid (gdalwarp -r near -t_srs ... -te ... -ts ...)"
+            f"{scene.label}: its georeference differs from its scene's: {misalignment}. Resample "
+            'it to the grid of the scene by --label-resampling nearest (or mode)'
         )
     contradiction = tiling.labels.check_colour_table(labelled.colour_table)
     if contradiction:

@@ -5,6 +5,7 @@ from .georeference import GeoReference
 from .polygons import write_polygons
 from .reading import (
     RASTER_SUFFIXES,
+    VECTOR_SUFFIXES,
     Raster,
     RasterInfo,
     Window,
@@ -15,23 +16,39 @@ from .reading import (
 )
 from .strips import write_strips
 from .validity import Samples
+from .vectors import (
+    OverlapError,
+    Polygon,
+    list_field_values,
+    rasterize_polygons,
+    read_polygons,
+)
+from .warping import find_overlap, warp_classes
 from .writing import GDAL_TYPES, write_raster
 
 __all__ = [
     'GDAL_TYPES',
     'RASTER_SUFFIXES',
+    'VECTOR_SUFFIXES',
     'GeoReference',
+    'OverlapError',
+    'Polygon',
     'Raster',
     'RasterError',
     'RasterInfo',
     'Samples',
     'Window',
     'block_cache',
+    'find_overlap',
     'forbid_network',
     'is_virtual',
+    'list_field_values',
     'raster_stem',
+    'rasterize_polygons',
+    'read_polygons',
     'read_raster',
     'source_files',
+    'warp_classes',
     'write_polygons',
     'write_raster',
     'write_strips',

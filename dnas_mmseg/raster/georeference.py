@@ -188,7 +188,7 @@ class GeoReference:
             return None
         transform = list(self.transform)
         points = [gdal.ApplyGeoTransform(transform, *pixel) for pixel in pixels]
-        return _transform(self.crs, osr.SRS_WKT_WGS84_LAT_LONG, points)
+        return transform_points(self.crs, osr.SRS_WKT_WGS84_LAT_LONG, points)
 
     def moved(self, row: int, column: int) -> GeoReference:
         """Return the georeference of a window whose upper left pixel is ``(row, column)``."""
@@ -231,7 +231,7 @@ class GeoReference:
         crs_note = ''
         if self.crs and other.crs and not _is_same(self.crs, other.crs):
             crs_note = f'it is in {_crs_name(other.crs)}, not in {_crs_name(self.crs)}'
-            found = _transform(other.crs, self.crs, points)
+            found = transform_points(other.crs, self.crs, points)
             if found is None:
                 return crs_note
             points = found
@@ -274,7 +274,7 @@ def _crs_name(wkt: str) -> str:
     return f'EPSG:{code}' if code is not None else f"'{crs.GetName()}'"
 
 
-def _transform(
+def transform_points(
     source: str, target: str, points: Iterable[Sequence[float]]
 ) -> list[tuple[float, float]] | None:
     """Transform points to another CRS; return None if one cannot be transformed.

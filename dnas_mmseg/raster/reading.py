@@ -20,8 +20,11 @@ from .validity import Samples
 MAP_OF = 'dnas_map_of'
 """Metadata item of a map with the name of its scene."""
 
-RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.vrt', '.img', '.jp2')
+RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.vrt', '.img', '.jp2')
 """Suffixes by which rasters are found in folders."""
+
+VECTOR_SUFFIXES = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')
+"""Suffixes by which vector files are found in folders."""
 
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
 
@@ -354,17 +357,11 @@ def raster_stem(path: str | os.PathLike) -> str:
     return '_'.join(re.findall(r'[\w.-]+', name))
 
 
-_VECTORS = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')
-
-
 def _vector_hint(path: str) -> str:
     """Return how to rasterize a vector file; empty for other files."""
-    if Path(path).suffix.lower() not in _VECTORS:
+    if Path(path).suffix.lower() not in VECTOR_SUFFIXES:
         return ''
-    return (
-        '; it contains polygons: rasterize them on the grid of the scene, gdal_rasterize -a FIELD '
-        '-te XMIN YMIN XMAX YMAX -ts WIDTH HEIGHT -ot Byte'
-    )
+    return '; it contains polygons: dnas convert --class-field FIELD rasterizes them on the scenes'
 
 
 def _open(path: str) -> gdal.Dataset:

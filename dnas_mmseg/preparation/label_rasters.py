@@ -1,0 +1,360 @@
+"""Label rasters on the grids of scenes, from polygons and from rasters on other grids."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
+from dnas_mmseg.files import write_json
+from dnas_mmseg.raster import (
+    VECTOR_SUFFIXES,
+    Polygon,
+    Raster,
+    RasterInfo,
+    Window,
+    find_overlap,
+    rasterize_polygons,
+    read_polygons,
+    warp_classes,
+    write_strips,
+)
+from dnas_mmseg.raster.vectors import OVERLAPS
+from dnas_mmseg.raster.warping import RESAMPLINGS
+
+from .scenes import Scene
+
+FOLDER = 'label_rasters'
+"""Folder in a data root with the labels of scenes that are made here."""
+
+_MIN_OVERLAP = 0.5
+"""Smallest share of a scene that a label raster must cover: below, it is likely another scene's."""
+
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class PolygonRules:
+    """How polygons become the pixels of a label.
+
+    Attributes:
+        field: Field with class names or codes.
+        layer: Name of the layer; required if the files have several.
+        overlap: Rule for pixels in polygons of several classes: ``'error'``, ``'first'``,
+            ``'last'``, or ``'priority:FIELD'`` for the highest value of a numeric field.
+        all_touched: Whether every pixel that a polygon touches belongs to it; by default, those
+            whose centres lie inside.
+        area_of_interest: Vector file of the labelled area. Pixels outside are unlabelled, pixels
+            inside that no polygon covers are ``background``.
+        background: Class of uncovered pixels in the area of interest; empty for unlabelled.
+    """
+
+    field: str
+    layer: str = ''
+    overlap: str = 'error'
+    all_touched: bool = False
+    area_of_interest: str = ''
+    background: str = ''
+
+    def __post_init__(self) -> None:
+        if self.overlap not in OVERLAPS and not self.priority:
+            raise DatasetError(
+                f"overlap = '{self.overlap}': choose {', '.join(OVERLAPS)} or priority:FIELD"
+            )
+        if self.background and not self.area_of_interest:
+            raise DatasetError(
+                'a background class requires an area of interest (--area-of-interest): outside it '
+                'nothing is known'
+            )
+
+    @property
+    def priority(self) -> str:
+        """Numeric field with the priorities; empty if there is none."""
+        return self.overlap.removeprefix('priority:') if ':' in self.overlap else ''
+
+
+def is_vector(path: str | os.PathLike) -> bool:
+    """Return whether a path has the suffix of a vector file."""
+    return Path(path).suffix.lower() in VECTOR_SUFFIXES
+
+
+def make_label_rasters(
+    scenes: Sequence[Scene],
+    out: str | os.PathLike,
+    classes: ClassScheme,
+    *,
+    labels: LabelEncoding | None = None,
+    codes: Mapping[str, str | None] | None = None,
+    rules: PolygonRules | None = None,
+    resampling: str = '',
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Scene], list[str]]:
+    """Write the labels of scenes as train ids on the scenes' grids.
+
+    Labels that an earlier run wrote from the same files with the same settings are reused.
+
+    Args:
+        scenes: Scenes whose labels are polygons or rasters on any grid.
+        out: Data root; labels are written to its folder ``label_rasters``.
+        classes: Names and colours of the classes.
+        labels: Encoding of label rasters.
+        codes: Class of each value of the polygons' field as text, None for unlabelled; defaults to
+            the class names, and for integers to ``labels``.
+        rules: How polygons become pixels; required for polygons.
+        resampling: Resampling of label rasters, ``'nearest'`` or ``'mode'``.
+        advance: Callback with the number of finished and of all scenes.
+
+    Returns:
+        Scenes with the new labels, without those that no polygon or area of interest touches; and
+        notes for the user, one line each.
+
+    Raises:
+        DatasetError: A field value or label value is no class, polygons of different classes
+            overlap, a label raster covers less than half of a scene, or no scene has a label.
+    """
+    folder = Path(out) / FOLDER
+    if resampling and resampling not in RESAMPLINGS:
+        raise DatasetError(f"resampling = '{resampling}': choose {' or '.join(RESAMPLINGS)}")
+    if rules is not None and rules.background and rules.background not in classes.names:
+        raise DatasetError(
+            f"background '{rules.background}' is not among the classes {', '.join(classes.names)}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    found: list[Scene] = []
+    notes: list[str] = []
+    for number, scene in enumerate(scenes, 1):
+        path = folder / f'{scene.name}.tif'
+        settings = _settings(scene, classes, labels, codes, rules, resampling)
+        record = path.with_suffix('.json')
+        earlier = _load(record)
+        if path.is_file() and earlier.get('settings') == settings:
+            messages = earlier['notes']
+        else:
+            record.unlink(missing_ok=True)
+            with Raster(scene.image) as raster:
+                info = raster.info
+            if not is_vector(scene.label):
+                messages = _warp_label(scene, info, path, classes, labels, resampling)
+            elif rules is None:
+                raise DatasetError(
+                    f'{scene.label}: polygons: --class-field names the field with the classes'
+                )
+            else:
+                messages = _rasterize_label(scene, info, path, classes, labels, codes, rules)
+            if path.is_file():
+                write_json(record, {'settings': settings, 'notes': messages})
+        notes += messages
+        if path.is_file():
+            found.append(replace(scene, label=path))
+        advance(number, len(scenes))
+    if not found:
+        raise DatasetError('\n'.join(['no scene has a label:', *notes[:8]]))
+    return found, notes
+
+
+def _rasterize_label(
+    scene: Scene,
+    info: RasterInfo,
+    path: Path,
+    classes: ClassScheme,
+    labels: LabelEncoding | None,
+    codes: Mapping[str, str | None] | None,
+    rules: PolygonRules,
+) -> list[str]:
+    """Write the label of a scene from polygons, unless none touches it; return notes."""
+    path.unlink(missing_ok=True)
+    polygons, notes = read_polygons(
+        scene.label, info, layer=rules.layer, field=rules.field, priority=rules.priority
+    )
+    area: list[Polygon] = []
+    if rules.area_of_interest:
+        area, more = read_polygons(rules.area_of_interest, info)
+        notes += more
+        if not area:
+            return [*notes, f'{scene.image}: skipped, outside {rules.area_of_interest}']
+    elif not polygons:
+        return [*notes, f'{scene.image}: skipped, no polygon of {scene.label} touches it']
+    ids = _polygon_classes(polygons, scene.label, classes, labels, codes, rules.field)
+    # The last entry is that of pixels without a polygon, which have the index -1.
+    table = np.array([*ids, IGNORE], np.uint8)
+    if rules.background:
+        table[-1] = classes.names.index(rules.background)
+    strips = rasterize_polygons(
+        polygons,
+        info,
+        classes=ids,
+        all_touched=rules.all_touched,
+        overlap=rules.overlap,
+        name=os.fspath(scene.label),
+    )
+    inside = rasterize_polygons(area, info, all_touched=rules.all_touched)
+    with _write_label(path, info, classes) as write:
+        for window, owner in strips:
+            label = table[owner]
+            if area:
+                label[next(inside)[1] < 0] = IGNORE
+            write(label[None], window.row_off)
+    return notes
+
+
+def _polygon_classes(
+    polygons: Sequence[Polygon],
+    path: Path,
+    classes: ClassScheme,
+    labels: LabelEncoding | None,
+    codes: Mapping[str, str | None] | None,
+    field: str,
+) -> list[int]:
+    """Return the train id of each polygon, 255 for unlabelled."""
+    known: dict[str, int] = {name: i for i, name in enumerate(classes.names)}
+    if codes:
+        known = {
+            text: IGNORE if name is None else classes.names.index(name)
+            for text, name in codes.items()
+        }
+    elif labels is not None and not labels.is_coloured:
+        known |= {str(code): i for code, i in labels.codes.items()}
+    unknown = Counter(str(p.value) for p in polygons if str(p.value) not in known)
+    if unknown:
+        listed = ', '.join(f"'{value}' ({n} features)" for value, n in unknown.most_common(5))
+        more = ', ...' if len(unknown) > 5 else ''
+        raise DatasetError(
+            f"{path}: field '{field}' has the values {listed}{more}, expected "
+            f'{", ".join(known)}: add label_values to --facts, with the class of each value or '
+            'null for unlabelled'
+        )
+    return [known[str(polygon.value)] for polygon in polygons]
+
+
+def _warp_label(
+    scene: Scene,
+    info: RasterInfo,
+    path: Path,
+    classes: ClassScheme,
+    labels: LabelEncoding | None,
+    resampling: str,
+) -> list[str]:
+    """Write the label of a scene from a raster on any grid; return notes."""
+    if labels is None or not resampling:
+        raise DatasetError(f'{scene.label}: a raster on another grid requires --label-resampling')
+    with Raster(scene.label) as label:
+        source = label.info
+        window, share = find_overlap(source, info)
+        if window is None or share < _MIN_OVERLAP:
+            raise DatasetError(
+                f'{scene.label}: it covers {100 * share:.0f} % of {scene.image}, expected at least '
+                f'{100 * _MIN_OVERLAP:.0f} %: is it the label of another scene?'
+            )
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            encoded, warped = Path(folder) / 'encoded.tif', Path(folder) / 'warped.tif'
+            # Classes are merged before they are resampled, so that the mode is that of the classes.
+            unknown = _encode(scene, label, window, labels, encoded, classes)
+            warp_classes(encoded, info, warped, resampling)
+            with Raster(warped) as result, _write_label(path, info, classes) as write:
+                for row in range(0, info.height, _ROWS):
+                    strip = Window(0, row, info.width, min(_ROWS, info.height - row))
+                    write(result.read(strip), row)
+    notes = [f'{scene.label}: resampled to the grid of its scene ({resampling})']
+    if share < 1:
+        notes.append(
+            f'{scene.label}: it covers {100 * share:.0f} % of {scene.image}; the rest is unlabelled'
+        )
+    if unknown:
+        total = window.width * window.height
+        notes.append(
+            f'{scene.label}: counted as unlabelled: {labels.describe_unknown(unknown, total)}'
+        )
+    return notes
+
+
+def _encode(
+    scene: Scene,
+    label: Raster,
+    window: Window,
+    labels: LabelEncoding,
+    path: Path,
+    classes: ClassScheme,
+    max_unknown: float = 0.001,
+) -> Counter[str]:
+    """Write the train ids of a part of a label; return the pixels of unknown values."""
+    unknown: Counter[str] = Counter()
+    part = replace(
+        label.info,
+        height=window.height,
+        width=window.width,
+        georeference=label.info.georeference.moved(window.row_off, window.col_off),
+    )
+    with _write_label(path, part, classes) as write:
+        for row in range(0, window.height, _ROWS):
+            strip = window._replace(
+                row_off=window.row_off + row, height=min(_ROWS, window.height - row)
+            )
+            try:
+                ids, here = labels.encode_known(label_samples(label, labels, strip))
+            except LabelError as error:
+                raise DatasetError(f'{scene.label}: {error}') from None
+            unknown.update(here)
+            write(ids[None], row)
+    total = window.width * window.height
+    if unknown.total() > max_unknown * total:
+        raise DatasetError(f'{scene.label}: {labels.describe_unknown(unknown, total)}')
+    return unknown
+
+
+def _write_label(path: Path, info: RasterInfo, classes: ClassScheme) -> Any:
+    """Return a writer of a label on a grid, see :func:`dnas_mmseg.raster.write_strips`."""
+    return write_strips(
+        path,
+        height=info.height,
+        width=info.width,
+        nodata=IGNORE,
+        georeference=info.georeference,
+        classes=classes,
+        resampling='MODE',
+    )
+
+
+def _settings(
+    scene: Scene,
+    classes: ClassScheme,
+    labels: LabelEncoding | None,
+    codes: Mapping[str, str | None] | None,
+    rules: PolygonRules | None,
+    resampling: str,
+) -> dict[str, Any]:
+    """Return what determines a label, as JSON has it."""
+    files = [scene.image, scene.label]
+    if rules is not None and rules.area_of_interest:
+        files.append(Path(rules.area_of_interest))
+    for path in files[1:]:
+        if path.suffix.lower() == '.shp':  # a Shapefile keeps fields and CRS in other files
+            files += sorted(path.parent.glob(f'{glob.escape(path.stem)}.*'))
+    stats = [(path, path.stat()) for path in files]
+    settings = {
+        'files': [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
+        'classes': list(classes),
+        'labels': labels and [[str(code), i] for code, i in labels.codes.items()],
+        'codes': codes,
+        'rules': rules and asdict(rules),
+        'resampling': resampling,
+    }
+    return json.loads(json.dumps(settings))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return the record of an earlier label; empty if there is none."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}

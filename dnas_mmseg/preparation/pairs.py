@@ -1,0 +1,184 @@
+"""Pairs of an image and its label as users have them: what they contain, read in strips."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.datasets.checks import band_sums
+from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.labels import LabelValue
+from dnas_mmseg.raster import GeoReference, Raster, Window
+
+from .scenes import Scene, find_scenes
+
+_STRIP_BYTES = 64 << 20
+"""Memory of a strip of samples."""
+
+_MAX_VALUES = 4096
+"""Label values after which a raster is taken for an image: palettes and codes have far fewer."""
+
+
+@dataclass
+class PairContent:
+    """Content of an image and its label.
+
+    Attributes:
+        name: Name of the pair, the stem of its image.
+        image, label: Paths.
+        shape: Height and width of the image, in pixels.
+        dtype: Name of the numpy type of the image.
+        bands: Name of each band as stored in the file, or ``''``; without alpha.
+        georeference: Georeference of the image.
+        values: Number of pixels of each stored label value, an integer or a colour.
+        colour_table: RGB colours of the label's values 0, 1, ...; empty if none.
+        is_aligned: Whether the label has the size and the georeference of the image.
+        pixels: Number of valid pixels of the image, if its statistics were computed.
+        totals, squares: Sum and sum of squares per band over them, float64 (bands,).
+    """
+
+    name: str
+    image: str
+    label: str
+    shape: tuple[int, int]
+    dtype: str
+    bands: tuple[str, ...]
+    georeference: GeoReference
+    values: Counter[LabelValue] = field(default_factory=Counter)
+    colour_table: tuple[tuple[int, int, int], ...] = ()
+    is_aligned: bool = True
+    pixels: int = 0
+    totals: np.ndarray | None = None
+    squares: np.ndarray | None = None
+
+
+def find_pairs(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
+    """Pair all images and labels of two folders or patterns by name.
+
+    Args:
+        root: Folder of relative names.
+        images: Folder, or pattern such as ``scenes/{name}_rgb.tif``.
+        labels: Folder, pattern such as ``masks/{name}_mask.png``, or one file for all images.
+
+    Raises:
+        DatasetError: There are no files, or a file has no partner.
+    """
+    if Path(root, images).is_dir():
+        images = os.path.join(images, '*')
+    if Path(root, labels).is_dir():
+        labels = os.path.join(labels, '{name}.*')
+    pairs = find_scenes(root, images, labels)
+    used = {pair.label for pair in pairs}
+    if len(used) > 1:
+        folder, suffix = pairs[0].label.parent, pairs[0].label.suffix
+        others = sorted(path for path in folder.glob(f'*{suffix}') if path not in used)
+        pattern = labels.replace('{name}', '*')
+        unpaired = [path for path in others if path.match(pattern)]
+        if unpaired:
+            more = f' (and {len(unpaired) - 1} more)' if len(unpaired) > 1 else ''
+            raise DatasetError(f'{unpaired[0]}: label without image{more}')
+    return pairs
+
+
+def read_content(pair: Scene, statistics: bool = False) -> PairContent:
+    """Read what a pair contains.
+
+    Args:
+        pair: Image and label, both rasters.
+        statistics: Whether to read the image, too, for sums of its samples.
+
+    Raises:
+        RasterError: A file cannot be read.
+        DatasetError: The label has thousands of values: it is an image.
+    """
+    with Raster(pair.image) as raster:
+        info = raster.info
+        result = PairContent(
+            pair.name, os.fspath(pair.image), os.fspath(pair.label), info.shape, info.dtype,
+            tuple(info.band_names[i] for i in info.data_bands), info.georeference,
+        )  # fmt: skip
+        if statistics:
+            sums = [
+                band_sums(samples.values, samples.invalid)
+                for samples in (
+                    raster.samples(window) for window in _strips(info.shape, info.bands)
+                )
+            ]
+            result.pixels = sum(pixels for pixels, _, _ in sums)
+            result.totals = np.sum([total for _, total, _ in sums], axis=0)
+            result.squares = np.sum([squares for _, _, squares in sums], axis=0)
+    with Raster(pair.label) as raster:
+        label = raster.info
+        result.colour_table = label.colour_table
+        result.is_aligned = label.shape == info.shape and not (
+            info.georeference.describe_misalignment(label.georeference, *info.shape)
+        )
+        for window in _strips(label.shape, label.bands):
+            result.values.update(_count_values(raster.samples(window).values, pair.label))
+            if len(result.values) > _MAX_VALUES:
+                raise DatasetError(
+                    f'{pair.label}: more than {_MAX_VALUES} different values: expected a label, '
+                    'with class codes or colours'
+                )
+    return result
+
+
+def read_contents(
+    pairs: Sequence[Scene],
+    *,
+    statistics: bool = False,
+    workers: int = 1,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[PairContent]:
+    """Read what pairs contain, see :func:`read_content`.
+
+    Args:
+        pairs: Images and labels.
+        statistics: Whether to read the images, too.
+        workers: Number of processes; 1 reads in this process.
+        advance: Callback with the number of finished and of all pairs.
+    """
+    read = partial(read_content, statistics=statistics)
+    if workers == 1:
+        return _collect(map(read, pairs), len(pairs), advance)
+    with ProcessPoolExecutor(workers) as pool:
+        return _collect(pool.map(read, pairs, chunksize=8), len(pairs), advance)
+
+
+def _collect(
+    contents: Iterable[PairContent], total: int, advance: Callable[[int, int], None]
+) -> list[PairContent]:
+    result = []
+    for content in contents:
+        result.append(content)
+        advance(len(result), total)
+    return result
+
+
+def _strips(shape: tuple[int, int], bands: int) -> list[Window]:
+    """Return windows of whole rows that cover a raster."""
+    height, width = shape
+    rows = max(1, _STRIP_BYTES // (8 * width * bands))
+    return [Window(0, row, width, min(rows, height - row)) for row in range(0, height, rows)]
+
+
+def _count_values(samples: np.ndarray, path: Path) -> Counter[LabelValue]:
+    """Return the number of pixels of each value, or of each colour of three bands."""
+    if len(samples) == 1:
+        values, counts = np.unique(samples[0][np.isfinite(samples[0])], return_counts=True)
+        if (values != np.floor(values)).any():
+            raise DatasetError(f'{path}: label values with fractions: expected class codes')
+        return Counter(dict(zip(map(int, values.tolist()), counts.tolist(), strict=True)))
+    if len(samples) not in (3, 4):
+        raise DatasetError(f'{path}: {len(samples)} bands: expected codes or colours (1 or 3)')
+    red, green, blue = samples[:3].astype(np.int32)
+    packed, counts = np.unique((red << 16) | (green << 8) | blue, return_counts=True)
+    colours = [(int(v) >> 16, int(v) >> 8 & 255, int(v) & 255) for v in packed]
+    return Counter(dict(zip(colours, counts.tolist(), strict=True)))

@@ -1,0 +1,278 @@
+"""Splits into train, val and test that keep neighbours together and balance the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, label_samples
+from dnas_mmseg.raster import GeoReference, Raster, Window
+
+from .scenes import SPLITS, Scene
+
+_EARTH_RADIUS = 6371008.8
+"""Mean radius in metres."""
+
+_MIN_BLOCKS = 20
+"""Number of spatial blocks to aim for: few enough to keep neighbours, enough to balance classes."""
+
+_LABEL_SIDE = 1024
+"""Longer side of the downsampled label by which the parts of a scene are balanced, in pixels."""
+
+
+def assign_groups(counts: np.ndarray, shares: Sequence[float], seed: int = 0) -> list[int]:
+    """Assign groups to parts so that each part has its share of every class.
+
+    Groups are assigned greedily in random order, then moved and swapped while this improves the
+    balance: the sum over parts and classes of the squared difference between the part's share of
+    the class and its target.
+
+    Args:
+        counts: Pixels of each class in each group, (groups, classes).
+        shares: Target share of each part; they need not sum to 1.
+        seed: Seed of the order.
+
+    Returns:
+        Index of the part of each group.
+
+    Raises:
+        DatasetError: The shares are invalid, or there are fewer groups than parts.
+
+    Example:
+        >>> assign_groups(np.array([[9, 0], [0, 9], [9, 0], [0, 9]]), (1, 1))
+        [0, 0, 1, 1]
+    """
+    targets = np.asarray(shares, float)
+    if min(shares) < 0 or shares[0] <= 0:
+        raise DatasetError(
+            f'shares {tuple(shares)}: expected none negative and a positive one for train'
+        )
+    targets /= targets.sum()
+    parts = np.flatnonzero(targets)
+    if len(counts) < len(parts):
+        raise DatasetError(
+            f'{len(counts)} groups cannot be split into {len(parts)} parts: use smaller groups '
+            '(--by blocks with a smaller --block-size), or fewer parts'
+        )
+    present = counts[:, counts.sum(0) > 0]
+    # The number of groups counts as one more class, so that unlabelled groups are shared, too.
+    sizes = np.concatenate([present, np.ones((len(counts), 1))], axis=1)
+    sizes = sizes / sizes.sum(0)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    found = np.full(len(counts), -1)
+    filled = np.zeros((len(targets), sizes.shape[1]))
+    members = np.zeros(len(targets), int)
+    for number, group in enumerate(order):
+        cost = _costs(filled, sizes[group], targets)
+        empty = parts[members[parts] == 0]
+        allowed = empty if len(order) - number <= len(empty) else parts
+        found[group] = part = allowed[cost[allowed].argmin()]
+        filled[part] += sizes[group]
+        members[part] += 1
+    improved = True
+    while improved:
+        improved = False
+        for group in order:
+            here = found[group]
+            if members[here] == 1:
+                continue
+            filled[here] -= sizes[group]
+            members[here] -= 1
+            cost = _costs(filled, sizes[group], targets)
+            cost[here] -= 1e-12  # stay in case of a tie
+            found[group] = part = parts[cost[parts].argmin()]
+            filled[part] += sizes[group]
+            members[part] += 1
+            improved |= bool(part != here)
+    return found.tolist()
+
+
+def _costs(filled: np.ndarray, group: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the change of the imbalance if a group is added to each part, (parts,)."""
+    before = ((filled - targets[:, None]) ** 2).sum(1)
+    return ((filled + group - targets[:, None]) ** 2).sum(1) - before
+
+
+def locate(
+    references: Iterable[tuple[GeoReference, tuple[int, int]]],
+) -> np.ndarray | None:
+    """Return the footprints of rasters in metres, as boxes (west, south, east, north).
+
+    Longitudes and latitudes are scaled to metres at the mean latitude, which is exact enough to
+    compare distances of neighbours.
+
+    Args:
+        references: Georeference and (height, width) of each raster.
+
+    Returns:
+        Float64 (rasters, 4); None if a raster has no georeference.
+    """
+    boxes = []
+    for reference, (height, width) in references:
+        corners = [(0, 0), (width, 0), (0, height), (width, height)]
+        points = reference.to_lonlat(corners)
+        if points is None:
+            return None
+        longitudes, latitudes = zip(*points, strict=True)
+        boxes.append([min(longitudes), min(latitudes), max(longitudes), max(latitudes)])
+    degrees = np.radians(np.array(boxes))
+    scale = np.cos(degrees[:, [1, 3]].mean())
+    return degrees * _EARTH_RADIUS * np.array([scale, 1, scale, 1])
+
+
+def group_by_blocks(boxes: np.ndarray, side: float | None = None) -> tuple[list[Hashable], float]:
+    """Group rasters by the square block of the ground in which their centres lie.
+
+    Args:
+        boxes: Footprints of :func:`locate`.
+        side: Side of a block in metres; by default, the largest of the extent / 4, / 8, ... with
+            at least 20 blocks.
+
+    Returns:
+        Block of each raster; and the side.
+
+    Raises:
+        DatasetError: The side is not positive.
+    """
+    if side is not None and side <= 0:
+        raise DatasetError(f'block size {side}: expected metres above 0')
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    origin, extent = centres.min(0), float(np.ptp(centres, axis=0).max())
+    wanted = min(_MIN_BLOCKS, max(3, len(boxes) // 2))
+    step = side or max(extent, 1e-6) / 4
+    while True:
+        blocks = [tuple(cell) for cell in np.floor((centres - origin) / step).astype(int).tolist()]
+        if side is not None or len(set(blocks)) >= wanted or step < 1e-3:
+            return list(blocks), step
+        step /= 2
+
+
+def measure_distances(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each footprint to the nearest one of another set.
+
+    Args:
+        boxes, others: Boxes of :func:`locate`, (rasters, 4).
+
+    Returns:
+        Distances in metres, 0 if boxes touch; and whether boxes overlap by more than a twentieth
+        of their side. Both (rasters,).
+    """
+    centres = [(found[:, :2] + found[:, 2:]) / 2 for found in (boxes, others)]
+    number = min(8, len(others))  # the nearest box is among those of the nearest centres
+    _, nearest = cKDTree(centres[1]).query(centres[0], k=[*range(1, number + 1)])
+    near = others[nearest]
+    gaps = np.maximum(near[..., :2] - boxes[:, None, 2:], boxes[:, None, :2] - near[..., 2:])
+    # Neighbours of a projected grid share an edge; their boxes in degrees overlap by a few percent.
+    tolerance = 0.05 * (boxes[:, 2:] - boxes[:, :2]).min()
+    overlaps = (gaps < -tolerance).all(-1).any(-1)
+    return np.hypot(*np.moveaxis(gaps.clip(min=0), -1, 0)).min(-1), overlaps
+
+
+def split_within_scenes(
+    scenes: Sequence[Scene],
+    labels: LabelEncoding,
+    shares: Sequence[float],
+    *,
+    size: int,
+    gap: int,
+) -> dict[str, list[Scene]]:
+    """Split each scene into train, val and test by strips with a gap between them.
+
+    The strips run along rows or columns, in the order in which the classes of the parts differ
+    least from those of the scene; each strip has its share of the labelled pixels.
+
+    Args:
+        scenes: Scenes with label rasters on their grids.
+        labels: Encoding of the labels.
+        shares: Shares of train, val and test; they need not sum to 1.
+        size: Side of a tile, in pixels: the smallest width of a strip.
+        gap: Pixels between two strips, which are in no part.
+
+    Returns:
+        Scenes with a region, by part.
+
+    Raises:
+        DatasetError: A scene is too small or has no labelled pixel.
+    """
+    wanted = [(name, share) for name, share in zip(SPLITS, shares, strict=True) if share > 0]
+    result: dict[str, list[Scene]] = {name: [] for name in SPLITS}
+    for scene in scenes:
+        with Raster(scene.label) as raster:
+            shape = raster.info.shape
+            ids = labels.encode_known(label_samples(raster, labels, side=_LABEL_SIDE))[0]
+        if not (ids != IGNORE).any():
+            raise DatasetError(f'{scene.label}: no labelled pixel')
+        best: tuple[float, int, dict[str, tuple[int, int]]] | None = None
+        for axis in (0, 1):
+            counts = _class_counts(ids if axis == 0 else ids.T, labels.num_classes)
+            for order in permutations(wanted):
+                strips = _strips(counts, shape[axis], order, size, gap)
+                if strips is None:
+                    continue
+                imbalance = _imbalance(counts, shape[axis], strips)
+                if best is None or imbalance < best[0] - 1e-9:
+                    best = imbalance, axis, strips
+        if best is None:
+            needed = len(wanted) * size + (len(wanted) - 1) * gap
+            raise DatasetError(
+                f'{scene.image}: {shape[0]} x {shape[1]} pixels cannot be split into {len(wanted)} '
+                f'strips of at least {size} pixels with gaps of {gap}, which require {needed}: use '
+                'smaller tiles or gaps, fewer parts (--shares 8 2 0), or more scenes'
+            )
+        _, axis, strips = best
+        for name, (start, stop) in strips.items():
+            region = (
+                Window(0, start, shape[1], stop - start)
+                if axis == 0
+                else Window(start, 0, stop - start, shape[0])
+            )
+            result[name].append(Scene(scene.name, scene.image, scene.label, region))
+    return result
+
+
+def _class_counts(ids: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the pixels of each class in each row, (rows, classes)."""
+    return np.stack([(ids == label).sum(1) for label in range(num_classes)], axis=1)
+
+
+def _strips(
+    counts: np.ndarray,
+    length: int,
+    order: Sequence[tuple[str, float]],
+    size: int,
+    gap: int,
+) -> dict[str, tuple[int, int]] | None:
+    """Return the start and end of each part's strip in pixels; None if they do not fit."""
+    free = length - len(order) * size - (len(order) - 1) * gap
+    if free < 0:
+        return None
+    labelled = np.concatenate([[0.0], counts.sum(1).cumsum()]) / counts.sum()
+    positions = np.linspace(0, length, len(labelled))
+    total = sum(share for _, share in order)
+    result, start, passed = {}, 0, 0.0
+    for number, (name, share) in enumerate(order):
+        passed += share / total
+        rest = len(order) - number - 1
+        stop = length if not rest else round(float(np.interp(passed, labelled, positions)))
+        if rest:
+            stop -= gap // 2
+        stop = min(max(stop, start + size), length - rest * (size + gap))
+        result[name] = start, stop
+        start = stop + gap
+    return result
+
+
+def _imbalance(counts: np.ndarray, length: int, strips: Mapping[str, tuple[int, int]]) -> float:
+    """Return the mean total variation distance between the classes of a strip and the scene."""
+    total = counts.sum(0) / counts.sum()
+    distances = []
+    for start, stop in strips.values():
+        rows = slice(*(round(edge / length * len(counts)) for edge in (start, stop)))
+        part = counts[rows].sum(0)
+        share = part / part.sum() if part.sum() else np.zeros(len(total))
+        distances.append(np.abs(share - total).sum() / 2)
+    return float(np.mean(distances))
