@@ -109,8 +109,7 @@ def describe_source(
         images, labels: Patterns of the files in another layout than a release's; both or neither.
         bits: Bits per sample of a release's images, 8 or 16.
         dataset: Name of the data set; required if the folder has labels of several.
-        facts: JSON file that describes the scenes; by default they are as those of ``dataset``, or
-            of GID-5.
+        facts: JSON file that describes the scenes; by default they are as those of ``dataset``.
         label_convention: Label convention; by default that of ``facts`` or of the release, else
             ``'rgb'``.
 
@@ -127,6 +126,8 @@ def describe_source(
     else:
         release = Release(dataset or 'gid5', images, labels, label_convention or 'rgb', bits)
     description = release.description
+    if images is not None and dataset is None:
+        description = DatasetDescription(label_convention=label_convention or 'rgb')
     if facts is not None:
         description = DatasetDescription.load_file(facts)
     if label_convention is not None:

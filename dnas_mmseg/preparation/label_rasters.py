@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dnas_mmseg.classes import ClassScheme
-from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
 from dnas_mmseg.files import write_json
 from dnas_mmseg.raster import (
@@ -24,6 +24,7 @@ from dnas_mmseg.raster import (
     Raster,
     RasterInfo,
     Window,
+    find_empty_features,
     find_overlap,
     rasterize_polygons,
     read_polygons,
@@ -92,10 +93,8 @@ def is_vector(path: str | os.PathLike) -> bool:
 def make_label_rasters(
     scenes: Sequence[Scene],
     out: str | os.PathLike,
-    classes: ClassScheme,
+    description: DatasetDescription,
     *,
-    labels: LabelEncoding | None = None,
-    codes: Mapping[str, str | None] | None = None,
     rules: PolygonRules | None = None,
     resampling: str = '',
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -107,10 +106,9 @@ def make_label_rasters(
     Args:
         scenes: Scenes whose labels are polygons or rasters on any grid.
         out: Data root; labels are written to its folder ``label_rasters``.
-        classes: Names and colours of the classes.
-        labels: Encoding of label rasters.
-        codes: Class of each value of the polygons' field as text, None for unlabelled; defaults to
-            the class names, and for integers to ``labels``.
+        description: Classes, and how labels encode them. The values of the polygons' field are
+            those of ``label_values`` if there are any; else class names, or integers of
+            ``label_convention``.
         rules: How polygons become pixels; required for polygons.
         resampling: Resampling of label rasters, ``'nearest'`` or ``'mode'``.
         advance: Callback with the number of finished and of all scenes.
@@ -124,6 +122,7 @@ def make_label_rasters(
             overlap, a label raster covers less than half of a scene, or no scene has a label.
     """
     folder = Path(out) / FOLDER
+    classes = ClassScheme.from_metainfo(description.metainfo)
     if resampling and resampling not in RESAMPLINGS:
         raise DatasetError(f"resampling = '{resampling}': choose {' or '.join(RESAMPLINGS)}")
     if rules is not None and rules.background and rules.background not in classes.names:
@@ -132,10 +131,10 @@ def make_label_rasters(
         )
     folder.mkdir(parents=True, exist_ok=True)
     found: list[Scene] = []
-    notes: list[str] = []
+    notes = _describe_empty({scene.label for scene in scenes}, rules)
     for number, scene in enumerate(scenes, 1):
         path = folder / f'{scene.name}.tif'
-        settings = _settings(scene, classes, labels, codes, rules, resampling)
+        settings = _settings(scene, description, rules, resampling)
         record = path.with_suffix('.json')
         earlier = _load(record)
         if path.is_file() and earlier.get('settings') == settings:
@@ -145,13 +144,13 @@ def make_label_rasters(
             with Raster(scene.image) as raster:
                 info = raster.info
             if not is_vector(scene.label):
-                messages = _warp_label(scene, info, path, classes, labels, resampling)
+                messages = _warp_label(scene, info, path, classes, description, resampling)
             elif rules is None:
                 raise DatasetError(
                     f'{scene.label}: polygons: --class-field names the field with the classes'
                 )
             else:
-                messages = _rasterize_label(scene, info, path, classes, labels, codes, rules)
+                messages = _rasterize_label(scene, info, path, classes, description, rules)
             if path.is_file():
                 write_json(record, {'settings': settings, 'notes': messages})
         notes += messages
@@ -163,13 +162,25 @@ def make_label_rasters(
     return found, notes
 
 
+def _describe_empty(labels: set[Path], rules: PolygonRules | None) -> list[str]:
+    """Return notes on the features without geometry in vector files."""
+    notes = []
+    for path in sorted(filter(is_vector, labels)):
+        empty = find_empty_features(path, rules.layer if rules is not None else '')
+        if empty:
+            notes.append(
+                f'{path}: {len(empty)} features without geometry are skipped, such as feature '
+                f'{empty[0]}'
+            )
+    return notes
+
+
 def _rasterize_label(
     scene: Scene,
     info: RasterInfo,
     path: Path,
     classes: ClassScheme,
-    labels: LabelEncoding | None,
-    codes: Mapping[str, str | None] | None,
+    description: DatasetDescription,
     rules: PolygonRules,
 ) -> list[str]:
     """Write the label of a scene from polygons, unless none touches it; return notes."""
@@ -185,7 +196,7 @@ def _rasterize_label(
             return [*notes, f'{scene.image}: skipped, outside {rules.area_of_interest}']
     elif not polygons:
         return [*notes, f'{scene.image}: skipped, no polygon of {scene.label} touches it']
-    ids = _polygon_classes(polygons, scene.label, classes, labels, codes, rules.field)
+    ids = _polygon_classes(polygons, scene.label, description, rules.field)
     # The last entry is that of pixels without a polygon, which have the index -1.
     table = np.array([*ids, IGNORE], np.uint8)
     if rules.background:
@@ -209,21 +220,18 @@ def _rasterize_label(
 
 
 def _polygon_classes(
-    polygons: Sequence[Polygon],
-    path: Path,
-    classes: ClassScheme,
-    labels: LabelEncoding | None,
-    codes: Mapping[str, str | None] | None,
-    field: str,
+    polygons: Sequence[Polygon], path: Path, description: DatasetDescription, field: str
 ) -> list[int]:
     """Return the train id of each polygon, 255 for unlabelled."""
-    known: dict[str, int] = {name: i for i, name in enumerate(classes.names)}
-    if codes:
+    names = description.class_names
+    known = {name: i for i, name in enumerate(names)}
+    if description.label_values:
         known = {
-            text: IGNORE if name is None else classes.names.index(name)
-            for text, name in codes.items()
+            text: IGNORE if name is None else names.index(name)
+            for text, name in description.label_values.items()
         }
-    elif labels is not None and not labels.is_coloured:
+    elif description.label_convention in ('index', 'train_id'):
+        labels = LabelEncoding(description.label_convention, len(names))
         known |= {str(code): i for code, i in labels.codes.items()}
     unknown = Counter(str(p.value) for p in polygons if str(p.value) not in known)
     if unknown:
@@ -242,12 +250,16 @@ def _warp_label(
     info: RasterInfo,
     path: Path,
     classes: ClassScheme,
-    labels: LabelEncoding | None,
+    description: DatasetDescription,
     resampling: str,
 ) -> list[str]:
     """Write the label of a scene from a raster on any grid; return notes."""
+    labels = description.labels
     if labels is None or not resampling:
-        raise DatasetError(f'{scene.label}: a raster on another grid requires --label-resampling')
+        raise DatasetError(
+            f'{scene.label}: a label raster requires --label-resampling, and label_convention or '
+            'label_values in --facts'
+        )
     with Raster(scene.label) as label:
         source = label.info
         window, share = find_overlap(source, info)
@@ -326,12 +338,7 @@ def _write_label(path: Path, info: RasterInfo, classes: ClassScheme) -> Any:
 
 
 def _settings(
-    scene: Scene,
-    classes: ClassScheme,
-    labels: LabelEncoding | None,
-    codes: Mapping[str, str | None] | None,
-    rules: PolygonRules | None,
-    resampling: str,
+    scene: Scene, description: DatasetDescription, rules: PolygonRules | None, resampling: str
 ) -> dict[str, Any]:
     """Return what determines a label, as JSON has it."""
     files = [scene.image, scene.label]
@@ -343,9 +350,9 @@ def _settings(
     stats = [(path, path.stat()) for path in files]
     settings = {
         'files': [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
-        'classes': list(classes),
-        'labels': labels and [[str(code), i] for code, i in labels.codes.items()],
-        'codes': codes,
+        'classes': list(ClassScheme.from_metainfo(description.metainfo)),
+        'convention': description.label_convention,
+        'values': description.label_values,
         'rules': rules and asdict(rules),
         'resampling': resampling,
     }

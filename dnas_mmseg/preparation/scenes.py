@@ -137,26 +137,6 @@ def split_by_share(
     return result
 
 
-def split_scenes(
-    scenes: Sequence[Scene],
-    lists: Mapping[str, str | os.PathLike | None],
-    shares: Sequence[float] = (0.6, 0.2, 0.2),
-    seed: int = 0,
-) -> dict[str, list[Scene]]:
-    """Split scenes by list files where there are any, otherwise at random.
-
-    Args:
-        scenes: All scenes.
-        lists: List file of each split, or None.
-        shares, seed: Arguments of :func:`split_by_share`.
-
-    Raises:
-        DatasetError: See :func:`split_by_lists` and :func:`split_by_share`.
-    """
-    named = {split: path for split, path in lists.items() if path is not None}
-    return split_by_lists(scenes, named) if named else split_by_share(scenes, shares, seed)
-
-
 def split_by_lists(
     scenes: Sequence[Scene], lists: Mapping[str, str | os.PathLike]
 ) -> dict[str, list[Scene]]:

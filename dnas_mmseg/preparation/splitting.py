@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import permutations
 
@@ -12,7 +13,7 @@ from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, label_samples
 from dnas_mmseg.raster import GeoReference, Raster, Window
 
-from .scenes import SPLITS, Scene
+from .scenes import SPLITS, Scene, split_by_lists, split_by_share
 
 _EARTH_RADIUS = 6371008.8
 """Mean radius in metres."""
@@ -170,6 +171,44 @@ def measure_distances(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray
     tolerance = 0.05 * (boxes[:, 2:] - boxes[:, :2]).min()
     overlaps = (gaps < -tolerance).all(-1).any(-1)
     return np.hypot(*np.moveaxis(gaps.clip(min=0), -1, 0)).min(-1), overlaps
+
+
+def split_scenes(
+    scenes: Sequence[Scene],
+    lists: Mapping[str, str | os.PathLike | None],
+    shares: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    *,
+    within: bool | None = None,
+    labels: LabelEncoding,
+    size: int,
+    gap: int,
+) -> tuple[dict[str, list[Scene]], str]:
+    """Split scenes into train, val and test.
+
+    Args:
+        scenes: All scenes, with label rasters on their grids.
+        lists: List file of each split, or None; see :func:`split_by_lists`.
+        shares, seed: Arguments of :func:`split_by_share`.
+        within: Whether each scene is divided among the splits, see :func:`split_within_scenes`;
+            by default, if there are fewer scenes than splits with a positive share.
+        labels, size, gap: Arguments of :func:`split_within_scenes`.
+
+    Returns:
+        Scenes of each split; and how they were split, for people.
+
+    Raises:
+        DatasetError: A list or a share is invalid, or the scenes are too few or too small.
+    """
+    named = {split: path for split, path in lists.items() if path is not None}
+    if named:
+        return split_by_lists(scenes, named), 'by scene, from lists'
+    if within is None:
+        within = len(scenes) < sum(share > 0 for share in shares)
+    if not within:
+        return split_by_share(scenes, shares, seed), 'by scene'
+    regions = split_within_scenes(scenes, labels, shares, size=size, gap=gap)
+    return regions, f'within scenes, by strips with a gap of {gap} pixels'
 
 
 def split_within_scenes(

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.checks import band_sums, check_bands, resampling_advice
-from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import (
     IGNORE,
     LabelEncoding,
@@ -80,6 +82,24 @@ class TileSpec:
         if self.scale is not None and self.scale[0] >= self.scale[1]:
             raise DatasetError(f'scale = {self.scale}: expected two increasing values')
         self.labels  # noqa: B018  raises for an invalid palette
+
+    @classmethod
+    def from_description(cls, description: DatasetDescription, **settings: Any) -> TileSpec:
+        """Return the parameters for scenes with these classes, bands and label values.
+
+        Args:
+            description: Description of the scenes, with default colours if it has no palette.
+            **settings: Other attributes.
+        """
+        classes = description.class_names
+        return cls(
+            classes,
+            description.palette or default_palette(len(classes)),
+            description.bands,
+            description.label_convention or '',
+            label_values=description.label_values,
+            **settings,
+        )
 
     @property
     def labels(self) -> LabelEncoding:

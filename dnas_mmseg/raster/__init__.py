@@ -19,6 +19,7 @@ from .validity import Samples
 from .vectors import (
     OverlapError,
     Polygon,
+    find_empty_features,
     list_field_values,
     rasterize_polygons,
     read_polygons,
@@ -39,6 +40,7 @@ __all__ = [
     'Samples',
     'Window',
     'block_cache',
+    'find_empty_features',
     'find_overlap',
     'forbid_network',
     'is_virtual',

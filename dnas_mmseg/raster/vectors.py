@@ -68,6 +68,23 @@ def list_field_values(
     return counts
 
 
+def find_empty_features(path: str | os.PathLike, layer: str = '') -> list[int]:
+    """Return the ids of the features without geometry.
+
+    Raises:
+        RasterError: The file is unreadable, or the layer does not exist.
+    """
+    with gdal_exceptions():
+        dataset, source = _open_layer(path, layer)
+        found = [
+            feature.GetFID()
+            for feature in source
+            if feature.geometry() is None or feature.geometry().IsEmpty()
+        ]
+        del source, dataset
+    return found
+
+
 def read_polygons(
     path: str | os.PathLike,
     grid: RasterInfo,
@@ -90,7 +107,8 @@ def read_polygons(
         priority: Numeric field with priorities; empty for none.
 
     Returns:
-        Polygons; and notes on skipped and repaired features, one line each.
+        Polygons; and notes on repaired polygons, one line each. Features without geometry are
+        nowhere, see :func:`find_empty_features`.
 
     Raises:
         RasterError: The file is unreadable or has no CRS, layer or field do not exist, the raster
@@ -103,7 +121,6 @@ def read_polygons(
             'georeference the scene (gdal_translate -a_srs -a_ullr, or gdalwarp)'
         )
     polygons: list[Polygon] = []
-    empty: list[int] = []
     repaired: list[int] = []
     with gdal_exceptions():
         dataset, source = _open_layer(path, layer)
@@ -118,9 +135,6 @@ def read_polygons(
             fid = feature.GetFID()
             where = f'{name}: feature {fid}'
             geometry = _polygonal(feature.geometry(), where)
-            if geometry is None:
-                empty.append(fid)
-                continue
             if not geometry.IsValid():
                 geometry = _repair(geometry, where)
                 repaired.append(fid)
@@ -140,14 +154,11 @@ def read_polygons(
             value = _value(feature, field) if field else None
             polygons.append(Polygon(fid, value, rank, geometry))
         del source, dataset
-    kinds = (
-        (empty, 'without geometry are skipped'),
-        (repaired, 'were repaired without a change of area'),
-    )
+    if not repaired:
+        return polygons, []
     return polygons, [
-        f'{name}: {len(fids)} features {what}, such as feature {fids[0]}'
-        for fids, what in kinds
-        if fids
+        f'{name}: {len(repaired)} invalid polygons were repaired without a change of area, such as '
+        f'feature {repaired[0]}'
     ]
 
 
@@ -159,7 +170,8 @@ def _reprojection(name: str, layer: Any, grid: RasterInfo, outline: Any) -> tupl
         transformation from the layer's CRS to that of the raster, None if they are the same.
     """
     crs = layer.GetSpatialRef()
-    if crs is None:
+    # GeoPackages without a CRS have "Undefined geographic SRS" or "Undefined Cartesian SRS".
+    if crs is None or crs.GetName().startswith('Undefined'):
         raise RasterError(
             f'{name}: layer {layer.GetName()} has no CRS: set it in a copy, e.g. by '
             'ogr2ogr -a_srs EPSG:...'
@@ -184,13 +196,11 @@ def _reprojection(name: str, layer: Any, grid: RasterInfo, outline: Any) -> tupl
 
 
 def _polygonal(geometry: Any, where: str) -> Any:
-    """Return a copy of a polygon with straight edges; None for an empty geometry.
+    """Return a copy of a polygon with straight edges.
 
     Raises:
         RasterError: The geometry is of another kind.
     """
-    if geometry is None or geometry.IsEmpty():
-        return None
     geometry = geometry.GetLinearGeometry() if geometry.HasCurveGeometry() else geometry.Clone()
     kind = ogr.GT_Flatten(geometry.GetGeometryType())
     if kind not in (ogr.wkbPolygon, ogr.wkbMultiPolygon):

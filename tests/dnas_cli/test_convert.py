@@ -88,7 +88,7 @@ def test_sixteen_bit_scenes_of_any_folder_have_their_band_order(tmp_path, rng):
     code, output = run(
         ROOT / 'tools/dataset_converters/scenes.py', tmp_path / 'in', '--out', tmp_path / 'out',
         '--images', 'scenes/*.tif', '--labels', 'truth/{name}.png', '--label-convention', 'index',
-        '--bits', 16, '--tile-size', 32, '--workers', 1,
+        '--dataset', 'gid5', '--bits', 16, '--tile-size', 32, '--workers', 1,
     )  # fmt: skip
     assert code == 0, output
     written = json.loads((tmp_path / 'out/dataset.json').read_text())
