@@ -115,18 +115,18 @@ def _findings(report: DatasetReport) -> list[Element]:
     notes = [(split.name, text) for split in report.splits for text in split.summary.notes]
     pairs = ', '.join(f'{split.name} {split.summary.files:,}' for split in report.splits)
     verdict = (
-        f'{len(problems)} problems: correct them before training.'
+        f'Problems: {len(problems)}. Correct them before training.'
         if problems
         else 'No problem found.'
     )
-    counts = f'{len(warnings)} warnings, {len(notes)} notes. Pairs of image and label: {pairs}.'
+    counts = f'Warnings: {len(warnings)}, notes: {len(notes)}. Pairs of image and label: {pairs}.'
     elements: list[Element] = [Summary([verdict, counts])]
     elements += [Alert(f'{split}: {text}') for split, text in problems[:_LISTED]]
     if len(problems) > _LISTED:
         elements.append(Note(f'... and {len(problems) - _LISTED} more problems.'))
     rows = [('warning', *row) for row in warnings] + [('note', *row) for row in notes]
     if rows:
-        elements.append(Table(('finding', 'split', 'text'), rows))
+        elements += [Heading('Warnings and notes'), Table(('finding', 'split', 'text'), rows)]
     sizes = [
         (
             split.name,
@@ -139,7 +139,7 @@ def _findings(report: DatasetReport) -> list[Element]:
         for split in report.splits
     ]
     headings = ('split', 'pairs', 'sizes (pairs)', 'type', 'invalid', 'unlabelled')
-    return [*elements, Table(headings, sizes)]
+    return [*elements, Heading('Files'), Table(headings, sizes)]
 
 
 def _samples(report: DatasetReport, classes: ClassScheme, seed: int) -> list[Element]:
@@ -211,12 +211,8 @@ def _class_shares(report: DatasetReport) -> list[Element]:
             'Shares of the labelled pixels; tiles that contain the class; weight: median share / '
             f'share on {report.splits[0].name}.'
         ),
-        Columns(
-            [
-                Graphic(class_shares_figure(names, shares), 'Class shares by split'),
-                Table(headings, zip(*columns, strict=True)),
-            ]
-        ),
+        Columns([Graphic(class_shares_figure(names, shares), 'Class shares by split')]),
+        Table(headings, list(zip(*columns, strict=True))),
     ]
 
 
@@ -234,7 +230,7 @@ def _histograms(report: DatasetReport) -> list[Element]:
     return [
         Heading('Histograms'),
         Note(
-            'Share of the valid pixels per bin, 256 bins per band. For types other than uint8, the '
+            'Share of the valid pixels per bin, 64 bins per band. For types other than uint8, the '
             'range is that of a sample of the files; samples beyond it are in the outer bins.'
         ),
         Columns(figures),
@@ -247,7 +243,7 @@ def _suspicious(report: DatasetReport, classes: ClassScheme) -> list[Element]:
     pairs = find_near_duplicates((tile.split, tile.similarity) for tile in tiles)
     elements: list[Element] = [Heading('Suspicious tiles')]
     elements += _suspicious_kind(
-        'Labels with a single class', constant_label_tiles(tiles), classes,
+        'Labels of a single class, or without any', constant_label_tiles(tiles), classes,
         lambda tile: f'{tile.split}: {_main_classes(tile, classes)}', len(tiles),
     )  # fmt: skip
     elements += _suspicious_kind(
@@ -257,7 +253,7 @@ def _suspicious(report: DatasetReport, classes: ClassScheme) -> list[Element]:
     elements.append(Heading('Similar tiles in different splits', 3))
     elements.append(
         Note(
-            f'{len(pairs)} pairs of tiles whose difference hashes of 64 bits (mean over the bands '
+            f'{len(pairs):,} pairs of tiles whose difference hashes of 64 bits (mean over the bands '
             f'on a grid of 8 x 9 cells) differ in at most {MAX_DISTANCE} bits. The hash changes '
             'little with brightness, noise and compression; it does not detect flipped, rotated or '
             'shifted copies. Mostly constant images are not compared.'
@@ -326,7 +322,7 @@ def _map(report: DatasetReport) -> list[Element]:
     return [
         heading,
         Note(f'Footprints of {found:,} of {total:,} tiles, WGS 84.'),
-        Graphic(footprint_figure(located), 'Footprints by split'),
+        Columns([Graphic(footprint_figure(located), 'Footprints by split')]),
     ]
 
 

@@ -14,8 +14,12 @@ from .plain_text import plain_text
 
 SPLIT_COLOURS = {'train': '#0f766e', 'val': '#c2410c', 'test': '#7c3aed'}
 
-_WIDTH = 4.6
+_WIDTH = 5.2
 """Width of figures in inches, which narrow windows show as a whole."""
+
+_GROUP = 4
+"""Bins drawn as one: single values of stretched or compressed images alternate between high and
+low counts."""
 
 _MAX_VECTORS = 1000
 """Footprints drawn as vectors; more become pixels, which bounds the size of the page."""
@@ -25,13 +29,14 @@ def histogram_figure(edges: np.ndarray, counts: Mapping[str, np.ndarray]) -> Fig
     """Plot the histograms of a band, a line per split.
 
     Args:
-        edges: Edges of the bins, (bins + 1,).
+        edges: Edges of the bins, (bins + 1,), with a multiple of four bins; four are drawn as one.
         counts: Valid pixels per bin by split, (bins,).
     """
-    figure = Figure(figsize=(_WIDTH, 2.1), layout='constrained')
+    figure = Figure(figsize=(_WIDTH, 2.4), layout='constrained')
     axes = figure.add_subplot()
+    edges = edges[::_GROUP]
     for split, pixels in counts.items():
-        shares = 100 * pixels / max(pixels.sum(), 1)
+        shares = 100 * pixels.reshape(-1, _GROUP).sum(1) / max(pixels.sum(), 1)
         axes.stairs(shares, edges, color=SPLIT_COLOURS[split], label=split, linewidth=1.1)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(bottom=0)
@@ -77,8 +82,8 @@ def footprint_figure(footprints: Mapping[str, np.ndarray]) -> Figure:
     latitude = math.radians(float(corners[..., 1].mean()))
     stretch = 1 / max(math.cos(latitude), 0.05)
     shape = extent[1] * stretch / max(extent[0], 1e-12)
-    figure = Figure(figsize=(1.5 * _WIDTH, 1.5 * _WIDTH * min(max(shape, 0.4), 1.0)), dpi=200)
-    figure.set_layout_engine('constrained')
+    size = (_WIDTH, _WIDTH * min(max(shape, 0.5), 1.0))
+    figure = Figure(figsize=size, dpi=200, layout='constrained')
     axes = figure.add_subplot()
     small = np.median(np.ptp(corners, axis=1).max(1)) < 0.01 * extent.max()
     many = len(corners) > _MAX_VECTORS
@@ -97,7 +102,7 @@ def footprint_figure(footprints: Mapping[str, np.ndarray]) -> Figure:
     axes.autoscale_view()
     axes.margins(0.05)
     axes.set_aspect(stretch, adjustable='datalim')
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_major_formatter().set_useOffset(False)
     axes.set_xlabel('longitude, degrees')
