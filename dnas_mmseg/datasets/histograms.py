@@ -74,7 +74,8 @@ class HistogramBins:
         if not sample.size:
             return cls((0.0,) * bands, (1.0,) * bands)
         integral = all(dtype.kind in 'ui' for dtype in types)
-        ranges = [_range(*np.percentile(band, _PERCENTILES), integral) for band in sample]
+        limits = np.percentile(sample, _PERCENTILES, axis=1).T
+        ranges = [_range(float(low), float(high), integral) for low, high in limits]
         return cls(tuple(low for low, _ in ranges), tuple(high for _, high in ranges))
 
     def count(self, samples: np.ndarray, invalid: np.ndarray | None = None) -> np.ndarray | None:
@@ -112,4 +113,3 @@ def _range(low: float, high: float, integral: bool) -> tuple[float, float]:
         width = max(1, -(-(high - low) // _BINS))
         return float(np.floor(low)), float(np.floor(low) + width * _BINS)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
-

@@ -25,7 +25,7 @@ _NEIGHBOURS = 64
 
 
 class NearDuplicate(NamedTuple):
-    """Two similar tiles of different splits: positions in the list, and number of different bits."""
+    """Positions in the list of two similar tiles of different splits, and their different bits."""
 
     first: int
     second: int
@@ -102,7 +102,7 @@ def find_near_duplicates(tiles: Iterable[tuple[str, int | None]]) -> list[NearDu
         if value is not None:
             first[value].setdefault(split, i)
     found = {
-        NearDuplicate(*sorted(pair), 0)
+        NearDuplicate(min(pair), max(pair), 0)
         for splits in first.values()
         for pair in combinations(splits.values(), 2)
     }
@@ -117,7 +117,7 @@ def find_near_duplicates(tiles: Iterable[tuple[str, int | None]]) -> list[NearDu
                     distance = (one ^ other).bit_count()
                     if distance <= MAX_DISTANCE:
                         found |= {
-                            NearDuplicate(*sorted((a, b)), distance)
+                            NearDuplicate(min(a, b), max(a, b), distance)
                             for (s, a), (t, b) in product(first[one].items(), first[other].items())
                             if s != t
                         }

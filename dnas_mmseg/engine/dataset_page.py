@@ -253,13 +253,14 @@ def _suspicious(report: DatasetReport, classes: ClassScheme) -> list[Element]:
     elements.append(Heading('Similar tiles in different splits', 3))
     elements.append(
         Note(
-            f'{len(pairs):,} pairs of tiles whose difference hashes of 64 bits (mean over the bands '
-            f'on a grid of 8 x 9 cells) differ in at most {MAX_DISTANCE} bits. The hash changes '
-            'little with brightness, noise and compression; it does not detect flipped, rotated or '
-            'shifted copies. Mostly constant images are not compared.'
+            f'{len(pairs):,} pairs of tiles whose difference hashes of 64 bits (mean over the '
+            f'bands on a grid of 8 x 9 cells) differ in at most {MAX_DISTANCE} bits. The hash '
+            'changes little with brightness, noise and compression; it does not detect flipped, '
+            'rotated or shifted copies. Mostly constant images are not compared.'
         )
     )
-    cards, rows = [], []
+    cards: list[Card] = []
+    rows: list[tuple[object, ...]] = []
     for pair in pairs[:_LISTED]:
         one, other = tiles[pair.first], tiles[pair.second]
         rows.append((one.split, one.image, other.split, other.image, pair.distance))

@@ -73,7 +73,8 @@ class TileRecord:
         if not report.digest or report.shape is None:
             return None
         height, width = report.shape
-        crs, corners = '', ()
+        crs = ''
+        corners: tuple[tuple[float, float], ...] = ()
         georeference = report.georeference
         if georeference.transform is not None and georeference.crs:
             crs = sys.intern(georeference.crs)  # equal in thousands of tiles
@@ -241,17 +242,18 @@ def _check_split(
             yield pair
 
     wrap = track(sum(len(part.pairs) for part in parts))
-    reports = chain.from_iterable(
-        inspect_pairs(
+
+    def inspected(part: MultiBandSegDataset) -> Iterator[PairReport]:
+        return inspect_pairs(
             part.pairs,
             part.expected,
             statistics=True,
             bins=bins,
             workers=workers,
-            track=lambda found, part=part: wrap(registered(part, found)),
+            track=lambda found: wrap(registered(part, found)),
         )
-        for part in parts
-    )
+
+    reports = chain.from_iterable(map(inspected, parts))
     summary = summarise(reports, parts[0].labels)
     classes = zip(parts[0].file_classes, summary.class_pixels, strict=True)
     absent = [label for label, pixels in classes if not pixels]

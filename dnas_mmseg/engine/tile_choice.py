@@ -31,7 +31,7 @@ def choose_tiles(tiles: Sequence[TileRecord], number: int, seed: int = 0) -> lis
         Chosen tiles, without repetition.
     """
     order = np.random.default_rng(seed).permutation(len(tiles))
-    chosen: list[int] = []
+    places: list[int] = []
     labelled = [i for i in order if tiles[i].class_pixels is not None]
     if labelled:
         pixels = np.array([tiles[i].class_pixels for i in labelled])
@@ -39,10 +39,12 @@ def choose_tiles(tiles: Sequence[TileRecord], number: int, seed: int = 0) -> lis
         missing = pixels.any(0)
         for least in (_VISIBLE * sizes, np.ones(len(sizes))):
             shown = pixels >= least[:, None]
+            missing &= ~shown[places].any(0)
             while (news := shown[:, missing].sum(1)).any():
                 best = int(news.argmax())
-                chosen.append(labelled[best])
+                places.append(best)
                 missing &= ~shown[best]
+    chosen = [labelled[place] for place in places]
     rest = [i for i in order if i not in chosen]
     return [tiles[i] for i in [*chosen, *rest[: max(0, number - len(chosen))]]]
 

@@ -103,8 +103,7 @@ def footprint_figure(footprints: Mapping[str, np.ndarray]) -> Figure:
     axes.margins(0.05)
     axes.set_aspect(stretch, adjustable='datalim')
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_formatter().set_useOffset(False)
+    axes.ticklabel_format(useOffset=False)
     axes.set_xlabel('longitude, degrees')
     axes.set_ylabel('latitude, degrees')
     axes.grid(alpha=0.25)

@@ -96,6 +96,8 @@ def test_real_tiles_are_not_similar_but_changed_copies_are(shared, name, rng):
         images = [read_raster(Path(folder, line.split('\t')[0])) for line in lines]
         tiles += [(split, difference_hash(image)) for image in images]
     assert find_near_duplicates(tiles) == []
-    copies = [('test', difference_hash(image * 0.8 + rng.normal(9, 4, image.shape))) for image in images]
+    copies = [
+        ('test', difference_hash(image * 0.8 + rng.normal(9, 4, image.shape))) for image in images
+    ]
     found = find_near_duplicates(tiles + copies)
     assert {(pair.first, pair.second) for pair in found} == {(i, i + 40) for i in range(40, 80)}

@@ -28,7 +28,9 @@ def config(tmp_path):
     return load_config(ROOT / 'configs/dnas/dnas_l12_gid5.py', data_root=root, options=options)
 
 
-@pytest.mark.parametrize(('memory', 'limit', 'size'), [(1, 64, 0), (2, 64, 2), (31, 64, 16), (99, 9, 8)])
+@pytest.mark.parametrize(
+    ('memory', 'limit', 'size'), [(1, 64, 0), (2, 64, 2), (31, 64, 16), (99, 9, 8)]
+)
 def test_sizes_are_doubled_until_one_does_not_fit(memory, limit, size):
     tried = []
 

@@ -43,5 +43,5 @@ def test_missing_packages_are_named(name, monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(UserError, match='--log-to tb: no such backend; choose among .*mlflow'):
+    with pytest.raises(UserError, match=r'--log-to tb: no such backend; choose among .*mlflow'):
         log_to(Config({}), ['tb'])
