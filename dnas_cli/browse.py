@@ -20,14 +20,9 @@ def main() -> None:
     parser.add_argument('--number', type=int, default=12, help='number of samples (default: 12)')
     args = parser.parse_args()
     with user_errors():
-        from mmengine.registry import init_default_scope
-        from mmseg.registry import DATASETS
-
+        from dnas_mmseg.engine.browsing import browse
         from dnas_mmseg.engine.configs import load_config
-        from dnas_mmseg.visualization import save_samples
 
         config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
-        init_default_scope(config.get('default_scope', 'mmseg'))
-        dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)
-        for path in save_samples(dataset, args.out_dir, args.number):
+        for path in browse(config, args.split, args.number).save(args.out_dir):
             print(path)

@@ -3,6 +3,7 @@
     dnas check CONFIG
     dnas check CONFIG --split train --workers 4
     dnas check CONFIG --baseline
+    dnas check CONFIG --report            # page with sample tiles, histograms and a map
 
 Reads every image and label of all splits. Reports missing and truncated files, wrong bands, dtypes
 and sizes, unknown label values, tiles in two splits (by content), splits that overlap on the
@@ -14,6 +15,7 @@ draws the tiles.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .command_line import (
@@ -42,16 +44,32 @@ def main() -> None:
         help='also score gradient-boosted trees on single pixels and the majority class on the '
         'validation tiles: a network should beat both (seconds)',
     )
+    parser.add_argument(
+        '--report',
+        nargs='?',
+        type=Path,
+        const=Path(),
+        metavar='PATH',
+        help='write an HTML page: sample tiles, histograms, class shares, suspicious tiles, a map '
+        '(default: check.html in the work dir of the config)',
+    )
     add_no_network(parser)
     args = parser.parse_args()
     with user_errors():
         from rich.progress import Progress
 
         from dnas_mmseg.engine.configs import load_config
+        from dnas_mmseg.engine.dataset_page import save_dataset_page
         from dnas_mmseg.engine.dataset_report import check_dataset
+        from dnas_mmseg.work_dir import CHECK_REPORT
 
         forbid_network_if(args)
         config = load_config(args.config, data_root=args.data_root, options=args.cfg_options)
+        page = args.report
+        if page == Path():
+            page = Path(config.work_dir) / CHECK_REPORT
+        if page is not None and page.is_dir():
+            raise UsageError(f'--report {page} is a folder: expected the path of the page')
         splits = (args.split,) if args.split else SPLITS
         with Progress() as progress:
             report = check_dataset(
@@ -61,6 +79,7 @@ def main() -> None:
                 lambda total: (
                     lambda reports: progress.track(reports, total=total, description='checking')
                 ),
+                details=page is not None,
             )
         for split in report.splits:
             show_split(split, paste=split is report.splits[0])
@@ -70,6 +89,9 @@ def main() -> None:
             print(f'CHECK    {warning}')
         for problem in report.problems:
             print(f'PROBLEM  {problem}')
+        if page is not None:
+            title = f'Data set of {Path(args.config).name}'
+            print(f'report: {save_dataset_page(report, page, title)}')
     sys.exit(0 if report.passed else 1)
 
 

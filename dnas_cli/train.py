@@ -3,6 +3,7 @@
     dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --data-root data/gid5
     dnas train dnas_mmseg::dnas/dnas_l14_gid5.py --resume            # continue an interrupted run
     dnas train mine.py --hours 2 --early-stopping 5
+    dnas train mine.py --batch-size auto --log-to tensorboard
     dnas train dnas_mmseg::hrnet/fcn_hr18s_naip.py --seeds 4         # standard deviation over seeds
     torchrun --nproc-per-node 4 -m dnas_mmseg train CONFIG --launcher pytorch --sync-bn
 
@@ -63,7 +64,29 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate by (GPUs x batch) / auto_scale_lr.base_batch_size',
     )
+    parser.add_argument(
+        '--batch-size',
+        type=_batch_size,
+        metavar='N',
+        help='tiles per step and GPU; auto: the largest power of two that fits into the memory of '
+        'the GPU',
+    )
+    parser.add_argument(
+        '--log-to',
+        nargs='+',
+        metavar='BACKEND',
+        help='also log to tensorboard, mlflow, wandb or another backend of mmengine',
+    )
     return parse_run_args(parser)
+
+
+def _batch_size(text: str) -> int | str:
+    """Parse ``auto`` or a positive integer."""
+    if text == 'auto':
+        return text
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text}: expected auto or a positive integer')
+    return int(text)
 
 
 def main() -> None:
@@ -72,8 +95,9 @@ def main() -> None:
         from mmengine.dist import is_main_process
         from rich.console import Console
 
+        from dnas_mmseg.engine.batch_size import set_largest_batch
         from dnas_mmseg.engine.checkpoints import last_checkpoint
-        from dnas_mmseg.engine.config_checks import check_mixed_precision
+        from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to
         from dnas_mmseg.engine.length import set_length
         from dnas_mmseg.engine.running import freeze_encoder, stop_early, train, weight_classes
         from dnas_mmseg.engine.seeds import train_seeds
@@ -92,6 +116,8 @@ def main() -> None:
             if 'auto_scale_lr' not in config:
                 raise UsageError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')
             config.auto_scale_lr.enable = True
+        if args.log_to:
+            log_to(config, args.log_to)
         if args.class_weights:
             print('class weights:', weight_classes(config))
         if args.freeze is not None:
@@ -105,6 +131,15 @@ def main() -> None:
                 f'{config.work_dir} contains a training run: continue it with --resume, or '
                 'choose another --work-dir'
             )
+        if args.batch_size == 'auto':
+            if args.launcher != 'none' or resume:
+                raise UsageError(
+                    '--batch-size auto measures one new process: set a number with --launcher, '
+                    'and that of the first run with --resume'
+                )
+            print(f'batch size {set_largest_batch(config)}; the learning rate is unchanged')
+        elif args.batch_size is not None:
+            config.train_dataloader.batch_size = args.batch_size
         if args.hours is not None:
             print(set_length(config, args.hours, resume))
         if args.seeds is None:

@@ -1,5 +1,7 @@
 """Names of the files in the work dirs of training runs, tests, searches and selections."""
 
+CHECK_REPORT = 'check.html'
+"""Report of a check of the data."""
 TEST_SCORES = 'test_scores.json'
 """Scores of a test, in percent."""
 LENGTH_FILE = 'length.json'

@@ -1,5 +1,6 @@
 """Public Python API: functions and classes behind the command line."""
 
+from dnas_mmseg.engine.browsing import browse
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.engine.running import test, train, weight_classes
 from dnas_mmseg.engine.seeds import SeedScores, train_seeds
@@ -18,6 +19,7 @@ from dnas_mmseg.spaces.dnas.authors_checkpoint import (
     supernet_from_authors,
     to_authors,
 )
+from dnas_mmseg.visualization.samples import SamplePictures
 
 __all__ = [
     'CheckpointError',
@@ -25,11 +27,13 @@ __all__ = [
     'MapProducts',
     'MultiBandInferencer',
     'OnnxModel',
+    'SamplePictures',
     'SceneSource',
     'SearchPlan',
     'SeedScores',
     'SelectionPlan',
     'Tiling',
+    'browse',
     'export_onnx',
     'from_authors',
     'load_segmentor',

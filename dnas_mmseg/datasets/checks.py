@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, RasterInfo, Samples
 
 from .labels import IGNORE, LabelEncoding, LabelError, label_samples
+from .near_duplicates import difference_hash
+
+if TYPE_CHECKING:
+    from .histograms import HistogramBins
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class PairReport:
         digest: Hash of the samples of the used bands, if they were read.
         image: Path of the image.
         georeference: Georeference of the image.
+        histogram: Valid samples per band and bin, int64 (bands, bins), if requested.
+        similarity: Perceptual hash of the image, if requested; None for mostly constant images.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -75,6 +81,8 @@ class PairReport:
     digest: bytes = b''
     image: str = ''
     georeference: GeoReference = field(default_factory=GeoReference)
+    histogram: np.ndarray | None = None
+    similarity: int | None = None
 
 
 def band_sums(
@@ -87,7 +95,10 @@ def band_sums(
 
 
 def inspect_pair(
-    pair: tuple[str, str | None], expected: Expectation, statistics: bool = False
+    pair: tuple[str, str | None],
+    expected: Expectation,
+    statistics: bool = False,
+    bins: HistogramBins | None = None,
 ) -> PairReport:
     """Check an image and its label; errors in the files are reported, not raised.
 
@@ -95,6 +106,7 @@ def inspect_pair(
         pair: Paths of image and label; the label may be None.
         expected: Requirements on the pair.
         statistics: Whether to read the image and compute sums and hash.
+        bins: Bins of the histogram; with ``statistics``, also compute it and the perceptual hash.
     """
     image_path, label_path = pair
     report, invalid = PairReport(image=image_path), None
@@ -113,6 +125,9 @@ def inspect_pair(
                 report.pixels, report.totals, report.squares = sums
                 content = np.ascontiguousarray(samples.values).data
                 report.digest = hashlib.blake2b(content, digest_size=16).digest()
+                if bins is not None:
+                    report.histogram = bins.count(samples.values, invalid)
+                    report.similarity = difference_hash(samples.values, invalid)
         if label_path is not None:
             _check_label(label_path, info, invalid, expected.labels, report)
     except RasterError as error:
@@ -182,6 +197,7 @@ def inspect_pairs(
     expected: Expectation,
     *,
     statistics: bool = False,
+    bins: HistogramBins | None = None,
     workers: int = 0,
     track: Callable[[Iterable], Iterable] = iter,
 ) -> Iterator[PairReport]:
@@ -191,10 +207,11 @@ def inspect_pairs(
         pairs: Paths of image and label of each pair; the label may be None.
         expected: Requirements on every pair.
         statistics: Whether to compute statistics.
+        bins: Bins of the histograms; None computes none.
         workers: Number of worker processes; 0 runs in this process.
         track: Wrapper of the iterator, such as a progress bar.
     """
-    inspect = partial(inspect_pair, expected=expected, statistics=statistics)
+    inspect = partial(inspect_pair, expected=expected, statistics=statistics, bins=bins)
     if workers == 0:
         yield from track(map(inspect, pairs))
         return

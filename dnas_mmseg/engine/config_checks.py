@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from mmengine.config import Config
@@ -84,6 +84,43 @@ _BACKENDS = {
     'WandbVisBackend': ('wandb',),
 }
 """Alternative packages by mmengine backend. mmengine imports them only after a run has started."""
+
+LOGGING_BACKENDS = {kind.removesuffix('VisBackend').lower(): kind for kind in _BACKENDS}
+"""mmengine's visualizer backends with a package of their own, by short name."""
+
+
+def log_to(config: Config, names: Sequence[str]) -> None:
+    """Add visualizer backends to a config; those of the config are kept.
+
+    Args:
+        config: Config, modified in place.
+        names: Short names, the keys of :data:`LOGGING_BACKENDS`.
+
+    Raises:
+        UserError: A name is unknown, or the package of a backend is missing.
+
+    Example:
+        >>> config = Config(dict(visualizer=dict(vis_backends=[dict(type='LocalVisBackend')])))
+        >>> log_to(config, ['tensorboard'])
+        >>> [backend.type for backend in config.visualizer.vis_backends]
+        ['LocalVisBackend', 'TensorboardVisBackend']
+    """
+    for name in names:
+        if name not in LOGGING_BACKENDS:
+            raise UserError(
+                f'--log-to {name}: no such backend; choose among {", ".join(LOGGING_BACKENDS)}'
+            )
+    if not config.get('visualizer'):  # as mmengine's default
+        backends = [dict(type='LocalVisBackend')]
+        config.visualizer = dict(type='Visualizer', vis_backends=backends)
+    backends = list(config.visualizer.get('vis_backends') or [])
+    present = {str(backend.get('type')) for backend in backends}
+    wanted = dict.fromkeys(LOGGING_BACKENDS[name] for name in names)
+    config.visualizer.vis_backends = [
+        *backends,
+        *(dict(type=kind) for kind in wanted if kind not in present),
+    ]
+    check_backends(config)
 
 
 def check_backends(config: Config) -> None:

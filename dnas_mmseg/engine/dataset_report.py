@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -21,11 +22,13 @@ from dnas_mmseg.datasets import (
 )
 from dnas_mmseg.datasets.checks import (
     DatasetSummary,
+    Expectation,
     PairReport,
     compare_statistics,
     round_significant,
 )
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.histograms import HistogramBins
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import count_input_bands
 
@@ -33,6 +36,65 @@ from .config_validation import validate_config
 from .data_checks import check_classes
 
 SPLITS = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class TileRecord:
+    """Facts on a readable tile, for choosing which tiles to show.
+
+    Attributes:
+        split: Name of the split.
+        image, label: Paths; the label is None without one.
+        expected: Expectation on the tile, with bands and label encoding.
+        invalid: Share of invalid pixels.
+        pixels: Number of valid pixels.
+        class_pixels: Labelled pixels per class, (classes,); None without a readable label.
+        similarity: Perceptual hash of the image; None if it is mostly constant.
+        crs: CRS of the corners as WKT; empty if none.
+        corners: Corners of the image in the CRS as (x, y), in order along the outline.
+    """
+
+    split: str
+    image: str
+    label: str | None
+    expected: Expectation
+    invalid: float
+    pixels: int
+    class_pixels: np.ndarray | None
+    similarity: int | None
+    crs: str
+    corners: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def from_report(
+        cls, split: str, label: str | None, expected: Expectation, report: PairReport
+    ) -> TileRecord | None:
+        """Return the record of a tile; None if its image is unreadable."""
+        if not report.digest or report.shape is None:
+            return None
+        height, width = report.shape
+        crs = ''
+        corners: tuple[tuple[float, float], ...] = ()
+        georeference = report.georeference
+        if georeference.transform is not None and georeference.crs:
+            crs = sys.intern(georeference.crs)  # equal in thousands of tiles
+            x, dx, across, y, down, dy = georeference.transform
+            corners = tuple(
+                (x + c * dx + r * across, y + c * down + r * dy)
+                for c, r in ((0, 0), (width, 0), (width, height), (0, height))
+            )
+        return cls(
+            split=split,
+            image=report.image,
+            label=label,
+            expected=expected,
+            invalid=report.invalid / (height * width),
+            pixels=report.pixels,
+            class_pixels=report.class_pixels,
+            similarity=report.similarity,
+            crs=crs,
+            corners=corners,
+        )
 
 
 @dataclass(frozen=True)
@@ -45,6 +107,8 @@ class SplitReport:
         summary: Summary of their files.
         warnings: Possible errors, one sentence each.
         problems: Errors, one sentence each.
+        tiles: Readable tiles, if requested.
+        histogram: Valid samples per band and bin, int64 (bands, bins), if requested.
     """
 
     name: str
@@ -52,6 +116,8 @@ class SplitReport:
     summary: DatasetSummary
     warnings: list[str]
     problems: list[str]
+    tiles: list[TileRecord] = field(default_factory=list)
+    histogram: np.ndarray | None = None
 
     @property
     def class_shares(self) -> np.ndarray:
@@ -91,11 +157,13 @@ class DatasetReport:
         splits: Findings in each split.
         warnings: Possible errors between splits or in the model, one sentence each.
         problems: Errors between splits or in the model, one sentence each.
+        bins: Bins of the histograms, if requested.
     """
 
     splits: list[SplitReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    bins: HistogramBins | None = None
 
     @property
     def passed(self) -> bool:
@@ -108,6 +176,7 @@ def check_dataset(
     splits: Sequence[str] = SPLITS,
     workers: int = 0,
     track: Callable[[int], Callable[[Iterable], Iterable]] = lambda total: iter,
+    details: bool = False,
 ) -> DatasetReport:
     """Check all files of a config's splits, and its model against them.
 
@@ -117,6 +186,8 @@ def check_dataset(
         workers: Number of worker processes; 0 checks in this process.
         track: Function from the number of files to a function that wraps the iterable of their
             reports to show progress.
+        details: Whether to collect a record per tile and histograms, in the same pass over the
+            files, for :func:`dnas_mmseg.engine.dataset_page.save_dataset_page`.
 
     Raises:
         DatasetError: A split list is missing or damaged.
@@ -124,6 +195,7 @@ def check_dataset(
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     report, register = DatasetReport(), TileRegister()
+    parts: dict[str, list[MultiBandSegDataset]] = {}
     for name in splits:
         settings = (config.get(f'{name}_dataloader') or {}).get('dataset')
         if settings is None:
@@ -131,8 +203,15 @@ def check_dataset(
         validate_config(config, f'{name}_dataloader')
         for leaf in leaf_datasets(settings):
             leaf['check_files'] = 0  # all files are checked below, and reported together
-        parts = multi_band_parts(DATASETS.build(settings))
-        report.splits.append(_check_split(name, parts, workers, register, track))
+        parts[name] = multi_band_parts(DATASETS.build(settings))
+    if details:
+        every = chain.from_iterable(parts.values())
+        report.bins = HistogramBins.for_files(
+            [(image, part.expected) for part in every for image, _ in part.pairs]
+        )
+    for name in parts:
+        split = _check_split(name, parts[name], workers, register, track, details, report.bins)
+        report.splits.append(split)
     report.warnings += register.warnings()
     report.problems += register.problems()
     _check_model(config, report)
@@ -145,23 +224,36 @@ def _check_split(
     workers: int,
     register: TileRegister,
     track: Callable[[int], Callable[[Iterable], Iterable]],
+    details: bool,
+    bins: HistogramBins | None,
 ) -> SplitReport:
-    def registered(reports: Iterable[PairReport]) -> Iterator[PairReport]:
-        for pair in reports:
+    tiles: list[TileRecord] = []
+    histograms: list[np.ndarray] = []
+
+    def registered(
+        part: MultiBandSegDataset, reports: Iterable[PairReport]
+    ) -> Iterator[PairReport]:
+        for (_, label), pair in zip(part.pairs, reports, strict=True):
             register.add(name, pair)
+            if details and (tile := TileRecord.from_report(name, label, part.expected, pair)):
+                tiles.append(tile)
+            if pair.histogram is not None:
+                histograms[:] = [sum(histograms, pair.histogram)]
             yield pair
 
     wrap = track(sum(len(part.pairs) for part in parts))
-    reports = chain.from_iterable(
-        inspect_pairs(
+
+    def inspected(part: MultiBandSegDataset) -> Iterator[PairReport]:
+        return inspect_pairs(
             part.pairs,
             part.expected,
             statistics=True,
+            bins=bins,
             workers=workers,
-            track=lambda found: wrap(registered(found)),
+            track=lambda found: wrap(registered(part, found)),
         )
-        for part in parts
-    )
+
+    reports = chain.from_iterable(map(inspected, parts))
     summary = summarise(reports, parts[0].labels)
     classes = zip(parts[0].file_classes, summary.class_pixels, strict=True)
     absent = [label for label, pixels in classes if not pixels]
@@ -172,7 +264,15 @@ def _check_split(
         problems.append(
             f'{name} has no labelled pixel, so it cannot be used for training or scores'
         )
-    return SplitReport(name, parts, summary, [*warnings, *summary.warnings], problems)
+    return SplitReport(
+        name,
+        parts,
+        summary,
+        [*warnings, *summary.warnings],
+        problems,
+        tiles,
+        histograms[0] if histograms else None,
+    )
 
 
 def _check_model(config: Config, report: DatasetReport) -> None:

@@ -5,14 +5,16 @@ from .confusion import save_confusion
 from .false_colour import apply_palette, display_bands, false_colour
 from .learning_curves import find_training_folders, read_curve, save_learning_curves
 from .quick_look import save_quick_look
-from .samples import save_samples
+from .samples import SamplePictures, draw_samples
 from .visualizer import MultiBandLocalVisualizer
 
 __all__ = [
     'ExampleRow',
     'MultiBandLocalVisualizer',
+    'SamplePictures',
     'apply_palette',
     'display_bands',
+    'draw_samples',
     'false_colour',
     'find_training_folders',
     'read_curve',
@@ -21,5 +23,4 @@ __all__ = [
     'save_learning_curves',
     'save_pictures',
     'save_quick_look',
-    'save_samples',
 ]

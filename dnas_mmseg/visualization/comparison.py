@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -68,11 +69,29 @@ def save_pictures(
     title: str = '',
     inches: float = 2.5,
 ) -> None:
-    """Write a PNG with rows of RGB images (H, W, 3), a heading per column, and a legend.
+    """Write a PNG with rows of RGB images, a heading per column, and a legend.
 
     Args:
         path: Path of the file.
-        rows: Images by row.
+        rows, headings, classes, title, inches: See :func:`draw_pictures`.
+    """
+    picture = draw_pictures(rows, headings=headings, classes=classes, title=title, inches=inches)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(picture)
+
+
+def draw_pictures(
+    rows: Sequence[Sequence[np.ndarray]],
+    *,
+    headings: Sequence[str],
+    classes: ClassScheme,
+    title: str = '',
+    inches: float = 2.5,
+) -> bytes:
+    """Return a PNG with rows of RGB images, a heading per column, and a legend.
+
+    Args:
+        rows: RGB images by row, uint8 (H, W, 3).
         headings: Headings of the columns.
         classes: Names and colours of the classes.
         title: Title of the figure.
@@ -102,8 +121,9 @@ def save_pictures(
     _add_legend(figure, handles)
     if title:
         figure.suptitle(plain_text(title), fontsize=12)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110, format='png')
+    return buffer.getvalue()
 
 
 def _add_legend(figure: Figure, handles: Sequence[Patch]) -> None:

@@ -141,6 +141,57 @@ class Graphic(Element):
 
 
 @dataclass(frozen=True)
+class Card:
+    """Pictures side by side with a caption.
+
+    Attributes:
+        pictures: Alternative texts and data URIs of the pictures.
+        caption: First line, such as a path.
+        text: Second line, in small print.
+    """
+
+    pictures: Sequence[tuple[str, str]]
+    caption: str
+    text: str = ''
+
+
+@dataclass(frozen=True)
+class Gallery(Element):
+    """Cards in as many columns as fit."""
+
+    kind = 'gallery'
+
+    cards: Sequence[Card]
+
+
+@dataclass(frozen=True)
+class Legend(Element):
+    """Names with their colours, as CSS."""
+
+    kind = 'legend'
+
+    entries: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Columns(Element):
+    """Elements in as many columns as fit."""
+
+    kind = 'columns'
+
+    elements: Sequence[Element]
+
+
+@dataclass(frozen=True)
+class Code(Element):
+    """Text to copy, such as a part of a config."""
+
+    kind = 'code'
+
+    text: str
+
+
+@dataclass(frozen=True)
 class HeatMap(Element):
     """Table of probabilities with a slider for the epoch.
 

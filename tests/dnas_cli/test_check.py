@@ -136,3 +136,26 @@ def test_baselines_without_a_network(data_root, tmp_path):
     code, output = run(tool, config, '--data-root', data_root, '--split', 'val', '--baseline')
     assert code == 1
     assert '--baseline needs the splits train and val' in output
+
+
+def test_a_page_is_written(data_root, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\nwork_dir = '{tmp_path}/run'\n"
+    )
+    command = (ROOT / 'tools/analysis_tools/check_dataset.py', config, '--data-root', data_root)
+    _, output = run(*command, '--report')
+    assert f'report: {tmp_path}/run/check.html' in output
+    page = (tmp_path / 'run/check.html').read_text()
+    assert '<h1>Data set of mine.py</h1>' in page
+    assert '2 tiles are in val and in test' in page
+    _, output = run(*command, '--report', tmp_path / 'own.html', '--split', 'val')
+    assert f'report: {tmp_path}/own.html' in output
+    page = (tmp_path / 'own.html').read_text()
+    assert '<h3>val</h3>' in page
+    assert '<h3>train</h3>' not in page
+    code, output = run(*command, '--report', tmp_path)
+    assert code == 1
+    assert output.strip() == (
+        f'error: --report {tmp_path} is a folder: expected the path of the page'
+    )

@@ -1,6 +1,7 @@
 """Command `dnas train`."""
 
 import json
+from importlib.util import find_spec
 
 from ..conftest import ROOT, TORCHRUN, run, run_two
 
@@ -65,3 +66,39 @@ def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):
     code, output = run(*command, '--launcher', 'pytorch', *options)
     assert code == 1
     assert '--hours times one process' in output
+
+
+def test_batch_size_and_backends(data_root, tmp_path):
+    missing = next(name for name in ('mlflow', 'wandb', 'aim', 'neptune') if not find_spec(name))
+    command = (
+        ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--work-dir',
+        tmp_path / 'run', '--cfg-options', 'train_cfg.max_epochs=1', 'param_scheduler.T_max=1',
+        'model.backbone.base_channels=2', 'model.decode_head.channels=8',
+        'default_hooks.logger.interval=1',
+    )  # fmt: skip
+    for options, words in (
+        (('--log-to', 'tensorbord'), '--log-to tensorbord: no such backend; choose among aim, '),
+        (('--log-to', missing), f'requires {missing}, which is not installed: pip install'),
+        (('--batch-size', '0'), 'argument --batch-size: 0: expected auto or a positive integer'),
+        (('--batch-size', 'auto', '--resume'), '--batch-size auto measures one new process'),
+    ):
+        code, output = run(*command, *options)
+        assert code != 0
+        assert output.strip().splitlines()[-1].startswith('error: ')
+        assert words in output
+        assert not (tmp_path / 'run').exists()
+    code, output = run(*command, '--batch-size', '4', '--log-to', 'tensorboard')
+    assert code == 0, output
+    assert 'Epoch(train) [1][1/1]' in output  # four tiles in one step
+    assert read_scalars(tmp_path / 'run', 'loss') == 1
+    assert len(list((tmp_path / 'run').glob('*/vis_data/scalars.json'))) == 1
+
+
+def read_scalars(folder, name):
+    """Return the number of values of a scalar in the only event file below a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (events,) = folder.rglob('events.out.tfevents.*')
+    accumulator = EventAccumulator(str(events.parent))
+    accumulator.Reload()
+    return len(accumulator.Scalars(name))

@@ -4,9 +4,14 @@ from matplotlib.figure import Figure
 
 from dnas_mmseg.visualization.html_page import (
     Alert,
+    Card,
+    Code,
+    Columns,
     Details,
+    Gallery,
     Graphic,
     Heading,
+    Legend,
     Summary,
     Table,
     render_page,
@@ -32,6 +37,16 @@ def test_commands_and_details():
     assert '<div class="verdict"><p>Done.</p></div>' in page
     assert '<pre>dnas x --out &#34;b&#34;</pre><button type="button">copy</button>' in page
     assert '<details><summary>more</summary>' in page
+
+
+def test_galleries_legends_and_columns():
+    card = Card([('label', 'data:image/png;base64,AA==')], 'a&b.tif', 'x < y')
+    elements = [Gallery([card]), Legend([('<w>', '#0000ff')]), Columns([Code('a < b')])]
+    page = render_page('a', elements)
+    assert '<img alt="label" title="label" src="data:image/png;base64,AA==">' in page
+    assert '<figcaption>a&amp;b.tif<br><span class="quiet">x &lt; y</span></figcaption>' in page
+    assert '<i style="background:#0000ff"></i>&lt;w&gt;</span>' in page
+    assert page.index('<div class="columns">') < page.index('<pre>a &lt; b</pre>')
 
 
 def test_the_page_of_a_running_job_reloads():

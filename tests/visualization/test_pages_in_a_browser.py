@@ -7,6 +7,9 @@ from importlib.util import find_spec
 import pytest
 
 from dnas_mmseg.comparison.report import save_cost_report
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.dataset_page import save_dataset_page
+from dnas_mmseg.engine.dataset_report import check_dataset
 from dnas_mmseg.search.report import save_search_report
 from dnas_mmseg.selection.algorithm import Request, Selection
 from dnas_mmseg.selection.families import Candidate
@@ -17,6 +20,7 @@ from dnas_mmseg.selection.queue import Outcome
 from dnas_mmseg.selection.report import save_results
 from dnas_mmseg.spaces.dnas.supernets import DNASCellSupernet, DNASPathSupernet
 
+from ..conftest import ROOT, make_data_root
 from ..search.conftest import searched
 from ..selection.conftest import stand_in
 
@@ -28,7 +32,7 @@ if find_spec('playwright') is None:
 if CHROMIUM is None:
     pytest.skip('there is no Chromium: apt-get install chromium', allow_module_level=True)
 
-NAMES = ('search', 'selection', 'comparison')
+NAMES = ('search', 'selection', 'comparison', 'check')
 CLASSES = ('built-up', 'farmland', 'forest', 'meadow', 'water')
 
 
@@ -79,7 +83,11 @@ def pages(tmp_path_factory):
         )
         for i in (3, 1, 20)
     ]  # fmt: skip
+    config = load_config(
+        ROOT / 'configs/dnas/dnas_l12_gid5.py', data_root=make_data_root(folder / 'data')
+    )
     return {
+        'check': save_dataset_page(check_dataset(config, details=True), folder / 'check.html'),
         'search': save_search_report(folder / 'run', folder / 'report'),
         'selection': folder / 'report.html',
         'comparison': save_cost_report(rows, {'size': '64 x 64'}, folder / 'comparison'),

@@ -2,9 +2,7 @@ import numpy as np
 from PIL import Image
 
 from dnas_mmseg.datasets import GID5Dataset
-from dnas_mmseg.visualization import (
-    save_samples,
-)
+from dnas_mmseg.visualization import draw_samples
 
 
 def test_samples_display_the_selected_bands(data_root, tmp_path):
@@ -21,6 +19,6 @@ def test_samples_display_the_selected_bands(data_root, tmp_path):
             dict(type='PackSegInputs'),
         ]
         dataset = GID5Dataset(data_root=str(data_root), ann_file='train.txt', pipeline=pipeline)
-        (path,) = save_samples(dataset, tmp_path / name, 1)
+        (path,) = draw_samples(dataset, 1).save(tmp_path / name)
         pictures[name] = np.array(Image.open(path))
     np.testing.assert_array_equal(pictures['kept'], pictures['turned'])
