@@ -130,7 +130,7 @@ def group_by_blocks(boxes: np.ndarray, side: float | None = None) -> tuple[list[
 
     Args:
         boxes: Footprints of :func:`locate`.
-        side: Side of a block in metres; by default, the largest of the extent / 4, / 8, ... with
+        side: Side of a block in metres; by default, a fourth of the extent, reduced until there are
             at least 20 blocks.
 
     Returns:
@@ -149,7 +149,7 @@ def group_by_blocks(boxes: np.ndarray, side: float | None = None) -> tuple[list[
         blocks = [tuple(cell) for cell in np.floor((centres - origin) / step).astype(int).tolist()]
         if side is not None or len(set(blocks)) >= wanted or step < 1e-3:
             return list(blocks), step
-        step /= 2
+        step /= 1.25
 
 
 def measure_distances(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,161 @@
+"""List files of tiles, and what pairs of images and labels contain."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from dnas_mmseg.datasets import DatasetError, LabelEncoding
+from dnas_mmseg.preparation.pairs import find_pairs, read_contents
+from dnas_mmseg.preparation.tile_lists import split_folds, split_tiles, write_lists
+from dnas_mmseg.raster import write_raster
+
+from .test_splitting import reference
+
+
+@pytest.fixture
+def tiles(tmp_path, rng):
+    """Content of 6 x 8 georeferenced tiles of 100 x 100 pixels named by scene, row and column."""
+    for row in range(6):
+        for column in range(8):
+            name = f's{column // 2}_{100 * row}_{100 * column}'
+            write_raster(
+                tmp_path / f'images/{name}.tif', np.ones((2, 100, 100), np.uint8),
+                georeference=reference(column, row), names=('red', 'nir'),
+            )  # fmt: skip
+            label = np.full((100, 100), 3, np.uint8)
+            label[: 10 * row + 5] = 7
+            label[0] = 255
+            write_raster(tmp_path / f'labels/{name}.png', label)
+    return read_contents(find_pairs(tmp_path, 'images', 'labels'))
+
+
+def test_content_of_a_pair(tmp_path, tiles):
+    first = tiles[0]
+    assert (first.name, first.shape, first.dtype, first.bands) == (
+        's0_0_0', (100, 100), 'uint8', ('red', 'nir'),
+    )  # fmt: skip
+    assert first.values == Counter({3: 9500, 7: 400, 255: 100})
+    assert first.is_aligned
+    pairs = find_pairs(tmp_path, 'images/*.tif', 'labels/{name}.png')
+    (counted, *_) = read_contents(pairs[:3], statistics=True, workers=2)
+    assert counted.pixels == 10000
+    assert counted.totals.tolist() == counted.squares.tolist() == [10000, 10000]
+
+
+def test_pairs_without_partner_are_named(tmp_path, tiles):
+    (tmp_path / 'images/s0_0_0.tif').unlink()
+    with pytest.raises(DatasetError, match=r'labels/s0_0_0\.png: label without image$'):
+        find_pairs(tmp_path, 'images', 'labels')
+    (tmp_path / 'labels/s0_0_0.png').unlink()
+    (tmp_path / 'labels/s0_100_0.png').unlink()
+    with pytest.raises(
+        DatasetError, match=r'labels/s0_100_0.*: no such label, for .*s0_100_0\.tif'
+    ):
+        find_pairs(tmp_path, 'images', 'labels')
+
+
+def test_labels_of_colours_and_images_as_labels(tmp_path, rng):
+    write_raster(tmp_path / 'images/a.tif', np.ones((1, 90, 90), np.uint8))
+    colours = np.zeros((3, 90, 90), np.uint8)
+    colours[0, :9] = 200
+    write_raster(tmp_path / 'labels/a.tif', colours)
+    (content,) = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    assert content.values == Counter({(0, 0, 0): 81 * 90, (200, 0, 0): 810})
+    write_raster(tmp_path / 'labels/a.tif', rng.integers(0, 60000, (90, 90)).astype(np.uint16))
+    with pytest.raises(
+        DatasetError, match=r'a\.tif: more than 4096 different values: expected a l'
+    ):
+        read_contents(find_pairs(tmp_path, 'images', 'labels'))
+
+
+def test_scenes_stay_together_by_default(tiles):
+    split = split_tiles(tiles)
+    assert split.method == 'by scene (4)'
+    scenes = [{t.name.split('_')[0] for t in part} for part in split.parts.values()]
+    assert [len(part) for part in scenes] == [2, 1, 1]
+    assert len(set.union(*scenes)) == 4
+    assert split.classes == ('3', '7', '255')
+    assert split.distance == pytest.approx(0, abs=5)
+
+
+def test_classes_of_a_known_encoding(tiles):
+    labels = LabelEncoding('values', 2, values=((3, 0), (7, 1), (255, 255)))
+    split = split_tiles(tiles, labels=labels, names=('low', 'high'))
+    assert split.classes == ('low', 'high')
+    np.testing.assert_allclose(split.pixels.sum(), 48 * 9900)
+    np.testing.assert_allclose(split.shares.sum(0), 1)
+
+
+def test_blocks_with_a_gap(tiles):
+    split = split_tiles(tiles, by='blocks', gap=90, block_size=350)
+    assert split.method.startswith('by ')
+    assert split.distance >= 90
+    assert 'training tiles overlap tiles of val or test, or are nearer than 90 m' in split.notes[0]
+    with pytest.raises(DatasetError, match='Use a smaller gap'):
+        split_tiles(tiles, by='blocks', gap=5000)
+
+
+def test_random_splits_of_neighbours_are_warned_of(tiles):
+    split = split_tiles(tiles, by='random')
+    assert [len(part) for part in split.parts.values()] == [29, 10, 9]
+    assert any('neighbours touch across the parts of a random split' in n for n in split.notes)
+
+
+def test_groups_of_a_table(tmp_path, tiles):
+    rows = [f'{t.name}.tif,{"north" if "_0_" in t.name else t.name[:2]}\n' for t in tiles]
+    (tmp_path / 'groups.csv').write_text('tile,region\n' + ''.join(rows))
+    split = split_tiles(tiles, by=f'csv:{tmp_path}/groups.csv:region')
+    assert split.method == 'by region of a table'
+    holders = [n for n, part in split.parts.items() if any('_0_' in t.name for t in part)]
+    assert len(holders) == 1
+    with pytest.raises(DatasetError, match=r"no column 'zone'; columns: tile, region"):
+        split_tiles(tiles, by=f'csv:{tmp_path}/groups.csv:zone')
+    (tmp_path / 'groups.csv').write_text('tile,region\n' + ''.join(rows[1:]))
+    with pytest.raises(DatasetError, match=r"no row for 1 tiles, such as 's0_0_0'"):
+        split_tiles(tiles, by=f'csv:{tmp_path}/groups.csv:region')
+
+
+def test_methods_that_do_not_exist(tiles):
+    with pytest.raises(DatasetError, match="--by 'area': choose scene, blocks, random, or csv"):
+        split_tiles(tiles, by='area')
+
+
+def test_tiles_without_scenes_or_georeferences(tmp_path):
+    for name in 'abcde':
+        write_raster(tmp_path / f'images/{name}.tif', np.ones((1, 9, 9), np.uint8))
+        write_raster(tmp_path / f'labels/{name}.png', np.ones((9, 9), np.uint8))
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    split = split_tiles(tiles)
+    assert split.method == 'random'
+    assert 'have neither scenes in their names' in split.notes[0]
+    for by, message in (('scene', 'no scene in its name'), ('blocks', 'has no georeference')):
+        with pytest.raises(DatasetError, match=message):
+            split_tiles(tiles, by=by)
+
+
+def test_folds_test_each_tile_once(tiles):
+    folds = split_folds(tiles, 4, by='scene')
+    tested = Counter(t.name for fold in folds for t in fold.parts['test'])
+    assert set(tested.values()) == {1}
+    assert len(tested) == 48
+    for fold in folds:
+        names = [{t.name for t in part} for part in fold.parts.values()]
+        assert not names[0] & names[1]
+        assert sum(map(len, names)) == 48
+    with pytest.raises(DatasetError, match='2 folds: expected at least 3'):
+        split_folds(tiles, 2)
+
+
+def test_lists_are_relative_and_never_replaced_unasked(tmp_path, tiles):
+    split = split_tiles(tiles)
+    write_lists(split.parts, tmp_path)
+    lines = (tmp_path / 'train.txt').read_text().splitlines()
+    assert len(lines) == len(split.parts['train'])
+    image, label = lines[0].split('\t')
+    assert (tmp_path / image).is_file()
+    assert label == image.replace('images', 'labels').replace('.tif', '.png')
+    with pytest.raises(DatasetError, match=r'train\.txt exists: add --overwrite'):
+        write_lists(split.parts, tmp_path)
+    write_lists({'train': tiles[:2]}, tmp_path, overwrite=True)
+    assert len((tmp_path / 'train.txt').read_text().splitlines()) == 2
