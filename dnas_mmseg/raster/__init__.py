@@ -1,26 +1,61 @@
 """Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
 from ._gdal import RasterError, block_cache, forbid_network
+from .band_pattern import pattern_scenes
 from .georeference import GeoReference
 from .polygons import write_polygons
-from .reading import Raster, RasterInfo, Window, is_virtual, raster_stem, read_raster, source_files
+from .reading import (
+    Raster,
+    RasterInfo,
+    Window,
+    distinguish_stems,
+    is_virtual,
+    raster_stem,
+    read_raster,
+    source_files,
+)
+from .resolving import (
+    ResolvedScene,
+    detect_scene,
+    find_scenes_of,
+    resolve_scene,
+    resolve_scenes,
+    scene_stem,
+)
+from .scene_files import BandSource, MultiFileScene, QualityBand
+from .scene_mask import MaskValues
+from .scene_vrt import SceneStack, build_scene_vrt
 from .strips import write_strips
 from .validity import Samples
 from .writing import GDAL_TYPES, write_raster
 
 __all__ = [
     'GDAL_TYPES',
+    'BandSource',
     'GeoReference',
+    'MaskValues',
+    'MultiFileScene',
+    'QualityBand',
     'Raster',
     'RasterError',
     'RasterInfo',
+    'ResolvedScene',
     'Samples',
+    'SceneStack',
     'Window',
     'block_cache',
+    'build_scene_vrt',
+    'detect_scene',
+    'distinguish_stems',
+    'find_scenes_of',
     'forbid_network',
     'is_virtual',
+    'pattern_scenes',
     'raster_stem',
     'read_raster',
+    'resolve_scene',
+    'resolve_scenes',
+    'scene_stem',
     'source_files',
     'write_polygons',
     'write_raster',
