@@ -15,7 +15,7 @@ _IMAGE = re.compile(rf'{_PRODUCT}_(?:(SR|ST)_)?(B\d+(?:_VCID_\d)?)\.TIF', re.I)
 _LEVEL_2 = {'SR': (0.0000275, -0.2), 'ST': (0.00341802, 149.0)}
 """Scale and offset of surface reflectance and of surface temperature in kelvin.
 
-Source: Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619, tables 6-1 and 6-2.
+Source: USGS, Landsat Collection 2 Level-2 science products.
 """
 
 _RESCALING = {
