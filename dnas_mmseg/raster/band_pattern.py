@@ -98,7 +98,7 @@ def _scene(rest: str, files: list[tuple[str, re.Match]]) -> MultiFileScene:
             raise RasterError(f'{path}: {len(found)} bands, expected one file per band in {rest}')
         bands[name] = BandSource(os.path.abspath(path), found[0] + 1)
     name = files[0][1].groupdict().get('name') or _name(rest)
-    return MultiFileScene(name, rest, 'files', bands, sensor)
+    return MultiFileScene(name, rest, 'one file per band', bands, sensor)
 
 
 def _name(rest: str) -> str:

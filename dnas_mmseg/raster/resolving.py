@@ -111,7 +111,7 @@ def resolve_scenes(
         ...     write_raster(f's1_{band}.tif', np.ones((1, 8, 8), np.uint8))
         >>> (found,) = resolve_scenes(['s1_{band}.tif'], 'scenes', bands=('nir', 'red'))
         >>> found.notes
-        ('s1_{band}.tif: files, bands nir, red',)
+        ('s1_{band}.tif: one file per band, bands nir, red',)
     """
     words = list(mask_values)
     found = [scene for name in names for scene in find_scenes_of(name)]

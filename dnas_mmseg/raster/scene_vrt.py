@@ -337,9 +337,10 @@ def _choose_names(scene: MultiFileScene, bands: Sequence[str] | None) -> tuple[s
     missing = [word for word, name in zip(bands, names, strict=True) if name not in scene.bands]
     if missing:
         raise RasterError(
-            f'{scene.source}: no band {", ".join(missing)}; {scene.product} has '
-            f'{", ".join(scene.bands)}{ambiguity_hint([*scene.bands, *missing])}. Use a model of '
-            'these bands, or set the bands (`bands`, --bands)'
+            f'{scene.source}: no band {", ".join(missing)}; the bands are '
+            f'{", ".join(scene.bands)} ({scene.product})'
+            f'{ambiguity_hint([*scene.bands, *missing])}. Use a model of these bands, or set the '
+            'bands (`bands`, --bands)'
         )
     twice = [name for name in names if names.count(name) > 1]
     if twice:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import SceneError, load_segmentor, predict_scenes
 from dnas_mmseg.raster import Raster, read_raster, write_raster
@@ -33,25 +33,36 @@ def safe(tmp_path, rng):
     return folder, np.concatenate([samples[name] for name in BANDS])
 
 
+class Brightness:
+    """Model whose class of a pixel is the band with the largest sample, or 4 below a limit."""
+
+    num_bands, threshold = 4, None
+
+    def __init__(self, limit, **meta):
+        self.limit = limit
+        self.dataset_meta = dict(classes=CLASSES, palette=PALETTE, bands=BANDS, **meta)
+
+    def logits(self, images):
+        samples = np.stack([image.numpy() for image in images]).astype(np.float32)
+        return np.concatenate([samples, np.full_like(samples[:, :1], self.limit)], 1)
+
+
 @pytest.mark.parametrize('apply_scale', [False, True])
-def test_a_map_equals_that_of_one_raster(model, safe, tmp_path, apply_scale):
+def test_a_map_shows_the_samples_of_the_bands(safe, tmp_path, apply_scale):
     folder, samples = safe
-    if apply_scale:
-        model.dataset_meta['apply_scale'] = True
-        samples = samples.astype(np.float32) * np.float32(1e-4) + np.float32(-0.1)
-    write_raster(tmp_path / 'in/one.tif', samples, names=BANDS, georeference=place(10.0))
-    tiling, out = Tiling(64, 16), tmp_path / 'out'
-    maps = predict_scenes(model, [folder, tmp_path / 'in/one.tif'], out, tiling=tiling)
-    assert list(maps) == [out / f'{STEM}.tif', out / 'one.tif']
-    first, second = (read_raster(path) for path in maps)
-    np.testing.assert_array_equal(first, second)
-    assert len(np.unique(first)) > 1
-    assert Raster(out / f'{STEM}.tif').info.georeference == place(10.0)
-    assert maps[out / f'{STEM}.tif'][0] == (
+    # Of reflectance, or of stored samples.
+    model = Brightness(0.55, apply_scale=True) if apply_scale else Brightness(6500.0)
+    expected = np.where(samples.max(0) > 6500, samples.argmax(0), 4)
+    ((path, notes),) = predict_scenes(model, [folder], tmp_path / 'out').items()
+    assert path == tmp_path / f'out/{STEM}.tif'
+    np.testing.assert_array_equal(read_raster(path)[0], expected)
+    assert set(np.unique(expected)) == set(range(5))
+    assert Raster(path).info.georeference == place(10.0)
+    assert notes == [
         f'{folder}: Sentinel-2 L2A, bands nir, red, green, blue at 10 m; scale and offset 0.0001 '
         'and -0.1'
-    )
-    assert Raster(out / f'scenes/{STEM}.vrt').info.names == BANDS
+    ]
+    assert Raster(tmp_path / f'out/scenes/{STEM}.vrt').info.names == BANDS
 
 
 def test_masked_pixels_have_no_class(model, safe, tmp_path):

@@ -28,7 +28,7 @@ def test_names_and_numbers(tmp_path, rng):
     first, second = pattern_scenes(tmp_path / '{name}_{band}.tif')
     assert (first.name, dict(first.bands).keys(), first.sensor) == ('a', {'nir', 'red'}, '')
     assert (second.name, set(second.bands), second.sensor) == ('b', {'nir08', 'red'}, 'Sentinel-2')
-    assert (first.source, first.product) == (str(tmp_path / 'a_{band}.tif'), 'files')
+    assert (first.source, first.product) == (str(tmp_path / 'a_{band}.tif'), 'one file per band')
     path = build_scene_vrt(first, tmp_path / 'run', bands=('red', 'nir'))
     assert Raster(path).info.names == ('red', 'nir')
     expected = np.concatenate([written['a_Red.tif'], written['a_NIR.tif']])
@@ -62,8 +62,8 @@ def test_numbers_need_a_sensor(tmp_path, rng):
     assert Raster(path).info.names == ('b4', 'b1')
     with pytest.raises(
         RasterError,
-        match=r's_\{band\}\.tif: no band red; files has b1, b4; B1, B4: a number means different '
-        'bands on Sentinel-2, Landsat 4-7 and Landsat 8-9, and the sensor is unknown',
+        match=r's_\{band\}\.tif: no band red; the bands are b1, b4 \(one file per band\); B1, B4: '
+        'a number means different bands on Sentinel-2, Landsat 4-7 and Landsat 8-9, and the sensor is unknown',
     ):
         build_scene_vrt(plain, tmp_path / 'run', bands=['red'])
 

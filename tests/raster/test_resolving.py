@@ -44,7 +44,7 @@ def test_rasters_pass_and_products_become_vrts(tmp_path, rng):
             f'{landsat}: Landsat 8 L2SP, bands red, green at 30 m; scale and offset 2.75e-05 and '
             '-0.2',
         ),
-        (f'{tmp_path}/p_{{band}}.tif: files, bands red, green',),
+        (f'{tmp_path}/p_{{band}}.tif: one file per band, bands red, green',),
     ]
 
 

@@ -199,7 +199,7 @@ def test_settings_that_do_not_apply(tmp_path, rng):
         (dict(resampling='lanczos'), "resampling 'lanczos': expected nearest, bilinear, cubic"),
         (dict(mask_values=[3]), r's\.SAFE: mask values 3 are set, but the scene has no quality'),
         (dict(mask_values=['3x']), "mask value '3x'"),
-        (dict(bands=['nir']), r's\.SAFE: no band nir; test has red'),
+        (dict(bands=['nir']), r's\.SAFE: no band nir; the bands are red \(test\)'),
     ):
         with pytest.raises(RasterError, match=message):
             build_scene_vrt(scene, tmp_path / 'run', **settings)
