@@ -63,7 +63,8 @@ def test_numbers_need_a_sensor(tmp_path, rng):
     with pytest.raises(
         RasterError,
         match=r's_\{band\}\.tif: no band red; the bands are b1, b4 \(one file per band\); B1, B4: '
-        'a number means different bands on Sentinel-2, Landsat 4-7 and Landsat 8-9, and the sensor is unknown',
+        'a number means different bands on Sentinel-2, Landsat 4-7 and Landsat 8-9, and '
+        'the sensor is unknown',
     ):
         build_scene_vrt(plain, tmp_path / 'run', bands=['red'])
 
