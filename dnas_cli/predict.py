@@ -5,9 +5,14 @@
     dnas predict CONFIG CHECKPOINT SCENE --out-dir maps --bands nir,red,green
     dnas predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps --backend openvino
     dnas predict model.onnx scenes/*.tif --out-dir maps           # an exported model
+    dnas predict CONFIG CHECKPOINT S2B_MSIL2A_....SAFE --out-dir maps --mask-values 3,8,9,10
+    dnas predict CONFIG CHECKPOINT 'scenes/{name}_{band}.tif' --out-dir maps
     torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
 
 MODEL is a name of `dnas models`, an exported file, or a config and a checkpoint of any mmseg model.
+SCENE is a raster, or a scene of several files: a Sentinel-2 SAFE folder or .zip, a Landsat
+Collection 2 folder or .tar, a PlanetScope folder, or a pattern with {band}. The bands of such a
+scene are stacked in a VRT in the folder scenes below --out-dir.
 Bands are selected by name if the scene or --bands names them; otherwise the scene must have the
 bands of the training tiles in the same order. Windows overlap and are blended; memory does not
 depend on the height of a scene. Several processes (torchrun, or --shard on several machines) share
@@ -18,7 +23,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,11 +52,22 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--bands', nargs='+', metavar='A,B,C',
-        help='band names of the scenes in file order; they override the names in the files',
+        help='band names of the scenes in file order; they override the names in the files, or '
+        'select the bands of scenes of several files',
     )  # fmt: skip
     parser.add_argument(
         '--nodata', type=float, metavar='VALUE',
         help='nodata in addition to the declared ones, e.g. 0 for black borders without a tag',
+    )  # fmt: skip
+    stacks = parser.add_argument_group('scenes of several files')
+    stacks.add_argument(
+        '--resampling', choices=('nearest', 'bilinear', 'cubic'), default='bilinear',
+        help='resampling to the finest of the bands (default: bilinear)',
+    )  # fmt: skip
+    stacks.add_argument(
+        '--mask-values', nargs='+', metavar='A,B,C', default=[],
+        help='values of the quality band (SCL, QA_PIXEL, UDM2) that mark invalid pixels, or bits '
+        'such as bit3',
     )  # fmt: skip
     windows = parser.add_argument_group('windows')
     windows.add_argument('--window', type=int, help='side in pixels (default: 512, or as exported)')
@@ -90,17 +106,18 @@ def parse_args() -> argparse.Namespace:
     add_engine_options(parser)
     add_no_network(parser)
     args = parser.parse_intermixed_args()  # scenes may precede and follow options
-    split_bands(args)
+    args.bands = split_list(args, args.bands or ()) or None
+    args.mask_values = split_list(args, args.mask_values)
     return args
 
 
-def split_bands(args: argparse.Namespace) -> None:
-    """Split band names at commas, and move scenes that follow the names to the words."""
-    words = [word for text in args.bands or () for word in text.split(',') if word]
+def split_list(args: argparse.Namespace, texts: Iterable[str]) -> list[str]:
+    """Split the words of an option at commas, and move scenes that follow them to the scenes."""
+    words = [word for text in texts for word in text.split(',') if word]
     # argparse assigns all words of `--bands nir red a.tif` to --bands, including the scene.
-    scenes = [word for word in words if '/' in word or '.' in word or os.path.exists(word)]
+    scenes = [word for word in words if any(c in word for c in './{') or os.path.exists(word)]
     args.words += scenes
-    args.bands = [word for word in words if word not in scenes] or None
+    return [word for word in words if word not in scenes]
 
 
 @contextmanager
@@ -183,6 +200,8 @@ def main() -> None:
                         stac=args.stac,
                     ),
                     skip_bad_blocks=args.skip_bad_blocks,
+                    resampling=args.resampling,
+                    mask_values=args.mask_values,
                     track=track,
                 )
         except SceneError as error:

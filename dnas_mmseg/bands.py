@@ -152,7 +152,7 @@ def _alphanumeric(text: str) -> str:
     return re.sub(r'[^a-z0-9]', '', str(text).lower())
 
 
-def _ambiguity_hint(names: Iterable[str]) -> str:
+def ambiguity_hint(names: Iterable[str]) -> str:
     """Return a hint about ambiguous band numbers among names; empty if there are none."""
     numbers = [name.upper() for name in names if _NUMBER.fullmatch(name)]
     if not numbers:
@@ -222,7 +222,7 @@ def choose_bands(
             note = f'{path}: band {unnamed[0] + 1} has no name, assumed to be {missing[0]}'
             index = (unnamed[0] if name in missing else data[names.index(name)] for name in wanted)
             return BandChoice(tuple(index), tuple(wanted), (note,))
-    hint = _ambiguity_hint(names)
+    hint = ambiguity_hint(names)
     if ALPHA in stored and len(wanted) == len(stored):
         hint = (
             f'; band {stored.index(ALPHA) + 1} is tagged as alpha (transparency) and '
@@ -256,7 +256,7 @@ def _choose_user_bands(
     if missing:
         raise UserError(
             f'{path}: the model takes {", ".join(wanted)}; the band names are set '
-            f'to {", ".join(user_bands)}, without {", ".join(missing)}{_ambiguity_hint(user_bands)}'
+            f'to {", ".join(user_bands)}, without {", ".join(missing)}{ambiguity_hint(user_bands)}'
         )
     notes = tuple(
         f'{path}: band {position + 1} is {stored[position]} in the file, but used as {name}, as set'

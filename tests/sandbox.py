@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from dnas_mmseg.datasets import fbp, gid5
 from dnas_mmseg.preparation.synthetic import write_scenes
 from dnas_mmseg.raster import GeoReference, read_raster, write_raster
 
+from .raster.products import LANDSAT_L2, write_landsat, write_safe
+
 ROOT = Path(__file__).parent.parent
 BANDS = ('red', 'green', 'blue', 'nir')
 CLASSES = ('roof', 'road', 'tree')
@@ -32,6 +35,7 @@ def make_sandbox(folder: Path) -> None:
     rng = np.random.default_rng(0)
     _write_tiles(folder / 'data/mine', rng)
     _write_scenes(folder, rng)
+    _write_products(folder, rng)
     (example,) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
     (folder / 'mine.py').write_text(example)
     # Networks to compare it with, and one of each space on the same tiles.
@@ -90,6 +94,22 @@ def _write_scenes(folder: Path, rng: np.random.Generator) -> None:
         write_raster(folder / path, samples, **kwargs)
         for suffix in ('', '_gt'):
             write_raster(folder / f'truth/s{i}{suffix}.png', ids + 1)
+
+
+def _write_products(folder: Path, rng: np.random.Generator) -> None:
+    samples, _ = _land(rng, 64)
+    samples = samples.astype(np.uint16)[:, None]
+    scl = np.full((1, 32, 32), 4, np.uint8)
+    bands = zip(('B04', 'B03', 'B02', 'B08'), samples, strict=True)
+    write_safe(folder, {(band, 10): image for band, image in bands}, scl=scl)
+    images = dict(zip(('SR_B4', 'SR_B3', 'SR_B2', 'SR_B5'), samples, strict=True))
+    images['QA_PIXEL'] = np.full((1, 64, 64), 21824, np.uint16)
+    write_landsat(folder / 'landsat', images)
+    with tarfile.open(folder / f'{LANDSAT_L2}.tar', 'w') as archive:
+        for path in (folder / 'landsat').iterdir():
+            archive.add(path, path.name)
+    for band, image in zip(BANDS, samples, strict=True):
+        write_raster(folder / f'bands/a_{band}.tif', image, georeference=_place(200))
 
 
 def _write_five_billion_pixels(root: Path, release: Path, rng: np.random.Generator) -> None:

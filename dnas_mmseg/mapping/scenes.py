@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,10 +25,15 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
+    MultiFileScene,
     Raster,
     RasterError,
     RasterInfo,
+    distinguish_stems,
+    find_scenes_of,
     raster_stem,
+    resolve_scene,
+    scene_stem,
     source_files,
 )
 
@@ -137,6 +143,8 @@ def predict_scenes(
     tiling: Tiling = Tiling(),  # noqa: B008  immutable
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
     skip_bad_blocks: bool = False,
+    resampling: str = 'bilinear',
+    mask_values: Iterable[int | str] = (),
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
 ) -> dict[Path, list[str]]:
     """Predict the class maps of scenes, one after another.
@@ -146,15 +154,22 @@ def predict_scenes(
 
     Args:
         model: Segmentor of :func:`load_segmentor`, or an exported model.
-        scenes: Paths or GDAL data set names.
+        scenes: Paths or GDAL data set names; also products of several files and band patterns
+            (:func:`dnas_mmseg.raster.resolve_scenes`), of which the model's bands are stacked in
+            ``<out_dir>/scenes``.
         out_dir: Folder of the maps, named like the scenes (:func:`name_maps`).
-        bands: Names of the scenes' bands, in file order; they override the names in the files.
+        bands: Names of the scenes' bands, in file order; they override the names in the files. Of
+            scenes of several files, they select the bands.
         nodata: Nodata value in addition to the declared ones.
         resume: Whether to skip maps and products that exist.
         shard: Pair ``(i, n)``: map only the i-th of n parts of the scenes, counted from 1.
         tiling: Windows, flips and precision.
         products: Products to write in addition to the maps.
         skip_bad_blocks: Whether to leave unreadable windows without a class instead of failing.
+        resampling: Resampling of coarser bands of scenes of several files: ``'nearest'``,
+            ``'bilinear'`` or ``'cubic'``.
+        mask_values: Values and bits (``'bit3'``) of the quality band of such scenes that mark
+            invalid pixels.
         track: Function from the name of a scene to a progress callback, as ``advance`` of
             :func:`dnas_mmseg.mapping.scene.predict_scene`.
 
@@ -180,9 +195,15 @@ def predict_scenes(
     if products.stac:
         require('pystac', 'stac')
     out_dir = Path(out_dir)
-    names = list(name_maps(scenes).items())[part - 1 :: parts]
-    for folder in {product.path(out_dir / 'x.tif').parent for product in products}:
+    inputs = _find_scenes(scenes)
+    stems = {path: scene_stem(s) for path, s in inputs if not isinstance(s, UserError)}
+    names = list(name_maps([path for path, _ in inputs], stems).items())[part - 1 :: parts]
+    by_path = dict(inputs)
+    stacks = out_dir / _STACKS
+    folders = {product.path(out_dir / 'x.tif').parent for product in products}
+    for folder in (*folders, stacks, stacks / 'bands'):
         remove_leftovers(folder)
+    mask_values = list(mask_values)
     override = band_names(bands)
     classes = ClassScheme.from_metainfo(model.dataset_meta)
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
@@ -191,9 +212,26 @@ def predict_scenes(
     failures: dict[str, Exception] = {}
     for scene, name in names:  # all are checked before the first is mapped
         try:
-            job = _plan_scene(scene, out_dir / f'{name}.tif', products, resume)
+            described = by_path[scene]
+            if isinstance(described, UserError):
+                raise described
+            stacked = isinstance(described, MultiFileScene)
+            path, _, scene_notes = resolve_scene(
+                replace(described, name=name)
+                if isinstance(described, MultiFileScene)
+                else described,
+                stacks,
+                bands=bands or wanted,
+                resampling=resampling,
+                mask_values=mask_values,
+            )
+            job = _plan_scene(path, out_dir / f'{name}.tif', products, resume)
             if not job.mapped or job.missing:
-                choice = choose_bands(job.info.path, job.info.band_names, wanted, override)
+                # A stack has the names of its bands, whatever the numbers in `bands`.
+                choice = choose_bands(
+                    job.info.path, job.info.band_names, wanted, () if stacked else override
+                )
+                choice = choice._replace(notes=(*scene_notes, *choice.notes))
                 todo.append(job._replace(bands=choice))
         except (UserError, OSError) as error:
             failures[scene] = error
@@ -228,6 +266,25 @@ def predict_scenes(
     if failures:
         raise _failure(failures, len(names), notes)
     return notes
+
+
+_STACKS = 'scenes'
+"""Folder of the VRTs of scenes of several files, in the folder of the maps."""
+
+
+def _find_scenes(
+    paths: Sequence[str | os.PathLike],
+) -> list[tuple[str, MultiFileScene | str | UserError]]:
+    """Return the scenes with their paths; an error in place of a scene that cannot be found."""
+    result: list[tuple[str, MultiFileScene | str | UserError]] = []
+    for path in (os.fspath(path) for path in paths):
+        try:
+            scenes = find_scenes_of(path)
+        except UserError as error:
+            result.append((path, error))
+        else:
+            result += [(s if isinstance(s, str) else s.source, s) for s in scenes]
+    return result
 
 
 class SceneError(UserError):
@@ -322,11 +379,16 @@ class _SceneJob(NamedTuple):
     missing: list[DerivedProduct]
 
 
-def name_maps(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
+def name_maps(
+    scenes: Sequence[str | os.PathLike], stems: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return unique map names without suffix by scene.
 
-    Maps are named like their scenes. If several scenes have the same name, as in the folders of
-    Sentinel-2 or Planet, parent folders are prepended until the names differ.
+    Maps are named like their scenes, see :func:`dnas_mmseg.raster.distinguish_stems`.
+
+    Args:
+        scenes: Paths of the scenes.
+        stems: Preferred names by path; default to the file names without suffix.
 
     Raises:
         UserError: A scene is listed twice, or two scenes cannot be distinguished.
@@ -339,15 +401,4 @@ def name_maps(scenes: Sequence[str | os.PathLike]) -> dict[str, str]:
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise UserError(f'{twice[0]} is listed twice')
-    names = {path: raster_stem(path) for path in paths}
-    parents = {path: [part for part in Path(path).parts[:-1] if part.strip('/.')] for path in paths}
-    while True:
-        count = Counter(names.values())
-        clashing = [path for path in paths if count[names[path]] > 1]
-        if not clashing:
-            return names
-        if not any(parents[path] for path in clashing):
-            raise UserError(f'{clashing[0]} and {clashing[1]} would be written to the same map')
-        for path in clashing:
-            if parents[path]:
-                names[path] = f'{parents[path].pop()}_{names[path]}'
+    return distinguish_stems({path: (stems or {}).get(path, raster_stem(path)) for path in paths})

@@ -1,6 +1,7 @@
 """Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
 from ._gdal import RasterError, block_cache, forbid_network
+from .band_pattern import pattern_scenes
 from .georeference import GeoReference
 from .polygons import write_polygons
 from .reading import (
@@ -9,11 +10,23 @@ from .reading import (
     Raster,
     RasterInfo,
     Window,
+    distinguish_stems,
     is_virtual,
     raster_stem,
     read_raster,
     source_files,
 )
+from .resolving import (
+    ResolvedScene,
+    detect_scene,
+    find_scenes_of,
+    resolve_scene,
+    resolve_scenes,
+    scene_stem,
+)
+from .scene_files import BandSource, MultiFileScene, QualityBand
+from .scene_mask import MaskValues
+from .scene_vrt import SceneStack, build_scene_vrt
 from .strips import write_strips
 from .validity import Samples
 from .vectors import (
@@ -31,24 +44,38 @@ __all__ = [
     'GDAL_TYPES',
     'RASTER_SUFFIXES',
     'VECTOR_SUFFIXES',
+    'BandSource',
     'GeoReference',
+    'MaskValues',
+    'MultiFileScene',
     'OverlapError',
     'Polygon',
+    'QualityBand',
     'Raster',
     'RasterError',
     'RasterInfo',
+    'ResolvedScene',
     'Samples',
+    'SceneStack',
     'Window',
     'block_cache',
+    'build_scene_vrt',
+    'detect_scene',
+    'distinguish_stems',
     'find_empty_features',
     'find_overlap',
+    'find_scenes_of',
     'forbid_network',
     'is_virtual',
     'list_field_values',
+    'pattern_scenes',
     'raster_stem',
     'rasterize_polygons',
     'read_polygons',
     'read_raster',
+    'resolve_scene',
+    'resolve_scenes',
+    'scene_stem',
     'source_files',
     'warp_classes',
     'write_polygons',

@@ -210,6 +210,12 @@ class GeoReference:
             ),
         )
 
+    def describe_crs_difference(self, other: GeoReference) -> str:
+        """Return how the CRS of another raster differs; empty if it is equal or unknown."""
+        if not self.crs or not other.crs or _is_same(self.crs, other.crs):
+            return ''
+        return f'it is in {_crs_name(other.crs)}, not in {_crs_name(self.crs)}'
+
     def describe_misalignment(self, other: GeoReference, height: int, width: int) -> str:
         """Return how another raster of the same size is misaligned; empty if it is aligned.
 
@@ -228,9 +234,8 @@ class GeoReference:
             return ''
         corners = [(0, 0), (width, 0), (0, height), (width, height)]
         points = [gdal.ApplyGeoTransform(list(other.transform), *corner) for corner in corners]
-        crs_note = ''
-        if self.crs and other.crs and not _is_same(self.crs, other.crs):
-            crs_note = f'it is in {_crs_name(other.crs)}, not in {_crs_name(self.crs)}'
+        crs_note = self.describe_crs_difference(other)
+        if crs_note:
             found = transform_points(other.crs, self.crs, points)
             if found is None:
                 return crs_note

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -318,9 +319,29 @@ class Raster:
 
 
 def source_files(path: str | os.PathLike) -> list[Path]:
-    """Return all files that a raster consists of: itself, sidecar files, sources of a VRT."""
-    dataset = _open(os.fspath(path))
-    return [Path(name).resolve() for name in dataset.GetFileList() or [] if os.path.exists(name)]
+    """Return all files that a raster consists of: itself, sidecar files, sources of a VRT.
+
+    Sources of nested VRTs are included, and archives instead of their members.
+    """
+    found: dict[Path, None] = {}
+    todo = [os.fspath(path)]
+    while todo:
+        for name in _open(todo.pop()).GetFileList() or []:
+            file = _file_on_disk(name)
+            if file is None or file in found:
+                continue
+            found[file] = None
+            if file.suffix.lower() == '.vrt':
+                todo.append(str(file))
+    return list(found)
+
+
+def _file_on_disk(name: str) -> Path | None:
+    """Return the file of a GDAL path, the archive of ``/vsizip/`` and ``/vsitar/``, or None."""
+    member = re.match(r'/vsi(?:zip|tar)/(.*)', name)
+    path = Path(member[1] if member else name)
+    candidates = (path, *path.parents) if member else (path,)
+    return next((file.resolve() for file in candidates if file.is_file()), None)
 
 
 def read_raster(path: str | os.PathLike) -> np.ndarray:
@@ -355,6 +376,36 @@ def raster_stem(path: str | os.PathLike) -> str:
         return Path(text).stem
     name = re.split(r'[\\/]', text.partition(':')[2])[-1]
     return '_'.join(re.findall(r'[\w.-]+', name))
+
+
+def distinguish_stems(stems: Mapping[str, str]) -> dict[str, str]:
+    """Return unique names of output files by path.
+
+    Where several paths have the same stem, as in the folders of Sentinel-2 or Planet, parent
+    folders are prepended until the names differ.
+
+    Args:
+        stems: Preferred name of each path.
+
+    Raises:
+        RasterError: Two paths cannot be distinguished.
+
+    Example:
+        >>> distinguish_stems({'T32/B.tif': 'B', 'T33/B.tif': 'B', 'C.tif': 'C'})
+        {'T32/B.tif': 'T32_B', 'T33/B.tif': 'T33_B', 'C.tif': 'C'}
+    """
+    names = dict(stems)
+    parents = {path: [part for part in Path(path).parts[:-1] if part.strip('/.')] for path in names}
+    while True:
+        count = Counter(names.values())
+        clashing = [path for path in names if count[names[path]] > 1]
+        if not clashing:
+            return names
+        if not any(parents[path] for path in clashing):
+            raise RasterError(f'{clashing[0]} and {clashing[1]} would be written to the same file')
+        for path in clashing:
+            if parents[path]:
+                names[path] = f'{parents[path].pop()}_{names[path]}'
 
 
 def _vector_hint(path: str) -> str:

@@ -7,6 +7,7 @@ from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, TORCHRUN, run
 from ..mapping.conftest import scenes
+from ..raster.products import uint16, write_safe
 
 
 def test_maps_resume_and_shards(trained, tmp_path, rng):
@@ -81,4 +82,24 @@ def test_an_invalid_output_folder_fails_before_the_first_window(trained, tmp_pat
     )
     assert code == 1
     assert 'file/maps/a.tif: cannot be written' in output
+    assert 'Traceback' not in output
+
+
+def test_scenes_of_several_files(trained, tmp_path, rng):
+    scl = np.full((1, 10, 10), 4, np.uint8)
+    scl[:, :, :3] = 8
+    images = {(band, 10): uint16(rng, 1, 20, 20) for band in ('B02', 'B03', 'B04', 'B08')}
+    safe = write_safe(tmp_path, images, scl=scl)
+    command = (ROOT / 'tools/predict.py', *trained, '--out-dir', tmp_path / 'out')
+    # The scene is not a mask value.
+    code, output = run(*command, '--resampling', 'nearest', '--mask-values', '3', '8', safe)
+    assert code == 0, output
+    text = ' '.join(output.split())
+    assert f'note: {safe}: Sentinel-2 L2A, bands nir, red, green, blue at 10 m' in text
+    assert 'masked where SCL is 3, 8' in text
+    classes = read_raster(tmp_path / f'out/{safe.stem}.tif')[0]
+    np.testing.assert_array_equal(classes == 255, np.tile(np.arange(20) < 6, (20, 1)))
+    code, output = run(*command, safe, '--mask-values', 'cloud')
+    assert code == 1
+    assert "mask value 'cloud': expected a value of the quality band" in output
     assert 'Traceback' not in output

@@ -1,0 +1,477 @@
+"""Virtual rasters (VRT) of scenes of several files: bands by name on one grid, with a mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+from xml.etree import ElementTree
+
+import numpy as np
+
+from dnas_mmseg.bands import ambiguity_hint, band_name
+from dnas_mmseg.files import write_text
+
+from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
+from .georeference import GeoReference
+from .reading import Raster, RasterInfo
+from .scene_files import BandSource, MultiFileScene
+from .scene_mask import MaskValues
+from .strips import write_strips
+
+Resampling = Literal['nearest', 'bilinear', 'cubic']
+
+SCENE_OF = 'dnas_scene_of'
+"""Metadata item of a VRT with the path or pattern of its scene."""
+
+_ROWS = 512
+"""Rows of a mask that are computed at once: those of a row of blocks."""
+
+_SHIFT = 0.5
+"""Largest gap at the edge of a band, in pixels of the scene: GDAL fills it from the edge."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Band of a file, and its rectangle on the grid of the scene (column, row, width, height)."""
+
+    source: BandSource
+    info: RasterInfo
+    place: tuple[float, float, float, float]
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether the pixels differ from those of the scene."""
+        return self.place != (0.0, 0.0, float(self.info.width), float(self.info.height))
+
+    @property
+    def declared_nodata(self) -> float | None:
+        return self.info.nodata[self.source.band - 1]
+
+    def xml(self, path: str, band: int | str, resampling: str = 'nearest') -> str:
+        """Return the source element of a VRT band."""
+        element = ElementTree.Element('SimpleSource')
+        if resampling != 'nearest':
+            element.set('resampling', resampling)
+        name = ElementTree.SubElement(element, 'SourceFilename', relativeToVRT='0')
+        name.text = path
+        ElementTree.SubElement(element, 'SourceBand').text = str(band)
+        names = ('xOff', 'yOff', 'xSize', 'ySize')
+        whole = (0, 0, self.info.width, self.info.height)
+        for tag, rectangle in (('SrcRect', whole), ('DstRect', self.place)):
+            values = {n: f'{v:.10g}' for n, v in zip(names, rectangle, strict=True)}
+            ElementTree.SubElement(element, tag, values)
+        return ElementTree.tostring(element, encoding='unicode')
+
+
+@dataclass(frozen=True)
+class SceneStack:
+    """Selected bands of a scene of several files on the grid of the finest one.
+
+    Attributes:
+        scene: The scene.
+        names: Names of the selected bands, in order.
+        layers: Bands, in this order.
+        resampling: Resampling of bands with other pixels than the finest ones.
+        masks: Layers of which 0 in the mask is invalid.
+        quality: Layer of the quality band; None if no values of it are masked.
+        mask_values: Values and bits of the quality band that are invalid.
+
+    Example:
+        >>> stack = SceneStack.plan(scene, bands=('nir', 'red'))  # doctest: +SKIP
+        >>> stack.write('run/scenes')  # doctest: +SKIP
+        PosixPath('run/scenes/S2B_MSIL2A_20230615T103629_N0509_R008_T32TQM_20230615T134321.vrt')
+    """
+
+    scene: MultiFileScene
+    names: tuple[str, ...]
+    layers: tuple[_Layer, ...]
+    resampling: Resampling
+    masks: tuple[_Layer, ...]
+    quality: _Layer | None
+    mask_values: MaskValues
+
+    @classmethod
+    def plan(
+        cls,
+        scene: MultiFileScene,
+        *,
+        bands: Sequence[str] | None = None,
+        resampling: str = 'bilinear',
+        mask_values: Iterable[int | str] = (),
+    ) -> SceneStack:
+        """Select bands and check their files; nothing is written.
+
+        Args:
+            scene: The scene.
+            bands: Names or numbers of the bands, in order; defaults to all.
+            resampling: ``'nearest'``, ``'bilinear'`` or ``'cubic'``.
+            mask_values: Values of the quality band that mark invalid pixels, and bits, such as
+                ``'bit3'``.
+
+        Raises:
+            RasterError: A band is missing, a file cannot be read, the files have different grids,
+                or the mask values do not apply to the scene.
+        """
+        known = {name: name for name in get_args(Resampling)}
+        if resampling not in known:
+            raise RasterError(f"resampling '{resampling}': expected {', '.join(known)}")
+        invalid = _check_mask_values(scene, MaskValues.parse(mask_values))
+        names = _choose_names(scene, bands)
+        infos = {path: _read_info(path) for path in {scene.bands[n].path for n in names}}
+        sources = [scene.bands[name] for name in names]
+        for source in sources:
+            if source.band > infos[source.path].bands:
+                raise RasterError(
+                    f'{source.path}: {infos[source.path].bands} bands, expected at least '
+                    f'{source.band}; the file is incomplete'
+                )
+        finest = min((infos[s.path] for s in sources), key=_pixel_area)
+        layers = tuple(_place(s, infos[s.path], finest) for s in sources)
+        masked = {layer.source.path: layer for layer in layers if _has_mask(scene, layer)}
+        quality = None
+        if invalid:
+            assert scene.quality is not None
+            source = scene.quality.source
+            quality = _place(source, _read_info(source.path), finest)
+        masks = tuple(masked.values())
+        return cls(scene, names, layers, known[resampling], masks, quality, invalid)
+
+    @property
+    def grid(self) -> RasterInfo:
+        """Metadata of the file with the finest pixels, whose grid the scene has."""
+        return min((layer.info for layer in self.layers), key=_pixel_area)
+
+    def describe(self) -> str:
+        """Return one line about the product, its bands, their resolution, scale and mask."""
+        resampled: dict[str, list[str]] = {}
+        for name, layer in zip(self.names, self.layers, strict=True):
+            if layer.is_resampled:
+                resampled.setdefault(_resolution(layer.info), []).append(name)
+        size = _resolution(self.grid)
+        text = f'{self.scene.source}: {self.scene.product}, bands {", ".join(self.names)}'
+        text += f' at {size}' if size else ''
+        for coarse, names in resampled.items():
+            origin = f' from {coarse}' if coarse else ''
+            text += f'; {", ".join(names)} resampled{origin} ({self.resampling})'
+        scalings = list(dict.fromkeys(map(_scaling, self.layers)))
+        if scalings != [(1.0, 0.0)]:
+            declared = ', '.join(f'{scale:g} and {offset:g}' for scale, offset in scalings)
+            text += f'; scale and offset {declared}'
+        if self.quality is not None and self.scene.quality is not None:
+            text += f'; masked where {self.scene.quality.name} is {self.mask_values}'
+        return text
+
+    def write(self, folder: str | os.PathLike) -> Path:
+        """Write the VRT ``<folder>/<name of the scene>.vrt``.
+
+        A mask is written to ``<name>_mask.tif`` next to it. Coarser bands whose files do not
+        declare the nodata value have a VRT in ``bands/`` that does, because resampling would mix
+        nodata into the samples next to it.
+
+        Returns:
+            Path of the VRT. Its paths are absolute.
+
+        Raises:
+            RasterError: A file cannot be written, or would overwrite a file of another origin.
+        """
+        folder = Path(folder).absolute()
+        path = folder / f'{self.scene.name}.vrt'
+        mask = folder / f'{self.scene.name}_mask.tif'
+        _refuse_foreign(path)
+        if self.quality is not None or self.masks:
+            self._write_mask(mask)
+        grid = self.grid
+        dataset = _new_vrt(grid.shape, grid.georeference)
+        dataset.SetMetadataItem(SCENE_OF, self.scene.source)
+        if self.scene.acquired:
+            dataset.SetMetadataItem('ACQUISITIONDATETIME', self.scene.acquired, 'IMAGERY')
+        for name, layer in zip(self.names, self.layers, strict=True):
+            source = layer.source
+            nodata = self._nodata(layer)
+            file, number = source.path, source.band
+            method = self.resampling if layer.is_resampled else 'nearest'
+            if method != 'nearest' and nodata is not None and nodata != layer.declared_nodata:
+                file, number = str(self._write_band(folder, name, layer, nodata)), 1
+            xml = layer.xml(file, number, method)
+            band = _add_band(dataset, layer, xml)
+            band.SetDescription(name)
+            if nodata is not None:
+                band.SetNoDataValue(float(nodata))
+            scale, offset = _scaling(layer)
+            if (scale, offset) != (1.0, 0.0):
+                band.SetScale(scale)
+                band.SetOffset(offset)
+        if self.quality is not None or self.masks:
+            dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+            whole = (0.0, 0.0, float(grid.width), float(grid.height))
+            xml = _Layer(BandSource(str(mask)), grid, whole).xml(str(mask), 1)
+            dataset.GetRasterBand(1).GetMaskBand().SetMetadataItem(
+                'source_0', xml, 'new_vrt_sources'
+            )
+        _write_vrt(path, dataset)
+        return path
+
+    def _nodata(self, layer: _Layer) -> float | None:
+        return layer.declared_nodata if self.scene.nodata is None else self.scene.nodata
+
+    def _write_band(self, folder: Path, name: str, layer: _Layer, nodata: float) -> Path:
+        """Write the VRT of a band on its own grid that declares the nodata value."""
+        path = folder / 'bands' / f'{self.scene.name}_{name}.vrt'
+        _refuse_foreign(path)
+        info = layer.info
+        dataset = _new_vrt(info.shape, info.georeference)
+        dataset.SetMetadataItem(SCENE_OF, self.scene.source)
+        own = _Layer(layer.source, info, (0.0, 0.0, float(info.width), float(info.height)))
+        band = _add_band(dataset, own, own.xml(layer.source.path, layer.source.band))
+        band.SetNoDataValue(float(nodata))
+        _write_vrt(path, dataset)
+        return path
+
+    def _write_mask(self, path: Path) -> None:
+        """Write the mask on the grid of the scene in strips: 0 where a pixel is invalid, else 255.
+
+        A pixel has the quality of the nearest pixel of the quality band.
+        """
+        if path.is_file() and not _read_info(str(path)).map_of:
+            raise _foreign_error(path)
+        grid = self.grid
+        dataset = _new_vrt(grid.shape, GeoReference())
+        for layer in self.masks:
+            _add_band(dataset, layer, layer.xml(layer.source.path, 'mask,1'), gdal.GDT_Byte)
+        if self.quality is not None:
+            source = self.quality.source
+            _add_band(dataset, self.quality, self.quality.xml(source.path, source.band))
+        with write_strips(
+            path,
+            height=grid.height,
+            width=grid.width,
+            georeference=grid.georeference,
+            map_of=self.scene.name,
+        ) as write:
+            for row in range(0, grid.height, _ROWS):
+                rows = min(_ROWS, grid.height - row)
+                try:
+                    with gdal_exceptions():
+                        parts = [
+                            dataset.GetRasterBand(i + 1).ReadAsArray(0, row, grid.width, rows)
+                            for i in range(dataset.RasterCount)
+                        ]
+                except RuntimeError as error:
+                    raise RasterError(
+                        f'{self.scene.source}: the quality band cannot be read at row {row}; the '
+                        f'file is truncated or damaged ({error})'
+                    ) from error
+                valid = np.ones((rows, grid.width), bool)
+                for part in parts[: len(self.masks)]:
+                    valid &= part != 0
+                if self.quality is not None:
+                    valid &= ~self.mask_values.is_invalid(parts[-1])
+                write(np.where(valid, 255, 0).astype(np.uint8)[None], row)
+
+
+def build_scene_vrt(
+    scene: MultiFileScene,
+    folder: str | os.PathLike,
+    *,
+    bands: Sequence[str] | None = None,
+    resampling: str = 'bilinear',
+    mask_values: Iterable[int | str] = (),
+) -> Path:
+    """Write the VRT of a scene of several files; see :meth:`SceneStack.plan` and ``write``.
+
+    Args:
+        scene: The scene.
+        folder: Folder of the VRT.
+        bands: Names or numbers of the bands, in order; defaults to all.
+        resampling: ``'nearest'``, ``'bilinear'`` or ``'cubic'``, for coarser bands.
+        mask_values: Values and bits (``'bit3'``) of the quality band that mark invalid pixels.
+
+    Returns:
+        Path of the VRT, ``<folder>/<name of the scene>.vrt``.
+
+    Raises:
+        RasterError: See :meth:`SceneStack.plan` and :meth:`SceneStack.write`.
+
+    Example:
+        >>> scene = detect_scene('LC08_L2SP_..._02_T1.tar')  # doctest: +SKIP
+        >>> build_scene_vrt(scene, 'run/scenes', bands=('nir', 'red'))  # doctest: +SKIP
+    """
+    stack = SceneStack.plan(scene, bands=bands, resampling=resampling, mask_values=mask_values)
+    return stack.write(folder)
+
+
+def _check_mask_values(scene: MultiFileScene, values: MaskValues) -> MaskValues:
+    """Return mask values that apply to the quality band of a scene.
+
+    Raises:
+        RasterError: The scene has no quality band, or its values have no bits.
+    """
+    if not values:
+        return values
+    if scene.quality is None:
+        raise RasterError(
+            f'{scene.source}: mask values {values} are set, but the scene has no quality band (SCL '
+            'of Sentinel-2 L2A, QA_PIXEL of Landsat, UDM2 of PlanetScope); omit them'
+        )
+    if values.bits and not scene.quality.has_flags:
+        raise RasterError(
+            f'{scene.source}: mask value bit{values.bits[0]}, but {scene.quality.name} has values '
+            'instead of bits; set the values'
+        )
+    return values
+
+
+def _choose_names(scene: MultiFileScene, bands: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the normalized names of the requested bands.
+
+    Raises:
+        RasterError: A band is missing or requested twice.
+    """
+    if not bands:
+        return tuple(scene.bands)
+    words = [f'b{int(word)}' if word.isdigit() else word for word in bands]
+    names = tuple(band_name(word, scene.sensor) for word in words)
+    missing = [word for word, name in zip(bands, names, strict=True) if name not in scene.bands]
+    if missing:
+        raise RasterError(
+            f'{scene.source}: no band {", ".join(missing)}; the bands are '
+            f'{", ".join(scene.bands)} ({scene.product})'
+            f'{ambiguity_hint([*scene.bands, *missing])}. Use a model of these bands, or set the '
+            'bands (`bands`, --bands)'
+        )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise RasterError(f'{scene.source}: band {twice[0]} is requested twice; expected once')
+    return names
+
+
+def _has_mask(scene: MultiFileScene, layer: _Layer) -> bool:
+    """Return whether a file has a mask, or an alpha band that is none of the scene's bands."""
+    path, info = layer.source.path, layer.info
+    used = {source.band - 1 for source in scene.bands.values() if source.path == path}
+    alpha = set(range(info.bands)) - set(info.data_bands)
+    return info.has_mask or bool(alpha - used)
+
+
+def _read_info(path: str) -> RasterInfo:
+    with Raster(path) as raster:
+        info = raster.info
+    if info.bands > 1:
+        # A VRT opens its sources plainly, which converts such samples to RGBA.
+        with gdal_exceptions():
+            space = gdal.Open(path).GetMetadataItem('SOURCE_COLOR_SPACE', 'IMAGE_STRUCTURE')
+        if space:
+            raise RasterError(
+                f'{path}: tagged as {space}, expected bands without a colour space; rewrite it '
+                'with gdal_translate -co PHOTOMETRIC=MINISBLACK'
+            )
+    return info
+
+
+def _pixel_area(info: RasterInfo) -> float:
+    transform = info.georeference.transform
+    if transform is None:
+        return 1 / (info.width * info.height)
+    _, dx, skew_x, _, skew_y, dy = transform
+    return abs(dx * dy - skew_x * skew_y)
+
+
+def _place(source: BandSource, info: RasterInfo, finest: RasterInfo) -> _Layer:
+    """Return a band with its rectangle on the grid of the finest file.
+
+    Raises:
+        RasterError: CRS, orientation or extent differ. A coarser band may extend beyond the scene
+            by one of its pixels, as that of Landsat does around the panchromatic band.
+    """
+    mine, own = finest.georeference, info.georeference
+    remedy = 'expected files of one grid; reproject it, e.g. with gdalwarp'
+    difference = mine.describe_crs_difference(own)
+    if difference:
+        raise RasterError(f'{info.path}: {difference} as {finest.path}; {remedy}')
+    if mine.transform is None or own.transform is None:
+        if (mine.transform is None) != (own.transform is None) or info.shape != finest.shape:
+            raise RasterError(
+                f'{info.path}: {info.height} x {info.width} pixels without the georeference that '
+                f'relates them to the {finest.height} x {finest.width} of {finest.path}; {remedy}'
+            )
+        return _Layer(source, info, (0.0, 0.0, float(info.width), float(info.height)))
+    inverse = gdal.InvGeoTransform(list(mine.transform))
+    corners = [
+        gdal.ApplyGeoTransform(inverse, *gdal.ApplyGeoTransform(list(own.transform), x, y))
+        for x, y in ((0, 0), (info.width, info.height), (0, info.height), (info.width, 0))
+    ]
+    (left, top), (right, bottom), (x2, y2), (x3, y3) = corners
+    if max(abs(x2 - left), abs(y2 - bottom), abs(x3 - right), abs(y3 - top)) > 0.01 or not (
+        right > left and bottom > top
+    ):
+        raise RasterError(f'{info.path}: rotated or mirrored, unlike {finest.path}; {remedy}')
+    step = (right - left) / info.width, (bottom - top) / info.height
+    gap = max(left, top, finest.width - right, finest.height - bottom)
+    excess = (
+        max(-left, right - finest.width) - step[0], max(-top, bottom - finest.height) - step[1]
+    )  # fmt: skip
+    if gap > _SHIFT + 1e-6 or max(excess) > 1e-6:
+        raise RasterError(
+            f'{info.path}: it covers columns {left:.1f} to {right:.1f} and rows {top:.1f} to '
+            f'{bottom:.1f} of the {finest.width} columns and {finest.height} rows of '
+            f'{finest.path}; {remedy}'
+        )
+    column, row, width, height = (
+        round(value, 6) + 0.0 for value in (left, top, right - left, bottom - top)
+    )
+    return _Layer(source, info, (column, row, width, height))
+
+
+def _scaling(layer: _Layer) -> tuple[float, float]:
+    scale, offset = layer.info.scaling[layer.source.band - 1]
+    source = layer.source
+    return (
+        scale if source.scale is None else source.scale,
+        offset if source.offset is None else source.offset,
+    )
+
+
+def _resolution(info: RasterInfo) -> str:
+    """Return the size of a pixel on the ground; empty if unknown."""
+    distance = info.georeference.ground_sample_distance(*info.shape)
+    return '' if distance is None else f'{distance:.3g} m'
+
+
+def _new_vrt(shape: tuple[int, int], georeference: GeoReference) -> Any:
+    dataset = gdal.GetDriverByName('VRT').Create('', shape[1], shape[0], 0)
+    georeference.write(dataset)
+    return dataset
+
+
+def _add_band(dataset: Any, layer: _Layer, xml: str, kind: int | None = None) -> Any:
+    if kind is None:
+        name = layer.info.dtypes[layer.source.band - 1]
+        kind = gdal_array.NumericTypeCodeToGDALTypeCode(np.dtype(name).type)
+    with gdal_exceptions():
+        dataset.AddBand(kind)
+        band = dataset.GetRasterBand(dataset.RasterCount)
+        band.SetMetadataItem('source_0', xml, 'new_vrt_sources')
+    return band
+
+
+def _write_vrt(path: Path, dataset: Any) -> None:
+    try:
+        write_text(path, dataset.GetMetadata('xml:VRT')[0])
+    except OSError as error:
+        raise RasterError(f'{path}: cannot be written ({error})') from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise an error if an existing VRT was not written by this module."""
+    if path.is_file() and SCENE_OF not in path.read_text(encoding='utf-8', errors='replace'):
+        raise _foreign_error(path)
+
+
+def _foreign_error(path: Path) -> RasterError:
+    return RasterError(
+        f'{path} exists and is not the file of a scene of several files; choose another folder, or '
+        'move the file'
+    )
