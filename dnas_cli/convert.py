@@ -60,10 +60,22 @@ def parse_args() -> argparse.Namespace:
         help='bit depth of the images to use (default: 8)',
     )
     other = parser.add_argument_group('your own scenes, in folders below ROOT')
-    other.add_argument('--images', metavar='PATTERN', help="e.g. 'scenes/*.tif'")
+    other.add_argument(
+        '--images', metavar='PATTERN',
+        help="e.g. 'scenes/*.tif', 'S2*.SAFE' or 'scenes/{name}_{band}.tif'",
+    )  # fmt: skip
     other.add_argument(
         '--labels', metavar='PATTERN',
         help="e.g. 'truth/{name}_gt.png' or 'polygons/{name}.gpkg'; or one file for all scenes",
+    )  # fmt: skip
+    other.add_argument(
+        '--resampling', choices=('nearest', 'bilinear', 'cubic'), default='bilinear',
+        help='resampling of coarser bands of scenes of several files (default: bilinear)',
+    )  # fmt: skip
+    other.add_argument(
+        '--mask-values', nargs='+', metavar='VALUE', default=[],
+        help='values of the quality band of such scenes (SCL, QA_PIXEL, UDM2) that mark invalid '
+        'pixels, or bits such as bit3',
     )  # fmt: skip
     other.add_argument('--facts', type=Path, metavar='JSON', help='classes, colours and bands')
     other.add_argument(
@@ -163,7 +175,7 @@ def main() -> None:
         from dnas_mmseg.datasets.releases import describe_source
         from dnas_mmseg.preparation.conversion import convert_scenes
         from dnas_mmseg.preparation.label_rasters import PolygonRules, make_label_rasters
-        from dnas_mmseg.preparation.scenes import find_scenes
+        from dnas_mmseg.preparation.scenes import StackSettings, find_scenes
         from dnas_mmseg.preparation.splitting import split_scenes
         from dnas_mmseg.preparation.tiling import TileSpec
 
@@ -180,7 +192,10 @@ def main() -> None:
             label_convention=args.label_convention,
         )
         out = args.out or Path('data') / release.dataset
-        scenes = find_scenes(args.root, release.images, release.labels)
+        stacks = StackSettings(
+            out / 'scenes', description.bands, args.resampling, tuple(args.mask_values)
+        )
+        scenes = find_scenes(args.root, release.images, release.labels, stacks)
         notes: list[str] = []
         if args.class_field or args.label_resampling:
             rules = None

@@ -12,7 +12,14 @@ from typing import TypeVar
 
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.list_files import read_lines
-from dnas_mmseg.raster import RASTER_SUFFIXES, VECTOR_SUFFIXES, Raster, Window
+from dnas_mmseg.raster import (
+    RASTER_SUFFIXES,
+    VECTOR_SUFFIXES,
+    Raster,
+    Window,
+    raster_stem,
+    resolve_scenes,
+)
 
 SPLITS = ('train', 'val', 'test')
 _Item = TypeVar('_Item')
@@ -35,17 +42,39 @@ class Scene:
     region: Window | None = None
 
 
-def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
+@dataclass(frozen=True)
+class StackSettings:
+    """How scenes of several files become rasters, see :func:`dnas_mmseg.raster.resolve_scenes`.
+
+    Attributes:
+        folder: Folder of the VRTs.
+        bands: Names of the bands, in order; empty for all.
+        resampling: Resampling of coarser bands: ``'nearest'``, ``'bilinear'`` or ``'cubic'``.
+        mask_values: Values and bits of the quality band that mark invalid pixels.
+    """
+
+    folder: Path
+    bands: tuple[str, ...] = ()
+    resampling: str = 'bilinear'
+    mask_values: tuple[str, ...] = ()
+
+
+def find_scenes(
+    root: str | os.PathLike, images: str, labels: str, stacks: StackSettings | None = None
+) -> list[Scene]:
     """Pair images and labels by name.
 
     Args:
         root: Folder of the patterns.
         images: Glob pattern of the images, such as ``scenes/*.tif`` or ``scenes/{name}_rgb.tif``. A
-            scene is named by the part at ``{name}``, otherwise by the file's stem.
+            scene is named by the part at ``{name}``, otherwise by the file's stem. With ``stacks``,
+            also products (``S2*.SAFE``) and patterns with a file per band
+            (``scenes/{name}_{band}.tif``).
         labels: Glob pattern of the labels with ``{name}`` for the scene's name, such as
             ``labels/{name}_label.*`` or ``labels/{name}.gpkg``; or one file for all scenes. Files
             without the suffix of a raster are skipped, unless the pattern ends in the suffix of a
             vector file.
+        stacks: How scenes of several files become rasters; None for none.
 
     Raises:
         DatasetError: No files match, an image has no label, or two files have the same name.
@@ -57,7 +86,7 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
         >>> [scene.name for scene in find_scenes('.', 'scenes/*.tif', 'labels/{name}_label.*')]
         ['a']
     """
-    pairs, missing = pair_scenes(root, images, labels)
+    pairs, missing = pair_scenes(root, images, labels, stacks)
     if missing:
         label = Path(root, labels.replace('{name}', _name_of(missing[0], images)))
         more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
@@ -66,12 +95,12 @@ def find_scenes(root: str | os.PathLike, images: str, labels: str) -> list[Scene
 
 
 def pair_scenes(
-    root: str | os.PathLike, images: str, labels: str
+    root: str | os.PathLike, images: str, labels: str, stacks: StackSettings | None = None
 ) -> tuple[list[Scene], list[Path]]:
     """Pair images and labels by name, and list images without a label.
 
     Args:
-        root, images, labels: Arguments of :func:`find_scenes`.
+        root, images, labels, stacks: Arguments of :func:`find_scenes`.
 
     Returns:
         Scenes, and images without a label.
@@ -79,7 +108,7 @@ def pair_scenes(
     Raises:
         DatasetError: No files match, or two files have the same name.
     """
-    names = _by_name(root, images)
+    names = _by_name(root, images, stacks)
     shared = Path(root, labels)
     if shared.is_file():
         return [Scene(name, image, shared) for name, image in names.items()], []
@@ -170,13 +199,18 @@ def split_by_lists(
     return result
 
 
-def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
-    """Return the rasters that match a pattern, by scene name."""
+def _by_name(
+    root: str | os.PathLike, pattern: str, stacks: StackSettings | None = None
+) -> dict[str, Path]:
+    """Return the rasters (or vector files) that match a pattern, by scene name."""
     result: dict[str, Path] = {}
     others: list[Path] = []
     is_vector = Path(pattern).suffix.lower() in VECTOR_SUFFIXES
     suffixes = VECTOR_SUFFIXES if is_vector else RASTER_SUFFIXES
-    found = glob.glob(_any_case(pattern.replace('{name}', '*')), root_dir=root, recursive=True)
+    found: list[str] = []
+    if '{band}' not in pattern or stacks is None:
+        wildcard = _any_case(pattern.replace('{name}', '*'))
+        found = glob.glob(wildcard, root_dir=root, recursive=True)
     for path in sorted(Path(root, name) for name in found):
         if path.suffix.lower() not in suffixes:
             others.append(path)
@@ -185,6 +219,8 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
             if name in result:
                 raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
             result[name] = path
+    if stacks is not None and not result:
+        result = _stack(others or [Path(root, pattern)], stacks)
     if not result:
         if others:
             with Raster(others[0]) as raster:
@@ -192,6 +228,25 @@ def _by_name(root: str | os.PathLike, pattern: str) -> dict[str, Path]:
         kind = 'vector files' if is_vector else 'rasters'
         raise DatasetError(f'{Path(root, pattern)}: no {kind} found ({", ".join(suffixes)})')
     return result
+
+
+def _stack(paths: Sequence[Path], stacks: StackSettings) -> dict[str, Path]:
+    """Return the rasters of products and band patterns, by scene name."""
+    products = [
+        path for path in paths if '{band}' in path.name or path.is_dir() or _is_archive(path)
+    ]
+    scenes = resolve_scenes(
+        products,
+        stacks.folder,
+        bands=stacks.bands or None,
+        resampling=stacks.resampling,
+        mask_values=stacks.mask_values,
+    )
+    return {raster_stem(scene.path): Path(scene.path) for scene in scenes}
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() in ('.zip', '.tar')
 
 
 def _any_case(pattern: str) -> str:

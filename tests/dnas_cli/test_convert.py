@@ -4,10 +4,16 @@ import json
 
 import numpy as np
 
+from dnas_mmseg.datasets import MultiBandSegDataset
+from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.preparation.synthetic import write_scenes
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, run
+from ..raster.products import place, uint16, write_safe
+from ..raster.test_vectors import write
+
+PIPELINE = [dict(type='LoadRasterFromFile'), dict(type='LoadRasterAnnotations')]
 
 
 def test_scenes_to_tiles(tmp_path):
@@ -93,3 +99,67 @@ def test_sixteen_bit_scenes_of_any_folder_have_their_band_order(tmp_path, rng):
     assert code == 0, output
     written = json.loads((tmp_path / 'out/dataset.json').read_text())
     assert written['bands'] == ['blue', 'green', 'red', 'nir']
+
+
+def test_polygons_and_products_to_tiles(tmp_path, rng):
+    images = {
+        ('B04', 10): uint16(rng, 128, 96), ('B08', 10): uint16(rng, 128, 96),
+        ('B11', 20): uint16(rng, 64, 48),
+    }  # fmt: skip
+    write_safe(tmp_path, images)
+    left, top = place(10.0).transform[0], place(10.0).transform[3]
+    shapes = [
+        (f'POLYGON (({left} {top}, {x} {top}, {x} {y}, {left} {y}, {left} {top}))', name, 0)
+        for x, y, name in ((left + 480, top - 1280, 'crop'),)
+    ]
+    write(tmp_path / 'fields.gpkg', shapes)
+    facts = dict(classes=['crop', 'other'], bands=['red', 'nir', 'swir16'])
+    (tmp_path / 'facts.json').write_text(json.dumps(facts))
+    write(tmp_path / 'aoi.gpkg', [(shapes[0][0].replace(f'{left + 480}', f'{left + 960}'), 'x', 0)])
+    code, output = run(
+        ROOT / 'tools/dataset_converters/scenes.py', tmp_path,
+        '--out', tmp_path / 'out', '--images', '*.SAFE',
+        '--labels', 'fields.gpkg', '--class-field', 'class', '--background', 'other',
+        '--area-of-interest', tmp_path / 'aoi.gpkg', '--facts', tmp_path / 'facts.json',
+        '--tile-size', 16, '--gap', 8, '--workers', 1,
+    )  # fmt: skip
+    assert code == 0, output
+    assert 'train 1, val 1, test 1 scenes, split within scenes, by strips with a gap' in output
+    written = json.loads((tmp_path / 'out/dataset.json').read_text())
+    assert written['label_convention'] == 'train_id'
+    assert written['bands'] == facts['bands']
+    assert abs(written['class_shares'][0] - 0.5) < 0.01
+    dataset = MultiBandSegDataset(str(tmp_path / 'out'), 'train.txt', pipeline=PIPELINE)
+    sample = dataset[0]
+    _, row, column = parse_tile_name(dataset.pairs[0][0])
+    np.testing.assert_array_equal(
+        sample['img'][..., 0], images['B04', 10][row : row + 16, column : column + 16]
+    )
+    np.testing.assert_array_equal(sample['gt_seg_map'], np.full((16, 16), int(column >= 48)))
+    parts = [
+        MultiBandSegDataset(str(tmp_path / 'out'), f'{n}.txt') for n in ('train', 'val', 'test')
+    ]
+    places = [{parse_tile_name(image)[1:] for image, _ in part.pairs} for part in parts]
+    gaps = [
+        max(abs(a - c), abs(b - d)) for i, j in ((0, 1), (0, 2), (1, 2))
+        for a, b in places[i] for c, d in places[j]
+    ]  # fmt: skip
+    assert min(gaps) >= 16 + 8
+
+
+def test_labels_that_cannot_be_read(tmp_path, rng):
+    write_safe(tmp_path, {('B04', 10): uint16(rng, 32, 32)})
+    (tmp_path / 'facts.json').write_text(json.dumps(dict(classes=['a'], bands=['red', 'green'])))
+    options = ('--facts', tmp_path / 'facts.json', '--class-field', 'class', '--labels', 'no.gpkg')
+    code, output = run(
+        ROOT / 'tools/dataset_converters/scenes.py',
+        tmp_path,
+        '--out',
+        tmp_path / 'out',
+        '--images',
+        '*.SAFE',
+        *options,
+    )
+    assert code == 1
+    assert 'no band green' in output
+    assert 'Traceback' not in output

@@ -191,9 +191,7 @@ def test_existing_file_with_colon_is_not_virtual(tmp_path):
 def test_vector_file_error_suggests_rasterizing(tmp_path):
     for name in ('roofs.geojson', 'roofs.gpkg'):
         (tmp_path / name).write_text('{"type": "FeatureCollection", "features": []}')
-        with pytest.raises(
-            RasterError, match=r'it contains polygons: rasterize them .* gdal_rasterize'
-        ):
+        with pytest.raises(RasterError, match=r'it contains polygons: dnas convert --class-field'):
             read_raster(tmp_path / name)
 
 
