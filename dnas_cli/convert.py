@@ -28,8 +28,8 @@ and dataset.json. The same command resumes an interrupted run.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .command_line import (
     ArgumentParser,
@@ -39,6 +39,10 @@ from .command_line import (
     progress_bars,
     user_errors,
 )
+from .scene_options import add_polygon_options, add_stack_options, polygon_rules, split_words
+
+if TYPE_CHECKING:
+    from dnas_mmseg.preparation.data_root import DataRoot
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,15 +72,6 @@ def parse_args() -> argparse.Namespace:
         '--labels', metavar='PATTERN',
         help="e.g. 'truth/{name}_gt.png' or 'polygons/{name}.gpkg'; or one file for all scenes",
     )  # fmt: skip
-    other.add_argument(
-        '--resampling', choices=('nearest', 'bilinear', 'cubic'), default='bilinear',
-        help='resampling of coarser bands of scenes of several files (default: bilinear)',
-    )  # fmt: skip
-    other.add_argument(
-        '--mask-values', nargs='+', metavar='VALUE', default=[],
-        help='values of the quality band of such scenes (SCL, QA_PIXEL, UDM2) that mark invalid '
-        'pixels, or bits such as bit3',
-    )  # fmt: skip
     other.add_argument('--facts', type=Path, metavar='JSON', help='classes, colours and bands')
     other.add_argument(
         '--label-convention',
@@ -89,26 +84,8 @@ def parse_args() -> argparse.Namespace:
         help='resample label rasters to the grids of the scenes; mode for labels of higher '
         'resolution (default: they must be on the grids)',
     )  # fmt: skip
-    polygons = parser.add_argument_group('labels that are polygons')
-    polygons.add_argument('--class-field', metavar='FIELD', help='field with the classes')
-    polygons.add_argument('--layer', default='', help='layer, if the files have several')
-    polygons.add_argument(
-        '--overlap', default='error', metavar='RULE',
-        help='pixels in polygons of several classes: error, first, last (of the layer), or '
-        'priority:FIELD for the highest value of a field (default: error)',
-    )  # fmt: skip
-    polygons.add_argument(
-        '--all-touched', action='store_true',
-        help='label every pixel that a polygon touches (default: those whose centres lie inside)',
-    )  # fmt: skip
-    polygons.add_argument(
-        '--area-of-interest', default='', metavar='FILE',
-        help='polygons of the labelled area; all outside is unlabelled',
-    )  # fmt: skip
-    polygons.add_argument(
-        '--background', default='', metavar='CLASS',
-        help='class of the pixels in the area of interest without a polygon (default: unlabelled)',
-    )  # fmt: skip
+    add_stack_options(parser)
+    add_polygon_options(parser)
     tiles = parser.add_argument_group('tiles')
     tiles.add_argument('--tile-size', type=int, default=512, help='side in pixels (default: 512)')
     tiles.add_argument('--stride', type=int, help='pixels (default: the tile size)')
@@ -173,11 +150,8 @@ def main() -> None:
     with user_errors():
         from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.datasets.releases import describe_source
-        from dnas_mmseg.preparation.conversion import convert_scenes
-        from dnas_mmseg.preparation.label_rasters import PolygonRules, make_label_rasters
+        from dnas_mmseg.preparation.data_root import SplitSettings, make_data_root
         from dnas_mmseg.preparation.scenes import StackSettings, find_scenes
-        from dnas_mmseg.preparation.splitting import split_scenes
-        from dnas_mmseg.preparation.tiling import TileSpec
 
         forbid_network_if(args)
         if args.images is not None and args.out is None:
@@ -193,76 +167,47 @@ def main() -> None:
         )
         out = args.out or Path('data') / release.dataset
         stacks = StackSettings(
-            out / 'scenes', description.bands, args.resampling, tuple(args.mask_values)
+            out / 'scenes', description.bands, args.resampling, split_words(args.mask_values)
         )
         scenes = find_scenes(args.root, release.images, release.labels, stacks)
-        notes: list[str] = []
-        if args.class_field or args.label_resampling:
-            rules = None
-            if args.class_field:
-                rules = PolygonRules(
-                    args.class_field,
-                    args.layer,
-                    args.overlap,
-                    args.all_touched,
-                    args.area_of_interest,
-                    args.background,
-                )
-            with progress_bars() as track:
-                scenes, notes = make_label_rasters(
-                    scenes,
-                    out,
-                    description,
-                    rules=rules,
-                    resampling=args.label_resampling,
-                    advance=track('labels'),
-                )
-            description = replace(
-                description,
-                classes=description.class_names,
-                label_convention='train_id',
-                label_values={},
-            )
-        tiling = TileSpec.from_description(
-            description,
-            size=args.tile_size,
-            stride=args.tile_size if args.stride is None else args.stride,
-            min_labelled=args.min_labelled,
-            scale=args.scale_to_8_bit and tuple(args.scale_to_8_bit),
-            nodata=args.nodata,
-            apply_scale=args.apply_scale,
-        )
-        splits, how = split_scenes(
-            scenes,
-            {name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')},
-            args.shares,
-            args.seed,
+        split = SplitSettings(
+            lists={name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')},
+            shares=args.shares,
+            seed=args.seed,
             within=args.within_scenes,
-            labels=tiling.labels,
-            size=args.tile_size,
-            gap=args.tile_size // 2 if args.gap is None else args.gap,
+            gap=args.gap,
+            mix_tiles=args.mix_tiles,
         )
         with progress_bars() as track:
-            description, found = convert_scenes(
-                splits,
+            result = make_data_root(
+                scenes,
                 out,
-                tiling,
-                split=how,
+                description,
+                rules=polygon_rules(args),
+                label_resampling=args.label_resampling,
+                split=split,
+                size=args.tile_size,
+                stride=args.stride,
+                min_labelled=args.min_labelled,
+                scale=args.scale_to_8_bit and tuple(args.scale_to_8_bit),
+                nodata=args.nodata,
+                apply_scale=args.apply_scale,
                 max_unknown=args.max_unknown,
-                mix_tiles=args.seed if args.mix_tiles else None,
-                provenance={'source': release.images, 'labels': release.labels, 'seed': args.seed},
+                provenance={'source': release.images, 'labels': release.labels},
                 workers=usable_cores() if args.workers is None else args.workers,
-                advance=track('cutting tiles'),
+                track=track,
             )
-    for note in [*notes, *found]:
+    show_data_root(out, result, mixed=args.mix_tiles)
+
+
+def show_data_root(out: Path, result: DataRoot, mixed: bool = False) -> None:
+    """Print notes, scenes and statistics of a data root."""
+    for note in result.notes:
         print(f'note: {note}')
-    for split in ('train', 'val', 'test'):
-        if not splits.get(split):
-            print(f'note: {split} has no scenes, its list is empty')
-    listed = len({scene.name for part in splits.values() for scene in part})
-    if listed < len(scenes):
-        print(f'note: {len(scenes) - listed} of {len(scenes)} scenes are in no list')
-    counts = ', '.join(f'{split} {len(part)}' for split, part in splits.items())
-    print(f'{out}: {listed if args.mix_tiles else counts} scenes, split {how}')
-    print('mean ', description.mean, '\nstd  ', description.std)
-    print('share', dict(zip(description.classes, description.class_shares, strict=True)))
+    counts = ', '.join(f'{split} {number}' for split, number in result.scenes.items())
+    if mixed:
+        counts = str(sum(result.scenes.values()))
+    print(f'{out}: {counts} scenes, split {result.method}')
+    written = result.description
+    print('mean ', written.mean, '\nstd  ', written.std)
+    print('share', dict(zip(written.classes, written.class_shares, strict=True)))

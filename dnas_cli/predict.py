@@ -38,6 +38,7 @@ from .command_line import (
     user_errors,
 )
 from .engines import add_engine_options
+from .scene_options import add_stack_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,16 +60,7 @@ def parse_args() -> argparse.Namespace:
         '--nodata', type=float, metavar='VALUE',
         help='nodata in addition to the declared ones, e.g. 0 for black borders without a tag',
     )  # fmt: skip
-    stacks = parser.add_argument_group('scenes of several files')
-    stacks.add_argument(
-        '--resampling', choices=('nearest', 'bilinear', 'cubic'), default='bilinear',
-        help='resampling to the finest of the bands (default: bilinear)',
-    )  # fmt: skip
-    stacks.add_argument(
-        '--mask-values', nargs='+', metavar='A,B,C', default=[],
-        help='values of the quality band (SCL, QA_PIXEL, UDM2) that mark invalid pixels, or bits '
-        'such as bit3',
-    )  # fmt: skip
+    add_stack_options(parser)
     windows = parser.add_argument_group('windows')
     windows.add_argument('--window', type=int, help='side in pixels (default: 512, or as exported)')
     windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')

@@ -1,0 +1,68 @@
+"""Options of labelled scenes: polygons, and scenes of several files."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dnas_mmseg.preparation.label_rasters import PolygonRules
+
+
+def add_stack_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resampling`` and ``--mask-values``."""
+    stacks = parser.add_argument_group('scenes of several files')
+    stacks.add_argument(
+        '--resampling', choices=('nearest', 'bilinear', 'cubic'), default='bilinear',
+        help='resampling to the finest of the bands (default: bilinear)',
+    )  # fmt: skip
+    stacks.add_argument(
+        '--mask-values', nargs='+', metavar='A,B,C', default=[],
+        help='values of the quality band (SCL, QA_PIXEL, UDM2) that mark invalid pixels, or bits '
+        'such as bit3',
+    )  # fmt: skip
+
+
+def add_polygon_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of labels that are polygons."""
+    polygons = parser.add_argument_group('labels that are polygons')
+    polygons.add_argument('--class-field', metavar='FIELD', help='field with the classes')
+    polygons.add_argument('--layer', default='', help='layer, if the files have several')
+    polygons.add_argument(
+        '--overlap', default='error', metavar='RULE',
+        help='pixels in polygons of several classes: error, first, last (of the layer), or '
+        'priority:FIELD for the highest value of a field (default: error)',
+    )  # fmt: skip
+    polygons.add_argument(
+        '--all-touched', action='store_true',
+        help='label every pixel that a polygon touches (default: those whose centres lie inside)',
+    )  # fmt: skip
+    polygons.add_argument(
+        '--area-of-interest', default='', metavar='FILE',
+        help='polygons of the labelled area; all outside is unlabelled',
+    )  # fmt: skip
+    polygons.add_argument(
+        '--background', default='', metavar='CLASS',
+        help='class of the pixels in the area of interest without a polygon (default: unlabelled)',
+    )  # fmt: skip
+
+
+def polygon_rules(args: argparse.Namespace) -> PolygonRules | None:
+    """Return how polygons become pixels; None without ``--class-field``."""
+    from dnas_mmseg.preparation.label_rasters import PolygonRules
+
+    if not args.class_field:
+        return None
+    return PolygonRules(
+        args.class_field,
+        args.layer,
+        args.overlap,
+        args.all_touched,
+        args.area_of_interest,
+        args.background,
+    )
+
+
+def split_words(texts: list[str]) -> tuple[str, ...]:
+    """Return the words of an option, which may be separated by commas."""
+    return tuple(word for text in texts for word in text.split(',') if word)
