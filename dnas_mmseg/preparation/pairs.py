@@ -15,9 +15,9 @@ import numpy as np
 from dnas_mmseg.datasets.checks import band_sums
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import LabelValue
-from dnas_mmseg.raster import GeoReference, Raster, Window
+from dnas_mmseg.raster import VECTOR_SUFFIXES, GeoReference, Raster, Window
 
-from .scenes import Scene, find_scenes
+from .scenes import Scene, StackSettings, find_scenes
 
 _STRIP_BYTES = 64 << 20
 """Memory of a strip of samples."""
@@ -37,6 +37,7 @@ class PairContent:
         dtype: Name of the numpy type of the image.
         bands: Name of each band as stored in the file, or ``''``; without alpha.
         georeference: Georeference of the image.
+        has_alpha: Whether the image has an alpha band.
         values: Number of pixels of each stored label value, an integer or a colour.
         colour_table: RGB colours of the label's values 0, 1, ...; empty if none.
         is_aligned: Whether the label has the size and the georeference of the image.
@@ -50,7 +51,8 @@ class PairContent:
     shape: tuple[int, int]
     dtype: str
     bands: tuple[str, ...]
-    georeference: GeoReference
+    georeference: GeoReference = GeoReference()  # noqa: RUF009  immutable
+    has_alpha: bool = False
     values: Counter[LabelValue] = field(default_factory=Counter)
     colour_table: tuple[tuple[int, int, int], ...] = ()
     is_aligned: bool = True
@@ -59,13 +61,16 @@ class PairContent:
     squares: np.ndarray | None = None
 
 
-def find_pairs(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
+def find_pairs(
+    root: str | os.PathLike, images: str, labels: str, stacks: StackSettings | None = None
+) -> list[Scene]:
     """Pair all images and labels of two folders or patterns by name.
 
     Args:
         root: Folder of relative names.
         images: Folder, or pattern such as ``scenes/{name}_rgb.tif``.
         labels: Folder, pattern such as ``masks/{name}_mask.png``, or one file for all images.
+        stacks: How scenes of several files become rasters; None for none.
 
     Raises:
         DatasetError: There are no files, or a file has no partner.
@@ -74,7 +79,7 @@ def find_pairs(root: str | os.PathLike, images: str, labels: str) -> list[Scene]
         images = os.path.join(images, '*')
     if Path(root, labels).is_dir():
         labels = os.path.join(labels, '{name}.*')
-    pairs = find_scenes(root, images, labels)
+    pairs = find_scenes(root, images, labels, stacks)
     used = {pair.label for pair in pairs}
     if len(used) > 1:
         folder, suffix = pairs[0].label.parent, pairs[0].label.suffix
@@ -91,7 +96,7 @@ def read_content(pair: Scene, statistics: bool = False) -> PairContent:
     """Read what a pair contains.
 
     Args:
-        pair: Image and label, both rasters.
+        pair: Image and label; of polygons, nothing is read.
         statistics: Whether to read the image, too, for sums of its samples.
 
     Raises:
@@ -103,6 +108,7 @@ def read_content(pair: Scene, statistics: bool = False) -> PairContent:
         result = PairContent(
             pair.name, os.fspath(pair.image), os.fspath(pair.label), info.shape, info.dtype,
             tuple(info.band_names[i] for i in info.data_bands), info.georeference,
+            len(info.data_bands) < info.bands,
         )  # fmt: skip
         if statistics:
             sums = [
@@ -114,6 +120,8 @@ def read_content(pair: Scene, statistics: bool = False) -> PairContent:
             result.pixels = sum(pixels for pixels, _, _ in sums)
             result.totals = np.sum([total for _, total, _ in sums], axis=0)
             result.squares = np.sum([squares for _, _, squares in sums], axis=0)
+    if pair.label.suffix.lower() in VECTOR_SUFFIXES:
+        return result
     with Raster(pair.label) as raster:
         label = raster.info
         result.colour_table = label.colour_table

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from dnas_mmseg.datasets.description import DatasetError
@@ -150,6 +152,25 @@ def group_by_blocks(boxes: np.ndarray, side: float | None = None) -> tuple[list[
         if side is not None or len(set(blocks)) >= wanted or step < 1e-3:
             return list(blocks), step
         step /= 1.25
+
+
+def group_touching(boxes: np.ndarray) -> list[int]:
+    """Group rasters that touch or overlap, directly or through others.
+
+    Args:
+        boxes: Footprints of :func:`locate`.
+
+    Returns:
+        Number of the group of each raster.
+    """
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides = boxes[:, 2:] - boxes[:, :2]
+    near = cKDTree(centres).query_pairs(1.1 * sides.max(), p=np.inf, output_type='ndarray')
+    first, second = near.T
+    gaps = np.abs(centres[first] - centres[second]) - (sides[first] + sides[second]) / 2
+    touching = near[(gaps < 0.05 * sides.min()).all(1)]
+    graph = coo_matrix((np.ones(len(touching)), touching.T), shape=(len(boxes),) * 2)
+    return connected_components(graph, directed=False)[1].tolist()
 
 
 def measure_distances(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

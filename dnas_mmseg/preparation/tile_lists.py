@@ -18,7 +18,16 @@ from dnas_mmseg.files import write_text
 
 from .pairs import PairContent
 from .scenes import SPLITS
-from .splitting import assign_groups, group_by_blocks, locate, measure_distances
+from .splitting import (
+    assign_groups,
+    group_by_blocks,
+    group_touching,
+    locate,
+    measure_distances,
+)
+
+_MIN_CLUSTERS = 10
+"""Number of groups of touching tiles from which they are split instead of square blocks."""
 
 
 @dataclass
@@ -63,10 +72,11 @@ def split_tiles(
     Args:
         tiles: Content of the tiles.
         shares: Target shares of the parts; they need not sum to 1.
-        by: ``'scene'`` (tiles named ``<scene>_<row>_<column>``), ``'blocks'`` (squares of the
-            ground, by georeference), ``'csv:FILE:COLUMN'`` (a group per tile; the first column of
-            the file has the tiles' names), or ``'random'``. Defaults to the first of scene, blocks
-            and random that the tiles allow.
+        by: ``'scene'`` (tiles named ``<scene>_<row>_<column>``), ``'blocks'`` (by georeference:
+            groups of touching tiles if they are many and small, else squares of the ground),
+            ``'csv:FILE:COLUMN'`` (a group per tile; the first column of the file has the tiles'
+            names), or ``'random'``. Defaults to the first of scene, blocks and random that the
+            tiles allow.
         seed: Seed of the order in which groups are assigned.
         block_size: Side of the blocks in metres; defaults to one with at least 20 blocks.
         gap: Smallest distance in metres from training tiles to others; nearer training tiles are
@@ -260,6 +270,10 @@ def _group(
                 'a tile has no georeference, which --by blocks requires: split by scene, or by '
                 'csv:FILE:COLUMN'
             )
+        clusters = group_touching(boxes)
+        sizes = np.bincount(clusters)
+        if block_size is None and len(sizes) >= _MIN_CLUSTERS and max(sizes) <= len(tiles) / 4:
+            return list(clusters), f'by {len(sizes)} groups of touching tiles', notes
         blocks, side = group_by_blocks(boxes, block_size)
         return blocks, f'by {len(set(blocks))} blocks of {side:.4g} m', notes
     if by == 'random':

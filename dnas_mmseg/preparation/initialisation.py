@@ -1,0 +1,286 @@
+"""From images and labels to a data root and a config to train: ``dnas init``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dnas_mmseg.classes import default_palette
+from dnas_mmseg.datasets.checks import round_significant
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.files import write_text
+from dnas_mmseg.raster import Raster, list_field_values
+
+from .data_root import DataRoot, SplitSettings, make_data_root
+from .interpretation import MissingSettingsError, interpret, interpret_bands
+from .label_rasters import PolygonRules, is_vector
+from .pairs import PairContent, find_pairs, read_contents
+from .scenes import Scene, StackSettings
+from .tile_lists import TileSplit, split_tiles, write_lists
+
+BASE = 'dnas_mmseg::unet/unet_lite0.py'
+"""Config that is inherited: the most accurate of the portfolio at equal training time."""
+
+_MAX_TILE = 1024
+"""Longest side in pixels of images that are used as tiles; larger ones are cut."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What files cannot say; each attribute is an option of ``dnas init``.
+
+    Attributes:
+        bands: Band names in file order; empty for those in the files.
+        label_values: Class of each label value, None for unlabelled; None for a class per value.
+        classes: Class names of the values in ascending order; empty for ``class_<value>``.
+        unlabelled: Label values that are unlabelled; None if unknown.
+        rules: How polygons become pixels, if the labels are polygons.
+        label_resampling: Resampling of label rasters to the grids of the scenes.
+        by: How tiles are grouped, see :func:`split_tiles`.
+        split: How scenes are split; its shares and seed also apply to tiles.
+        tile_size: Side of the tiles cut from larger images.
+        stacks: How scenes of several files become rasters.
+        overwrite: Whether existing lists and an existing config are replaced.
+    """
+
+    bands: tuple[str, ...] = ()
+    label_values: Mapping[str, str | None] | None = None
+    classes: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] | None = None
+    rules: PolygonRules | None = None
+    label_resampling: str = ''
+    by: str = ''
+    split: SplitSettings = SplitSettings()  # noqa: RUF009  immutable
+    tile_size: int = 512
+    stacks: StackSettings | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Initialised:
+    """Result of :func:`initialise`.
+
+    Attributes:
+        config: Path of the config.
+        description: Content of ``dataset.json``.
+        split: Split of the tiles, if the images are tiles.
+        root: Data root cut from scenes, if the images are scenes.
+        notes: Assumptions, one line each.
+    """
+
+    config: Path
+    description: DatasetDescription
+    split: TileSplit | None
+    root: DataRoot | None
+    notes: list[str]
+
+
+def initialise(
+    images: str,
+    labels: str,
+    out: str | os.PathLike,
+    settings: Settings = Settings(),
+    *,
+    workers: int = 1,
+    track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
+) -> Initialised:
+    """Describe images and labels, split them, and write a config to train.
+
+    Images of at most 1024 pixels with label rasters on their grids are used where they are; larger
+    ones, and labels that are polygons or on other grids, are cut into tiles in ``out``. Writes the
+    lists and ``dataset.json`` to ``out``, and the config ``<name of out>.py`` next to it.
+
+    Args:
+        images: Folder or pattern of the images, or products of several files.
+        labels: Folder or pattern of the labels, or one file for all images.
+        out: Data root to write.
+        settings: What the files cannot say.
+        workers: Number of processes.
+        track: Function from the name of a step to its progress callback.
+
+    Raises:
+        MissingSettingsError: A setting is required; the message has one line per option.
+        DatasetError: Files do not match, or a list or the config exists.
+    """
+    out = Path(out)
+    config = out.parent / f'{out.name}.py'
+    if config.exists() and not settings.overwrite:
+        raise DatasetError(f'{config} exists: add --overwrite to replace it')
+    pairs = find_pairs('.', images, labels, settings.stacks)
+    vectors = is_vector(pairs[0].label)
+    is_large = any(max(_shape(pair)) > _MAX_TILE for pair in pairs)
+    contents = read_contents(
+        pairs,
+        statistics=not (vectors or is_large),
+        workers=workers,
+        advance=track('reading images and labels'),
+    )
+    if vectors:
+        description, notes = _interpret_polygons(contents, pairs, settings)
+    else:
+        description, notes = interpret(
+            contents,
+            bands=settings.bands,
+            label_values=settings.label_values,
+            classes=settings.classes,
+            unlabelled=settings.unlabelled,
+        )
+    split, root = None, None
+    if vectors or is_large or not all(content.is_aligned for content in contents):
+        _require_resampling(contents, settings)
+        root = make_data_root(
+            pairs,
+            out,
+            description,
+            rules=settings.rules,
+            label_resampling=settings.label_resampling,
+            split=settings.split,
+            size=settings.tile_size,
+            provenance={'source': images, 'labels': labels},
+            workers=workers,
+            track=track,
+        )
+        description, notes = root.description, [*notes, *root.notes]
+    else:
+        split = split_tiles(
+            contents,
+            settings.split.shares,
+            by=settings.by,
+            seed=settings.split.seed,
+            labels=description.labels,
+            names=description.class_names,
+        )
+        notes += split.notes
+        description = _describe_tiles(description, split, contents)
+        write_lists(split.parts, out, overwrite=settings.overwrite)
+        description.save(out)
+    write_text(config, config_text(description, out.name))
+    return Initialised(config, description, split, root, notes)
+
+
+def config_text(description: DatasetDescription, data_root: str) -> str:
+    """Return the text of a config that trains on a data root next to it.
+
+    Args:
+        description: Content of ``dataset.json``, with statistics.
+        data_root: Path of the data root, relative to the folder of the config.
+    """
+    values: dict[int | str, str | None] = {
+        int(text) if text.lstrip('-').isdigit() else text: name
+        for text, name in description.label_values.items()
+    }
+    if not values:  # tiles cut here have train ids
+        values = {**dict(enumerate(description.classes)), 255: None}
+    entries = ''.join(f'    {value!r}: {name!r},\n' for value, name in values.items())
+    mean, std = (
+        [round_significant(value, 5) for value in part]
+        for part in (description.mean, description.std)
+    )
+    return f"""# Tiles of {data_root}, described by `dnas init`.
+_base_ = '{BASE}'
+# Class of each value of the label files; edit the names. None is unlabelled, and several values may
+# have one name. num_classes below is the number of names.
+label_values = {{
+{entries}}}
+bands = {description.bands!r}  # in file order
+tiles = dict(
+    data_root='{{{{ fileDirname }}}}/{data_root}',
+    label_values=label_values,
+    metainfo=dict(bands=bands),
+)
+train_dataloader = dict(dataset=tiles)
+val_dataloader = dict(dataset=tiles)
+test_dataloader = dict(dataset=tiles)
+model = dict(
+    data_preprocessor=dict(
+        mean={mean},
+        std={std},
+    ),
+    backbone=dict(in_channels={len(description.bands)}, init_cfg=dict(bands=bands)),
+    decode_head=dict(num_classes={len(description.class_names)}),
+)
+"""
+
+
+def _shape(pair: Scene) -> tuple[int, int]:
+    with Raster(pair.image) as raster:
+        return raster.info.shape
+
+
+def _interpret_polygons(
+    contents: Sequence[PairContent], pairs: Sequence[Scene], settings: Settings
+) -> tuple[DatasetDescription, list[str]]:
+    """Return the description of images with polygons, whose field has the classes."""
+    questions: list[str] = []
+    notes: list[str] = []
+    bands = interpret_bands(contents, settings.bands, questions, notes)
+    rules = settings.rules
+    if rules is None:
+        questions.append('--class-field: the labels are polygons; name the field with the classes')
+        raise MissingSettingsError('\n'.join(questions))
+    if questions:
+        raise MissingSettingsError('\n'.join(questions))
+    values: dict[str, str | None] = dict(settings.label_values or {})
+    if not values:
+        for path in dict.fromkeys(pair.label for pair in pairs):
+            for value in list_field_values(path, rules.field, rules.layer):
+                if value is None:
+                    notes.append(f"{path}: features without '{rules.field}' are unlabelled")
+                    values['None'] = None
+                else:
+                    values[str(value)] = value if isinstance(value, str) else f'class_{value}'
+    names = list(dict.fromkeys(filter(None, values.values())))
+    if rules.background and rules.background not in names:
+        names.append(rules.background)
+    if settings.classes:
+        raise DatasetError(
+            '--classes does not apply to polygons: map the values of the field by --label-values'
+        )
+    return (
+        DatasetDescription(
+            bands=bands,
+            classes=tuple(names),
+            palette=default_palette(len(names)),
+            label_values=values,
+        ),
+        notes,
+    )
+
+
+def _require_resampling(contents: Sequence[PairContent], settings: Settings) -> None:
+    shifted = [content for content in contents if not content.is_aligned]
+    if shifted and not settings.label_resampling:
+        raise MissingSettingsError(
+            f'--label-resampling: {shifted[0].label} is not on the grid of {shifted[0].image}; '
+            'nearest, or mode for labels of higher resolution'
+        )
+
+
+def _describe_tiles(
+    description: DatasetDescription, split: TileSplit, contents: Sequence[PairContent]
+) -> DatasetDescription:
+    """Add type, size and statistics of the training tiles to a description."""
+    training = split.parts['train']
+    pixels = sum(tile.pixels for tile in training)
+    if not pixels:
+        raise DatasetError('no training tile has a valid pixel')
+    mean = np.sum([tile.totals for tile in training], axis=0) / pixels
+    squares = np.sum([tile.squares for tile in training], axis=0) / pixels
+    std = np.sqrt(np.maximum(squares - mean**2, 0))
+    types, sizes = ({getattr(c, key) for c in contents} for key in ('dtype', 'shape'))
+    if len(types) > 1:
+        raise DatasetError(f'images of different types: {", ".join(sorted(types))}')
+    train = split.pixels[0]
+    return replace(
+        description,
+        dtype=types.pop(),
+        tile_size=sizes.pop() if len(sizes) == 1 else (),
+        mean=tuple(round_significant(value) for value in mean),
+        std=tuple(round_significant(value) for value in std),
+        class_shares=tuple(round(float(n), 6) for n in train / max(train.sum(), 1)),
+        provenance={'split': split.method},
+    )

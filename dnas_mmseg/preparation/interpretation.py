@@ -1,0 +1,225 @@
+"""Bands and classes of images and labels as the files say, and what only users can say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from dnas_mmseg.bands import RGB, band_names
+from dnas_mmseg.classes import Colour, default_palette
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.labels import IGNORE, LabelValue
+
+from .pairs import PairContent
+
+_MAX_CLASSES = 64
+"""Label values after which they are unlikely to be classes."""
+
+
+class MissingSettingsError(DatasetError):
+    """Files do not say what is needed; the message has one line per option to set."""
+
+
+def interpret(
+    contents: Sequence[PairContent],
+    *,
+    bands: Sequence[str] = (),
+    label_values: Mapping[str, str | None] | None = None,
+    classes: Sequence[str] = (),
+    unlabelled: Sequence[str] | None = None,
+) -> tuple[DatasetDescription, list[str]]:
+    """Return the description of a data set, as far as its files say and the arguments add.
+
+    Args:
+        contents: Images, and labels that are rasters.
+        bands: Band names in file order; default to those in the files.
+        label_values: Class of each stored label value, None for unlabelled; defaults to a class
+            per value.
+        classes: Class names of the values that are classes, in ascending order; default to
+            ``class_<value>``.
+        unlabelled: Stored values that are unlabelled, as text; default to 255 where it is no class.
+
+    Returns:
+        Description with bands, classes, palette and label values; and assumptions, one line each.
+
+    Raises:
+        MissingSettingsError: Files do not say which bands they have, or whether 0 is a class.
+        DatasetError: Images differ in their bands, or labels have values that ``label_values``
+            lacks.
+
+    Example:
+        >>> content = PairContent('a', 'a.tif', 'a.png', (8, 8), 'uint8', ('red', 'nir'))
+        >>> content.values.update({0: 30, 255: 34})
+        >>> interpret([content])[0].label_values
+        {'0': 'class_0', '255': 'class_255'}
+    """
+    questions: list[str] = []
+    notes: list[str] = []
+    names = interpret_bands(contents, bands, questions, notes)
+    totals: Counter[LabelValue] = Counter()
+    for content in contents:
+        totals.update(content.values)
+    table = next((content.colour_table for content in contents if content.colour_table), ())
+    if label_values is None:
+        label_values = _interpret_values(totals, classes, unlabelled, questions, notes)
+    if questions:
+        raise MissingSettingsError('\n'.join(questions))
+    unknown = [value for value in totals if value_text(value) not in label_values]
+    if unknown:
+        total = totals.total()
+        listed = ', '.join(
+            f'{value_text(v)} ({100 * totals[v] / total:.2g} % of the pixels)' for v in unknown[:8]
+        )
+        raise DatasetError(
+            f'the labels have values without a class: {listed}: add them to --label-values, with '
+            'an empty name for unlabelled (0=)'
+        )
+    return (
+        DatasetDescription(
+            bands=names,
+            classes=tuple(dict.fromkeys(filter(None, label_values.values()))),
+            palette=_palette(label_values, table),
+            label_values=dict(label_values),
+        ),
+        notes,
+    )
+
+
+def value_text(value: LabelValue) -> str:
+    """Return a label value as text: an integer, or ``'#rrggbb'``."""
+    return f'#{bytes(value).hex()}' if isinstance(value, tuple) else str(value)
+
+
+def interpret_bands(
+    contents: Sequence[PairContent],
+    bands: Sequence[str],
+    questions: list[str],
+    notes: list[str],
+) -> tuple[str, ...]:
+    """Return the names of the bands; add a question if they are unknown."""
+    stored = Counter(content.bands for content in contents)
+    if len({len(names) for names in stored}) > 1:
+        listed = ', '.join(
+            f'{len(names)} ({next(c.image for c in contents if c.bands == names)})'
+            for names in stored
+        )
+        raise DatasetError(f'images of different numbers of bands: {listed}')
+    ((names, _),) = stored.most_common(1)
+    example = next(content for content in contents if content.bands == names)
+    if bands:
+        chosen = band_names(bands)
+        if len(chosen) not in (len(names), len(names) + example.has_alpha):
+            raise DatasetError(
+                f'{example.image} has {len(names)} bands, but --bands has {len(chosen)}: '
+                f'{", ".join(chosen)}'
+            )
+        return chosen
+    if example.has_alpha:
+        notes.append(
+            f'{example.image}: a band is tagged as alpha (transparency) and not used; if it is '
+            'another band, such as NIR, name all: --bands red green blue nir'
+        )
+    if all(names):
+        if len(stored) > 1:
+            other = next(content for content in contents if content.bands != names)
+            questions.append(
+                f'--bands: the files have different band names, {", ".join(names)} '
+                f'({example.image}) and {", ".join(n or "none" for n in other.bands)} '
+                f'({other.image}); name those of all files in file order'
+            )
+        return names
+    known = ', '.join(name or f'unnamed band {i}' for i, name in enumerate(names, 1))
+    examples = {3: RGB, 4: (*RGB, 'nir')}
+    hint = ' '.join(examples.get(len(names), ('NAME', '...')))
+    questions.append(
+        f'--bands: {example.image} has {len(names)} bands ({known}); name them in file order, e.g. '
+        f'--bands {hint}'
+    )
+    return ()
+
+
+def _interpret_values(
+    totals: Counter[LabelValue],
+    classes: Sequence[str],
+    unlabelled: Sequence[str] | None,
+    questions: list[str],
+    notes: list[str],
+) -> dict[str, str | None]:
+    """Return the class of each label value; add a question if 0 may be a class or unlabelled."""
+    values = sorted(totals, key=lambda v: v if isinstance(v, tuple) else (v,))
+    texts = [value_text(value) for value in values]
+    shares = {t: totals[v] / totals.total() for t, v in zip(texts, values, strict=True)}
+    ignored = set(unlabelled or ())
+    absent = sorted(ignored - set(texts) - {'none'})
+    if absent:
+        raise DatasetError(f'--unlabelled {" ".join(absent)}: the labels have {", ".join(texts)}')
+    if unlabelled is None:
+        others = [v for v in values if v not in (0, IGNORE)]
+        if IGNORE in values and (others or 0 in values) and len(values) > 2:
+            ignored.add(str(IGNORE))
+            notes.append(
+                f'label value 255 ({100 * shares["255"]:.2g} % of the pixels) counts as '
+                'unlabelled; --unlabelled none makes it a class'
+            )
+        zero = next((t for t in ('0', '#000000') if t in texts), None)
+        # Labels with 255 for unlabelled count their classes from 0.
+        if zero is not None and not ignored and len(texts) > 2:
+            questions.append(
+                f'--unlabelled: label value {zero} ({100 * shares[zero]:.2g} % of the pixels) is '
+                f'a class or unlabelled: --unlabelled {zero} or --unlabelled none'
+            )
+    kept = [text for text in texts if text not in ignored]
+    if len(kept) > _MAX_CLASSES:
+        raise DatasetError(
+            f'the labels have {len(kept)} values, such as {", ".join(kept[:8])}: expected classes; '
+            'merge them by --label-values'
+        )
+    if len(kept) < 2:
+        raise DatasetError(
+            f'the labels have the values {", ".join(texts)}, so fewer than two classes are left'
+        )
+    if classes and len(classes) != len(kept) and not questions:
+        raise DatasetError(
+            f'--classes has {len(classes)} names for the {len(kept)} values {", ".join(kept)}'
+        )
+    names = list(classes) or [f'class_{text.lstrip("#")}' for text in kept]
+    mapped = dict(zip(kept, names, strict=False))
+    return {text: mapped.get(text) for text in texts}
+
+
+def _palette(label_values: Mapping[str, str | None], table: Sequence[Colour]) -> tuple[Colour, ...]:
+    """Return a colour per class: that of its label or colour table, else a default one."""
+    colours: dict[str, Colour] = {}
+    for text, name in label_values.items():
+        if name is None or name in colours:
+            continue
+        if text.startswith('#'):
+            red, green, blue = bytes.fromhex(text[1:])
+            colours[name] = red, green, blue
+        elif text.isdigit() and int(text) < len(table):
+            colours[name] = table[int(text)]
+    names = dict.fromkeys(filter(None, label_values.values()))
+    found = [colours.get(name) for name in names]
+    if None in found or len(set(found)) < len(found):
+        return default_palette(len(names))
+    return tuple(colour for colour in found if colour is not None)
+
+
+def parse_label_values(words: Sequence[str]) -> dict[str, str | None]:
+    """Parse ``VALUE=CLASS`` words; an empty class is unlabelled.
+
+    Example:
+        >>> parse_label_values(['10=trees', '20=trees', '0='])
+        {'10': 'trees', '20': 'trees', '0': None}
+    """
+    result: dict[str, str | None] = {}
+    for word in words:
+        value, equals, name = word.partition('=')
+        if not equals or not value:
+            raise DatasetError(
+                f"--label-values {word}: expected VALUE=CLASS, e.g. 10=trees or '0='"
+            )
+        if value in result:
+            raise DatasetError(f'--label-values has {value} twice')
+        result[value] = name or None
+    return result
