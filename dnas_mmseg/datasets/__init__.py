@@ -1,5 +1,7 @@
 """Data sets of multi-band tiles, with their transforms and checks."""
 
+from .array_tiles import list_array_tiles
+from .base import InspectableDataset
 from .checks import inspect_pairs, summarise
 from .description import DatasetDescription, DatasetError
 from .duplicates import TileRegister
@@ -23,6 +25,7 @@ __all__ = [
     'FBPDataset',
     'GID5Dataset',
     'GID15Dataset',
+    'InspectableDataset',
     'LabelEncoding',
     'LabelError',
     'LoadRasterAnnotations',
@@ -36,6 +39,7 @@ __all__ = [
     'class_weights',
     'dataset_parts',
     'inspect_pairs',
+    'list_array_tiles',
     'multi_band_parts',
     'summarise',
 ]

@@ -6,22 +6,21 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
-from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, selected_bands
-from dnas_mmseg.raster import Raster, is_virtual
+from dnas_mmseg.raster import Raster, is_virtual, parse_array_name
 
-from .checks import Expectation, inspect_pairs, summarise
+from .base import InspectableDataset
+from .checks import Expectation, PairReport, inspect_pairs, summarise
 from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding
 from .list_files import read_lines
@@ -32,7 +31,7 @@ _SHOWN = 8
 
 
 @DATASETS.register_module()
-class MultiBandSegDataset(BaseSegDataset):
+class MultiBandSegDataset(InspectableDataset):
     """Data set of images with any number of bands and labels of any classes.
 
     Classes and bands: those of ``metainfo``. Arguments and metainfo that are not set default to
@@ -48,7 +47,8 @@ class MultiBandSegDataset(BaseSegDataset):
     Args:
         data_root: Folder of the data set.
         ann_file: List file with ``image<TAB>label`` per line (only ``image`` without labels),
-            relative to ``data_root`` or to the prefixes. Defaults to pairing all files of the two
+            relative to ``data_root`` or to the prefixes, also names of arrays
+            (:func:`list_array_tiles`). Defaults to pairing all files of the two
             folders by name.
         data_prefix: Folders of images and labels; ``seg_map_path=None`` for images only.
         metainfo: Dictionary with ``classes``, ``palette`` and ``bands`` (in file order).
@@ -193,43 +193,16 @@ class MultiBandSegDataset(BaseSegDataset):
         classes = np.unique(LoadRasterAnnotations()(self.get_data_info(idx))['gt_seg_map'])
         return classes[classes != IGNORE].tolist()
 
-    def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Map the files' train ids to those of selected classes, 255 for other classes.
-
-        Args:
-            new_classes: Class names of ``metainfo``; defaults to those of the files.
-
-        Returns:
-            Train id for each train id of the files; None if the classes are those of the files.
-
-        Raises:
-            DatasetError: A class is not among those of the files.
-        """
-        wanted = tuple(new_classes or self.file_classes)
-        if wanted == self.file_classes:
-            return None
-        unknown = [name for name in wanted if name not in self.file_classes]
-        if unknown:
-            raise DatasetError(
-                f'metainfo classes {", ".join(unknown)} are not among those of the files '
-                f'({", ".join(self.file_classes)})'
-            )
-        return {
-            i: wanted.index(name) if name in wanted else IGNORE
-            for i, name in enumerate(self.file_classes)
-        }
-
-    def select_classes(self, counts: Sequence[Any] | np.ndarray) -> list:
-        """Select values per class of the files for the classes of ``metainfo``, in their order."""
-        return [counts[self.file_classes.index(name)] for name in self.metainfo['classes']]
-
-    def _update_palette(self) -> Sequence:
-        palette = tuple(map(tuple, self._metainfo.get('palette', ())))
-        if not palette:
-            return default_palette(len(self._metainfo['classes']))
-        if self.label_map is not None and palette == self.file_palette != ():
-            return tuple(self.select_classes(palette))
-        return super()._update_palette()
+    def inspect(
+        self,
+        *,
+        statistics: bool = False,
+        workers: int = 0,
+        track: Callable[[Iterable], Iterable] = iter,
+    ) -> Iterator[PairReport]:
+        """Yield a report on each pair, in order; see :func:`inspect_pairs`."""
+        settings: dict[str, Any] = dict(statistics=statistics, workers=workers, track=track)
+        return inspect_pairs(self.pairs, self.expected, **settings)
 
     def load_data_list(self) -> list[dict]:
         """Return the paths of all pairs, after checking the lists and the first pairs."""
@@ -319,10 +292,16 @@ class MultiBandSegDataset(BaseSegDataset):
             pair = []
             for name, (kind, prefix) in zip(parts, kinds, strict=True):
                 bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
-                places = [os.path.join(base, name.strip()) for base in bases]
+                name, array = name.strip(), parse_array_name(name.strip())
+                places = [os.path.join(base, name) for base in bases]
+                files = places
+                if array is not None:
+                    arrays = [array.inside(base) for base in bases]
+                    places, files = [str(a) for a in arrays], [a.file for a in arrays]
                 # GDAL dataset names are checked when they are opened.
-                virtual = name.strip() if is_virtual(name.strip()) else None
-                found = virtual or next((place for place in places if place in listing), '')
+                virtual = name if array is None and is_virtual(name) else None
+                exist = (p for p, file in zip(places, files, strict=True) if file in listing)
+                found = virtual or next(exist, '')
                 if not found:
                     problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
                 pair.append(found)
@@ -363,16 +342,18 @@ def dataset_parts(dataset: Any) -> Iterator[Any]:
         yield from dataset_parts(child)
 
 
-def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
+def multi_band_parts(dataset: object) -> list[InspectableDataset]:
     """Return the multi-band data sets inside wrappers such as ``ConcatDataset``.
 
     Raises:
         DatasetError: A data set is of another type, or the data sets have different classes.
     """
-    parts: list[MultiBandSegDataset] = []
+    parts: list[InspectableDataset] = []
     for part in dataset_parts(dataset):
-        if not isinstance(part, MultiBandSegDataset):
-            raise DatasetError(f'{type(part).__name__}: expected a MultiBandSegDataset')
+        if not isinstance(part, InspectableDataset):
+            raise DatasetError(
+                f'{type(part).__name__}: expected a MultiBandSegDataset or a TorchGeoDataset'
+            )
         parts.append(part)
     if len({part.file_classes for part in parts}) > 1:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)

@@ -12,10 +12,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.datasets import (
-    MultiBandSegDataset,
+    InspectableDataset,
     TileRegister,
     class_weights,
-    inspect_pairs,
     multi_band_parts,
     summarise,
 )
@@ -48,7 +47,7 @@ class SplitReport:
     """
 
     name: str
-    parts: list[MultiBandSegDataset]
+    parts: list[InspectableDataset]
     summary: DatasetSummary
     warnings: list[str]
     problems: list[str]
@@ -141,25 +140,23 @@ def check_dataset(
 
 def _check_split(
     name: str,
-    parts: list[MultiBandSegDataset],
+    parts: list[InspectableDataset],
     workers: int,
     register: TileRegister,
     track: Callable[[int], Callable[[Iterable], Iterable]],
 ) -> SplitReport:
+    labelled = False
+
     def registered(reports: Iterable[PairReport]) -> Iterator[PairReport]:
+        nonlocal labelled
         for pair in reports:
+            labelled |= pair.class_pixels is not None
             register.add(name, pair)
             yield pair
 
-    wrap = track(sum(len(part.pairs) for part in parts))
+    wrap = track(sum(len(part) for part in parts))
     reports = chain.from_iterable(
-        inspect_pairs(
-            part.pairs,
-            part.expected,
-            statistics=True,
-            workers=workers,
-            track=lambda found: wrap(registered(found)),
-        )
+        part.inspect(statistics=True, workers=workers, track=lambda found: wrap(registered(found)))
         for part in parts
     )
     summary = summarise(reports, parts[0].labels)
@@ -167,7 +164,6 @@ def _check_split(
     absent = [label for label, pixels in classes if not pixels]
     warnings = [f'no pixel has class {", ".join(absent)}'] if absent else []
     problems = list(summary.problems)
-    labelled = any(label for part in parts for _, label in part.pairs)
     if not problems and labelled and not summary.class_pixels.sum():
         problems.append(
             f'{name} has no labelled pixel, so it cannot be used for training or scores'

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.raster import raster_stem
 
 from .comparison import save_pictures
 from .false_colour import apply_palette, false_colour, format_display_bands
@@ -30,7 +31,7 @@ def save_samples(dataset: BaseDataset, folder: str | os.PathLike, number: int) -
         results = dataset.get_data_info(index)
         for transform in dataset.pipeline.transforms[:-1]:
             results = transform(results)
-        path = Path(folder) / f'{Path(results["img_path"]).stem}.png'
+        path = Path(folder) / f'{raster_stem(results["img_path"])}.png'
         save_pictures(
             path,
             [
