@@ -10,9 +10,12 @@ from .gid5 import GID5Dataset
 from .gid15 import GID15Dataset
 from .labels import LabelEncoding, LabelError, class_weights
 from .multi_band import MultiBandSegDataset, dataset_parts, multi_band_parts
+from .torchgeo import TorchGeoDataset
 from .transforms import (
     LoadRasterAnnotations,
     LoadRasterFromFile,
+    LoadTorchGeoImage,
+    LoadTorchGeoMask,
     MultiBandPhotoMetricDistortion,
     MultiBandRandomRotate,
     RandomClassMix,
@@ -30,12 +33,15 @@ __all__ = [
     'LabelError',
     'LoadRasterAnnotations',
     'LoadRasterFromFile',
+    'LoadTorchGeoImage',
+    'LoadTorchGeoMask',
     'MultiBandPhotoMetricDistortion',
     'MultiBandRandomRotate',
     'MultiBandSegDataset',
     'RandomClassMix',
     'SelectBands',
     'TileRegister',
+    'TorchGeoDataset',
     'class_weights',
     'dataset_parts',
     'inspect_pairs',

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
@@ -12,22 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, selected_bands
 from dnas_mmseg.raster import Raster, is_virtual, parse_array_name
 
-from .base import InspectableDataset
-from .checks import Expectation, PairReport, inspect_pairs, summarise
+from .base import InspectableDataset, raise_problems
+from .checks import Expectation, PairReport, inspect_pairs
 from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding
 from .list_files import read_lines
 from .tiles import MANIFEST, parse_tile_name
-
-_SHOWN = 8
-"""Problems listed in an error: enough to see a pattern without flooding the terminal."""
 
 
 @DATASETS.register_module()
@@ -214,16 +208,7 @@ class MultiBandSegDataset(InspectableDataset):
             )
         # Statistics read the samples: a truncated file opens without an error.
         reports = inspect_pairs(pairs[: self.check_files], self.expected, statistics=True)
-        summary = summarise(reports, self.labels)
-        for warning in summary.warnings:
-            warnings.warn(f'{type(self).__name__}: {warning}', stacklevel=2)
-        for note in summary.notes:
-            _log_once(f'{type(self).__name__}: {note}', self.data_root)
-        _raise_problems(
-            f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
-            f'{len(pairs)} pairs (`dnas check CONFIG` checks all)',
-            summary.problems,
-        )
+        self._check_reports(reports, f'{len(pairs)} pairs')
         infos: list[dict[str, Any]] = [
             {'img_path': image} if label is None else {'img_path': image, 'seg_map_path': label}
             for image, label in pairs
@@ -306,7 +291,7 @@ class MultiBandSegDataset(InspectableDataset):
                     problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
                 pair.append(found)
             pairs.append((pair[0], pair[1] if labelled else None))
-        _raise_problems(f'{self.ann_file} cannot be used', problems)
+        raise_problems(f'{self.ann_file} cannot be used', problems)
         return pairs
 
     def _folder_pairs(self) -> list[tuple[str, str | None]]:
@@ -317,7 +302,7 @@ class MultiBandSegDataset(InspectableDataset):
         labels = _files_by_stem(label_folder, self.seg_map_suffix)
         problems = [f'{images[s]}: image without label' for s in images if s not in labels]
         problems += [f'{labels[s]}: label without image' for s in labels if s not in images]
-        _raise_problems('images and labels do not match', problems)
+        raise_problems('images and labels do not match', problems)
         return [(path, labels[stem]) for stem, path in images.items()]
 
     def _suffix_hint(self) -> str:
@@ -361,17 +346,6 @@ def multi_band_parts(dataset: object) -> list[InspectableDataset]:
     return parts
 
 
-_logged: set[tuple[str | None, str]] = set()
-
-
-def _log_once(note: str, data_root: str | None) -> None:
-    """Log a note once per process, although a data set may be built several times."""
-    kind = re.sub(r'\S+\.\w+|\(and \d+ more files\)', '', note)  # ignore the file name
-    if (data_root, kind) not in _logged:
-        _logged.add((data_root, kind))
-        print_log(note, logger='current')
-
-
 class _Listing:
     """Container of existing files that lists each folder once instead of testing each file."""
 
@@ -400,11 +374,3 @@ def _files_by_stem(folder: str | None, suffix: str) -> dict[str, str]:
             raise DatasetError(f'{found[stem]} and {path}: two files with the same name')
         found[stem] = path
     return found
-
-
-def _raise_problems(title: str, problems: Sequence[str]) -> None:
-    if problems:
-        shown = [f'  - {problem}' for problem in problems[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            shown.append(f'  ... and {len(problems) - _SHOWN} more')
-        raise DatasetError('\n'.join([f'{title}:', *shown]))
