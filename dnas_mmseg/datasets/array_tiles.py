@@ -31,6 +31,7 @@ def list_array_tiles(
         DatasetError: A stack is a single tile, or the stacks have different lengths.
 
     Example:
+        >>> import numpy as np
         >>> np.savez('tiles.npz', images=np.zeros((2, 4, 8, 8)), labels=np.zeros((2, 8, 8)))
         >>> list_array_tiles('tiles.npz')[1]
         ('ARRAY:"tiles.npz":images:1', 'ARRAY:"tiles.npz":labels:1')

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets.transforms.loading import LoadRasterAnnotations, selected_bands
-from dnas_mmseg.raster import Raster, is_virtual, parse_array_name
+from dnas_mmseg.raster import ArrayName, Raster, RasterError, is_virtual, parse_array_name
 
 from .base import InspectableDataset, raise_problems
 from .checks import Expectation, PairReport, inspect_pairs
@@ -277,20 +277,16 @@ class MultiBandSegDataset(InspectableDataset):
             pair = []
             for name, (kind, prefix) in zip(parts, kinds, strict=True):
                 bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
-                name, array = name.strip(), parse_array_name(name.strip())
-                places = [os.path.join(base, name) for base in bases]
-                files = places
-                if array is not None:
-                    arrays = [array.inside(base) for base in bases]
-                    places, files = [str(a) for a in arrays], [a.file for a in arrays]
-                # GDAL dataset names are checked when they are opened.
-                virtual = name if array is None and is_virtual(name) else None
-                exist = (p for p, file in zip(places, files, strict=True) if file in listing)
-                found = virtual or next(exist, '')
+                try:
+                    found, place = _find(name.strip(), bases, listing)
+                except RasterError as error:
+                    problems.append(f'{self.ann_file}:{number}: {error}')
+                    break
                 if not found:
-                    problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
+                    problems.append(f'{self.ann_file}:{number}: {kind} {place} does not exist')
                 pair.append(found)
-            pairs.append((pair[0], pair[1] if labelled else None))
+            else:
+                pairs.append((pair[0], pair[1] if labelled else None))
         raise_problems(f'{self.ann_file} cannot be used', problems)
         return pairs
 
@@ -344,6 +340,20 @@ def multi_band_parts(dataset: object) -> list[InspectableDataset]:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)
         raise DatasetError(f'data sets of different classes cannot be combined: {listed}')
     return parts
+
+
+def _find(name: str, bases: Sequence[str], listing: _Listing) -> tuple[str, str]:
+    """Return the path of an image of a list, or an empty string; and the first path it could have.
+
+    Raises:
+        RasterError: The name of an array has a wrong form.
+    """
+    array = parse_array_name(name)
+    if array is None and is_virtual(name):  # checked when it is opened
+        return name, name
+    places = [(array or ArrayName(name)).inside(base) for base in bases]
+    found = (str(place) for place in places if place.file in listing)
+    return next(found, ''), str(places[0])
 
 
 class _Listing:

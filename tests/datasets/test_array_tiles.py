@@ -84,6 +84,12 @@ def test_missing_array_file_in_a_list(tmp_path):
         MultiBandSegDataset(str(tmp_path), 'all.txt', **SETTINGS)
 
 
+def test_invalid_array_name_in_a_list(tmp_path):
+    (tmp_path / 'all.txt').write_text('ARRAY:tiles.h5:images:0\tb.png')
+    with pytest.raises(DatasetError, match=r'all\.txt:1: ARRAY:tiles.*not the name of an array'):
+        MultiBandSegDataset(str(tmp_path), 'all.txt', **SETTINGS)
+
+
 def test_folders_of_npy(tmp_path, images, labels):
     for folder, values in (('images', images), ('labels', labels)):
         (tmp_path / folder).mkdir()
