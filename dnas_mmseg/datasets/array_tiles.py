@@ -46,7 +46,7 @@ def list_array_tiles(
     for name, shape in zip(names, shapes, strict=True):
         if len(shape) not in (3, 4):
             raise DatasetError(
-                f'{name}: an array of shape {shape} is no stack of tiles; the first axis of a '
+                f'{name}: an array of shape {shape} is not a stack of tiles; the first axis of a '
                 'stack counts the tiles'
             )
     (image, label), (number, other) = names, (shape[0] for shape in shapes)

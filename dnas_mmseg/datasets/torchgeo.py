@@ -93,7 +93,7 @@ class TorchGeoDataset(InspectableDataset):
     Raises:
         DatasetError: torchgeo is not installed, the name is unknown, the data are missing, samples
             have no mask although the pipeline loads labels, bands or classes are unknown, or mask
-            values are no classes.
+            values are not classes.
 
     Example:
         >>> dataset = TorchGeoDataset(  # doctest: +SKIP
@@ -111,7 +111,7 @@ class TorchGeoDataset(InspectableDataset):
         root: str | None = None,
         split: str | None = None,
         bands: Sequence[str] | None = None,
-        ignore_index: int | Sequence[int] = (),
+        ignore_index: int | Sequence[int] | None = None,
         label_convention: str | None = None,
         dataset_args: Mapping[str, Any] | None = None,
         metainfo: dict | None = None,
@@ -138,7 +138,7 @@ class TorchGeoDataset(InspectableDataset):
             self.bands = _known_bands(dataset, self.source, len(image))
         self._check_shape(image, 0)
         self.used_bands = self._select_bands(pipeline)
-        self.ignored = (ignore_index,) if isinstance(ignore_index, int) else tuple(ignore_index)
+        self.ignored = tuple(np.atleast_1d([] if ignore_index is None else ignore_index).tolist())
         metainfo.update(self._set_classes(dataset, metainfo, label_convention), bands=self.bands)
         pipeline = substitute_loading(pipeline)
         steps = _transform_names(pipeline)
@@ -182,6 +182,10 @@ class TorchGeoDataset(InspectableDataset):
             )
         palette = tuple(map(tuple, metainfo.get('palette') or ()))
         stored = (not (known and wanted) and palette) or _known_palette(self.source, len(names))
+        if stored and len(stored) != len(names):
+            raise DatasetError(
+                f'{dataset}: {len(stored)} colours in the palette, {len(names)} classes'
+            )
         values = range(_FIRST[convention], _FIRST[convention] + len(names))
         labelled = [i for i, value in enumerate(values) if value not in self.ignored]
         self.class_values = np.array([values[i] for i in labelled])
@@ -319,7 +323,7 @@ class TorchGeoDataset(InspectableDataset):
             shown = ', '.join(f'{value:g} ({count} pixels)' for value, count in list(found)[:5])
             classes = zip(self.class_values, self.file_classes, strict=True)
             raise LabelError(
-                f'{self.name}-{index}: mask values {shown} are no classes; classes are '
+                f'{self.name}-{index}: mask values {shown} are not classes; classes are '
                 f'{", ".join(f"{value} {name}" for value, name in classes)}, and {unlabelled} is '
                 'unlabelled. Set ignore_index, label_convention, or metainfo=dict(classes=...)'
             )
@@ -398,9 +402,9 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
             'its samples are cut from rasters by a sampler; cut its files into tiles by `dnas '
             'convert` and use MultiBandSegDataset'
             if issubclass(cls, module.GeoDataset)
-            else 'it is no data set'
+            else 'it is not a data set'
         )
-        raise DatasetError(f'{name} is no NonGeoDataset of torchgeo: {reason}')
+        raise DatasetError(f'{name} is not a NonGeoDataset of torchgeo: {reason}')
     accepted = list(inspect.signature(cls).parameters)
     for key in arguments:
         if key not in accepted:

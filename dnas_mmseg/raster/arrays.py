@@ -322,7 +322,7 @@ def _order_axes(values: np.ndarray, name: ArrayName) -> np.ndarray:
             f'; a tile of a stack is {name._replace(index=0)}'
         )  # fmt: skip
         raise RasterError(
-            f'{name}: an array of shape {shape} is no image; expected (height, width), (bands, '
+            f'{name}: an array of shape {shape} is not an image; expected (height, width), (bands, '
             f'height, width) or (height, width, bands){stack}'
         )
     if shape[0] <= _MAX_BANDS and shape[0] < min(shape[1:]):

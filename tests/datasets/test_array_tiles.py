@@ -110,7 +110,7 @@ def test_invalid_stacks(tmp_path, images, labels):
     np.savez(path, images=images, labels=labels[:4], flat=labels[0])
     with pytest.raises(DatasetError, match=r'a\.npz: 6 images in images, but 4 labels in labels'):
         list_array_tiles(path)
-    with pytest.raises(DatasetError, match=r'shape \(16, 18\) is no stack of tiles'):
+    with pytest.raises(DatasetError, match=r'shape \(16, 18\) is not a stack of tiles'):
         list_array_tiles(path, labels='flat')
     with pytest.raises(RasterError, match='no array truth; it contains images, labels, flat'):
         list_array_tiles(path, labels='truth')

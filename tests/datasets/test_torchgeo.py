@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader
 
 from dnas_mmseg.datasets import DatasetError, TorchGeoDataset, dataset_parts
 from dnas_mmseg.datasets.configs import leaf_datasets
@@ -313,7 +315,7 @@ def test_colour_maps(fields):
         (
             variant(classes=('a', 'b')),
             {},
-            'are no classes; classes are 0 a, 1 b, and 255 is unlabelled. Set ignore_index, '
+            'are not classes; classes are 0 a, 1 b, and 255 is unlabelled. Set ignore_index, '
             'label_convention, or metainfo=dict(classes=...)',
         ),
         (
@@ -326,6 +328,11 @@ def test_colour_maps(fields):
             Fields,
             dict(metainfo=dict(classes=('field', 'sea'))),
             'metainfo classes sea are not among those of the files (unknown, field, water)',
+        ),
+        (
+            Fields,
+            dict(metainfo=dict(palette=((0, 0, 0),))),
+            'Fields: 1 colours in the palette, 3 classes',
         ),
         (
             Fields,
@@ -370,10 +377,13 @@ def test_unknown_bands(fields):
         ('Felds', 'torchgeo.datasets has no Felds (did you mean Fields?)'),
         (
             'RasterDataset',
-            'RasterDataset is no NonGeoDataset of torchgeo: its samples are cut from rasters by a '
-            'sampler; cut its files into tiles by `dnas convert` and use MultiBandSegDataset',
+            'RasterDataset is not a NonGeoDataset of torchgeo: its samples are cut from rasters by '
+            'a sampler; cut its files into tiles by `dnas convert` and use MultiBandSegDataset',
         ),
-        ('DatasetNotFoundError', 'DatasetNotFoundError is no NonGeoDataset of torchgeo: it is no '),
+        (
+            'DatasetNotFoundError',
+            'DatasetNotFoundError is not a NonGeoDataset of torchgeo: it is not ',
+        ),
     ],
 )
 def test_unsuitable_names(fake, name, message):
@@ -505,6 +515,23 @@ def test_class_weights(fake, tmp_path, root):
     assert config.model.decode_head.loss_decode.class_weight == weights
 
 
+def test_wrappers_and_workers(fake, root):
+    part = dict(type='TorchGeoDataset', dataset='Fields', root=root)
+    pipeline = [*LOAD, dict(type='PackSegInputs')]
+    parts = [dict(part, split=split, pipeline=pipeline) for split in ('train', 'val')]
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
+    loader = DataLoader(dataset, 4, num_workers=2, collate_fn=pseudo_collate)
+    samples = [sample for batch in loader for sample in batch['data_samples']]
+    assert [sample.img_path for sample in samples] == [
+        f'Fields-{split}-{i}' for split in ('train', 'val') for i in range(6)
+    ]
+    mixed = DATASETS.build(
+        dict(type='MultiImageMixDataset', dataset=dict(parts[0], pipeline=LOAD),
+             pipeline=[dict(type='RandomClassMix', prob=1.0), dict(type='PackSegInputs')])
+    )  # fmt: skip
+    assert mixed[0]['inputs'].shape == (4, 32, 32)
+
+
 def test_name_of_a_data_set_is_no_wrapper():
     leaf = dict(type='TorchGeoDataset', dataset='LoveDA')
     loader = dict(dataset=dict(type='RepeatDataset', times=2, dataset=leaf))
@@ -567,10 +594,8 @@ class TestTorchGeo:
         write_raster(folder / 's1_1/ROIs1158_spring_s1_1_p1.tif', s1)
         classes = rng.integers(1, 18, (4, 16, 16)).astype(np.uint16)
         write_raster(folder / 'lc_1/ROIs1158_spring_lc_1_p1.tif', classes)
-        from torchgeo.datasets import SEN12MS
-
-        for name in SEN12MS.light_filenames:
-            (tmp_path / name).mkdir(exist_ok=True) if '.' not in name else None
+        for name in ('ROIs1868_summer', 'ROIs1970_fall', 'ROIs2017_winter'):
+            (tmp_path / name).mkdir()
         dataset = TorchGeoDataset(
             'SEN12MS',
             root=str(tmp_path),
@@ -589,7 +614,7 @@ class TestTorchGeo:
         np.testing.assert_array_equal(dataset[0]['gt_seg_map'], classes[0] - 1)
 
     def test_geo_data_sets_are_refused(self):
-        with pytest.raises(DatasetError, match=r'NAIP is no NonGeoDataset of torchgeo.*sampler'):
+        with pytest.raises(DatasetError, match=r'NAIP is not a NonGeoDataset of torchgeo.*sampler'):
             TorchGeoDataset('NAIP')
         with pytest.raises(DatasetError, match=r'has no LovDA \(did you mean LoveDA'):
             TorchGeoDataset('LovDA')

@@ -129,7 +129,7 @@ def test_types(tmp_path, dtype, read):
         (np.zeros((4, 4), [('a', 'u1')]), 'unsupported sample type'),
         (np.zeros((0, 4)), 'an array of shape (0, 4) has no pixels'),
         (np.float32(1), 'an array of shape () has no pixels'),
-        (np.zeros(4), 'an array of shape (4,) is no image; expected (height, width), (bands'),
+        (np.zeros(4), 'an array of shape (4,) is not an image; expected (height, width), (bands'),
     ],
 )
 def test_unsupported_arrays(tmp_path, values, message):
