@@ -117,7 +117,7 @@ def show_split(split: SplitReport, paste: bool) -> None:
     from dnas_mmseg.datasets import class_weights
 
     summary, shares = split.summary, split.class_shares
-    print(f'\n{split.name}: {", ".join(str(part.ann_file) for part in split.parts)}')
+    print(f'\n{split.name}: {", ".join(part.origin for part in split.parts)}')
     sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in summary.sizes.items())
     print(f'{summary.files} pairs; sizes {sizes}; types {summary.dtypes}')
     print(

@@ -18,7 +18,10 @@ STACKS = {
     'onedl': ('onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation'),
     'openmmlab': ('mmcv', 'mmengine', 'mmsegmentation'),
 }
-EXTRAS = ('onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'psycopg', 'tensorboard')
+EXTRAS = (
+    'onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'psycopg', 'tensorboard', 'h5py',
+    'torchgeo',
+)  # fmt: skip
 
 
 def get_version(distribution: str) -> str | None:

@@ -59,7 +59,7 @@ class PairReport:
         totals, squares: Sum and sum of squares per band over the valid pixels, float64 (bands,).
         scaling: Declared scale and offset of the used bands.
         digest: Hash of the samples of the used bands, if they were read.
-        image: Path of the image.
+        image, label: Paths of the image and its label, if it has one.
         georeference: Georeference of the image.
         histogram: Valid samples per band and bin, int64 (bands, bins), if requested.
         similarity: Perceptual hash of the image, if requested; None for mostly constant images.
@@ -80,6 +80,7 @@ class PairReport:
     scaling: tuple[tuple[float, float], ...] = ()
     digest: bytes = b''
     image: str = ''
+    label: str | None = None
     georeference: GeoReference = field(default_factory=GeoReference)
     histogram: np.ndarray | None = None
     similarity: int | None = None
@@ -109,7 +110,7 @@ def inspect_pair(
         bins: Bins of the histogram; with ``statistics``, also compute it and the perceptual hash.
     """
     image_path, label_path = pair
-    report, invalid = PairReport(image=image_path), None
+    report, invalid = PairReport(image=image_path, label=label_path), None
     try:
         with Raster(image_path, expected.nodata) as raster:
             info = raster.info
@@ -184,7 +185,9 @@ def _check_label(
 def _warn_of_nodata(path: str, samples: Samples, labels: LabelEncoding) -> list[str]:
     """Return a warning if a label's declared nodata value is a class by its convention."""
     value = samples.nodata[0]
-    if labels.is_coloured or value is None or labels.codes.get(value, IGNORE) == IGNORE:
+    if labels.is_coloured or value is None or not float(value).is_integer():
+        return []
+    if labels.codes.get(int(value), IGNORE) == IGNORE:
         return []
     return [
         f'{path}: declares {value:g} as nodata, which is a class by label_convention='

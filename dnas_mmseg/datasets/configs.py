@@ -19,7 +19,7 @@ def leaf_datasets(loader: dict | None) -> Iterator[dict]:
     if loader is None:
         return
     children = loader.get('datasets') or loader.get('dataset')
-    if children is None:
+    if not isinstance(children, (Mapping, list, tuple)):  # a TorchGeoDataset has a name there
         yield loader
         return
     for child in children if isinstance(children, (list, tuple)) else (children,):

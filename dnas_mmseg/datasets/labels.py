@@ -267,7 +267,7 @@ class LabelEncoding:
 
 
 def resolve_label_values(
-    label_values: Mapping[int | str, str | None] | Sequence[int | str],
+    label_values: Mapping[int, str | None] | Mapping[str, str | None] | Sequence[int | str],
     classes: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], tuple[tuple[LabelValue, int], ...]]:
     """Resolve which stored values are which class.
@@ -292,16 +292,19 @@ def resolve_label_values(
         >>> resolve_label_values((0, 255), ('land', 'water'))
         (('land', 'water'), ((0, 0), (255, 1)))
     """
-    if not isinstance(label_values, Mapping):
+    mapping: dict[int | str, str | None]
+    if isinstance(label_values, Mapping):
+        mapping = dict(label_values.items())
+    else:
         if len(label_values) != len(classes):
             raise LabelError(
                 f'label_values lists {len(label_values)} values for {len(classes)} classes: '
                 'list one each, or map values to class names, {value: name}'
             )
-        label_values = dict(zip(label_values, classes, strict=True))
-    names = tuple(classes) or tuple(dict.fromkeys(n for n in label_values.values() if n))
+        mapping = dict(zip(label_values, classes, strict=True))
+    names = tuple(classes) or tuple(dict.fromkeys(n for n in mapping.values() if n))
     result: dict[LabelValue, int] = {}
-    for text, name in label_values.items():
+    for text, name in mapping.items():
         value = _parse_value(text)
         if name is not None and name not in names:
             raise LabelError(

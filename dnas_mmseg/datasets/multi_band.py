@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.bands import band_names
@@ -23,20 +19,26 @@ from dnas_mmseg.datasets.transforms.loading import (
     LoadRasterFromFile,
     selected_bands,
 )
-from dnas_mmseg.raster import RASTER_SUFFIXES, Raster, is_virtual
+from dnas_mmseg.raster import (
+    RASTER_SUFFIXES,
+    ArrayName,
+    Raster,
+    RasterError,
+    is_virtual,
+    parse_array_name,
+)
 
-from .checks import Expectation, inspect_pairs, summarise
+from .base import InspectableDataset, raise_problems
+from .checks import Expectation, PairReport, inspect_pairs
 from .description import DESCRIPTION_FILE, DatasetDescription, DatasetError
+from .histograms import HistogramBins
 from .labels import IGNORE, LabelEncoding, resolve_label_values
 from .list_files import read_lines
 from .tiles import MANIFEST, parse_tile_name
 
-_SHOWN = 8
-"""Problems listed in an error: enough to see a pattern without flooding the terminal."""
-
 
 @DATASETS.register_module()
-class MultiBandSegDataset(BaseSegDataset):
+class MultiBandSegDataset(InspectableDataset):
     """Data set of images with any number of bands and labels of any classes.
 
     Classes and bands: those of ``metainfo``. Arguments and metainfo that are not set default to
@@ -52,7 +54,8 @@ class MultiBandSegDataset(BaseSegDataset):
     Args:
         data_root: Folder of the data set.
         ann_file: List file with ``image<TAB>label`` per line (only ``image`` without labels),
-            relative to ``data_root`` or to the prefixes. Defaults to pairing all files of the two
+            relative to ``data_root`` or to the prefixes, also names of arrays
+            (:func:`list_array_tiles`). Defaults to pairing all files of the two
             folders by name.
         data_prefix: Folders of images and labels; ``seg_map_path=None`` for images only.
         metainfo: Dictionary with ``classes``, ``palette`` and ``bands`` (in file order).
@@ -104,7 +107,7 @@ class MultiBandSegDataset(BaseSegDataset):
         data_prefix: dict = dict(img_path='images', seg_map_path='labels'),  # noqa: B006
         metainfo: dict | None = None,
         label_convention: str | None = None,
-        label_values: Mapping[int | str, str | None] | Sequence[int | str] | None = None,
+        label_values: Mapping[int, str | None] | Sequence[int | str] | None = None,
         use_bands: Sequence[str] | None = None,
         dtype: str | None = None,
         nodata: float | None = None,
@@ -246,43 +249,19 @@ class MultiBandSegDataset(BaseSegDataset):
         classes = np.unique(LoadRasterAnnotations()(self.get_data_info(idx))['gt_seg_map'])
         return classes[classes != IGNORE].tolist()
 
-    def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Map the files' train ids to those of selected classes, 255 for other classes.
-
-        Args:
-            new_classes: Class names of ``metainfo``; defaults to those of the files.
-
-        Returns:
-            Train id for each train id of the files; None if the classes are those of the files.
-
-        Raises:
-            DatasetError: A class is not among those of the files.
-        """
-        wanted = tuple(new_classes or self.file_classes)
-        if wanted == self.file_classes:
-            return None
-        unknown = [name for name in wanted if name not in self.file_classes]
-        if unknown:
-            raise DatasetError(
-                f'metainfo classes {", ".join(unknown)} are not among those of the files '
-                f'({", ".join(self.file_classes)})'
-            )
-        return {
-            i: wanted.index(name) if name in wanted else IGNORE
-            for i, name in enumerate(self.file_classes)
-        }
-
-    def select_classes(self, counts: Sequence[Any] | np.ndarray) -> list:
-        """Select values per class of the files for the classes of ``metainfo``, in their order."""
-        return [counts[self.file_classes.index(name)] for name in self.metainfo['classes']]
-
-    def _update_palette(self) -> Sequence:
-        palette = tuple(map(tuple, self._metainfo.get('palette', ())))
-        if not palette:
-            return default_palette(len(self._metainfo['classes']))
-        if self.label_map is not None and palette == self.file_palette != ():
-            return tuple(self.select_classes(palette))
-        return super()._update_palette()
+    def inspect(
+        self,
+        *,
+        statistics: bool = False,
+        workers: int = 0,
+        track: Callable[[Iterable], Iterable] = iter,
+        bins: HistogramBins | None = None,
+    ) -> Iterator[PairReport]:
+        """Yield a report on each pair, in order; see :func:`inspect_pairs`."""
+        settings: dict[str, Any] = dict(
+            statistics=statistics, workers=workers, track=track, bins=bins
+        )
+        return inspect_pairs(self.pairs, self.expected, **settings)
 
     def load_data_list(self) -> list[dict]:
         """Return the paths of all pairs, after checking the lists and the first pairs."""
@@ -294,16 +273,7 @@ class MultiBandSegDataset(BaseSegDataset):
             )
         # Statistics read the samples: a truncated file opens without an error.
         reports = inspect_pairs(pairs[: self.check_files], self.expected, statistics=True)
-        summary = summarise(reports, self.labels)
-        for warning in summary.warnings:
-            warnings.warn(f'{type(self).__name__}: {warning}', stacklevel=2)
-        for note in summary.notes:
-            _log_once(f'{type(self).__name__}: {note}', self.data_root)
-        _raise_problems(
-            f'{type(self).__name__}: problems in the first {min(len(pairs), self.check_files)} of '
-            f'{len(pairs)} pairs (`dnas check CONFIG` checks all)',
-            summary.problems,
-        )
+        self._check_reports(reports, f'{len(pairs)} pairs')
         infos: list[dict[str, Any]] = [
             {'img_path': image} if label is None else {'img_path': image, 'seg_map_path': label}
             for image, label in pairs
@@ -372,15 +342,17 @@ class MultiBandSegDataset(BaseSegDataset):
             pair = []
             for name, (kind, prefix) in zip(parts, kinds, strict=True):
                 bases = (self.data_root or '', self.data_prefix.get(prefix) or '')
-                places = [os.path.join(base, name.strip()) for base in bases]
-                # GDAL dataset names are checked when they are opened.
-                virtual = name.strip() if is_virtual(name.strip()) else None
-                found = virtual or next((place for place in places if place in listing), '')
+                try:
+                    found, place = _find(name.strip(), bases, listing)
+                except RasterError as error:
+                    problems.append(f'{self.ann_file}:{number}: {error}')
+                    break
                 if not found:
-                    problems.append(f'{self.ann_file}:{number}: {kind} {places[0]} does not exist')
+                    problems.append(f'{self.ann_file}:{number}: {kind} {place} does not exist')
                 pair.append(found)
-            pairs.append((pair[0], pair[1] if labelled else None))
-        _raise_problems(f'{self.ann_file} cannot be used', problems)
+            else:
+                pairs.append((pair[0], pair[1] if labelled else None))
+        raise_problems(f'{self.ann_file} cannot be used', problems)
         return pairs
 
     def _folder_pairs(self) -> list[tuple[str, str | None]]:
@@ -391,7 +363,7 @@ class MultiBandSegDataset(BaseSegDataset):
         labels = _files_by_stem(label_folder, self.seg_map_suffix)
         problems = [f'{images[s]}: image without label' for s in images if s not in labels]
         problems += [f'{labels[s]}: label without image' for s in labels if s not in images]
-        _raise_problems('images and labels do not match', problems)
+        raise_problems('images and labels do not match', problems)
         return [(path, labels[stem]) for stem, path in images.items()]
 
     def _suffix_hint(self) -> str:
@@ -416,16 +388,18 @@ def dataset_parts(dataset: Any) -> Iterator[Any]:
         yield from dataset_parts(child)
 
 
-def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
+def multi_band_parts(dataset: object) -> list[InspectableDataset]:
     """Return the multi-band data sets inside wrappers such as ``ConcatDataset``.
 
     Raises:
         DatasetError: A data set is of another type, or the data sets have different classes.
     """
-    parts: list[MultiBandSegDataset] = []
+    parts: list[InspectableDataset] = []
     for part in dataset_parts(dataset):
-        if not isinstance(part, MultiBandSegDataset):
-            raise DatasetError(f'{type(part).__name__}: expected a MultiBandSegDataset')
+        if not isinstance(part, InspectableDataset):
+            raise DatasetError(
+                f'{type(part).__name__}: expected a MultiBandSegDataset or a TorchGeoDataset'
+            )
         parts.append(part)
     if len({part.file_classes for part in parts}) > 1:
         listed = ' and '.join(', '.join(part.file_classes) for part in parts)
@@ -433,15 +407,18 @@ def multi_band_parts(dataset: object) -> list[MultiBandSegDataset]:
     return parts
 
 
-_logged: set[tuple[str | None, str]] = set()
+def _find(name: str, bases: Sequence[str], listing: _Listing) -> tuple[str, str]:
+    """Return the path of an image of a list, or an empty string; and the first path it could have.
 
-
-def _log_once(note: str, data_root: str | None) -> None:
-    """Log a note once per process, although a data set may be built several times."""
-    kind = re.sub(r'\S+\.\w+|\(and \d+ more files\)', '', note)  # ignore the file name
-    if (data_root, kind) not in _logged:
-        _logged.add((data_root, kind))
-        print_log(note, logger='current')
+    Raises:
+        RasterError: The name of an array has a wrong form.
+    """
+    array = parse_array_name(name)
+    if array is None and is_virtual(name):  # checked when it is opened
+        return name, name
+    places = [(array or ArrayName(name)).inside(base) for base in bases]
+    found = (str(place) for place in places if place.file in listing)
+    return next(found, ''), str(places[0])
 
 
 class _Listing:
@@ -487,11 +464,3 @@ def _insert_selection(pipeline: Sequence, bands: Sequence[str]) -> list:
         raise DatasetError('use_bands requires LoadRasterFromFile in the pipeline')
     steps.insert(kinds.index(loader) + 1, dict(type='SelectBands', bands=tuple(bands)))
     return steps
-
-
-def _raise_problems(title: str, problems: Sequence[str]) -> None:
-    if problems:
-        shown = [f'  - {problem}' for problem in problems[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            shown.append(f'  ... and {len(problems) - _SHOWN} more')
-        raise DatasetError('\n'.join([f'{title}:', *shown]))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -13,10 +14,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.datasets import (
+    InspectableDataset,
     MultiBandSegDataset,
     TileRegister,
     class_weights,
-    inspect_pairs,
     multi_band_parts,
     summarise,
 )
@@ -67,7 +68,7 @@ class TileRecord:
 
     @classmethod
     def from_report(
-        cls, split: str, label: str | None, expected: Expectation, report: PairReport
+        cls, split: str, expected: Expectation, report: PairReport
     ) -> TileRecord | None:
         """Return the record of a tile; None if its image is unreadable."""
         if not report.digest or report.shape is None:
@@ -86,7 +87,7 @@ class TileRecord:
         return cls(
             split=split,
             image=report.image,
-            label=label,
+            label=report.label,
             expected=expected,
             invalid=report.invalid / (height * width),
             pixels=report.pixels,
@@ -112,7 +113,7 @@ class SplitReport:
     """
 
     name: str
-    parts: list[MultiBandSegDataset]
+    parts: list[InspectableDataset]
     summary: DatasetSummary
     warnings: list[str]
     problems: list[str]
@@ -195,7 +196,7 @@ def check_dataset(
     """
     init_default_scope(config.get('default_scope', 'mmseg'))
     report, register = DatasetReport(), TileRegister()
-    parts: dict[str, list[MultiBandSegDataset]] = {}
+    parts: dict[str, list[InspectableDataset]] = {}
     for name in splits:
         settings = (config.get(f'{name}_dataloader') or {}).get('dataset')
         if settings is None:
@@ -205,10 +206,15 @@ def check_dataset(
             leaf['check_files'] = 0  # all files are checked below, and reported together
         parts[name] = multi_band_parts(DATASETS.build(settings))
     if details:
-        every = chain.from_iterable(parts.values())
-        report.bins = HistogramBins.for_files(
-            [(image, part.expected) for part in every for image, _ in part.pairs]
-        )
+        files = []
+        for part in chain.from_iterable(parts.values()):
+            if not isinstance(part, MultiBandSegDataset):
+                raise UserError(
+                    f'{type(part).__name__}: a page of tiles requires image files; it shows data '
+                    'sets of type MultiBandSegDataset'
+                )
+            files += [(image, part.expected) for image, _ in part.pairs]
+        report.bins = HistogramBins.for_files(files)
     for name in parts:
         split = _check_split(name, parts[name], workers, register, track, details, report.bins)
         report.splits.append(split)
@@ -220,7 +226,7 @@ def check_dataset(
 
 def _check_split(
     name: str,
-    parts: list[MultiBandSegDataset],
+    parts: list[InspectableDataset],
     workers: int,
     register: TileRegister,
     track: Callable[[int], Callable[[Iterable], Iterable]],
@@ -229,29 +235,30 @@ def _check_split(
 ) -> SplitReport:
     tiles: list[TileRecord] = []
     histograms: list[np.ndarray] = []
+    labelled = False
 
-    def registered(
-        part: MultiBandSegDataset, reports: Iterable[PairReport]
-    ) -> Iterator[PairReport]:
-        for (_, label), pair in zip(part.pairs, reports, strict=True):
+    def registered(part: InspectableDataset, reports: Iterable[PairReport]) -> Iterator[PairReport]:
+        nonlocal labelled
+        for pair in reports:
+            labelled |= pair.class_pixels is not None
             register.add(name, pair)
-            if details and (tile := TileRecord.from_report(name, label, part.expected, pair)):
-                tiles.append(tile)
+            if isinstance(part, MultiBandSegDataset) and details:
+                tile = TileRecord.from_report(name, part.expected, pair)
+                if tile is not None:
+                    tiles.append(tile)
             if pair.histogram is not None:
                 histograms[:] = [sum(histograms, pair.histogram)]
             yield pair
 
-    wrap = track(sum(len(part.pairs) for part in parts))
+    wrap = track(sum(len(part) for part in parts))
 
-    def inspected(part: MultiBandSegDataset) -> Iterator[PairReport]:
-        return inspect_pairs(
-            part.pairs,
-            part.expected,
-            statistics=True,
-            bins=bins,
-            workers=workers,
-            track=lambda found: wrap(registered(part, found)),
+    def inspected(part: InspectableDataset) -> Iterator[PairReport]:
+        settings: dict[str, Any] = dict(
+            statistics=True, workers=workers, track=lambda found: wrap(registered(part, found))
         )
+        if bins is not None:
+            settings['bins'] = bins
+        return part.inspect(**settings)
 
     reports = chain.from_iterable(map(inspected, parts))
     summary = summarise(reports, parts[0].labels)
@@ -259,7 +266,6 @@ def _check_split(
     absent = [label for label, pixels in classes if not pixels]
     warnings = [f'no pixel has class {", ".join(absent)}'] if absent else []
     problems = list(summary.problems)
-    labelled = any(label for part in parts for _, label in part.pairs)
     if not problems and labelled and not summary.class_pixels.sum():
         problems.append(
             f'{name} has no labelled pixel, so it cannot be used for training or scores'

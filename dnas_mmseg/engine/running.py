@@ -23,9 +23,8 @@ from torch import nn
 
 from dnas_mmseg.datasets import (
     DatasetError,
-    MultiBandSegDataset,
+    InspectableDataset,
     class_weights,
-    inspect_pairs,
     multi_band_parts,
     summarise,
 )
@@ -280,9 +279,9 @@ def _supports_class_weight(kind: str | type) -> bool:
     return found is not None and 'class_weight' in inspect.signature(found).parameters
 
 
-def _class_pixels(dataset: MultiBandSegDataset) -> np.ndarray:
+def _class_pixels(dataset: InspectableDataset) -> np.ndarray:
     """Return the number of labelled pixels per class, (classes,)."""
-    summary = summarise(inspect_pairs(dataset.pairs, dataset.expected), dataset.labels)
+    summary = summarise(dataset.inspect(), dataset.labels)
     if summary.problems:
         raise DatasetError('\n'.join(['invalid labels:', *summary.problems[:8]]))
     return summary.class_pixels

@@ -14,7 +14,7 @@ from prettytable import PrettyTable
 
 from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import write_raster
+from dnas_mmseg.raster import raster_stem, write_raster
 
 from .scores import compute_scores, confusion_matrix
 
@@ -66,7 +66,7 @@ class ConfusionMetric(BaseMetric):
 
     def _name(self, path: str) -> str:
         """Return the file stem of an image's prediction, which must be unique."""
-        name = Path(path).stem
+        name = raster_stem(path)
         if self._written.setdefault(name, path) != path:
             raise UserError(
                 f'predictions of {path} and {self._written[name]} would both be written to '

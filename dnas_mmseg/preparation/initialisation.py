@@ -268,8 +268,10 @@ def _describe_tiles(
     pixels = sum(tile.pixels for tile in training)
     if not pixels:
         raise DatasetError('no training tile has a valid pixel')
-    mean = np.sum([tile.totals for tile in training], axis=0) / pixels
-    squares = np.sum([tile.squares for tile in training], axis=0) / pixels
+    mean, squares = (
+        np.sum([getattr(tile, name) for tile in training], axis=0) / pixels
+        for name in ('totals', 'squares')
+    )
     std = np.sqrt(np.maximum(squares - mean**2, 0))
     types, sizes = ({getattr(c, key) for c in contents} for key in ('dtype', 'shape'))
     if len(types) > 1:

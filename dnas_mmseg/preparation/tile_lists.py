@@ -213,7 +213,9 @@ def _result(
         absent = [label for label, n in zip(classes, pixels[part], strict=True) if not n]
         if absent and len(members[part]):
             found.append(f'{name} has no pixel of {", ".join(absent)}')
-    parts = {name: [tiles[i] for i in index] for name, index in zip(SPLITS, members, strict=True)}
+    parts = {
+        name: [tiles[int(i)] for i in index] for name, index in zip(SPLITS, members, strict=True)
+    }
     return TileSplit(parts, method, classes, pixels, distance, found)
 
 

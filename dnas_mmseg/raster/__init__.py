@@ -1,6 +1,7 @@
 """Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
 from ._gdal import RasterError, block_cache, forbid_network
+from .arrays import ArrayName, array_shape, parse_array_name
 from .band_pattern import pattern_scenes
 from .georeference import GeoReference
 from .polygons import write_polygons
@@ -44,6 +45,7 @@ __all__ = [
     'GDAL_TYPES',
     'RASTER_SUFFIXES',
     'VECTOR_SUFFIXES',
+    'ArrayName',
     'BandSource',
     'GeoReference',
     'MaskValues',
@@ -58,6 +60,7 @@ __all__ = [
     'Samples',
     'SceneStack',
     'Window',
+    'array_shape',
     'block_cache',
     'build_scene_vrt',
     'detect_scene',
@@ -68,6 +71,7 @@ __all__ = [
     'forbid_network',
     'is_virtual',
     'list_field_values',
+    'parse_array_name',
     'pattern_scenes',
     'raster_stem',
     'rasterize_polygons',

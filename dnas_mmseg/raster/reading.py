@@ -15,6 +15,7 @@ import numpy as np
 from dnas_mmseg.bands import ALPHA, described_bands
 
 from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
+from .arrays import open_array, parse_array_name
 from .georeference import GeoReference
 from .validity import Samples
 
@@ -137,8 +138,9 @@ class Raster:
 
     Args:
         path: Path or name of any dataset that GDAL reads: a file, ``/vsizip/...``,
-            ``/vsicurl/...``, ``NETCDF:"x.nc":name``. TIFFs tagged as CMYK, YCbCr or palette are
-            read without colour conversion.
+            ``/vsicurl/...``, ``NETCDF:"x.nc":name``; or a NumPy or HDF5 array: ``tile.npy``,
+            ``ARRAY:"tiles.h5":images:17`` (:mod:`dnas_mmseg.raster.arrays`). TIFFs tagged as CMYK,
+            YCbCr or palette are read without colour conversion.
         nodata: Nodata value, in addition to the declared ones.
         apply_scale: Whether :meth:`samples` applies the declared scale and offset of the bands.
 
@@ -323,6 +325,9 @@ def source_files(path: str | os.PathLike) -> list[Path]:
 
     Sources of nested VRTs are included, and archives instead of their members.
     """
+    array = parse_array_name(os.fspath(path))
+    if array is not None:
+        return [Path(array.file).resolve()]
     found: dict[Path, None] = {}
     todo = [os.fspath(path)]
     while todo:
@@ -351,7 +356,7 @@ def read_raster(path: str | os.PathLike) -> np.ndarray:
 
 
 def is_virtual(path: str | os.PathLike) -> bool:
-    """Return whether a path is a GDAL dataset name and not a file on disk.
+    """Return whether a path is the name of a GDAL dataset or array and not a file on disk.
 
     An existing file whose name looks like one (``scene_T10:30.tif``) is a file.
     """
@@ -365,13 +370,18 @@ def raster_stem(path: str | os.PathLike) -> str:
     """Return the stem for output files of a raster: its file name without the suffix.
 
     For a GDAL dataset name such as ``NETCDF:"x.nc":B1``, these are the letters, digits, dots and
-    hyphens after the last slash.
+    hyphens after the last slash; for an array, the stem of its file, its name and its index.
 
     Example:
         >>> raster_stem('scenes/a.tif'), raster_stem('NETCDF:"x.nc":B1')
         ('a', 'x.nc_B1')
+        >>> raster_stem('ARRAY:"data/tiles.h5":images:17')
+        'tiles_images_17'
     """
     text = os.fspath(path)
+    array = parse_array_name(text)
+    if array is not None:
+        return array.stem
     if not is_virtual(text) or text.startswith('/vsi'):
         return Path(text).stem
     name = re.split(r'[\\/]', text.partition(':')[2])[-1]
@@ -416,6 +426,9 @@ def _vector_hint(path: str) -> str:
 
 
 def _open(path: str) -> gdal.Dataset:
+    array = parse_array_name(path)
+    if array is not None:
+        return open_array(array)
     try:
         with gdal_exceptions():
             driver = gdal.IdentifyDriver(path)

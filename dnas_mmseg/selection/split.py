@@ -17,6 +17,7 @@ from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
+from dnas_mmseg.raster import parse_array_name
 
 _SCORED_SHARE = 0.2
 """Share of the tiles to score on. More makes scores less noisy, less leaves more tiles to train
@@ -189,4 +190,9 @@ def _images(loader: dict) -> set[str]:
 
 
 def _relative(name: str, root: str | None) -> str:
-    return os.path.relpath(name, root) if root and os.path.exists(name) else name
+    array = parse_array_name(name)
+    file = name if array is None else array.file
+    if not root or not os.path.exists(file):
+        return name
+    relative = os.path.relpath(file, root)
+    return relative if array is None else str(array._replace(file=relative))

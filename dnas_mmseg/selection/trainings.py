@@ -23,6 +23,7 @@ from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
+from dnas_mmseg.raster import parse_array_name
 from dnas_mmseg.visualization.learning_curves import read_scores
 
 from .algorithm import Request
@@ -53,6 +54,8 @@ _CHECKSUMS = 'checksums.json'
 _READERS = 8
 """Number of files read in parallel for the checksum of the data, to hide the latency of network
 file systems."""
+_BLOCK = 1 << 24
+"""Number of bytes of a file that are read at once for its checksum."""
 
 
 class CandidateTrainings:
@@ -243,7 +246,10 @@ def data_checksum(config: Config, folder: Path) -> str:
     """
     loaders = (config.train_dataloader, config.val_dataloader)
     pairs = [pair for x in loaders for pair in DATASETS.build(next(leaf_datasets(x))).pairs]
-    files = [name for pair in pairs for name in pair if name is not None and os.path.isfile(name)]
+    names = [name for pair in pairs for name in pair if name is not None]
+    arrays = [parse_array_name(name) for name in names]
+    paths = [a.file if a else name for name, a in zip(names, arrays, strict=True)]
+    files = [path for path in dict.fromkeys(paths) if os.path.isfile(path)]
     known = _known_checksums(folder / _CHECKSUMS)
 
     def checksum(name: str) -> tuple[str, list]:
@@ -252,8 +258,11 @@ def data_checksum(config: Config, folder: Path) -> str:
         key = os.path.relpath(name, folder)
         if known.get(key, [])[:2] == state:
             return key, known[key]
-        content = Path(name).read_bytes()
-        return key, [*state, hashlib.blake2b(content, digest_size=16).hexdigest()]
+        content = hashlib.blake2b(digest_size=16)
+        with open(name, 'rb') as stream:
+            while block := stream.read(_BLOCK):
+                content.update(block)
+        return key, [*state, content.hexdigest()]
 
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(checksum, files))
@@ -261,6 +270,9 @@ def data_checksum(config: Config, folder: Path) -> str:
     digest = hashlib.sha256()
     for key, (*_, content) in found:
         digest.update(f'{os.path.basename(key)} {content}\n'.encode())
+    for array in arrays:
+        if array is not None:
+            digest.update(f'{array.stem}\n'.encode())
     return digest.hexdigest()
 
 

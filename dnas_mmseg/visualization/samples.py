@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import atomic_path
+from dnas_mmseg.raster import raster_stem
 
 from .comparison import draw_pictures
 from .false_colour import apply_palette, false_colour, format_display_bands
@@ -75,6 +76,6 @@ def draw_samples(dataset: BaseDataset, number: int) -> SamplePictures:
             headings=(f'image{format_display_bands(results["bands"])}', 'label'),
             classes=classes,
         )
-        names.append(Path(results['img_path']).stem)
+        names.append(raster_stem(results['img_path']))
         pictures.append(picture)
     return SamplePictures(names, pictures)

@@ -40,6 +40,25 @@ def test_few_scenes_are_split_by_runs(config, tmp_path):
     assert any(other != scored for other in others)
 
 
+def test_lists_of_array_tiles_are_relative_to_the_data_root(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / 'arrays'
+    root.mkdir()
+    images, labels = np.zeros((6, 4, 16, 16), np.uint8), np.zeros((6, 16, 16), np.uint8)
+    images[:, 0, 0, 0] = range(6)
+    np.savez(root / 'tiles.npz', images=images, labels=labels)
+    lines = [f'ARRAY:"tiles.npz":images:{i}\tARRAY:"tiles.npz":labels:{i}' for i in range(6)]
+    (root / 'all.txt').write_text('\n'.join(lines))
+    dataset = config.train_dataloader.dataset
+    dataset.update(
+        type='MultiBandSegDataset', data_root='arrays', ann_file='all.txt',
+        metainfo=dict(classes=('land', 'water'), bands=tuple('abcd')), label_convention='train_id',
+    )  # fmt: skip
+    written = selection_lists(config, 0, tmp_path / 'lists')
+    found = [line for path in written for line in path.read_text().splitlines()]
+    assert sorted(found) == lines
+
+
 def test_unlabelled_tiles_are_not_scored(config, tmp_path):
     (_, scored) = selection_lists(config, 0, tmp_path / 'out')
     first, *rest = _lines(scored)

@@ -4,10 +4,13 @@ from .loading import LoadRasterAnnotations, LoadRasterFromFile, SelectBands
 from .mixing import RandomClassMix
 from .photometric import MultiBandPhotoMetricDistortion
 from .rotation import MultiBandRandomRotate
+from .torchgeo import LoadTorchGeoImage, LoadTorchGeoMask
 
 __all__ = [
     'LoadRasterAnnotations',
     'LoadRasterFromFile',
+    'LoadTorchGeoImage',
+    'LoadTorchGeoMask',
     'MultiBandPhotoMetricDistortion',
     'MultiBandRandomRotate',
     'RandomClassMix',

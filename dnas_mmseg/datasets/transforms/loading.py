@@ -46,16 +46,16 @@ class LoadRasterFromFile(BaseTransform):
             info, samples = raster.info, raster.samples(bands=range(raster.info.bands))
         user_bands = band_names(results.get('bands'))
         choice = choose_bands(info.path, info.band_names, user_bands=user_bands)
-        _set_image(results, samples.select(choice.index), choice.names)
+        set_image(results, samples.select(choice.index), choice.names)
         results['img_shape'] = results['ori_shape'] = info.shape
-        results['loaded'] = _Loaded(samples, info, user_bands, results['img'])
+        results['loaded'] = LoadedImage(samples, info, user_bands, results['img'])
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
 
 
-class _Loaded(NamedTuple):
+class LoadedImage(NamedTuple):
     """Bands of a file, and the image made from them."""
 
     samples: Samples
@@ -100,7 +100,7 @@ class SelectBands(BaseTransform):
             choice = choose_bands(path, names, self.bands, self.source or loaded.user_bands)
             for note in choice.notes:
                 warnings.warn(f'SelectBands: {note}', stacklevel=2)
-            _set_image(results, loaded.samples.select(choice.index), self.bands)
+            set_image(results, loaded.samples.select(choice.index), self.bands)
             return results
         names = self.source or band_names(results.get('bands'))
         name = results.get('img_path') or 'the image'
@@ -133,7 +133,8 @@ def selected_bands(pipeline: Sequence) -> tuple[str, ...]:
     return band_names(chosen[-1]) if chosen else ()
 
 
-def _set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
+def set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
+    """Set image, bands and validity of a sample; invalid pixels of its label become 255."""
     results['img'] = np.ascontiguousarray(samples.without_invalid().transpose(1, 2, 0))
     results['bands'] = bands
     results.pop('nodata_mask', None)
@@ -170,18 +171,28 @@ class LoadRasterAnnotations(BaseTransform):
             raise LabelError(
                 f'{path}: label of {label.shape} for an image of {results["img"].shape[:2]}'
             )
-        if results.get('label_map'):
-            table = np.arange(IGNORE + 1, dtype=np.uint8)
-            for old, new in results['label_map'].items():
-                table[old] = new
-            label = table[label]
-        if results.get('nodata_mask') is not None:
-            label[results['nodata_mask']] = IGNORE
         if results.get('overlapping_tiles'):
             label[~count_once_mask(label.shape, results['overlapping_tiles'])] = IGNORE
-        results['gt_seg_map'] = label
-        results.setdefault('seg_fields', []).append('gt_seg_map')
+        set_label(results, label)
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
+
+
+def set_label(results: dict, label: np.ndarray) -> None:
+    """Set the label of a sample: merge classes, and set invalid pixels of its image to 255.
+
+    Args:
+        results: Results of a pipeline; ``label_map`` and ``nodata_mask`` are optional.
+        label: Train ids of the files, uint8 (H, W).
+    """
+    if results.get('label_map'):
+        table = np.arange(IGNORE + 1, dtype=np.uint8)
+        for old, new in results['label_map'].items():
+            table[old] = new
+        label = table[label]
+    if results.get('nodata_mask') is not None:
+        label[results['nodata_mask']] = IGNORE
+    results['gt_seg_map'] = label
+    results.setdefault('seg_fields', []).append('gt_seg_map')

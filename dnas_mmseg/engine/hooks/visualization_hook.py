@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from dnas_mmseg.datasets import TorchGeoDataset, dataset_parts
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import read_raster
+from dnas_mmseg.raster import raster_stem, read_raster
 
 
 @HOOKS.register_module()
@@ -52,7 +52,16 @@ class MultiBandVisualizationHook(Hook):
         if rest or (self.number is not None and (index >= self.number or not is_main_process())):
             return
         for sample in outputs if self.number is None else outputs[:1]:
-            image = read_raster(sample.img_path).transpose(1, 2, 0)
-            runner.visualizer.add_datasample(
-                f'{mode}_{Path(sample.img_path).stem}', image, sample, with_image=True, step=step
-            )
+            loader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
+            image = _read_image(loader.dataset, sample.img_path).transpose(1, 2, 0)
+            name = f'{mode}_{raster_stem(sample.img_path)}'
+            runner.visualizer.add_datasample(name, image, sample, with_image=True, step=step)
+
+
+def _read_image(dataset: object, path: str) -> np.ndarray:
+    """Return all bands of a sample's image, (bands, H, W)."""
+    for part in dataset_parts(dataset):
+        image = part.read_image(path) if isinstance(part, TorchGeoDataset) else None
+        if image is not None:
+            return image
+    return read_raster(path)
