@@ -82,8 +82,12 @@ class DatasetDescription:
     @property
     def metainfo(self) -> dict[str, Any]:
         """Part that mmseg data sets have as ``metainfo``."""
-        names = ('bands', 'palette', 'apply_scale')
-        values = {'classes': self.class_names, **{name: getattr(self, name) for name in names}}
+        values = {
+            'bands': self.bands,
+            'classes': self.class_names,
+            'palette': self.palette,
+            'apply_scale': self.apply_scale,
+        }
         return {key: value for key, value in values.items() if value}
 
     def save(self, root: str | os.PathLike) -> None:

@@ -47,7 +47,7 @@ def assign_groups(counts: np.ndarray, shares: Sequence[float], seed: int = 0) ->
 
     Example:
         >>> assign_groups(np.array([[9, 0], [0, 9], [9, 0], [0, 9]]), (1, 1))
-        [0, 0, 1, 1]
+        [1, 0, 0, 1]
     """
     targets = np.asarray(shares, float)
     if min(shares) < 0 or shares[0] <= 0:
