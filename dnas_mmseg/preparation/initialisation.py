@@ -42,7 +42,8 @@ class Settings:
         label_resampling: Resampling of label rasters to the grids of the scenes.
         by: How tiles are grouped, see :func:`split_tiles`.
         split: How scenes are split; its shares and seed also apply to tiles.
-        tile_size: Side of the tiles cut from larger images.
+        tile_size: Side of the tiles cut from larger images; at most the shorter side of the largest
+            image.
         stacks: How scenes of several files become rasters.
         overwrite: Whether existing lists and an existing config are replaced.
     """
@@ -139,7 +140,8 @@ def initialise(
             rules=settings.rules,
             label_resampling=settings.label_resampling,
             split=settings.split,
-            size=settings.tile_size,
+            # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
+            size=min(settings.tile_size, max(min(content.shape) for content in contents)),
             provenance={'source': images, 'labels': labels},
             workers=workers,
             track=track,
@@ -236,6 +238,12 @@ def _interpret_polygons(
     names = list(dict.fromkeys(filter(None, values.values())))
     if rules.background and rules.background not in names:
         names.append(rules.background)
+    if len(names) < 2:
+        raise DatasetError(
+            f"{pairs[0].label}: field '{rules.field}' has fewer than two classes "
+            f'({", ".join(names) or "none"}): name the class of the other pixels by --background, '
+            'and where they are by --area-of-interest'
+        )
     if settings.classes:
         raise DatasetError(
             '--classes does not apply to polygons: map the values of the field by --label-values'

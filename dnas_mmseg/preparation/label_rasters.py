@@ -159,7 +159,7 @@ def make_label_rasters(
         advance(number, len(scenes))
     if not found:
         raise DatasetError('\n'.join(['no scene has a label:', *notes[:8]]))
-    return found, notes
+    return found, list(dict.fromkeys(notes))  # scenes with the same label have the same notes
 
 
 def _describe_empty(labels: set[Path], rules: PolygonRules | None) -> list[str]:
@@ -239,8 +239,8 @@ def _polygon_classes(
         more = ', ...' if len(unknown) > 5 else ''
         raise DatasetError(
             f"{path}: field '{field}' has the values {listed}{more}, expected "
-            f'{", ".join(known)}: add label_values to --facts, with the class of each value or '
-            'null for unlabelled'
+            f'{", ".join(known)}: add the class of each value, or none for unlabelled, by '
+            '--label-values of dnas init, or by label_values in --facts of dnas convert'
         )
     return [known[str(polygon.value)] for polygon in polygons]
 

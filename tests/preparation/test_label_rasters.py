@@ -5,6 +5,7 @@ import pytest
 from osgeo import gdal
 
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
+from dnas_mmseg.preparation.initialisation import Settings, initialise
 from dnas_mmseg.preparation.label_rasters import PolygonRules, make_label_rasters
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
@@ -74,7 +75,7 @@ def test_values_are_mapped_and_left_out(tmp_path):
         (
             DESCRIPTION, {},
             r"'class' has the values 'lake' \(2 features\), 'None' \(1 features\), expected "
-            'forest, water, background: add label_values to --facts',
+            'forest, water, background: add the class of each value',
         ),
         (DESCRIPTION, dict(overlap='middle'), r"overlap = 'middle': choose error, first, last or"),
         (DESCRIPTION, dict(background='water'), 'a background class requires an area of interest'),
@@ -193,3 +194,35 @@ def test_unknown_codes_and_missing_georeferences(tmp_path):
     write_raster(tmp_path / 'a.tif', samples)
     with pytest.raises(OSError, match=r'a\.tif: no geotransform or CRS, which a label on another'):
         make_label_rasters([scene], tmp_path / 'out', CODES, resampling='nearest')
+
+
+def test_polygons_of_a_single_class_require_a_background(tmp_path):
+    write(tmp_path / 'a.gpkg', [(square(0, 0, 10, 10), 'water', 0)])
+    write(tmp_path / 'aoi.gpkg', [(square(0, 0, 50, 40), 'x', 0)])
+    names = [str(make_scene(tmp_path).image), str(tmp_path / 'a.gpkg'), tmp_path / 'out']
+    rules = dict(field='class', area_of_interest=str(tmp_path / 'aoi.gpkg'))
+    settings = dict(bands=('red',), tile_size=8)
+    with pytest.raises(DatasetError, match=r'fewer than two classes \(water\): .* --background'):
+        initialise(*names, Settings(rules=PolygonRules(**rules), **settings))
+    rules = PolygonRules(**rules, background='land')
+    done = initialise(*names, Settings(rules=rules, **settings))
+    assert done.description.classes == ('water', 'land')
+
+
+def test_a_note_on_a_label_of_several_scenes_is_printed_once(tmp_path):
+    scenes = [make_scene(tmp_path, name, 'a.tif') for name in 'ab']
+    write_raster(tmp_path / 'a.tif', np.ones((1, 40, 50), np.uint8), georeference=REFERENCE)
+    description = DatasetDescription(classes=('land', 'water'), label_convention='train_id')
+    _, notes = make_label_rasters(scenes, tmp_path / 'out', description, resampling='nearest')
+    assert notes == [f'{tmp_path}/a.tif: resampled to the grid of its scene (nearest)']
+
+
+def test_tiles_are_not_larger_than_the_scenes(tmp_path):
+    shapes = [(square(0, 0, 30, 40), 'water', 0), (square(30, 0, 50, 40), 'forest', 0)]
+    write(tmp_path / 'a.gpkg', shapes)
+    for name in 'abc':
+        make_scene(tmp_path, name)
+    settings = Settings(bands=('red',), rules=PolygonRules('class'))
+    names = [str(tmp_path / 'scenes/*.tif'), str(tmp_path / 'a.gpkg'), tmp_path / 'out']
+    description = initialise(*names, settings).description
+    assert description.tile_size == (40, 40)
