@@ -3,6 +3,7 @@
     dnas init images labels --out mine
     dnas init 'scenes/*.tif' 'truth/{name}_gt.png' --out mine --bands red green blue nir
     dnas init 'scenes/*.tif' fields.gpkg --class-field crop --out mine
+    dnas init tiles.h5 tiles.h5 --out mine      # arrays images and labels
     dnas init 'S2*.SAFE' WorldCover.tif --label-resampling nearest --bands blue green red nir \\
         --label-values 10=trees 20=shrubs 30=grass 40=crops 80=water --out mine
 

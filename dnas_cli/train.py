@@ -5,6 +5,7 @@
     dnas train mine.py --hours 2 --early-stopping 5
     dnas train mine.py --batch-size auto --log-to tensorboard
     dnas train dnas_mmseg::hrnet/fcn_hr18s_naip.py --seeds 4         # standard deviation over seeds
+    dnas train mine.py --folds                                       # cross-validation
     torchrun --nproc-per-node 4 -m dnas_mmseg train CONFIG --launcher pytorch --sync-bn
 
 Data and files are checked before the first step. --resume continues an interrupted run and yields
@@ -31,6 +32,12 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='train and test N times, with seeds randomness.seed, +1, ...; print mean and standard '
         'deviation of each score; each run is in seed_<n> of the work dir',
+    )
+    parser.add_argument(
+        '--folds',
+        action='store_true',
+        help='train and test on each fold of `dnas split --folds`; print mean and standard '
+        'deviation of each score; each run is in fold_<n> of the work dir',
     )
     parser.add_argument(
         '--hours',
@@ -100,10 +107,12 @@ def main() -> None:
         from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to
         from dnas_mmseg.engine.length import set_length
         from dnas_mmseg.engine.running import freeze_encoder, stop_early, train, weight_classes
-        from dnas_mmseg.engine.seeds import train_seeds
+        from dnas_mmseg.engine.seeds import train_folds, train_seeds
 
         if args.hours is not None and args.launcher != 'none':
             raise UsageError('--hours times one process: set train_cfg.max_epochs instead')
+        if args.folds and args.seeds is not None:
+            raise UsageError('--folds and --seeds exclude each other')
         config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
             raise UsageError(f'--seeds {args.seeds}: must be at least 1')
@@ -126,7 +135,8 @@ def main() -> None:
             stop_early(config, args.early_stopping)
         started = last_checkpoint(config.work_dir) is not None
         resume = args.resume or config.get('resume', False)
-        if args.seeds is None and started and not resume:
+        repeated = args.seeds is not None or args.folds
+        if not repeated and started and not resume:
             raise UsageError(
                 f'{config.work_dir} contains a training run: continue it with --resume, or '
                 'choose another --work-dir'
@@ -142,13 +152,16 @@ def main() -> None:
             config.train_dataloader.batch_size = args.batch_size
         if args.hours is not None:
             print(set_length(config, args.hours, resume))
-        if args.seeds is None:
+        if not repeated:
             if args.resume and not started:
                 print(f'note: {config.work_dir} contains no training run; a new one starts')
             config.resume = resume
             train(config)
             return
-        result = train_seeds(config, args.seeds, args.resume)
+        if args.folds:
+            result = train_folds(config, args.resume)
+        else:
+            result = train_seeds(config, args.seeds, args.resume)
         if is_main_process():
             Console(width=None if sys.stdout.isatty() else 200).print(result.table())
             print(result.summary())

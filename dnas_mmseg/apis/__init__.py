@@ -3,7 +3,7 @@
 from dnas_mmseg.engine.browsing import browse
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.engine.running import test, train, weight_classes
-from dnas_mmseg.engine.seeds import SeedScores, train_seeds
+from dnas_mmseg.engine.seeds import SeedScores, train_folds, train_seeds
 from dnas_mmseg.mapping.inferencer import MultiBandInferencer
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
@@ -45,6 +45,7 @@ __all__ = [
     'test',
     'to_authors',
     'train',
+    'train_folds',
     'train_seeds',
     'weight_classes',
 ]

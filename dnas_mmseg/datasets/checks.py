@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, RasterInfo, Samples
 
+from .deviation import find_fill
 from .labels import IGNORE, LabelEncoding, LabelError, label_samples
 from .near_duplicates import difference_hash
 
@@ -57,6 +58,8 @@ class PairReport:
         class_pixels: Labelled pixels per class, (num_classes,).
         pixels: Number of valid pixels of the image.
         totals, squares: Sum and sum of squares per band over the valid pixels, float64 (bands,).
+        fill: Extreme value that all used bands have in many pixels, with their share
+            (:func:`dnas_mmseg.datasets.deviation.find_fill`); None if there is none.
         scaling: Declared scale and offset of the used bands.
         digest: Hash of the samples of the used bands, if they were read.
         image, label: Paths of the image and its label, if it has one.
@@ -77,6 +80,7 @@ class PairReport:
     pixels: int = 0
     totals: np.ndarray | None = None
     squares: np.ndarray | None = None
+    fill: tuple[float, float] | None = None
     scaling: tuple[tuple[float, float], ...] = ()
     digest: bytes = b''
     image: str = ''
@@ -124,6 +128,7 @@ def inspect_pair(
                 report.invalid = 0 if invalid is None else int(invalid.sum())
                 sums = band_sums(samples.values, invalid)
                 report.pixels, report.totals, report.squares = sums
+                report.fill = find_fill(samples.values, invalid)
                 content = np.ascontiguousarray(samples.values).data
                 report.digest = hashlib.blake2b(content, digest_size=16).digest()
                 if bins is not None:
@@ -222,6 +227,14 @@ def inspect_pairs(
         yield from track(pool.map(inspect, pairs, chunksize=8))
 
 
+class ImageSummary(NamedTuple):
+    """Statistics of an image: path, mean per band, and fill value (:func:`find_fill`)."""
+
+    path: str
+    means: np.ndarray
+    fill: tuple[float, float] | None
+
+
 @dataclass
 class DatasetSummary:
     """Summary of the reports on a data set.
@@ -238,6 +251,7 @@ class DatasetSummary:
         dtypes: Number of pairs by numpy type.
         unlabelled: Share of unlabelled pixels in the valid pixels.
         mean, std: Mean and standard deviation per band, (bands,); None without statistics.
+        images: Statistics of each image.
     """
 
     class_pixels: np.ndarray
@@ -252,6 +266,7 @@ class DatasetSummary:
     unlabelled: float = 0.0
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
+    images: list[ImageSummary] = field(default_factory=list)
 
 
 def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSummary:
@@ -290,6 +305,9 @@ def summarise(reports: Iterable[PairReport], labels: LabelEncoding) -> DatasetSu
         ):
             pixels += report.pixels
             totals, squares = totals + report.totals, squares + report.squares
+            if report.pixels:
+                means = report.totals / report.pixels
+                summary.images.append(ImageSummary(report.image, means, report.fill))
     summary.warnings += deduplicate_messages(warnings) + compare_scalings(scalings)
     summary.notes += deduplicate_messages(notes)
     other = labels.detect_other_convention(values)

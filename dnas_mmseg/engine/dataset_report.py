@@ -29,6 +29,7 @@ from dnas_mmseg.datasets.checks import (
     round_significant,
 )
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.deviation import describe_fill, describe_shift
 from dnas_mmseg.datasets.histograms import HistogramBins
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.input_bands import count_input_bands
@@ -37,6 +38,8 @@ from .config_validation import validate_config
 from .data_checks import check_classes
 
 SPLITS = ('train', 'val', 'test')
+_SHOWN = 5
+"""Deviating images listed per split."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,7 @@ def check_dataset(
     for name in parts:
         split = _check_split(name, parts[name], workers, register, track, details, report.bins)
         report.splits.append(split)
+    _compare_images(report)
     report.warnings += register.warnings()
     report.problems += register.problems()
     _check_model(config, report)
@@ -279,6 +283,31 @@ def _check_split(
         tiles,
         histograms[0] if histograms else None,
     )
+
+
+def _compare_images(report: DatasetReport) -> None:
+    """Add warnings of images that deviate from the training tiles."""
+    training = report.splits[0].summary if report.splits else None
+    if training is None or training.mean is None or training.std is None:
+        return
+    for split in report.splits:
+        found = []
+        for image in split.summary.images:
+            text = ''
+            if len(image.means) != len(training.mean):
+                continue  # reported as a problem
+            if image.fill is not None:
+                remedy = 'set nodata of the data set'
+                text = describe_fill(image.path, image.fill, training.mean, training.std, remedy)
+            bands = split.parts[0].used_bands
+            text = text or describe_shift(
+                image.path, image.means, training.mean, training.std, bands
+            )
+            if text:
+                found.append(text)
+        split.warnings.extend(found[:_SHOWN])
+        if len(found) > _SHOWN:
+            split.warnings.append(f'{len(found) - _SHOWN} more images deviate in this way')
 
 
 def _check_model(config: Config, report: DatasetReport) -> None:

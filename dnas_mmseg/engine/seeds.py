@@ -1,4 +1,4 @@
-"""Training of a config with several seeds, and the standard deviation of its scores."""
+"""Training of a config with several seeds or on several folds, and the spread of its scores."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from rich.table import Table
 
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import least_significant_difference
 from dnas_mmseg.files import lock_folder, write_csv, write_text
@@ -28,10 +30,12 @@ _SCORES = Path('test') / TEST_SCORES
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Test scores of one network trained with several seeds.
+    """Test scores of one network trained with several seeds, or on several folds.
 
     Attributes:
-        scores: Test scores by seed and name, in percent; None for a class that does not occur.
+        scores: Test scores by seed or fold, and by name, in percent; None for a class that does not
+            occur.
+        kind: What the runs differ in, ``'seed'`` or ``'fold'``.
 
     Example:
         >>> scores = SeedScores({0: {'mIoU': 70.0}, 1: {'mIoU': 72.0}, 2: {'mIoU': 71.0}})
@@ -40,31 +44,32 @@ class SeedScores:
     """
 
     scores: Mapping[int, Mapping[str, float | None]]
+    kind: str = 'seed'
 
     @property
     def names(self) -> list[str]:
-        """Names of the scores that are available for all seeds."""
+        """Names of the scores that are available for all runs."""
         first, *others = self.scores.values()
         return [name for name in first if all(s.get(name) is not None for s in (first, *others))]
 
     def values(self, name: str) -> np.ndarray:
-        """Return a score of all seeds, float (seeds,)."""
+        """Return a score of all runs, float (runs,)."""
         return np.array([scores[name] for scores in self.scores.values()], float)
 
     def mean(self, name: str) -> float:
-        """Return the mean of a score over seeds."""
+        """Return the mean of a score over the runs."""
         return float(self.values(name).mean())
 
     def std(self, name: str) -> float:
-        """Return the sample standard deviation of a score over seeds; NaN for one seed."""
+        """Return the sample standard deviation of a score over the runs; NaN for one run."""
         values = self.values(name)
         return float(values.std(ddof=1)) if len(values) > 1 else float('nan')
 
     def table(self) -> Table:
-        """Return the scores as a table with a row per score and a column per seed."""
+        """Return the scores as a table with a row per score and a column per run."""
         table = Table()
         table.add_column('')
-        for heading in (*(f'seed {seed}' for seed in self.scores), 'mean', 'std'):
+        for heading in (*(f'{self.kind} {number}' for number in self.scores), 'mean', 'std'):
             table.add_column(heading, justify='right')
         for name in self.names:
             numbers = (*self.values(name), self.mean(name), self.std(name))
@@ -72,8 +77,14 @@ class SeedScores:
         return table
 
     def summary(self, name: str = 'mIoU') -> str:
-        """Return the mean, standard deviation and least significant difference as a sentence."""
+        """Return the mean and standard deviation as a sentence.
+
+        With seeds, also the least significant difference to another network. Folds have different
+        test tiles, so their deviation is not that of the training.
+        """
         seeds = len(self.scores)
+        if self.kind == 'fold':
+            return f'{name} {self.mean(name):.2f} +- {self.std(name):.2f} over {seeds} folds'
         if seeds < 2:
             return 'the standard deviation over seeds is unknown: train at least two seeds'
         least = least_significant_difference(self.std(name), seeds - 1, seeds)
@@ -84,9 +95,9 @@ class SeedScores:
         )
 
     def rows(self) -> list[list]:
-        """Return the scores as rows of a table: headings, then a row per seed."""
+        """Return the scores as rows of a table: headings, then a row per run."""
         lines = [[seed, *(s[name] for name in self.names)] for seed, s in self.scores.items()]
-        return [['seed', *self.names], *lines]
+        return [[self.kind, *self.names], *lines]
 
 
 def find_result_checkpoint(config: Config) -> str:
@@ -129,38 +140,86 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
         raise UserError(
             'training several seeds requires a test set: the config has no test_dataloader'
         )
-    work_dir = Path(config.work_dir)
     first = (config.get('randomness') or {}).get('seed') or 0
-    numbers = range(first, first + seeds)
+    runs = {number: copy.deepcopy(config) for number in range(first, first + seeds)}
+    for number, run in runs.items():
+        run.randomness = {**config.get('randomness', {}), 'seed': number}
+    return _train_runs(config, runs, 'seed', resume)
+
+
+def train_folds(config: Config, resume: bool = False) -> SeedScores:
+    """Train and test a config on each fold of ``dnas split --folds``, one after the other.
+
+    Training runs are written to ``fold_<n>`` of the work dir, tests to ``fold_<n>/test``, and all
+    scores to ``scores.csv``.
+
+    Args:
+        config: Config to train, whose data roots contain the folders ``fold1``, ``fold2``, ... with
+            the lists that the config names.
+        resume: Whether to resume the training runs in the work dir, see :func:`train_seeds`.
+
+    Raises:
+        UserError: A data root has no folds, or see :func:`train_seeds`.
+    """
+    if not config.get('test_dataloader'):
+        raise UserError('training on folds requires a test set: the config has no test_dataloader')
+    runs: dict[int, Config] = {}
+    while True:
+        number = len(runs) + 1
+        run = copy.deepcopy(config)
+        leaves = [
+            leaf
+            for split in ('train', 'val', 'test')
+            for leaf in leaf_datasets(run.get(f'{split}_dataloader'))
+        ]
+        for leaf in leaves:
+            leaf['ann_file'] = f'fold{number}/{Path(leaf.get("ann_file") or "").name}'
+        missing = [p for leaf in leaves if not (p := _list_path(leaf)).is_file()]
+        if missing:
+            break
+        runs[number] = run
+    if len(runs) < 2:
+        raise UserError(
+            f'{missing[0]}: no such list; write the folds by `dnas split ROOT --folds 5`'
+        )
+    return _train_runs(config, runs, 'fold', resume)
+
+
+def _list_path(leaf: Mapping[str, Any]) -> Path:
+    return Path(leaf.get('data_root') or '.', leaf['ann_file'])
+
+
+def _train_runs(config: Config, runs: Mapping[int, Config], kind: str, resume: bool) -> SeedScores:
+    """Train and test configs one after the other, in ``<kind>_<n>`` of the work dir."""
+    work_dir = Path(config.work_dir)
     with lock_folder(work_dir) if is_main_process() else nullcontext():
         _check_folder(work_dir, config, resume)
         barrier()
-        for number in numbers:
-            folder = work_dir / f'seed_{number}'
+        for number, run in runs.items():
+            folder = work_dir / f'{kind}_{number}'
             if (folder / _SCORES).is_file():
                 continue
-            trained = _seed_config(config, number, folder)
+            trained = _move(run, folder)
             trained.resume = last_checkpoint(folder) is not None
             train(trained)
             barrier()  # the main process may not have written the best checkpoint yet
-            test(_seed_config(config, number, folder / 'test'), find_result_checkpoint(trained))
+            test(_move(run, folder / 'test'), find_result_checkpoint(trained))
             barrier()
-        result = SeedScores(
-            {
-                n: json.loads((work_dir / f'seed_{n}' / _SCORES).read_text(encoding='utf-8'))
-                for n in numbers
-            }
-        )
+        scores = {
+            n: json.loads((work_dir / f'{kind}_{n}' / _SCORES).read_text(encoding='utf-8'))
+            for n in runs
+        }
+        result = SeedScores(scores, kind)
         if is_main_process():
             write_csv(work_dir / SEED_SCORES, result.rows())
     return result
 
 
-def _seed_config(config: Config, seed: int, folder: Path) -> Config:
+def _move(config: Config, folder: Path) -> Config:
+    """Return a copy of a config with another work dir."""
     config = copy.deepcopy(config)
     config.work_dir = config.visualizer.name = str(folder)
     config.experiment_name = folder.name  # mmengine's singletons use it and the time in seconds
-    config.randomness = {**config.get('randomness', {}), 'seed': seed}
     return config
 
 

@@ -38,6 +38,7 @@ from dnas_mmseg.raster import (
 )
 
 from .exported import require
+from .plausibility import describe_deviation
 from .products import DerivedProduct, MappedScene, MapProducts
 from .scene import SceneSource, Tiling, predict_scene, scene_name
 
@@ -243,6 +244,8 @@ def predict_scenes(
         found = list(work.bands.notes) + _scaling_notes(work, apply_scale)
         try:
             if not work.mapped:
+                with Raster(info.path, nodata, apply_scale) as raster:
+                    found += describe_deviation(model, raster, work.bands.index, work.bands.names)
                 source = SceneSource(
                     info.path, work.bands.index, nodata, apply_scale, skip_bad_blocks
                 )

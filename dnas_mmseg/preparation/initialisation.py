@@ -70,7 +70,7 @@ class Initialised:
         description: Content of ``dataset.json``.
         split: Split of the tiles, if the images are tiles.
         root: Data root cut from scenes, if the images are scenes.
-        notes: Assumptions, one line each.
+        notes: Assumptions on bands and classes, one line each; ``split`` and ``root`` have others.
     """
 
     config: Path
@@ -146,7 +146,7 @@ def initialise(
             workers=workers,
             track=track,
         )
-        description, notes = root.description, [*notes, *root.notes]
+        description = root.description
     else:
         split = split_tiles(
             contents,
@@ -156,7 +156,6 @@ def initialise(
             labels=description.labels,
             names=description.class_names,
         )
-        notes += split.notes
         description = _describe_tiles(description, split, contents)
         write_lists(split.parts, out, overwrite=settings.overwrite)
         description.save(out)

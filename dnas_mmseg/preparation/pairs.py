@@ -12,15 +12,27 @@ from pathlib import Path
 
 import numpy as np
 
+from dnas_mmseg.datasets.array_tiles import list_array_tiles
 from dnas_mmseg.datasets.checks import band_sums
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import LabelValue
-from dnas_mmseg.raster import VECTOR_SUFFIXES, GeoReference, Raster, Window
+from dnas_mmseg.raster import (
+    VECTOR_SUFFIXES,
+    ArrayName,
+    GeoReference,
+    Raster,
+    Window,
+    parse_array_name,
+    raster_stem,
+)
 
 from .scenes import Scene, StackSettings, find_scenes
 
 _STRIP_BYTES = 64 << 20
 """Memory of a strip of samples."""
+
+_ARRAY_FILES = ('.h5', '.hdf5', '.npz')
+"""Suffixes of files with stacks of tiles."""
 
 _MAX_VALUES = 4096
 """Label values after which a raster is taken for an image: palettes and codes have far fewer."""
@@ -68,13 +80,16 @@ def find_pairs(
 
     Args:
         root: Folder of relative names.
-        images: Folder, or pattern such as ``scenes/{name}_rgb.tif``.
+        images: Folder, or pattern such as ``scenes/{name}_rgb.tif``; or a stack of tiles
+            (``ARRAY:"tiles.h5":images``), or a file with the stacks ``images`` and ``labels``.
         labels: Folder, pattern such as ``masks/{name}_mask.png``, or one file for all images.
         stacks: How scenes of several files become rasters; None for none.
 
     Raises:
         DatasetError: There are no files, or a file has no partner.
     """
+    if images.startswith('ARRAY:') or Path(images).suffix.lower() in _ARRAY_FILES:
+        return _find_stacked_pairs(root, images, labels)
     if Path(root, images).is_dir():
         images = os.path.join(images, '*')
     if Path(root, labels).is_dir():
@@ -90,6 +105,21 @@ def find_pairs(
             more = f' (and {len(unpaired) - 1} more)' if len(unpaired) > 1 else ''
             raise DatasetError(f'{unpaired[0]}: label without image{more}')
     return pairs
+
+
+def _find_stacked_pairs(root: str | os.PathLike, images: str, labels: str) -> list[Scene]:
+    """Return the tiles of two stacks of arrays."""
+    names = []
+    for text, default in ((images, 'images'), (labels, 'labels')):
+        name = parse_array_name(text) or ArrayName(text)
+        names.append(name.inside(os.fspath(root))._replace(array=name.array or default))
+    if names[0].file != names[1].file:
+        raise DatasetError(
+            f'{images} and {labels}: stacks of two files; expected both in one, such as '
+            'ARRAY:"tiles.h5":images and ARRAY:"tiles.h5":labels'
+        )
+    found = list_array_tiles(names[0].file, names[0].array, names[1].array)
+    return [Scene(raster_stem(image), Path(image), Path(label)) for image, label in found]
 
 
 def read_content(pair: Scene, statistics: bool = False) -> PairContent:

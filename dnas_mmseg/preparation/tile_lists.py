@@ -15,6 +15,7 @@ from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelValue
 from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.files import write_text
+from dnas_mmseg.raster import ArrayName, parse_array_name
 
 from .pairs import PairContent
 from .scenes import SPLITS
@@ -159,12 +160,16 @@ def write_lists(
     if existing and not overwrite:
         raise DatasetError(f'{existing[0]} exists: add --overwrite to replace it')
     for name, tiles in parts.items():
-        lines = [
-            '\t'.join(Path(os.path.relpath(p, root)).as_posix() for p in (tile.image, tile.label))
-            for tile in tiles
-        ]
+        lines = [f'{_relative(tile.image, root)}\t{_relative(tile.label, root)}' for tile in tiles]
         write_text(paths[name], ''.join(f'{line}\n' for line in lines))
     return list(paths.values())
+
+
+def _relative(path: str, root: str | os.PathLike) -> str:
+    """Return a path, or the name of an array, relative to a folder."""
+    array = parse_array_name(path)
+    name = array if array is not None else ArrayName(path)
+    return str(name._replace(file=Path(os.path.relpath(name.file, root)).as_posix()))
 
 
 def _index(groups: Sequence[Hashable]) -> np.ndarray:

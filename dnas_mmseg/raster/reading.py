@@ -22,7 +22,7 @@ from .validity import Samples
 MAP_OF = 'dnas_map_of'
 """Metadata item of a map with the name of its scene."""
 
-RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.vrt', '.img', '.jp2')
+RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.vrt', '.img', '.jp2', '.npy')
 """Suffixes by which rasters are found in folders."""
 
 VECTOR_SUFFIXES = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')

@@ -6,6 +6,8 @@ import numpy as np
 from mmengine.config import Config
 
 from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.dataset_report import check_dataset
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, make_data_root, run
@@ -39,7 +41,7 @@ def test_problems_are_reported(data_root, tmp_path):
     write_raster(data_root / 'images/t_1_0.tif', np.zeros((5, 64, 64), np.uint8))
     code, output = run(*command)
     assert code == 1
-    assert 't_3_0.png: label values 7 (4 pixels) are unknown' in output
+    assert 't_3_0.png: label values 7 (4 pixels, 0.0977 %) are unknown' in output
     assert 't_1_0.tif: 5 bands, expected 4' in output
 
 
@@ -159,3 +161,17 @@ def test_a_page_is_written(data_root, tmp_path):
     assert output.strip() == (
         f'error: --report {tmp_path} is a folder: expected the path of the page'
     )
+
+
+def test_deviating_images_are_named(data_root):
+    config = load_config(ROOT / 'configs/dnas/dnas_l12_gid5.py', data_root=data_root)
+    path = data_root / 'images/t_1_0.tif'
+    samples = read_raster(path).astype(np.uint8)
+    samples[:, :32] = 255
+    write_raster(path, samples, names=BANDS)
+    report = check_dataset(config, ('train',))
+    training = report.splits[0].summary
+    assert len(training.images) == 4
+    deviation = np.abs(255 - training.mean) / training.std
+    warned = [w for w in report.splits[0].warnings if 'all bands are 255 in 50 %' in w]
+    assert len(warned) == int((deviation > 2.5).all())

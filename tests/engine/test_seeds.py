@@ -4,8 +4,9 @@ import csv
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
-from dnas_mmseg.apis import SeedScores, train_seeds
+from dnas_mmseg.apis import SeedScores, train_folds, train_seeds
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
@@ -88,3 +89,26 @@ def test_the_tool_prints_the_table(path, data_root, tmp_path):
     code, output = run(*command, '--seeds', 0)
     assert code == 1
     assert '--seeds 0: must be at least 1' in output
+
+
+def test_each_fold_is_trained_and_tested(config, data_root, tmp_path):
+    with pytest.raises(
+        UserError, match=r'fold1/train\.txt: no such list; .*dnas split ROOT --folds'
+    ):
+        train_folds(config)
+    lines = (data_root / 'train.txt').read_text().splitlines(keepends=True)
+    for number in (1, 2):
+        folder = data_root / f'fold{number}'
+        folder.mkdir()
+        (folder / 'train.txt').write_text(''.join(lines[:2]))
+        (folder / 'val.txt').write_text(lines[2])
+        (folder / 'test.txt').write_text(lines[2 + number - 1])
+    result = train_folds(config)
+    assert list(result.scores) == [1, 2]
+    assert result.scores[1] != result.scores[2]
+    assert 'over 2 folds' in result.summary()
+    assert result.rows()[0][0] == 'fold'
+    for number in (1, 2):
+        (path,) = (tmp_path / f'run/fold_{number}').glob('*.py')
+        trained = Config.fromfile(path)
+        assert trained.test_dataloader.dataset.ann_file == f'fold{number}/test.txt'

@@ -1,0 +1,80 @@
+"""Images that deviate from the training data: other units or sensors, undeclared fill values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+MAX_DEVIATION = 2.5
+"""Largest plausible deviation of a mean from that of the training tiles, in standard deviations."""
+
+_MIN_FILL = 0.01
+"""Share of pixels from which an extreme value may be a fill value."""
+
+
+def find_fill(samples: np.ndarray, invalid: np.ndarray | None) -> tuple[float, float] | None:
+    """Return the extreme value that all bands have in many pixels.
+
+    Args:
+        samples: Samples, (bands, height, width).
+        invalid: Mask of invalid pixels, boolean (height, width); None if there are none.
+
+    Returns:
+        The smallest or largest valid sample, and the share of the pixels that hold it in all bands;
+        None if that is below 1 % for both.
+    """
+    values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
+    if not values.size:
+        return None
+    for extreme in (values.min(), values.max()):
+        share = float((values == extreme).all(0).sum()) / samples[0].size
+        if share >= _MIN_FILL:
+            return float(extreme), share
+    return None
+
+
+def describe_fill(
+    path: str, fill: tuple[float, float], mean: np.ndarray, std: np.ndarray, remedy: str
+) -> str:
+    """Return a warning of an undeclared fill value; empty if the value is plausible.
+
+    Args:
+        path: Path of the image.
+        fill: Result of :func:`find_fill`.
+        mean, std: Mean and standard deviation of the training tiles, (bands,).
+        remedy: What declares the value, e.g. an option.
+    """
+    value, share = fill
+    if (np.abs(value - mean) <= MAX_DEVIATION * np.maximum(std, 1e-30)).any():
+        return ''
+    return (
+        f'{path}: all bands are {value:g} in {100 * share:.2g} % of the pixels, far from the '
+        f'training tiles: if it is an undeclared nodata value, {remedy}'
+    )
+
+
+def describe_shift(
+    path: str,
+    means: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+    bands: Sequence[str] = (),
+) -> str:
+    """Return a warning of band means far from those of the training tiles; empty if they are near.
+
+    Args:
+        path: Path of the image.
+        means: Mean of its valid pixels, (bands,).
+        mean, std: Mean and standard deviation of the training tiles, (bands,).
+        bands: Names of the bands; empty if unknown.
+    """
+    distance = np.abs(means - mean) / np.maximum(std, 1e-30)
+    worst = int(distance.argmax())
+    if distance[worst] <= MAX_DEVIATION:
+        return ''
+    name = bands[worst] if bands else str(worst + 1)
+    return (
+        f'{path}: the mean of band {name} is {means[worst]:.4g}, in the training tiles '
+        f'{mean[worst]:.4g} +- {std[worst]:.3g}: another sensor, unit or order of bands'
+    )

@@ -1,0 +1,132 @@
+"""A data root and a config from images and labels."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS, MODELS
+
+from dnas_mmseg.datasets import DatasetDescription, DatasetError
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.preparation.initialisation import Settings, initialise
+from dnas_mmseg.preparation.interpretation import MissingSettingsError
+from dnas_mmseg.preparation.label_rasters import PolygonRules
+from dnas_mmseg.raster import read_raster, write_raster
+
+from ..raster.test_vectors import square, write
+from .test_label_rasters import REFERENCE
+from .test_splitting import reference
+
+
+@pytest.fixture
+def folder(tmp_path, rng, monkeypatch):
+    """Folder with twelve tiles of two bands, labels 10 and 20, and 0 for unlabelled."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(12):
+        samples = rng.normal([[[100]], [[300]]], 10, (2, 64, 64)).round().astype(np.uint16)
+        write_raster(
+            f'images/t{i}.tif', samples, names=('red', 'nir'), georeference=reference(3 * i, 0)
+        )
+        label = np.full((64, 64), 10, np.uint8)
+        label[: 4 * i + 4] = 20
+        label[:, 0] = 0
+        write_raster(f'labels/t{i}.png', label)
+    return tmp_path
+
+
+def test_tiles_are_used_where_they_are(folder):
+    settings = Settings(unlabelled=('0',), classes=('low', 'high'))
+    result = initialise('images', 'labels', 'data/mine', settings)
+    assert result.config == folder.joinpath('data/mine.py').relative_to(folder)
+    assert result.root is None
+    assert not (folder / 'data/mine/images').exists()
+    described = DatasetDescription.load('data/mine')
+    assert described.tile_size == (64, 64)
+    np.testing.assert_allclose(described.mean, [100, 300], atol=1)
+    np.testing.assert_allclose(described.std, [10, 10], atol=1)
+    config = load_config(result.config)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert dataset.metainfo['classes'] == ('low', 'high')
+    _, label = dataset.pairs[0]
+    stored = read_raster(label)[0]
+    table = {0: 255, 10: 0, 20: 1}
+    expected = np.vectorize(table.get)(stored)
+    sample = DATASETS.build(config.val_dataloader.dataset)[0]
+    assert sample['inputs'].shape == (2, 64, 64)
+    np.testing.assert_array_equal(dataset.labels.encode(stored[None]), expected)
+    config.model.backbone.init_cfg = None
+    model = MODELS.build(config.model)
+    assert model.decode_head.num_classes == 2
+    assert model.data_preprocessor.mean.numel() == 2
+
+
+def test_a_config_is_never_replaced_unasked(folder):
+    settings = Settings(unlabelled=('0',))
+    initialise('images', 'labels', 'mine', settings)
+    with pytest.raises(DatasetError, match=r'mine\.py exists: add --overwrite'):
+        initialise('images', 'labels', 'mine', settings)
+    initialise('images', 'labels', 'mine', Settings(unlabelled=('0',), overwrite=True))
+
+
+def test_missing_settings_are_named(folder):
+    with pytest.raises(MissingSettingsError, match='--unlabelled: label value 0'):
+        initialise('images', 'labels', 'mine')
+    assert not (folder / 'mine.py').exists()
+
+
+def test_renamed_classes_take_effect(folder):
+    initialise('images', 'labels', 'mine', Settings(unlabelled=('0',)))
+    text = (folder / 'mine.py').read_text()
+    assert "10: 'class_10'" in text
+    (folder / 'mine.py').write_text(text.replace("'class_10'", "'grass'"))
+    config = Config.fromfile('mine.py')
+    assert DATASETS.build(config.val_dataloader.dataset).metainfo['classes'] == (
+        'grass',
+        'class_20',
+    )
+
+
+def test_polygons_are_cut_into_tiles(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    samples = rng.integers(0, 255, (3, 40, 50)).astype(np.uint8)
+    write_raster('scenes/a.tif', samples, names=('red', 'green', 'blue'), georeference=REFERENCE)
+    shapes = [(square(0, 0, 25, 40), 'field', 0), (square(25, 0, 50, 40), 'wood', 0)]
+    write(tmp_path / 'fields.gpkg', shapes)
+    with pytest.raises(MissingSettingsError, match='--class-field: the labels are polygons'):
+        initialise('scenes', 'fields.gpkg', 'mine')
+    settings = Settings(rules=PolygonRules('class'), tile_size=8)
+    result = initialise('scenes', 'fields.gpkg', 'mine', settings)
+    assert result.description.classes == ('field', 'wood')
+    assert result.root.method == 'within scenes, by strips with a gap of 4 pixels'
+    config = load_config('mine.py')
+    for split in ('train', 'val', 'test'):
+        dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
+        assert dataset.metainfo['classes'] == ('field', 'wood')
+        assert len(dataset) > 0
+
+
+def test_labels_on_another_grid_are_asked_for(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    samples = rng.integers(0, 255, (1, 40, 50)).astype(np.uint8)
+    write_raster('scenes/a.tif', samples, names=('pan',), georeference=REFERENCE)
+    write_raster('truth.tif', np.tile(np.array([1, 2], np.uint8), (60, 60)), georeference=REFERENCE)
+    with pytest.raises(MissingSettingsError, match=r'--label-resampling: truth\.tif is not on the'):
+        initialise('scenes', 'truth.tif', 'mine', Settings(tile_size=8))
+    settings = Settings(tile_size=8, label_resampling='nearest')
+    result = initialise('scenes', 'truth.tif', 'mine', settings)
+    assert result.description.class_shares == (0.5, 0.5)
+
+
+def test_stacks_of_arrays(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    images = rng.integers(0, 255, (9, 64, 48, 3)).astype(np.uint8)
+    labels = np.tile(np.array([3, 8], np.uint8), (9, 64, 24))
+    np.savez('tiles.npz', images=images, labels=labels)
+    settings = Settings(bands=('red', 'green', 'blue'))
+    result = initialise('tiles.npz', 'tiles.npz', 'mine', settings)
+    assert sum(map(len, result.split.parts.values())) == 9
+    config = load_config('mine.py')
+    dataset = DATASETS.build(config.val_dataloader.dataset)
+    number = int(dataset.pairs[0][0].rsplit(':', 1)[1])
+    np.testing.assert_array_equal(dataset[0]['inputs'].numpy(), images[number].transpose(2, 0, 1))
+    with pytest.raises(DatasetError, match='stacks of two files'):
+        initialise('tiles.npz', 'other.npz', 'mine2', settings)
