@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from osgeo import osr
 
 from dnas_mmseg.datasets import fbp, gid5
 from dnas_mmseg.preparation.synthetic import write_scenes
-from dnas_mmseg.raster import GeoReference, read_raster, write_raster
+from dnas_mmseg.raster import GeoReference, read_raster, write_polygons, write_raster
 
 from .raster.products import LANDSAT_L2, write_landsat, write_safe
 
@@ -28,15 +29,18 @@ ROOT = Path(__file__).parent.parent
 BANDS = ('red', 'green', 'blue', 'nir')
 CLASSES = ('roof', 'road', 'tree')
 TILE = 64
+SCENE, SCENES = 64, 6
 
 
 def make_sandbox(folder: Path) -> None:
     """Write everything but what the commands themselves make."""
     rng = np.random.default_rng(0)
     _write_tiles(folder / 'data/mine', rng)
+    for name in ('images', 'labels'):
+        (folder / name).symlink_to(Path('data/mine') / name)
     _write_scenes(folder, rng)
     _write_products(folder, rng)
-    (example,) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    example, *_ = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/data.md').read_text(), re.S)
     (folder / 'mine.py').write_text(example)
     # Networks to compare it with, and one of each space on the same tiles.
     (folder / 'other.py').write_text(
@@ -87,13 +91,41 @@ def _write_tiles(root: Path, rng: np.random.Generator) -> None:
 
 
 def _write_scenes(folder: Path, rng: np.random.Generator) -> None:
-    for i in range(4):
-        samples, ids = _land(rng, 64)
-        kwargs = dict(names=BANDS, georeference=_place(100 + i))
-        path = 'scene.tif' if i == 3 else f'scenes/s{i}.tif'
-        write_raster(folder / path, samples, **kwargs)
+    """Write scenes and their labels as rasters and polygons, and one scene without a label."""
+    ground = np.full((SCENE, 1000 * SCENES), 255, np.uint8)
+    for i in range(SCENES):
+        samples, ids = _land(rng, SCENE)
+        write_raster(
+            folder / f'scenes/s{i}.tif', samples, names=BANDS, georeference=_place(100 + i)
+        )
         for suffix in ('', '_gt'):
             write_raster(folder / f'truth/s{i}{suffix}.png', ids + 1)
+        ground[:, 1000 * i : 1000 * i + SCENE] = ids
+    samples, _ = _land(rng, SCENE)
+    write_raster(folder / 'scene.tif', samples, names=BANDS, georeference=_place(100 + SCENES))
+    drawn = ground.copy()
+    drawn[:, ::16] = 255  # gaps between the polygons
+    for name, values, classes in (
+        ('fields', drawn, CLASSES),
+        ('area', np.where(ground < 255, 0, 255).astype(np.uint8), ('area',)),
+    ):
+        with tempfile.TemporaryDirectory() as temporary:
+            source = Path(temporary) / 'values.tif'
+            write_raster(source, values, nodata=255, georeference=_place(100))
+            write_polygons(source, folder / f'{name}.gpkg', classes)
+    _write_land_cover(folder / 'WorldCover.tif', rng)
+
+
+def _write_land_cover(path: Path, rng: np.random.Generator) -> None:
+    """Write classes of 1e-4 degrees (about 10 m) below the scenes, in WorldCover's codes."""
+    corners = [(0, 0), (1000 * SCENES, SCENE)]
+    (west, north), (east, south) = _place(100).to_lonlat(corners)
+    shape = (round((north - south) / 1e-4) + 40, round((east - west) / 1e-4) + 40)
+    codes = rng.choice(np.array([10, 30, 40, 80], np.uint8), shape)
+    system = osr.SpatialReference()
+    system.ImportFromEPSG(4326)
+    transform = (west - 2e-3, 1e-4, 0.0, north + 2e-3, 0.0, -1e-4)
+    write_raster(path, codes, georeference=GeoReference(system.ExportToWkt(), 0.0, transform))
 
 
 def _write_products(folder: Path, rng: np.random.Generator) -> None:

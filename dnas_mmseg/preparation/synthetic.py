@@ -28,7 +28,7 @@ _SPECTRA = np.array(
     ],
     np.float32,
 )
-_UTM = (
+UTM = (
     'PROJCS["WGS 84 / UTM zone 50N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,'
     '298.257223563]],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],'
     'PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],'
@@ -36,6 +36,7 @@ _UTM = (
     'PARAMETER["false_easting",500000],PARAMETER["false_northing",0],UNIT["metre",1],'
     'AUTHORITY["EPSG","32650"]]'
 )
+"""Reference system of the scenes, as WKT."""
 
 
 def make_scene(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,9 +80,7 @@ def write_scenes(root: str | os.PathLike, count: int, size: int, seed: int = 0) 
     for i in range(count):
         samples, ids = make_scene(size, seed + i)
         name = f'GF2_PMS1__L1A{i:010d}-MSS1'
-        georeference = GeoReference(
-            _UTM, transform=(4e5 + i * size * 4, 4.0, 0.0, 4.4e6, 0.0, -4.0)
-        )
+        georeference = GeoReference(UTM, transform=(4e5 + i * size * 4, 4.0, 0.0, 4.4e6, 0.0, -4.0))
         colours = np.zeros((IGNORE + 1, 3), np.uint8)
         colours[: len(PALETTE)] = PALETTE
         write_raster(
