@@ -76,5 +76,5 @@ def describe_shift(
     name = bands[worst] if bands else str(worst + 1)
     return (
         f'{path}: the mean of band {name} is {means[worst]:.4g}, in the training tiles '
-        f'{mean[worst]:.4g} +- {std[worst]:.3g}: another sensor, unit or order of bands'
+        f'{mean[worst]:.4g} +- {std[worst]:.3g}: perhaps another sensor, unit or order of bands'
     )
