@@ -136,12 +136,13 @@ def test_undeclared_fill_values_are_named(folder):
     for path in sorted((folder / 'images').iterdir()):
         samples = read_raster(path)
         samples[:, :16] = 0
-        write_raster(path, samples, names=('red', 'nir'), georeference=reference(0, 0))
-    settings = Settings(unlabelled=('0',), by='random')
+        place = reference(3 * int(path.stem[1:]), 0)
+        write_raster(path, samples, names=('red', 'nir'), georeference=place)
+    settings = Settings(unlabelled=('0',))
     result = initialise('images', 'labels', 'mine', settings)
     assert result.notes[-1].startswith('12 of 12 images have one value in all bands')
     assert 'such as 0 in 25 % of' in result.notes[-1]
-    declared = Settings(unlabelled=('0',), by='random', nodata=0)
+    declared = Settings(unlabelled=('0',), nodata=0)
     result = initialise('images', 'labels', 'clean', declared)
     assert result.notes == []
     np.testing.assert_allclose(result.description.mean, [100, 300], atol=1)
