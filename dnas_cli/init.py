@@ -54,6 +54,10 @@ def parse_args() -> argparse.Namespace:
         '--unlabelled', nargs='+', metavar='VALUE', help="unlabelled values, or 'none'"
     )
     parser.add_argument(
+        '--nodata', type=float, metavar='VALUE',
+        help='nodata value in addition to the declared ones, e.g. 0 for black borders',
+    )  # fmt: skip
+    parser.add_argument(
         '--label-resampling', choices=('nearest', 'mode'), default='',
         help='resample label rasters to the grids of the images',
     )  # fmt: skip
@@ -98,6 +102,7 @@ def main() -> None:
             classes=split_words(args.classes),
             unlabelled=None if args.unlabelled is None else split_words(args.unlabelled),
             rules=polygon_rules(args),
+            nodata=args.nodata,
             label_resampling=args.label_resampling,
             by=args.by,
             split=SplitSettings(shares=args.fractions, seed=args.seed),

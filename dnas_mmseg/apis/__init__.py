@@ -9,6 +9,7 @@ from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.preparation.geo_dataset import GeoDataRoot, cut_geo_dataset
 from dnas_mmseg.search.pipeline import search
 from dnas_mmseg.search.plan import SearchPlan
 from dnas_mmseg.selection.plan import SelectionPlan
@@ -24,6 +25,7 @@ from dnas_mmseg.visualization.samples import SamplePictures
 __all__ = [
     'CheckpointError',
     'Conversion',
+    'GeoDataRoot',
     'MapProducts',
     'MultiBandInferencer',
     'OnnxModel',
@@ -34,6 +36,7 @@ __all__ = [
     'SelectionPlan',
     'Tiling',
     'browse',
+    'cut_geo_dataset',
     'export_onnx',
     'from_authors',
     'load_segmentor',

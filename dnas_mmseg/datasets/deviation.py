@@ -6,19 +6,51 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dnas_mmseg.raster import Raster, Window
+
 MAX_DEVIATION = 2.5
 """Largest plausible deviation of a mean from that of the training tiles, in standard deviations."""
 
+_GRID, _SIDE = 5, 64
+"""Windows per axis and their side, by which a raster of any size is sampled."""
+
 _MIN_FILL = 0.01
 """Share of pixels from which an extreme value may be a fill value."""
+
+
+def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Read 25 windows of 64 x 64 pixels on a regular grid, whatever the size of the raster.
+
+    Args:
+        raster: Raster.
+        index: Positions of the bands, from 0.
+
+    Returns:
+        Samples, (bands, pixels); and whether each pixel is invalid, boolean (pixels,).
+    """
+    height, width = raster.info.shape
+    rows, columns = (
+        sorted({round(i * max(0, length - _SIDE) / (_GRID - 1)) for i in range(_GRID)})
+        for length in (height, width)
+    )
+    values, masks = [], []
+    for row in rows:
+        for column in columns:
+            window = Window(column, row, min(_SIDE, width), min(_SIDE, height))
+            samples = raster.samples(window, index)
+            values.append(samples.values.reshape(len(index), -1))
+            invalid = samples.invalid
+            empty = np.zeros(values[-1].shape[1], bool)
+            masks.append(empty if invalid is None else invalid.ravel())
+    return np.concatenate(values, axis=1), np.concatenate(masks)
 
 
 def find_fill(samples: np.ndarray, invalid: np.ndarray | None) -> tuple[float, float] | None:
     """Return the extreme value that all bands have in many pixels.
 
     Args:
-        samples: Samples, (bands, height, width).
-        invalid: Mask of invalid pixels, boolean (height, width); None if there are none.
+        samples: Samples, (bands, ...).
+        invalid: Mask of invalid pixels, boolean (...); None if there are none.
 
     Returns:
         The smallest or largest valid sample, and the share of the pixels that hold it in all bands;
@@ -76,5 +108,5 @@ def describe_shift(
     name = bands[worst] if bands else str(worst + 1)
     return (
         f'{path}: the mean of band {name} is {means[worst]:.4g}, in the training tiles '
-        f'{mean[worst]:.4g} +- {std[worst]:.3g}: another sensor, unit or order of bands'
+        f'{mean[worst]:.4g} +- {std[worst]:.3g}: perhaps another sensor, unit or order of bands'
     )

@@ -166,7 +166,7 @@ class TorchGeoDataset(InspectableDataset):
         self, dataset: str, metainfo: Mapping[str, Any], convention: str | None
     ) -> dict[str, Any]:
         """Set the classes and the encoding of the masks; return classes and palette to use."""
-        known, default = _CLASSES.get(dataset, (_known_classes(self.source), 'train_id'))
+        known, default = _CLASSES.get(dataset, (known_classes(self.source), 'train_id'))
         wanted = tuple(metainfo.get('classes') or ())
         names = known or wanted
         if not names:
@@ -181,7 +181,7 @@ class TorchGeoDataset(InspectableDataset):
                 "n-1, 255 unlabelled) or 'index' (1 .. n, 0 unlabelled)"
             )
         palette = tuple(map(tuple, metainfo.get('palette') or ()))
-        stored = (not (known and wanted) and palette) or _known_palette(self.source, len(names))
+        stored = (not (known and wanted) and palette) or known_palette(self.source, len(names))
         if stored and len(stored) != len(names):
             raise DatasetError(
                 f'{dataset}: {len(stored)} colours in the palette, {len(names)} classes'
@@ -282,7 +282,7 @@ class TorchGeoDataset(InspectableDataset):
         try:
             sample = self.source[index]
         except Exception as error:  # whatever the code of the data set raises
-            raise DatasetError(f'{name}: torchgeo cannot load it: {_one_line(error)}') from error
+            raise DatasetError(f'{name}: torchgeo cannot load it: {one_line(error)}') from error
         if not isinstance(sample, Mapping) or 'image' not in sample:
             keys = ', '.join(sample) if isinstance(sample, Mapping) else type(sample).__name__
             raise DatasetError(f'{name}: the sample has no image; it contains {keys}')
@@ -377,6 +377,25 @@ class _Reports(Dataset):
         return self.dataset.report(self.indices[place], self.statistics)
 
 
+def import_torchgeo(module: str, user: str) -> Any:
+    """Import a module of torchgeo.
+
+    Args:
+        module: Name of the module.
+        user: What requires it, for the error message.
+
+    Raises:
+        DatasetError: torchgeo is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise DatasetError(
+            f'{user} requires torchgeo, which cannot be imported ({one_line(error)}): '
+            "pip install 'dnas_mmseg[torchgeo]'"
+        ) from None
+
+
 def _build(name: str, arguments: dict[str, Any]) -> Any:
     """Build a data set of torchgeo.
 
@@ -384,13 +403,7 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
         DatasetError: torchgeo is not installed; the name, the split or an argument is unknown; the
             class is no ``NonGeoDataset``; or torchgeo raises an error, such as missing data.
     """
-    try:
-        module: Any = import_module('torchgeo.datasets')
-    except ImportError as error:
-        raise DatasetError(
-            f'TorchGeoDataset requires torchgeo, which cannot be imported ({_one_line(error)}): '
-            "pip install 'dnas_mmseg[torchgeo]'"
-        ) from None
+    module = import_torchgeo('torchgeo.datasets', 'TorchGeoDataset')
     classes = {key: value for key, value in vars(module).items() if inspect.isclass(value)}
     base = module.NonGeoDataset
     cls = classes.get(name)
@@ -399,8 +412,8 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
         raise DatasetError(f'torchgeo.datasets has no {name}{did_you_mean(name, known, 3)}')
     if not issubclass(cls, base):
         reason = (
-            'its samples are cut from rasters by a sampler; cut its files into tiles by `dnas '
-            'convert` and use MultiBandSegDataset'
+            'its samples are cut from rasters by a sampler; write them as tiles by '
+            'dnas_mmseg.apis.cut_geo_dataset and use MultiBandSegDataset'
             if issubclass(cls, module.GeoDataset)
             else 'it is not a data set'
         )
@@ -422,7 +435,7 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
     try:
         return cls(**arguments)
     except Exception as error:  # whatever the code of the data set raises
-        raise DatasetError(f'{name} of torchgeo: {_one_line(error)}') from error
+        raise DatasetError(f'{name} of torchgeo: {one_line(error)}') from error
 
 
 def _known_bands(name: str, source: Any, channels: int) -> tuple[str, ...]:
@@ -439,7 +452,7 @@ def _known_bands(name: str, source: Any, channels: int) -> tuple[str, ...]:
         is_list = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
         if names is not None and is_list and len(names) == channels:
             try:
-                return _normalized(names, rgb if isinstance(rgb, (list, tuple)) else ())
+                return normalize_bands(names, rgb if isinstance(rgb, (list, tuple)) else ())
             except UserError:  # numbers of an unknown sensor
                 break
     raise DatasetError(
@@ -448,21 +461,22 @@ def _known_bands(name: str, source: Any, channels: int) -> tuple[str, ...]:
     )
 
 
-def _normalized(names: Sequence[str], rgb: Sequence[str]) -> tuple[str, ...]:
+def normalize_bands(names: Sequence[str], rgb: Sequence[str]) -> tuple[str, ...]:
     """Normalize band names; torchgeo's ``rgb_bands`` take precedence over band numbers."""
     sensor = find_sensor(names)
     colours = dict(zip(rgb, RGB, strict=False)) if len(rgb) == 3 else {}
     return band_names(colours.get(name) or band_name(name, sensor) for name in names)
 
 
-def _known_classes(source: Any) -> tuple[str, ...]:
+def known_classes(source: Any) -> tuple[str, ...]:
+    """Return the class names of a data set of torchgeo; empty if it has none."""
     classes = getattr(source, 'classes', None)
     if not isinstance(classes, (list, tuple)) or not all(isinstance(c, str) for c in classes):
         return ()
     return tuple(classes)
 
 
-def _known_palette(source: Any, count: int) -> tuple[tuple[int, ...], ...]:
+def known_palette(source: Any, count: int) -> tuple[tuple[int, ...], ...]:
     """Return the RGB colours of the classes; empty if the data set does not have all of them."""
     for key in ('colormap', 'cmap'):
         colours = getattr(source, key, None)
@@ -494,5 +508,6 @@ def _transform_names(pipeline: Sequence) -> set[str]:
     return names
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line, or its type if it has none."""
     return ' '.join(str(error).split()) or type(error).__name__

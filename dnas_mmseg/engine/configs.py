@@ -21,6 +21,7 @@ from dnas_mmseg.shipped import CONFIGS
 
 from .config_checks import warn_unknown_keys
 from .config_validation import validate_config
+from .inherited_data import adopt_description
 
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -33,6 +34,9 @@ def load_config(
     options: dict | None = None,
 ) -> Config:
     """Load a config and apply overrides.
+
+    Inherited settings that contradict ``dataset.json`` of the data root are replaced
+    (:func:`dnas_mmseg.engine.inherited_data.adopt_description`).
 
     Args:
         path: Path of the config, or ``<package>::<path>`` for a config of a package.
@@ -71,6 +75,8 @@ def load_config(
         for split in ('train', 'val', 'test'):
             for dataset in leaf_datasets(config.get(f'{split}_dataloader')):
                 dataset['data_root'] = str(data_root)
+    for note in adopt_description(config, path):
+        print_log(f'{path.name}: {note}', logger='current')
     if work_dir is not None or config.get('work_dir') is None:
         config.work_dir = str(work_dir or Path('work_dirs') / path.stem)
     if options:

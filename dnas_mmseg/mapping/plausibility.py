@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from mmseg.models.segmentors import BaseSegmentor
 
-from dnas_mmseg.datasets.deviation import describe_fill, describe_shift, find_fill
-from dnas_mmseg.raster import Raster, Window
-
-_GRID, _SIDE = 5, 64
-"""A regular grid of windows is read, so that the cost does not depend on the size of a scene."""
+from dnas_mmseg.datasets.deviation import (
+    describe_fill,
+    describe_shift,
+    find_fill,
+    sample_pixels,
+)
+from dnas_mmseg.raster import Raster
 
 
 def describe_deviation(
@@ -35,15 +37,9 @@ def describe_deviation(
     mean, std = (values.flatten().cpu().numpy().astype(np.float64) for values in (mean, std))
     if not mean.any() and (std == 1).all():  # no normalisation
         return []
-    parts, masks = [], []
-    for window in _windows(raster.info.shape):
-        samples = raster.samples(window, index)
-        parts.append(samples.values.reshape(len(index), -1))
-        invalid = samples.invalid
-        masks.append(np.zeros(parts[-1].shape[1], bool) if invalid is None else invalid.ravel())
-    values, masked = np.concatenate(parts, axis=1), np.concatenate(masks)
+    values, masked = sample_pixels(raster, index)
     path, warnings = raster.path, []
-    fill = find_fill(values[:, None], masked[None])
+    fill = find_fill(values, masked)
     if fill is not None:
         warnings.append(describe_fill(path, fill, mean, std, f'set --nodata {fill[0]:g}'))
         if warnings[-1]:
@@ -52,17 +48,3 @@ def describe_deviation(
         means = values[:, ~masked].mean(1, dtype=np.float64)
         warnings.append(describe_shift(path, means, mean, std, bands))
     return [warning for warning in warnings if warning]
-
-
-def _windows(shape: tuple[int, int]) -> list[Window]:
-    """Return windows on a regular grid; a single one for a small scene."""
-    height, width = shape
-    rows, columns = (
-        sorted({round(i * max(0, length - _SIDE) / (_GRID - 1)) for i in range(_GRID)})
-        for length in shape
-    )
-    return [
-        Window(column, row, min(_SIDE, width), min(_SIDE, height))
-        for row in rows
-        for column in columns
-    ]

@@ -25,6 +25,9 @@ from .tile_lists import TileSplit, split_tiles, write_lists
 BASE = 'dnas_mmseg::unet/unet_lite0.py'
 """Config that is inherited: the most accurate of the portfolio at equal training time."""
 
+_MIN_LABELLED = 0.01
+"""Share of labelled pixels below which a tile is skipped: sparse polygons leave most of a scene."""
+
 _MAX_TILE = 1024
 """Longest side in pixels of images that are used as tiles; larger ones are cut."""
 
@@ -39,6 +42,7 @@ class Settings:
         classes: Class names of the values in ascending order; empty for ``class_<value>``.
         unlabelled: Label values that are unlabelled; None if unknown.
         rules: How polygons become pixels, if the labels are polygons.
+        nodata: Nodata value of the images, in addition to the declared ones.
         label_resampling: Resampling of label rasters to the grids of the scenes.
         by: How tiles are grouped, see :func:`split_tiles`.
         split: How scenes are split; its shares and seed also apply to tiles.
@@ -53,6 +57,7 @@ class Settings:
     classes: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] | None = None
     rules: PolygonRules | None = None
+    nodata: float | None = None
     label_resampling: str = ''
     by: str = ''
     split: SplitSettings = SplitSettings()  # noqa: RUF009  immutable
@@ -117,6 +122,7 @@ def initialise(
     contents = read_contents(
         pairs,
         statistics=not (vectors or is_large),
+        nodata=settings.nodata,
         workers=workers,
         advance=track('reading images and labels'),
     )
@@ -130,6 +136,7 @@ def initialise(
             classes=settings.classes,
             unlabelled=settings.unlabelled,
         )
+    notes += _describe_fills(contents)
     split, root = None, None
     if vectors or is_large or not all(content.is_aligned for content in contents):
         _require_resampling(contents, settings)
@@ -142,6 +149,8 @@ def initialise(
             split=settings.split,
             # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
             size=min(settings.tile_size, max(min(content.shape) for content in contents)),
+            min_labelled=_MIN_LABELLED,
+            nodata=settings.nodata,
             provenance={'source': images, 'labels': labels},
             workers=workers,
             track=track,
@@ -159,16 +168,20 @@ def initialise(
         description = _describe_tiles(description, split, contents)
         write_lists(split.parts, out, overwrite=settings.overwrite)
         description.save(out)
-    write_text(config, config_text(description, out.name))
+    nodata = None if root is not None else settings.nodata  # declared in tiles cut here
+    write_text(config, config_text(description, out.name, nodata))
     return Initialised(config, description, split, root, notes)
 
 
-def config_text(description: DatasetDescription, data_root: str) -> str:
+def config_text(
+    description: DatasetDescription, data_root: str, nodata: float | None = None
+) -> str:
     """Return the text of a config that trains on a data root next to it.
 
     Args:
         description: Content of ``dataset.json``, with statistics.
         data_root: Path of the data root, relative to the folder of the config.
+        nodata: Nodata value in addition to the declared ones.
     """
     values: dict[int | str, str | None] = {
         int(text) if text.lstrip('-').isdigit() else text: name
@@ -177,6 +190,7 @@ def config_text(description: DatasetDescription, data_root: str) -> str:
     if not values:  # tiles cut here have train ids
         values = {**dict(enumerate(description.classes)), 255: None}
     entries = ''.join(f'    {value!r}: {name!r},\n' for value, name in values.items())
+    extra = '' if nodata is None else f'    nodata={nodata:g},\n'
     mean, std = (
         [round_significant(value, 5) for value in part]
         for part in (description.mean, description.std)
@@ -192,7 +206,7 @@ tiles = dict(
     data_root='{{{{ fileDirname }}}}/{data_root}',
     label_values=label_values,
     metainfo=dict(bands=bands),
-)
+{extra})
 train_dataloader = dict(dataset=tiles)
 val_dataloader = dict(dataset=tiles)
 test_dataloader = dict(dataset=tiles)
@@ -256,6 +270,21 @@ def _interpret_polygons(
         ),
         notes,
     )
+
+
+def _describe_fills(contents: Sequence[PairContent]) -> list[str]:
+    """Return a note on values that many pixels have in all bands, which may be nodata."""
+    found = [content for content in contents if content.fill is not None]
+    if not found:
+        return []
+    worst = max(found, key=lambda content: content.fill[1] if content.fill else 0)
+    assert worst.fill is not None  # by the condition above
+    value, share = worst.fill
+    return [
+        f'{len(found)} of {len(contents)} images have one value in all bands in many pixels, such '
+        f'as {value:g} in {100 * share:.2g} % of {worst.image}: if it is nodata, run the '
+        f'command again with --nodata {value:g} and another --out'
+    ]
 
 
 def _require_resampling(contents: Sequence[PairContent], settings: Settings) -> None:

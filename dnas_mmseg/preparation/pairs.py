@@ -15,6 +15,7 @@ import numpy as np
 from dnas_mmseg.datasets.array_tiles import list_array_tiles
 from dnas_mmseg.datasets.checks import band_sums
 from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.deviation import find_fill, sample_pixels
 from dnas_mmseg.datasets.labels import LabelValue
 from dnas_mmseg.raster import (
     VECTOR_SUFFIXES,
@@ -50,6 +51,8 @@ class PairContent:
         bands: Name of each band as stored in the file, or ``''``; without alpha.
         georeference: Georeference of the image.
         has_alpha: Whether the image has an alpha band.
+        fill: Extreme value that all bands have in many pixels, with their share, if it is not
+            declared as nodata (:func:`dnas_mmseg.datasets.deviation.find_fill`).
         values: Number of pixels of each stored label value, an integer or a colour.
         colour_table: RGB colours of the label's values 0, 1, ...; empty if none.
         is_aligned: Whether the label has the size and the georeference of the image.
@@ -65,6 +68,7 @@ class PairContent:
     bands: tuple[str, ...]
     georeference: GeoReference = GeoReference()  # noqa: RUF009  immutable
     has_alpha: bool = False
+    fill: tuple[float, float] | None = None
     values: Counter[LabelValue] = field(default_factory=Counter)
     colour_table: tuple[tuple[int, int, int], ...] = ()
     is_aligned: bool = True
@@ -122,24 +126,26 @@ def _find_stacked_pairs(root: str | os.PathLike, images: str, labels: str) -> li
     return [Scene(raster_stem(image), Path(image), Path(label)) for image, label in found]
 
 
-def read_content(pair: Scene, statistics: bool = False) -> PairContent:
+def read_content(pair: Scene, statistics: bool = False, nodata: float | None = None) -> PairContent:
     """Read what a pair contains.
 
     Args:
         pair: Image and label; of polygons, nothing is read.
-        statistics: Whether to read the image, too, for sums of its samples.
+        statistics: Whether to read the whole image, too, for sums of its samples.
+        nodata: Nodata value, in addition to the declared ones.
 
     Raises:
         RasterError: A file cannot be read.
         DatasetError: The label has thousands of values: it is an image.
     """
-    with Raster(pair.image) as raster:
+    with Raster(pair.image, nodata) as raster:
         info = raster.info
         result = PairContent(
             pair.name, os.fspath(pair.image), os.fspath(pair.label), info.shape, info.dtype,
             tuple(info.band_names[i] for i in info.data_bands), info.georeference,
             len(info.data_bands) < info.bands,
         )  # fmt: skip
+        result.fill = find_fill(*sample_pixels(raster, info.data_bands))
         if statistics:
             sums = [
                 band_sums(samples.values, samples.invalid)
@@ -172,6 +178,7 @@ def read_contents(
     pairs: Sequence[Scene],
     *,
     statistics: bool = False,
+    nodata: float | None = None,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[PairContent]:
@@ -179,11 +186,11 @@ def read_contents(
 
     Args:
         pairs: Images and labels.
-        statistics: Whether to read the images, too.
+        statistics, nodata: Arguments of :func:`read_content`.
         workers: Number of processes; 1 reads in this process.
         advance: Callback with the number of finished and of all pairs.
     """
-    read = partial(read_content, statistics=statistics)
+    read = partial(read_content, statistics=statistics, nodata=nodata)
     if workers == 1:
         return _collect(map(read, pairs), len(pairs), advance)
     with ProcessPoolExecutor(workers) as pool:

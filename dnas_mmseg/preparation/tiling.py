@@ -250,7 +250,7 @@ def cut_windows(
                 _pad(labelled[None], tiling.size, IGNORE),
             )
             valid = None
-            if invalid is not None and not _nodata_suffices(samples, nodata, invalid):
+            if invalid is not None and not nodata_suffices(samples, nodata, invalid):
                 valid = _pad(~invalid[None], tiling.size, 0)[0]
             write_raster(
                 paths[0],
@@ -287,7 +287,7 @@ def _scale_to_uint8(
     return scaled.astype(np.uint8)
 
 
-def _nodata_suffices(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
+def nodata_suffices(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
     """Return whether a tile's nodata value alone marks all invalid pixels and no others."""
     rows, columns = invalid.shape
     outside = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid

@@ -128,10 +128,7 @@ class GeoReference:
             (west, south, east, north), with west > east in that case. None without a geotransform,
             or if a part of the outline is not on the Earth.
         """
-        steps = [i / _STEPS for i in range(_STEPS)]
-        edges = [(0.0, s) for s in steps] + [(s, 1.0) for s in steps]
-        edges += [(1.0, 1 - s) for s in steps] + [(1 - s, 0.0) for s in steps]
-        points = self.to_lonlat((x * width, y * height) for x, y in [*edges, edges[0]])
+        points = self.outline(height, width, osr.SRS_WKT_WGS84_LAT_LONG)
         if points is None:
             return None
         ring = points[:1]
@@ -174,6 +171,19 @@ class GeoReference:
             east = 180 - (180 - east) % 360
         return geometry, (west, south, east, north)
 
+    def outline(self, height: int, width: int, crs: str) -> list[tuple[float, float]] | None:
+        """Return the outline of a raster in another CRS, with densified edges.
+
+        Args:
+            height, width: Size of the raster, in pixels.
+            crs: CRS as WKT.
+
+        Returns:
+            Points (x, y), the first one repeated at the end; None without a geotransform or a CRS,
+            or if a point cannot be transformed.
+        """
+        return self._transform(((x * width, y * height) for x, y in _OUTLINE), crs)
+
     def to_lonlat(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
         """Return (longitude, latitude) in WGS 84 degrees of points of the raster.
 
@@ -184,11 +194,16 @@ class GeoReference:
             Coordinates of all points; None without a geotransform or a CRS, or if a point is not on
             the Earth.
         """
+        return self._transform(pixels, osr.SRS_WKT_WGS84_LAT_LONG)
+
+    def _transform(
+        self, pixels: Iterable[tuple[float, float]], crs: str
+    ) -> list[tuple[float, float]] | None:
         if self.transform is None or not self.crs:
             return None
         transform = list(self.transform)
         points = [gdal.ApplyGeoTransform(transform, *pixel) for pixel in pixels]
-        return transform_points(self.crs, osr.SRS_WKT_WGS84_LAT_LONG, points)
+        return transform_points(self.crs, crs, points)
 
     def moved(self, row: int, column: int) -> GeoReference:
         """Return the georeference of a window whose upper left pixel is ``(row, column)``."""
@@ -260,8 +275,16 @@ class GeoReference:
         return f'it is shifted by {down[0]:+.1f} rows and {across[0]:+.1f} columns'
 
 
-_STEPS = 32
-"""Points per edge of a footprint: more of them follow curved edges more closely, at more cost."""
+def _outline(steps: int) -> list[tuple[float, float]]:
+    """Return points along the edges of the unit square, the first one repeated at the end."""
+    along = [i / steps for i in range(steps)]
+    edges = [(0.0, s) for s in along] + [(s, 1.0) for s in along]
+    edges += [(1.0, 1 - s) for s in along] + [(1 - s, 0.0) for s in along]
+    return [*edges, edges[0]]
+
+
+_OUTLINE = _outline(32)
+"""Points of an outline: more of them follow curved edges more closely, at more cost."""
 
 
 def _is_same(first: str, second: str) -> bool:

@@ -38,6 +38,6 @@ def test_a_value_in_one_band_is_no_fill(rng):
 def test_shifts_of_means():
     assert describe_shift('a.tif', np.array([149.0, 101.0]), MEAN, STD) == ''
     assert describe_shift('a.tif', np.array([100.0, 301.0]), MEAN, STD, ('red', 'nir')) == (
-        'a.tif: the mean of band nir is 301, in the training tiles 200 +- 40: another sensor, unit '
-        'or order of bands'
+        'a.tif: the mean of band nir is 301, in the training tiles 200 +- 40: perhaps another '
+        'sensor, unit or order of bands'
     )

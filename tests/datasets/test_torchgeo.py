@@ -378,7 +378,8 @@ def test_unknown_bands(fields):
         (
             'RasterDataset',
             'RasterDataset is not a NonGeoDataset of torchgeo: its samples are cut from rasters by '
-            'a sampler; cut its files into tiles by `dnas convert` and use MultiBandSegDataset',
+            'a sampler; write them as tiles by dnas_mmseg.apis.cut_geo_dataset and use '
+            'MultiBandSegDataset',
         ),
         (
             'DatasetNotFoundError',
@@ -394,6 +395,7 @@ def test_unsuitable_names(fake, name, message):
 
 def test_without_torchgeo(monkeypatch):
     monkeypatch.setitem(sys.modules, 'torchgeo', None)
+    monkeypatch.setitem(sys.modules, 'torchgeo.datasets', None)
     with pytest.raises(DatasetError, match=r"requires torchgeo.*pip install 'dnas_mmseg\[torchgeo"):
         TorchGeoDataset('LoveDA')
 

@@ -130,3 +130,22 @@ def test_stacks_of_arrays(tmp_path, monkeypatch, rng):
     np.testing.assert_array_equal(dataset[0]['inputs'].numpy(), images[number].transpose(2, 0, 1))
     with pytest.raises(DatasetError, match='stacks of two files'):
         initialise('tiles.npz', 'other.npz', 'mine2', settings)
+
+
+def test_undeclared_fill_values_are_named(folder):
+    for path in sorted((folder / 'images').iterdir()):
+        samples = read_raster(path)
+        samples[:, :16] = 0
+        place = reference(3 * int(path.stem[1:]), 0)
+        write_raster(path, samples, names=('red', 'nir'), georeference=place)
+    settings = Settings(unlabelled=('0',))
+    result = initialise('images', 'labels', 'mine', settings)
+    assert result.notes[-1].startswith('12 of 12 images have one value in all bands')
+    assert 'such as 0 in 25 % of' in result.notes[-1]
+    declared = Settings(unlabelled=('0',), nodata=0)
+    result = initialise('images', 'labels', 'clean', declared)
+    assert result.notes == []
+    np.testing.assert_allclose(result.description.mean, [100, 300], atol=1)
+    config = load_config('clean.py')
+    sample = DATASETS.build(config.val_dataloader.dataset)[0]
+    assert (sample['data_samples'].gt_sem_seg.data[0, :16] == 255).all()

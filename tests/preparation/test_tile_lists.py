@@ -159,3 +159,13 @@ def test_lists_are_relative_and_never_replaced_unasked(tmp_path, tiles):
         write_lists(split.parts, tmp_path)
     write_lists({'train': tiles[:2]}, tmp_path, overwrite=True)
     assert len((tmp_path / 'train.txt').read_text().splitlines()) == 2
+
+
+def test_land_cover_of_the_shared_folder_by_scene(shared, tmp_path):
+    tiles = read_contents(find_pairs(shared / 'data/deepglobe_rgb', 'images', 'labels'), workers=2)
+    assert len(tiles) == 1957
+    split = split_tiles(tiles, by='scene')
+    scenes = [{t.name.split('_')[0] for t in part} for part in split.parts.values()]
+    assert sum(map(len, scenes)) == len(set.union(*scenes)) == 14
+    sizes = np.array([len(part) for part in split.parts.values()]) / 1957
+    np.testing.assert_allclose(sizes, [0.6, 0.2, 0.2], atol=0.05)

@@ -1,0 +1,133 @@
+"""Values of ``dataset.json`` in place of those that a config only inherits."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from dnas_mmseg.bands import band_names
+from dnas_mmseg.datasets import DatasetDescription
+from dnas_mmseg.datasets.configs import leaf_datasets
+
+_SPLITS = ('train', 'val', 'test')
+
+
+def adopt_description(config: Config, path: str | os.PathLike) -> list[str]:
+    """Replace inherited settings that contradict ``dataset.json`` of the data root.
+
+    A config inherits classes, bands, label convention, normalisation, and the sizes of the model
+    that depend on them. If the data root describes other data, inherited values give way, and
+    values that the config sets itself stay.
+
+    Args:
+        config: Loaded config, changed in place.
+        path: Its file.
+
+    Returns:
+        Replaced settings, one line each; empty if nothing is replaced.
+    """
+    leaves = _leaves(config)
+    description = DatasetDescription.load(leaves[0].get('data_root')) if leaves else None
+    bases = _base_paths(Path(path))
+    if description is None or description == DatasetDescription() or not bases:
+        return []
+    base = Config.fromstring(f'_base_ = {bases!r}', '.py')
+    notes: list[str] = []
+    for leaf, inherited in zip(leaves, [*_leaves(base), *({} for _ in leaves)], strict=False):
+        _drop_inherited(leaf, inherited, description, notes)
+    if 'model' in config and 'model' in base:
+        _adapt_model(config.model, base.model, leaves[0], description, notes)
+    source = f'{leaves[0].get("data_root")}/dataset.json'
+    return [f'{source} replaces inherited {note}' for note in dict.fromkeys(notes)]
+
+
+def _leaves(config: Config) -> list[Any]:
+    return [leaf for split in _SPLITS for leaf in leaf_datasets(config.get(f'{split}_dataloader'))]
+
+
+def _base_paths(path: Path) -> list[str]:
+    """Return the configs that a Python config inherits, with absolute paths."""
+    if path.suffix != '.py':
+        return []
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(target, ast.Name) and target.id == '_base_' for target in targets):
+            value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            names = [value] if isinstance(value, str) else list(value)
+            return [n if '::' in n else str((path.parent / n).resolve()) for n in names]
+    return []
+
+
+def _drop_inherited(
+    leaf: dict, inherited: Mapping[str, Any], description: DatasetDescription, notes: list[str]
+) -> None:
+    """Remove inherited settings of a data set that ``dataset.json`` states otherwise."""
+    described = {
+        'label_convention': description.label_convention,
+        'label_values': description.label_values,
+    }
+    if any(described.values()):
+        for key, value in described.items():
+            if leaf.get(key) and leaf[key] == inherited.get(key) and leaf[key] != value:
+                notes.append(f'{key} = {leaf[key]!r}')
+                del leaf[key]
+    own, base = leaf.get('metainfo') or {}, inherited.get('metainfo') or {}
+    for key in ('classes', 'bands', 'palette'):
+        value = description.metainfo.get(key)
+        if value and own.get(key) and own[key] == base.get(key) and _plain(own[key]) != value:
+            notes.append(f'{key} {", ".join(map(str, own[key]))}')
+            del own[key]
+
+
+def _adapt_model(
+    model: dict, base: Mapping[str, Any], leaf: dict, description: DatasetDescription,
+    notes: list[str],
+) -> None:  # fmt: skip
+    """Set the sizes and the normalisation of a model that ``dataset.json`` determines."""
+    metainfo = {**description.metainfo, **(leaf.get('metainfo') or {})}
+    classes = metainfo.get('classes') or ()
+    for name in ('decode_head', 'auxiliary_head'):
+        for head, inherited in zip(_heads(model, name), _heads(base, name), strict=False):
+            number = head.get('num_classes')
+            if classes and number == inherited.get('num_classes') and number != len(classes):
+                notes.append(f'num_classes = {number} of {name} by {len(classes)}')
+                head['num_classes'] = len(classes)
+    bands = band_names(metainfo.get('bands'))
+    used = band_names(leaf.get('use_bands')) or bands
+    if not used:
+        return
+    backbone, inherited = model.get('backbone', {}), base.get('backbone', {})
+    pretrained, before = backbone.get('init_cfg') or {}, inherited.get('init_cfg') or {}
+    other = False
+    if pretrained.get('bands') and pretrained['bands'] == before.get('bands'):
+        other = band_names(pretrained['bands']) != used
+        if other:
+            notes.append(f'bands {", ".join(pretrained["bands"])} of the backbone')
+            pretrained['bands'] = used
+    channels = backbone.get('in_channels')
+    if channels is not None and channels == inherited.get('in_channels') and channels != len(used):
+        notes.append(f'in_channels = {channels} by {len(used)}')
+        backbone['in_channels'] = len(used)
+        other = True
+    if other and description.mean and set(used) <= set(bands):
+        order = [bands.index(name) for name in used]
+        for key in ('mean', 'std'):
+            values, stored = getattr(description, key), model['data_preprocessor']
+            if stored.get(key) == base['data_preprocessor'].get(key):
+                notes.append(f'{key} of data_preprocessor')
+                stored[key] = [values[i] for i in order]
+
+
+def _heads(model: Mapping[str, Any], name: str) -> Sequence[Any]:
+    heads = model.get(name) or []
+    return heads if isinstance(heads, (list, tuple)) else [heads]
+
+
+def _plain(value: Any) -> Any:
+    """Return nested sequences as tuples."""
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
