@@ -45,6 +45,11 @@ def user_errors() -> Iterator[None]:
         sys.exit(f'error: {message}')
     except KeyboardInterrupt:
         sys.exit('interrupted')
+    except SyntaxError as error:
+        # mmengine turns an interrupt while it formats a config, as in every checkpoint, into this.
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        sys.exit('interrupted')
 
 
 @contextmanager

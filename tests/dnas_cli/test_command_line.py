@@ -5,6 +5,7 @@ import runpy
 import sys
 
 import pytest
+from mmengine.config import Config
 
 from dnas_cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.engine.configs import load_config
@@ -15,6 +16,18 @@ from ..conftest import ROOT
 def test_user_errors_exit_with_the_message(tmp_path):
     with pytest.raises(SystemExit, match=r'^error: .*none\.py: no such config$'), user_errors():
         load_config(tmp_path / 'none.py')
+
+
+def test_an_interrupt_while_a_config_is_formatted(monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    config = Config({'a': 1})
+    monkeypatch.setattr('mmengine.config.config.FormatCode', interrupt)
+    with pytest.raises(SystemExit, match='^interrupted$'), user_errors():
+        _ = config.pretty_text
+    with pytest.raises(SyntaxError), user_errors():
+        raise SyntaxError('of a config')
 
 
 def test_errors_of_the_parser_are_one_line(capsys):
