@@ -23,8 +23,8 @@ def test_an_interrupt_while_a_config_is_formatted(monkeypatch):
         raise KeyboardInterrupt
 
     config = Config({'a': 1})
-    monkeypatch.setattr('mmengine.config.config.FormatCode', interrupt)
-    with pytest.raises(SystemExit, match='^interrupted$'), user_errors():
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', interrupt)
+    with pytest.raises(SystemExit, match=r'^interrupted$'), user_errors():
         _ = config.pretty_text
     with pytest.raises(SyntaxError), user_errors():
         raise SyntaxError('of a config')
