@@ -17,6 +17,7 @@ the files do not say is asked for, an option per line.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from .command_line import (
@@ -129,4 +130,5 @@ def main() -> None:
         print(f'note: {note}')
     print(f'bands   {", ".join(result.description.bands)}')
     print(f'classes {", ".join(result.description.class_names)} (edit them in {result.config})')
-    print(f'next: dnas check {result.config} --baseline, then dnas train {result.config} --hours 1')
+    config = shlex.quote(str(result.config))
+    print(f'next: dnas check {config} --baseline, then dnas train {config} --hours 1')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from .command_line import UsageError
+
 if TYPE_CHECKING:
     from dnas_mmseg.preparation.label_rasters import PolygonRules
 
@@ -52,6 +54,15 @@ def polygon_rules(args: argparse.Namespace) -> PolygonRules | None:
     from dnas_mmseg.preparation.label_rasters import PolygonRules
 
     if not args.class_field:
+        unused = {
+            '--area-of-interest': args.area_of_interest,
+            '--background': args.background,
+            '--all-touched': args.all_touched,
+            '--layer': args.layer,
+        }
+        for option, value in unused.items():
+            if value:
+                raise UsageError(f'{option} applies to polygons only: set --class-field')
         return None
     return PolygonRules(
         args.class_field,

@@ -72,7 +72,12 @@ def main() -> None:
     with user_errors():
         from dnas_mmseg.datasets.description import DatasetDescription
         from dnas_mmseg.preparation.pairs import find_pairs, read_contents
-        from dnas_mmseg.preparation.tile_lists import split_folds, split_tiles, write_lists
+        from dnas_mmseg.preparation.tile_lists import (
+            remove_folds,
+            split_folds,
+            split_tiles,
+            write_lists,
+        )
 
         forbid_network_if(args)
         description = DatasetDescription.load(args.root)
@@ -90,6 +95,7 @@ def main() -> None:
         if args.folds is None:
             splits = {args.root: split_tiles(tiles, args.fractions, **options)}
         else:
+            remove_folds(args.root, args.folds, args.overwrite)
             folds = split_folds(tiles, args.folds, **options)
             splits = {args.root / f'fold{i}': split for i, split in enumerate(folds, 1)}
         for folder, split in splits.items():
@@ -109,6 +115,6 @@ def show_split(folder: Path, split: TileSplit) -> None:
         table.add_row(name, *(f'{100 * share:.0f} %' for share in shares))
     Console().print(table)
     if split.distance is not None:
-        print(f'smallest distance between training and test tiles: {split.distance:.0f} m')
+        print(f'smallest distance of training and test tiles: {split.distance:.0f} {split.unit}')
     for note in split.notes:
         print(f'note: {note}')

@@ -287,7 +287,7 @@ def _check_split(
 
 def _compare_images(report: DatasetReport) -> None:
     """Add warnings of images that deviate from the training tiles."""
-    training = report.splits[0].summary if report.splits else None
+    training = next((split.summary for split in report.splits if split.name == 'train'), None)
     if training is None or training.mean is None or training.std is None:
         return
     for split in report.splits:
@@ -333,7 +333,13 @@ def _check_model(config: Config, report: DatasetReport) -> None:
         found = split.summary.mean, split.summary.std
         if found[0] is None or found[1] is None:
             continue
-        if mean is not None and std is not None and mean.numel() == len(found[0]):
+        if mean is not None and std is not None and mean.numel() != len(found[0]):
+            report.problems.append(
+                f'mean and std of data_preprocessor have {mean.numel()} values for '
+                f'{len(found[0])} bands'
+            )
+            return
+        if mean is not None and std is not None:
             numbers = mean.flatten().numpy(), std.flatten().numpy()
             finding, serious = compare_statistics(*numbers, found[0], found[1])
             if finding:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +28,9 @@ from dnas_mmseg.datasets.description import (
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
-from dnas_mmseg.raster import RasterInfo, Window
+from dnas_mmseg.raster import RasterInfo, Window, source_files
 
+from .processes import map_unordered
 from .scenes import Scene, split_by_share
 from .tiling import Tile, TileSpec, check_scene, cut_windows
 
@@ -64,8 +60,18 @@ class SceneTiles:
         write_json(_manifest(out, scene), document, indent=None)
 
     @classmethod
-    def load(cls, out: Path, scene: Scene, tiling: TileSpec) -> SceneTiles | None:
+    def load(
+        cls, out: Path, scene: Scene, tiling: TileSpec, recut: bool = False
+    ) -> SceneTiles | None:
         """Load the tiles of a scene from the manifest of an earlier run.
+
+        Tiles of changed files or of another region are removed.
+
+        Args:
+            out: Data root.
+            scene: Scene.
+            tiling: Parameters of the tiles.
+            recut: Whether tiles that were cut with other parameters are removed, too.
 
         Returns:
             Tiles; None if there is no valid manifest, if tiles are missing, or if the scene's files
@@ -86,13 +92,17 @@ class SceneTiles:
         if not all((out / path).is_file() for tile in tiles for path in tile.paths):
             return None
         differing = [key for key, value in origin['cut'].items() if earlier.get(key) != value]
-        if differing:
+        if differing and not recut and differing != ['region']:
             raise DatasetError(
-                f'{out} has tiles that were cut with another {", ".join(differing)}: choose '
-                'another folder or remove this one'
+                f'{out} has tiles that were cut with other settings ({", ".join(differing)}): '
+                'choose another folder or remove this one'
             )
         unchanged = all(document.get(key) == origin[key] for key in ('bytes', 'modified'))
-        return result if unchanged else None
+        if unchanged and not differing:
+            return result
+        for path in (path for tile in tiles for path in tile.paths):
+            (out / path).unlink()  # it may be in no list of the new tiles
+        return None
 
 
 def convert_scenes(
@@ -103,6 +113,7 @@ def convert_scenes(
     max_unknown: float = 0.001,
     mix_tiles: int | None = None,
     split: str = 'by scene',
+    recut: bool = False,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -121,6 +132,7 @@ def convert_scenes(
             Neighbouring tiles are then in different splits, which inflates scores. None splits by
             ``splits``.
         split: How ``splits`` were made, for the provenance.
+        recut: Whether tiles of an earlier run with other parameters are replaced.
         provenance: Entries to add to the provenance in ``dataset.json``.
         workers: Number of processes; 1 runs in this process.
         advance: Callback with the number of finished tiles and of all tiles to cut.
@@ -154,7 +166,7 @@ def convert_scenes(
     with lock_folder(out):
         checked = {scene: check_scene(scene, tiling) for scene in scenes}  # before any is cut
         infos = {scene: info for scene, (info, _) in checked.items()}
-        results = _cut_scenes(infos, out, tiling, max_unknown, workers, advance)
+        results = _cut_scenes(infos, out, tiling, max_unknown, recut, workers, advance)
         tiles = {
             split: [tile for scene in part for tile in results[scene].tiles]
             for split, part in splits.items()
@@ -165,6 +177,7 @@ def convert_scenes(
         if not tiling.apply_scale:
             notes += compare_scalings({info.scaling: info.path for info in infos.values()})
         notes += _notes(results)
+        notes += _absent_classes(tiles, tiling.classes)
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
             all_tiles = [tile for part in tiles.values() for tile in part]
@@ -251,6 +264,7 @@ def _cut_scenes(
     out: Path,
     tiling: TileSpec,
     max_unknown: float,
+    recut: bool,
     workers: int,
     advance: Callable[[int, int], None],
 ) -> dict[Scene, SceneTiles]:
@@ -258,7 +272,7 @@ def _cut_scenes(
     types = sorted({info.dtype for info in infos.values()})
     if len(types) > 1 and tiling.scale is None and not tiling.apply_scale:
         raise DatasetError(f'scenes of different types: {", ".join(types)}')
-    results = {scene: SceneTiles.load(out, scene, tiling) for scene in infos}
+    results = {scene: SceneTiles.load(out, scene, tiling, recut) for scene in infos}
     for scene, result in results.items():
         if result is not None:
             _check_unknown(scene, result, tiling, max_unknown)
@@ -273,7 +287,7 @@ def _cut_scenes(
         for scene, windows in todo.items()
         for _, row in groupby(windows, key=lambda window: window.row_off)
     )
-    for (scene, row, *_), (tiles, unknown) in _map_unordered(cut_windows, rows, workers):
+    for (scene, row, *_), (tiles, unknown) in map_unordered(cut_windows, rows, workers):
         parts = cutting[scene]
         parts.tiles.extend(tiles)
         parts.unknown.update(unknown)
@@ -304,48 +318,6 @@ def _windows(scene: Scene, info: RasterInfo, tiling: TileSpec) -> list[Window]:
     ]
 
 
-def _map_unordered(
-    function: Callable, calls: Iterable[tuple], workers: int
-) -> Iterator[tuple[tuple, Any]]:
-    """Yield arguments and result of each call as it finishes, with few calls queued per process."""
-    if workers == 1:
-        yield from ((arguments, function(*arguments)) for arguments in calls)
-        return
-    calls = iter(calls)
-    # Do not fork this process: the thread of a progress bar may hold a lock.
-    known = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context('forkserver' if 'forkserver' in known else 'spawn')
-    context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(workers, context, _initialize_worker)
-    try:
-        running = {pool.submit(function, *a): a for a in islice(calls, 4 * workers)}
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield running.pop(future), future.result()
-            running.update({pool.submit(function, *a): a for a in islice(calls, len(finished))})
-    except BrokenProcessPool:
-        raise DatasetError(
-            'a worker process was killed, possibly out of memory: run the same command again with '
-            'fewer --workers'
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _initialize_worker() -> None:
-    """Ignore ^C, which the main process handles, and exit when the main process ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None  # this is a worker
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
 def _check_unknown(scene: Scene, result: SceneTiles, tiling: TileSpec, max_unknown: float) -> None:
     """Raise if the share of pixels with unknown label values exceeds ``max_unknown``."""
     total = result.windows * tiling.size**2
@@ -368,6 +340,17 @@ def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
     skipped = sum(result.windows - len(result.tiles) for result in results.values())
     if skipped:
         notes.append(f'{skipped} tiles are skipped: too few labelled pixels')
+    return notes
+
+
+def _absent_classes(tiles: Mapping[str, Sequence[Tile]], classes: Sequence[str]) -> list[str]:
+    """Return a note for each split that lacks a class."""
+    notes = []
+    for split, part in tiles.items():
+        if part:
+            pixels = np.sum([tile.class_pixels for tile in part], axis=0)
+            absent = [name for name, n in zip(classes, pixels, strict=True) if not n]
+            notes += [f'{split} has no pixel of {", ".join(absent)}'] if absent else []
     return notes
 
 
@@ -394,7 +377,9 @@ def _manifest(out: Path, scene: Scene) -> Path:
 
 def _origin(scene: Scene, tiling: TileSpec) -> dict[str, Any]:
     """Return what determines the tiles of a scene: its files and the tiling."""
-    files = (scene.image.resolve(), scene.label.resolve())
+    files = [scene.image.resolve(), scene.label.resolve()]
+    if scene.image.suffix == '.vrt':
+        files += [path for path in source_files(scene.image) if path not in files]
     cut = {key: value for key, value in asdict(tiling).items() if value or key != 'label_values'}
     if scene.region is not None:
         cut['region'] = scene.region

@@ -70,6 +70,7 @@ def make_data_root(
     nodata: float | None = None,
     apply_scale: bool = False,
     max_unknown: float = 0.001,
+    recut: bool = False,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
@@ -86,21 +87,21 @@ def make_data_root(
         split: How scenes are split.
         size, stride, min_labelled, scale, nodata, apply_scale: See :class:`TileSpec`; ``stride``
             defaults to ``size``.
-        max_unknown, provenance, workers: See :func:`convert_scenes`.
+        max_unknown, recut, provenance, workers: See :func:`convert_scenes`.
         track: Function from the name of a step to its progress callback.
 
     Raises:
         DatasetError: See :func:`make_label_rasters`, :func:`split_scenes` and
             :func:`convert_scenes`.
     """
-    notes: list[str] = []
+    notes = list(dict.fromkeys(note for scene in scenes for note in scene.notes))
     vectors = [scene.label for scene in scenes if is_vector(scene.label)]
     if vectors and rules is None:
         raise DatasetError(
             f'{vectors[0]}: polygons: --class-field names the field with the classes'
         )
     if vectors or label_resampling:
-        scenes, notes = make_label_rasters(
+        scenes, more = make_label_rasters(
             scenes,
             out,
             description,
@@ -108,6 +109,7 @@ def make_data_root(
             resampling=label_resampling,
             advance=track('labels'),
         )
+        notes += more
         description = replace(
             description,
             classes=description.class_names,
@@ -140,6 +142,7 @@ def make_data_root(
         max_unknown=max_unknown,
         mix_tiles=split.seed if split.mix_tiles else None,
         split=method,
+        recut=recut,
         provenance={**(provenance or {}), 'seed': split.seed},
         workers=workers,
         advance=track('cutting tiles'),

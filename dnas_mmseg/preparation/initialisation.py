@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,16 +114,27 @@ def initialise(
         DatasetError: Files do not match, or a list or the config exists.
     """
     out = Path(out)
+    if out.name in ('', '..') or out.suffix == '.py':
+        raise DatasetError(f"--out '{out}': expected the name of a new folder, such as mine")
     config = out.parent / f'{out.name}.py'
     if config.exists() and not settings.overwrite:
         raise DatasetError(f'{config} exists: add --overwrite to replace it')
     pairs = find_pairs('.', images, labels, settings.stacks)
     vectors = is_vector(pairs[0].label)
-    is_large = any(max(_shape(pair)) > _MAX_TILE for pair in pairs)
+    parts = sum(share > 0 for share in settings.split.shares)
+    if parts < 3:
+        raise DatasetError(
+            f'--fractions {" ".join(f"{s:g}" for s in settings.split.shares)}: a training run '
+            'requires training, validation and test tiles: expected three positive numbers'
+        )
+    # Too few images for one split each are divided, too.
+    is_large = len(pairs) < parts or any(max(_shape(pair)) > _MAX_TILE for pair in pairs)
+    _refuse_unused(settings, vectors, is_large)
     contents = read_contents(
         pairs,
         statistics=not (vectors or is_large),
         nodata=settings.nodata,
+        bands=len(settings.bands),
         workers=workers,
         advance=track('reading images and labels'),
     )
@@ -150,6 +162,7 @@ def initialise(
             # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
             size=min(settings.tile_size, max(min(content.shape) for content in contents)),
             min_labelled=_MIN_LABELLED,
+            recut=settings.overwrite,
             nodata=settings.nodata,
             provenance={'source': images, 'labels': labels},
             workers=workers,
@@ -203,7 +216,7 @@ label_values = {{
 {entries}}}
 bands = {description.bands!r}  # in file order
 tiles = dict(
-    data_root='{{{{ fileDirname }}}}/{data_root}',
+    data_root={f'{{{{ fileDirname }}}}/{data_root}'!r},
     label_values=label_values,
     metainfo=dict(bands=bands),
 {extra})
@@ -219,6 +232,25 @@ model = dict(
     decode_head=dict(num_classes={len(description.class_names)}),
 )
 """
+
+
+def _refuse_unused(settings: Settings, vectors: bool, is_large: bool) -> None:
+    """Raise if a setting would have no effect."""
+    unused = {
+        '--unlabelled': vectors and settings.unlabelled is not None,
+        '--class-field': not vectors and settings.rules is not None,
+        '--label-resampling': vectors and bool(settings.label_resampling),
+        '--by': (vectors or is_large) and bool(settings.by),
+    }
+    reasons = {
+        '--unlabelled': 'the labels are polygons; leave values out by --label-values VALUE=',
+        '--class-field': 'the labels are rasters',
+        '--label-resampling': 'the labels are polygons',
+        '--by': 'the images are cut into tiles; scenes are split, not tiles',
+    }
+    for option, is_unused in unused.items():
+        if is_unused:
+            raise DatasetError(f'{option} does not apply: {reasons[option]}')
 
 
 def _shape(pair: Scene) -> tuple[int, int]:
@@ -243,12 +275,19 @@ def _interpret_polygons(
     if not values:
         for path in dict.fromkeys(pair.label for pair in pairs):
             for value in list_field_values(path, rules.field, rules.layer):
-                if value is None:
+                if value is None or not str(value).strip():
                     notes.append(f"{path}: features without '{rules.field}' are unlabelled")
-                    values['None'] = None
+                    values[str(value)] = None
                 else:
                     values[str(value)] = value if isinstance(value, str) else f'class_{value}'
     names = list(dict.fromkeys(filter(None, values.values())))
+    alike = Counter(name.strip().lower() for name in names)
+    twice = [name for name in names if alike[name.strip().lower()] > 1]
+    if twice:
+        notes.append(
+            f'classes that differ by spaces or case only: {", ".join(map(repr, twice))}; merge '
+            'them by the same name in label_values'
+        )
     if rules.background and rules.background not in names:
         names.append(rules.background)
     if len(names) < 2:

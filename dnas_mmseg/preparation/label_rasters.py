@@ -210,12 +210,21 @@ def _rasterize_label(
         name=os.fspath(scene.label),
     )
     inside = rasterize_polygons(area, info, all_touched=rules.all_touched)
+    covering: set[int] = set()
     with _write_label(path, info, classes) as write:
         for window, owner in strips:
+            covering.update(np.unique(owner).tolist())
             label = table[owner]
             if area:
                 label[next(inside)[1] < 0] = IGNORE
             write(label[None], window.row_off)
+    hidden = [polygon.fid for i, polygon in enumerate(polygons) if i not in covering]
+    if hidden:
+        notes.append(
+            f'{scene.image}: {len(hidden)} polygons of {scene.label} have no pixel, such as '
+            f'feature {hidden[0]}: they contain no pixel centre (--all-touched), or others cover '
+            'them'
+        )
     return notes
 
 
@@ -345,6 +354,8 @@ def _settings(
     if rules is not None and rules.area_of_interest:
         files.append(Path(rules.area_of_interest))
     for path in files[1:]:
+        # An open GeoPackage has its latest changes in a journal.
+        files += [journal] if (journal := Path(f'{path}-wal')).is_file() else []
         if path.suffix.lower() == '.shp':  # a Shapefile keeps fields and CRS in other files
             files += sorted(path.parent.glob(f'{glob.escape(path.stem)}.*'))
     stats = [(path, path.stat()) for path in files]

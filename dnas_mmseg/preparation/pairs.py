@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,13 @@ from dnas_mmseg.raster import (
     ArrayName,
     GeoReference,
     Raster,
+    Samples,
     Window,
     parse_array_name,
     raster_stem,
 )
 
+from .processes import map_unordered
 from .scenes import Scene, StackSettings, find_scenes
 
 _STRIP_BYTES = 64 << 20
@@ -94,17 +95,15 @@ def find_pairs(
     """
     if images.startswith('ARRAY:') or Path(images).suffix.lower() in _ARRAY_FILES:
         return _find_stacked_pairs(root, images, labels)
-    if Path(root, images).is_dir():
-        images = os.path.join(images, '*')
-    if Path(root, labels).is_dir():
-        labels = os.path.join(labels, '{name}.*')
     pairs = find_scenes(root, images, labels, stacks)
-    used = {pair.label for pair in pairs}
-    if len(used) > 1:
-        folder, suffix = pairs[0].label.parent, pairs[0].label.suffix
-        others = sorted(path for path in folder.glob(f'*{suffix}') if path not in used)
-        pattern = labels.replace('{name}', '*')
-        unpaired = [path for path in others if path.match(pattern)]
+    if Path(root, labels).is_dir():
+        used = {pair.label for pair in pairs}
+        suffixes = {pair.label.suffix.lower() for pair in pairs}
+        unpaired = sorted(
+            path
+            for path in Path(root, labels).iterdir()
+            if path.suffix.lower() in suffixes and path not in used
+        )
         if unpaired:
             more = f' (and {len(unpaired) - 1} more)' if len(unpaired) > 1 else ''
             raise DatasetError(f'{unpaired[0]}: label without image{more}')
@@ -126,13 +125,17 @@ def _find_stacked_pairs(root: str | os.PathLike, images: str, labels: str) -> li
     return [Scene(raster_stem(image), Path(image), Path(label)) for image, label in found]
 
 
-def read_content(pair: Scene, statistics: bool = False, nodata: float | None = None) -> PairContent:
+def read_content(
+    pair: Scene, statistics: bool = False, nodata: float | None = None, bands: int = 0
+) -> PairContent:
     """Read what a pair contains.
 
     Args:
         pair: Image and label; of polygons, nothing is read.
         statistics: Whether to read the whole image, too, for sums of its samples.
         nodata: Nodata value, in addition to the declared ones.
+        bands: Number of bands that the user names; an alpha band is one of them if they are as many
+            as all bands of the file.
 
     Raises:
         RasterError: A file cannot be read.
@@ -145,7 +148,8 @@ def read_content(pair: Scene, statistics: bool = False, nodata: float | None = N
             tuple(info.band_names[i] for i in info.data_bands), info.georeference,
             len(info.data_bands) < info.bands,
         )  # fmt: skip
-        result.fill = find_fill(*sample_pixels(raster, info.data_bands))
+        index = range(info.bands) if bands == info.bands else info.data_bands
+        result.fill = find_fill(*sample_pixels(raster, index))
         if statistics:
             sums = [
                 band_sums(samples.values, samples.invalid)
@@ -165,7 +169,7 @@ def read_content(pair: Scene, statistics: bool = False, nodata: float | None = N
             info.georeference.describe_misalignment(label.georeference, *info.shape)
         )
         for window in _strips(label.shape, label.bands):
-            result.values.update(_count_values(raster.samples(window).values, pair.label))
+            result.values.update(_count_values(raster.samples(window), pair.label))
             if len(result.values) > _MAX_VALUES:
                 raise DatasetError(
                     f'{pair.label}: more than {_MAX_VALUES} different values: expected a label, '
@@ -179,6 +183,7 @@ def read_contents(
     *,
     statistics: bool = False,
     nodata: float | None = None,
+    bands: int = 0,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[PairContent]:
@@ -186,25 +191,22 @@ def read_contents(
 
     Args:
         pairs: Images and labels.
-        statistics, nodata: Arguments of :func:`read_content`.
+        statistics, nodata, bands: Arguments of :func:`read_content`.
         workers: Number of processes; 1 reads in this process.
         advance: Callback with the number of finished and of all pairs.
     """
-    read = partial(read_content, statistics=statistics, nodata=nodata)
-    if workers == 1:
-        return _collect(map(read, pairs), len(pairs), advance)
-    with ProcessPoolExecutor(workers) as pool:
-        return _collect(pool.map(read, pairs, chunksize=8), len(pairs), advance)
+    calls = [(i, pair, statistics, nodata, bands) for i, pair in enumerate(pairs)]
+    found: list[tuple[int, PairContent]] = []
+    for _, result in map_unordered(_read_numbered, calls, workers):
+        found.append(result)
+        advance(len(found), len(pairs))
+    return [content for _, content in sorted(found, key=itemgetter(0))]
 
 
-def _collect(
-    contents: Iterable[PairContent], total: int, advance: Callable[[int, int], None]
-) -> list[PairContent]:
-    result = []
-    for content in contents:
-        result.append(content)
-        advance(len(result), total)
-    return result
+def _read_numbered(
+    number: int, pair: Scene, statistics: bool, nodata: float | None, bands: int
+) -> tuple[int, PairContent]:
+    return number, read_content(pair, statistics, nodata, bands)
 
 
 def _strips(shape: tuple[int, int], bands: int) -> list[Window]:
@@ -214,16 +216,31 @@ def _strips(shape: tuple[int, int], bands: int) -> list[Window]:
     return [Window(0, row, width, min(rows, height - row)) for row in range(0, height, rows)]
 
 
-def _count_values(samples: np.ndarray, path: Path) -> Counter[LabelValue]:
-    """Return the number of pixels of each value, or of each colour of three bands."""
-    if len(samples) == 1:
-        values, counts = np.unique(samples[0][np.isfinite(samples[0])], return_counts=True)
-        if (values != np.floor(values)).any():
+def _count_values(samples: Samples, path: Path) -> Counter[LabelValue]:
+    """Return the number of pixels of each value, or of each colour of three bands.
+
+    Masked pixels and those with the declared nodata value have none, unless it is 0, which programs
+    declare by default, whether it is a class or not.
+    """
+    values = samples.values
+    is_zero = set(samples.nodata) == {0}
+    invalid = samples.masked if is_zero else samples.invalid
+    chosen = values.reshape(len(values), -1)
+    if invalid is not None:
+        chosen = values[:, ~invalid]
+    if len(chosen) == 1:
+        codes, counts = np.unique(chosen[0][np.isfinite(chosen[0])], return_counts=True)
+        if (codes != np.floor(codes)).any():
             raise DatasetError(f'{path}: label values with fractions: expected class codes')
-        return Counter(dict(zip(map(int, values.tolist()), counts.tolist(), strict=True)))
-    if len(samples) not in (3, 4):
-        raise DatasetError(f'{path}: {len(samples)} bands: expected codes or colours (1 or 3)')
-    red, green, blue = samples[:3].astype(np.int32)
+        if codes.size and np.abs(codes.astype(float)).max() >= 2**31:
+            raise DatasetError(
+                f'{path}: label values up to {np.abs(codes).max():g}: expected class codes; '
+                'declare fill values as nodata (gdal_translate -a_nodata)'
+            )
+        return Counter(dict(zip(map(int, codes.tolist()), counts.tolist(), strict=True)))
+    if len(chosen) not in (3, 4):
+        raise DatasetError(f'{path}: {len(chosen)} bands: expected codes or colours (1 or 3)')
+    red, green, blue = chosen[:3].astype(np.int32)
     packed, counts = np.unique((red << 16) | (green << 8) | blue, return_counts=True)
     colours = [(int(v) >> 16, int(v) >> 8 & 255, int(v) & 255) for v in packed]
     return Counter(dict(zip(colours, counts.tolist(), strict=True)))

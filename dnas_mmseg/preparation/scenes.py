@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from dnas_mmseg.raster import (
     RASTER_SUFFIXES,
     VECTOR_SUFFIXES,
     Raster,
+    ResolvedScene,
     Window,
+    detect_scene,
     raster_stem,
     resolve_scenes,
 )
@@ -34,12 +37,14 @@ class Scene:
         image: Path of the image.
         label: Path of the label: a raster, or polygons.
         region: Part of the scene to cut, in pixels; None for all.
+        notes: How a scene of several files became a raster, one line each.
     """
 
     name: str
     image: Path
     label: Path
     region: Window | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,11 @@ def find_scenes(
     """
     pairs, missing = pair_scenes(root, images, labels, stacks)
     if missing:
-        label = Path(root, labels.replace('{name}', _name_of(missing[0], images)))
+        folder = Path(root, labels)
+        name = missing[0].stem if folder.is_dir() else _name_of(missing[0], images)
+        label = (
+            folder / f'{name}.*' if folder.is_dir() else Path(root, labels.replace('{name}', name))
+        )
         more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
         raise DatasetError(f'{label}: no such label, for {missing[0]}{more}')
     return pairs
@@ -108,17 +117,25 @@ def pair_scenes(
     Raises:
         DatasetError: No files match, or two files have the same name.
     """
-    names = _by_name(root, images, stacks)
+    images, labels = _in_folder(root, images, '*'), _in_folder(root, labels, '{name}')
+    found_notes: dict[str, tuple[str, ...]] = {}
+    names = _by_name(root, images, stacks, found_notes)
     shared = Path(root, labels)
     if shared.is_file():
-        return [Scene(name, image, shared) for name, image in names.items()], []
+        return [
+            Scene(name, image, shared, notes=found_notes.get(name, ()))
+            for name, image in names.items()
+        ], []
     if '{name}' not in Path(labels).stem:
         raise DatasetError(
-            f"{labels}: no such file; the labels of several scenes have '{{name}}', the name of "
-            'the scene, in their file names'
+            f"{labels}: no such file or folder; in a pattern, '{{name}}' is the name of the scene"
         )
     found = _by_name(root, labels)
-    pairs = [Scene(name, image, found[name]) for name, image in names.items() if name in found]
+    pairs = [
+        Scene(name, image, found[name], notes=found_notes.get(name, ()))
+        for name, image in names.items()
+        if name in found
+    ]
     return pairs, [image for name, image in names.items() if name not in found]
 
 
@@ -199,10 +216,28 @@ def split_by_lists(
     return result
 
 
+def _in_folder(root: str | os.PathLike, text: str, stem: str) -> str:
+    """Return the pattern of the rasters of a folder, or of its vector files if it has no others."""
+    folder = Path(root, text)
+    if not folder.is_dir() or detect_scene(folder) is not None:
+        return text
+    suffixes = Counter(path.suffix for path in folder.iterdir() if path.is_file())
+    vectors = [suffix for suffix in suffixes if suffix.lower() in VECTOR_SUFFIXES]
+    rasters = any(suffix.lower() in RASTER_SUFFIXES for suffix in suffixes)
+    suffix = max(vectors, key=lambda s: suffixes[s]) if vectors and not rasters else '.*'
+    return os.path.join(glob.escape(text), stem + (suffix if stem != '*' else ''))
+
+
 def _by_name(
-    root: str | os.PathLike, pattern: str, stacks: StackSettings | None = None
+    root: str | os.PathLike,
+    pattern: str,
+    stacks: StackSettings | None = None,
+    notes: dict[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Path]:
-    """Return the rasters (or vector files) that match a pattern, by scene name."""
+    """Return the rasters (or vector files) that match a pattern, by scene name.
+
+    Notes on scenes of several files are added to ``notes``.
+    """
     result: dict[str, Path] = {}
     others: list[Path] = []
     is_vector = Path(pattern).suffix.lower() in VECTOR_SUFFIXES
@@ -220,7 +255,10 @@ def _by_name(
                 raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
             result[name] = path
     if stacks is not None and not result:
-        result = _stack(others or [Path(root, pattern)], stacks)
+        scenes = _stack(others or [Path(root, pattern)], stacks)
+        result = {raster_stem(scene.path): Path(scene.path) for scene in scenes}
+        if notes is not None:
+            notes |= {raster_stem(scene.path): scene.notes for scene in scenes}
     if not result:
         if others:
             with Raster(others[0]) as raster:
@@ -230,19 +268,18 @@ def _by_name(
     return result
 
 
-def _stack(paths: Sequence[Path], stacks: StackSettings) -> dict[str, Path]:
-    """Return the rasters of products and band patterns, by scene name."""
+def _stack(paths: Sequence[Path], stacks: StackSettings) -> list[ResolvedScene]:
+    """Return the rasters of products and band patterns."""
     products = [
         path for path in paths if '{band}' in path.name or path.is_dir() or _is_archive(path)
     ]
-    scenes = resolve_scenes(
+    return resolve_scenes(
         products,
         stacks.folder,
         bands=stacks.bands or None,
         resampling=stacks.resampling,
         mask_values=stacks.mask_values,
     )
-    return {raster_stem(scene.path): Path(scene.path) for scene in scenes}
 
 
 def _is_archive(path: Path) -> bool:

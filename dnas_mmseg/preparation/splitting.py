@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -50,7 +54,7 @@ def assign_groups(counts: np.ndarray, shares: Sequence[float], seed: int = 0) ->
         [1, 0, 0, 1]
     """
     targets = np.asarray(shares, float)
-    if min(shares) < 0 or shares[0] <= 0:
+    if not np.isfinite(targets).all() or min(shares) < 0 or shares[0] <= 0:
         raise DatasetError(
             f'shares {tuple(shares)}: expected none negative and a positive one for train'
         )
@@ -100,40 +104,66 @@ def _costs(filled: np.ndarray, group: np.ndarray, targets: np.ndarray) -> np.nda
     return ((filled + group - targets[:, None]) ** 2).sum(1) - before
 
 
+@dataclass(frozen=True)
+class Footprints:
+    """Footprints of rasters on the ground.
+
+    Attributes:
+        boxes: West, south, east and north in metres, float64 (rasters, 4). Without georeferences,
+            pixels of a scene.
+        tolerance: Share of a side by which boxes of neighbours may overlap.
+        unit: Unit of the boxes, for people.
+    """
+
+    boxes: np.ndarray
+    tolerance: float = 0.002
+    unit: str = 'm'
+
+    def select(self, index: np.ndarray) -> Footprints:
+        """Return the footprints at these positions."""
+        return replace(self, boxes=self.boxes[index])
+
+
 def locate(
     references: Iterable[tuple[GeoReference, tuple[int, int]]],
-) -> np.ndarray | None:
-    """Return the footprints of rasters in metres, as boxes (west, south, east, north).
+) -> Footprints | None:
+    """Return the footprints of rasters.
 
-    Longitudes and latitudes are scaled to metres at the mean latitude, which is exact enough to
-    compare distances of neighbours.
+    In one projected CRS they are exact; otherwise, longitudes and latitudes are scaled to metres at
+    the mean latitude, where neighbours of a projected grid overlap by a few percent.
 
     Args:
         references: Georeference and (height, width) of each raster.
 
     Returns:
-        Float64 (rasters, 4); None if a raster has no georeference.
+        None if a raster has no georeference.
     """
-    boxes = []
-    for reference, (height, width) in references:
-        corners = [(0, 0), (width, 0), (0, height), (width, height)]
-        points = reference.to_lonlat(corners)
+    found = list(references)
+    if len({reference.crs for reference, _ in found}) == 1:
+        boxes = [reference.projected_box(*shape) for reference, shape in found]
+        if None not in boxes:
+            return Footprints(np.array(boxes, float))
+    degrees = []
+    for reference, (height, width) in found:
+        points = reference.to_lonlat([(0, 0), (width, 0), (0, height), (width, height)])
         if points is None:
             return None
         longitudes, latitudes = zip(*points, strict=True)
-        boxes.append([min(longitudes), min(latitudes), max(longitudes), max(latitudes)])
-    degrees = np.radians(np.array(boxes))
-    scale = np.cos(degrees[:, [1, 3]].mean())
-    return degrees * _EARTH_RADIUS * np.array([scale, 1, scale, 1])
+        degrees.append([min(longitudes), min(latitudes), max(longitudes), max(latitudes)])
+    radians = np.radians(np.array(degrees))
+    scale = np.cos(radians[:, [1, 3]].mean())
+    return Footprints(radians * _EARTH_RADIUS * np.array([scale, 1, scale, 1]), tolerance=0.05)
 
 
-def group_by_blocks(boxes: np.ndarray, side: float | None = None) -> tuple[list[Hashable], float]:
+def group_by_blocks(
+    footprints: Footprints, side: float | None = None
+) -> tuple[list[Hashable], float]:
     """Group rasters by the square block of the ground in which their centres lie.
 
     Args:
-        boxes: Footprints of :func:`locate`.
+        footprints: Footprints of the rasters.
         side: Side of a block in metres; by default, a fourth of the extent, reduced until there are
-            at least 20 blocks.
+            at least 20 blocks, but not below three sides of a raster if there are three blocks.
 
     Returns:
         Block of each raster; and the side.
@@ -143,54 +173,62 @@ def group_by_blocks(boxes: np.ndarray, side: float | None = None) -> tuple[list[
     """
     if side is not None and side <= 0:
         raise DatasetError(f'block size {side}: expected metres above 0')
+    boxes = footprints.boxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     origin, extent = centres.min(0), float(np.ptp(centres, axis=0).max())
+    smallest = 3 * float((boxes[:, 2:] - boxes[:, :2]).max())
     wanted = min(_MIN_BLOCKS, max(3, len(boxes) // 2))
-    step = side or max(extent, 1e-6) / 4
+    step = side or max(extent / 4, smallest)
     while True:
         blocks = [tuple(cell) for cell in np.floor((centres - origin) / step).astype(int).tolist()]
-        if side is not None or len(set(blocks)) >= wanted or step < 1e-3:
+        number = len(set(blocks))
+        enough = number >= wanted or (number >= 3 and step / 1.25 < smallest)
+        if side is not None or enough or step < 1e-3:
             return list(blocks), step
         step /= 1.25
 
 
-def group_touching(boxes: np.ndarray) -> list[int]:
+def group_touching(footprints: Footprints, overlapping: bool = False) -> list[int]:
     """Group rasters that touch or overlap, directly or through others.
 
     Args:
-        boxes: Footprints of :func:`locate`.
+        footprints: Footprints of the rasters.
+        overlapping: Whether only rasters that overlap are grouped.
 
     Returns:
         Number of the group of each raster.
     """
+    boxes = footprints.boxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = boxes[:, 2:] - boxes[:, :2]
     near = cKDTree(centres).query_pairs(1.1 * sides.max(), p=np.inf, output_type='ndarray')
     first, second = near.T
     gaps = np.abs(centres[first] - centres[second]) - (sides[first] + sides[second]) / 2
-    touching = near[(gaps < 0.05 * sides.min()).all(1)]
-    graph = coo_matrix((np.ones(len(touching)), touching.T), shape=(len(boxes),) * 2)
+    tolerance = max(footprints.tolerance, 1e-3) * sides.min()
+    joined = near[(gaps < (-tolerance if overlapping else tolerance)).all(1)]
+    graph = coo_matrix((np.ones(len(joined)), joined.T), shape=(len(boxes),) * 2)
     return connected_components(graph, directed=False)[1].tolist()
 
 
-def measure_distances(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def measure_distances(footprints: Footprints, others: Footprints) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance of each footprint to the nearest one of another set.
 
     Args:
-        boxes, others: Boxes of :func:`locate`, (rasters, 4).
+        footprints, others: Footprints of two sets.
 
     Returns:
-        Distances in metres, 0 if boxes touch; and whether boxes overlap by more than a twentieth
-        of their side. Both (rasters,).
+        Distances in metres, 0 if boxes touch; and whether boxes overlap by more than the tolerance.
+        Both (rasters,).
     """
-    centres = [(found[:, :2] + found[:, 2:]) / 2 for found in (boxes, others)]
-    number = min(8, len(others))  # the nearest box is among those of the nearest centres
+    boxes, far = footprints.boxes, others.boxes
+    centres = [(found[:, :2] + found[:, 2:]) / 2 for found in (boxes, far)]
+    sides = np.concatenate([found[:, 2:] - found[:, :2] for found in (boxes, far)])
+    # Of boxes of one size, the nearest is among those of the nearest centres.
+    number = min(8 if sides.max() < 1.5 * sides.min() else 256, len(far))
     _, nearest = cKDTree(centres[1]).query(centres[0], k=[*range(1, number + 1)])
-    near = others[nearest]
+    near = far[nearest]
     gaps = np.maximum(near[..., :2] - boxes[:, None, 2:], boxes[:, None, :2] - near[..., 2:])
-    # Neighbours of a projected grid share an edge; their boxes in degrees overlap by a few percent.
-    tolerance = 0.05 * (boxes[:, 2:] - boxes[:, :2]).min()
-    overlaps = (gaps < -tolerance).all(-1).any(-1)
+    overlaps = (gaps < -footprints.tolerance * sides.min()).all(-1).any(-1)
     return np.hypot(*np.moveaxis(gaps.clip(min=0), -1, 0)).min(-1), overlaps
 
 
@@ -226,10 +264,60 @@ def split_scenes(
         return split_by_lists(scenes, named), 'by scene, from lists'
     if within is None:
         within = len(scenes) < sum(share > 0 for share in shares)
+    groups = _group_same_ground(scenes)
+    shared = next((group for group in groups if len(group) > 1), None)
+    if shared is not None and within:
+        raise DatasetError(
+            f'{shared[0].image} and {shared[1].image} show the same ground, so strips of one would '
+            'be training data for the other: remove one of them'
+        )
     if not within:
-        return split_by_share(scenes, shares, seed), 'by scene'
+        if shared is None:
+            return split_by_share(scenes, shares, seed), 'by scene'
+        wanted = sum(share > 0 for share in shares)
+        if len(groups) < wanted:
+            raise DatasetError(
+                f'{shared[0].image} and {shared[1].image} show the same ground, so that '
+                f'{len(scenes)} scenes are {len(groups)}, for {wanted} splits: remove copies, or '
+                'set lists'
+            )
+        parts = split_by_share(groups, shares, seed)
+        found = {name: [scene for group in part for scene in group] for name, part in parts.items()}
+        return found, (
+            f'by scene, together where they show the same ground ({shared[0].name}, '
+            f'{shared[1].name}{", ..." if len(groups) + 1 < len(scenes) else ""})'
+        )
     regions = split_within_scenes(scenes, labels, shares, size=size, gap=gap)
     return regions, f'within scenes, by strips with a gap of {gap} pixels'
+
+
+def _group_same_ground(scenes: Sequence[Scene]) -> list[list[Scene]]:
+    """Group scenes that overlap on the ground, or whose files have the same content."""
+    infos = []
+    for scene in scenes:
+        with Raster(scene.image) as raster:
+            infos.append(raster.info)
+    footprints = locate((info.georeference, info.shape) for info in infos)
+    if footprints is not None:
+        numbers: list[Hashable] = list(group_touching(footprints, overlapping=True))
+    else:
+        sizes = Counter(scene.image.stat().st_size for scene in scenes)
+        numbers = [
+            _digest(scene.image) if sizes[scene.image.stat().st_size] > 1 else scene.name
+            for scene in scenes
+        ]
+    groups: dict[Hashable, list[Scene]] = {}
+    for scene, number in zip(scenes, numbers, strict=True):
+        groups.setdefault(number, []).append(scene)
+    return list(groups.values())
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
 
 
 def split_within_scenes(

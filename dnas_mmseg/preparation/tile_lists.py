@@ -20,6 +20,7 @@ from dnas_mmseg.raster import ArrayName, parse_array_name
 from .pairs import PairContent
 from .scenes import SPLITS
 from .splitting import (
+    Footprints,
     assign_groups,
     group_by_blocks,
     group_touching,
@@ -40,7 +41,9 @@ class TileSplit:
         method: How the tiles were split, for people.
         classes: Values of the labels in ascending order, without unlabelled ones.
         pixels: Pixels of each class in each part, (parts, classes).
-        distance: Smallest distance between training and test tiles in metres; None if unknown.
+        distance: Smallest distance between training and test tiles, in metres or pixels of a scene;
+            None if unknown.
+        unit: Unit of ``distance``.
         notes: Notes for the user, one sentence each.
     """
 
@@ -49,6 +52,7 @@ class TileSplit:
     classes: tuple[str, ...]
     pixels: np.ndarray
     distance: float | None = None
+    unit: str = 'm'
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -165,6 +169,29 @@ def write_lists(
     return list(paths.values())
 
 
+def remove_folds(root: str | os.PathLike, folds: int, overwrite: bool = False) -> None:
+    """Remove the lists of other folds than those that are about to be written.
+
+    Args:
+        root: Data root.
+        folds: Number of new folds.
+        overwrite: Whether lists may be removed.
+
+    Raises:
+        DatasetError: There are others, and ``overwrite`` is False.
+    """
+    number = folds + 1
+    while (folder := Path(root) / f'fold{number}').is_dir():
+        lists = [folder / f'{name}.txt' for name in SPLITS]
+        if any(path.exists() for path in lists) and not overwrite:
+            raise DatasetError(
+                f'{folder} belongs to more folds: add --overwrite to remove its lists'
+            )
+        for path in lists:
+            path.unlink(missing_ok=True)
+        number += 1
+
+
 def _relative(path: str, root: str | os.PathLike) -> str:
     """Return a path, or the name of an array, relative to a folder."""
     array = parse_array_name(path)
@@ -184,35 +211,42 @@ def _result(
     method: str,
     classes: tuple[str, ...],
     counts: np.ndarray,
-    boxes: np.ndarray | None,
+    boxes: Footprints | None,
     gap: float,
     notes: Sequence[str],
 ) -> TileSplit:
     """Return a split, without the training tiles that are too near to others."""
     found, distance = list(notes), None
-    train, others = np.flatnonzero(part_of == 0), np.flatnonzero(part_of > 0)
-    if boxes is not None and len(others):
-        distances, overlaps = measure_distances(boxes[train], boxes[others])
-        near = overlaps | (distances < gap)
+    unit = '' if boxes is None else boxes.unit
+    part_of = part_of.copy()
+    # Training tiles give way to those of validation, and both to those of the test.
+    for part, name in enumerate(SPLITS[:2]):
+        own, others = np.flatnonzero(part_of == part), np.flatnonzero(part_of > part)
+        if boxes is None or not len(own) or not len(others):
+            continue
+        distances, overlaps = measure_distances(boxes.select(own), boxes.select(others))
+        near = overlaps | (distances < gap) if part == 0 else overlaps
         if near.any():
-            part_of = part_of.copy()
-            part_of[train[near]] = -1
+            part_of[own[near]] = -1
             found.append(
-                f'{int(near.sum())} of {len(train)} training tiles overlap tiles of val or test, '
-                f'or are nearer than {gap:g} m to them: left out'
+                f'{int(near.sum())} of {len(own)} tiles of {name} are left out: they overlap tiles '
+                'of later parts'
+                + (f' or are nearer than {gap:g} {unit} to them' if gap and part == 0 else '')
             )
             if near.all():
                 raise DatasetError(f'{found[-1]}. Use a smaller gap, or larger blocks')
-    elif gap:
+    if gap and boxes is None:
         raise DatasetError('a gap requires georeferenced tiles')
     members = [np.flatnonzero(part_of == part) for part in range(len(SPLITS))]
     pixels = np.array([counts[index].sum(0) for index in members])
     if boxes is not None and len(members[2]):
-        distance = float(measure_distances(boxes[members[2]], boxes[members[0]])[0].min())
-        if method == 'random' and distance == 0:
+        apart, _ = measure_distances(boxes.select(members[2]), boxes.select(members[0]))
+        distance = float(apart.min())
+        if distance == 0:
+            advice = 'split by blocks (--by blocks)' if method == 'random' else 'set a gap (--gap)'
             found.append(
-                'neighbours touch across the parts of a random split, which inflates scores: '
-                'split by blocks (--by blocks)'
+                f'training and test tiles touch, and neighbours are similar, which inflates '
+                f'scores: {advice}'
             )
     for part, name in enumerate(SPLITS):
         absent = [label for label, n in zip(classes, pixels[part], strict=True) if not n]
@@ -221,40 +255,42 @@ def _result(
     parts = {
         name: [tiles[int(i)] for i in index] for name, index in zip(SPLITS, members, strict=True)
     }
-    return TileSplit(parts, method, classes, pixels, distance, found)
+    return TileSplit(parts, method, classes, pixels, distance, unit or 'm', found)
 
 
-def _footprints(tiles: Sequence[PairContent]) -> np.ndarray | None:
-    """Return the tiles' footprints, from georeferences or positions in one scene, or None."""
+def _footprints(tiles: Sequence[PairContent]) -> Footprints | None:
+    """Return the tiles' footprints, from georeferences or from the names of tiles of one scene."""
     boxes = locate((tile.georeference, tile.shape) for tile in tiles)
     if boxes is not None:
         return boxes
-    places = [parse_tile_name(tile.image) for tile in tiles]
-    if None in places or len({place[0] for place in places if place}) != 1:
+    places = [place for tile in tiles if (place := parse_tile_name(tile.image))]
+    if len(places) < len(tiles) or len({scene for scene, _, _ in places}) != 1:
         return None
-    return np.array(
-        [
-            [column, row, column + tile.shape[1], row + tile.shape[0]]
-            for (_, row, column), tile in zip(filter(None, places), tiles, strict=True)
-        ],
-        float,
-    )
+    corners = np.array([(column, row) for _, row, column in places], float)
+    sizes = np.array([tile.shape[::-1] for tile in tiles], float)
+    steps = np.concatenate([np.diff(np.unique(axis)) for axis in corners.T])
+    if len(steps) and steps.min() < sizes.min() / 8:  # numbers of tiles, not pixels
+        corners *= sizes
+    return Footprints(np.concatenate([corners, corners + sizes], axis=1), unit='pixels')
 
 
 def _group(
     tiles: Sequence[PairContent],
     by: str,
     parts: int,
-    boxes: np.ndarray | None,
+    boxes: Footprints | None,
     block_size: float | None,
 ) -> tuple[list[Hashable], str, list[str]]:
     """Return the group of each tile, the method for people, and notes."""
     places = [parse_tile_name(tile.image) for tile in tiles]
     scenes = [place[0] if place else None for place in places]
-    notes = []
+    notes: list[str] = []
     if not by:
-        named = None not in scenes and len(set(scenes)) >= parts
-        by = 'scene' if named else 'blocks' if boxes is not None else 'random'
+        named = None not in scenes
+        enough = named and len(set(scenes)) >= parts
+        if named and not enough and boxes is None:
+            return _blocks_of_scenes(tiles, scenes), 'by blocks of each scene', notes
+        by = 'scene' if enough else 'blocks' if boxes is not None else 'random'
         if by == 'random':
             notes.append(
                 'the tiles have neither scenes in their names (<scene>_<row>_<column>) nor '
@@ -282,15 +318,28 @@ def _group(
         if block_size is None and len(sizes) >= _MIN_CLUSTERS and max(sizes) <= len(tiles) / 4:
             return list(clusters), f'by {len(sizes)} groups of touching tiles', notes
         blocks, side = group_by_blocks(boxes, block_size)
-        return blocks, f'by {len(set(blocks))} blocks of {side:.4g} m', notes
+        return blocks, f'by {len(set(blocks))} blocks of {side:.4g} {boxes.unit}', notes
     if by == 'random':
         return [tile.image for tile in tiles], 'random', notes
     raise DatasetError(f"--by '{by}': choose scene, blocks, random, or csv:FILE:COLUMN")
 
 
+def _blocks_of_scenes(tiles: Sequence[PairContent], scenes: Sequence[str | None]) -> list[Hashable]:
+    """Return a block of its scene for each tile, from the rows and columns in their names."""
+    groups: list[Hashable] = [None] * len(tiles)
+    for scene in set(scenes):
+        index = [i for i, other in enumerate(scenes) if other == scene]
+        footprints = _footprints([tiles[i] for i in index])
+        assert footprints is not None  # their names have a scene
+        blocks, _ = group_by_blocks(footprints)
+        for i, block in zip(index, blocks, strict=True):
+            groups[i] = scene, block
+    return groups
+
+
 def _read_groups(tiles: Sequence[PairContent], by: str) -> tuple[list[Hashable], str]:
     """Return the group of each tile from a table, and the name of the column."""
-    _, path, column = (*by.split(':'), '', '')[:3]
+    path, _, column = by.removeprefix('csv:').rpartition(':')
     try:
         with open(path, encoding='utf-8-sig', newline='') as file:
             reader = csv.DictReader(file)
@@ -299,7 +348,8 @@ def _read_groups(tiles: Sequence[PairContent], by: str) -> tuple[list[Hashable],
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from None
     if column not in header:
         raise DatasetError(f"{path}: no column '{column}'; columns: {', '.join(header)}")
-    groups = {Path(row[header[0]]).stem: row[column] for row in rows if row[header[0]]}
+    groups = {row[header[0]]: row[column] for row in rows if row[header[0]]}
+    groups = {**{Path(name).stem: group for name, group in groups.items()}, **groups}
     missing = [tile.name for tile in tiles if tile.name not in groups]
     if missing:
         raise DatasetError(

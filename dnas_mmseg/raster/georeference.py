@@ -103,6 +103,27 @@ class GeoReference:
         )
         return float(f'{distance:.3g}') if distance > 0 else None
 
+    def projected_box(self, height: int, width: int) -> tuple[float, float, float, float] | None:
+        """Return the box (west, south, east, north) of a raster in its projection, in metres.
+
+        Args:
+            height, width: Size of the raster, in pixels.
+
+        Returns:
+            None without a geotransform or a projected CRS.
+        """
+        if self.transform is None or not self.crs:
+            return None
+        crs = osr.SpatialReference()
+        crs.ImportFromWkt(self.crs)
+        if not crs.IsProjected():
+            return None
+        corners = [(0, 0), (width, 0), (0, height), (width, height)]
+        points = [gdal.ApplyGeoTransform(list(self.transform), *corner) for corner in corners]
+        unit = crs.GetLinearUnits()
+        xs, ys = zip(*points, strict=True)
+        return min(xs) * unit, min(ys) * unit, max(xs) * unit, max(ys) * unit
+
     @property
     def wkt2(self) -> str:
         """CRS as WKT 2 (ISO 19162:2019); empty if none."""

@@ -458,8 +458,11 @@ def _add_band(dataset: Any, layer: _Layer, xml: str, kind: int | None = None) ->
 
 
 def _write_vrt(path: Path, dataset: Any) -> None:
+    text = dataset.GetMetadata('xml:VRT')[0]
+    if path.is_file() and path.read_text(encoding='utf-8') == text:
+        return  # tiles cut from it stay valid
     try:
-        write_text(path, dataset.GetMetadata('xml:VRT')[0])
+        write_text(path, text)
     except OSError as error:
         raise RasterError(f'{path}: cannot be written ({error})') from error
 

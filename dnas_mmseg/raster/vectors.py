@@ -135,10 +135,13 @@ def read_polygons(
             fid = feature.GetFID()
             where = f'{name}: feature {fid}'
             geometry = _polygonal(feature.geometry(), where)
+            gdal.ErrorReset()
             if not geometry.IsValid():
-                geometry = _repair(geometry, where)
+                geometry = _repair(geometry, where, gdal.GetLastErrorMsg())
                 repaired.append(fid)
             if forward is not None:
+                # Far parts may lie where the CRS of the raster is not defined, and are not needed.
+                geometry = _clip(geometry, frame)
                 geometry.Segmentize(step)
                 try:
                     geometry.Transform(forward)
@@ -193,6 +196,24 @@ def _reprojection(name: str, layer: Any, grid: RasterInfo, outline: Any) -> tupl
     west, east, south, north = frame.GetEnvelope()
     step = math.hypot(east - west, north - south) / 256
     return frame, step, osr.CoordinateTransformation(crs, target)
+
+
+def _clip(geometry: Any, frame: Any) -> Any:
+    """Return the part of a polygon near a frame, in the same CRS."""
+    west, east, south, north = frame.GetEnvelope()
+    margin = 0.1 * max(east - west, north - south)
+    left, right, bottom, top = geometry.GetEnvelope()
+    near = left >= west - margin and right <= east + margin
+    if near and bottom >= south - margin and top <= north + margin:
+        return geometry
+    ring = ogr.Geometry(ogr.wkbLinearRing)
+    for x, y in ((west, south), (west, north), (east, north), (east, south), (west, south)):
+        ring.AddPoint_2D(
+            x + (margin if x == east else -margin), y + (margin if y == north else -margin)
+        )
+    box = ogr.Geometry(ogr.wkbPolygon)
+    box.AddGeometry(ring)
+    return _polygons_of(geometry.Intersection(box))
 
 
 def _polygonal(geometry: Any, where: str) -> Any:
@@ -260,13 +281,18 @@ def rasterize_polygons(
                 continue
             burnt = _burn([polygons[i] for i in inside], inside, grid, window, all_touched)
             if overlap == 'error':
-                _check_overlap(owner, burnt, polygons, window, name)
+                _check_overlap(owner, burnt, polygons, window, name, all_touched)
             owner[burnt >= 0] = burnt[burnt >= 0]
         yield window, owner
 
 
 def _check_overlap(
-    owner: np.ndarray, burnt: np.ndarray, polygons: Sequence[Polygon], window: Window, name: str
+    owner: np.ndarray,
+    burnt: np.ndarray,
+    polygons: Sequence[Polygon],
+    window: Window,
+    name: str,
+    all_touched: bool,
 ) -> None:
     both = (owner >= 0) & (burnt >= 0)
     if not both.any():
@@ -279,6 +305,7 @@ def _check_overlap(
         f'in {pixels} pixels, the first at row {row + window.row_off}, column '
         f'{column + window.col_off} of the scene: correct them, or choose a rule by --overlap '
         '(first, last or priority:FIELD)'
+        + ('; with --all-touched, neighbours overlap along their borders' if all_touched else '')
     )
 
 
@@ -334,37 +361,40 @@ def _outline(grid: RasterInfo) -> Any:
     return outline
 
 
-def _repair(geometry: Any, where: str) -> Any:
+def _repair(geometry: Any, where: str, reason: str) -> Any:
     """Return a valid geometry of the same area.
+
+    Args:
+        geometry: Invalid polygon.
+        where: File and feature, for the error.
+        reason: What GEOS says.
 
     Raises:
         RasterError: The repaired geometry differs, as for a ring that crosses itself.
     """
-    valid = geometry.MakeValid()
-    parts = []
-    if valid is not None:
-        several = ogr.GT_Flatten(valid.GetGeometryType()) == ogr.wkbGeometryCollection
-        pieces = (
-            [valid.GetGeometryRef(i) for i in range(valid.GetGeometryCount())]
-            if several
-            else [valid]
-        )
-        polygonal = (ogr.wkbPolygon, ogr.wkbMultiPolygon)
-        parts = [p for p in pieces if ogr.GT_Flatten(p.GetGeometryType()) in polygonal]
-    area = geometry.GetArea()
-    found = sum(part.GetArea() for part in parts)
-    if not parts or not math.isclose(area, found, rel_tol=1e-9):
+    area, result = geometry.GetArea(), _polygons_of(geometry.MakeValid())
+    if result.IsEmpty() or not math.isclose(area, result.GetArea(), rel_tol=1e-9):
         raise RasterError(
-            f'{where} is invalid: its ring crosses itself, and a repair would change its area from '
-            f'{area:.6g} to {found:.6g}. Correct it, e.g. by "Fix geometries" of QGIS'
+            f'{where} is invalid ({reason or "no reason known"}), and a repair would change its '
+            f'area from {area:.6g} to {result.GetArea():.6g}. Correct it, e.g. by "Fix geometries" '
+            'of QGIS'
         )
+    return result
+
+
+def _polygons_of(geometry: Any) -> Any:
+    """Return the polygons of a geometry of any kind as a multipolygon."""
     result = ogr.Geometry(ogr.wkbMultiPolygon)
-    for part in parts:
-        if ogr.GT_Flatten(part.GetGeometryType()) == ogr.wkbPolygon:
-            result.AddGeometry(part)
-        else:
-            for i in range(part.GetGeometryCount()):
-                result.AddGeometry(part.GetGeometryRef(i))
+    if geometry is None:
+        return result
+    kind = ogr.GT_Flatten(geometry.GetGeometryType())
+    if kind == ogr.wkbPolygon:
+        result.AddGeometry(geometry)
+    elif kind in (ogr.wkbMultiPolygon, ogr.wkbGeometryCollection):
+        for i in range(geometry.GetGeometryCount()):
+            part = _polygons_of(geometry.GetGeometryRef(i))
+            for j in range(part.GetGeometryCount()):
+                result.AddGeometry(part.GetGeometryRef(j))
     return result
 
 

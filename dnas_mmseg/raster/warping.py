@@ -91,6 +91,7 @@ def warp_classes(
                 srcNodata=255,
                 dstNodata=255,
                 errorThreshold=0,  # exact transformation of each pixel
+                overviewLevel='NONE',  # overviews are resampled already
                 warpOptions=['INIT_DEST=255'],
             )
             target.FlushCache()

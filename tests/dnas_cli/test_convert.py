@@ -54,7 +54,7 @@ def test_scenes_of_any_folder_to_tiles(tmp_path, rng):
     assert written['class_shares'] == [1, 0]
     code, output = run(*command[:-3])
     assert code == 1
-    assert 'cut with another scale: choose another folder' in output
+    assert 'cut with other settings (scale): choose another folder' in output
 
 
 def test_five_billion_pixels_from_release_to_training(tmp_path, rng):

@@ -89,7 +89,7 @@ def test_interrupted_run_resumes(splits, tmp_path):
     steps.clear()
     convert_scenes(splits, out, TILING, advance=lambda *step: steps.append(step))
     assert steps[-1] == (9, 9)
-    with pytest.raises(DatasetError, match='were cut with another stride: choose another folder'):
+    with pytest.raises(DatasetError, match=r'cut with other settings \(stride\): choose'):
         convert_scenes(splits, out, TileSpec(**PARAMETERS, size=40, stride=20))
 
 

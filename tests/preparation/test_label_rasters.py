@@ -1,5 +1,7 @@
 """Labels of scenes from polygons and from rasters on other grids."""
 
+import json
+
 import numpy as np
 import pytest
 from osgeo import gdal
@@ -218,11 +220,46 @@ def test_a_note_on_a_label_of_several_scenes_is_printed_once(tmp_path):
 
 
 def test_tiles_are_not_larger_than_the_scenes(tmp_path):
-    shapes = [(square(0, 0, 30, 40), 'water', 0), (square(30, 0, 50, 40), 'forest', 0)]
+    shapes = []
+    for i, name in enumerate('abc'):
+        left = 50 * i
+        make_scene(tmp_path, name, transform=(TRANSFORM[0] + 2 * left, *TRANSFORM[1:]))
+        shapes.append((square(left, 0, left + 30, 40), 'water', 0))
+        shapes.append((square(left + 30, 0, left + 50, 40), 'forest', 0))
     write(tmp_path / 'a.gpkg', shapes)
-    for name in 'abc':
-        make_scene(tmp_path, name)
     settings = Settings(bands=('red',), rules=PolygonRules('class'))
     names = [str(tmp_path / 'scenes/*.tif'), str(tmp_path / 'a.gpkg'), tmp_path / 'out']
     description = initialise(*names, settings).description
     assert description.tile_size == (40, 40)
+
+
+def test_large_fine_labels_are_resampled_without_overviews(tmp_path, rng):
+    samples = rng.choice(np.array([10, 20], np.uint8), (1600, 2000))
+    codes(tmp_path, 'a.tif', samples, (TRANSFORM[0], 0.05, 0.0, TRANSFORM[3], 0.0, -0.05))
+    scene = make_scene(tmp_path, label='a.tif')
+    scenes, _ = make_label_rasters([scene], tmp_path / 'out', CODES, resampling='mode')
+    label = read_raster(scenes[0].label)[0]
+    twenty = (samples == 20).reshape(40, 40, 50, 40).sum((1, 3))
+    decided = twenty != 800
+    np.testing.assert_array_equal(label[decided], (twenty > 800)[decided])
+
+
+def test_polygons_without_a_pixel_and_beyond_the_reference_system(tmp_path):
+    shapes = [
+        (square(0, 0, 25, 40), 'water', 0), (square(30.1, 5.1, 30.3, 5.3), 'forest', 0),
+    ]  # fmt: skip
+    write(tmp_path / 'a.gpkg', shapes)
+    world = {
+        'type': 'Polygon',
+        'coordinates': [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]],
+    }
+    (tmp_path / 'world.geojson').write_text(json.dumps(world))
+    label, notes = make_label(
+        tmp_path, area_of_interest=str(tmp_path / 'world.geojson'), background='background'
+    )
+    assert (label[:, :25] == 1).all()
+    assert (label[:, 25:] == 2).all()
+    assert notes == [
+        f'{tmp_path}/scenes/a.tif: 1 polygons of {tmp_path}/a.gpkg have no pixel, such as feature '
+        '2: they contain no pixel centre (--all-touched), or others cover them'
+    ]

@@ -44,7 +44,7 @@ def test_names_with_affixes_in_folder_with_wildcard_characters(tmp_path):
 
 
 def test_pairing_errors(folders):
-    with pytest.raises(DatasetError, match=r"labels/\*: no such file; .* have '\{name\}'"):
+    with pytest.raises(DatasetError, match=r"labels/\*: no such file or folder; .*'\{name\}'"):
         find_scenes(folders, 'images/*', 'labels/*')
     with pytest.raises(DatasetError, match=r'images/\*\.jp2: no rasters found'):
         find_scenes(folders, 'images/*.jp2', 'labels/gt_{name}_5label.*')

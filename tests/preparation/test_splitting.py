@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from osgeo import osr
 
 from dnas_mmseg.datasets import DatasetError, LabelEncoding
 from dnas_mmseg.preparation.scenes import Scene
@@ -56,26 +57,48 @@ def reference(column, row):
 
 
 def test_footprints_in_metres():
-    boxes = locate([(reference(0, 0), (100, 100)), (reference(3, 0), (100, 100))])
-    # A square in UTM, turned by the meridian convergence of its zone's middle, which is 0.
-    np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], 100, rtol=5e-3)
-    distances, overlaps = measure_distances(boxes[:1], boxes[1:])
-    np.testing.assert_allclose(distances, 200, rtol=5e-3)
+    size = (100, 100)
+    found = locate([(reference(0, 0), size), (reference(3, 0), size)])
+    np.testing.assert_allclose(found.boxes[:, 2:] - found.boxes[:, :2], 100)
+    first, second = (found.select(np.array([i])) for i in range(2))
+    distances, overlaps = measure_distances(first, second)
+    np.testing.assert_allclose(distances, 200)
     assert not overlaps.any()
-    near = locate([(reference(0, 0), (100, 100)), (reference(0.5, 0.5), (100, 100))])
-    distances, overlaps = measure_distances(near[:1], near[1:])
-    assert distances.tolist() == [0]
+    for shift, expected in ((0.99, True), (1.0, False), (1.01, False)):
+        near = locate([(reference(0, 0), size), (reference(shift, 0.5), size)])
+        first, second = (near.select(np.array([i])) for i in range(2))
+        assert measure_distances(first, second)[1].tolist() == [expected]
+    assert locate([(GeoReference(), size)]) is None
+
+
+def test_footprints_in_several_systems():
+    other = osr.SpatialReference()
+    other.ImportFromEPSG(3857)
+    found = locate(
+        [
+            (reference(0, 0), (100, 100)),
+            (GeoReference(crs=other.ExportToWkt(), transform=(1e6, 1, 0, 6e6, 0, -1)), (100, 100)),
+        ]
+    )
+    np.testing.assert_allclose(found.boxes[0, 2:] - found.boxes[0, :2], 100, rtol=0.02)
+
+
+def test_small_tiles_inside_a_large_one_are_found():
+    places = [(reference(i / 10, 4.6), (8, 8)) for i in range(10)]
+    found = locate([(reference(0, 0), (1000, 1000)), *places])
+    _, overlaps = measure_distances(found.select(np.array([0])), found.select(np.arange(1, 11)))
     assert overlaps.tolist() == [True]
-    assert locate([(GeoReference(), (100, 100))]) is None
 
 
 def test_blocks_of_the_ground():
-    boxes = locate([(reference(i, j), (100, 100)) for j in range(10) for i in range(10)])
+    boxes = locate([(reference(i, j), (100, 100)) for j in range(20) for i in range(20)])
     blocks, side = group_by_blocks(boxes)
     assert 20 <= len(set(blocks)) <= 40
-    assert 100 < side < 300
-    four, _ = group_by_blocks(boxes, side=460)
-    assert sorted(four.count(block) for block in set(four)) == [25, 25, 25, 25]
+    assert 300 <= side < 500
+    few = locate([(reference(i, j), (100, 100)) for j in range(6) for i in range(6)])
+    assert group_by_blocks(few)[1] > 300 / 1.25
+    four, _ = group_by_blocks(boxes, side=960)
+    assert sorted(four.count(block) for block in set(four)) == [100, 100, 100, 100]
     with pytest.raises(DatasetError, match='expected metres above 0'):
         group_by_blocks(boxes, side=0)
 
@@ -122,6 +145,8 @@ def test_scenes_that_are_too_small_or_unlabelled(tmp_path):
 
 def test_scenes_are_divided_if_they_are_too_few(tmp_path):
     scenes = [scene(tmp_path, np.zeros((100, 100)), name) for name in 'abc']
+    for value, one in enumerate(scenes):
+        write_raster(one.image, np.full((1, 100, 100), value, np.uint8))
     whole, how = split_scenes(scenes, {}, labels=LABELS, size=10, gap=5)
     assert how == 'by scene'
     assert [len(part) for part in whole.values()] == [1, 1, 1]
@@ -134,3 +159,29 @@ def test_scenes_are_divided_if_they_are_too_few(tmp_path):
     )
     assert how == 'by scene, from lists'
     assert [len(part) for part in listed.values()] == [2, 0, 0]
+
+
+def test_scenes_of_the_same_ground_stay_together(tmp_path):
+    scenes = []
+    for i, column in enumerate((0, 0.5, 3, 6, 9)):
+        one = scene(tmp_path, np.zeros((100, 100)), f's{i}')
+        write_raster(
+            one.image, np.full((1, 100, 100), i, np.uint8), georeference=reference(column, 0)
+        )
+        scenes.append(one)
+    for seed in range(5):
+        parts, how = split_scenes(scenes, {}, seed=seed, labels=LABELS, size=10, gap=5)
+        assert any({'s0', 's1'} <= {s.name for s in part} for part in parts.values())
+        assert how == 'by scene, together where they show the same ground (s0, s1)'
+    with pytest.raises(DatasetError, match=r's0\.tif and .*s1\.tif show the same ground'):
+        split_scenes(scenes[:3], {}, labels=LABELS, size=10, gap=5)
+    with pytest.raises(DatasetError, match='strips of one would be training data for the other'):
+        split_scenes(scenes[:2], {}, labels=LABELS, size=10, gap=5)
+
+
+def test_copies_of_a_scene_stay_together(tmp_path):
+    scenes = [scene(tmp_path, np.zeros((100, 100)), name) for name in 'abcd']
+    for value, one in enumerate(scenes[1:]):
+        write_raster(one.image, np.full((1, 100, 100), value, np.uint8))
+    _, how = split_scenes(scenes, {}, labels=LABELS, size=10, gap=5)
+    assert how == 'by scene, together where they show the same ground (a, c)'
