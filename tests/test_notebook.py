@@ -55,6 +55,7 @@ def test_the_notebook_has_no_outputs(cells):
     assert not any(cell.get('outputs') or cell.get('execution_count') for cell in cells)
 
 
+@pytest.mark.long
 def test_the_notebook_runs(cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('MPLBACKEND', 'agg')

@@ -153,9 +153,7 @@ def read_content(
         if statistics:
             sums = [
                 band_sums(samples.values, samples.invalid)
-                for samples in (
-                    raster.samples(window) for window in _strips(info.shape, info.bands)
-                )
+                for samples in (raster.samples(w, index) for w in _strips(info.shape, info.bands))
             ]
             result.pixels = sum(pixels for pixels, _, _ in sums)
             result.totals = np.sum([total for _, total, _ in sums], axis=0)

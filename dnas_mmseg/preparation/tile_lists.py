@@ -184,9 +184,7 @@ def remove_folds(root: str | os.PathLike, folds: int, overwrite: bool = False) -
     while (folder := Path(root) / f'fold{number}').is_dir():
         lists = [folder / f'{name}.txt' for name in SPLITS]
         if any(path.exists() for path in lists) and not overwrite:
-            raise DatasetError(
-                f'{folder} belongs to more folds: add --overwrite to remove its lists'
-            )
+            raise DatasetError(f'{folder}: a fold of another split: add --overwrite to remove it')
         for path in lists:
             path.unlink(missing_ok=True)
         number += 1

@@ -7,6 +7,7 @@ from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.preparation.data_root import SplitSettings
 from dnas_mmseg.preparation.initialisation import Settings, initialise
 from dnas_mmseg.preparation.interpretation import MissingSettingsError
 from dnas_mmseg.preparation.label_rasters import PolygonRules
@@ -149,3 +150,79 @@ def test_undeclared_fill_values_are_named(folder):
     config = load_config('clean.py')
     sample = DATASETS.build(config.val_dataloader.dataset)[0]
     assert (sample['data_samples'].gt_sem_seg.data[0, :16] == 255).all()
+
+
+def test_alpha_that_is_a_band_has_statistics(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    for name in 'abcd':
+        samples = rng.integers(1, 255, (4, 64, 64)).astype(np.uint8)
+        options = ('PHOTOMETRIC=RGB', 'ALPHA=YES')
+        write_raster(f'images/{name}.tif', samples, options=options)
+        write_raster(f'labels/{name}.png', rng.integers(1, 3, (64, 64)).astype(np.uint8))
+    settings = Settings(bands=('red', 'green', 'blue', 'nir'))
+    result = initialise('images', 'labels', 'mine', settings)
+    assert len(result.description.mean) == 4
+    assert load_config('mine.py').model.backbone.in_channels == 4
+
+
+def test_declared_nodata_of_labels_is_unlabelled(folder):
+    for path in sorted((folder / 'labels').iterdir()):
+        label = read_raster(path)[0].astype(np.int16)
+        label[label == 0] = -9999
+        write_raster(path.with_suffix('.tif'), label, nodata=-9999)
+        path.unlink()
+    result = initialise('images', 'labels', 'mine')
+    assert result.description.class_names == ('class_10', 'class_20')
+    dataset = DATASETS.build(load_config('mine.py').val_dataloader.dataset)
+    assert (dataset[0]['data_samples'].gt_sem_seg.data[0, :, 0] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (Settings(rules=PolygonRules('x')), '--class-field does not apply: the labels are rasters'),
+        (
+            Settings(split=SplitSettings(shares=(100, 0, 0))),
+            '--fractions 100 0 0: .* three positive',
+        ),
+    ],
+)
+def test_settings_without_effect_are_refused(folder, settings, message):
+    with pytest.raises(DatasetError, match=message):
+        initialise('images', 'labels', 'mine', settings)
+
+
+@pytest.mark.parametrize('out', ['.', 'mine.py'])
+def test_names_of_data_roots(folder, out):
+    with pytest.raises(DatasetError, match='expected the name of a new folder'):
+        initialise('images', 'labels', out, Settings(unlabelled=('0',)))
+
+
+def test_names_with_quotes_and_brackets(folder):
+    (folder / 'images').rename(folder / 'my [1] images')
+    result = initialise('my [1] images', 'labels', "it's mine", Settings(unlabelled=('0',)))
+    dataset = DATASETS.build(load_config(result.config).train_dataloader.dataset)
+    assert len(dataset) > 0
+
+
+def test_empty_field_values_and_folders_of_polygons(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    samples = rng.integers(0, 255, (1, 40, 50)).astype(np.uint8)
+    write_raster('scenes/a.tif', samples, names=('pan',), georeference=REFERENCE)
+    (tmp_path / 'vectors').mkdir()
+    shapes = [
+        (square(0, 0, 20, 40), 'field', 0), (square(20, 0, 40, 40), 'wood ', 0),
+        (square(40, 0, 45, 40), '', 0), (square(45, 0, 50, 40), 'wood', 0),
+    ]  # fmt: skip
+    write(tmp_path / 'vectors/a.gpkg', shapes)
+    settings = Settings(rules=PolygonRules('class'), tile_size=8)
+    result = initialise('scenes', 'vectors', 'mine', settings)
+    assert any('differ by spaces or case only' in note for note in result.notes)
+    label = read_raster('mine/label_rasters/a.tif')[0]
+    assert (label[:, 40:45] == 255).all()
+    merged = Settings(
+        rules=PolygonRules('class'), tile_size=8, overwrite=True,
+        label_values={'field': 'field', 'wood': 'wood', 'wood ': 'wood', '': None},
+    )  # fmt: skip
+    result = initialise('scenes', 'vectors', 'mine', merged)
+    assert result.description.class_names == ('field', 'wood')

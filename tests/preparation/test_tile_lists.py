@@ -7,7 +7,7 @@ import pytest
 
 from dnas_mmseg.datasets import DatasetError, LabelEncoding
 from dnas_mmseg.preparation.pairs import find_pairs, read_contents
-from dnas_mmseg.preparation.tile_lists import split_folds, split_tiles, write_lists
+from dnas_mmseg.preparation.tile_lists import remove_folds, split_folds, split_tiles, write_lists
 from dnas_mmseg.raster import write_raster
 
 from .test_splitting import reference
@@ -169,3 +169,48 @@ def test_land_cover_of_the_shared_folder_by_scene(shared, tmp_path):
     assert sum(map(len, scenes)) == len(set.union(*scenes)) == 14
     sizes = np.array([len(part) for part in split.parts.values()]) / 1957
     np.testing.assert_allclose(sizes, [0.6, 0.2, 0.2], atol=0.05)
+
+
+def test_tiles_named_by_their_numbers(tmp_path, rng):
+    for scene, count in (('a', 8), ('b', 8)):
+        for row in range(count):
+            for column in range(count):
+                name = f'{scene}_{row}_{column}'
+                write_raster(tmp_path / f'images/{name}.png', np.ones((1, 32, 32), np.uint8))
+                label = rng.integers(1, 3, (32, 32)).astype(np.uint8)
+                write_raster(tmp_path / f'labels/{name}.png', label)
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    two = split_tiles(tiles)
+    assert two.method == 'by blocks of each scene'
+    assert [len(part) for part in two.parts.values()] == pytest.approx([77, 26, 26], abs=8)
+    one = split_tiles([tile for tile in tiles if tile.name.startswith('a')])
+    assert 'pixels' in one.method
+    assert one.unit == 'pixels'
+    assert sum(map(len, one.parts.values())) == 64
+
+
+def test_validation_tiles_that_overlap_test_tiles_are_left_out(tmp_path, rng):
+    for i in range(30):
+        write_raster(
+            tmp_path / f'images/t{i}.tif', np.ones((1, 100, 100), np.uint8),
+            georeference=reference(i / 2, 0),
+        )  # fmt: skip
+        write_raster(tmp_path / f'labels/t{i}.png', np.ones((100, 100), np.uint8))
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    split = split_tiles(tiles, by='blocks', block_size=250)
+    places = [
+        np.array([tile.georeference.transform[0] for tile in part]) for part in split.parts.values()
+    ]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(places[first][:, None] - places[second]).min() >= 100
+
+
+def test_folds_of_another_split_are_removed(tmp_path, tiles):
+    for number in range(1, 6):
+        write_lists({'train': tiles[:1]}, tmp_path, tmp_path / f'fold{number}')
+    with pytest.raises(DatasetError, match=r'fold4: a fold of another split: add --overwrite'):
+        remove_folds(tmp_path, 3)
+    remove_folds(tmp_path, 3, overwrite=True)
+    assert [p.parent.name for p in sorted(tmp_path.glob('fold*/train.txt'))] == [
+        'fold1', 'fold2', 'fold3',
+    ]  # fmt: skip
