@@ -5,6 +5,7 @@
     python -m benchmarks.candidates --inherited --data naip --seeds 0 --minutes 2
     python -m benchmarks.candidates --list              # missing training runs
     python -m benchmarks.candidates --table naip        # results as Markdown
+    python -m benchmarks.candidates --table naip --inherited
 
 The length of each training comes from timed iterations on one thread (``dnas train --hours``), with
 one validation at its end. Each training is a process of the lowest priority; those with a row are
@@ -274,7 +275,7 @@ def missing(args: argparse.Namespace) -> list[tuple[str, str, int, float]]:
 
 def table(data: str) -> str:
     """Return the results on a data set as a Markdown table, by mean test mIoU."""
-    rows = [r for r in ROWS.read() if r['data'] == data]
+    rows = [r for r in ROWS.read() if r['data'] == data and r['network'] not in INHERITED]
     scenes = sorted({scene for r in rows for scene in json.loads(r['by_scene'])})
     lines = []
     for key in dict.fromkeys((r['network'], r['minutes']) for r in rows):
@@ -306,6 +307,32 @@ def table(data: str) -> str:
     return '\n'.join([f'| {" | ".join(heading)} |', rule, *(line for _, line in sorted(lines))])
 
 
+def inherited_table(data: str) -> str:
+    """Return random networks with and without inherited weights as a Markdown table."""
+    found = {r['network']: r for r in ROWS.read() if r['data'] == data}
+    lines = [
+        '| Network | Parameters | Test mIoU from scratch | Inherited | Difference |',
+        '|---|---:|---:|---:|---:|',
+    ]
+    differences = []
+    for seed in range(8):
+        names = [
+            f'DenseNAS space, random (seed {seed}), {h}' for h in ('from scratch', 'inherited')
+        ]
+        if not set(names) <= set(found):
+            continue
+        scores = [float(found[name]['mIoU']) for name in names]
+        differences.append(scores[1] - scores[0])
+        size = complexity(build_config(data, names[0], Path('unused')), (256, 256)).parameters
+        lines.append(
+            f'| random, seed {seed} | {size / 1e6:.2f} M | {scores[0]:.1f} | {scores[1]:.1f} | '
+            f'{differences[-1]:+.1f} |'
+        )
+    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
+    lines.append(f'| mean +- standard deviation |  |  |  | {mean:+.1f} +- {deviation:.1f} |')
+    return '\n'.join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -326,7 +353,7 @@ def main() -> None:
     parser.add_argument('--one', nargs=4, help=argparse.SUPPRESS)  # a training in this process
     args = parser.parse_args()
     if args.table:
-        print(table(args.table))
+        print(inherited_table(args.table) if args.inherited else table(args.table))
         return
     if args.one:
         data, network, seed, minutes = args.one
