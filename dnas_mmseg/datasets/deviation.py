@@ -11,6 +11,9 @@ from dnas_mmseg.raster import Raster, Window
 MAX_DEVIATION = 2.5
 """Largest plausible deviation of a mean from that of the training tiles, in standard deviations."""
 
+_MAX_SPREAD = 50.0
+"""Ratio of standard deviations of another unit; water varies ten times less than land."""
+
 _GRID, _SIDE = 5, 64
 """Windows per axis and their side, by which a raster of any size is sampled."""
 
@@ -92,15 +95,29 @@ def describe_shift(
     mean: np.ndarray,
     std: np.ndarray,
     bands: Sequence[str] = (),
+    stds: np.ndarray | None = None,
 ) -> str:
     """Return a warning of band means far from those of the training tiles; empty if they are near.
+
+    Means of 0 .. 1 instead of 0 .. 255 may be near, but all bands then vary far less.
 
     Args:
         path: Path of the image.
         means: Mean of its valid pixels, (bands,).
         mean, std: Mean and standard deviation of the training tiles, (bands,).
         bands: Names of the bands; empty if unknown.
+        stds: Standard deviation of its valid pixels, (bands,); None if unknown.
     """
+    if stds is not None:
+        ratios = stds / np.maximum(std, 1e-30)
+        if (ratios < 1 / _MAX_SPREAD).all() or (ratios > _MAX_SPREAD).all():
+            listed = ' and '.join(
+                ', '.join(f'{value:.3g}' for value in values) for values in (stds, std)
+            )
+            return (
+                f'{path}: all bands vary by another order of magnitude than the training tiles '
+                f'(standard deviations {listed}): perhaps another unit'
+            )
     distance = np.abs(means - mean) / np.maximum(std, 1e-30)
     worst = int(distance.argmax())
     if distance[worst] <= MAX_DEVIATION:

@@ -416,9 +416,17 @@ def _find(name: str, bases: Sequence[str], listing: _Listing) -> tuple[str, str]
     array = parse_array_name(name)
     if array is None and is_virtual(name):  # checked when it is opened
         return name, name
-    places = [(array or ArrayName(name)).inside(base) for base in bases]
+    places = [_normalize((array or ArrayName(name)).inside(base)) for base in bases]
     found = (str(place) for place in places if place.file in listing)
     return next(found, ''), str(places[0])
+
+
+def _normalize(name: ArrayName) -> ArrayName:
+    """Remove ``..`` from the path of a file outside the data root, unless it is a link."""
+    plain = os.path.normpath(name.file)
+    if '..' not in name.file or not os.path.exists(plain) or not os.path.exists(name.file):
+        return name
+    return name._replace(file=plain) if os.path.samefile(plain, name.file) else name
 
 
 class _Listing:

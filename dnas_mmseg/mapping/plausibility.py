@@ -45,6 +45,6 @@ def describe_deviation(
         if warnings[-1]:
             masked |= (values == fill[0]).all(0)
     if not masked.all():
-        means = values[:, ~masked].mean(1, dtype=np.float64)
-        warnings.append(describe_shift(path, means, mean, std, bands))
+        valid = values[:, ~masked].astype(np.float64)
+        warnings.append(describe_shift(path, valid.mean(1), mean, std, bands, valid.std(1)))
     return [warning for warning in warnings if warning]

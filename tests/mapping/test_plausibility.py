@@ -49,6 +49,14 @@ def test_another_unit(model, tmp_path, rng):
     assert text.endswith('another sensor, unit or order of bands')
 
 
+def test_another_range(model, tmp_path, rng):
+    samples = scene(tmp_path / 'a.tif', rng)
+    model.data_preprocessor.std *= 3
+    write_raster(tmp_path / 'a.tif', samples / 1000, names=BANDS)
+    (text,) = deviations(model, tmp_path / 'a.tif')
+    assert 'all bands vary by another order of magnitude' in text
+
+
 def test_undeclared_fill_values(model, tmp_path, rng):
     samples = scene(tmp_path / 'a.tif', rng)
     samples[:, :60] = -9999
