@@ -24,6 +24,7 @@ def test_an_interrupt_while_a_config_is_formatted(monkeypatch):
 
     config = Config({'a': 1})
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', interrupt)
+    monkeypatch.setattr('mmengine.config.config.FormatCode', interrupt, raising=False)
     with pytest.raises(SystemExit, match=r'^interrupted$'), user_errors():
         _ = config.pretty_text
     with pytest.raises(SyntaxError), user_errors():
