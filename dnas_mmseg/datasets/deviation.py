@@ -22,7 +22,7 @@ _MIN_FILL = 0.01
 
 
 def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Read 25 windows of 64 x 64 pixels on a regular grid, whatever the size of the raster.
+    """Read 25 windows of 64 x 64 pixels on a regular grid, or all pixels if there are fewer.
 
     Args:
         raster: Raster.
@@ -32,20 +32,24 @@ def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.
         Samples, (bands, pixels); and whether each pixel is invalid, boolean (pixels,).
     """
     height, width = raster.info.shape
+    if height * width <= _GRID**2 * _SIDE**2:
+        samples = raster.samples(bands=index)
+        values, invalid = samples.values.reshape(len(index), -1), samples.invalid
+        return values, np.zeros(values.shape[1], bool) if invalid is None else invalid.ravel()
     rows, columns = (
         sorted({round(i * max(0, length - _SIDE) / (_GRID - 1)) for i in range(_GRID)})
         for length in (height, width)
     )
-    values, masks = [], []
+    parts, masks = [], []
     for row in rows:
         for column in columns:
             window = Window(column, row, min(_SIDE, width), min(_SIDE, height))
             samples = raster.samples(window, index)
-            values.append(samples.values.reshape(len(index), -1))
+            parts.append(samples.values.reshape(len(index), -1))
             invalid = samples.invalid
-            empty = np.zeros(values[-1].shape[1], bool)
+            empty = np.zeros(parts[-1].shape[1], bool)
             masks.append(empty if invalid is None else invalid.ravel())
-    return np.concatenate(values, axis=1), np.concatenate(masks)
+    return np.concatenate(parts, axis=1), np.concatenate(masks)
 
 
 def find_fill(samples: np.ndarray, invalid: np.ndarray | None) -> tuple[float, float] | None:

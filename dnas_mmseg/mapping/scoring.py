@@ -16,7 +16,7 @@ from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_
 from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.files import write_json
 from dnas_mmseg.preparation.scenes import Scene
-from dnas_mmseg.raster import Raster, Window
+from dnas_mmseg.raster import Raster, row_windows
 from dnas_mmseg.visualization import save_confusion
 
 OVERALL = 'all scenes'
@@ -76,8 +76,7 @@ def count_map(
                 "Warp the label to the map's grid (gdalwarp -r near -t_srs ... -te ... -ts ...), "
                 'or correct it'
             )
-        for row in range(0, shape[0], _ROWS):
-            window = Window(0, row, shape[1], min(_ROWS, shape[0] - row))
+        for window in row_windows(*shape, _ROWS):
             classes = predicted.read(window)[0]
             try:
                 ids, unknown_in_strip = labels.encode_known(label_samples(truth, labels, window))

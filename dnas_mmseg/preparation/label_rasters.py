@@ -19,15 +19,16 @@ from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
 from dnas_mmseg.files import write_json
 from dnas_mmseg.raster import (
-    VECTOR_SUFFIXES,
     Polygon,
     Raster,
     RasterInfo,
     Window,
     find_empty_features,
     find_overlap,
+    is_vector,
     rasterize_polygons,
     read_polygons,
+    row_windows,
     warp_classes,
     write_strips,
 )
@@ -43,6 +44,7 @@ _MIN_OVERLAP = 0.5
 """Smallest share of a scene that a label raster must cover: below, it is likely another scene's."""
 
 _ROWS = 512
+"""Rows per strip: one row of tiles of the written files."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,6 @@ class PolygonRules:
     def priority(self) -> str:
         """Numeric field with the priorities; empty if there is none."""
         return self.overlap.removeprefix('priority:') if ':' in self.overlap else ''
-
-
-def is_vector(path: str | os.PathLike) -> bool:
-    """Return whether a path has the suffix of a vector file."""
-    return Path(path).suffix.lower() in VECTOR_SUFFIXES
 
 
 def make_label_rasters(
@@ -283,9 +280,8 @@ def _warp_label(
             unknown = _encode(scene, label, window, labels, encoded, classes)
             warp_classes(encoded, info, warped, resampling)
             with Raster(warped) as result, _write_label(path, info, classes) as write:
-                for row in range(0, info.height, _ROWS):
-                    strip = Window(0, row, info.width, min(_ROWS, info.height - row))
-                    write(result.read(strip), row)
+                for strip in row_windows(info.height, info.width, _ROWS):
+                    write(result.read(strip), strip.row_off)
     notes = [f'{scene.label}: resampled to the grid of its scene ({resampling})']
     if share < 1:
         notes.append(
@@ -317,16 +313,14 @@ def _encode(
         georeference=label.info.georeference.moved(window.row_off, window.col_off),
     )
     with _write_label(path, part, classes) as write:
-        for row in range(0, window.height, _ROWS):
-            strip = window._replace(
-                row_off=window.row_off + row, height=min(_ROWS, window.height - row)
-            )
+        for rows in row_windows(window.height, window.width, _ROWS):
+            strip = window._replace(row_off=window.row_off + rows.row_off, height=rows.height)
             try:
                 ids, here = labels.encode_known(label_samples(label, labels, strip))
             except LabelError as error:
                 raise DatasetError(f'{scene.label}: {error}') from None
             unknown.update(here)
-            write(ids[None], row)
+            write(ids[None], rows.row_off)
     total = window.width * window.height
     if unknown.total() > max_unknown * total:
         raise DatasetError(f'{scene.label}: {labels.describe_unknown(unknown, total)}')

@@ -20,6 +20,7 @@ from dnas_mmseg.raster import (
     ResolvedScene,
     Window,
     detect_scene,
+    is_vector,
     raster_stem,
     resolve_scenes,
 )
@@ -222,7 +223,7 @@ def _in_folder(root: str | os.PathLike, text: str, stem: str) -> str:
     if not folder.is_dir() or detect_scene(folder) is not None:
         return text
     suffixes = Counter(path.suffix for path in folder.iterdir() if path.is_file())
-    vectors = [suffix for suffix in suffixes if suffix.lower() in VECTOR_SUFFIXES]
+    vectors = [suffix for suffix in suffixes if is_vector(f'x{suffix}')]
     rasters = any(suffix.lower() in RASTER_SUFFIXES for suffix in suffixes)
     suffix = max(vectors, key=lambda s: suffixes[s]) if vectors and not rasters else '.*'
     return os.path.join(glob.escape(text), stem + (suffix if stem != '*' else ''))
@@ -240,8 +241,7 @@ def _by_name(
     """
     result: dict[str, Path] = {}
     others: list[Path] = []
-    is_vector = Path(pattern).suffix.lower() in VECTOR_SUFFIXES
-    suffixes = VECTOR_SUFFIXES if is_vector else RASTER_SUFFIXES
+    suffixes = VECTOR_SUFFIXES if is_vector(pattern) else RASTER_SUFFIXES
     found: list[str] = []
     if '{band}' not in pattern or stacks is None:
         wildcard = _any_case(pattern.replace('{name}', '*'))
@@ -263,7 +263,7 @@ def _by_name(
         if others:
             with Raster(others[0]) as raster:
                 raster.info  # noqa: B018  raises with a hint, for instance for vector files
-        kind = 'vector files' if is_vector else 'rasters'
+        kind = 'vector files' if is_vector(pattern) else 'rasters'
         raise DatasetError(f'{Path(root, pattern)}: no {kind} found ({", ".join(suffixes)})')
     return result
 

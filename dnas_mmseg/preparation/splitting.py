@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -16,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from dnas_mmseg.datasets.description import DatasetError
+from dnas_mmseg.datasets.deviation import sample_pixels
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, label_samples
 from dnas_mmseg.raster import GeoReference, Raster, Window
 
@@ -34,9 +34,9 @@ _LABEL_SIDE = 1024
 def assign_groups(counts: np.ndarray, shares: Sequence[float], seed: int = 0) -> list[int]:
     """Assign groups to parts so that each part has its share of every class.
 
-    Groups are assigned greedily in random order, then moved and swapped while this improves the
-    balance: the sum over parts and classes of the squared difference between the part's share of
-    the class and its target.
+    Groups are assigned greedily in random order, then moved while this improves the balance: the
+    sum over parts and classes of the squared difference between the part's share of the class and
+    its target.
 
     Args:
         counts: Pixels of each class in each group, (groups, classes).
@@ -112,7 +112,7 @@ class Footprints:
         boxes: West, south, east and north in metres, float64 (rasters, 4). Without georeferences,
             pixels of a scene.
         tolerance: Share of a side by which boxes of neighbours may overlap.
-        unit: Unit of the boxes, for people.
+        unit: Name of the unit of the boxes.
     """
 
     boxes: np.ndarray
@@ -254,7 +254,7 @@ def split_scenes(
         labels, size, gap: Arguments of :func:`split_within_scenes`.
 
     Returns:
-        Scenes of each split; and how they were split, for people.
+        Scenes of each split; and a description of the method, for messages.
 
     Raises:
         DatasetError: A list or a share is invalid, or the scenes are too few or too small.
@@ -292,32 +292,28 @@ def split_scenes(
 
 
 def _group_same_ground(scenes: Sequence[Scene]) -> list[list[Scene]]:
-    """Group scenes that overlap on the ground, or whose files have the same content."""
+    """Group scenes that overlap on the ground; without georeferences, those with equal samples."""
     infos = []
     for scene in scenes:
         with Raster(scene.image) as raster:
             infos.append(raster.info)
     footprints = locate((info.georeference, info.shape) for info in infos)
+    keys: Sequence[Hashable]
     if footprints is not None:
-        numbers: list[Hashable] = list(group_touching(footprints, overlapping=True))
+        keys = group_touching(footprints, overlapping=True)
     else:
-        sizes = Counter(scene.image.stat().st_size for scene in scenes)
-        numbers = [
-            _digest(scene.image) if sizes[scene.image.stat().st_size] > 1 else scene.name
-            for scene in scenes
-        ]
+        keys = [_digest(scene.image) for scene in scenes]
     groups: dict[Hashable, list[Scene]] = {}
-    for scene, number in zip(scenes, numbers, strict=True):
-        groups.setdefault(number, []).append(scene)
+    for scene, key in zip(scenes, keys, strict=True):
+        groups.setdefault(key, []).append(scene)
     return list(groups.values())
 
 
 def _digest(path: Path) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
+    """Return a hash of a sample of a scene's pixels."""
+    with Raster(path) as raster:
+        values, _ = sample_pixels(raster, raster.info.data_bands)
+    return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
 
 
 def split_within_scenes(
@@ -378,7 +374,7 @@ def split_within_scenes(
                 if axis == 0
                 else Window(start, 0, stop - start, shape[0])
             )
-            result[name].append(Scene(scene.name, scene.image, scene.label, region))
+            result[name].append(replace(scene, region=region))
     return result
 
 

@@ -38,7 +38,7 @@ class TileSplit:
 
     Attributes:
         parts: Tiles of each part.
-        method: How the tiles were split, for people.
+        method: Description of the method, for messages.
         classes: Values of the labels in ascending order, without unlabelled ones.
         pixels: Pixels of each class in each part, (parts, classes).
         distance: Smallest distance between training and test tiles, in metres or pixels of a scene;
@@ -92,14 +92,9 @@ def split_tiles(
     Raises:
         DatasetError: Groups are unknown, too few, or the method is.
     """
-    boxes = _footprints(tiles)
-    groups, method, notes = _group(tiles, by, len([s for s in shares if s > 0]), boxes, block_size)
-    classes, counts = _class_counts(tiles, labels, names)
-    index = _index(groups)
-    totals = np.zeros((index.max() + 1, counts.shape[1]))
-    np.add.at(totals, index, counts)
-    part_of = np.array(assign_groups(totals, shares, seed))[index]
-    return _result(tiles, part_of, method, classes, counts, boxes, gap, notes)
+    parts = sum(share > 0 for share in shares)
+    grouped = _GroupedTiles.make(tiles, by, parts, block_size, labels, names)
+    return grouped.split(grouped.assign(shares, seed), gap)
 
 
 def split_folds(
@@ -127,18 +122,13 @@ def split_folds(
     """
     if folds < 3:
         raise DatasetError(f'{folds} folds: expected at least 3, for train, val and test')
-    boxes = _footprints(tiles)
-    groups, method, notes = _group(tiles, by, folds, boxes, block_size)
-    classes, counts = _class_counts(tiles, labels, names)
-    index = _index(groups)
-    totals = np.zeros((index.max() + 1, counts.shape[1]))
-    np.add.at(totals, index, counts)
-    fold_of = np.array(assign_groups(totals, [1] * folds, seed))[index]
+    grouped = _GroupedTiles.make(tiles, by, folds, block_size, labels, names)
+    fold_of = grouped.assign([1] * folds, seed)
     results = []
     for test in range(folds):
         val = (test + 1) % folds
         part_of = np.where(fold_of == test, 2, np.where(fold_of == val, 1, 0))
-        results.append(_result(tiles, part_of, method, classes, counts, boxes, gap, notes))
+        results.append(grouped.split(part_of, gap))
     return results
 
 
@@ -197,70 +187,117 @@ def _relative(path: str, root: str | os.PathLike) -> str:
     return str(name._replace(file=Path(os.path.relpath(name.file, root)).as_posix()))
 
 
-def _index(groups: Sequence[Hashable]) -> np.ndarray:
-    """Return the number of each item's group, in the order of their first items."""
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+@dataclass(frozen=True)
+class _GroupedTiles:
+    """Tiles with the groups that stay in one part.
 
+    Attributes:
+        tiles: Content of the tiles.
+        groups: Number of the group of each tile, (tiles,).
+        method: Description of the groups, for messages.
+        classes: Class names.
+        counts: Pixels of each class in each tile, (tiles, classes).
+        footprints: Footprints of the tiles; None if unknown.
+        notes: Notes on the groups, one sentence each.
+    """
 
-def _result(
-    tiles: Sequence[PairContent],
-    part_of: np.ndarray,
-    method: str,
-    classes: tuple[str, ...],
-    counts: np.ndarray,
-    boxes: Footprints | None,
-    gap: float,
-    notes: Sequence[str],
-) -> TileSplit:
-    """Return a split, without the training tiles that are too near to others."""
-    found, distance = list(notes), None
-    unit = '' if boxes is None else boxes.unit
-    part_of = part_of.copy()
-    # Training tiles give way to those of validation, and both to those of the test.
-    for part, name in enumerate(SPLITS[:2]):
-        own, others = np.flatnonzero(part_of == part), np.flatnonzero(part_of > part)
-        if boxes is None or not len(own) or not len(others):
-            continue
-        distances, overlaps = measure_distances(boxes.select(own), boxes.select(others))
-        near = overlaps | (distances < gap) if part == 0 else overlaps
-        if near.any():
-            part_of[own[near]] = -1
-            found.append(
-                f'{int(near.sum())} of {len(own)} tiles of {name} are left out: they overlap tiles '
-                'of later parts'
-                + (f' or are nearer than {gap:g} {unit} to them' if gap and part == 0 else '')
+    tiles: Sequence[PairContent]
+    groups: np.ndarray
+    method: str
+    classes: tuple[str, ...]
+    counts: np.ndarray
+    footprints: Footprints | None
+    notes: list[str]
+
+    @classmethod
+    def make(
+        cls,
+        tiles: Sequence[PairContent],
+        by: str,
+        parts: int,
+        block_size: float | None,
+        labels: LabelEncoding | None,
+        names: Sequence[str],
+    ) -> _GroupedTiles:
+        """Group tiles for a number of parts; see :func:`split_tiles`."""
+        footprints = _footprints(tiles)
+        groups, method, notes = _group(tiles, by, parts, footprints, block_size)
+        numbers: dict[Hashable, int] = {}
+        index = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+        classes, counts = _class_counts(tiles, labels, names)
+        return cls(tiles, index, method, classes, counts, footprints, notes)
+
+    def assign(self, shares: Sequence[float], seed: int) -> np.ndarray:
+        """Return the part of each tile, (tiles,)."""
+        totals = np.zeros((self.groups.max() + 1, self.counts.shape[1]))
+        np.add.at(totals, self.groups, self.counts)
+        return np.array(assign_groups(totals, shares, seed))[self.groups]
+
+    def split(self, part_of: np.ndarray, gap: float) -> TileSplit:
+        """Return the split, without tiles that are too near to those of later parts."""
+        part_of, notes = self._leave_out(part_of, gap)
+        members = [np.flatnonzero(part_of == part) for part in range(len(SPLITS))]
+        pixels = np.array([self.counts[index].sum(0) for index in members])
+        distance = None
+        if self.footprints is not None and len(members[2]):
+            test, train = (self.footprints.select(members[part]) for part in (2, 0))
+            distance = float(measure_distances(test, train)[0].min())
+            if distance == 0:
+                is_random = self.method == 'random'
+                advice = 'split by blocks (--by blocks)' if is_random else 'set a gap (--gap)'
+                notes.append(
+                    'training and test tiles touch, and neighbours are similar, which inflates '
+                    f'scores: {advice}'
+                )
+        for part, name in enumerate(SPLITS):
+            counts = zip(self.classes, pixels[part], strict=True)
+            absent = [label for label, number in counts if not number]
+            if absent and len(members[part]):
+                notes.append(f'{name} has no pixel of {", ".join(absent)}')
+        parts = {
+            name: [self.tiles[int(i)] for i in index]
+            for name, index in zip(SPLITS, members, strict=True)
+        }
+        unit = 'm' if self.footprints is None else self.footprints.unit
+        return TileSplit(parts, self.method, self.classes, pixels, distance, unit, notes)
+
+    def _leave_out(self, part_of: np.ndarray, gap: float) -> tuple[np.ndarray, list[str]]:
+        """Return the part of each tile, -1 for tiles to leave out; and notes.
+
+        Training tiles near those of validation or test are left out, and validation tiles that
+        overlap those of the test.
+        """
+        result, notes = part_of.copy(), list(self.notes)
+        if self.footprints is None:
+            if gap:
+                raise DatasetError('a gap requires georeferenced tiles')
+            return result, notes
+        for part, name in enumerate(SPLITS[:2]):
+            own, others = np.flatnonzero(result == part), np.flatnonzero(result > part)
+            if not len(own) or not len(others):
+                continue
+            distances, near = measure_distances(
+                self.footprints.select(own), self.footprints.select(others)
             )
+            reason = 'they overlap tiles of later parts'
+            if part == 0 and gap:
+                near = near | (distances < gap)
+                reason += f' or are nearer than {gap:g} {self.footprints.unit} to them'
+            if near.any():
+                result[own[near]] = -1
+                notes.append(
+                    f'{int(near.sum())} of {len(own)} tiles of {name} are left out: {reason}'
+                )
             if near.all():
-                raise DatasetError(f'{found[-1]}. Use a smaller gap, or larger blocks')
-    if gap and boxes is None:
-        raise DatasetError('a gap requires georeferenced tiles')
-    members = [np.flatnonzero(part_of == part) for part in range(len(SPLITS))]
-    pixels = np.array([counts[index].sum(0) for index in members])
-    if boxes is not None and len(members[2]):
-        apart, _ = measure_distances(boxes.select(members[2]), boxes.select(members[0]))
-        distance = float(apart.min())
-        if distance == 0:
-            advice = 'split by blocks (--by blocks)' if method == 'random' else 'set a gap (--gap)'
-            found.append(
-                f'training and test tiles touch, and neighbours are similar, which inflates '
-                f'scores: {advice}'
-            )
-    for part, name in enumerate(SPLITS):
-        absent = [label for label, n in zip(classes, pixels[part], strict=True) if not n]
-        if absent and len(members[part]):
-            found.append(f'{name} has no pixel of {", ".join(absent)}')
-    parts = {
-        name: [tiles[int(i)] for i in index] for name, index in zip(SPLITS, members, strict=True)
-    }
-    return TileSplit(parts, method, classes, pixels, distance, unit or 'm', found)
+                raise DatasetError(f'{notes[-1]}. Use a smaller gap, or larger blocks')
+        return result, notes
 
 
 def _footprints(tiles: Sequence[PairContent]) -> Footprints | None:
     """Return the tiles' footprints, from georeferences or from the names of tiles of one scene."""
-    boxes = locate((tile.georeference, tile.shape) for tile in tiles)
-    if boxes is not None:
-        return boxes
+    located = locate((tile.georeference, tile.shape) for tile in tiles)
+    if located is not None:
+        return located
     places = [place for tile in tiles if (place := parse_tile_name(tile.image))]
     if len(places) < len(tiles) or len({scene for scene, _, _ in places}) != 1:
         return None
@@ -276,19 +313,19 @@ def _group(
     tiles: Sequence[PairContent],
     by: str,
     parts: int,
-    boxes: Footprints | None,
+    footprints: Footprints | None,
     block_size: float | None,
 ) -> tuple[list[Hashable], str, list[str]]:
-    """Return the group of each tile, the method for people, and notes."""
+    """Return the group of each tile, a description of the groups, and notes."""
     places = [parse_tile_name(tile.image) for tile in tiles]
     scenes = [place[0] if place else None for place in places]
     notes: list[str] = []
     if not by:
         named = None not in scenes
         enough = named and len(set(scenes)) >= parts
-        if named and not enough and boxes is None:
+        if named and not enough and footprints is None:
             return _blocks_of_scenes(tiles, scenes), 'by blocks of each scene', notes
-        by = 'scene' if enough else 'blocks' if boxes is not None else 'random'
+        by = 'scene' if enough else 'blocks' if footprints is not None else 'random'
         if by == 'random':
             notes.append(
                 'the tiles have neither scenes in their names (<scene>_<row>_<column>) nor '
@@ -306,17 +343,17 @@ def _group(
             )
         return list(scenes), f'by scene ({len(set(scenes))})', notes
     if by == 'blocks':
-        if boxes is None:
+        if footprints is None:
             raise DatasetError(
                 'a tile has no georeference, which --by blocks requires: split by scene, or by '
                 'csv:FILE:COLUMN'
             )
-        clusters = group_touching(boxes)
+        clusters = group_touching(footprints)
         sizes = np.bincount(clusters)
         if block_size is None and len(sizes) >= _MIN_CLUSTERS and max(sizes) <= len(tiles) / 4:
             return list(clusters), f'by {len(sizes)} groups of touching tiles', notes
-        blocks, side = group_by_blocks(boxes, block_size)
-        return blocks, f'by {len(set(blocks))} blocks of {side:.4g} {boxes.unit}', notes
+        blocks, side = group_by_blocks(footprints, block_size)
+        return blocks, f'by {len(set(blocks))} blocks of {side:.4g} {footprints.unit}', notes
     if by == 'random':
         return [tile.image for tile in tiles], 'random', notes
     raise DatasetError(f"--by '{by}': choose scene, blocks, random, or csv:FILE:COLUMN")

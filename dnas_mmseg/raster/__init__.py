@@ -12,9 +12,11 @@ from .reading import (
     RasterInfo,
     Window,
     distinguish_stems,
+    is_vector,
     is_virtual,
     raster_stem,
     read_raster,
+    row_windows,
     source_files,
 )
 from .resolving import (
@@ -69,6 +71,7 @@ __all__ = [
     'find_overlap',
     'find_scenes_of',
     'forbid_network',
+    'is_vector',
     'is_virtual',
     'list_field_values',
     'parse_array_name',
@@ -79,6 +82,7 @@ __all__ = [
     'read_raster',
     'resolve_scene',
     'resolve_scenes',
+    'row_windows',
     'scene_stem',
     'source_files',
     'warp_classes',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -366,6 +366,26 @@ def is_virtual(path: str | os.PathLike) -> bool:
     return text.startswith('/vsi') or (has_prefix and not os.path.exists(text))
 
 
+def is_vector(path: str | os.PathLike) -> bool:
+    """Return whether a path has the suffix of a vector file."""
+    return Path(path).suffix.lower() in VECTOR_SUFFIXES
+
+
+def row_windows(height: int, width: int, rows: int) -> Iterator[Window]:
+    """Yield windows of whole rows that cover a raster.
+
+    Args:
+        height, width: Size of the raster, in pixels.
+        rows: Height of a window; the last one may be lower.
+
+    Example:
+        >>> [window.height for window in row_windows(10, 7, 4)]
+        [4, 4, 2]
+    """
+    for row in range(0, height, rows):
+        yield Window(0, row, width, min(rows, height - row))
+
+
 def raster_stem(path: str | os.PathLike) -> str:
     """Return the stem for output files of a raster: its file name without the suffix.
 
@@ -420,7 +440,7 @@ def distinguish_stems(stems: Mapping[str, str]) -> dict[str, str]:
 
 def _vector_hint(path: str) -> str:
     """Return how to rasterize a vector file; empty for other files."""
-    if Path(path).suffix.lower() not in VECTOR_SUFFIXES:
+    if not is_vector(path):
         return ''
     return '; it contains polygons: dnas convert --class-field FIELD rasterizes them on the scenes'
 

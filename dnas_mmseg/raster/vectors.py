@@ -14,7 +14,7 @@ from osgeo import ogr, osr
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .reading import RasterInfo, Window
+from .reading import RasterInfo, Window, row_windows
 
 OVERLAPS = ('error', 'first', 'last')
 """Rules for pixels in several polygons; a fourth one is ``priority:FIELD``."""
@@ -29,7 +29,7 @@ class Polygon:
 
     Attributes:
         fid: Feature id in the layer.
-        value: Value of the class field; None if the field is null or not asked for.
+        value: Value of the class field; None if the field is null or not requested.
         priority: Value of the priority field; 0 if there is none.
         geometry: Polygon or multipolygon.
     """
@@ -202,15 +202,13 @@ def _clip(geometry: Any, frame: Any) -> Any:
     """Return the part of a polygon near a frame, in the same CRS."""
     west, east, south, north = frame.GetEnvelope()
     margin = 0.1 * max(east - west, north - south)
+    west, east, south, north = west - margin, east + margin, south - margin, north + margin
     left, right, bottom, top = geometry.GetEnvelope()
-    near = left >= west - margin and right <= east + margin
-    if near and bottom >= south - margin and top <= north + margin:
+    if left >= west and right <= east and bottom >= south and top <= north:
         return geometry
     ring = ogr.Geometry(ogr.wkbLinearRing)
-    for x, y in ((west, south), (west, north), (east, north), (east, south), (west, south)):
-        ring.AddPoint_2D(
-            x + (margin if x == east else -margin), y + (margin if y == north else -margin)
-        )
+    for corner in ((west, south), (west, north), (east, north), (east, south), (west, south)):
+        ring.AddPoint_2D(*corner)
     box = ogr.Geometry(ogr.wkbPolygon)
     box.AddGeometry(ring)
     return _polygons_of(geometry.Intersection(box))
@@ -270,13 +268,11 @@ def rasterize_polygons(
         groups = [[i for i in order if classes[i] == label] for label in sorted(set(classes))]
     envelopes = [_row_range(polygon, grid) for polygon in polygons]
     rows = max(1, _STRIP_BYTES // (8 * grid.width))
-    for top in range(0, grid.height, rows):
-        window = Window(0, top, grid.width, min(rows, grid.height - top))
+    for window in row_windows(grid.height, grid.width, rows):
+        top, bottom = window.row_off, window.row_off + window.height
         owner = np.full((window.height, window.width), -1, np.int32)
         for group in groups:
-            inside = [
-                i for i in group if envelopes[i][0] < top + window.height and envelopes[i][1] > top
-            ]
+            inside = [i for i in group if envelopes[i][0] < bottom and envelopes[i][1] > top]
             if not inside:
                 continue
             burnt = _burn([polygons[i] for i in inside], inside, grid, window, all_touched)
@@ -367,7 +363,7 @@ def _repair(geometry: Any, where: str, reason: str) -> Any:
     Args:
         geometry: Invalid polygon.
         where: File and feature, for the error.
-        reason: What GEOS says.
+        reason: Reason reported by GEOS.
 
     Raises:
         RasterError: The repaired geometry differs, as for a ring that crosses itself.
@@ -399,7 +395,7 @@ def _polygons_of(geometry: Any) -> Any:
 
 
 def _open_layer(path: str | os.PathLike, name: str) -> tuple[Any, Any]:
-    """Return an open vector file and one of its layers; the layer dies with the file."""
+    """Return an open vector file and one of its layers; close the layer before the file."""
     text = os.fspath(path)
     if not Path(text).exists() and not text.startswith('/vsi'):
         raise RasterError(f'{text}: no such file')
