@@ -16,8 +16,8 @@ Image__8bit_NirRGB or Image_16bit_BGRNir, and Annotation__index), or any folder 
 --labels. --facts describes your own scenes in a JSON file:
 {"classes": [...], "palette": [[r, g, b], ...], "bands": [...], "label_convention": "rgb"} (or
 "index", "train_id"; or instead of it "label_values": {"10": "trees", "20": "shrubs", "0": null}).
-`dnas init` writes one. Labels are rasters on the scenes' grids, rasters on any grid
-(--label-resampling), or polygons (--class-field), one file per scene or one for all.
+The dataset.json of a data root has this form. Labels are rasters on the scenes' grids, rasters on
+any grid (--label-resampling), or polygons (--class-field), one file per scene or one for all.
 
 Scenes are split into train, val and test as a whole, because neighbouring tiles in two splits would
 bias the test scores; fewer than three scenes are each divided into strips with a gap between them.

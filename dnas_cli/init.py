@@ -1,4 +1,4 @@
-"""Describe images and labels, split them, and write a config to train: the first command.
+"""Write lists, statistics and a config to train from images and labels: the first command.
 
     dnas init images labels --out mine
     dnas init 'scenes/*.tif' 'truth/{name}_gt.png' --out mine --bands red green blue nir
@@ -10,8 +10,8 @@
 IMAGES is a folder or a pattern; LABELS is a folder, a pattern with '{name}', or one file for all
 images. Labels are rasters, or polygons of any vector format. Images of at most 1024 pixels are used
 where they are; larger ones are cut into tiles. Writes the lists and dataset.json to the folder
---out, and next to it a config, mine.py, with band names, class names to edit, and statistics. What
-the files do not say is asked for, an option per line.
+--out, and next to it a config, mine.py, with band names, class names to edit, and statistics. If
+the files lack metadata, an error lists the options that set them, one per line.
 """
 
 from __future__ import annotations
@@ -91,13 +91,13 @@ def main() -> None:
     with user_errors():
         from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.preparation.data_root import SplitSettings
-        from dnas_mmseg.preparation.initialisation import Settings, initialise
+        from dnas_mmseg.preparation.init_data_root import InitSettings, init_data_root
         from dnas_mmseg.preparation.interpretation import parse_label_values
         from dnas_mmseg.preparation.scenes import StackSettings
 
         forbid_network_if(args)
         bands = split_words(args.bands)
-        settings = Settings(
+        settings = InitSettings(
             bands=bands,
             label_values=parse_label_values(args.label_values) if args.label_values else None,
             classes=split_words(args.classes),
@@ -114,7 +114,7 @@ def main() -> None:
             overwrite=args.overwrite,
         )
         with progress_bars() as track:
-            result = initialise(
+            result = init_data_root(
                 args.images,
                 args.labels,
                 args.out,

@@ -7,47 +7,29 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 
-from dnas_mmseg.bands import RGB, band_name, band_names, find_sensor
-from dnas_mmseg.errors import UserError, did_you_mean
+from dnas_mmseg.bands import band_names
+from dnas_mmseg.errors import did_you_mean
 from dnas_mmseg.raster import Samples
 
 from .base import InspectableDataset
 from .checks import PairReport, band_sums
 from .description import DatasetDescription, DatasetError
 from .labels import IGNORE, LabelEncoding, LabelError
+from .torchgeo_metadata import (
+    import_torchgeo,
+    known_bands,
+    known_encoding,
+    known_palette,
+    one_line,
+)
 from .transforms.loading import selected_bands
 from .transforms.torchgeo import LoadTorchGeoImage, LoadTorchGeoMask, substitute_loading
-
-_BANDS: dict[str, tuple[str, ...]] = {
-    'DFC2022': (*RGB, 'elevation'),
-    'DeepGlobeLandCover': RGB,
-    'GID15': RGB,
-    'InriaAerialImageLabeling': RGB,
-    'LandCoverAI': RGB,
-    'LoveDA': RGB,
-    'Potsdam2D': (*RGB, 'nir'),
-    # PlanetScope: its B01 to B04 are not those of Sentinel-2.
-    'RwandaFieldBoundary': ('blue', 'green', 'red', 'nir'),
-    'Vaihingen2D': ('nir', 'red', 'green'),
-}
-"""Bands of data sets whose classes in torchgeo do not name them, or by ambiguous numbers."""
-
-_CLASSES: dict[str, tuple[tuple[str, ...], str]] = {
-    # torchgeo lists no-data last, but the masks have 0 for it.
-    'LoveDA': (
-        ('background', 'building', 'road', 'water', 'barren', 'forest', 'agriculture'),
-        'index',
-    ),
-}
-"""Classes and label convention where the class attribute of torchgeo differs from the masks."""
 
 _FIRST = {'train_id': 0, 'index': 1}
 """Value of the first class by label convention."""
@@ -135,7 +117,7 @@ class TorchGeoDataset(InspectableDataset):
         image, _ = self._read(0)
         self.bands = band_names(bands or metainfo.get('bands'))
         if not self.bands:
-            self.bands = _known_bands(dataset, self.source, len(image))
+            self.bands = known_bands(dataset, self.source, len(image))
         self._check_shape(image, 0)
         self.used_bands = self._select_bands(pipeline)
         self.ignored = tuple(np.atleast_1d([] if ignore_index is None else ignore_index).tolist())
@@ -166,7 +148,7 @@ class TorchGeoDataset(InspectableDataset):
         self, dataset: str, metainfo: Mapping[str, Any], convention: str | None
     ) -> dict[str, Any]:
         """Set the classes and the encoding of the masks; return classes and palette to use."""
-        known, default = _CLASSES.get(dataset, (known_classes(self.source), 'train_id'))
+        known, default = known_encoding(dataset, self.source)
         wanted = tuple(metainfo.get('classes') or ())
         names = known or wanted
         if not names:
@@ -188,10 +170,12 @@ class TorchGeoDataset(InspectableDataset):
             )
         values = range(_FIRST[convention], _FIRST[convention] + len(names))
         labelled = [i for i, value in enumerate(values) if value not in self.ignored]
-        self.class_values = np.array([values[i] for i in labelled])
+        codes = dict.fromkeys((_UNLABELLED[convention], *self.ignored), IGNORE)
+        codes |= {values[i]: number for number, i in enumerate(labelled)}
         self.file_classes = tuple(names[i] for i in labelled)
         self.file_palette = tuple(stored[i] for i in labelled) if stored else ()
         self.labels = LabelEncoding(convention, len(labelled))
+        self._encoding = LabelEncoding('values', len(labelled), values=tuple(codes.items()))
         if known and wanted:
             return dict(classes=wanted, palette=palette or self.file_palette)
         return dict(classes=self.file_classes, palette=self.file_palette)
@@ -314,20 +298,20 @@ class TorchGeoDataset(InspectableDataset):
 
     def _encode(self, mask: np.ndarray, index: int) -> np.ndarray:
         values = mask.astype(np.uint8) if mask.dtype.kind == 'b' else mask
-        place = np.searchsorted(self.class_values, values).clip(max=len(self.class_values) - 1)
-        is_class = self.class_values[place] == values
-        unlabelled = _UNLABELLED[self.labels.convention]
-        unknown = ~is_class & ~np.isin(values, (*self.ignored, unlabelled)) & ~np.isnan(values)
-        if unknown.any():
-            found = zip(*np.unique(values[unknown], return_counts=True), strict=True)
-            shown = ', '.join(f'{value:g} ({count} pixels)' for value, count in list(found)[:5])
-            classes = zip(self.class_values, self.file_classes, strict=True)
+        ids, unknown = self._encoding.encode_known(values[None])
+        if unknown:
+            shown = ', '.join(f'{value} ({n} pixels)' for value, n in unknown.most_common(5))
+            classes = [
+                f'{value} {self.file_classes[i]}'
+                for value, i in self._encoding.codes.items()
+                if i != IGNORE
+            ]
             raise LabelError(
                 f'{self.name}-{index}: mask values {shown} are not classes; classes are '
-                f'{", ".join(f"{value} {name}" for value, name in classes)}, and {unlabelled} is '
-                'unlabelled. Set ignore_index, label_convention, or metainfo=dict(classes=...)'
+                f'{", ".join(classes)}, and {_UNLABELLED[self.labels.convention]} is unlabelled. '
+                'Set ignore_index, label_convention, or metainfo=dict(classes=...)'
             )
-        return np.where(is_class, place, IGNORE).astype(np.uint8)
+        return ids
 
     def report(self, index: int, statistics: bool) -> PairReport:
         """Return the report on a sample; errors in it are reported, not raised."""
@@ -377,25 +361,6 @@ class _Reports(Dataset):
         return self.dataset.report(self.indices[place], self.statistics)
 
 
-def import_torchgeo(module: str, user: str) -> Any:
-    """Import a module of torchgeo.
-
-    Args:
-        module: Name of the module.
-        user: What requires it, for the error message.
-
-    Raises:
-        DatasetError: torchgeo is not installed.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise DatasetError(
-            f'{user} requires torchgeo, which cannot be imported ({one_line(error)}): '
-            "pip install 'dnas_mmseg[torchgeo]'"
-        ) from None
-
-
 def _build(name: str, arguments: dict[str, Any]) -> Any:
     """Build a data set of torchgeo.
 
@@ -438,65 +403,6 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
         raise DatasetError(f'{name} of torchgeo: {one_line(error)}') from error
 
 
-def _known_bands(name: str, source: Any, channels: int) -> tuple[str, ...]:
-    """Return the normalized names of the bands of an image.
-
-    Raises:
-        DatasetError: The names are unknown.
-    """
-    candidates: list[Any] = [_BANDS.get(name)]
-    candidates += [getattr(source, key, None) for key in ('bands', 'all_bands', 'band_names')]
-    rgb = getattr(source, 'rgb_bands', None)
-    candidates.append(rgb)
-    for names in candidates:
-        is_list = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
-        if names is not None and is_list and len(names) == channels:
-            try:
-                return normalize_bands(names, rgb if isinstance(rgb, (list, tuple)) else ())
-            except UserError:  # numbers of an unknown sensor
-                break
-    raise DatasetError(
-        f'{name}: the names of the {channels} bands are unknown; set bands=(...), in the order of '
-        'the image'
-    )
-
-
-def normalize_bands(names: Sequence[str], rgb: Sequence[str]) -> tuple[str, ...]:
-    """Normalize band names; torchgeo's ``rgb_bands`` take precedence over band numbers."""
-    sensor = find_sensor(names)
-    colours = dict(zip(rgb, RGB, strict=False)) if len(rgb) == 3 else {}
-    return band_names(colours.get(name) or band_name(name, sensor) for name in names)
-
-
-def known_classes(source: Any) -> tuple[str, ...]:
-    """Return the class names of a data set of torchgeo; empty if it has none."""
-    classes = getattr(source, 'classes', None)
-    if not isinstance(classes, (list, tuple)) or not all(isinstance(c, str) for c in classes):
-        return ()
-    return tuple(classes)
-
-
-def known_palette(source: Any, count: int) -> tuple[tuple[int, ...], ...]:
-    """Return the RGB colours of the classes; empty if the data set does not have all of them."""
-    for key in ('colormap', 'cmap'):
-        colours = getattr(source, key, None)
-        colours = getattr(colours, 'colors', colours)  # a ListedColormap of matplotlib
-        if isinstance(colours, Mapping):
-            colours = [colours[i] for i in range(count) if i in colours]
-        if isinstance(colours, str) or not isinstance(colours, (Sequence, np.ndarray)):
-            continue
-        if len(colours) == count:
-            return tuple(_to_rgb(colour) for colour in colours)
-    return ()
-
-
-def _to_rgb(colour: Any) -> tuple[int, ...]:
-    """Return 8-bit RGB of a name of matplotlib, floats from 0 to 1, or integers."""
-    if not isinstance(colour, str) and not any(isinstance(v, (float, np.floating)) for v in colour):
-        return tuple(int(value) for value in colour[:3])
-    return tuple(round(255 * value) for value in to_rgb(colour))
-
-
 def _transform_names(pipeline: Sequence) -> set[str]:
     """Return the names of the transforms of a pipeline, also inside wrappers."""
     names: set[str] = set()
@@ -506,8 +412,3 @@ def _transform_names(pipeline: Sequence) -> set[str]:
         elif isinstance(step, Mapping):
             names |= {str(step.get('type'))} | _transform_names(step.get('transforms') or ())
     return names
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error in one line, or its type if it has none."""
-    return ' '.join(str(error).split()) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ def adopt_description(config: Config, path: str | os.PathLike) -> list[str]:
     """Replace inherited settings that contradict ``dataset.json`` of the data root.
 
     A config inherits classes, bands, label convention, normalisation, and the sizes of the model
-    that depend on them. If the data root describes other data, inherited values give way, and
-    values that the config sets itself stay.
+    that depend on them. If the data root describes other data, these values replace inherited ones;
+    values that the config file sets itself are unchanged.
 
     Args:
         config: Loaded config, changed in place.
@@ -54,12 +55,16 @@ def _base_paths(path: Path) -> list[str]:
     """Return the configs that a Python config inherits, with absolute paths."""
     if path.suffix != '.py':
         return []
-    for node in ast.parse(path.read_text(encoding='utf-8')).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == '_base_' for target in targets):
-            value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    folder = path.parent.resolve()
+    text = re.sub(r'\{\{\s*fileDirname\s*\}\}', str(folder), path.read_text(encoding='utf-8'))
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.Assign):
+            continue
+        if any(isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets):
+            value = eval(compile(ast.Expression(node.value), str(path), 'eval'), {})  # as mmengine
             names = [value] if isinstance(value, str) else list(value)
-            return [n if '::' in n else str((path.parent / n).resolve()) for n in names]
+            # mmengine resolves packages and variables of the environment.
+            return [n if '::' in n or '{{' in n else str(folder / n) for n in names]
     return []
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.raster import is_vector
 
 from .conversion import convert_scenes
-from .label_rasters import PolygonRules, is_vector, make_label_rasters
+from .label_rasters import PolygonRules, make_label_rasters
 from .scenes import SPLITS, Scene
 from .splitting import split_scenes
 from .tiling import TileSpec
@@ -45,7 +46,7 @@ class DataRoot:
     Attributes:
         description: Content of ``dataset.json``.
         scenes: Number of scenes of each split.
-        method: How they were split, for people.
+        method: Description of the method, for messages.
         notes: Notes for the user, one line each.
     """
 

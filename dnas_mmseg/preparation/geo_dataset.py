@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,36 +17,17 @@ from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.checks import PairReport, band_sums
 from dnas_mmseg.datasets.description import DESCRIPTION_FILE, DatasetDescription, DatasetError
-from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, resolve_label_values
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError
 from dnas_mmseg.datasets.tiles import tile_paths
-from dnas_mmseg.datasets.torchgeo import (
-    import_torchgeo,
-    known_classes,
-    known_palette,
-    normalize_bands,
-    one_line,
-)
-from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import (
-    GDAL_TYPES,
-    GeoReference,
-    Raster,
-    RasterError,
-    Samples,
-    write_raster,
-)
+from dnas_mmseg.datasets.torchgeo_metadata import import_torchgeo
+from dnas_mmseg.raster import GDAL_TYPES, Samples, write_raster
 
 from .conversion import describe_data_root
+from .geo_source import PROGRAM, GeoQuery, GeoSource, bounds_georeference
 from .pairs import PairContent
 from .scenes import SPLITS
 from .tile_lists import split_tiles
 from .tiling import nodata_suffices
-
-Bounds = tuple[float, float, float, float]
-"""West, south, east and north, in units of the CRS."""
-
-_PROGRAM = 'cut_geo_dataset'
-"""Entry of the provenance by which a data root that may be overwritten is recognised."""
 
 _CONTENT = (DESCRIPTION_FILE, *(f'{split}.txt' for split in SPLITS), 'labels', 'images')
 """Files and folders of a data root, in the order in which they are removed."""
@@ -62,7 +41,7 @@ class GeoDataRoot:
         root: Data root.
         description: Content of ``dataset.json``.
         tiles: Number of tiles of each split.
-        method: How the tiles were split, for people.
+        method: Description of the method, for messages.
         distance: Smallest distance between training and test tiles in metres; None if unknown.
         notes: Notes for the user, one line each.
     """
@@ -160,7 +139,7 @@ def cut_geo_dataset(
         {'train': 60, 'val': 20, 'test': 20}
     """
     out = Path(out)
-    source = _GeoSource(dataset, nodata)
+    source = GeoSource(dataset, nodata)
     _check_target(out, overwrite, source)
     queries = list(source.queries(_sampler(dataset, sampler, size, stride), name))
     if not queries:
@@ -205,9 +184,9 @@ def cut_geo_dataset(
                 bands=cutter.bands,
                 label_convention='train_id',
                 provenance={
-                    'program': _PROGRAM,
+                    'program': PROGRAM,
                     'source': source.name,
-                    'torchgeo': import_torchgeo('torchgeo', _PROGRAM).__version__,
+                    'torchgeo': import_torchgeo('torchgeo', PROGRAM).__version__,
                     'crs': source.crs_name,
                     'resolution': list(source.resolution),
                     'split': split.method,
@@ -223,48 +202,6 @@ def cut_geo_dataset(
         raise
     counts = {part: len(found) for part, found in split.parts.items()}
     return GeoDataRoot(out, description, counts, split.method, split.distance, notes + split.notes)
-
-
-def align_bounds(
-    bounds: Bounds, resolution: tuple[float, float], origin: tuple[float, float] | None = None
-) -> tuple[Bounds, tuple[int, int]]:
-    """Round bounds to whole pixels of a grid.
-
-    Args:
-        bounds: West, south, east and north.
-        resolution: Width and height of a pixel, positive.
-        origin: West and north of any pixel of the grid; defaults to the corner of ``bounds``.
-
-    Returns:
-        Bounds, moved by at most half a pixel; and their height and width in pixels.
-
-    Example:
-        >>> align_bounds((0.4, 0.4, 4.4, 2.4), (1.0, 1.0), origin=(10.0, 10.0))
-        ((0.0, 0.0, 4.0, 2.0), (2, 4))
-    """
-    west, south, east, north = bounds
-    across, down = resolution
-    width, height = round((east - west) / across), round((north - south) / down)
-    if origin is not None:
-        west = origin[0] + _round((west - origin[0]) / across) * across
-        north = origin[1] - _round((origin[1] - north) / down) * down
-    return (west, north - height * down, west + width * across, north), (height, width)
-
-
-def bounds_georeference(bounds: Bounds, resolution: tuple[float, float], crs: str) -> GeoReference:
-    """Return the georeference of a raster whose rows run from north to south.
-
-    Args:
-        bounds: West, south, east and north.
-        resolution: Width and height of a pixel, positive.
-        crs: CRS as WKT.
-
-    Example:
-        >>> bounds_georeference((500.0, 0.0, 510.0, 90.0), (2.0, 3.0), '').transform
-        (500.0, 2.0, 0.0, 90.0, 0.0, -3.0)
-    """
-    west, _, _, north = bounds
-    return GeoReference(crs, transform=(west, resolution[0], 0.0, north, 0.0, -resolution[1]))
 
 
 def encode_mask(
@@ -297,25 +234,6 @@ def encode_mask(
     return labels.encode(Samples(values, declared, masked=invalid))
 
 
-class _Query(NamedTuple):
-    """Query of a sampler on the pixel grid."""
-
-    scene: str
-    row: int
-    column: int
-    bounds: Bounds
-    shape: tuple[int, int]
-    period: slice
-
-
-class _Band(NamedTuple):
-    """Facts on a band of a data set's files."""
-
-    name: str
-    dtype: str
-    nodata: float | None
-
-
 class _Tile(NamedTuple):
     content: PairContent
     report: PairReport
@@ -323,243 +241,6 @@ class _Tile(NamedTuple):
 
 class _InexactError(Exception):
     """Samples are not exact in the type of the files."""
-
-
-class _GeoSource:
-    """A ``GeoDataset``: its files, queries and samples.
-
-    Args:
-        dataset: Data set of torchgeo.
-        nodata: Nodata value set by the user.
-    """
-
-    def __init__(self, dataset: Any, nodata: float | None) -> None:
-        module = import_torchgeo('torchgeo.datasets', _PROGRAM)
-        if not isinstance(dataset, module.GeoDataset):
-            found = dataset if isinstance(dataset, str) else type(dataset).__name__
-            raise DatasetError(
-                f'{found} is not a GeoDataset of torchgeo: expected an object such as images & '
-                'masks. TorchGeoDataset trains on the samples of a NonGeoDataset as they are'
-            )
-        try:
-            bounds = dataset.bounds
-        except AttributeError:
-            raise DatasetError(
-                f'{type(dataset).__name__}: its index has no times, which the samplers of torchgeo '
-                'require: build it without spatial_only=True'
-            ) from None
-        if not isinstance(bounds[0], slice):
-            version = import_torchgeo('torchgeo', _PROGRAM).__version__
-            raise DatasetError(f'torchgeo {version}: {_PROGRAM} requires torchgeo 0.8 or later')
-        self.dataset, self.nodata = dataset, nodata
-        self._union = module.UnionDataset
-        self._outlines: dict[str, Any] = {}
-        self.leaves = list(_leaves(dataset))
-        self.images = [leaf for leaf in self.leaves if _is_image(leaf)]
-        self.name = type((self.images or self.leaves)[0]).__name__
-        across, down = dataset.res
-        self.resolution = float(across), float(down)
-        self.crs = dataset.crs.to_wkt()
-        self.image_bands = self._file_bands(dataset, True)
-        self.mask_bands = self._file_bands(dataset, False)
-
-    @property
-    def crs_name(self) -> str:
-        """CRS as ``EPSG:<code>``, or as WKT."""
-        code = GeoReference(self.crs).epsg
-        return self.crs if code is None else f'EPSG:{code}'
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """Width and height of the data set, in pixels."""
-        sides = zip(self.dataset.bounds, self.resolution, strict=False)
-        width, height = (round((side.stop - side.start) / step) for side, step in sides)
-        return width, height
-
-    def queries(self, sampler: Iterable, name: str) -> Iterator[_Query]:
-        """Yield the queries of a sampler inside the data set, each place and period once."""
-        found = []
-        for query in sampler:
-            is_valid = len(query) == 3 and all(isinstance(side, slice) for side in query)
-            if not is_valid or any(side.step is not None for side in query):
-                raise DatasetError(
-                    f'{self.name}: the query {query}: expected slices of x, y and time without '
-                    'steps; set the resolution by the argument res of the data set'
-                )
-            x, y, period = query
-            bounds = (float(x.start), float(y.start), float(x.stop), float(y.stop))
-            origin = self._pixel_origin(bounds, period)
-            bounds, shape = align_bounds(bounds, self.resolution, origin)
-            if self._has_pixels(bounds, period):
-                found.append((bounds, shape, period))
-        if not found:
-            return
-        across, down = self.resolution
-        west = min(bounds[0] for bounds, _, _ in found)
-        north = max(bounds[3] for bounds, _, _ in found)
-        scenes = _name_periods(name or self.name, [period for _, _, period in found])
-        written = set()
-        for bounds, shape, period in found:
-            row, column = round((north - bounds[3]) / down), round((bounds[0] - west) / across)
-            scene = scenes[period.start, period.stop]
-            if (scene, row, column) not in written:
-                written.add((scene, row, column))
-                yield _Query(scene, row, column, bounds, shape, period)
-
-    def coverage(self, query: _Query) -> np.ndarray:
-        """Return which pixels have their centre in the data set, boolean (H, W)."""
-        (west, _, _, north), (height, width) = query.bounds, query.shape
-        x = west + (np.arange(width) + 0.5) * self.resolution[0]
-        y = north - (np.arange(height) + 0.5) * self.resolution[1]
-        return self._cover(self.dataset, query, *np.meshgrid(x, y))
-
-    def _cover(self, dataset: Any, query: _Query, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        if hasattr(dataset, 'datasets'):
-            combine = np.logical_or if isinstance(dataset, self._union) else np.logical_and
-            return combine.reduce([self._cover(part, query, x, y) for part in dataset.datasets])
-        shapely = import_module('shapely')
-        entries = _entries(dataset, query.bounds, query.period)
-        outlines = list(entries.geometry)
-        if hasattr(dataset, 'is_image') and 'filepath' in entries:
-            outlines = list(map(self._outline, entries.filepath, outlines))
-        covered = np.zeros(query.shape, bool)
-        for outline in outlines:
-            shapely.prepare(outline)
-            covered |= shapely.contains_xy(outline, x, y)
-        return covered
-
-    def _outline(self, path: str, box: Any) -> Any:
-        """Return the outline of a file in the CRS of the data set.
-
-        The index has the bounding box, whose corners torchgeo fills with 0 if it warps the file.
-        """
-        if path not in self._outlines:
-            self._outlines[path] = box
-            with suppress(RasterError), Raster(path) as raster:
-                reference = raster.info.georeference
-                if reference.describe_crs_difference(GeoReference(self.crs)):
-                    points = reference.outline(*raster.info.shape, self.crs)
-                    if points is not None:
-                        # Warping mixes the outermost pixel with the fill value.
-                        margin = -max(self.resolution)
-                        outline = import_module('shapely').Polygon(points).buffer(margin)
-                        self._outlines[path] = outline
-        return self._outlines[path]
-
-    def read(self, query: _Query) -> tuple[np.ndarray, np.ndarray]:
-        """Return image, (bands, H, W), and mask, (H, W) or (bands, H, W), of a query."""
-        west, south, east, north = query.bounds
-        place = f'{self.name} at {west:.9g} {south:.9g} {east:.9g} {north:.9g}'
-        try:
-            sample = self.dataset[slice(west, east), slice(south, north), query.period]
-        except Exception as error:  # whatever the code of the data set raises
-            raise DatasetError(f'{place}: torchgeo cannot load it: {one_line(error)}') from error
-        for key in ('image', 'mask'):
-            if key not in sample:
-                advice = 'intersect images and masks: images & masks'
-                if key == 'image' and self.dataset is self.leaves[0]:
-                    advice += '; masks are a RasterDataset with is_image = False'
-                raise DatasetError(
-                    f'{place}: the sample has no {key}; it contains {", ".join(sample)}: {advice}'
-                )
-        image, mask = np.asarray(sample['image']), np.asarray(sample['mask'])
-        if image.ndim != 3 or image.shape[1:] != query.shape or mask.shape[-2:] != query.shape:
-            height, width = query.shape
-            raise DatasetError(
-                f'{place}: image of {image.shape}, mask of {mask.shape}; expected (bands, {height},'
-                f' {width}) and ({height}, {width}): transforms must not change the size'
-            )
-        return image, mask
-
-    def samples(self, image: np.ndarray, covered: np.ndarray) -> Samples:
-        """Return an image with its validity."""
-        declared = [band.nodata for band in self.image_bands]
-        if len(declared) != len(image):  # a transform has added or removed bands
-            declared = [None] * len(image)
-        masked = None if covered.all() else ~covered
-        return Samples(image, tuple(declared), masked, user_nodata=self.nodata)
-
-    def labels(
-        self,
-        classes: Sequence[str],
-        values: Mapping[Any, str | None] | Sequence[int] | None,
-        convention: str,
-    ) -> tuple[tuple[str, ...], LabelEncoding]:
-        """Return class names and the encoding of the masks."""
-        if values:
-            names, resolved = resolve_label_values(values, tuple(classes))
-            return names, LabelEncoding('values', len(names), values=resolved)
-        known = (known_classes(leaf) for leaf in self.leaves)
-        names = tuple(classes) or next(filter(None, known), ())
-        if not names:
-            raise DatasetError(
-                f'{self.name}: the classes are unknown; set label_values={{value: name}}, or '
-                'classes=(...) in the order of the mask values'
-            )
-        if convention not in ('train_id', 'index'):
-            raise DatasetError(
-                f"label_convention='{convention}': masks contain indices; choose 'train_id' (0 .. "
-                "n-1, 255 unlabelled) or 'index' (1 .. n, 0 unlabelled), or set label_values"
-            )
-        return names, LabelEncoding(convention, len(names))
-
-    def palette(self, labels: LabelEncoding) -> tuple[tuple[int, ...], ...]:
-        """Return the colours that the masks have for train ids; empty if they have none."""
-        if labels.convention != 'train_id':
-            return ()
-        found = (
-            known_palette(leaf, labels.num_classes) for leaf in self.leaves if not _is_image(leaf)
-        )
-        return next(filter(None, found), ())
-
-    def _file_bands(self, dataset: Any, images: bool) -> list[_Band]:
-        """Return facts on the bands of images or masks; empty if unknown."""
-        if hasattr(dataset, 'datasets'):
-            parts = [self._file_bands(part, images) for part in dataset.datasets]
-            if isinstance(dataset, self._union):
-                return next(filter(None, parts), [])
-            return [band for part in parts for band in part]
-        if getattr(dataset, 'is_image', None) is not images or 'filepath' not in dataset.index:
-            return []
-        try:
-            with Raster(dataset.index.filepath.iloc[0]) as raster:
-                info = raster.info
-        except RasterError:
-            return []
-        # rasterio.merge writes 0 to masked pixels of files without a nodata value.
-        fill = 0.0 if info.has_mask else None
-        facts = [
-            _Band(band, dtype, fill if value is None else value)
-            for band, dtype, value in zip(info.band_names, info.dtypes, info.nodata, strict=True)
-        ]
-        names = tuple(dataset.bands or ())
-        if dataset.separate_files:
-            facts = facts[:1] * len(names)
-        elif dataset.band_indexes:
-            facts = [facts[i - 1] for i in dataset.band_indexes]
-        if len(names) == len(facts):
-            with suppress(UserError):  # band numbers of an unknown sensor
-                known = normalize_bands(names, dataset.rgb_bands)
-                return [fact._replace(name=name) for fact, name in zip(facts, known, strict=True)]
-            return [fact._replace(name='') for fact in facts]
-        return facts
-
-    def _has_pixels(self, bounds: Bounds, period: slice) -> bool:
-        """Return whether bounds contain more of the data set than the margin of a pixel.
-
-        Rounding errors of torchgeo's grid add tiles outside the data set.
-        """
-        (west, south, east, north), (across, down) = bounds, self.resolution
-        inner = west + across / 2, south + down / 2, east - across / 2, north - down / 2
-        return not _entries(self.dataset, inner, period).empty
-
-    def _pixel_origin(self, bounds: Bounds, period: slice) -> tuple[float, float] | None:
-        """Return west and north of the first image file of a query; None without files."""
-        for leaf in self.images:
-            for geometry in _entries(leaf, bounds, period).geometry:
-                west, _, _, north = geometry.bounds
-                return west, north
-        return None
 
 
 class _Cutter:
@@ -575,7 +256,7 @@ class _Cutter:
 
     def __init__(
         self,
-        source: _GeoSource,
+        source: GeoSource,
         folder: Path,
         bands: tuple[str, ...],
         labels: LabelEncoding,
@@ -588,7 +269,7 @@ class _Cutter:
         self.dtype = ''
 
     def cut(
-        self, queries: Sequence[_Query], advance: Callable[[int, int], None]
+        self, queries: Sequence[GeoQuery], advance: Callable[[int, int], None]
     ) -> tuple[list[_Tile], list[str]]:
         """Write the tiles of queries; return them, and notes for the user."""
         try:
@@ -604,7 +285,7 @@ class _Cutter:
         return tiles, [f'{skipped} tiles are skipped: {reason}'] if skipped else []
 
     def _cut_all(
-        self, queries: Sequence[_Query], advance: Callable[[int, int], None]
+        self, queries: Sequence[GeoQuery], advance: Callable[[int, int], None]
     ) -> list[_Tile | None]:
         found = []
         for number, query in enumerate(queries, 1):
@@ -612,7 +293,7 @@ class _Cutter:
             advance(number, len(queries))
         return found
 
-    def _cut(self, query: _Query) -> _Tile | None:
+    def _cut(self, query: GeoQuery) -> _Tile | None:
         """Write a tile; return None if it is skipped."""
         source = self.source
         covered = source.coverage(query)
@@ -706,44 +387,8 @@ def _sampler(dataset: Any, sampler: Iterable | None, size: int, stride: int | No
     stride = size if stride is None else stride
     if not 0 < stride <= size:
         raise DatasetError(f'size = {size}, stride = {stride}: expected 0 < stride <= size')
-    samplers = import_torchgeo('torchgeo.samplers', _PROGRAM)
+    samplers = import_torchgeo('torchgeo.samplers', PROGRAM)
     return samplers.GridGeoSampler(dataset, size=size, stride=stride)
-
-
-def _leaves(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets of which intersections and unions consist."""
-    if hasattr(dataset, 'datasets'):
-        for part in dataset.datasets:
-            yield from _leaves(part)
-    else:
-        yield dataset
-
-
-def _is_image(leaf: Any) -> bool:
-    return getattr(leaf, 'is_image', False)
-
-
-def _entries(dataset: Any, bounds: Bounds, period: slice) -> Any:
-    """Return the part of a data set's index that a query touches, as torchgeo selects it."""
-    interval = import_module('pandas').Interval(period.start, period.stop)
-    west, south, east, north = bounds
-    return dataset.index[dataset.index.index.overlaps(interval)].cx[west:east, south:north]
-
-
-def _name_periods(name: str, periods: Sequence[slice]) -> dict[tuple[Any, Any], str]:
-    """Return the scene of each period: the name, followed by a date if there are several."""
-    found = sorted({(period.start, period.stop) for period in periods})
-    if len(found) == 1:
-        return {found[0]: name}
-    dates = [f'{start:%Y%m%d}' for start, _ in found]
-    if len(set(dates)) < len(dates):
-        dates = [str(i) for i in range(len(dates))]
-    return {period: f'{name}-{date}' for period, date in zip(found, dates, strict=True)}
-
-
-def _round(value: float) -> int:
-    """Round to the nearest integer, a half up, also if it is not exact."""
-    return math.floor(value + 0.5 + 1e-6)
 
 
 def _nodata_tag(samples: Samples) -> float | None:
@@ -755,14 +400,14 @@ def _nodata_tag(samples: Samples) -> float | None:
     return next((v for v in values if nodata_suffices(samples.values, v, invalid)), None)
 
 
-def _check_target(out: Path, overwrite: bool, source: _GeoSource) -> None:
+def _check_target(out: Path, overwrite: bool, source: GeoSource) -> None:
     """Raise unless a folder has no data set, or one that may be overwritten."""
     existing = [out / name for name in _CONTENT if (out / name).exists()]
     if not existing:
         return
     if not overwrite:
         raise DatasetError(f'{existing[0]} exists: choose another folder, or set overwrite=True')
-    if DatasetDescription.load(out).provenance.get('program') != _PROGRAM:
+    if DatasetDescription.load(out).provenance.get('program') != PROGRAM:
         raise DatasetError(f'{out} contains a data set from another source: choose another folder')
     removed = [(out / folder).resolve() for folder in ('images', 'labels')]
     for leaf in source.leaves:

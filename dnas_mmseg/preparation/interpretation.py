@@ -1,4 +1,4 @@
-"""Bands and classes of images and labels as the files say, and what only users can say."""
+"""Band and class metadata inferred from files, and errors that list the missing options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_CLASSES = 64
 
 
 class MissingSettingsError(DatasetError):
-    """Files do not say what is needed; the message has one line per option to set."""
+    """Metadata are missing in the files; the message has one line per option that sets them."""
 
 
 def interpret(
@@ -28,7 +28,7 @@ def interpret(
     classes: Sequence[str] = (),
     unlabelled: Sequence[str] | None = None,
 ) -> tuple[DatasetDescription, list[str]]:
-    """Return the description of a data set, as far as its files say and the arguments add.
+    """Infer the description of a data set from its files; arguments take precedence.
 
     Args:
         contents: Images, and labels that are rasters.
@@ -43,7 +43,7 @@ def interpret(
         Description with bands, classes, palette and label values; and assumptions, one line each.
 
     Raises:
-        MissingSettingsError: Files do not say which bands they have, or whether 0 is a class.
+        MissingSettingsError: Files lack band names, or 0 may be a class or unlabelled.
         DatasetError: Images differ in their bands, or labels have values that ``label_values``
             lacks.
 
@@ -154,8 +154,7 @@ def _interpret_values(
     if absent:
         raise DatasetError(f'--unlabelled {" ".join(absent)}: the labels have {", ".join(texts)}')
     if unlabelled is None:
-        others = [v for v in values if v not in (0, IGNORE)]
-        if IGNORE in values and (others or 0 in values) and len(values) > 2:
+        if IGNORE in values and len(values) > 2:
             ignored.add(str(IGNORE))
             notes.append(
                 f'label value 255 ({100 * shares["255"]:.2g} % of the pixels) counts as '
@@ -168,22 +167,22 @@ def _interpret_values(
                 f'--unlabelled: label value {zero} ({100 * shares[zero]:.2g} % of the pixels) is '
                 f'a class or unlabelled: --unlabelled {zero} or --unlabelled none'
             )
-    kept = [text for text in texts if text not in ignored]
-    if len(kept) > _MAX_CLASSES:
+    codes = [text for text in texts if text not in ignored]
+    if len(codes) > _MAX_CLASSES:
         raise DatasetError(
-            f'the labels have {len(kept)} values, such as {", ".join(kept[:8])}: expected classes; '
-            'merge them by --label-values'
+            f'the labels have {len(codes)} values, such as {", ".join(codes[:8])}: expected '
+            'classes; merge them by --label-values'
         )
-    if len(kept) < 2:
+    if len(codes) < 2:
         raise DatasetError(
             f'the labels have the values {", ".join(texts)}, so fewer than two classes are left'
         )
-    if classes and len(classes) != len(kept) and not questions:
+    if classes and len(classes) != len(codes) and not questions:
         raise DatasetError(
-            f'--classes has {len(classes)} names for the {len(kept)} values {", ".join(kept)}'
+            f'--classes has {len(classes)} names for the {len(codes)} values {", ".join(codes)}'
         )
-    names = list(classes) or [f'class_{text.lstrip("#")}' for text in kept]
-    mapped = dict(zip(kept, names, strict=False))
+    names = list(classes) or [f'class_{text.lstrip("#")}' for text in codes]
+    mapped = dict(zip(codes, names, strict=False))
     return {text: mapped.get(text) for text in texts}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -17,14 +17,16 @@ from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.deviation import find_fill, sample_pixels
 from dnas_mmseg.datasets.labels import LabelValue
 from dnas_mmseg.raster import (
-    VECTOR_SUFFIXES,
     ArrayName,
     GeoReference,
     Raster,
+    RasterInfo,
     Samples,
     Window,
+    is_vector,
     parse_array_name,
     raster_stem,
+    row_windows,
 )
 
 from .processes import map_unordered
@@ -126,13 +128,14 @@ def _find_stacked_pairs(root: str | os.PathLike, images: str, labels: str) -> li
 
 
 def read_content(
-    pair: Scene, statistics: bool = False, nodata: float | None = None, bands: int = 0
+    pair: Scene, read_up_to: int | None = None, nodata: float | None = None, bands: int = 0
 ) -> PairContent:
     """Read what a pair contains.
 
     Args:
         pair: Image and label; of polygons, nothing is read.
-        statistics: Whether to read the whole image, too, for sums of its samples.
+        read_up_to: Longest side in pixels of images that are read whole, for sums of their samples;
+            larger images are sampled. None reads no image.
         nodata: Nodata value, in addition to the declared ones.
         bands: Number of bands that the user names; an alpha band is one of them if they are as many
             as all bands of the file.
@@ -149,16 +152,17 @@ def read_content(
             len(info.data_bands) < info.bands,
         )  # fmt: skip
         index = range(info.bands) if bands == info.bands else info.data_bands
-        result.fill = find_fill(*sample_pixels(raster, index))
-        if statistics:
+        if read_up_to is not None:
+            result.fill = find_fill(*sample_pixels(raster, index))
+        if read_up_to is not None and max(info.shape) <= read_up_to:
             sums = [
                 band_sums(samples.values, samples.invalid)
-                for samples in (raster.samples(w, index) for w in _strips(info.shape, info.bands))
+                for samples in (raster.samples(w, index) for w in _windows(info))
             ]
             result.pixels = sum(pixels for pixels, _, _ in sums)
             result.totals = np.sum([total for _, total, _ in sums], axis=0)
             result.squares = np.sum([squares for _, _, squares in sums], axis=0)
-    if pair.label.suffix.lower() in VECTOR_SUFFIXES:
+    if is_vector(pair.label):
         return result
     with Raster(pair.label) as raster:
         label = raster.info
@@ -166,7 +170,7 @@ def read_content(
         result.is_aligned = label.shape == info.shape and not (
             info.georeference.describe_misalignment(label.georeference, *info.shape)
         )
-        for window in _strips(label.shape, label.bands):
+        for window in _windows(label):
             result.values.update(_count_values(raster.samples(window), pair.label))
             if len(result.values) > _MAX_VALUES:
                 raise DatasetError(
@@ -179,7 +183,7 @@ def read_content(
 def read_contents(
     pairs: Sequence[Scene],
     *,
-    statistics: bool = False,
+    read_up_to: int | None = None,
     nodata: float | None = None,
     bands: int = 0,
     workers: int = 1,
@@ -189,11 +193,11 @@ def read_contents(
 
     Args:
         pairs: Images and labels.
-        statistics, nodata, bands: Arguments of :func:`read_content`.
+        read_up_to, nodata, bands: Arguments of :func:`read_content`.
         workers: Number of processes; 1 reads in this process.
         advance: Callback with the number of finished and of all pairs.
     """
-    calls = [(i, pair, statistics, nodata, bands) for i, pair in enumerate(pairs)]
+    calls = [(i, pair, read_up_to, nodata, bands) for i, pair in enumerate(pairs)]
     found: list[tuple[int, PairContent]] = []
     for _, result in map_unordered(_read_numbered, calls, workers):
         found.append(result)
@@ -202,16 +206,15 @@ def read_contents(
 
 
 def _read_numbered(
-    number: int, pair: Scene, statistics: bool, nodata: float | None, bands: int
+    number: int, pair: Scene, read_up_to: int | None, nodata: float | None, bands: int
 ) -> tuple[int, PairContent]:
-    return number, read_content(pair, statistics, nodata, bands)
+    return number, read_content(pair, read_up_to, nodata, bands)
 
 
-def _strips(shape: tuple[int, int], bands: int) -> list[Window]:
-    """Return windows of whole rows that cover a raster."""
-    height, width = shape
-    rows = max(1, _STRIP_BYTES // (8 * width * bands))
-    return [Window(0, row, width, min(rows, height - row)) for row in range(0, height, rows)]
+def _windows(info: RasterInfo) -> Iterator[Window]:
+    """Yield windows of whole rows that cover a raster and fit into memory."""
+    rows = max(1, _STRIP_BYTES // (8 * info.width * info.bands))
+    return row_windows(info.height, info.width, rows)
 
 
 def _count_values(samples: Samples, path: Path) -> Counter[LabelValue]:

@@ -80,3 +80,12 @@ def test_without_a_description_nothing_changes(tmp_path):
     config = load(tmp_path, root)
     assert config.model.decode_head.num_classes == 5
     assert DATASETS.get(config.train_dataloader.dataset.type).__name__ == 'MultiBandSegDataset'
+
+
+def test_bases_with_variables_of_mmengine(tmp_path, root, monkeypatch):
+    monkeypatch.setenv('CONFIGS', str(ROOT / 'configs'))
+    for base in ('{{$CONFIGS:/nowhere}}/unet/unet_lite0.py', '{{ fileDirname }}/base.py'):
+        (tmp_path / 'base.py').write_text(f"_base_ = '{ROOT}/configs/unet/unet_lite0.py'")
+        text = f"_base_ = ['{base}']\ntrain_dataloader = dict(dataset=dict(data_root='{root}'))"
+        (tmp_path / 'mine.py').write_text(text)
+        assert load_config(tmp_path / 'mine.py').model.decode_head.num_classes == 2

@@ -7,7 +7,7 @@ import pytest
 from osgeo import gdal
 
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
-from dnas_mmseg.preparation.initialisation import Settings, initialise
+from dnas_mmseg.preparation.init_data_root import InitSettings, init_data_root
 from dnas_mmseg.preparation.label_rasters import PolygonRules, make_label_rasters
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
@@ -205,9 +205,9 @@ def test_polygons_of_a_single_class_require_a_background(tmp_path):
     rules = dict(field='class', area_of_interest=str(tmp_path / 'aoi.gpkg'))
     settings = dict(bands=('red',), tile_size=8)
     with pytest.raises(DatasetError, match=r'fewer than two classes \(water\): .* --background'):
-        initialise(*names, Settings(rules=PolygonRules(**rules), **settings))
+        init_data_root(*names, InitSettings(rules=PolygonRules(**rules), **settings))
     rules = PolygonRules(**rules, background='land')
-    done = initialise(*names, Settings(rules=rules, **settings))
+    done = init_data_root(*names, InitSettings(rules=rules, **settings))
     assert done.description.classes == ('water', 'land')
 
 
@@ -227,9 +227,9 @@ def test_tiles_are_not_larger_than_the_scenes(tmp_path):
         shapes.append((square(left, 0, left + 30, 40), 'water', 0))
         shapes.append((square(left + 30, 0, left + 50, 40), 'forest', 0))
     write(tmp_path / 'a.gpkg', shapes)
-    settings = Settings(bands=('red',), rules=PolygonRules('class'))
+    settings = InitSettings(bands=('red',), rules=PolygonRules('class'))
     names = [str(tmp_path / 'scenes/*.tif'), str(tmp_path / 'a.gpkg'), tmp_path / 'out']
-    description = initialise(*names, settings).description
+    description = init_data_root(*names, settings).description
     assert description.tile_size == (40, 40)
 
 

@@ -38,7 +38,7 @@ def test_content_of_a_pair(tmp_path, tiles):
     assert first.values == Counter({3: 9500, 7: 400, 255: 100})
     assert first.is_aligned
     pairs = find_pairs(tmp_path, 'images/*.tif', 'labels/{name}.png')
-    (counted, *_) = read_contents(pairs[:3], statistics=True, workers=2)
+    (counted, *_) = read_contents(pairs[:3], read_up_to=100, workers=2)
     assert counted.pixels == 10000
     assert counted.totals.tolist() == counted.squares.tolist() == [10000, 10000]
 
@@ -162,7 +162,7 @@ def test_lists_are_relative_and_never_replaced_unasked(tmp_path, tiles):
 
 
 def test_land_cover_of_the_shared_folder_by_scene(shared, tmp_path):
-    tiles = read_contents(find_pairs(shared / 'data/deepglobe_rgb', 'images', 'labels'), workers=2)
+    tiles = read_contents(find_pairs(shared / 'data/deepglobe_rgb', 'images', 'labels'))
     assert len(tiles) == 1957
     split = split_tiles(tiles, by='scene')
     scenes = [{t.name.split('_')[0] for t in part} for part in split.parts.values()]

@@ -1,4 +1,4 @@
-"""From images and labels to a data root and a config to train: ``dnas init``."""
+"""Data root and config from images and labels, as written by ``dnas init``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.checks import round_significant
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.files import write_text
-from dnas_mmseg.raster import Raster, list_field_values
+from dnas_mmseg.raster import is_vector, list_field_values
 
 from .data_root import DataRoot, SplitSettings, make_data_root
 from .interpretation import MissingSettingsError, interpret, interpret_bands
-from .label_rasters import PolygonRules, is_vector
+from .label_rasters import PolygonRules
 from .pairs import PairContent, find_pairs, read_contents
 from .scenes import Scene, StackSettings
 from .tile_lists import TileSplit, split_tiles, write_lists
 
 BASE = 'dnas_mmseg::unet/unet_lite0.py'
 """Config that is inherited: the most accurate of the portfolio at equal training time."""
+
+_CROP = 128
+"""Side in pixels of training crops, as in the base config."""
 
 _MIN_LABELLED = 0.01
 """Share of labelled pixels below which a tile is skipped: sparse polygons leave most of a scene."""
@@ -34,8 +37,8 @@ _MAX_TILE = 1024
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What files cannot say; each attribute is an option of ``dnas init``.
+class InitSettings:
+    """Options of ``dnas init``: metadata that files may lack, and how to split and cut.
 
     Attributes:
         bands: Band names in file order; empty for those in the files.
@@ -68,8 +71,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Initialised:
-    """Result of :func:`initialise`.
+class InitResult:
+    """Result of :func:`init_data_root`.
 
     Attributes:
         config: Path of the config.
@@ -86,15 +89,15 @@ class Initialised:
     notes: list[str]
 
 
-def initialise(
+def init_data_root(
     images: str,
     labels: str,
     out: str | os.PathLike,
-    settings: Settings = Settings(),
+    settings: InitSettings = InitSettings(),
     *,
     workers: int = 1,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
-) -> Initialised:
+) -> InitResult:
     """Describe images and labels, split them, and write a config to train.
 
     Images of at most 1024 pixels with label rasters on their grids are used where they are; larger
@@ -105,7 +108,7 @@ def initialise(
         images: Folder or pattern of the images, or products of several files.
         labels: Folder or pattern of the labels, or one file for all images.
         out: Data root to write.
-        settings: What the files cannot say.
+        settings: Options.
         workers: Number of processes.
         track: Function from the name of a step to its progress callback.
 
@@ -127,17 +130,17 @@ def initialise(
             f'--fractions {" ".join(f"{s:g}" for s in settings.split.shares)}: a training run '
             'requires training, validation and test tiles: expected three positive numbers'
         )
-    # Too few images for one split each are divided, too.
-    is_large = len(pairs) < parts or any(max(_shape(pair)) > _MAX_TILE for pair in pairs)
-    _refuse_unused(settings, vectors, is_large)
     contents = read_contents(
         pairs,
-        statistics=not (vectors or is_large),
+        read_up_to=0 if vectors else _MAX_TILE,
         nodata=settings.nodata,
         bands=len(settings.bands),
         workers=workers,
         advance=track('reading images and labels'),
     )
+    # Too few images for one split each are divided, too.
+    is_large = len(pairs) < parts or any(max(c.shape) > _MAX_TILE for c in contents)
+    _refuse_unused(settings, vectors, is_large)
     if vectors:
         description, notes = _interpret_polygons(contents, pairs, settings)
     else:
@@ -183,7 +186,7 @@ def initialise(
         description.save(out)
     nodata = None if root is not None else settings.nodata  # declared in tiles cut here
     write_text(config, config_text(description, out.name, nodata))
-    return Initialised(config, description, split, root, notes)
+    return InitResult(config, description, split, root, notes)
 
 
 def config_text(
@@ -203,6 +206,7 @@ def config_text(
     if not values:  # tiles cut here have train ids
         values = {**dict(enumerate(description.classes)), 255: None}
     entries = ''.join(f'    {value!r}: {name!r},\n' for value, name in values.items())
+    height, width = description.tile_size or (_CROP, _CROP)
     extra = '' if nodata is None else f'    nodata={nodata:g},\n'
     mean, std = (
         [round_significant(value, 5) for value in part]
@@ -220,7 +224,15 @@ tiles = dict(
     label_values=label_values,
     metainfo=dict(bands=bands),
 {extra})
-train_dataloader = dict(dataset=tiles)
+train_pipeline = [
+    dict(type='LoadRasterFromFile'),
+    dict(type='LoadRasterAnnotations'),
+    dict(type='RandomCrop', crop_size=({min(height, _CROP)}, {min(width, _CROP)})),
+    dict(type='RandomRotFlip', rotate_prob=0.0, flip_prob=1.0),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(dataset=dict(**tiles, pipeline=train_pipeline))
 val_dataloader = dict(dataset=tiles)
 test_dataloader = dict(dataset=tiles)
 model = dict(
@@ -234,7 +246,7 @@ model = dict(
 """
 
 
-def _refuse_unused(settings: Settings, vectors: bool, is_large: bool) -> None:
+def _refuse_unused(settings: InitSettings, vectors: bool, is_large: bool) -> None:
     """Raise if a setting would have no effect."""
     unused = {
         '--unlabelled': vectors and settings.unlabelled is not None,
@@ -253,13 +265,8 @@ def _refuse_unused(settings: Settings, vectors: bool, is_large: bool) -> None:
             raise DatasetError(f'{option} does not apply: {reasons[option]}')
 
 
-def _shape(pair: Scene) -> tuple[int, int]:
-    with Raster(pair.image) as raster:
-        return raster.info.shape
-
-
 def _interpret_polygons(
-    contents: Sequence[PairContent], pairs: Sequence[Scene], settings: Settings
+    contents: Sequence[PairContent], pairs: Sequence[Scene], settings: InitSettings
 ) -> tuple[DatasetDescription, list[str]]:
     """Return the description of images with polygons, whose field has the classes."""
     questions: list[str] = []
@@ -326,7 +333,7 @@ def _describe_fills(contents: Sequence[PairContent]) -> list[str]:
     ]
 
 
-def _require_resampling(contents: Sequence[PairContent], settings: Settings) -> None:
+def _require_resampling(contents: Sequence[PairContent], settings: InitSettings) -> None:
     shifted = [content for content in contents if not content.is_aligned]
     if shifted and not settings.label_resampling:
         raise MissingSettingsError(

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.preparation.data_root import SplitSettings
-from dnas_mmseg.preparation.initialisation import Settings, initialise
+from dnas_mmseg.preparation.init_data_root import InitSettings, init_data_root
 from dnas_mmseg.preparation.interpretation import MissingSettingsError
 from dnas_mmseg.preparation.label_rasters import PolygonRules
 from dnas_mmseg.raster import read_raster, write_raster
@@ -35,8 +35,8 @@ def folder(tmp_path, rng, monkeypatch):
 
 
 def test_tiles_are_used_where_they_are(folder):
-    settings = Settings(unlabelled=('0',), classes=('low', 'high'))
-    result = initialise('images', 'labels', 'data/mine', settings)
+    settings = InitSettings(unlabelled=('0',), classes=('low', 'high'))
+    result = init_data_root('images', 'labels', 'data/mine', settings)
     assert result.config == folder.joinpath('data/mine.py').relative_to(folder)
     assert result.root is None
     assert not (folder / 'data/mine/images').exists()
@@ -61,21 +61,21 @@ def test_tiles_are_used_where_they_are(folder):
 
 
 def test_a_config_is_never_replaced_unasked(folder):
-    settings = Settings(unlabelled=('0',))
-    initialise('images', 'labels', 'mine', settings)
+    settings = InitSettings(unlabelled=('0',))
+    init_data_root('images', 'labels', 'mine', settings)
     with pytest.raises(DatasetError, match=r'mine\.py exists: add --overwrite'):
-        initialise('images', 'labels', 'mine', settings)
-    initialise('images', 'labels', 'mine', Settings(unlabelled=('0',), overwrite=True))
+        init_data_root('images', 'labels', 'mine', settings)
+    init_data_root('images', 'labels', 'mine', InitSettings(unlabelled=('0',), overwrite=True))
 
 
 def test_missing_settings_are_named(folder):
     with pytest.raises(MissingSettingsError, match='--unlabelled: label value 0'):
-        initialise('images', 'labels', 'mine')
+        init_data_root('images', 'labels', 'mine')
     assert not (folder / 'mine.py').exists()
 
 
 def test_renamed_classes_take_effect(folder):
-    initialise('images', 'labels', 'mine', Settings(unlabelled=('0',)))
+    init_data_root('images', 'labels', 'mine', InitSettings(unlabelled=('0',)))
     text = (folder / 'mine.py').read_text()
     assert "10: 'class_10'" in text
     (folder / 'mine.py').write_text(text.replace("'class_10'", "'grass'"))
@@ -93,9 +93,9 @@ def test_polygons_are_cut_into_tiles(tmp_path, monkeypatch, rng):
     shapes = [(square(0, 0, 25, 40), 'field', 0), (square(25, 0, 50, 40), 'wood', 0)]
     write(tmp_path / 'fields.gpkg', shapes)
     with pytest.raises(MissingSettingsError, match='--class-field: the labels are polygons'):
-        initialise('scenes', 'fields.gpkg', 'mine')
-    settings = Settings(rules=PolygonRules('class'), tile_size=8)
-    result = initialise('scenes', 'fields.gpkg', 'mine', settings)
+        init_data_root('scenes', 'fields.gpkg', 'mine')
+    settings = InitSettings(rules=PolygonRules('class'), tile_size=8)
+    result = init_data_root('scenes', 'fields.gpkg', 'mine', settings)
     assert result.description.classes == ('field', 'wood')
     assert result.root.method == 'within scenes, by strips with a gap of 4 pixels'
     config = load_config('mine.py')
@@ -111,9 +111,9 @@ def test_labels_on_another_grid_are_asked_for(tmp_path, monkeypatch, rng):
     write_raster('scenes/a.tif', samples, names=('pan',), georeference=REFERENCE)
     write_raster('truth.tif', np.tile(np.array([1, 2], np.uint8), (60, 60)), georeference=REFERENCE)
     with pytest.raises(MissingSettingsError, match=r'--label-resampling: truth\.tif is not on the'):
-        initialise('scenes', 'truth.tif', 'mine', Settings(tile_size=8))
-    settings = Settings(tile_size=8, label_resampling='nearest')
-    result = initialise('scenes', 'truth.tif', 'mine', settings)
+        init_data_root('scenes', 'truth.tif', 'mine', InitSettings(tile_size=8))
+    settings = InitSettings(tile_size=8, label_resampling='nearest')
+    result = init_data_root('scenes', 'truth.tif', 'mine', settings)
     assert result.description.class_shares == (0.5, 0.5)
 
 
@@ -122,15 +122,15 @@ def test_stacks_of_arrays(tmp_path, monkeypatch, rng):
     images = rng.integers(0, 255, (9, 64, 48, 3)).astype(np.uint8)
     labels = np.tile(np.array([3, 8], np.uint8), (9, 64, 24))
     np.savez('tiles.npz', images=images, labels=labels)
-    settings = Settings(bands=('red', 'green', 'blue'))
-    result = initialise('tiles.npz', 'tiles.npz', 'mine', settings)
+    settings = InitSettings(bands=('red', 'green', 'blue'))
+    result = init_data_root('tiles.npz', 'tiles.npz', 'mine', settings)
     assert sum(map(len, result.split.parts.values())) == 9
     config = load_config('mine.py')
     dataset = DATASETS.build(config.val_dataloader.dataset)
     number = int(dataset.pairs[0][0].rsplit(':', 1)[1])
     np.testing.assert_array_equal(dataset[0]['inputs'].numpy(), images[number].transpose(2, 0, 1))
     with pytest.raises(DatasetError, match='stacks of two files'):
-        initialise('tiles.npz', 'other.npz', 'mine2', settings)
+        init_data_root('tiles.npz', 'other.npz', 'mine2', settings)
 
 
 def test_undeclared_fill_values_are_named(folder):
@@ -139,12 +139,12 @@ def test_undeclared_fill_values_are_named(folder):
         samples[:, :16] = 0
         place = reference(3 * int(path.stem[1:]), 0)
         write_raster(path, samples, names=('red', 'nir'), georeference=place)
-    settings = Settings(unlabelled=('0',))
-    result = initialise('images', 'labels', 'mine', settings)
+    settings = InitSettings(unlabelled=('0',))
+    result = init_data_root('images', 'labels', 'mine', settings)
     assert result.notes[-1].startswith('12 of 12 images have one value in all bands')
     assert 'such as 0 in 25 % of' in result.notes[-1]
-    declared = Settings(unlabelled=('0',), nodata=0)
-    result = initialise('images', 'labels', 'clean', declared)
+    declared = InitSettings(unlabelled=('0',), nodata=0)
+    result = init_data_root('images', 'labels', 'clean', declared)
     assert result.notes == []
     np.testing.assert_allclose(result.description.mean, [100, 300], atol=1)
     config = load_config('clean.py')
@@ -159,8 +159,8 @@ def test_alpha_that_is_a_band_has_statistics(tmp_path, monkeypatch, rng):
         options = ('PHOTOMETRIC=RGB', 'ALPHA=YES')
         write_raster(f'images/{name}.tif', samples, options=options)
         write_raster(f'labels/{name}.png', rng.integers(1, 3, (64, 64)).astype(np.uint8))
-    settings = Settings(bands=('red', 'green', 'blue', 'nir'))
-    result = initialise('images', 'labels', 'mine', settings)
+    settings = InitSettings(bands=('red', 'green', 'blue', 'nir'))
+    result = init_data_root('images', 'labels', 'mine', settings)
     assert len(result.description.mean) == 4
     assert load_config('mine.py').model.backbone.in_channels == 4
 
@@ -171,7 +171,7 @@ def test_declared_nodata_of_labels_is_unlabelled(folder):
         label[label == 0] = -9999
         write_raster(path.with_suffix('.tif'), label, nodata=-9999)
         path.unlink()
-    result = initialise('images', 'labels', 'mine')
+    result = init_data_root('images', 'labels', 'mine')
     assert result.description.class_names == ('class_10', 'class_20')
     dataset = DATASETS.build(load_config('mine.py').val_dataloader.dataset)
     assert (dataset[0]['data_samples'].gt_sem_seg.data[0, :, 0] == 255).all()
@@ -180,27 +180,30 @@ def test_declared_nodata_of_labels_is_unlabelled(folder):
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (Settings(rules=PolygonRules('x')), '--class-field does not apply: the labels are rasters'),
         (
-            Settings(split=SplitSettings(shares=(100, 0, 0))),
+            InitSettings(rules=PolygonRules('x')),
+            '--class-field does not apply: the lab',
+        ),
+        (
+            InitSettings(split=SplitSettings(shares=(100, 0, 0))),
             '--fractions 100 0 0: .* three positive',
         ),
     ],
 )
 def test_settings_without_effect_are_refused(folder, settings, message):
     with pytest.raises(DatasetError, match=message):
-        initialise('images', 'labels', 'mine', settings)
+        init_data_root('images', 'labels', 'mine', settings)
 
 
 @pytest.mark.parametrize('out', ['.', 'mine.py'])
 def test_names_of_data_roots(folder, out):
     with pytest.raises(DatasetError, match='expected the name of a new folder'):
-        initialise('images', 'labels', out, Settings(unlabelled=('0',)))
+        init_data_root('images', 'labels', out, InitSettings(unlabelled=('0',)))
 
 
 def test_names_with_quotes_and_brackets(folder):
     (folder / 'images').rename(folder / 'my [1] images')
-    result = initialise('my [1] images', 'labels', "it's mine", Settings(unlabelled=('0',)))
+    result = init_data_root('my [1] images', 'labels', "it's mine", InitSettings(unlabelled=('0',)))
     dataset = DATASETS.build(load_config(result.config).train_dataloader.dataset)
     assert len(dataset) > 0
 
@@ -215,14 +218,14 @@ def test_empty_field_values_and_folders_of_polygons(tmp_path, monkeypatch, rng):
         (square(40, 0, 45, 40), '', 0), (square(45, 0, 50, 40), 'wood', 0),
     ]  # fmt: skip
     write(tmp_path / 'vectors/a.gpkg', shapes)
-    settings = Settings(rules=PolygonRules('class'), tile_size=8)
-    result = initialise('scenes', 'vectors', 'mine', settings)
+    settings = InitSettings(rules=PolygonRules('class'), tile_size=8)
+    result = init_data_root('scenes', 'vectors', 'mine', settings)
     assert any('differ by spaces or case only' in note for note in result.notes)
     label = read_raster('mine/label_rasters/a.tif')[0]
     assert (label[:, 40:45] == 255).all()
-    merged = Settings(
+    merged = InitSettings(
         rules=PolygonRules('class'), tile_size=8, overwrite=True,
         label_values={'field': 'field', 'wood': 'wood', 'wood ': 'wood', '': None},
     )  # fmt: skip
-    result = initialise('scenes', 'vectors', 'mine', merged)
+    result = init_data_root('scenes', 'vectors', 'mine', merged)
     assert result.description.class_names == ('field', 'wood')
