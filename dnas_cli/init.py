@@ -28,7 +28,13 @@ from .command_line import (
     user_errors,
 )
 from .convert import show_data_root
-from .scene_options import add_polygon_options, add_stack_options, polygon_rules, split_words
+from .scene_options import (
+    add_polygon_options,
+    add_split_options,
+    add_stack_options,
+    polygon_rules,
+    split_words,
+)
 from .split import show_split
 
 
@@ -65,15 +71,7 @@ def parse_args() -> argparse.Namespace:
     add_polygon_options(parser)
     add_stack_options(parser)
     split = parser.add_argument_group('split')
-    split.add_argument(
-        '--by', default='', metavar='METHOD',
-        help='groups of tiles: scene, blocks, random, or csv:FILE:COLUMN (see dnas split --help)',
-    )  # fmt: skip
-    split.add_argument(
-        '--fractions', type=float, nargs=3, default=(60, 20, 20), metavar=('TRAIN', 'VAL', 'TEST'),
-        help='share of each part (default: 60 20 20)',
-    )  # fmt: skip
-    split.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
+    add_split_options(split)
     split.add_argument(
         '--tile-size', type=int, default=512,
         help='side of the tiles cut from larger images (default: 512)',

@@ -1,4 +1,4 @@
-"""Options of labelled scenes: polygons, and scenes of several files."""
+"""Options of labelled data: polygons, scenes of several files, and splits."""
 
 from __future__ import annotations
 
@@ -47,6 +47,20 @@ def add_polygon_options(parser: argparse.ArgumentParser) -> None:
         '--background', default='', metavar='CLASS',
         help='class of the pixels in the area of interest without a polygon (default: unlabelled)',
     )  # fmt: skip
+
+
+def add_split_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--by``, ``--fractions`` and ``--seed``, by which tiles are split."""
+    group.add_argument(
+        '--by', default='', metavar='METHOD',
+        help='groups of tiles: scene, blocks, random, or csv:FILE:COLUMN (names of the tiles in '
+        'the first column); default: the first of scene, blocks and random that the tiles allow',
+    )  # fmt: skip
+    group.add_argument(
+        '--fractions', type=float, nargs=3, default=(60, 20, 20), metavar=('TRAIN', 'VAL', 'TEST'),
+        help='share of each part (default: 60 20 20)',
+    )  # fmt: skip
+    group.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
 
 
 def polygon_rules(args: argparse.Namespace) -> PolygonRules | None:

@@ -26,6 +26,7 @@ from .command_line import (
     progress_bars,
     user_errors,
 )
+from .scene_options import add_split_options
 
 if TYPE_CHECKING:
     from dnas_mmseg.preparation.tile_lists import TileSplit
@@ -42,17 +43,8 @@ def parse_args() -> argparse.Namespace:
         '--labels', default='labels', metavar='PATTERN',
         help="folder of the labels below ROOT, or a pattern with '{name}' (default: labels)",
     )  # fmt: skip
-    parser.add_argument(
-        '--by', default='', metavar='METHOD',
-        help='scene, blocks, random, or csv:FILE:COLUMN (names of the tiles in the first column); '
-        'default: the first of scene, blocks and random that the tiles allow',
-    )  # fmt: skip
-    parser.add_argument(
-        '--fractions', type=float, nargs=3, default=(60, 20, 20), metavar=('TRAIN', 'VAL', 'TEST'),
-        help='share of each part (default: 60 20 20)',
-    )  # fmt: skip
+    add_split_options(parser)
     parser.add_argument('--folds', type=int, help='write fold1/, fold2/, ... with three lists each')
-    parser.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
     parser.add_argument(
         '--block-size', type=float, metavar='METRES',
         help='side of the blocks (default: one with at least 20 blocks)',

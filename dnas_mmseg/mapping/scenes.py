@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -213,15 +212,14 @@ def predict_scenes(
     failures: dict[str, Exception] = {}
     for scene, name in names:  # all are checked before the first is mapped
         try:
-            described = by_path[scene]
-            if isinstance(described, UserError):
-                raise described
-            stacked = isinstance(described, MultiFileScene)
+            found_scene = by_path[scene]
+            if isinstance(found_scene, UserError):
+                raise found_scene
+            is_stack = isinstance(found_scene, MultiFileScene)
             path, _, scene_notes = resolve_scene(
-                replace(described, name=name)
-                if isinstance(described, MultiFileScene)
-                else described,
+                found_scene,
                 stacks,
+                name=name,
                 bands=bands or wanted,
                 resampling=resampling,
                 mask_values=mask_values,
@@ -230,7 +228,7 @@ def predict_scenes(
             if not job.mapped or job.missing:
                 # A stack has the names of its bands, whatever the numbers in `bands`.
                 choice = choose_bands(
-                    job.info.path, job.info.band_names, wanted, () if stacked else override
+                    job.info.path, job.info.band_names, wanted, () if is_stack else override
                 )
                 choice = choice._replace(notes=(*scene_notes, *choice.notes))
                 todo.append(job._replace(bands=choice))

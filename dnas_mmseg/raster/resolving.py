@@ -119,10 +119,9 @@ def resolve_scenes(
     unique = distinguish_stems({source: scene.name for source, scene in scenes.items()})
     return [
         resolve_scene(
-            replace(scene, name=unique[scene.source])
-            if isinstance(scene, MultiFileScene)
-            else scene,
+            scene,
             folder,
+            name='' if isinstance(scene, str) else unique[scene.source],
             bands=bands,
             resampling=resampling,
             mask_values=words,
@@ -135,6 +134,7 @@ def resolve_scene(
     scene: MultiFileScene | str,
     folder: str | os.PathLike,
     *,
+    name: str = '',
     bands: Sequence[str] | None = None,
     resampling: str = 'bilinear',
     mask_values: Iterable[int | str] = (),
@@ -142,7 +142,8 @@ def resolve_scene(
     """Return the raster to open for a scene of :func:`find_scenes_of`.
 
     Args:
-        scene: Scene of several files with a unique name, or the path of a raster.
+        scene: Scene of several files, or the path of a raster.
+        name: Name of the VRT, if that of the scene is not unique in ``folder``.
         folder, bands, resampling, mask_values: See :func:`resolve_scenes`.
 
     Raises:
@@ -156,6 +157,7 @@ def resolve_scene(
                 'has no quality band; omit them, or set the product'
             )
         return ResolvedScene(scene, scene)
+    scene = replace(scene, name=name or scene.name)
     stack = SceneStack.plan(scene, bands=bands, resampling=resampling, mask_values=words)
     return ResolvedScene(str(stack.write(folder)), scene.source, (stack.describe(),))
 
