@@ -31,6 +31,18 @@ class Part(NamedTuple):
     probabilities: np.ndarray
     missing: np.ndarray
 
+    def crop_rows(self, top: int, bottom: int) -> Part:
+        """Return the part of rows ``top`` to ``bottom`` of the scene, which may be empty."""
+        first = max(top - self.row, 0)
+        rows = slice(first, max(bottom - self.row, first))
+        return Part(
+            self.row + first,
+            self.column,
+            self.classes[rows],
+            self.probabilities[:, rows],
+            self.missing[rows],
+        )
+
 
 class _Block(NamedTuple):
     """Sums over windows, starting at the first incomplete row."""
@@ -50,7 +62,9 @@ class WindowBlender:
     Args:
         classes: Number of classes.
         height, width: Size of the scene, in pixels.
-        windows: All windows of the scene, row by row.
+        windows: Windows row by row: all of the scene, or those of consecutive rows of windows. Rows
+            that other windows reach are then incomplete, see
+            :func:`dnas_mmseg.mapping.row_blocks.select_windows`.
         overlap: Number of pixels shared by neighbouring windows.
         threshold: Threshold of a binary head, see :class:`dnas_mmseg.mapping.windows.WindowModel`.
     """
@@ -69,11 +83,11 @@ class WindowBlender:
         rows = sorted({window.row_off for window in windows})
         # The next row of windows has zero weight in its first rows (:func:`blending_weights`).
         self._complete = {row: below + overlap // 4 for row, below in pairwise(rows)} | {
-            rows[-1]: height
+            rows[-1]: max(window.row_off + window.height for window in windows)
         }
         self._blocks: dict[int, _Block] = {}
         self._emitted: set[int] = set()  # blocks complete for the current row of windows
-        self._top, self._row = 0, rows[0]
+        self._top, self._row = rows[0], rows[0]
 
     def add(self, window: Window, logits: np.ndarray, missing: np.ndarray | None) -> Iterator[Part]:
         """Add a window, and yield the parts that are complete before it.

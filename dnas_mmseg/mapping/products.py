@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ import numpy as np
 from dnas_mmseg.bands import BandChoice
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import RasterError, RasterInfo, write_polygons, write_strips
+from dnas_mmseg.raster import RasterError, RasterInfo, is_virtual, raster_stem, write_polygons
 from dnas_mmseg.visualization import save_quick_look
 
 from .blending import Part
@@ -63,10 +63,8 @@ class RasterProduct(Product):
     suffix: ClassVar[str] = '.tif'
 
     @abstractmethod
-    def open(
-        self, class_map: Path, classes: ClassScheme, grid: dict[str, Any]
-    ) -> AbstractContextManager:
-        """Open the file; ``grid`` holds arguments of :func:`dnas_mmseg.raster.write_strips`."""
+    def layout(self, classes: ClassScheme) -> dict[str, Any]:
+        """Return arguments of :func:`dnas_mmseg.raster.write_strips`: bands, nodata, overviews."""
 
     @abstractmethod
     def samples(self, part: Part) -> np.ndarray:
@@ -81,10 +79,8 @@ class ClassMap(RasterProduct):
     def path(self, class_map: Path) -> Path:
         return class_map
 
-    def open(
-        self, class_map: Path, classes: ClassScheme, grid: dict[str, Any]
-    ) -> AbstractContextManager:
-        return write_strips(class_map, **grid, nodata=NODATA, classes=classes, resampling='MODE')
+    def layout(self, classes: ClassScheme) -> dict[str, Any]:
+        return dict(nodata=NODATA, classes=classes, resampling='MODE')
 
     def samples(self, part: Part) -> np.ndarray:
         return np.where(part.missing, np.uint8(NODATA), part.classes)[None]
@@ -95,12 +91,8 @@ class Probabilities(RasterProduct):
 
     kind = 'probabilities'
 
-    def open(
-        self, class_map: Path, classes: ClassScheme, grid: dict[str, Any]
-    ) -> AbstractContextManager:
-        names = self.band_names(classes)
-        target = self.path(class_map)
-        return write_strips(target, **grid, names=names, nodata=NODATA, resampling='AVERAGE')
+    def layout(self, classes: ClassScheme) -> dict[str, Any]:
+        return dict(names=self.band_names(classes), nodata=NODATA, resampling='AVERAGE')
 
     def band_names(self, classes: ClassScheme) -> tuple[str, ...]:
         """Return the descriptions of the bands."""
@@ -272,3 +264,18 @@ class MapProducts:
     def derived(self) -> list[DerivedProduct]:
         """Products that are computed from the finished map."""
         return [product for product in self if isinstance(product, DerivedProduct)]
+
+
+def map_grid(scene: RasterInfo) -> dict[str, Any]:
+    """Return the arguments of :func:`dnas_mmseg.raster.write_strips` for the grid of a scene."""
+    return dict(
+        height=scene.height,
+        width=scene.width,
+        georeference=scene.georeference,
+        map_of=scene_name(scene.path),
+    )
+
+
+def scene_name(path: str | os.PathLike) -> str:
+    """Return the scene name that maps store: the file name, or the stem of a virtual path."""
+    return raster_stem(path) if is_virtual(path) else Path(path).name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from dnas_mmseg.raster import (
     RasterInfo,
     Window,
     block_cache,
-    is_virtual,
-    raster_stem,
     source_files,
+    write_strips,
 )
 
 from .blending import Part, WindowBlender
-from .products import MapProducts
+from .products import MapProducts, RasterProduct, map_grid
+from .row_blocks import RowBlock, block_path, select_windows
 from .windows import Precision, SegmentorWindows, WindowModel, average_flips
 
 if TYPE_CHECKING:
@@ -149,40 +149,156 @@ def predict_scene(
         >>> model = load_segmentor(config, 'work_dirs/mine/best.pth')  # doctest: +SKIP
         >>> predict_scene(model, 'scene.tif', 'map.tif', tiling=Tiling(512))  # doctest: +SKIP
     """
+    target = Path(target)
+    with _open_scene(model, source, tiling) as scene:
+        notes = scene.describe_place()
+        with _write_rasters(scene, products.rasters, target) as write:
+            notes += _predict_rows(scene, write, tiling, advance=advance)
+    return notes
+
+
+def predict_block(
+    model: BaseSegmentor | WindowModel,
+    source: SceneSource | str | os.PathLike,
+    block: RowBlock,
+    folder: str | os.PathLike,
+    *,
+    tiling: Tiling = Tiling(),
+    products: MapProducts = MapProducts(),  # noqa: B008  immutable
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Predict some rows of a scene for :func:`dnas_mmseg.mapping.row_blocks.join_blocks`.
+
+    All windows that reach into the block are predicted in the batches in which
+    :func:`predict_scene` predicts them, so that the samples are the same.
+
+    Args:
+        model, source, tiling, products, advance: See :func:`predict_scene`.
+        block: Rows of the block.
+        folder: Folder of the rows, one file per raster product, each written atomically.
+
+    Returns:
+        Notes on unreadable windows, one line each.
+
+    Raises:
+        RasterError, UserError: See :func:`predict_scene`.
+    """
+    folder = Path(folder)
+    with _open_scene(model, source, tiling) as scene, ExitStack() as stack:
+        writers = []
+        for product in products.rasters:
+            layout = product.layout(scene.classes)
+            writer = write_strips(
+                block_path(folder, product, block),
+                height=block.bottom - block.top,
+                width=scene.info.width,
+                names=layout.get('names', ('',)),
+                nodata=layout['nodata'],
+                cog=False,
+            )
+            writers.append((product, stack.enter_context(writer)))
+
+        def write(part: Part) -> None:
+            part = part.crop_rows(block.top, block.bottom)
+            if part.classes.size:
+                for product, write_samples in writers:
+                    write_samples(product.samples(part), part.row - block.top, part.column)
+
+        return _predict_rows(scene, write, tiling, block, advance)
+
+
+@dataclass(frozen=True)
+class _OpenScene:
+    """Scene that is open for prediction, with its model."""
+
+    model: WindowModel
+    source: SceneSource
+    raster: Raster
+    bands: list[int]
+    classes: ClassScheme
+    state: list[tuple[int, int]]  # of the files of the scene
+
+    @property
+    def info(self) -> RasterInfo:
+        return self.raster.info
+
+    def describe_place(self) -> list[str]:
+        """Return a note if the scene has no CRS."""
+        if self.info.georeference.is_defined:
+            return []
+        return [f'{self.source.path}: the scene has no CRS, so the map has none']
+
+    def check_unchanged(self) -> None:
+        if file_states(source_files(self.source.path)) != self.state:
+            raise RasterError(
+                f'{self.source.path} changed during prediction; run the prediction again'
+            )
+
+
+@contextmanager
+def _open_scene(
+    model: BaseSegmentor | WindowModel, source: SceneSource | str | os.PathLike, tiling: Tiling
+) -> Iterator[_OpenScene]:
     if not isinstance(source, SceneSource):
         source = SceneSource(source)
-    target = Path(target)
-    files = source_files(source.path)
-    before = _state(files)
+    state = file_states(source_files(source.path))
     windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
-    classes = ClassScheme.from_metainfo(windows.dataset_meta)
-    with ExitStack() as stack:
-        stack.enter_context(block_cache(_CACHE))
-        raster = stack.enter_context(Raster(source.path, source.nodata, source.apply_scale))
+    with (
+        block_cache(_CACHE),
+        Raster(source.path, source.nodata, source.apply_scale) as raster,
+    ):
         info = raster.info
         bands = list(info.data_bands if source.bands is None else source.bands)
         _check_bands(info, bands, windows.num_bands)
-        place = info.georeference
-        notes = (
-            []
-            if place.is_defined
-            else [f'{source.path}: the scene has no CRS, so the map has none']
-        )
-        grid: dict[str, Any] = dict(
-            height=info.height, width=info.width, georeference=place, map_of=scene_name(source.path)
-        )
-        rasters = products.rasters
-        writers = [stack.enter_context(p.open(target, classes, grid)) for p in rasters]
-        reader = _Reader(raster, bands, tiling, source.skip_bad_blocks, notes)
-        blender = WindowBlender(
-            len(classes), *info.shape, reader.windows, tiling.shared, windows.threshold
-        )
-        disk = stack.enter_context(ThreadPoolExecutor(1))
-        pending: list[Future] = []
+        classes = ClassScheme.from_metainfo(windows.dataset_meta)
+        yield _OpenScene(windows, source, raster, bands, classes, state)
 
-        def write_part(part: Part) -> None:
-            for product, write in zip(rasters, writers, strict=True):
-                write(product.samples(part), part.row, part.column)
+
+@contextmanager
+def _write_rasters(
+    scene: _OpenScene, products: Sequence[RasterProduct], target: Path
+) -> Iterator[Callable[[Part], None]]:
+    """Yield a function that writes a part to all raster products."""
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                write_strips(p.path(target), **p.layout(scene.classes), **map_grid(scene.info))
+            )
+            for p in products
+        ]
+
+        def write(part: Part) -> None:
+            for product, write_samples in zip(products, writers, strict=True):
+                write_samples(product.samples(part), part.row, part.column)
+
+        yield write
+
+
+def _predict_rows(
+    scene: _OpenScene,
+    write_part: Callable[[Part], None],
+    tiling: Tiling,
+    block: RowBlock | None = None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Predict a scene or a block of its rows, and write the parts in a thread of its own.
+
+    Returns:
+        Notes on unreadable windows.
+    """
+    notes: list[str] = []
+    windows = scene_windows(*scene.info.shape, tiling)
+    if block is not None:
+        windows = select_windows(windows, block, scene.info.height, tiling.shared)
+    reader = _Reader(
+        scene.raster, scene.bands, windows, tiling.batch, scene.source.skip_bad_blocks, notes
+    )
+    model = scene.model
+    blender = WindowBlender(
+        len(scene.classes), *scene.info.shape, windows, tiling.shared, model.threshold
+    )
+    with ThreadPoolExecutor(1) as disk:
+        pending: list[Future] = []
 
         def write(parts: Iterable[Part]) -> None:
             for part in parts:
@@ -190,23 +306,31 @@ def predict_scene(
                 while len(pending) > 1:
                     pending.pop(0).result()
 
-        done, total = 0, len(reader.windows)
+        done = 0
         for batch in reader.batches():
             if batch.windows:
                 images = batch.images
-                logits = average_flips(windows, images) if tiling.flips else windows.logits(images)
+                logits = average_flips(model, images) if tiling.flips else model.logits(images)
                 for window, values, missing in zip(
                     batch.windows, logits, batch.missing, strict=True
                 ):
                     write(blender.add(window, values, missing))
             done += batch.read
-            advance(done, total)
+            advance(done, len(windows))
         write(blender.finish())
         for future in pending:
             future.result()
-        if _state(files) != before:
-            raise RasterError(f'{source.path} changed during prediction; run the prediction again')
+    scene.check_unchanged()
     return notes
+
+
+def scene_windows(height: int, width: int, tiling: Tiling) -> list[Window]:
+    """Return the windows of a scene row by row, clipped to scenes smaller than a window."""
+    stride = tiling.window - tiling.shared
+    return [
+        window._replace(height=min(window.height, height), width=min(window.width, width))
+        for window in tile_windows(height, width, tiling.window, stride)
+    ]
 
 
 def _check_bands(info: RasterInfo, bands: list[int], wanted: int | None) -> None:
@@ -234,28 +358,20 @@ class _Reader:
         self,
         raster: Raster,
         bands: list[int],
-        tiling: Tiling,
+        windows: Sequence[Window],
+        batch: int,
         skip_bad_blocks: bool,
         notes: list[str],
     ) -> None:
-        self.raster, self.bands = raster, bands
-        self.tiling, self.skip, self.notes = tiling, skip_bad_blocks, notes
-        info = raster.info
-        self.windows = [
-            window._replace(
-                height=min(window.height, info.height), width=min(window.width, info.width)
-            )
-            for window in tile_windows(
-                info.height, info.width, tiling.window, tiling.window - tiling.shared
-            )
-        ]
+        self.raster, self.bands, self.windows = raster, bands, windows
+        self.batch, self.skip, self.notes = batch, skip_bad_blocks, notes
 
     def batches(self) -> Iterator[_Batch]:
         """Yield batches from top to bottom; a batch does not span two rows of windows."""
         groups: list[list[Window]] = []
         for window in self.windows:
             group = groups[-1] if groups else []
-            if not group or len(group) == self.tiling.batch or group[0].row_off != window.row_off:
+            if not group or len(group) == self.batch or group[0].row_off != window.row_off:
                 groups.append([])
             groups[-1].append(window)
         with ThreadPoolExecutor(1) as pool:
@@ -288,12 +404,8 @@ class _Reader:
         return batch
 
 
-def scene_name(path: str | os.PathLike) -> str:
-    """Return the scene name that maps store: the file name, or the stem of a virtual path."""
-    return raster_stem(path) if is_virtual(path) else Path(path).name
-
-
-def _state(files: Iterable[Path]) -> list[tuple[int, int]]:
+def file_states(files: Iterable[Path]) -> list[tuple[int, int]]:
+    """Return size in bytes and modification time in ns of each file."""
     return [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
 
 

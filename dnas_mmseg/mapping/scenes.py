@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -26,24 +27,23 @@ from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
     MultiFileScene,
     Raster,
-    RasterError,
     RasterInfo,
     distinguish_stems,
     find_scenes_of,
     raster_stem,
     resolve_scene,
     scene_stem,
-    source_files,
 )
 
 from .exported import require
-from .plausibility import describe_deviation
-from .products import DerivedProduct, MappedScene, MapProducts
-from .scene import SceneSource, Tiling, predict_scene, scene_name
+from .products import MapProducts
+from .scene import SceneSource, Tiling
+from .scene_jobs import MapSettings, SceneJob, count_windows, find_outputs, run_job
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
+    from .dask_cluster import DaskCluster
     from .onnx_model import OnnxModel
 
 
@@ -143,11 +143,12 @@ def predict_scenes(
     tiling: Tiling = Tiling(),  # noqa: B008  immutable
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
     skip_bad_blocks: bool = False,
+    cluster: DaskCluster | None = None,
     resampling: str = 'bilinear',
     mask_values: Iterable[int | str] = (),
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
 ) -> dict[Path, list[str]]:
-    """Predict the class maps of scenes, one after another.
+    """Predict the class maps of scenes, one after another or on a cluster.
 
     All scenes are checked before the first one is mapped. A scene that fails does not stop the
     others.
@@ -166,12 +167,13 @@ def predict_scenes(
         tiling: Windows, flips and precision.
         products: Products to write in addition to the maps.
         skip_bad_blocks: Whether to leave unreadable windows without a class instead of failing.
+        cluster: Cluster that maps the scenes; defaults to this process. It loads the model itself.
         resampling: Resampling of coarser bands of scenes of several files: ``'nearest'``,
             ``'bilinear'`` or ``'cubic'``.
         mask_values: Values and bits (``'bit3'``) of the quality band of such scenes that mark
             invalid pixels.
-        track: Function from the name of a scene to a progress callback, as ``advance`` of
-            :func:`dnas_mmseg.mapping.scene.predict_scene`.
+        track: Function from a label to a progress callback, which is called with the numbers of
+            finished and of all windows.
 
     Returns:
         Notes on assumptions and skipped parts by path of the map, for the maps written by this
@@ -205,10 +207,10 @@ def predict_scenes(
         remove_leftovers(folder)
     mask_values = list(mask_values)
     override = band_names(bands)
-    classes = ClassScheme.from_metainfo(model.dataset_meta)
+    settings = MapSettings(tiling, products, ClassScheme.from_metainfo(model.dataset_meta))
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
-    todo: list[_SceneJob] = []
+    jobs: list[SceneJob] = []
     failures: dict[str, Exception] = {}
     for scene, name in names:  # all are checked before the first is mapped
         try:
@@ -224,49 +226,59 @@ def predict_scenes(
                 resampling=resampling,
                 mask_values=mask_values,
             )
-            job = _plan_scene(path, out_dir / f'{name}.tif', products, resume)
-            if not job.mapped or job.missing:
-                # A stack has the names of its bands, whatever the numbers in `bands`.
-                choice = choose_bands(
-                    job.info.path, job.info.band_names, wanted, () if is_stack else override
-                )
-                choice = choice._replace(notes=(*scene_notes, *choice.notes))
-                todo.append(job._replace(bands=choice))
+            with Raster(path) as raster:
+                info = raster.info
+            target = out_dir / f'{name}.tif'
+            is_mapped, missing = find_outputs(info, target, products, resume)
+            if is_mapped and not missing:
+                continue
+            # A stack has the names of its bands, whatever the numbers in `bands`.
+            choice = choose_bands(path, info.band_names, wanted, () if is_stack else override)
+            source = SceneSource(path, choice.index, nodata, apply_scale, skip_bad_blocks)
+            found = (*scene_notes, *choice.notes, *_scaling_notes(info, choice, apply_scale))
+            jobs.append(SceneJob(info, source, choice, target, is_mapped, missing, found))
         except (UserError, OSError) as error:
             failures[scene] = error
-    if failures and not todo:
+    if failures and not jobs:
         raise _failure(failures, len(names))
+    label = f'{len(jobs)} scenes' if len(jobs) > 1 else names[0][1] if names else ''
     notes: dict[Path, list[str]] = {}
-    for work in todo:
-        info, target = work.info, work.target
-        found = list(work.bands.notes) + _scaling_notes(work, apply_scale)
-        try:
-            if not work.mapped:
-                with Raster(info.path, nodata, apply_scale) as raster:
-                    found += describe_deviation(model, raster, work.bands.index, work.bands.names)
-                source = SceneSource(
-                    info.path, work.bands.index, nodata, apply_scale, skip_bad_blocks
-                )
-                found += predict_scene(
-                    model,
-                    source,
-                    target,
-                    tiling=tiling,
-                    products=products,
-                    advance=track(target.stem),
-                )
-            mapped = MappedScene(info, work.bands, nodata, skip_bad_blocks, target, classes)
-            found += [note for product in work.missing for note in product.write(mapped)]
-        except (UserError, OSError) as error:
-            failures[info.path] = error
+    run = partial(_run_jobs, model) if cluster is None else partial(cluster.run, resume=resume)
+    for job, outcome in run(jobs, settings, advance=track(label)):
+        if isinstance(outcome, Exception):
+            failures[job.info.path] = outcome
         else:
-            notes[target] = found
+            notes[job.target] = outcome
+    notes = {job.target: notes[job.target] for job in jobs if job.target in notes}
     if not apply_scale and notes:
-        scalings = {w.info.scaling: w.info.path for w in reversed(todo)}
+        scalings = {job.info.scaling: job.info.path for job in reversed(jobs)}
         notes[next(iter(notes))] += compare_scalings(scalings)
     if failures:
         raise _failure(failures, len(names), notes)
     return notes
+
+
+def _run_jobs(
+    model: BaseSegmentor | OnnxModel,
+    jobs: Sequence[SceneJob],
+    settings: MapSettings,
+    advance: Callable[[int, int], None],
+) -> Iterator[tuple[SceneJob, list[str] | Exception]]:
+    """Map scenes one after another; yield each with its notes or its error."""
+    counts = [count_windows(job, settings.tiling) for job in jobs]
+    finished, total = 0, sum(counts)
+    for job, count in zip(jobs, counts, strict=True):
+        before = finished
+        try:
+            notes = run_job(
+                model, job, settings, lambda done, _, before=before: advance(before + done, total)
+            )
+        except (UserError, OSError) as error:
+            yield job, error
+        else:
+            yield job, notes
+        finished += count
+        advance(finished, total)
 
 
 _STACKS = 'scenes'
@@ -300,6 +312,10 @@ class SceneError(UserError):
         self.notes = dict(notes)
 
 
+_SHOWN = 50
+"""Number of failures in a message."""
+
+
 def _failure(
     failures: Mapping[str, Exception], count: int, notes: Mapping[Path, list[str]] = {}
 ) -> SceneError:
@@ -309,75 +325,20 @@ def _failure(
     ]
     if count == 1:
         return SceneError(lines[0], notes)
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f'... and {len(lines) - _SHOWN} more']
     head = f'{len(failures)} of {count} scenes are not mapped; resume (--resume) retries them:'
     return SceneError('\n'.join([head, *(f'  - {line}' for line in lines)]), notes)
 
 
-def _plan_scene(scene: str, target: Path, products: MapProducts, resume: bool) -> _SceneJob:
-    """Read the metadata of a scene and check its output paths.
-
-    Raises:
-        UserError: An existing file would be overwritten that is not a map of this scene.
-    """
-    with Raster(scene) as raster:
-        info = raster.info
-    rasters = [product.path(target) for product in products.rasters]
-    others = [product.path(target) for product in products.derived]
-    others.append(target.with_name(f'{target.name}.aux.xml'))
-    files = source_files(scene)
-    for path in (path for path in (*rasters, *others) if path.exists()):
-        if path.resolve() in files:
-            own = path.resolve() == Path(scene).resolve()
-            what = 'the scene itself' if own else f'its source {path}'
-            raise UserError(f'{scene}: the map would overwrite {what}; choose another --out-dir')
-        if not _is_map_of(path if path in rasters else target, scene, info):
-            raise UserError(
-                f'{path} exists and does not belong to a map of {scene}: choose another '
-                '--out-dir, or move the file'
-            )
-    mapped = resume and all(path.is_file() for path in rasters)
-    missing = [p for p in products.derived if not (mapped and p.path(target).is_file())]
-    return _SceneJob(info, target, BandChoice((), ()), mapped, missing)
-
-
-def _is_map_of(path: Path, scene: str, info: RasterInfo) -> bool:
-    """Return whether a file is a map of a scene, written by this package."""
-    try:
-        with Raster(path) as raster:
-            found = raster.info
-    except RasterError:
-        return False
-    places = found.georeference.transform, info.georeference.transform
-    return (found.map_of, found.shape) == (scene_name(scene), info.shape) and places[0] == places[1]
-
-
-def _scaling_notes(work: _SceneJob, apply_scale: bool) -> list[str]:
+def _scaling_notes(info: RasterInfo, bands: BandChoice, apply_scale: bool) -> list[str]:
     """Return a note if a model expects scaled samples and a scene declares no scale."""
-    scaling = {work.info.scaling[i] for i in work.bands.index}
-    if apply_scale and scaling == {(1.0, 0.0)}:
+    if apply_scale and {info.scaling[i] for i in bands.index} == {(1.0, 0.0)}:
         return [
-            f'{work.info.path}: the model expects samples with scale and offset applied, but the '
-            'scene declares none'
+            f'{info.path}: the model expects samples with scale and offset applied, but the scene '
+            'declares none'
         ]
     return []
-
-
-class _SceneJob(NamedTuple):
-    """Outputs to write for a scene.
-
-    Attributes:
-        info: Metadata of the scene.
-        target: Path of its map.
-        bands: Input bands.
-        mapped: Whether the map and all raster products exist.
-        missing: Derived products to write.
-    """
-
-    info: RasterInfo
-    target: Path
-    bands: BandChoice
-    mapped: bool
-    missing: list[DerivedProduct]
 
 
 def name_maps(

@@ -39,8 +39,9 @@ def write_strips(
     classes: ClassScheme | None = None,
     resampling: str = 'NEAREST',
     map_of: str = '',
+    cog: bool = True,
 ) -> Iterator[Callable[..., None]]:
-    """Write a Cloud-Optimized GeoTIFF window by window.
+    """Write a Cloud-Optimized GeoTIFF (COG) window by window.
 
     The windows are written to a temporary tiled file. When the block ends without an exception,
     this file is rewritten with overviews and renamed; otherwise nothing is left.
@@ -57,6 +58,7 @@ def write_strips(
         resampling: Resampling of the overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for
             continuous values.
         map_of: Name of the mapped scene, for :attr:`RasterInfo.map_of`.
+        cog: Whether to write a COG; otherwise a tiled file without overviews, which is faster.
 
     Yields:
         Function ``write(samples, row, column=0)`` for samples of shape (bands, rows, columns) at an
@@ -73,7 +75,7 @@ def write_strips(
     block_error: BaseException | None = None
     try:
         with atomic_path(path) as final:
-            strips = final.with_name(f'{final.name}.strips')
+            strips = final.with_name(f'{final.name}.strips') if cog else final
             dataset: Any = None
             try:
                 with gdal_exceptions():
@@ -111,7 +113,8 @@ def write_strips(
                 with gdal_exceptions():
                     gdal.ErrorReset()
                     dataset.FlushCache()
-                    _write_cog(dataset, final, resampling)
+                    if cog:
+                        _write_cog(dataset, final, resampling)
                     dataset = None
                     # Closing flushes the file; GDAL reports a full disk only as the last error.
                     if gdal.GetLastErrorType() >= gdal.CE_Failure:

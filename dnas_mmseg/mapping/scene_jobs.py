@@ -1,0 +1,170 @@
+"""Planned maps of scenes: outputs to write, and how to write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dnas_mmseg.bands import BandChoice
+from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import Raster, RasterError, RasterInfo, source_files
+
+from .plausibility import describe_deviation
+from .products import DerivedProduct, MappedScene, MapProducts, scene_name
+from .scene import SceneSource, Tiling, predict_scene, scene_windows
+
+if TYPE_CHECKING:
+    from mmseg.models import BaseSegmentor
+
+    from .windows import WindowModel
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Settings of all scenes of a call.
+
+    Attributes:
+        tiling: Windows, flips and precision.
+        products: Products to write in addition to the maps.
+        classes: Names and colours of the model's classes.
+    """
+
+    tiling: Tiling
+    products: MapProducts
+    classes: ClassScheme
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """Outputs to write for a scene.
+
+    Attributes:
+        info: Metadata of the scene.
+        source: The scene and how to read it.
+        bands: Input bands.
+        target: Path of its map.
+        is_mapped: Whether the map and all raster products exist.
+        missing: Derived products to write.
+        notes: Notes on assumptions, one line each.
+    """
+
+    info: RasterInfo
+    source: SceneSource
+    bands: BandChoice
+    target: Path
+    is_mapped: bool
+    missing: tuple[DerivedProduct, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_outputs(
+    info: RasterInfo, target: Path, products: MapProducts, resume: bool
+) -> tuple[bool, tuple[DerivedProduct, ...]]:
+    """Check the output paths of a scene, and return which outputs exist.
+
+    Args:
+        info: Metadata of the scene.
+        target: Path of its map.
+        products: Products to write in addition to the map.
+        resume: Whether outputs that exist are left as they are.
+
+    Returns:
+        Whether the map and all raster products exist, and the derived products to write.
+
+    Raises:
+        UserError: An existing file would be overwritten that is not a map of this scene.
+    """
+    rasters = [product.path(target) for product in products.rasters]
+    others = [product.path(target) for product in products.derived]
+    others.append(target.with_name(f'{target.name}.aux.xml'))
+    existing = [path for path in (*rasters, *others) if path.exists()]
+    files = source_files(info.path) if existing else []
+    for path in existing:
+        if path.resolve() in files:
+            own = path.resolve() == Path(info.path).resolve()
+            what = 'the scene itself' if own else f'its source {path}'
+            raise UserError(
+                f'{info.path}: the map would overwrite {what}; choose another --out-dir'
+            )
+        if not _is_map_of(path if path in rasters else target, info):
+            raise UserError(
+                f'{path} exists and does not belong to a map of {info.path}: choose another '
+                '--out-dir, or move the file'
+            )
+    is_mapped = resume and all(path.is_file() for path in rasters)
+    missing = tuple(p for p in products.derived if not (is_mapped and p.path(target).is_file()))
+    return is_mapped, missing
+
+
+def _is_map_of(path: Path, info: RasterInfo) -> bool:
+    """Return whether a file is a map of a scene, written by this package."""
+    try:
+        with Raster(path) as raster:
+            found = raster.info
+    except RasterError:
+        return False
+    places = found.georeference.transform, info.georeference.transform
+    expected = scene_name(info.path), info.shape
+    return (found.map_of, found.shape) == expected and places[0] == places[1]
+
+
+def count_windows(job: SceneJob, tiling: Tiling) -> int:
+    """Return the number of windows to predict."""
+    return 0 if job.is_mapped else len(scene_windows(*job.info.shape, tiling))
+
+
+def run_job(
+    model: BaseSegmentor | WindowModel,
+    job: SceneJob,
+    settings: MapSettings,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Write all outputs of a scene.
+
+    Args:
+        model: Segmentor in evaluation mode, or an exported model.
+        job: The scene and its outputs.
+        settings: Settings of the call.
+        advance: See :func:`dnas_mmseg.mapping.scene.predict_scene`.
+
+    Returns:
+        Notes on assumptions and skipped parts, one line each.
+
+    Raises:
+        RasterError, UserError: See :func:`dnas_mmseg.mapping.scene.predict_scene`.
+    """
+    notes = list(job.notes)
+    if not job.is_mapped:
+        notes += describe_scene(model, job)
+        notes += predict_scene(
+            model,
+            job.source,
+            job.target,
+            tiling=settings.tiling,
+            products=settings.products,
+            advance=advance,
+        )
+    return notes + write_derived(job, settings)
+
+
+def describe_scene(model: BaseSegmentor | WindowModel, job: SceneJob) -> list[str]:
+    """Return warnings if the scene deviates from the training tiles."""
+    source = job.source
+    with Raster(source.path, source.nodata, source.apply_scale) as raster:
+        return describe_deviation(model, raster, job.bands.index, job.bands.names)
+
+
+def write_derived(job: SceneJob, settings: MapSettings) -> list[str]:
+    """Write the products that are computed from the finished map; return notes."""
+    mapped = MappedScene(
+        job.info,
+        job.bands,
+        job.source.nodata,
+        job.source.skip_bad_blocks,
+        job.target,
+        settings.classes,
+    )
+    return [note for product in job.missing for note in product.write(mapped)]
