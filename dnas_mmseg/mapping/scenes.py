@@ -22,6 +22,7 @@ from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.extras import require
 from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
@@ -35,7 +36,6 @@ from dnas_mmseg.raster import (
     scene_stem,
 )
 
-from .exported import require
 from .products import MapProducts
 from .scene import SceneSource, Tiling
 from .scene_jobs import MapSettings, SceneJob, count_windows, find_outputs, run_job
