@@ -24,8 +24,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from .command_line import (
@@ -94,6 +93,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shard', metavar='I/N', help='map part I of N of the scenes (default: set by torchrun)'
     )
+    parser.add_argument(
+        '--dask', metavar='ADDRESS',
+        help='map on a Dask cluster: local:4 (processes of this machine), the address of a '
+        'scheduler (tcp://host:8786), or its scheduler file',
+    )  # fmt: skip
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda if available)')
     add_engine_options(parser)
     add_no_network(parser)
@@ -144,8 +148,8 @@ def main() -> None:
     with user_errors():
         import torch
 
-        from dnas_mmseg.engine.configs import load_config
-        from dnas_mmseg.mapping.loading import load_model, split_model
+        from dnas_mmseg.mapping.dask_cluster import open_cluster
+        from dnas_mmseg.mapping.loading import ModelSource, split_model
         from dnas_mmseg.mapping.products import MapProducts
         from dnas_mmseg.mapping.scene import Tiling
         from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
@@ -155,21 +159,31 @@ def main() -> None:
         if not scenes:
             raise UsageError('SCENE is missing')
         part, parts = parse_shard(args.shard)
+        if args.dask and parts > 1:
+            raise UsageError('--dask distributes the scenes itself: omit --shard and torchrun')
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
-        model = load_model(
+        source = ModelSource(
             checkpoint,
-            None if config is None else partial(load_config, config, options=args.cfg_options),
+            config,
+            args.cfg_options,
             backend=args.backend,
             precision=args.precision,
             device=args.device,
             window=args.window or 512,
         )
+        model = source.load()
         window = args.window or getattr(model, 'window', 512)
         show = 'RANK' not in os.environ or part == 1
         failed: SceneError | None = None
         try:
-            with explain_out_of_memory(), progress_bars(show) as track:
+            with (
+                explain_out_of_memory(),
+                open_cluster(args.dask, source) if args.dask else nullcontext() as cluster,
+                progress_bars(show) as track,
+            ):
+                if cluster is not None:
+                    print(cluster.describe())
                 maps = predict_scenes(
                     model,
                     scenes,
@@ -192,6 +206,7 @@ def main() -> None:
                         stac=args.stac,
                     ),
                     skip_bad_blocks=args.skip_bad_blocks,
+                    cluster=cluster,
                     resampling=args.resampling,
                     mask_values=args.mask_values,
                     track=track,

@@ -33,6 +33,12 @@ def usable_cores() -> int:
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
 
+def usable_threads() -> int:
+    """Return the number of threads of an inference engine: ``OMP_NUM_THREADS``, or all cores."""
+    limit = os.environ.get('OMP_NUM_THREADS', '')
+    return int(limit) if limit.isdigit() and int(limit) > 0 else usable_cores()
+
+
 def share_cores(environment: MutableMapping[str, str]) -> None:
     """Set defaults for the number of torch's threads and for how long they spin.
 

@@ -74,6 +74,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
+def file_state(path: str | os.PathLike) -> tuple[int, int]:
+    """Return the size in bytes and the modification time in ns, by which changes are detected."""
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
 def remove_leftovers(folder: str | os.PathLike) -> None:
     """Remove temporary files left in a folder by killed processes of this host."""
     for path in Path(folder).glob('.*'):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mmengine.config import Config
 
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import file_state
 
 from .exported import ExportedModel
 from .onnx_model import OnnxModel
@@ -119,3 +123,56 @@ def load_model(
     assert config is not None
     model = load_segmentor(config(), checkpoint, 'cpu')
     return OpenVINOModel.from_segmentor(model, window, chosen)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Files and engine of a model, from which any process can load it.
+
+    Attributes:
+        checkpoint: Path of a checkpoint, or of a file written by ``dnas export``.
+        config: Path or name of the model's config; None for an exported file.
+        options: Overrides of the config, see :func:`dnas_mmseg.engine.configs.load_config`.
+        backend, precision, device, window: See :func:`load_model`.
+
+    Example:
+        >>> source = ModelSource('best.pth', 'config.py', precision='bfloat16')
+        >>> model = source.load()  # doctest: +SKIP
+    """
+
+    checkpoint: str
+    config: str | None = None
+    options: dict[str, Any] | None = field(default=None, hash=False)
+    backend: Backend | None = None
+    precision: str | None = None
+    device: str | None = None
+    window: int = 512
+
+    def load(self) -> BaseSegmentor | ExportedModel:
+        """Load the model; see :func:`load_model`."""
+        config = self.config
+        return load_model(
+            self.checkpoint,
+            None if config is None else lambda: load_config(config, options=self.options),
+            backend=self.backend,
+            precision=self.precision,
+            device=self.device,
+            window=self.window,
+        )
+
+    def resolve(self) -> ModelSource:
+        """Return the source with absolute paths, for processes with other working directories."""
+        config = self.config
+        if config is not None and os.path.exists(config):
+            config = os.path.abspath(config)
+        return replace(self, checkpoint=os.path.abspath(self.checkpoint), config=config)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the model, as JSON values: settings, size and time of its files.
+
+        Two sources with equal descriptions predict the same maps, unless a base of the config
+        changes.
+        """
+        files = [path for path in (self.checkpoint, self.config) if path and os.path.isfile(path)]
+        states = {path: list(file_state(path)) for path in files}
+        return {**json.loads(json.dumps(asdict(self), default=str)), 'files': states}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dnas_mmseg.cpus import usable_cores
+from dnas_mmseg.cpus import usable_threads
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.extras import require
 from dnas_mmseg.files import atomic_path
@@ -168,7 +168,7 @@ class OnnxModel(ExportedModel):
         if not os.path.isfile(path):
             raise UserError(f'{path}: no such file')
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = usable_cores()
+        options.intra_op_num_threads = usable_threads()
         try:
             self._session = runtime.InferenceSession(os.fspath(path), options, providers=providers)
             metadata = self._session.get_modelmeta().custom_metadata_map

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from dnas_mmseg.cpus import usable_cores
+from dnas_mmseg.cpus import usable_threads
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.extras import require
 
@@ -138,7 +138,7 @@ class OpenVINOModel(ExportedModel):
         """Return inference requests of the model compiled for a performance hint."""
         if hint not in self._compiled:
             settings: dict[str, Any] = {'PERFORMANCE_HINT': hint}
-            settings['INFERENCE_NUM_THREADS'] = usable_cores()
+            settings['INFERENCE_NUM_THREADS'] = usable_threads()
             if self.precision in _HINTS:
                 settings['INFERENCE_PRECISION_HINT'] = _HINTS[self.precision]
             try:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import file_state
 from dnas_mmseg.raster import (
     Raster,
     RasterError,
@@ -178,7 +179,7 @@ def predict_block(
         folder: Folder of the rows, one file per raster product, each written atomically.
 
     Returns:
-        Notes on unreadable windows, one line each.
+        Notes, one line each; those on the whole scene with its first block.
 
     Raises:
         RasterError, UserError: See :func:`predict_scene`.
@@ -204,7 +205,8 @@ def predict_block(
                 for product, write_samples in writers:
                     write_samples(product.samples(part), part.row - block.top, part.column)
 
-        return _predict_rows(scene, write, tiling, block, advance)
+        notes = scene.describe_place() if block.top == 0 else []
+        return notes + _predict_rows(scene, write, tiling, block, advance)
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ class _OpenScene:
     raster: Raster
     bands: list[int]
     classes: ClassScheme
-    state: list[tuple[int, int]]  # of the files of the scene
+    state: dict[str, tuple[int, int]]
 
     @property
     def info(self) -> RasterInfo:
@@ -229,7 +231,7 @@ class _OpenScene:
         return [f'{self.source.path}: the scene has no CRS, so the map has none']
 
     def check_unchanged(self) -> None:
-        if file_states(source_files(self.source.path)) != self.state:
+        if scene_state(self.source.path) != self.state:
             raise RasterError(
                 f'{self.source.path} changed during prediction; run the prediction again'
             )
@@ -241,7 +243,7 @@ def _open_scene(
 ) -> Iterator[_OpenScene]:
     if not isinstance(source, SceneSource):
         source = SceneSource(source)
-    state = file_states(source_files(source.path))
+    state = scene_state(source.path)
     windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
     with (
         block_cache(_CACHE),
@@ -324,6 +326,11 @@ def _predict_rows(
     return notes
 
 
+def scene_state(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
+    """Return size in bytes and modification time in ns of each local file of a scene."""
+    return {str(file): file_state(file) for file in source_files(path)}
+
+
 def scene_windows(height: int, width: int, tiling: Tiling) -> list[Window]:
     """Return the windows of a scene row by row, clipped to scenes smaller than a window."""
     stride = tiling.window - tiling.shared
@@ -402,11 +409,6 @@ class _Reader:
             batch.images.append(_tensor(samples.without_invalid()))
             batch.missing.append(missing)
         return batch
-
-
-def file_states(files: Iterable[Path]) -> list[tuple[int, int]]:
-    """Return size in bytes and modification time in ns of each file."""
-    return [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
 
 
 def _tensor(samples: np.ndarray) -> Tensor:

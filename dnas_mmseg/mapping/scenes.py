@@ -268,11 +268,12 @@ def _run_jobs(
     counts = [count_windows(job, settings.tiling) for job in jobs]
     finished, total = 0, sum(counts)
     for job, count in zip(jobs, counts, strict=True):
-        before = finished
+
+        def report(done: int, _: int, before: int = finished) -> None:
+            advance(before + done, total)
+
         try:
-            notes = run_job(
-                model, job, settings, lambda done, _, before=before: advance(before + done, total)
-            )
+            notes = run_job(model, job, settings, report)
         except (UserError, OSError) as error:
             yield job, error
         else:

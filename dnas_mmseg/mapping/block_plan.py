@@ -1,0 +1,106 @@
+"""Plan of a scene that is mapped in blocks, stored with the finished blocks to resume from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_json
+
+from .products import MapProducts
+from .row_blocks import RowBlock, block_path
+
+_PLAN = 'plan.json'
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """Blocks of a scene, and the folder of the finished ones.
+
+    A block is finished when the file with its notes exists, which is written last.
+
+    Attributes:
+        folder: Folder of the blocks, ``<folder of the map>/blocks/<name of the map>``.
+        blocks: All blocks of the scene, from top to bottom.
+        products: Products of the scene.
+    """
+
+    folder: Path
+    blocks: tuple[RowBlock, ...]
+    products: MapProducts
+
+    @classmethod
+    def open(
+        cls,
+        target: Path,
+        blocks: Sequence[RowBlock],
+        products: MapProducts,
+        settings: Mapping[str, Any],
+        resume: bool,
+    ) -> BlockPlan:
+        """Continue the plan of an earlier run, or begin a new one.
+
+        Args:
+            target: Path of the map.
+            blocks: Blocks of a new plan.
+            products: Products of the scene.
+            settings: JSON values that determine the samples of the map: files, windows, model.
+            resume: Whether to continue a plan with the same settings. Its blocks then apply, even
+                if the number of workers has changed.
+
+        Raises:
+            UserError: The folder exists and was not written by this class.
+        """
+        folder = target.parent / 'blocks' / target.stem
+        path = folder / _PLAN
+        settings = json.loads(json.dumps(settings))
+        if folder.is_dir():
+            try:
+                found = json.loads(path.read_text(encoding='utf-8'))
+                edges = [RowBlock(*block) for block in found['blocks']]
+            except (OSError, ValueError, KeyError, TypeError):
+                if any(child.name != _PLAN for child in folder.iterdir()):
+                    raise UserError(
+                        f'{folder} exists and is not a folder of blocks of {target}: move it, or '
+                        'choose another --out-dir'
+                    ) from None
+            else:
+                if resume and found['settings'] == settings:
+                    return cls(folder, tuple(edges), products)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        write_json(path, {'blocks': [list(block) for block in blocks], 'settings': settings})
+        return cls(folder, tuple(blocks), products)
+
+    def find_missing(self) -> list[RowBlock]:
+        """Return the blocks that are not finished."""
+        return [block for block in self.blocks if not self._is_finished(block)]
+
+    def _is_finished(self, block: RowBlock) -> bool:
+        files = [block_path(self.folder, p, block) for p in self.products.rasters]
+        return all(path.is_file() for path in (self._notes(block), *files))
+
+    def _notes(self, block: RowBlock) -> Path:
+        return self.folder / f'notes_{block.top}.json'
+
+    def finish(self, block: RowBlock, notes: Sequence[str]) -> None:
+        """Mark a block as finished."""
+        write_json(self._notes(block), list(notes))
+
+    def read_notes(self) -> list[str]:
+        """Return the notes of all blocks, from top to bottom, without repetitions."""
+        texts = [self._notes(block).read_text(encoding='utf-8') for block in self.blocks]
+        return list(dict.fromkeys(note for text in texts for note in json.loads(text)))
+
+    def remove(self) -> None:
+        """Remove the finished blocks, after the map is written."""
+        shutil.rmtree(self.folder)
+        with suppress(OSError):  # other scenes have blocks
+            os.rmdir(self.folder.parent)
