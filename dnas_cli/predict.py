@@ -26,6 +26,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .command_line import (
     ArgumentParser,
@@ -38,6 +39,10 @@ from .command_line import (
 )
 from .engines import add_engine_options
 from .scene_options import add_stack_options
+
+if TYPE_CHECKING:
+    from dnas_mmseg.mapping.dask_cluster import DaskCluster
+    from dnas_mmseg.mapping.scenes import MapPlan
 
 
 def parse_args() -> argparse.Namespace:
@@ -98,6 +103,11 @@ def parse_args() -> argparse.Namespace:
         help='map on a Dask cluster: local:4 (processes of this machine), the address of a '
         'scheduler (tcp://host:8786), or its scheduler file',
     )  # fmt: skip
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print the number of scenes and windows, bytes and hours, and map nothing',
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda if available)')
     add_engine_options(parser)
     add_no_network(parser)
@@ -143,6 +153,45 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     return int(part), int(parts)
 
 
+def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> None:
+    """Print the cost of planned maps; the time is measured on random samples."""
+    from dnas_mmseg.mapping.dask_cluster import divide_jobs
+    from dnas_mmseg.mapping.map_estimate import estimate_maps, time_windows
+    from dnas_mmseg.runs.durations import duration
+
+    plan.check()
+    for scene, error in plan.failures.items():
+        print(f'cannot be mapped: {scene}: {error}')
+    tiling = plan.settings.tiling
+    found = estimate_maps(plan.jobs, tiling)
+    print(
+        f'{found.scenes} of {len(plan.targets)} scenes to map: '
+        f'{found.gigapixels:.3g} gigapixels in {found.windows} windows of {tiling.window} x '
+        f'{tiling.window} pixels'
+    )
+    print(
+        f'to read: {found.stored_bytes / 1e9:.3g} GB of local files, '
+        f'{found.sample_bytes / 1e9:.3g} GB of samples'
+    )
+    if found.windows:
+        bands = len(plan.jobs[0].bands.index)
+        if cluster is None:
+            seconds, workers = time_windows(model, bands, tiling), 1
+        else:
+            seconds, workers = cluster.time_windows(bands, tiling), cluster.count_workers()
+            shares = divide_jobs(plan.jobs, tiling, workers)
+            blocks = [len(share.blocks) for share in shares if share.blocks]
+            print(
+                f'{len(shares) - len(blocks)} groups of scenes, and {sum(blocks)} blocks of '
+                f'{len(blocks)} larger scenes'
+            )
+        whole = duration(found.windows * seconds / workers)
+        print(
+            f'at most {whole} by {workers} workers at {1000 * seconds:.0f} ms per window; windows '
+            'without data take no time'
+        )
+
+
 def main() -> None:
     args = parse_args()
     with user_errors():
@@ -152,7 +201,7 @@ def main() -> None:
         from dnas_mmseg.mapping.loading import ModelSource, split_model
         from dnas_mmseg.mapping.products import MapProducts
         from dnas_mmseg.mapping.scene import Tiling
-        from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
+        from dnas_mmseg.mapping.scenes import SceneError, plan_scenes, predict_scenes
 
         forbid_network_if(args)
         config, checkpoint, scenes = split_model(args.words)
@@ -173,43 +222,50 @@ def main() -> None:
             window=args.window or 512,
         )
         model = source.load()
-        window = args.window or getattr(model, 'window', 512)
+        tiling = Tiling(
+            args.window or getattr(model, 'window', 512),
+            args.overlap,
+            args.batch,
+            args.flips,
+            args.precision or 'float32',
+        )
+        options = dict(
+            bands=args.bands,
+            nodata=args.nodata,
+            resume=args.resume,
+            shard=(part, parts),
+            tiling=tiling,
+            products=MapProducts(
+                confidence=args.confidence,
+                probabilities=args.probabilities,
+                quick_look=args.quick_look,
+                polygons=args.polygons,
+                min_pixels=args.min_pixels,
+                simplify=args.simplify,
+                qgis_style=args.qgis_style,
+                stac=args.stac,
+            ),
+            skip_bad_blocks=args.skip_bad_blocks,
+            resampling=args.resampling,
+            mask_values=args.mask_values,
+        )
         show = 'RANK' not in os.environ or part == 1
         failed: SceneError | None = None
         try:
             with (
                 explain_out_of_memory(),
                 open_cluster(args.dask, source) if args.dask else nullcontext() as cluster,
-                progress_bars(show) as track,
+                progress_bars(show and not args.dry_run) as track,
             ):
                 if cluster is not None:
                     print(cluster.describe())
+                if args.dry_run:
+                    print_estimate(
+                        plan_scenes(model, scenes, args.out_dir, **options), model, cluster
+                    )
+                    return
                 maps = predict_scenes(
-                    model,
-                    scenes,
-                    args.out_dir,
-                    bands=args.bands,
-                    nodata=args.nodata,
-                    resume=args.resume,
-                    shard=(part, parts),
-                    tiling=Tiling(
-                        window, args.overlap, args.batch, args.flips, args.precision or 'float32'
-                    ),
-                    products=MapProducts(
-                        confidence=args.confidence,
-                        probabilities=args.probabilities,
-                        quick_look=args.quick_look,
-                        polygons=args.polygons,
-                        min_pixels=args.min_pixels,
-                        simplify=args.simplify,
-                        qgis_style=args.qgis_style,
-                        stac=args.stac,
-                    ),
-                    skip_bad_blocks=args.skip_bad_blocks,
-                    cluster=cluster,
-                    resampling=args.resampling,
-                    mask_values=args.mask_values,
-                    track=track,
+                    model, scenes, args.out_dir, cluster=cluster, track=track, **options
                 )
         except SceneError as error:
             maps, failed = error.notes, error

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
@@ -26,8 +26,9 @@ from dnas_mmseg.extras import require
 
 from .block_plan import BlockPlan
 from .loading import ModelSource
+from .map_estimate import time_windows
 from .row_blocks import RowBlock, join_blocks, select_windows, split_rows
-from .scene import predict_block, scene_state, scene_windows
+from .scene import Tiling, predict_block, scene_state, scene_windows
 from .scene_jobs import (
     MapSettings,
     SceneJob,
@@ -143,7 +144,7 @@ class DaskCluster:
 
     def count_workers(self) -> int:
         """Return the number of workers."""
-        return max(1, len(self.client.scheduler_info(n_workers=-1)['workers']))
+        return max(1, len(self.client.nthreads()))
 
     def describe(self) -> str:
         """Return one line about the workers, with the address of the dashboard if there is one."""
@@ -180,6 +181,15 @@ class DaskCluster:
                     'install the same version on all workers'
                 )
 
+    def time_windows(self, bands: int, tiling: Tiling) -> float:
+        """Return the seconds of a window on a worker.
+
+        Args:
+            bands: Number of input bands.
+            tiling: Windows, batch, flips and precision.
+        """
+        return self.client.submit(_time_windows, self.model, bands, tiling, pure=False).result()
+
     def run(
         self,
         jobs: Sequence[SceneJob],
@@ -202,6 +212,45 @@ class DaskCluster:
         originals = {job.target.absolute(): job for job in jobs}
         for job, outcome in run.outcomes(self.count_workers(), resume):
             yield originals[job.target], outcome
+
+
+class Share(NamedTuple):
+    """Scenes of a task; or one scene and its blocks, a task each."""
+
+    jobs: list[SceneJob]
+    blocks: list[RowBlock]
+
+
+def divide_jobs(jobs: Sequence[SceneJob], tiling: Tiling, workers: int) -> list[Share]:
+    """Divide scenes among workers.
+
+    A scene is divided into blocks of rows if it has more windows than the share of a worker, or
+    takes many minutes. Small scenes are grouped.
+
+    Args:
+        jobs: Planned scenes.
+        tiling: Windows of the maps.
+        workers: Number of workers.
+    """
+    counts = [count_windows(job, tiling) for job in jobs]
+    fair = max(1, math.ceil(sum(counts) / workers))
+    limit = min(_GROUP, max(1, sum(counts) // (4 * workers)))
+    shares: list[Share] = []
+    group: list[SceneJob] = []
+    group_windows = 0
+    for job, count in zip(jobs, counts, strict=True):
+        parts = max(math.ceil(count / fair), math.ceil(count / _BLOCK))
+        if parts > 1:
+            windows = scene_windows(*job.info.shape, tiling)
+            blocks = split_rows(job.info.height, windows, tiling.shared, _MIN_ROWS, parts)
+            shares.append(Share([job], blocks if len(blocks) > 1 else []))
+            continue
+        if group and group_windows + count > limit:
+            shares.append(Share(group, []))
+            group, group_windows = [], 0
+        group.append(job)
+        group_windows += count
+    return [*shares, Share(group, [])] if group else shares
 
 
 def _version() -> str:
@@ -290,26 +339,15 @@ class _Run:
     def _submit_all(
         self, topic: str, workers: int, resume: bool, failed: list[tuple[SceneJob, Exception]]
     ) -> None:
-        counts = [count_windows(job, self.settings.tiling) for job in self.jobs]
-        share = max(1, math.ceil(sum(counts) / workers))
-        group: list[SceneJob] = []
-        group_windows = 0
-        limit = min(_GROUP, max(1, sum(counts) // (4 * workers)))
-        for job, count in zip(self.jobs, counts, strict=True):
-            blocks = max(math.ceil(count / share), math.ceil(count / _BLOCK))
-            if blocks > 1:
-                try:
-                    self._submit_blocks(job, blocks, topic, resume)
-                except (UserError, OSError) as error:
-                    failed.append((job, error))
+        for share in divide_jobs(self.jobs, self.settings.tiling, workers):
+            if not share.blocks:
+                self._submit_scenes(share.jobs, topic)
                 continue
-            if group and group_windows + count > limit:
-                self._submit_scenes(group, topic)
-                group, group_windows = [], 0
-            group.append(job)
-            group_windows += count
-        if group:
-            self._submit_scenes(group, topic)
+            (job,) = share.jobs
+            try:
+                self._submit_blocks(job, share.blocks, topic, resume)
+            except (UserError, OSError) as error:
+                failed.append((job, error))
 
     def _submit(self, task: _Task, function: Callable, *args: Any, topic: str, name: str) -> Future:
         key = f'{name}-{secrets.token_hex(4)}'
@@ -325,13 +363,11 @@ class _Run:
         # A scene of its own fails as a task, which Dask retries on any worker.
         return self._submit(_Task(jobs, windows), _map_scenes, jobs, topic=topic, name='scenes')
 
-    def _submit_blocks(self, job: SceneJob, count: int, topic: str, resume: bool) -> None:
+    def _submit_blocks(
+        self, job: SceneJob, blocks: list[RowBlock], topic: str, resume: bool
+    ) -> None:
         tiling, info = self.settings.tiling, job.info
         windows = scene_windows(*info.shape, tiling)
-        blocks = split_rows(info.height, windows, tiling.shared, _MIN_ROWS, count)
-        if len(blocks) == 1:
-            self._submit_scenes([job], topic)
-            return
         plan = BlockPlan.open(
             job.target, blocks, self.settings.products, self._identity(job), resume
         )
@@ -414,6 +450,11 @@ def _reporter(place: tuple[str, str]) -> Callable[[int, int, int], None]:
             worker.log_event(topic, (key, before + done))
 
     return report
+
+
+def _time_windows(source: ModelSource, bands: int, tiling: Tiling) -> float:
+    with _lock:
+        return time_windows(_load(source), bands, tiling)
 
 
 def _map_scenes(

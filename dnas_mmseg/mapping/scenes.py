@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,39 @@ def get_test_metainfo(config: Config) -> dict:
     return metainfo
 
 
-def predict_scenes(
+_STACKS = 'scenes'
+"""Folder of the VRTs of scenes of several files, in the folder of the maps."""
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """Maps to write for a list of scenes.
+
+    Attributes:
+        jobs: Scenes with outputs to write.
+        targets: Path of the map of each scene by its path, whether it is to be written or exists.
+        failures: Errors of scenes that cannot be mapped, by path.
+        settings: Settings of all scenes.
+        resume: Whether outputs that exist are left as they are.
+    """
+
+    jobs: list[SceneJob]
+    targets: dict[str, Path]
+    failures: dict[str, Exception]
+    settings: MapSettings
+    resume: bool
+
+    def check(self) -> None:
+        """Raise the errors of the scenes if none can be mapped.
+
+        Raises:
+            SceneError: No scene can be mapped.
+        """
+        if self.failures and not self.jobs:
+            raise _failure(self.failures, len(self.targets))
+
+
+def plan_scenes(
     model: BaseSegmentor | OnnxModel,
     scenes: Sequence[str | os.PathLike],
     out_dir: str | os.PathLike,
@@ -143,15 +175,10 @@ def predict_scenes(
     tiling: Tiling = Tiling(),  # noqa: B008  immutable
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
     skip_bad_blocks: bool = False,
-    cluster: DaskCluster | None = None,
     resampling: str = 'bilinear',
     mask_values: Iterable[int | str] = (),
-    track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
-) -> dict[Path, list[str]]:
-    """Predict the class maps of scenes, one after another or on a cluster.
-
-    All scenes are checked before the first one is mapped. A scene that fails does not stop the
-    others.
+) -> MapPlan:
+    """Check scenes and plan their maps; only the VRTs of scenes of several files are written.
 
     Args:
         model: Segmentor of :func:`load_segmentor`, or an exported model.
@@ -167,29 +194,17 @@ def predict_scenes(
         tiling: Windows, flips and precision.
         products: Products to write in addition to the maps.
         skip_bad_blocks: Whether to leave unreadable windows without a class instead of failing.
-        cluster: Cluster that maps the scenes; defaults to this process. It loads the model itself.
         resampling: Resampling of coarser bands of scenes of several files: ``'nearest'``,
             ``'bilinear'`` or ``'cubic'``.
         mask_values: Values and bits (``'bit3'``) of the quality band of such scenes that mark
             invalid pixels.
-        track: Function from a label to a progress callback, which is called with the numbers of
-            finished and of all windows.
 
     Returns:
-        Notes on assumptions and skipped parts by path of the map, for the maps written by this
-        call.
+        The plan. Scenes that could not be read, lack a band, or whose maps would overwrite other
+        files, are in its ``failures``.
 
     Raises:
-        SceneError: Scenes could not be read or mapped, lack a band, or their maps would overwrite
-            other files. It is raised after the other scenes are mapped.
         UserError: A scene is listed twice, the shard is out of range, or pystac is not installed.
-
-    Example:
-        >>> maps = predict_scenes(
-        ...     model, ['a.tif', 'b.tif'], 'maps', products=MapProducts(confidence=True)
-        ... )  # doctest: +SKIP
-        >>> list(maps)  # doctest: +SKIP
-        [PosixPath('maps/a.tif'), PosixPath('maps/b.tif')]
     """
     part, parts = shard
     if not 1 <= part <= parts:
@@ -210,9 +225,8 @@ def predict_scenes(
     settings = MapSettings(tiling, products, ClassScheme.from_metainfo(model.dataset_meta))
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
-    jobs: list[SceneJob] = []
-    failures: dict[str, Exception] = {}
-    for scene, name in names:  # all are checked before the first is mapped
+    plan = MapPlan([], {s: out_dir / f'{name}.tif' for s, name in names}, {}, settings, resume)
+    for scene, name in names:
         try:
             found_scene = by_path[scene]
             if isinstance(found_scene, UserError):
@@ -228,33 +242,79 @@ def predict_scenes(
             )
             with Raster(path) as raster:
                 info = raster.info
-            target = out_dir / f'{name}.tif'
+            target = plan.targets[scene]
             is_mapped, missing = find_outputs(info, target, products, resume)
             if is_mapped and not missing:
                 continue
             # A stack has the names of its bands, whatever the numbers in `bands`.
             choice = choose_bands(path, info.band_names, wanted, () if is_stack else override)
             source = SceneSource(path, choice.index, nodata, apply_scale, skip_bad_blocks)
-            found = (*scene_notes, *choice.notes, *_scaling_notes(info, choice, apply_scale))
-            jobs.append(SceneJob(info, source, choice, target, is_mapped, missing, found))
+            notes = (*scene_notes, *choice.notes, *_scaling_notes(info, choice, apply_scale))
+            plan.jobs.append(SceneJob(info, source, choice, target, is_mapped, missing, notes))
         except (UserError, OSError) as error:
-            failures[scene] = error
-    if failures and not jobs:
-        raise _failure(failures, len(names))
-    label = f'{len(jobs)} scenes' if len(jobs) > 1 else names[0][1] if names else ''
+            plan.failures[scene] = error
+    return plan
+
+
+def predict_scenes(
+    model: BaseSegmentor | OnnxModel,
+    scenes: Sequence[str | os.PathLike],
+    out_dir: str | os.PathLike,
+    *,
+    cluster: DaskCluster | None = None,
+    track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
+    **options: Any,
+) -> dict[Path, list[str]]:
+    """Predict the class maps of scenes, one after another or on a cluster.
+
+    All scenes are checked before the first one is mapped. A scene that fails does not stop the
+    others.
+
+    Args:
+        model, scenes, out_dir: See :func:`plan_scenes`.
+        cluster: Cluster that maps the scenes; defaults to this process. It loads the model itself.
+        track: Function from a label to a progress callback, which is called with the numbers of
+            finished and of all windows.
+        **options: Further arguments of :func:`plan_scenes`: ``bands``, ``nodata``, ``resume``,
+            ``shard``, ``tiling``, ``products``, ``skip_bad_blocks``, ``resampling``,
+            ``mask_values``.
+
+    Returns:
+        Notes on assumptions and skipped parts by path of the map, for the maps written by this
+        call.
+
+    Raises:
+        SceneError: Scenes could not be read or mapped, lack a band, or their maps would overwrite
+            other files. It is raised after the other scenes are mapped.
+        UserError: See :func:`plan_scenes`.
+
+    Example:
+        >>> maps = predict_scenes(
+        ...     model, ['a.tif', 'b.tif'], 'maps', products=MapProducts(confidence=True)
+        ... )  # doctest: +SKIP
+        >>> list(maps)  # doctest: +SKIP
+        [PosixPath('maps/a.tif'), PosixPath('maps/b.tif')]
+    """
+    plan = plan_scenes(model, scenes, out_dir, **options)
+    plan.check()
+    jobs, failures = plan.jobs, dict(plan.failures)
+    label = f'{len(jobs)} scenes' if len(jobs) != 1 else jobs[0].target.stem
     notes: dict[Path, list[str]] = {}
-    run = partial(_run_jobs, model) if cluster is None else partial(cluster.run, resume=resume)
-    for job, outcome in run(jobs, settings, advance=track(label)):
+    if cluster is None:
+        outcomes = _run_jobs(model, jobs, plan.settings, track(label))
+    else:
+        outcomes = cluster.run(jobs, plan.settings, resume=plan.resume, advance=track(label))
+    for job, outcome in outcomes:
         if isinstance(outcome, Exception):
             failures[job.info.path] = outcome
         else:
             notes[job.target] = outcome
     notes = {job.target: notes[job.target] for job in jobs if job.target in notes}
-    if not apply_scale and notes:
+    if notes and not model.dataset_meta.get('apply_scale'):
         scalings = {job.info.scaling: job.info.path for job in reversed(jobs)}
         notes[next(iter(notes))] += compare_scalings(scalings)
     if failures:
-        raise _failure(failures, len(names), notes)
+        raise _failure(failures, len(plan.targets), notes)
     return notes
 
 
@@ -280,10 +340,6 @@ def _run_jobs(
             yield job, notes
         finished += count
         advance(finished, total)
-
-
-_STACKS = 'scenes'
-"""Folder of the VRTs of scenes of several files, in the folder of the maps."""
 
 
 def _find_scenes(

@@ -1,0 +1,321 @@
+"""Prediction on Dask clusters of real processes, with lost workers and schedulers."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.loading import ModelSource
+from dnas_mmseg.mapping.products import MapProducts
+from dnas_mmseg.mapping.scene import Tiling
+from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
+from dnas_mmseg.raster import RasterError, read_raster, write_raster
+
+from ..conftest import ROOT
+
+distributed = pytest.importorskip('distributed', reason='the extra dask is not installed')
+
+from dnas_mmseg.mapping.dask_cluster import DaskCluster, open_cluster  # noqa: E402
+
+TILING = Tiling(32, 8, batch=2)
+PRODUCTS = MapProducts(confidence=True, quick_look=True)
+
+
+class Stub:
+    """Window model that takes time, records its windows, and fails if a file says so."""
+
+    num_bands, threshold = 2, None
+
+    def __init__(self, folder, seconds):
+        self.dataset_meta = dict(classes=CLASSES, palette=PALETTE)
+        self.folder, self.seconds = Path(folder), seconds
+        with (self.folder / 'loads.txt').open('a') as file:
+            file.write(f'{os.getpid()}\n')
+
+    def logits(self, images):
+        time.sleep(self.seconds)
+        values = np.nan_to_num(np.stack([image.numpy().astype(np.float32) for image in images]))
+        if (self.folder / 'fail').exists() and (values == 251).any():
+            raise RasterError('the disk is full')
+        with (self.folder / 'windows.txt').open('a') as file:
+            file.write('.' * len(images))
+        order = np.arange(len(images), dtype=np.float32)[:, None, None]
+        height = np.linspace(0, 1, values.shape[2], dtype=np.float32)[:, None]
+        base = values.mean(1) / 100 + order + height
+        return np.stack([np.sin((k + 1) * base) for k in range(len(CLASSES))], 1)
+
+    def count(self):
+        path = self.folder / 'windows.txt'
+        return len(path.read_text()) if path.exists() else 0
+
+
+@dataclass(frozen=True)
+class StubSource(ModelSource):
+    """Source of :class:`Stub`; ``checkpoint`` is its folder."""
+
+    seconds: float = 0.0
+
+    def load(self):
+        return Stub(self.checkpoint, self.seconds)
+
+
+@pytest.fixture(scope='module')
+def client():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs='CRITICAL'
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / 'model').mkdir()
+    return StubSource(str(tmp_path / 'model'))
+
+
+def write_scene(path, rng, height=330, width=100, marked=()):
+    samples = rng.integers(1, 250, (2, height, width)).astype(np.uint8)
+    samples[:, 60:120, 10:90] = 0
+    for row in marked:
+        samples[:, row, 5] = 251
+    write_raster(path, samples, nodata=0)
+    return path
+
+
+def map_scenes(source, scenes, out, cluster=None, **kwargs):
+    return predict_scenes(
+        source.load(), scenes, out, tiling=TILING, products=PRODUCTS, cluster=cluster, **kwargs
+    )
+
+
+def read_files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
+    }
+
+
+def test_maps_equal_those_of_one_process_to_the_byte(tmp_path, rng, client, source):
+    scenes = [write_scene(tmp_path / 'large.tif', rng)]
+    scenes += [write_scene(tmp_path / f's{i}.tif', rng, 40, 50) for i in range(3)]
+    notes = map_scenes(source, scenes, tmp_path / 'one')
+    finished = []
+    cluster_notes = map_scenes(
+        source, scenes, tmp_path / 'two', DaskCluster(client, source),
+        track=lambda label: lambda done, total: finished.append((label, done, total)),
+    )  # fmt: skip
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+    assert len(read_files(tmp_path / 'one')) == 16  # map, sidecar, confidence, quick look
+    assert [path.name for path in cluster_notes] == [path.name for path in notes]
+    assert list(cluster_notes.values()) == list(notes.values())
+    assert not list((tmp_path / 'two').glob('blocks*'))
+    label, done, total = finished[-1]
+    assert label == '4 scenes'
+    assert done == total
+
+
+def test_the_model_is_loaded_once_per_worker(tmp_path, rng, client, source):
+    scenes = [write_scene(tmp_path / f's{i}.tif', rng, 70, 60) for i in range(12)]
+    map_scenes(source, scenes, tmp_path / 'out', DaskCluster(client, source))
+    loads = (tmp_path / 'model/loads.txt').read_text().split()
+    assert len(loads) == len(set(loads)) <= 3  # two workers, and this process
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, rng, client, source):
+    scene = write_scene(tmp_path / 's.tif', rng)
+    map_scenes(source, [scene], tmp_path / 'one')
+    slow = StubSource(source.checkpoint, seconds=0.1)
+    pids, killed = client.run(os.getpid), []
+
+    def advance(done, total):
+        if not killed:
+            killed.append(next(iter(pids.values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    map_scenes(
+        slow, [scene], tmp_path / 'two', DaskCluster(client, slow), track=lambda label: advance
+    )
+    assert killed
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+    client.wait_for_workers(2, timeout=60)  # Dask restarts it
+
+
+def test_a_bad_scene_does_not_stop_the_others(tmp_path, rng, client, source):
+    scenes = [write_scene(tmp_path / f's{i}.tif', rng, 200, 60) for i in range(6)]
+    content = scenes[3].read_bytes()
+    scenes[3].write_bytes(content[: len(content) // 2])
+    with pytest.raises(SceneError, match=r'1 of 6 scenes.*\n.*s3\.tif.*truncated') as error:
+        map_scenes(source, scenes, tmp_path / 'out', DaskCluster(client, source))
+    assert [path.stem for path in error.value.notes] == ['s0', 's1', 's2', 's4', 's5']
+    assert not (tmp_path / 'out/s3.tif').exists()
+
+
+def test_resuming_computes_missing_blocks_only(tmp_path, rng, client, source):
+    scene = write_scene(tmp_path / 's.tif', rng, marked=[300])
+    map_scenes(source, [scene], tmp_path / 'one')
+    stub = source.load()
+    (tmp_path / 'model/fail').touch()
+    cluster = DaskCluster(client, source)
+    with pytest.raises(SceneError, match='the disk is full'):
+        map_scenes(source, [scene], tmp_path / 'two', cluster)
+    assert [path.name for path in (tmp_path / 'two').iterdir()] == ['blocks']
+    (tmp_path / 'model/fail').unlink()
+    before = stub.count()
+    map_scenes(source, [scene], tmp_path / 'two', cluster, resume=True)
+    assert stub.count() - before == 8 * 4  # of 14 rows, 7 of the second block and 1 above it
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+
+
+@pytest.mark.parametrize('change', ['scene', 'model', 'tiling', 'not resumed'])
+def test_blocks_of_other_settings_are_computed_again(tmp_path, rng, client, source, change):
+    scene = write_scene(tmp_path / 's.tif', rng, marked=[300])
+    (tmp_path / 'model/fail').touch()
+    cluster = DaskCluster(client, source)
+    with pytest.raises(SceneError):
+        map_scenes(source, [scene], tmp_path / 'two', cluster)
+    (tmp_path / 'model/fail').unlink()
+    tiling = TILING
+    if change == 'scene':
+        write_scene(scene, np.random.default_rng(5))
+    elif change == 'model':
+        cluster = DaskCluster(client, StubSource(source.checkpoint, seconds=0.001))
+    elif change == 'tiling':
+        tiling = Tiling(32, 16, batch=2)
+    stub = source.load()
+    predict_scenes(stub, [scene], tmp_path / 'one', tiling=tiling)
+    whole, before = stub.count(), stub.count()
+    predict_scenes(
+        stub, [scene], tmp_path / 'two', tiling=tiling, cluster=cluster,
+        resume=change != 'not resumed',
+    )  # fmt: skip
+    assert stub.count() - before > 0.9 * (whole - before)
+    assert (read_raster(tmp_path / 'one/s.tif') == read_raster(tmp_path / 'two/s.tif')).all()
+
+
+def test_a_folder_of_someone_else_is_left_alone(tmp_path, rng, client, source):
+    scene = write_scene(tmp_path / 's.tif', rng)
+    (tmp_path / 'out/blocks/s').mkdir(parents=True)
+    (tmp_path / 'out/blocks/s/mine.txt').write_text('mine')
+    with pytest.raises(SceneError, match='is not a folder of blocks'):
+        map_scenes(source, [scene], tmp_path / 'out', DaskCluster(client, source))
+    assert (tmp_path / 'out/blocks/s/mine.txt').read_text() == 'mine'
+
+
+@pytest.fixture
+def threads():
+    """Client of a cluster of threads of this process, in which patches apply."""
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_a_full_disk_is_retried(tmp_path, rng, threads, source, monkeypatch):
+    from dnas_mmseg.mapping import block_plan
+
+    calls = []
+
+    def write_json(path, document, write=block_plan.write_json):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        write(path, document)
+
+    scene = write_scene(tmp_path / 's.tif', rng)
+    map_scenes(source, [scene], tmp_path / 'one')
+    monkeypatch.setattr(block_plan, 'write_json', write_json)
+    cluster = DaskCluster(threads, source)
+    monkeypatch.setattr(cluster, 'count_workers', lambda: 2)
+    map_scenes(source, [scene], tmp_path / 'two', cluster)
+    assert len(calls) == 4  # the plan, two blocks, and the block that failed
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+
+
+def test_workers_that_do_not_see_the_folder_are_named(tmp_path, rng, threads, source, monkeypatch):
+    scene = write_scene(tmp_path / 's.tif', rng, 40, 50)
+    cluster = DaskCluster(threads, source)
+    monkeypatch.setattr(threads, 'run', lambda *args, **kwargs: {'tcp://10.0.0.7:4321': False})
+    with pytest.raises(UserError, match=r'worker tcp://10.0.0.7:4321 does not see .*out'):
+        map_scenes(source, [scene], tmp_path / 'out', cluster)
+
+
+def start(*words):
+    return subprocess.Popen(
+        [sys.executable, '-m', *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'PYTHONPATH': f'{ROOT}'},
+    )
+
+
+def test_a_lost_scheduler_leaves_blocks_to_resume_from(tmp_path, rng, client, source):
+    scene = write_scene(tmp_path / 's.tif', rng)
+    slow = StubSource(source.checkpoint, seconds=0.1)
+    file = tmp_path / 'scheduler.json'
+    scheduler = start(
+        'distributed.cli.dask_scheduler', '--port', '0', '--no-dashboard',
+        '--scheduler-file', str(file),
+    )  # fmt: skip
+    worker = start(
+        'distributed.cli.dask_worker', '--scheduler-file', str(file), '--nthreads', '1',
+        '--nworkers', '2', '--no-dashboard', '--local-directory', str(tmp_path),
+    )  # fmt: skip
+    try:
+        while not file.exists():
+            time.sleep(0.1)
+        with open_cluster(str(file), slow) as cluster:
+            cluster.client.wait_for_workers(2, timeout=60)
+
+            def advance(done, total):
+                if list((tmp_path / 'two/blocks').rglob('notes_*')):
+                    scheduler.kill()
+
+            with pytest.raises(SceneError, match='connection to the Dask scheduler is lost'):
+                map_scenes(slow, [scene], tmp_path / 'two', cluster, track=lambda _: advance)
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
+    assert list((tmp_path / 'two/blocks/s').glob('notes_*'))
+    map_scenes(slow, [scene], tmp_path / 'two', DaskCluster(client, slow), resume=True)
+    map_scenes(source, [scene], tmp_path / 'one')
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+
+
+@pytest.mark.parametrize(
+    ('address', 'message'),
+    [
+        ('local:x', 'local:N expected'),
+        ('local:0', 'local:N expected'),
+        ('cluster', 'local:N, the address of a scheduler'),
+        ('tcp://127.0.0.1:9', 'no Dask scheduler at tcp://127.0.0.1:9.*dask scheduler'),
+    ],
+)
+def test_wrong_addresses_are_refused(source, monkeypatch, address, message):
+    monkeypatch.setattr('dnas_mmseg.mapping.dask_cluster._WAIT', 1.0)
+    with pytest.raises(UserError, match=message), open_cluster(address, source):
+        pass
+
+
+def test_a_scheduler_without_workers_is_named(source, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.mapping.dask_cluster._WAIT', 1.0)
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(UserError, match='has no workers'), open_cluster(address, source):
+            pass
