@@ -422,7 +422,7 @@ _models: dict[str, Any] = {}
 """Loaded model of this worker by the description of its source."""
 
 
-def _load(source: ModelSource) -> Any:
+def load_model_once(source: ModelSource) -> Any:
     """Return the model of a source, loaded once per process."""
     key = repr(source.describe())
     if key not in _models:
@@ -454,7 +454,7 @@ def _reporter(place: tuple[str, str]) -> Callable[[int, int, int], None]:
 
 def _time_windows(source: ModelSource, bands: int, tiling: Tiling) -> float:
     with _lock:
-        return time_windows(_load(source), bands, tiling)
+        return time_windows(load_model_once(source), bands, tiling)
 
 
 def _map_scenes(
@@ -462,7 +462,7 @@ def _map_scenes(
 ) -> list[list[str] | Exception]:
     """Map whole scenes; return the notes or the error of each."""
     with _lock:
-        model, report = _load(source), _reporter(place)
+        model, report = load_model_once(source), _reporter(place)
         outcomes: list[list[str] | Exception] = []
         finished = 0
         for job in jobs:
@@ -487,7 +487,7 @@ def _map_block(
     """Map a block of rows."""
     with _lock:
         try:
-            model = _load(source)
+            model = load_model_once(source)
             notes = describe_scene(model, job) if block.top == 0 else []
             notes += predict_block(
                 model,
