@@ -35,6 +35,9 @@ _ALIASES = {
 }
 """Common names of STAC's eo extension with their aliases (lower case, letters and digits)."""
 
+COMMON_NAMES = frozenset(_ALIASES)
+"""Names that are independent of the sensor."""
+
 _SENSORS = {
     'Sentinel-2': {
         'b1': 'coastal', 'b2': 'blue', 'b3': 'green', 'b4': 'red', 'b5': 'rededge071',

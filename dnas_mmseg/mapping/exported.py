@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -69,19 +67,3 @@ class ExportedModel(ABC):
         for place, image in zip(samples, images, strict=True):
             place[:, :height, :width] = image.numpy()
         return self.run(samples)[:, :, :height, :width]
-
-
-def require(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
-
-    Args:
-        package: Name of the package.
-        extra: Extra of ``dnas_mmseg`` that installs it.
-
-    Raises:
-        UserError: It is not installed; the message contains the pip command.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise UserError(f"{package} is not installed: pip install 'dnas_mmseg[{extra}]'") from None

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.extras import require
 from dnas_mmseg.files import atomic_path
 from dnas_mmseg.models import MultiBandDataPreProcessor
 
-from .exported import INPUT, META, OUTPUT, ExportedModel, require
+from .exported import INPUT, META, OUTPUT, ExportedModel
 from .windows import binary_threshold
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import numpy as np
 
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.extras import require
 
-from .exported import META, ExportedModel, require
+from .exported import META, ExportedModel
 from .onnx_model import export_onnx
 
 if TYPE_CHECKING:

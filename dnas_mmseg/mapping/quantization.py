@@ -16,8 +16,8 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.extras import require
 
-from .exported import require
 from .onnx_model import export_onnx, get_export_meta
 from .openvino_model import OpenVINOModel, save_openvino
 from .testing import as_samples, score_exported

@@ -21,6 +21,7 @@ from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.extras import require
 from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
@@ -36,7 +37,6 @@ from dnas_mmseg.raster import (
     source_files,
 )
 
-from .exported import require
 from .plausibility import describe_deviation
 from .products import DerivedProduct, MappedScene, MapProducts
 from .scene import SceneSource, Tiling, predict_scene, scene_name

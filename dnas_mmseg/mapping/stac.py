@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.extras import require
 from dnas_mmseg.files import write_json
 from dnas_mmseg.raster import Raster, RasterInfo
 
-from .exported import INPUT, OUTPUT, require
+from .exported import INPUT, OUTPUT
 from .model_card import ModelMetadata
 
 _CHUNK = 2**22

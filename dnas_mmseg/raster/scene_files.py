@@ -11,6 +11,7 @@ from functools import cached_property
 from ._gdal import RasterError, gdal, gdal_exceptions
 
 _ARCHIVES = {'.zip': '/vsizip/', '.tar': '/vsitar/'}
+_CHUNK = 2**20
 _COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 """Archives without random access: every window would decompress them from the start."""
 
@@ -24,12 +25,14 @@ class BandSource:
         band: Band number, from 1.
         scale, offset: Physical value of a sample, ``scale * sample + offset``; None for those that
             the file declares.
+        nodata: Nodata value; None for that of the scene.
     """
 
     path: str
     band: int = 1
     scale: float | None = None
     offset: float | None = None
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,19 @@ class MultiFileScene:
     nodata: float | None = None
     quality: QualityBand | None = None
     acquired: str = ''
+
+
+@dataclass(frozen=True)
+class InvalidScene:
+    """Scene that cannot be used, to be reported together with the errors of other scenes.
+
+    Attributes:
+        source: Path of its description.
+        error: The reason.
+    """
+
+    source: str
+    error: RasterError
 
 
 @dataclass(frozen=True)
@@ -140,16 +156,29 @@ class FileTree:
         Raises:
             RasterError: The file cannot be read.
         """
-        path = self.path(name)
-        try:
-            with gdal_exceptions():
-                size = gdal.VSIStatL(path).size
-                handle = gdal.VSIFOpenL(path, 'rb')
-                content = gdal.VSIFReadL(1, size, handle) if size else b''
+        return read_text(self.path(name))
+
+
+def read_text(path: str) -> str:
+    """Return the content of a text file, which may be a GDAL path.
+
+    Raises:
+        RasterError: The file cannot be read.
+    """
+    content = bytearray()
+    try:
+        with gdal_exceptions():
+            handle = gdal.VSIFOpenL(path, 'rb')
+            if handle is None:
+                raise RuntimeError(gdal.GetLastErrorMsg() or 'no such file')
+            try:
+                while chunk := gdal.VSIFReadL(1, _CHUNK, handle):
+                    content += chunk
+            finally:
                 gdal.VSIFCloseL(handle)
-        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-            raise RasterError(f'{path}: cannot be read ({error})') from error
-        return bytes(content or b'').decode('utf-8', errors='replace')
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise RasterError(f'{path}: cannot be read ({error})') from error
+    return content.decode('utf-8', errors='replace')
 
 
 def one_product(tree: FileTree, names: Iterable[str]) -> str:

@@ -215,7 +215,8 @@ class SceneStack:
         return path
 
     def _nodata(self, layer: _Layer) -> float | None:
-        return layer.declared_nodata if self.scene.nodata is None else self.scene.nodata
+        values = (layer.source.nodata, self.scene.nodata, layer.declared_nodata)
+        return next((value for value in values if value is not None), None)
 
     def _write_band(self, folder: Path, name: str, layer: _Layer, nodata: float) -> Path:
         """Write the VRT of a band on its own grid that declares the nodata value."""
