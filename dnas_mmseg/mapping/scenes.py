@@ -21,10 +21,10 @@ from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.extras import require
 from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
+    InvalidScene,
     MultiFileScene,
     Raster,
     RasterError,
@@ -40,6 +40,7 @@ from dnas_mmseg.raster import (
 from .plausibility import describe_deviation
 from .products import DerivedProduct, MappedScene, MapProducts
 from .scene import SceneSource, Tiling, predict_scene, scene_name
+from .stac import find_collection_id, write_collection
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -133,7 +134,7 @@ def get_test_metainfo(config: Config) -> dict:
 
 def predict_scenes(
     model: BaseSegmentor | OnnxModel,
-    scenes: Sequence[str | os.PathLike],
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
     out_dir: str | os.PathLike,
     *,
     bands: Sequence[str] | None = None,
@@ -156,7 +157,8 @@ def predict_scenes(
         model: Segmentor of :func:`load_segmentor`, or an exported model.
         scenes: Paths or GDAL data set names; also products of several files and band patterns
             (:func:`dnas_mmseg.raster.resolve_scenes`), of which the model's bands are stacked in
-            ``<out_dir>/scenes``.
+            ``<out_dir>/scenes``; and scenes and invalid items of
+            :func:`dnas_mmseg.raster.read_items`.
         out_dir: Folder of the maps, named like the scenes (:func:`name_maps`).
         bands: Names of the scenes' bands, in file order; they override the names in the files. Of
             scenes of several files, they select the bands.
@@ -180,7 +182,8 @@ def predict_scenes(
     Raises:
         SceneError: Scenes could not be read or mapped, lack a band, or their maps would overwrite
             other files. It is raised after the other scenes are mapped.
-        UserError: A scene is listed twice, the shard is out of range, or pystac is not installed.
+        UserError: A scene is listed twice, the shard is out of range, pystac is not installed, or
+            ``collection.json`` in the folder is not a collection of maps.
 
     Example:
         >>> maps = predict_scenes(
@@ -192,11 +195,12 @@ def predict_scenes(
     part, parts = shard
     if not 1 <= part <= parts:
         raise UserError(f'shard {part}/{parts}: must be from 1/{parts} to {parts}/{parts}')
-    if products.stac:
-        require('pystac', 'stac')
     out_dir = Path(out_dir)
+    if products.stac:
+        find_collection_id(out_dir)  # raises an error before the first scene is mapped
     inputs = _find_scenes(scenes)
     stems = {path: scene_stem(s) for path, s in inputs if not isinstance(s, UserError)}
+    stems |= {s.source: s.source for s in scenes if isinstance(s, InvalidScene)}  # have no maps
     names = list(name_maps([path for path, _ in inputs], stems).items())[part - 1 :: parts]
     by_path = dict(inputs)
     stacks = out_dir / _STACKS
@@ -261,6 +265,8 @@ def predict_scenes(
             failures[info.path] = error
         else:
             notes[target] = found
+    if products.stac:
+        write_collection(out_dir)
     if not apply_scale and notes:
         scalings = {w.info.scaling: w.info.path for w in reversed(todo)}
         notes[next(iter(notes))] += compare_scalings(scalings)
@@ -274,17 +280,24 @@ _STACKS = 'scenes'
 
 
 def _find_scenes(
-    paths: Sequence[str | os.PathLike],
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
 ) -> list[tuple[str, MultiFileScene | str | UserError]]:
     """Return the scenes with their paths; an error in place of a scene that cannot be found."""
     result: list[tuple[str, MultiFileScene | str | UserError]] = []
-    for path in (os.fspath(path) for path in paths):
+    for scene in scenes:
+        if isinstance(scene, MultiFileScene):
+            result.append((scene.source, scene))
+            continue
+        if isinstance(scene, InvalidScene):
+            result.append((scene.source, scene.error))
+            continue
+        path = os.fspath(scene)
         try:
-            scenes = find_scenes_of(path)
+            found = find_scenes_of(path)
         except UserError as error:
             result.append((path, error))
         else:
-            result += [(s if isinstance(s, str) else s.source, s) for s in scenes]
+            result += [(s if isinstance(s, str) else s.source, s) for s in found]
     return result
 
 
