@@ -85,6 +85,11 @@ def write_map_item(
         notes.append(
             f'{path.name}: the scene has no acquisition time; the item has the time of the map'
         )
+    if _reference(class_map.name) != class_map.name:
+        notes.append(
+            f"{path.name}: the name of the map contains '#' or '?', so not all readers of STAC find "
+            'it; rename the scene'
+        )
     item = pystac.Item(
         id=class_map.stem,
         datetime=acquired or written,
@@ -92,7 +97,7 @@ def write_map_item(
         **outline,
     )
     asset = pystac.Asset(
-        href=os.path.relpath(class_map, path.parent),
+        href=_reference(os.path.relpath(class_map, path.parent)),
         title='class map',
         media_type=pystac.MediaType.COG,
         roles=['data', 'classification'],
@@ -197,6 +202,14 @@ def _read_member(path: Path, collection: str) -> _Member | None:
     return member
 
 
+def _reference(path: str) -> str:
+    """Return a relative path as a reference, in which ``#`` and ``?`` are delimiters.
+
+    Other characters are unchanged, since pystac reads references to files without decoding them.
+    """
+    return path.replace('#', '%23').replace('?', '%3F')
+
+
 def _link_to_collection(document: dict[str, Any], collection: str) -> None:
     """Set the collection of an item, and its links to the document."""
     relations = 'root', 'parent', 'collection'
@@ -230,7 +243,10 @@ def _collection(pystac: Any, name: str, members: list[_Member]) -> dict[str, Any
     document = collection.to_dict(include_self_link=False)
     document['links'] = [
         dict(rel='root', href=f'./{_COLLECTION}', type='application/json'),
-        *(dict(rel='item', href=f'./{m.name}', type='application/geo+json') for m in members),
+        *(
+            dict(rel='item', href=f'./{_reference(m.name)}', type='application/geo+json')
+            for m in members
+        ),
     ]
     return document
 

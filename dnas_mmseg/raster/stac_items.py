@@ -281,7 +281,7 @@ def _sensor(item: Any) -> str:
     """Return the sensor of band numbers, see :func:`dnas_mmseg.bands.find_sensor`."""
     names = item.properties.get('instruments')
     instruments = [str(name).lower() for name in names] if isinstance(names, list) else []
-    if 'mss' in instruments:
+    if 'mss' in instruments or str(item.id).startswith('LM0'):
         return ''  # the multispectral scanner of Landsat 4 and 5 has other numbers
     words = [item.properties.get(key) for key in ('constellation', 'platform')]
     text = ' '.join(str(word) for word in (*words, *instruments) if word)
