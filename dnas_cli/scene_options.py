@@ -55,12 +55,10 @@ def find_item_scenes(args: argparse.Namespace) -> ItemScenes:
         raise UsageError('--cloud-cover and --period apply to STAC items only: set --items')
     found = ItemScenes([], [], [])
     for source in args.items:
-        scenes, invalid, notes = read_items(
-            source, max_cloud_cover=args.cloud_cover, period=args.period
-        )
-        found.scenes.extend(scenes)
-        found.invalid.extend(invalid)
-        found.notes.extend(notes)
+        part = read_items(source, max_cloud_cover=args.cloud_cover, period=args.period)
+        found.scenes.extend(part.scenes)
+        found.invalid.extend(part.invalid)
+        found.notes.extend(part.notes)
     return found
 
 

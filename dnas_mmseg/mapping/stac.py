@@ -87,8 +87,8 @@ def write_map_item(
         )
     if _reference(class_map.name) != class_map.name:
         notes.append(
-            f"{path.name}: the name of the map contains '#' or '?', so not all readers of STAC find "
-            'it; rename the scene'
+            f"{path.name}: the name of the map contains '#' or '?', so not all readers of STAC "
+            'find it; rename the scene'
         )
     item = pystac.Item(
         id=class_map.stem,

@@ -176,7 +176,7 @@ def _read(location: str) -> dict[str, Any]:
     text = read_text(path)
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RasterError(f'{location}: not valid JSON ({error}); download it again') from error
     if not isinstance(document, dict):
         raise RasterError(

@@ -32,7 +32,8 @@ _OFFSET_APPLIED = 'earthsearch:boa_offset_applied'
 """Property of items whose samples have the offset that their bands still declare."""
 
 
-class ItemScenes(NamedTuple):
+@dataclass(frozen=True)
+class ItemScenes:
     """Scenes of STAC items.
 
     Attributes:
