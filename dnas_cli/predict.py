@@ -7,12 +7,14 @@
     dnas predict model.onnx scenes/*.tif --out-dir maps           # an exported model
     dnas predict CONFIG CHECKPOINT S2B_MSIL2A_....SAFE --out-dir maps --mask-values 3,8,9,10
     dnas predict CONFIG CHECKPOINT 'scenes/{name}_{band}.tif' --out-dir maps
+    dnas predict CONFIG CHECKPOINT --items items.json --cloud-cover 20 --out-dir maps
     torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
 
 MODEL is a name of `dnas models`, an exported file, or a config and a checkpoint of any mmseg model.
 SCENE is a raster, or a scene of several files: a Sentinel-2 SAFE folder or .zip, a Landsat
 Collection 2 folder or .tar, a PlanetScope folder, or a pattern with {band}. The bands of such a
-scene are stacked in a VRT in the folder scenes below --out-dir.
+scene are stacked in a VRT in the folder scenes below --out-dir. --items reads scenes from STAC
+catalogues.
 Bands are selected by name if the scene or --bands names them; otherwise the scene must have the
 bands of the training tiles in the same order. Windows overlap and are blended; memory does not
 depend on the height of a scene. Several processes (torchrun, or --shard on several machines) share
@@ -38,11 +40,14 @@ from .command_line import (
     user_errors,
 )
 from .engines import add_engine_options
-from .scene_options import add_stack_options
+from .scene_options import add_item_options, add_stack_options, find_item_scenes
 
 if TYPE_CHECKING:
     from dnas_mmseg.mapping.dask_cluster import DaskCluster
     from dnas_mmseg.mapping.scenes import MapPlan
+    from dnas_mmseg.raster import InvalidScene, MultiFileScene
+
+    Scenes = list[str | MultiFileScene | InvalidScene]
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,6 +70,7 @@ def parse_args() -> argparse.Namespace:
         help='nodata in addition to the declared ones, e.g. 0 for black borders without a tag',
     )  # fmt: skip
     add_stack_options(parser)
+    add_item_options(parser)
     windows = parser.add_argument_group('windows')
     windows.add_argument('--window', type=int, help='side in pixels (default: 512, or as exported)')
     windows.add_argument('--overlap', type=int, help='pixels (default: a quarter of the window)')
@@ -88,7 +94,7 @@ def parse_args() -> argparse.Namespace:
     products.add_argument(
         '--qgis-style', action='store_true', help='class names and colours as .qml'
     )
-    products.add_argument('--stac', action='store_true', help='STAC item')
+    products.add_argument('--stac', action='store_true', help='STAC item and collection')
     parser.add_argument(
         '--skip-bad-blocks',
         action='store_true',
@@ -204,9 +210,13 @@ def main() -> None:
         from dnas_mmseg.mapping.scenes import SceneError, plan_scenes, predict_scenes
 
         forbid_network_if(args)
-        config, checkpoint, scenes = split_model(args.words)
+        config, checkpoint, words = split_model(args.words)
+        items = find_item_scenes(args)
+        scenes: Scenes = [*words, *items.scenes, *items.invalid]
         if not scenes:
             raise UsageError('SCENE is missing')
+        for note in items.notes:
+            print(f'note: {note}')
         part, parts = parse_shard(args.shard)
         if args.dask and parts > 1:
             raise UsageError('--dask distributes the scenes itself: omit --shard and torchrun')

@@ -1,4 +1,4 @@
-"""Options of labelled data: polygons, scenes of several files, and splits."""
+"""Options of scenes and labelled data: polygons, scenes of several files, items, and splits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .command_line import UsageError
 
 if TYPE_CHECKING:
     from dnas_mmseg.preparation.label_rasters import PolygonRules
+    from dnas_mmseg.raster import ItemScenes
 
 
 def add_stack_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,42 @@ def add_stack_options(parser: argparse.ArgumentParser) -> None:
         help='values of the quality band (SCL, QA_PIXEL, UDM2) that mark invalid pixels, or bits '
         'such as bit3',
     )  # fmt: skip
+
+
+def add_item_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--items`` and its filters."""
+    items = parser.add_argument_group('scenes of STAC catalogues')
+    items.add_argument(
+        '--items', action='append', default=[], metavar='SOURCE',
+        help='file, folder or URL of STAC items, an item collection or a catalogue; repeatable',
+    )  # fmt: skip
+    items.add_argument(
+        '--cloud-cover', type=float, metavar='PERCENT',
+        help='skip items with a larger eo:cloud_cover, and those without it',
+    )  # fmt: skip
+    items.add_argument(
+        '--period', default='', metavar='START/END',
+        help='skip items outside a period such as 2023-05-01/2023-09-30 or 2023-05-01/..',
+    )  # fmt: skip
+
+
+def find_item_scenes(args: argparse.Namespace) -> ItemScenes:
+    """Return the scenes of ``--items``.
+
+    Raises:
+        UsageError: A filter is set without items.
+    """
+    from dnas_mmseg.raster import ItemScenes, read_items
+
+    if not args.items and (args.period or args.cloud_cover is not None):
+        raise UsageError('--cloud-cover and --period apply to STAC items only: set --items')
+    found = ItemScenes([], [], [])
+    for source in args.items:
+        part = read_items(source, max_cloud_cover=args.cloud_cover, period=args.period)
+        found.scenes.extend(part.scenes)
+        found.invalid.extend(part.invalid)
+        found.notes.extend(part.notes)
+    return found
 
 
 def add_polygon_options(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
 from dnas_mmseg.preparation.geo_dataset import GeoDataRoot, cut_geo_dataset
+from dnas_mmseg.raster import ItemScenes, read_items
 from dnas_mmseg.search.pipeline import search
 from dnas_mmseg.search.plan import SearchPlan
 from dnas_mmseg.selection.plan import SelectionPlan
@@ -26,6 +27,7 @@ __all__ = [
     'CheckpointError',
     'Conversion',
     'GeoDataRoot',
+    'ItemScenes',
     'MapProducts',
     'MultiBandInferencer',
     'OnnxModel',
@@ -42,6 +44,7 @@ __all__ = [
     'load_segmentor',
     'predict_scene',
     'predict_scenes',
+    'read_items',
     'search',
     'select_network',
     'supernet_from_authors',

@@ -19,7 +19,7 @@ from dnas_mmseg.visualization import save_quick_look
 
 from .blending import Part
 from .qgis_style import write_qgis_style
-from .stac import write_map_item
+from .stac import ITEM_SUFFIX, find_collection_id, write_map_item
 
 NODATA = 255
 """Nodata value of class maps and probabilities."""
@@ -191,17 +191,17 @@ class QgisStyle(DerivedProduct):
 
 
 class StacItem(DerivedProduct):
-    """STAC item."""
+    """STAC item of the collection in its folder."""
 
-    kind, suffix = 'stac', '.stac.json'
+    kind, suffix = 'stac', ITEM_SUFFIX
 
     def path(self, class_map: Path) -> Path:
         return class_map.with_suffix(self.suffix)
 
     def write(self, scene: MappedScene) -> list[str]:
-        return write_map_item(
-            self.path(scene.class_map), scene.class_map, scene.info, scene.classes
-        )
+        path = self.path(scene.class_map)
+        name = find_collection_id(path.parent)
+        return write_map_item(path, scene.class_map, scene.info, scene.classes, name)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,8 @@ class MapProducts:
             neighbour.
         simplify: Tolerance of polygon simplification, in pixels; 0 keeps all vertices.
         qgis_style: Whether to write a style for QGIS, as ``<name>.qml``.
-        stac: Whether to write a STAC item, as ``<name>.stac.json``.
+        stac: Whether to write a STAC item, as ``<name>.stac.json``, and the collection of all items
+            in the folder, as ``collection.json``.
 
     Raises:
         UserError: ``min_pixels`` or ``simplify`` is out of range, or set without ``polygons``.

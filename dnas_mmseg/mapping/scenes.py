@@ -22,10 +22,10 @@ from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.extras import require
 from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
+    InvalidScene,
     MultiFileScene,
     Raster,
     RasterInfo,
@@ -39,6 +39,7 @@ from dnas_mmseg.raster import (
 from .products import MapProducts
 from .scene import SceneSource, Tiling
 from .scene_jobs import MapSettings, SceneJob, count_windows, find_outputs, run_job
+from .stac import find_collection_id, write_collection
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -165,7 +166,7 @@ class MapPlan:
 
 def plan_scenes(
     model: BaseSegmentor | OnnxModel,
-    scenes: Sequence[str | os.PathLike],
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
     out_dir: str | os.PathLike,
     *,
     bands: Sequence[str] | None = None,
@@ -184,7 +185,8 @@ def plan_scenes(
         model: Segmentor of :func:`load_segmentor`, or an exported model.
         scenes: Paths or GDAL data set names; also products of several files and band patterns
             (:func:`dnas_mmseg.raster.resolve_scenes`), of which the model's bands are stacked in
-            ``<out_dir>/scenes``.
+            ``<out_dir>/scenes``; and scenes and invalid items of
+            :func:`dnas_mmseg.raster.read_items`.
         out_dir: Folder of the maps, named like the scenes (:func:`name_maps`).
         bands: Names of the scenes' bands, in file order; they override the names in the files. Of
             scenes of several files, they select the bands.
@@ -204,16 +206,18 @@ def plan_scenes(
         files, are in its ``failures``.
 
     Raises:
-        UserError: A scene is listed twice, the shard is out of range, or pystac is not installed.
+        UserError: A scene is listed twice, the shard is out of range, pystac is not installed, or
+            ``collection.json`` in the folder is not a collection of maps.
     """
     part, parts = shard
     if not 1 <= part <= parts:
         raise UserError(f'shard {part}/{parts}: must be from 1/{parts} to {parts}/{parts}')
-    if products.stac:
-        require('pystac', 'stac')
     out_dir = Path(out_dir)
+    if products.stac:
+        find_collection_id(out_dir)  # raises an error before the first scene is mapped
     inputs = _find_scenes(scenes)
     stems = {path: scene_stem(s) for path, s in inputs if not isinstance(s, UserError)}
+    stems |= {s.source: s.source for s in scenes if isinstance(s, InvalidScene)}  # have no maps
     names = list(name_maps([path for path, _ in inputs], stems).items())[part - 1 :: parts]
     by_path = dict(inputs)
     stacks = out_dir / _STACKS
@@ -258,7 +262,7 @@ def plan_scenes(
 
 def predict_scenes(
     model: BaseSegmentor | OnnxModel,
-    scenes: Sequence[str | os.PathLike],
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
     out_dir: str | os.PathLike,
     *,
     cluster: DaskCluster | None = None,
@@ -310,6 +314,11 @@ def predict_scenes(
         else:
             notes[job.target] = outcome
     notes = {job.target: notes[job.target] for job in jobs if job.target in notes}
+    if plan.settings.products.stac:
+        try:
+            write_collection(out_dir)
+        except (UserError, OSError) as error:
+            failures[os.fspath(out_dir)] = error
     if notes and not model.dataset_meta.get('apply_scale'):
         scalings = {job.info.scaling: job.info.path for job in reversed(jobs)}
         notes[next(iter(notes))] += compare_scalings(scalings)
@@ -343,17 +352,24 @@ def _run_jobs(
 
 
 def _find_scenes(
-    paths: Sequence[str | os.PathLike],
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
 ) -> list[tuple[str, MultiFileScene | str | UserError]]:
     """Return the scenes with their paths; an error in place of a scene that cannot be found."""
     result: list[tuple[str, MultiFileScene | str | UserError]] = []
-    for path in (os.fspath(path) for path in paths):
+    for scene in scenes:
+        if isinstance(scene, MultiFileScene):
+            result.append((scene.source, scene))
+            continue
+        if isinstance(scene, InvalidScene):
+            result.append((scene.source, scene.error))
+            continue
+        path = os.fspath(scene)
         try:
-            scenes = find_scenes_of(path)
+            found = find_scenes_of(path)
         except UserError as error:
             result.append((path, error))
         else:
-            result += [(s if isinstance(s, str) else s.source, s) for s in scenes]
+            result += [(s if isinstance(s, str) else s.source, s) for s in found]
     return result
 
 

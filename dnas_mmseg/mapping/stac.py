@@ -1,21 +1,30 @@
-"""STAC items of class maps and models, written with pystac."""
+"""STAC items of class maps and models, and collections of maps, written with pystac."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.extras import require
 from dnas_mmseg.files import write_json
 from dnas_mmseg.raster import Raster, RasterInfo
 
 from .exported import INPUT, OUTPUT
 from .model_card import ModelMetadata
+
+ITEM_SUFFIX = '.stac.json'
+"""Suffix of the items of maps, next to the maps."""
+
+_COLLECTION = 'collection.json'
+_PROCESSOR = 'dnas_mmseg'
+"""Provider of the collections that this module writes, by which it recognizes them."""
 
 _CHUNK = 2**22
 _SPDX = re.compile(r'[\w.+-]+')
@@ -27,6 +36,7 @@ def write_map_item(
     class_map: str | os.PathLike,
     scene: RasterInfo,
     classes: ClassScheme,
+    collection: str = '',
 ) -> list[str]:
     """Write the STAC item of a class map: footprint, projection, classes, band and checksum.
 
@@ -35,6 +45,8 @@ def write_map_item(
         class_map: Path of the map.
         scene: Metadata of the mapped scene, with its acquisition time.
         classes: Names and colours of the classes.
+        collection: Id of the collection in the folder of the item (:func:`write_collection`); empty
+            for an item without one.
 
     Returns:
         Notes on missing metadata, one line each.
@@ -73,6 +85,11 @@ def write_map_item(
         notes.append(
             f'{path.name}: the scene has no acquisition time; the item has the time of the map'
         )
+    if _reference(class_map.name) != class_map.name:
+        notes.append(
+            f"{path.name}: the name of the map contains '#' or '?', so not all readers of STAC "
+            'find it; rename the scene'
+        )
     item = pystac.Item(
         id=class_map.stem,
         datetime=acquired or written,
@@ -80,7 +97,7 @@ def write_map_item(
         **outline,
     )
     asset = pystac.Asset(
-        href=os.path.relpath(class_map, path.parent),
+        href=_reference(os.path.relpath(class_map, path.parent)),
         title='class map',
         media_type=pystac.MediaType.COG,
         roles=['data', 'classification'],
@@ -101,8 +118,154 @@ def write_map_item(
     FileExtension.ext(asset, add_if_missing=True).apply(
         checksum=f'1220{_sha256(class_map)}', size=class_map.stat().st_size
     )
-    _write(item, path)
+    document = item.to_dict(include_self_link=False)
+    if collection:
+        _link_to_collection(document, collection)
+    write_json(path, document)
     return notes
+
+
+def find_collection_id(folder: str | os.PathLike) -> str:
+    """Return the id of the collection of maps in a folder; defaults to the name of the folder.
+
+    Raises:
+        UserError: ``collection.json`` exists and was not written by this package, or pystac is not
+            installed.
+    """
+    require('pystac', 'stac')
+    path = Path(folder) / _COLLECTION
+    if not path.exists():
+        return re.sub(r'[^\w.-]+', '-', path.resolve().parent.name).strip('-.') or 'maps'
+    document = _read(path)
+    providers = document.get('providers')
+    names = [p.get('name') for p in providers or () if isinstance(p, dict)]
+    if _PROCESSOR not in names or not isinstance(document.get('id'), str):
+        raise UserError(
+            f'{path} exists and is not a collection of maps: choose another --out-dir, or move the '
+            'file'
+        )
+    return document['id']
+
+
+def write_collection(folder: str | os.PathLike) -> Path | None:
+    """Write the collection of all items of maps in a folder, ``collection.json``.
+
+    It is self-contained: all links are relative. Items that do not link to it are rewritten.
+    Processes that write maps to one folder may call it at the same time: it is written again until
+    no items were added meanwhile, so the last one contains all.
+
+    Args:
+        folder: Folder of the maps, with items of :func:`write_map_item` next to them.
+
+    Returns:
+        Path of the collection; None if there are no items.
+
+    Raises:
+        UserError: ``collection.json`` or an item is another document, or pystac is not installed.
+    """
+    pystac = require('pystac', 'stac')
+    path = Path(folder) / _COLLECTION
+    name = find_collection_id(folder)
+    written: set[Path] = set()
+    while (found := set(path.parent.glob(f'*{ITEM_SUFFIX}'))) != written:
+        members = [m for item in sorted(found) if (m := _read_member(item, name)) is not None]
+        if members:
+            write_json(path, _collection(pystac, name, members))
+        written = found
+    return path if written and members else None
+
+
+class _Member(NamedTuple):
+    """Item of a collection: file name, bounding box and time."""
+
+    name: str
+    bbox: list[float] | None
+    time: datetime
+
+
+def _read_member(path: Path, collection: str) -> _Member | None:
+    """Return an item of a map, linked to its collection; None for other items."""
+    document = _read(path)
+    try:
+        if 'map' not in document['assets']:
+            return None
+        time = datetime.fromisoformat(document['properties']['datetime'].replace('Z', '+00:00'))
+        member = _Member(path.name, document.get('bbox'), time)
+        if document.get('collection') != collection:
+            _link_to_collection(document, collection)
+            write_json(path, document)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f'{path}: not the item of a map ({type(error).__name__}: {error}); remove it, and '
+            'resume (--resume)'
+        ) from error
+    return member
+
+
+def _reference(path: str) -> str:
+    """Return a relative path as a reference, in which ``#`` and ``?`` are delimiters.
+
+    Other characters are unchanged, since pystac reads references to files without decoding them.
+    """
+    return path.replace('#', '%23').replace('?', '%3F')
+
+
+def _link_to_collection(document: dict[str, Any], collection: str) -> None:
+    """Set the collection of an item, and its links to the document."""
+    relations = 'root', 'parent', 'collection'
+    others = [link for link in document.get('links', ()) if link.get('rel') not in relations]
+    link = dict(href=f'./{_COLLECTION}', type='application/json')
+    document['links'] = [*(dict(rel=relation, **link) for relation in relations), *others]
+    document['collection'] = collection
+
+
+def _collection(pystac: Any, name: str, members: list[_Member]) -> dict[str, Any]:
+    """Return the document of a collection, which covers its items in space and time."""
+    times = [member.time for member in members]
+    collection = pystac.Collection(
+        id=name,
+        description='Class maps of remote-sensing scenes',
+        license='other',
+        extent=pystac.Extent(
+            pystac.SpatialExtent([_union([m.bbox for m in members if m.bbox])]),
+            pystac.TemporalExtent([[min(times), max(times)]]),
+        ),
+        providers=[pystac.Provider(_PROCESSOR, roles=[pystac.ProviderRole.PROCESSOR])],
+    )
+    collection.item_assets = {
+        'map': pystac.ItemAssetDefinition.create(
+            title='class map',
+            description=None,
+            media_type=pystac.MediaType.COG,
+            roles=['data', 'classification'],
+        )
+    }
+    document = collection.to_dict(include_self_link=False)
+    document['links'] = [
+        dict(rel='root', href=f'./{_COLLECTION}', type='application/json'),
+        *(
+            dict(rel='item', href=f'./{_reference(m.name)}', type='application/geo+json')
+            for m in members
+        ),
+    ]
+    return document
+
+
+def _union(boxes: list[list[float]]) -> list[float]:
+    """Return the box around boxes of two dimensions: all longitudes if one crosses 180 degrees.
+
+    Without boxes, it is the whole earth, since a collection must have an extent.
+    """
+    if not boxes:
+        return [-180.0, -90.0, 180.0, 90.0]
+    west, south, east, north = zip(*boxes, strict=True)
+    crosses = any(w > e for w, e in zip(west, east, strict=True))
+    return [
+        -180.0 if crosses else min(west),
+        min(south),
+        180.0 if crosses else max(east),
+        max(north),
+    ]
 
 
 def write_model_item(
@@ -173,7 +336,7 @@ def write_model_item(
     FileExtension.ext(asset, add_if_missing=True).apply(
         checksum=f'1220{_sha256(model)}', size=model.stat().st_size
     )
-    _write(item, path)
+    write_json(path, item.to_dict(include_self_link=False))
 
 
 def _classes(classes: ClassScheme) -> list:
@@ -191,9 +354,19 @@ def _classes(classes: ClassScheme) -> list:
     ]
 
 
-def _write(item: Any, path: Path) -> None:
-    content = item.to_dict(include_self_link=False)
-    write_json(path, content)
+def _read(path: Path) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        UserError: The file is something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{path}: not valid JSON ({error}); remove it') from error
+    if not isinstance(document, dict):
+        raise UserError(f'{path}: a JSON {type(document).__name__}, expected an object; remove it')
+    return document
 
 
 def _parse_time(acquired: str) -> datetime | None:

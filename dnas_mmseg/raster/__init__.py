@@ -27,9 +27,10 @@ from .resolving import (
     resolve_scenes,
     scene_stem,
 )
-from .scene_files import BandSource, MultiFileScene, QualityBand
+from .scene_files import BandSource, InvalidScene, MultiFileScene, QualityBand
 from .scene_mask import MaskValues
 from .scene_vrt import SceneStack, build_scene_vrt
+from .stac_items import ItemScenes, read_items
 from .strips import write_strips
 from .validity import Samples
 from .vectors import (
@@ -50,6 +51,8 @@ __all__ = [
     'ArrayName',
     'BandSource',
     'GeoReference',
+    'InvalidScene',
+    'ItemScenes',
     'MaskValues',
     'MultiFileScene',
     'OverlapError',
@@ -78,6 +81,7 @@ __all__ = [
     'pattern_scenes',
     'raster_stem',
     'rasterize_polygons',
+    'read_items',
     'read_polygons',
     'read_raster',
     'resolve_scene',

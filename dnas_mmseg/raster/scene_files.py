@@ -170,7 +170,7 @@ def read_text(path: str) -> str:
         with gdal_exceptions():
             handle = gdal.VSIFOpenL(path, 'rb')
             if handle is None:
-                raise RuntimeError(gdal.GetLastErrorMsg() or 'no such file')
+                raise RuntimeError(gdal.GetLastErrorMsg() or 'no such file, or no access')
             try:
                 while chunk := gdal.VSIFReadL(1, _CHUNK, handle):
                     content += chunk

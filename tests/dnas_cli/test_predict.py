@@ -1,13 +1,16 @@
 """Command `dnas predict`."""
 
+import json
+
 import numpy as np
+import pytest
 
 from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.raster import read_raster, write_raster
 
 from ..conftest import ROOT, TORCHRUN, run
 from ..mapping.conftest import scenes
-from ..raster.products import uint16, write_safe
+from ..raster.products import place, uint16, write_safe
 
 
 def test_maps_resume_and_shards(trained, tmp_path, rng):
@@ -103,3 +106,53 @@ def test_scenes_of_several_files(trained, tmp_path, rng):
     assert code == 1
     assert "mask value 'cloud': expected a value of the quality band" in output
     assert 'Traceback' not in output
+
+
+def test_items_of_a_catalogue_become_a_collection(trained, tmp_path, rng):
+    pystac = pytest.importorskip('pystac', reason="pystac is not installed: extra 'stac'")
+    features = []
+    for name, cloud in (('a', 5), ('b', 10), ('cloudy', 60)):
+        assets = {}
+        for band in BANDS:
+            path = tmp_path / f'in/{name}_{band}.tif'
+            write_raster(path, uint16(rng, 1, 20, 20), georeference=place(10.0))
+            assets[band] = {'href': f'./{path.name}', 'roles': ['data'], 'bands': [{'name': band}]}
+        features.append({
+            'type': 'Feature', 'stac_version': '1.1.0', 'id': name, 'geometry': None, 'links': [],
+            'properties': {'datetime': '2023-06-15T10:36:29Z', 'eo:cloud_cover': cloud},
+            'assets': assets,
+        })  # fmt: skip
+    features += [{**features[0], 'id': 'invalid.1', 'assets': {}}]
+    features += [{**features[0], 'id': 'invalid.2', 'assets': {}}]
+    items = tmp_path / 'in/items.json'
+    items.write_text(json.dumps({'type': 'FeatureCollection', 'features': features}))
+    out = tmp_path / 'out'
+    command = (ROOT / 'tools/predict.py', *trained, '--items', items, '--out-dir', out, '--stac')
+    for shard, maps, failed in (('1/2', 'a', 'invalid.1'), ('2/2', 'ab', 'invalid.2')):
+        code, output = run(
+            *command, '--cloud-cover', 20, '--period', '2023-06-01/..', '--shard', shard
+        )
+        text = ' '.join(output.split())
+        assert code == 1
+        assert f'note: {items}: 4 of 5 items selected (1 above 20 % cloud cover)' in text
+        assert (
+            f'1 of 2 scenes are not mapped; resume (--resume) retries them: - {items}#{failed}'
+            in text
+        )
+        assert 'no asset with named bands (assets: none)' in text
+        assert 'Traceback' not in output
+        found = list(pystac.Collection.from_file(str(out / 'collection.json')).get_items())
+        assert [item.id for item in found] == list(maps)
+    assert found[0].properties['datetime'] == '2023-06-15T10:36:29Z'
+    assert [path.stem for path in sorted(out.glob('*.tif'))] == ['a', 'b']
+    (out / 'collection.json').unlink()
+    items.write_text(json.dumps({'type': 'FeatureCollection', 'features': features[:2]}))
+    code, output = run(*command, '--resume')
+    assert code == 0, output
+    assert ': 0 maps; 2 skipped' in output
+    assert (out / 'collection.json').is_file()
+    code, output = run(
+        ROOT / 'tools/predict.py', *trained, 'a.tif', '--out-dir', out, '--period', '..'
+    )
+    assert code != 0
+    assert '--cloud-cover and --period apply to STAC items only: set --items' in output

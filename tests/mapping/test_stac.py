@@ -1,6 +1,7 @@
-"""STAC items, read back with pystac."""
+"""STAC items and collections, read back with pystac."""
 
 import hashlib
+import json
 from datetime import datetime, timezone
 from itertools import pairwise
 
@@ -10,8 +11,10 @@ from osgeo import osr
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
+from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping import stac
 from dnas_mmseg.mapping.model_card import ModelMetadata
-from dnas_mmseg.mapping.stac import write_map_item, write_model_item
+from dnas_mmseg.mapping.stac import write_collection, write_map_item, write_model_item
 from dnas_mmseg.raster import GeoReference, Raster, write_raster, write_strips
 
 pystac = pytest.importorskip('pystac', reason="pystac is not installed: extra 'stac'")
@@ -25,14 +28,14 @@ def utm(zone: int) -> str:
     return system.ExportToWkt()
 
 
-def mapped(folder, georeference):
-    path = folder / 'maps/a scene.tif'
+def mapped(folder, georeference, name='a scene'):
+    path = folder / f'maps/{name}.tif'
     with write_strips(
         path, height=200, width=300, nodata=255, georeference=georeference,
         classes=SCHEME, resampling='MODE',
     ) as write:  # fmt: skip
         write(np.zeros((1, 200, 300), np.uint8), 0)
-    scene = folder / 'a scene.tif'
+    scene = folder / f'{name}.tif'
     write_raster(scene, np.zeros((4, 200, 300), np.uint8), georeference=georeference)
     with Raster(scene) as raster:
         return path, raster.info
@@ -147,3 +150,120 @@ def test_model_items_of_binary_heads_and_special_class_names(tmp_path):
     assert [(c['name'], c['title']) for c in classes] == [
         ('class-0', '水体'), ('dry-land', 'dry (land)'),
     ]  # fmt: skip
+
+
+def add_map(folder, name, zone, day, collection='maps'):
+    """Write a map and its item; without a georeference if ``zone`` is None."""
+    where = GeoReference() if zone is None else GeoReference(
+        utm(zone), 0.0, (500000.0, 4.0, 0.0, 4000000.0, 0.0, -4.0)
+    )  # fmt: skip
+    path, scene = mapped(folder, where, name)
+    scene = type(scene)(**{**scene.__dict__, 'acquired': f'2023-06-{day:02} 10:00:00'})
+    write_map_item(path.with_suffix('.stac.json'), path, scene, SCHEME, collection)
+    return path
+
+
+def read_collection(path):
+    """Read a collection after validating it and its items."""
+    collection = pystac.Collection.from_file(str(path))
+    pystac.validation.validate_dict(collection.to_dict())
+    for item in collection.get_items():
+        pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
+    return collection
+
+
+def test_a_collection_contains_the_maps_of_its_folder(tmp_path):
+    names = {'a scene': 32, 'b.1': 50, 'c': None}
+    maps = [
+        # The item of the second one was written without a collection.
+        add_map(tmp_path, name, zone, day, '' if zone == 50 else 'maps')
+        for day, (name, zone) in enumerate(names.items(), 3)
+    ]
+    folder = tmp_path / 'maps'
+    (folder / 'model.stac.json').write_text('{"assets": {"model": {}}}')
+    (folder / 'other.json').write_text('[]')
+    path = write_collection(folder)
+    assert path == folder / 'collection.json'
+    collection = read_collection(path)
+    assert (collection.id, collection.license) == ('maps', 'other')
+    items = list(collection.get_items())
+    assert [item.id for item in items] == list(names)
+    for item, found in zip(items, maps, strict=True):
+        assert item.collection_id == 'maps'
+        assert item.get_collection() is item.get_parent() is item.get_root() is collection
+        alone = pystac.Item.from_file(str(found.with_suffix('.stac.json')))
+        assert alone.get_collection().id == alone.get_parent().id == alone.get_root().id == 'maps'
+        assert alone.assets['map'].href.endswith(found.name)
+    (box,) = collection.extent.spatial.bboxes
+    first, second = items[0].bbox, items[1].bbox
+    assert box == [first[0], second[1], second[2], second[3]]
+    assert box[0] == pytest.approx(9, abs=1e-9)
+    assert box[2] == pytest.approx(117.0132, abs=1e-3)
+    (times,) = collection.extent.temporal.intervals
+    assert [time.isoformat() for time in times] == [
+        '2023-06-03T10:00:00+00:00', '2023-06-05T10:00:00+00:00',
+    ]  # fmt: skip
+    links = json.loads(path.read_text())['links']
+    for item in maps:
+        links += json.loads(item.with_suffix('.stac.json').read_text())['links']
+    assert {link['rel'] for link in links} == {'root', 'item', 'parent', 'collection'}
+    assert all(link['href'].startswith('./') for link in links)
+    # The folder may be renamed; the id stays.
+    folder.rename(tmp_path / 'renamed')
+    assert read_collection(write_collection(tmp_path / 'renamed')).id == 'maps'
+
+
+def test_a_collection_across_the_antimeridian_has_all_longitudes(tmp_path):
+    add_map(tmp_path, 'a', 32, 1)
+    place = GeoReference(utm(60), 0.0, (820000.0, 100.0, 0.0, 1000000.0, 0.0, -100.0))
+    path, scene = mapped(tmp_path, place, 'b')
+    write_map_item(path.with_suffix('.stac.json'), path, scene, SCHEME)
+    (box,) = read_collection(write_collection(tmp_path / 'maps')).extent.spatial.bboxes
+    assert (box[0], box[2]) == (-180, 180)
+    assert 8 < box[1] < 10
+    assert 36 < box[3] < 37
+
+
+def test_maps_that_are_added_meanwhile_are_in_the_collection(tmp_path, monkeypatch):
+    add_map(tmp_path, 'a', 32, 1)
+    write = stac.write_json
+    calls = []
+
+    def write_slowly(path, document):
+        if path.name == 'collection.json' and not calls:
+            calls.append(path)
+            add_map(tmp_path, 'b', 50, 2)  # another process, which writes its collection, too
+            assert [i.id for i in read_collection(write_collection(path.parent)).get_items()] == [
+                'a', 'b',
+            ]  # fmt: skip
+        write(path, document)
+
+    monkeypatch.setattr(stac, 'write_json', write_slowly)
+    collection = read_collection(write_collection(tmp_path / 'maps'))
+    assert [item.id for item in collection.get_items()] == ['a', 'b']
+
+
+def test_delimiters_in_names_are_encoded(tmp_path):
+    path, scene = mapped(tmp_path, GeoReference(), 'b#1')
+    notes = write_map_item(path.with_suffix('.stac.json'), path, scene, SCHEME)
+    assert "b#1.stac.json: the name of the map contains '#' or '?'" in notes[-1]
+    item = json.loads(path.with_suffix('.stac.json').read_text())
+    assert item['assets']['map']['href'] == 'b%231.tif'
+    links = json.loads(write_collection(tmp_path / 'maps').read_text())['links']
+    assert links[-1]['href'] == './b%231.stac.json'
+
+
+def test_other_documents_are_not_overwritten(tmp_path):
+    assert write_collection(tmp_path) is None
+    path = tmp_path / 'collection.json'
+    path.write_text('{"type": "Collection", "id": "mine", "providers": [{"name": "me"}]}')
+    with pytest.raises(UserError, match=r'collection\.json exists and is not a collection of maps'):
+        write_collection(tmp_path)
+    assert 'mine' in path.read_text()
+    path.unlink()
+    (tmp_path / 'a.stac.json').write_text('{"assets": {"map": {}}}')
+    with pytest.raises(UserError, match=r'a\.stac\.json: not the item of a map \(KeyError'):
+        write_collection(tmp_path)
+    (tmp_path / 'a.stac.json').write_text('{"assets": ')
+    with pytest.raises(UserError, match=r'a\.stac\.json: not valid JSON'):
+        write_collection(tmp_path)
