@@ -136,11 +136,12 @@ def _write_error(path: str | os.PathLike, error: Exception) -> RasterError:
 
 
 def _write_cog(dataset, path: Path, resampling: str) -> None:
-    """Rewrite the dataset as a Cloud-Optimized GeoTIFF with overviews."""
+    """Rewrite the dataset as a Cloud-Optimized GeoTIFF with overviews; omit empty blocks."""
     options = [
         'COMPRESS=DEFLATE',
         'BLOCKSIZE=512',
         'BIGTIFF=IF_SAFER',
+        'SPARSE_OK=TRUE',
         'NUM_THREADS=ALL_CPUS',
         f'RESAMPLING={resampling}',
     ]
