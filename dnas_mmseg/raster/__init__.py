@@ -4,6 +4,8 @@ from ._gdal import RasterError, block_cache, forbid_network
 from .arrays import ArrayName, array_shape, parse_array_name
 from .band_pattern import pattern_scenes
 from .georeference import GeoReference
+from .ground_areas import ClassAreas, class_areas, ground_areas
+from .mosaic import MOSAIC_OVERLAPS, check_mosaic_path, write_mosaic
 from .polygons import write_polygons
 from .reading import (
     RASTER_SUFFIXES,
@@ -40,15 +42,18 @@ from .vectors import (
     rasterize_polygons,
     read_polygons,
 )
-from .warping import find_overlap, warp_classes
+from .warping import RESAMPLINGS, find_overlap, warp_classes
 from .writing import GDAL_TYPES, write_raster
 
 __all__ = [
     'GDAL_TYPES',
+    'MOSAIC_OVERLAPS',
     'RASTER_SUFFIXES',
+    'RESAMPLINGS',
     'VECTOR_SUFFIXES',
     'ArrayName',
     'BandSource',
+    'ClassAreas',
     'GeoReference',
     'MaskValues',
     'MultiFileScene',
@@ -65,12 +70,15 @@ __all__ = [
     'array_shape',
     'block_cache',
     'build_scene_vrt',
+    'check_mosaic_path',
+    'class_areas',
     'detect_scene',
     'distinguish_stems',
     'find_empty_features',
     'find_overlap',
     'find_scenes_of',
     'forbid_network',
+    'ground_areas',
     'is_vector',
     'is_virtual',
     'list_field_values',
@@ -86,6 +94,7 @@ __all__ = [
     'scene_stem',
     'source_files',
     'warp_classes',
+    'write_mosaic',
     'write_polygons',
     'write_raster',
     'write_strips',

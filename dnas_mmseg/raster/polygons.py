@@ -14,9 +14,7 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-
-_EQUAL_AREA = '+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m'
-"""Equal-area projection centred on the map."""
+from .ground_areas import equal_area_crs
 
 
 def write_polygons(
@@ -115,5 +113,5 @@ def _equal_area(source) -> osr.CoordinateTransformation | None:
         return None
     [(longitude, latitude)] = middle
     target = osr.SpatialReference()
-    target.ImportFromProj4(_EQUAL_AREA.format(latitude=latitude, longitude=longitude))
+    target.ImportFromWkt(equal_area_crs(longitude, latitude))
     return osr.CoordinateTransformation(source.GetSpatialRef(), target)
