@@ -380,6 +380,21 @@ class _SceneJob(NamedTuple):
     missing: list[DerivedProduct]
 
 
+def map_paths(scenes: Sequence[str | os.PathLike], out_dir: str | os.PathLike) -> dict[str, Path]:
+    """Return the path of the map of each scene, whether it exists or not.
+
+    Args:
+        scenes, out_dir: Arguments of :func:`predict_scenes`.
+
+    Raises:
+        UserError: A scene is listed twice, or two scenes cannot be distinguished.
+    """
+    inputs = _find_scenes(scenes)
+    stems = {path: scene_stem(s) for path, s in inputs if not isinstance(s, UserError)}
+    names = name_maps([path for path, _ in inputs], stems)
+    return {scene: Path(out_dir) / f'{name}.tif' for scene, name in names.items()}
+
+
 def name_maps(
     scenes: Sequence[str | os.PathLike], stems: Mapping[str, str] | None = None
 ) -> dict[str, str]:

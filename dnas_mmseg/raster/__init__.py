@@ -6,6 +6,7 @@ from .band_pattern import pattern_scenes
 from .georeference import GeoReference
 from .ground_areas import ClassAreas, class_areas, ground_areas
 from .mosaic import MOSAIC_OVERLAPS, check_mosaic_path, write_mosaic
+from .mosaic_grid import parse_crs
 from .polygons import write_polygons
 from .reading import (
     RASTER_SUFFIXES,
@@ -44,6 +45,7 @@ from .vectors import (
 )
 from .warping import RESAMPLINGS, find_overlap, warp_classes
 from .writing import GDAL_TYPES, write_raster
+from .zones import Zone, ZoneLayer, read_zones, write_zones, zone_areas
 
 __all__ = [
     'GDAL_TYPES',
@@ -67,6 +69,8 @@ __all__ = [
     'Samples',
     'SceneStack',
     'Window',
+    'Zone',
+    'ZoneLayer',
     'array_shape',
     'block_cache',
     'build_scene_vrt',
@@ -83,11 +87,13 @@ __all__ = [
     'is_virtual',
     'list_field_values',
     'parse_array_name',
+    'parse_crs',
     'pattern_scenes',
     'raster_stem',
     'rasterize_polygons',
     'read_polygons',
     'read_raster',
+    'read_zones',
     'resolve_scene',
     'resolve_scenes',
     'row_windows',
@@ -98,4 +104,6 @@ __all__ = [
     'write_polygons',
     'write_raster',
     'write_strips',
+    'write_zones',
+    'zone_areas',
 ]

@@ -78,17 +78,17 @@ def ground_areas(georeference: GeoReference, window: Window, name: str) -> np.nd
             ]
         )
     spacing = _SPACING
-    columns, rows = (_nodes(length, spacing) for length in (window.width, window.height))
+    columns, rows = _nodes(window.width, spacing), _nodes(window.height, spacing)
     areas = _areas_at(georeference, target, window, columns, rows, name)
     while spacing > 1:
         spacing //= 2
-        finer = [_nodes(length, spacing) for length in (window.width, window.height)]
+        finer = _nodes(window.width, spacing), _nodes(window.height, spacing)
         exact = _areas_at(georeference, target, window, *finer, name)
         error = np.abs(_interpolate(areas, columns, rows, *finer) / exact - 1).max()
         (columns, rows), areas = finer, exact
         if error < _ERROR:
             break
-    everywhere = (np.arange(length) for length in (window.width, window.height))
+    everywhere = np.arange(window.width), np.arange(window.height)
     return _interpolate(areas, columns, rows, *everywhere)
 
 

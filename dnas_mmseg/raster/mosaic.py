@@ -95,7 +95,9 @@ def write_mosaic(
         _check_confidences(sources, confidences)
     grid = MosaicGrid.plan(sources, crs, resolution)
     merge = {'first': _merge_first, 'confidence': _merge_confident, 'majority': _merge_frequent}
-    layers = _Layers(sources, grid, resampling, len(classes), tuple(map(os.fspath, confidences)))
+    layers = _Layers(
+        sources, grid, resampling, len(classes), tuple(os.fspath(p) for p in confidences)
+    )
     blocks = block_windows(grid.height, grid.width, _block_side(overlap, len(classes)))
     with (
         block_cache(_CACHE),
@@ -154,7 +156,7 @@ def _check_confidences(
             f"{len(confidences)} confidences of {len(maps)} maps: the rule 'confidence' requires "
             'one of each'
         )
-    for source, path in zip(maps, map(os.fspath, confidences), strict=True):
+    for source, path in zip(maps, (os.fspath(p) for p in confidences), strict=True):
         if not path.startswith('/vsi') and not Path(path).is_file():
             raise RasterError(
                 f"{path}: no such file; the rule 'confidence' requires the confidence of each map: "

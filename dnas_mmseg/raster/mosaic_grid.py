@@ -78,7 +78,7 @@ def read_class_maps(
     systems: dict[str, str] = {}  # WKT of each CRS by its texts
     without: list[str] = []
     classes: ClassScheme | None = None
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(p) for p in paths):
         with Raster(path) as raster:
             info, found = raster.info, _read_classes(raster)
             raster.read(Window(info.width - 1, info.height - 1, 1, 1))  # fails if truncated
