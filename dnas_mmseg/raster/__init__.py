@@ -1,10 +1,10 @@
 """Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
 from ._gdal import RasterError, block_cache, forbid_network
+from .areas import ClassAreas, class_areas, ground_areas
 from .arrays import ArrayName, array_shape, parse_array_name
 from .band_pattern import pattern_scenes
 from .georeference import GeoReference
-from .ground_areas import ClassAreas, class_areas, ground_areas
 from .mosaic import MOSAIC_OVERLAPS, check_mosaic_path, write_mosaic
 from .mosaic_grid import parse_crs
 from .polygons import write_polygons

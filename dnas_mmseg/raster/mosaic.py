@@ -232,6 +232,8 @@ class _Layers:
                 target = gdal.GetDriverByName('MEM').Create('', part.width, part.height, 1)
                 self.grid.georeference.moved(part.row_off, part.col_off).write(target)
                 target.GetRasterBand(1).SetNoDataValue(_NODATA)
+                # INIT_DEST alone leaves 0 in chunks that GDAL skips, as they are beyond the map.
+                target.GetRasterBand(1).Fill(_NODATA)
                 gdal.Warp(target, path, **warp_options(method))
                 return target.ReadAsArray()
         except RuntimeError as error:

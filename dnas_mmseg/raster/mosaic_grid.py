@@ -14,8 +14,8 @@ from osgeo import osr
 from dnas_mmseg.classes import ClassScheme
 
 from ._gdal import RasterError, gdal, gdal_exceptions
+from .areas import ground_areas
 from .georeference import OUTLINE, GeoReference, crs_name, transform_points
-from .ground_areas import ground_areas
 from .reading import Raster, Window
 
 _TOLERANCE = 0.01

@@ -10,9 +10,9 @@ from pathlib import Path
 from osgeo import ogr, osr
 
 from ._gdal import gdal
+from .areas import equal_area_crs
 from .geopackage import write_geopackage
 from .georeference import GeoReference
-from .ground_areas import equal_area_crs
 
 
 def write_polygons(

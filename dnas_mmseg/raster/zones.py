@@ -12,9 +12,9 @@ import numpy as np
 from osgeo import ogr, osr
 
 from ._gdal import RasterError, block_cache, gdal, gdal_exceptions
+from .areas import ClassAreas, count_classes, equal_area_crs, ground_areas, mapped_part
 from .geopackage import write_geopackage
 from .georeference import transform_points
-from .ground_areas import ClassAreas, count_classes, equal_area_crs, ground_areas, mapped_part
 from .reading import Raster, RasterInfo, Window, block_windows
 from .vectors import (
     Polygon,

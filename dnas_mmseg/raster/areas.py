@@ -22,9 +22,6 @@ _CACHE = 256 << 20
 _ERROR = 2e-5
 """Largest relative error of interpolated areas between the nodes of a lattice."""
 
-_SPACING = 512
-"""Largest distance between the nodes of a lattice, in pixels."""
-
 _REACH = 8e6
 """Largest distance in metres from the centre of an equal-area projection, in which its distortion
 of shapes leaves differences between neighbouring pixels accurate."""
@@ -61,7 +58,7 @@ def ground_areas(georeference: GeoReference, window: Window, name: str) -> np.nd
     if middle is None:
         raise RasterError(
             f'{name}: the ground area of its pixels is unknown, since row {row:.0f}, column '
-            f'{column:.0f} is not on the Earth in {crs_name(georeference.crs) or "no CRS"}'
+            f'{column:.0f} is not on the Earth in {_describe_crs(georeference)}'
         )
     target = equal_area_crs(*middle[0])
     corners = [
@@ -69,7 +66,7 @@ def ground_areas(georeference: GeoReference, window: Window, name: str) -> np.nd
         for x in (0, 1)
         for y in (0, 1)
     ]
-    reach = np.abs(_project(georeference, target, np.array(corners), name)).max()
+    reach = np.hypot(*_project(georeference, target, np.array(corners), name).T).max()
     if reach > _REACH and max(window.width, window.height) > 1:
         return np.block(
             [
@@ -77,12 +74,12 @@ def ground_areas(georeference: GeoReference, window: Window, name: str) -> np.nd
                 for strip in _halves(window, axis=1)
             ]
         )
-    spacing = _SPACING
-    columns, rows = _nodes(window.width, spacing), _nodes(window.height, spacing)
+    intervals = 2
+    columns, rows = _nodes(window.width, intervals), _nodes(window.height, intervals)
     areas = _areas_at(georeference, target, window, columns, rows, name)
-    while spacing > 1:
-        spacing //= 2
-        finer = _nodes(window.width, spacing), _nodes(window.height, spacing)
+    while intervals < max(window.width, window.height):
+        intervals *= 2
+        finer = _nodes(window.width, intervals), _nodes(window.height, intervals)
         exact = _areas_at(georeference, target, window, *finer, name)
         error = np.abs(_interpolate(areas, columns, rows, *finer) / exact - 1).max()
         (columns, rows), areas = finer, exact
@@ -90,6 +87,10 @@ def ground_areas(georeference: GeoReference, window: Window, name: str) -> np.nd
             break
     everywhere = np.arange(window.width), np.arange(window.height)
     return _interpolate(areas, columns, rows, *everywhere)
+
+
+def _describe_crs(georeference: GeoReference) -> str:
+    return crs_name(georeference.crs) if georeference.crs else 'no CRS'
 
 
 def _halves(window: Window, axis: int) -> list[Window]:
@@ -103,9 +104,9 @@ def _halves(window: Window, axis: int) -> list[Window]:
     return [window._replace(**dict(zip(names, part, strict=True))) for part in parts]
 
 
-def _nodes(length: int, spacing: int) -> np.ndarray:
-    """Return the indices of pixels at a spacing, with the last one."""
-    return np.union1d(np.arange(0, length, spacing), [length - 1])
+def _nodes(length: int, intervals: int) -> np.ndarray:
+    """Return the indices of pixels at equal distances, from the first to the last one."""
+    return np.unique(np.rint(np.linspace(0, length - 1, intervals + 1)).astype(int))
 
 
 def _areas_at(
@@ -135,7 +136,7 @@ def _project(georeference: GeoReference, crs: str, pixels: np.ndarray, name: str
     if points is None:
         raise RasterError(
             f'{name}: the ground area of its pixels is unknown, since some of them are not on the '
-            f'Earth in {crs_name(georeference.crs)}'
+            f'Earth in {_describe_crs(georeference)}'
         )
     return np.array(points)
 
