@@ -157,7 +157,7 @@ def _build_overviews(dataset, resampling: str) -> None:
     GDAL would read the whole dataset for each overview, and resample also what is empty.
     """
     height, width = dataset.RasterYSize, dataset.RasterXSize
-    factors = []
+    factors: list[int] = []
     while max(height, width) > _COG_BLOCK << len(factors):
         factors.append(2 << len(factors))
     if not factors:
