@@ -8,6 +8,7 @@
     dnas predict CONFIG CHECKPOINT S2B_MSIL2A_....SAFE --out-dir maps --mask-values 3,8,9,10
     dnas predict CONFIG CHECKPOINT 'scenes/{name}_{band}.tif' --out-dir maps
     dnas predict CONFIG CHECKPOINT --items items.json --cloud-cover 20 --out-dir maps
+    dnas predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps --mosaic country.tif --zones d.gpkg
     torchrun --nproc-per-node 4 -m dnas_mmseg predict CONFIG CHECKPOINT scenes/*.tif --out-dir maps
 
 MODEL is a name of `dnas models`, an exported file, or a config and a checkpoint of any mmseg model.
@@ -40,6 +41,7 @@ from .command_line import (
     user_errors,
 )
 from .engines import add_engine_options
+from .mosaic_options import add_mosaic_options, parse_mosaic
 from .scene_options import add_item_options, add_stack_options, find_item_scenes
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ def parse_args() -> argparse.Namespace:
         '--qgis-style', action='store_true', help='class names and colours as .qml'
     )
     products.add_argument('--stac', action='store_true', help='STAC item and collection')
+    add_mosaic_options(parser)
     parser.add_argument(
         '--skip-bad-blocks',
         action='store_true',
@@ -203,11 +206,13 @@ def main() -> None:
     with user_errors():
         import torch
 
+        from dnas_mmseg.errors import UserError
         from dnas_mmseg.mapping.dask_cluster import open_cluster
         from dnas_mmseg.mapping.loading import ModelSource, split_model
+        from dnas_mmseg.mapping.mosaics import write_mosaic_products
         from dnas_mmseg.mapping.products import MapProducts
         from dnas_mmseg.mapping.scene import Tiling
-        from dnas_mmseg.mapping.scenes import SceneError, plan_scenes, predict_scenes
+        from dnas_mmseg.mapping.scenes import SceneError, map_paths, plan_scenes, predict_scenes
 
         forbid_network_if(args)
         config, checkpoint, words = split_model(args.words)
@@ -220,6 +225,9 @@ def main() -> None:
         part, parts = parse_shard(args.shard)
         if args.dask and parts > 1:
             raise UsageError('--dask distributes the scenes itself: omit --shard and torchrun')
+        mosaic = parse_mosaic(args, parts)
+        if mosaic is not None:
+            mosaic.check(map_paths(scenes, args.out_dir).values())
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
         source = ModelSource(
@@ -283,5 +291,19 @@ def main() -> None:
         for note in (note for notes in maps.values() for note in notes):
             print(f'note: {note}')
         print(f'{args.out_dir}: {len(maps)} maps{skipped}')
+        if mosaic is not None:
+            # Maps of earlier runs belong to it only if this run accepts them.
+            finished = [
+                path
+                for path in map_paths(scenes, args.out_dir).values()
+                if path in maps or (args.resume and path.is_file())
+            ]
+            try:
+                with progress_bars() as track:
+                    notes = write_mosaic_products(mosaic, finished, track) if finished else []
+            except UserError as error:
+                raise (UserError(f'{failed}\n{error}') if failed else error) from None
+            for note in notes:
+                print(f'note: {note}')
         if failed is not None:
             raise failed

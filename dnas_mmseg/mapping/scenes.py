@@ -215,11 +215,7 @@ def plan_scenes(
     out_dir = Path(out_dir)
     if products.stac:
         find_collection_id(out_dir)  # raises an error before the first scene is mapped
-    inputs = _find_scenes(scenes)
-    stems = {path: scene_stem(s) for path, s in inputs if not isinstance(s, UserError)}
-    stems |= {s.source: s.source for s in scenes if isinstance(s, InvalidScene)}  # have no maps
-    names = list(name_maps([path for path, _ in inputs], stems).items())[part - 1 :: parts]
-    by_path = dict(inputs)
+    inputs = _name_scenes(scenes)[part - 1 :: parts]
     stacks = out_dir / _STACKS
     folders = {product.path(out_dir / 'x.tif').parent for product in products}
     for folder in (*folders, stacks, stacks / 'bands'):
@@ -229,15 +225,16 @@ def plan_scenes(
     settings = MapSettings(tiling, products, ClassScheme.from_metainfo(model.dataset_meta))
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
-    plan = MapPlan([], {s: out_dir / f'{name}.tif' for s, name in names}, {}, settings, resume)
-    for scene, name in names:
+    plan = MapPlan(
+        [], {path: out_dir / f'{name}.tif' for path, name, _ in inputs}, {}, settings, resume
+    )
+    for place, name, scene in inputs:
         try:
-            found_scene = by_path[scene]
-            if isinstance(found_scene, UserError):
-                raise found_scene
-            is_stack = isinstance(found_scene, MultiFileScene)
+            if isinstance(scene, UserError):
+                raise scene
+            is_stack = isinstance(scene, MultiFileScene)
             path, _, scene_notes = resolve_scene(
-                found_scene,
+                scene,
                 stacks,
                 name=name,
                 bands=bands or wanted,
@@ -246,7 +243,7 @@ def plan_scenes(
             )
             with Raster(path) as raster:
                 info = raster.info
-            target = plan.targets[scene]
+            target = plan.targets[place]
             is_mapped, missing = find_outputs(info, target, products, resume)
             if is_mapped and not missing:
                 continue
@@ -256,7 +253,7 @@ def plan_scenes(
             notes = (*scene_notes, *choice.notes, *_scaling_notes(info, choice, apply_scale))
             plan.jobs.append(SceneJob(info, source, choice, target, is_mapped, missing, notes))
         except (UserError, OSError) as error:
-            plan.failures[scene] = error
+            plan.failures[place] = error
     return plan
 
 
@@ -412,6 +409,32 @@ def _scaling_notes(info: RasterInfo, bands: BandChoice, apply_scale: bool) -> li
             'declares none'
         ]
     return []
+
+
+def map_paths(
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
+    out_dir: str | os.PathLike,
+) -> dict[str, Path]:
+    """Return the path of the map of each scene, whether it exists or not.
+
+    Args:
+        scenes, out_dir: Arguments of :func:`plan_scenes`.
+
+    Raises:
+        UserError: A scene is listed twice, or two scenes cannot be distinguished.
+    """
+    return {path: Path(out_dir) / f'{name}.tif' for path, name, _ in _name_scenes(scenes)}
+
+
+def _name_scenes(
+    scenes: Sequence[str | os.PathLike | MultiFileScene | InvalidScene],
+) -> list[tuple[str, str, MultiFileScene | str | UserError]]:
+    """Return path and name of each scene, with an error in place of a scene that is invalid."""
+    found = _find_scenes(scenes)
+    stems = {path: scene_stem(s) for path, s in found if not isinstance(s, UserError)}
+    stems |= {s.source: s.source for s in scenes if isinstance(s, InvalidScene)}  # have no maps
+    names = name_maps([path for path, _ in found], stems)
+    return [(path, names[path], scene) for path, scene in found]
 
 
 def name_maps(

@@ -1,9 +1,12 @@
 """Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
 from ._gdal import RasterError, block_cache, forbid_network
+from .areas import ClassAreas, class_areas, ground_areas
 from .arrays import ArrayName, array_shape, parse_array_name
 from .band_pattern import pattern_scenes
 from .georeference import GeoReference
+from .mosaic import MOSAIC_OVERLAPS, check_mosaic_path, write_mosaic
+from .mosaic_grid import parse_crs
 from .polygons import write_polygons
 from .reading import (
     RASTER_SUFFIXES,
@@ -41,15 +44,19 @@ from .vectors import (
     rasterize_polygons,
     read_polygons,
 )
-from .warping import find_overlap, warp_classes
+from .warping import RESAMPLINGS, find_overlap, warp_classes
 from .writing import GDAL_TYPES, write_raster
+from .zones import Zone, ZoneLayer, read_zones, write_zones, zone_areas
 
 __all__ = [
     'GDAL_TYPES',
+    'MOSAIC_OVERLAPS',
     'RASTER_SUFFIXES',
+    'RESAMPLINGS',
     'VECTOR_SUFFIXES',
     'ArrayName',
     'BandSource',
+    'ClassAreas',
     'GeoReference',
     'InvalidScene',
     'ItemScenes',
@@ -65,32 +72,42 @@ __all__ = [
     'Samples',
     'SceneStack',
     'Window',
+    'Zone',
+    'ZoneLayer',
     'array_shape',
     'block_cache',
     'build_scene_vrt',
+    'check_mosaic_path',
+    'class_areas',
     'detect_scene',
     'distinguish_stems',
     'find_empty_features',
     'find_overlap',
     'find_scenes_of',
     'forbid_network',
+    'ground_areas',
     'is_vector',
     'is_virtual',
     'list_field_values',
     'parse_array_name',
+    'parse_crs',
     'pattern_scenes',
     'raster_stem',
     'rasterize_polygons',
     'read_items',
     'read_polygons',
     'read_raster',
+    'read_zones',
     'resolve_scene',
     'resolve_scenes',
     'row_windows',
     'scene_stem',
     'source_files',
     'warp_classes',
+    'write_mosaic',
     'write_polygons',
     'write_raster',
     'write_strips',
+    'write_zones',
+    'zone_areas',
 ]

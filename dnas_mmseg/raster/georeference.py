@@ -203,7 +203,7 @@ class GeoReference:
             Points (x, y), the first one repeated at the end; None without a geotransform or a CRS,
             or if a point cannot be transformed.
         """
-        return self._transform(((x * width, y * height) for x, y in _OUTLINE), crs)
+        return self._transform(((x * width, y * height) for x, y in OUTLINE), crs)
 
     def to_lonlat(self, pixels: Iterable[tuple[float, float]]) -> list[tuple[float, float]] | None:
         """Return (longitude, latitude) in WGS 84 degrees of points of the raster.
@@ -250,7 +250,7 @@ class GeoReference:
         """Return how the CRS of another raster differs; empty if it is equal or unknown."""
         if not self.crs or not other.crs or _is_same(self.crs, other.crs):
             return ''
-        return f'it is in {_crs_name(other.crs)}, not in {_crs_name(self.crs)}'
+        return f'it is in {crs_name(other.crs)}, not in {crs_name(self.crs)}'
 
     def describe_misalignment(self, other: GeoReference, height: int, width: int) -> str:
         """Return how another raster of the same size is misaligned; empty if it is aligned.
@@ -304,8 +304,9 @@ def _outline(steps: int) -> list[tuple[float, float]]:
     return [*edges, edges[0]]
 
 
-_OUTLINE = _outline(32)
-"""Points of an outline: more of them follow curved edges more closely, at more cost."""
+OUTLINE = _outline(32)
+"""Points along the edges of the unit square: more of them follow curved edges more closely, at more
+cost."""
 
 
 def _is_same(first: str, second: str) -> bool:
@@ -315,7 +316,7 @@ def _is_same(first: str, second: str) -> bool:
     return bool(systems[0].IsSame(systems[1], ['IGNORE_DATA_AXIS_TO_SRS_AXIS_MAPPING=YES']))
 
 
-def _crs_name(wkt: str) -> str:
+def crs_name(wkt: str) -> str:
     """Return the EPSG code of a CRS, or its name if it has none."""
     code = GeoReference(crs=wkt).epsg
     crs = osr.SpatialReference()

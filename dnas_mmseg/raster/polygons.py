@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,13 +9,10 @@ from pathlib import Path
 
 from osgeo import ogr, osr
 
-from dnas_mmseg.files import atomic_path
-
-from ._gdal import RasterError, gdal, gdal_exceptions
+from ._gdal import gdal
+from .areas import equal_area_crs
+from .geopackage import write_geopackage
 from .georeference import GeoReference
-
-_EQUAL_AREA = '+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m'
-"""Equal-area projection centred on the map."""
 
 
 def write_polygons(
@@ -44,29 +40,20 @@ def write_polygons(
     Raises:
         RasterError: The file cannot be written.
     """
-    try:
-        with atomic_path(path) as temporary, gdal_exceptions():
-            temporary.unlink()  # the driver refuses an existing file
-            gdal.ErrorReset()
-            target = gdal.GetDriverByName('GPKG').Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
-            sieved_path = temporary.with_suffix('.sieved.tif')
-            try:
-                source = gdal.Open(os.fspath(class_map))
-                if min_pixels > 1:
-                    source = _without_small_areas(source, str(sieved_path), min_pixels)
-                _polygonize(source, target, classes, simplify)
-                target.FlushCache()
-            finally:
-                target = source = None  # close it before it is renamed
-                name = glob.escape(temporary.name)
-                journals = temporary.parent.glob(f'{name}-*')
-                for leftover in (*journals, sieved_path, Path(f'{sieved_path}.aux.xml')):
-                    leftover.unlink(missing_ok=True)
-            # Closing flushes the file; GDAL reports a full disk only as the last error.
-            if gdal.GetLastErrorType() >= gdal.CE_Failure:
-                raise RuntimeError(gdal.GetLastErrorMsg())
-    except (RuntimeError, OSError) as error:
-        raise RasterError(f'{path}: cannot be written ({error})') from error
+
+    def fill(target) -> None:
+        sieved_path = Path(target.GetDescription()).with_suffix('.sieved.tif')
+        try:
+            source = gdal.Open(os.fspath(class_map))
+            if min_pixels > 1:
+                source = _without_small_areas(source, str(sieved_path), min_pixels)
+            _polygonize(source, target, classes, simplify)
+        finally:
+            source = None  # close it before it is removed
+            for leftover in (sieved_path, Path(f'{sieved_path}.aux.xml')):
+                leftover.unlink(missing_ok=True)
+
+    write_geopackage(path, fill)
 
 
 def _without_small_areas(source, path: str, min_pixels: int):
@@ -115,5 +102,5 @@ def _equal_area(source) -> osr.CoordinateTransformation | None:
         return None
     [(longitude, latitude)] = middle
     target = osr.SpatialReference()
-    target.ImportFromProj4(_EQUAL_AREA.format(latitude=latitude, longitude=longitude))
+    target.ImportFromWkt(equal_area_crs(longitude, latitude))
     return osr.CoordinateTransformation(source.GetSpatialRef(), target)

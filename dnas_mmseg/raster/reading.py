@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,20 @@ class Window(NamedTuple):
     width: int
     height: int
 
+    def intersect(self, other: Window) -> Window | None:
+        """Return the common part of two windows; None if there is none."""
+        left, top = max(self.col_off, other.col_off), max(self.row_off, other.row_off)
+        right = min(self.col_off + self.width, other.col_off + other.width)
+        bottom = min(self.row_off + self.height, other.row_off + other.height)
+        if right <= left or bottom <= top:
+            return None
+        return Window(left, top, right - left, bottom - top)
+
+    def slices_in(self, outer: Window) -> tuple[slice, slice]:
+        """Return rows and columns of this window in the samples of a window around it."""
+        row, column = self.row_off - outer.row_off, self.col_off - outer.col_off
+        return slice(row, row + self.height), slice(column, column + self.width)
+
 
 @dataclass(frozen=True)
 class RasterInfo:
@@ -63,6 +78,7 @@ class RasterInfo:
         scaling: Declared scale and offset of each band; 1 and 0 if none.
         colour_table: RGB colours of the first band's values 0, 1, ...; empty if none.
         map_of: Name of the scene of a map, if :func:`write_strips` stored one.
+        class_names: Names of the classes of a map, if :func:`write_strips` stored them.
         acquired: Acquisition time, ``'YYYY-MM-DD HH:MM:SS'`` in UTC; empty if unknown.
     """
 
@@ -78,6 +94,7 @@ class RasterInfo:
     scaling: tuple[tuple[float, float], ...] = ()
     colour_table: tuple[tuple[int, int, int], ...] = ()
     map_of: str = ''
+    class_names: tuple[str, ...] = ()
     acquired: str = ''
 
     @property
@@ -206,6 +223,7 @@ class Raster:
             ),
             colour_table=_colour_table(bands[0]),
             map_of=dataset.GetMetadataItem(MAP_OF) or '',
+            class_names=_class_names(dataset),
             acquired=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
         )
 
@@ -386,6 +404,24 @@ def row_windows(height: int, width: int, rows: int) -> Iterator[Window]:
         yield Window(0, row, width, min(rows, height - row))
 
 
+def block_windows(height: int, width: int, side: int) -> list[Window]:
+    """Return square windows that cover a raster, row by row.
+
+    Args:
+        height, width: Size of the raster, in pixels.
+        side: Side of a window; those at the right and lower border may be smaller.
+
+    Example:
+        >>> [tuple(window) for window in block_windows(3, 5, 4)]
+        [(0, 0, 4, 3), (4, 0, 1, 3)]
+    """
+    return [
+        Window(column, row, min(side, width - column), min(side, height - row))
+        for row in range(0, height, side)
+        for column in range(0, width, side)
+    ]
+
+
 def raster_stem(path: str | os.PathLike) -> str:
     """Return the stem for output files of a raster: its file name without the suffix.
 
@@ -486,6 +522,12 @@ def _colour_table(band: gdal.Band) -> tuple[tuple[int, int, int], ...]:
         return ()
     entries = (table.GetColorEntry(i) for i in range(table.GetCount()))
     return tuple((red, green, blue) for red, green, blue, *_ in entries)
+
+
+def _class_names(dataset: gdal.Dataset) -> tuple[str, ...]:
+    items = dataset.GetMetadata()
+    keys = (f'class_{i}' for i in range(len(items)))
+    return tuple(items[key] for key in takewhile(items.__contains__, keys))
 
 
 def _sensor_text(dataset: gdal.Dataset, path: str) -> str:

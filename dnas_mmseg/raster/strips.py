@@ -16,7 +16,7 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .reading import MAP_OF
+from .reading import MAP_OF, block_windows
 from .writing import GDAL_TYPES, describe_bands, describe_classes
 
 _OPTIONS = (
@@ -24,6 +24,9 @@ _OPTIONS = (
     'SPARSE_OK=TRUE',
 )  # fmt: skip
 """Creation options of the temporary file: fast compression, and nothing stored for empty blocks."""
+
+_COG_BLOCK = 512
+"""Side of the blocks of a map, and largest side of its smallest overview, in pixels."""
 
 
 @contextmanager
@@ -139,12 +142,44 @@ def _write_error(path: str | os.PathLike, error: Exception) -> RasterError:
 
 
 def _write_cog(dataset, path: Path, resampling: str) -> None:
-    """Rewrite the dataset as a Cloud-Optimized GeoTIFF with overviews."""
+    """Rewrite the dataset as a Cloud-Optimized GeoTIFF with overviews; omit empty blocks."""
+    _build_overviews(dataset, resampling)
     options = [
         'COMPRESS=DEFLATE',
-        'BLOCKSIZE=512',
+        f'BLOCKSIZE={_COG_BLOCK}',
         'BIGTIFF=IF_SAFER',
+        'SPARSE_OK=TRUE',
         'NUM_THREADS=ALL_CPUS',
-        f'RESAMPLING={resampling}',
     ]
     gdal.GetDriverByName('COG').CreateCopy(str(path), dataset, options=options)
+
+
+def _build_overviews(dataset, resampling: str) -> None:
+    """Add the overviews of a Cloud-Optimized GeoTIFF to a dataset.
+
+    GDAL would read the whole dataset for each overview, and resample also what is empty.
+    """
+    height, width = dataset.RasterYSize, dataset.RasterXSize
+    factors: list[int] = []
+    while max(height, width) > _COG_BLOCK << len(factors):
+        factors.append(2 << len(factors))
+    if not factors:
+        return
+    dataset.BuildOverviews('NONE', factors)
+    side = max(2048, factors[-1])  # each overview has whole pixels in a block
+    for i in range(dataset.RasterCount):
+        band = dataset.GetRasterBand(i + 1)
+        for column, row, columns, rows in block_windows(height, width, side):
+            status, _ = band.GetDataCoverageStatus(column, row, columns, rows)
+            if status == gdal.GDAL_DATA_COVERAGE_STATUS_EMPTY:
+                continue
+            block = gdal.GetDriverByName('MEM').Create('', columns, rows, 1, band.DataType)
+            target = block.GetRasterBand(1)
+            if band.GetNoDataValue() is not None:
+                target.SetNoDataValue(band.GetNoDataValue())
+            target.WriteArray(band.ReadAsArray(column, row, columns, rows))
+            block.BuildOverviews(resampling, factors)
+            for level, factor in enumerate(factors):
+                samples = target.GetOverview(level).ReadAsArray()
+                band.GetOverview(level).WriteArray(samples, column // factor, row // factor)
+    dataset.FlushCache()

@@ -59,10 +59,10 @@ def list_field_values(
     """
     counts: dict[str | int | float | None, int] = {}
     with gdal_exceptions():
-        dataset, source = _open_layer(path, layer)
-        _check_field(path, source, field)
+        dataset, source = open_layer(path, layer)
+        check_field(path, source, field)
         for feature in source:
-            value = _value(feature, field)
+            value = field_value(feature, field)
             counts[value] = counts.get(value, 0) + 1
         del source, dataset
     return counts
@@ -75,7 +75,7 @@ def find_empty_features(path: str | os.PathLike, layer: str = '') -> list[int]:
         RasterError: The file is unreadable, or the layer does not exist.
     """
     with gdal_exceptions():
-        dataset, source = _open_layer(path, layer)
+        dataset, source = open_layer(path, layer)
         found = [
             feature.GetFID()
             for feature in source
@@ -123,9 +123,9 @@ def read_polygons(
     polygons: list[Polygon] = []
     repaired: list[int] = []
     with gdal_exceptions():
-        dataset, source = _open_layer(path, layer)
+        dataset, source = open_layer(path, layer)
         for wanted in filter(None, (field, priority)):
-            _check_field(path, source, wanted)
+            check_field(path, source, wanted)
         outline = _outline(grid)
         frame, step, forward = _reprojection(name, source, grid, outline)
         west, east, south, north = frame.GetEnvelope()
@@ -134,10 +134,10 @@ def read_polygons(
         for feature in source:
             fid = feature.GetFID()
             where = f'{name}: feature {fid}'
-            geometry = _polygonal(feature.geometry(), where)
+            geometry = polygonal(feature.geometry(), where)
             gdal.ErrorReset()
             if not geometry.IsValid():
-                geometry = _repair(geometry, where, gdal.GetLastErrorMsg())
+                geometry = repair_polygon(geometry, where, gdal.GetLastErrorMsg())
                 repaired.append(fid)
             if forward is not None:
                 # Far parts may lie where the CRS of the raster is not defined, and are not needed.
@@ -151,10 +151,10 @@ def read_polygons(
                     ) from None
             if not geometry.Intersects(outline):
                 continue
-            rank = _value(feature, priority) if priority else 0
+            rank = field_value(feature, priority) if priority else 0
             if not isinstance(rank, (int, float)):
                 raise RasterError(f"{where} has no number in the priority field '{priority}'")
-            value = _value(feature, field) if field else None
+            value = field_value(feature, field) if field else None
             polygons.append(Polygon(fid, value, rank, geometry))
         del source, dataset
     if not repaired:
@@ -165,12 +165,11 @@ def read_polygons(
     ]
 
 
-def _reprojection(name: str, layer: Any, grid: RasterInfo, outline: Any) -> tuple[Any, float, Any]:
-    """Return the outline of a raster in the CRS of a layer, and how to transform polygons.
+def layer_crs(name: str, layer: Any) -> Any:
+    """Return the CRS of a layer, with easting before northing.
 
-    Returns:
-        Outline; length of the segments of densified edges, in units of the layer's CRS; and the
-        transformation from the layer's CRS to that of the raster, None if they are the same.
+    Raises:
+        RasterError: The layer has no CRS.
     """
     crs = layer.GetSpatialRef()
     # GeoPackages without a CRS have "Undefined geographic SRS" or "Undefined Cartesian SRS".
@@ -181,6 +180,17 @@ def _reprojection(name: str, layer: Any, grid: RasterInfo, outline: Any) -> tupl
         )
     crs = crs.Clone()
     crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    return crs
+
+
+def _reprojection(name: str, layer: Any, grid: RasterInfo, outline: Any) -> tuple[Any, float, Any]:
+    """Return the outline of a raster in the CRS of a layer, and how to transform polygons.
+
+    Returns:
+        Outline; length of the segments of densified edges, in units of the layer's CRS; and the
+        transformation from the layer's CRS to that of the raster, None if they are the same.
+    """
+    crs = layer_crs(name, layer)
     target = osr.SpatialReference()
     target.ImportFromWkt(grid.georeference.crs)
     target.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
@@ -214,7 +224,7 @@ def _clip(geometry: Any, frame: Any) -> Any:
     return _polygons_of(geometry.Intersection(box))
 
 
-def _polygonal(geometry: Any, where: str) -> Any:
+def polygonal(geometry: Any, where: str) -> Any:
     """Return a copy of a polygon with straight edges.
 
     Raises:
@@ -275,7 +285,7 @@ def rasterize_polygons(
             inside = [i for i in group if envelopes[i][0] < bottom and envelopes[i][1] > top]
             if not inside:
                 continue
-            burnt = _burn([polygons[i] for i in inside], inside, grid, window, all_touched)
+            burnt = burn_polygons([polygons[i] for i in inside], inside, grid, window, all_touched)
             if overlap == 'error':
                 _check_overlap(owner, burnt, polygons, window, name, all_touched)
             owner[burnt >= 0] = burnt[burnt >= 0]
@@ -305,7 +315,7 @@ def _check_overlap(
     )
 
 
-def _burn(
+def burn_polygons(
     polygons: Sequence[Polygon],
     numbers: Sequence[int],
     grid: RasterInfo,
@@ -357,7 +367,7 @@ def _outline(grid: RasterInfo) -> Any:
     return outline
 
 
-def _repair(geometry: Any, where: str, reason: str) -> Any:
+def repair_polygon(geometry: Any, where: str, reason: str) -> Any:
     """Return a valid geometry of the same area.
 
     Args:
@@ -394,8 +404,17 @@ def _polygons_of(geometry: Any) -> Any:
     return result
 
 
-def _open_layer(path: str | os.PathLike, name: str) -> tuple[Any, Any]:
-    """Return an open vector file and one of its layers; close the layer before the file."""
+def open_layer(path: str | os.PathLike, name: str, option: str = '--layer') -> tuple[Any, Any]:
+    """Return an open vector file and one of its layers; close the layer before the file.
+
+    Args:
+        path: Path of the file.
+        name: Name of the layer; required if the file has several.
+        option: Option that sets the name, for errors.
+
+    Raises:
+        RasterError: The file is unreadable, or the layer does not exist.
+    """
     text = os.fspath(path)
     if not Path(text).exists() and not text.startswith('/vsi'):
         raise RasterError(f'{text}: no such file')
@@ -407,12 +426,13 @@ def _open_layer(path: str | os.PathLike, name: str) -> tuple[Any, Any]:
     if name and name not in names:
         raise RasterError(f"{text}: no layer '{name}'; layers: {', '.join(names)}")
     if not name and len(names) != 1:
-        listed = f'layers {", ".join(names)}: choose one by --layer' if names else 'no layer'
+        listed = f'layers {", ".join(names)}: choose one by {option}' if names else 'no layer'
         raise RasterError(f'{text}: {listed}')
     return dataset, dataset.GetLayerByName(name or names[0])
 
 
-def _check_field(path: str | os.PathLike, layer: Any, field: str) -> None:
+def check_field(path: str | os.PathLike, layer: Any, field: str) -> None:
+    """Raise an error if a layer does not have a field."""
     definition = layer.GetLayerDefn()
     fields = [definition.GetFieldDefn(i).GetName() for i in range(definition.GetFieldCount())]
     if field not in fields:
@@ -422,7 +442,7 @@ def _check_field(path: str | os.PathLike, layer: Any, field: str) -> None:
         )
 
 
-def _value(feature: Any, field: str) -> str | int | float | None:
+def field_value(feature: Any, field: str) -> str | int | float | None:
     """Return a field's value as a number or text; None for null."""
     if not feature.IsFieldSetAndNotNull(field):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,22 @@ def find_overlap(source: RasterInfo, grid: RasterInfo) -> tuple[Window | None, f
     return Window(left, top, right - left, bottom - top), share
 
 
+def warp_options(resampling: str) -> dict[str, Any]:
+    """Return arguments of ``gdal.Warp`` for rasters of uint8 with nodata 255.
+
+    Args:
+        resampling: One of ``RESAMPLINGS``, or another method of GDAL.
+    """
+    return dict(
+        resampleAlg='near' if resampling == 'nearest' else resampling,
+        srcNodata=255,
+        dstNodata=255,
+        errorThreshold=0,  # exact transformation of each pixel
+        overviewLevel='NONE',  # overviews are resampled already
+        warpOptions=['INIT_DEST=255'],
+    )
+
+
 def warp_classes(
     source: str | os.PathLike, grid: RasterInfo, path: str | os.PathLike, resampling: str
 ) -> None:
@@ -87,12 +104,7 @@ def warp_classes(
             gdal.Warp(
                 target,
                 os.fspath(source),
-                resampleAlg='near' if resampling == 'nearest' else resampling,
-                srcNodata=255,
-                dstNodata=255,
-                errorThreshold=0,  # exact transformation of each pixel
-                overviewLevel='NONE',  # overviews are resampled already
-                warpOptions=['INIT_DEST=255'],
+                **warp_options(resampling),
             )
             target.FlushCache()
     except RuntimeError as error:

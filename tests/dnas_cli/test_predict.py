@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from dnas_mmseg.datasets.gid5 import BANDS
-from dnas_mmseg.raster import read_raster, write_raster
+from dnas_mmseg.raster import GeoReference, read_raster, write_raster
 
 from ..conftest import ROOT, TORCHRUN, run
 from ..mapping.conftest import scenes
+from ..raster.class_maps import wkt
 from ..raster.products import place, uint16, write_safe
+
+PLACE = (500000.0, 1.0, 0.0, 5400000.0, 0.0, -1.0)
 
 
 def test_maps_resume_and_shards(trained, tmp_path, rng):
@@ -36,6 +39,42 @@ def test_maps_resume_and_shards(trained, tmp_path, rng):
     assert (out / 'quick_look/b.png').is_file()
     assert (out / 'b.tif').stat().st_mtime_ns == written  # the map is not written again
     assert set(np.unique(read_raster(out / 'a.tif'))) <= set(range(5))
+
+
+def test_a_mosaic_of_all_maps(trained, tmp_path, rng):
+    inputs = [
+        *scenes(tmp_path / 'in', rng, 'a', georeference=GeoReference(wkt(32632), 0.0, PLACE)),
+        *scenes(
+            tmp_path / 'in', rng, 'b',
+            georeference=GeoReference(wkt(32632), 0.0, (500070.0, *PLACE[1:])),
+        ),
+    ]  # fmt: skip
+    (tmp_path / 'in/c.tif').write_text('no raster')
+    out, country = tmp_path / 'out', tmp_path / 'country.tif'
+    command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', out)
+    for words, message in (
+        (('--zones', 'd.gpkg'), '--zones requires --mosaic'),
+        (('--mosaic', country, '--zone-field', 'name'), '--zone-field requires --zones'),
+        (('--mosaic', country, '--shard', '1/2'), '--mosaic requires the maps of all shards'),
+        (('--mosaic', country, '--overlap-rule', 'confidence'), 'confidence requires --confidence'),
+        (('--mosaic', country, '--crs', 'EPSG:1'), "CRS 'EPSG:1' is unknown"),
+    ):
+        code, output = run(*command, *words)
+        assert code == 1
+        assert message in ' '.join(output.split())
+        assert not out.exists()
+    code, output = run(*command, '--shard', '1/2')
+    assert code == 0, output
+    code, output = run(*command, tmp_path / 'in/c.tif', '--resume', '--mosaic', country)
+    assert code == 1  # but the mosaic of the other scenes is written
+    assert 'c.tif: not a raster' in output
+    assert 'note: ' + str(country) + ': 2 maps, none resampled; 60 rows x 140' in ' '.join(
+        output.split()
+    )
+    mosaic = read_raster(country)[0]
+    np.testing.assert_array_equal(mosaic[:, :70], read_raster(out / 'a.tif')[0])
+    np.testing.assert_array_equal(mosaic[:, 70:], read_raster(out / 'b.tif')[0])
+    assert (tmp_path / 'country_areas.csv').read_text().startswith('class,pixels,area_m2,share')
 
 
 def test_torchrun_distributes_the_scenes(trained, tmp_path, rng):

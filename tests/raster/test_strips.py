@@ -84,3 +84,23 @@ def test_caller_errors_are_passed_on_and_leave_no_files(tmp_path, error):
             write(np.zeros((1, 4, 8), np.uint8), 0)
             raise error('in the network')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overviews_of_several_blocks(tmp_path, rng):
+    samples = np.full((2600, 2300), 255, np.uint8)
+    samples[1900:2200, 1800:2200] = 3  # over the corner of four blocks
+    samples[2599, 2299] = 7
+    path = tmp_path / 'm.tif'
+    with write_strips(path, height=2600, width=2300, nodata=255, resampling='MODE') as write:
+        write(samples[None, 1000:], 1000)
+    dataset = gdal.Open(str(path))
+    band = dataset.GetRasterBand(1)
+    np.testing.assert_array_equal(band.ReadAsArray(), samples)
+    assert band.GetOverviewCount() == 3
+    for level, factor in enumerate((2, 4, 8)):
+        overview = band.GetOverview(level).ReadAsArray()
+        assert overview.shape == (-(-2600 // factor), -(-2300 // factor))
+        inner = np.s_[1904 // factor : 2200 // factor, 1800 // factor : 2200 // factor]
+        assert (overview[inner] == 3).all()
+        assert overview[-1, -1] == 7  # nodata does not count
+        assert (overview[: 1896 // factor] == 255).all()
