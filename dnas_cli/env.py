@@ -19,7 +19,7 @@ STACKS = {
     'openmmlab': ('mmcv', 'mmengine', 'mmsegmentation'),
 }
 EXTRAS = (
-    'onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'psycopg', 'tensorboard', 'h5py',
+    'onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'distributed', 'psycopg', 'tensorboard', 'h5py',
     'torchgeo',
 )  # fmt: skip
 

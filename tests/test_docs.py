@@ -3,11 +3,13 @@
 import importlib.util
 import re
 import shlex
+import subprocess
 import sys
 from importlib import import_module
 
 import numpy as np
 import pytest
+import yaml
 from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 from mmseg.registry import DATASETS, MODELS
@@ -37,6 +39,27 @@ def shell_lines(page: str) -> list[str]:
     """The lines of the shell on a page, continued ones joined, without comments."""
     shell = '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ')
     return [re.split(r'\s#\s', line)[0].strip() for line in shell.splitlines() if line]
+
+
+def cluster_lines(page: str) -> list[str]:
+    """Commands in scripts of Slurm and manifests of Kubernetes, which are not run."""
+    scripts = '\n'.join(blocks(page, 'sh')).splitlines()
+    commands = [
+        shlex.join(container['command'])
+        for manifest in manifests(page)
+        if manifest['kind'] == 'Job'
+        for container in manifest['spec']['template']['spec']['containers']
+    ]
+    return [line for line in scripts if line.startswith('dnas ')] + commands
+
+
+def manifests(page: str) -> list[dict]:
+    return [
+        document
+        for block in blocks(page, 'yaml')
+        for document in yaml.safe_load_all(block)
+        if 'apiVersion' in document
+    ]
 
 
 def mentions(page: str) -> list[str]:
@@ -127,7 +150,7 @@ def test_commands_are_understood(page, monkeypatch, tmp_path, capsys):
         raise Parsed
 
     monkeypatch.chdir(tmp_path)
-    blocks_of_shell = shell_lines(page)
+    blocks_of_shell = [*shell_lines(page), *cluster_lines(page)]
     for line in [*blocks_of_shell, *mentions(page)]:
         words = shlex.split(line)
         if words[:3] == ['python', '-m', words[2] if len(words) > 2 else '']:
@@ -166,6 +189,25 @@ def test_every_test_that_a_page_names_is_there(page):
     for path, name in re.findall(r'`([\w/]*test_\w+\.py)(?:::(\w+))?`', text(page)):
         assert (ROOT / path).is_file(), path
         assert f'def {name}' in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_scripts_are_scripts(page):
+    for block in blocks(page, 'sh'):
+        found = subprocess.run(['bash', '-n'], input=block, capture_output=True, text=True)
+        assert not found.stderr, block
+
+
+def test_the_manifest_starts_a_scheduler_workers_and_a_job():
+    cluster, job = manifests('docs/scale.md')
+    assert (cluster['kind'], job['kind']) == ('DaskCluster', 'Job')
+    worker, scheduler = (cluster['spec'][name]['spec'] for name in ('worker', 'scheduler'))
+    assert worker['containers'][0]['args'][:2] == ['dask', 'worker']
+    assert scheduler['containers'][0]['args'] == ['dask', 'scheduler']
+    volumes = {volume['name'] for volume in job['spec']['template']['spec']['volumes']}
+    for container in (worker, job['spec']['template']['spec']):
+        mounts = container['containers'][0]['volumeMounts']
+        assert {mount['name'] for mount in mounts} == volumes
 
 
 @pytest.mark.parametrize('page', PAGES)

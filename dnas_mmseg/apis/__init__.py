@@ -4,11 +4,13 @@ from dnas_mmseg.engine.browsing import browse
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.engine.running import test, train, weight_classes
 from dnas_mmseg.engine.seeds import SeedScores, train_folds, train_seeds
+from dnas_mmseg.mapping.dask_cluster import DaskCluster, open_cluster
 from dnas_mmseg.mapping.inferencer import MultiBandInferencer
+from dnas_mmseg.mapping.loading import ModelSource
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import load_segmentor, plan_scenes, predict_scenes
 from dnas_mmseg.preparation.geo_dataset import GeoDataRoot, cut_geo_dataset
 from dnas_mmseg.raster import ItemScenes, read_items
 from dnas_mmseg.search.pipeline import search
@@ -26,9 +28,11 @@ from dnas_mmseg.visualization.samples import SamplePictures
 __all__ = [
     'CheckpointError',
     'Conversion',
+    'DaskCluster',
     'GeoDataRoot',
     'ItemScenes',
     'MapProducts',
+    'ModelSource',
     'MultiBandInferencer',
     'OnnxModel',
     'SamplePictures',
@@ -42,6 +46,8 @@ __all__ = [
     'export_onnx',
     'from_authors',
     'load_segmentor',
+    'open_cluster',
+    'plan_scenes',
     'predict_scene',
     'predict_scenes',
     'read_items',

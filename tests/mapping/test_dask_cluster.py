@@ -260,7 +260,7 @@ def start(*words):
         [sys.executable, '-m', *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, 'PYTHONPATH': f'{ROOT}'},
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])},
     )
 
 
