@@ -58,7 +58,7 @@ class BlockPlan:
         Raises:
             UserError: The folder exists and was not written by this class.
         """
-        folder = target.parent / 'blocks' / target.stem
+        folder = cls.folder_of(target)
         path = folder / _PLAN
         settings = json.loads(json.dumps(settings))
         if folder.is_dir():
@@ -78,6 +78,11 @@ class BlockPlan:
         folder.mkdir(parents=True)
         write_json(path, {'blocks': [list(block) for block in blocks], 'settings': settings})
         return cls(folder, tuple(blocks), products)
+
+    @staticmethod
+    def folder_of(target: Path) -> Path:
+        """Return the folder of the blocks of a map."""
+        return target.parent / 'blocks' / target.stem
 
     def find_missing(self) -> list[RowBlock]:
         """Return the blocks that are not finished."""

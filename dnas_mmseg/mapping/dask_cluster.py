@@ -293,6 +293,7 @@ class _Run:
     tasks: dict[Future, _Task] = field(default_factory=dict)
     progress: dict[str, int] = field(default_factory=dict)
     total: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def outcomes(
         self, workers: int, resume: bool
@@ -340,14 +341,21 @@ class _Run:
         self, topic: str, workers: int, resume: bool, failed: list[tuple[SceneJob, Exception]]
     ) -> None:
         for share in divide_jobs(self.jobs, self.settings.tiling, workers):
-            if not share.blocks:
-                self._submit_scenes(share.jobs, topic)
-                continue
-            (job,) = share.jobs
-            try:
-                self._submit_blocks(job, share.blocks, topic, resume)
-            except (UserError, OSError) as error:
-                failed.append((job, error))
+            # Blocks of an earlier run are continued, even if fewer workers would not divide it.
+            divided = [
+                job
+                for job in share.jobs
+                if share.blocks or BlockPlan.folder_of(job.target).is_dir()
+            ]
+            for job in divided:
+                blocks = share.blocks or [RowBlock(0, job.info.height)]
+                try:
+                    self._submit_blocks(job, blocks, topic, resume)
+                except (UserError, OSError) as error:
+                    failed.append((job, error))
+            whole = [job for job in share.jobs if job not in divided]
+            if whole:
+                self._submit_scenes(whole, topic)
 
     def _submit(self, task: _Task, function: Callable, *args: Any, topic: str, name: str) -> Future:
         key = f'{name}-{secrets.token_hex(4)}'
@@ -394,8 +402,9 @@ class _Run:
     def _report(self, event: tuple[float, tuple[str, int]]) -> None:
         """Record the number of finished windows of a task."""
         key, done = event[1]
-        self.progress[key] = max(done, self.progress.get(key, 0))
-        self.advance(sum(self.progress.values()), self.total)
+        with self.lock:  # called by the client's thread, too
+            self.progress[key] = max(done, self.progress.get(key, 0))
+            self.advance(sum(self.progress.values()), self.total)
 
 
 def _explain(future: Future) -> Exception:

@@ -80,6 +80,18 @@ def client():
 
 
 @pytest.fixture
+def threads():
+    """Client of a cluster of threads of this process, in which patches apply."""
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
 def source(tmp_path):
     (tmp_path / 'model').mkdir()
     return StubSource(str(tmp_path / 'model'))
@@ -179,6 +191,24 @@ def test_resuming_computes_missing_blocks_only(tmp_path, rng, client, source):
     assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
 
 
+def test_blocks_are_continued_by_fewer_workers(tmp_path, rng, client, threads, source):
+    """A scene that one worker would not divide, next to others."""
+    scene = write_scene(tmp_path / 's.tif', rng, marked=[300])
+    others = [write_scene(tmp_path / f'{i}.tif', rng, 40, 50) for i in range(3)]
+    (tmp_path / 'model/fail').touch()
+    with pytest.raises(SceneError):
+        map_scenes(source, [scene], tmp_path / 'two', DaskCluster(client, source))
+    (tmp_path / 'model/fail').unlink()
+    stub = source.load()
+    map_scenes(source, [scene, *others], tmp_path / 'one')
+    before = stub.count()
+    map_scenes(
+        source, [scene, *others], tmp_path / 'two', DaskCluster(threads, source), resume=True
+    )
+    assert stub.count() - before == 8 * 4 + 3 * 6
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+
+
 @pytest.mark.parametrize('change', ['scene', 'model', 'tiling', 'not resumed'])
 def test_blocks_of_other_settings_are_computed_again(tmp_path, rng, client, source, change):
     scene = write_scene(tmp_path / 's.tif', rng, marked=[300])
@@ -212,18 +242,6 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path, rng, client, source):
     with pytest.raises(SceneError, match='is not a folder of blocks'):
         map_scenes(source, [scene], tmp_path / 'out', DaskCluster(client, source))
     assert (tmp_path / 'out/blocks/s/mine.txt').read_text() == 'mine'
-
-
-@pytest.fixture
-def threads():
-    """Client of a cluster of threads of this process, in which patches apply."""
-    with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 def test_a_full_disk_is_retried(tmp_path, rng, threads, source, monkeypatch):
