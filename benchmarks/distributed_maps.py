@@ -19,11 +19,12 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from dnas_mmseg.mapping.dask_cluster import divide_jobs, open_cluster
+from dnas_mmseg.mapping.dask_cluster import open_cluster
 from dnas_mmseg.mapping.loading import ModelSource
 from dnas_mmseg.mapping.pretrained import get_pretrained_model
 from dnas_mmseg.mapping.scene import Tiling, predict_block
 from dnas_mmseg.mapping.scenes import plan_scenes, predict_scenes
+from dnas_mmseg.mapping.shares import divide_jobs
 from dnas_mmseg.preparation.synthetic import make_scene
 from dnas_mmseg.raster import GeoReference, write_raster
 
@@ -71,7 +72,7 @@ def load_once(model: ModelSource, small: str, out: str) -> None:
     """Load the model of a worker, and map a small scene."""
     import os
 
-    from dnas_mmseg.mapping.dask_cluster import load_model_once
+    from dnas_mmseg.mapping.dask_tasks import load_model_once
 
     predict_scenes(load_model_once(model), [small], f'{out}-{os.getpid()}')
 

@@ -164,8 +164,8 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> None:
     """Print the cost of planned maps; the time is measured on random samples."""
-    from dnas_mmseg.mapping.dask_cluster import divide_jobs
     from dnas_mmseg.mapping.map_estimate import estimate_maps, time_windows
+    from dnas_mmseg.mapping.shares import divide_jobs
     from dnas_mmseg.runs.durations import duration
 
     plan.check()

@@ -8,53 +8,32 @@ paths.
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dnas_mmseg.cpus import usable_cores
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.extras import require
 
 from .block_plan import BlockPlan
+from .dask_tasks import join_scene, map_block, map_scenes, time_on_worker
 from .loading import ModelSource
-from .map_estimate import time_windows
-from .row_blocks import RowBlock, join_blocks, select_windows, split_rows
-from .scene import Tiling, predict_block, scene_state, scene_windows
-from .scene_jobs import (
-    MapSettings,
-    SceneJob,
-    count_windows,
-    describe_scene,
-    run_job,
-    write_derived,
-)
+from .row_blocks import RowBlock, select_windows
+from .scene import Tiling, scene_state, scene_windows
+from .scene_jobs import MapSettings, SceneJob, count_windows
+from .shares import divide_jobs
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 _RETRIES = 2
 """Retries of a task on any worker, e.g. after the disk of one is full."""
-
-_GROUP = 64
-"""Windows of a group of small scenes: enough that Dask's overhead of milliseconds is small."""
-
-_BLOCK = 2000
-"""Largest number of windows of a task, some minutes of work, which is lost with a worker."""
-
-_MIN_ROWS = 4
-"""Smallest number of rows of windows of a block, which also requires a row of its neighbour."""
-
-_REPORT = 1.0
-"""Seconds between two progress reports of a task."""
 
 _WAIT = 60.0
 """Seconds to wait for a scheduler and its first worker."""
@@ -93,7 +72,7 @@ def open_cluster(address: str, model: ModelSource) -> Iterator[DaskCluster]:
                 threads_per_worker=1,
                 dashboard_address='127.0.0.1:0' if _has_dashboard() else None,
                 env={'OMP_NUM_THREADS': str(threads)},
-                silence_logs='ERROR',
+                silence_logs='CRITICAL',
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
@@ -188,7 +167,7 @@ class DaskCluster:
             bands: Number of input bands.
             tiling: Windows, batch, flips and precision.
         """
-        return self.client.submit(_time_windows, self.model, bands, tiling, pure=False).result()
+        return self.client.submit(time_on_worker, self.model, bands, tiling, pure=False).result()
 
     def run(
         self,
@@ -212,45 +191,6 @@ class DaskCluster:
         originals = {job.target.absolute(): job for job in jobs}
         for job, outcome in run.outcomes(self.count_workers(), resume):
             yield originals[job.target], outcome
-
-
-class Share(NamedTuple):
-    """Scenes of a task; or one scene and its blocks, a task each."""
-
-    jobs: list[SceneJob]
-    blocks: list[RowBlock]
-
-
-def divide_jobs(jobs: Sequence[SceneJob], tiling: Tiling, workers: int) -> list[Share]:
-    """Divide scenes among workers.
-
-    A scene is divided into blocks of rows if it has more windows than the share of a worker, or
-    takes many minutes. Small scenes are grouped.
-
-    Args:
-        jobs: Planned scenes.
-        tiling: Windows of the maps.
-        workers: Number of workers.
-    """
-    counts = [count_windows(job, tiling) for job in jobs]
-    fair = max(1, math.ceil(sum(counts) / workers))
-    limit = min(_GROUP, max(1, sum(counts) // (4 * workers)))
-    shares: list[Share] = []
-    group: list[SceneJob] = []
-    group_windows = 0
-    for job, count in zip(jobs, counts, strict=True):
-        parts = max(math.ceil(count / fair), math.ceil(count / _BLOCK))
-        if parts > 1:
-            windows = scene_windows(*job.info.shape, tiling)
-            blocks = split_rows(job.info.height, windows, tiling.shared, _MIN_ROWS, parts)
-            shares.append(Share([job], blocks if len(blocks) > 1 else []))
-            continue
-        if group and group_windows + count > limit:
-            shares.append(Share(group, []))
-            group, group_windows = [], 0
-        group.append(job)
-        group_windows += count
-    return [*shares, Share(group, [])] if group else shares
 
 
 def _version() -> str:
@@ -368,8 +308,8 @@ class _Run:
 
     def _submit_scenes(self, jobs: list[SceneJob], topic: str) -> Future:
         windows = sum(count_windows(job, self.settings.tiling) for job in jobs)
-        # A scene of its own fails as a task, which Dask retries on any worker.
-        return self._submit(_Task(jobs, windows), _map_scenes, jobs, topic=topic, name='scenes')
+        # The task of a single scene fails with it, and Dask retries it on any worker.
+        return self._submit(_Task(jobs, windows), map_scenes, jobs, topic=topic, name='scenes')
 
     def _submit_blocks(
         self, job: SceneJob, blocks: list[RowBlock], topic: str, resume: bool
@@ -384,9 +324,9 @@ class _Run:
             number = len(select_windows(windows, block, info.height, tiling.shared))
             task = _Task([job], number, is_outcome=False)
             futures.append(
-                self._submit(task, _map_block, job, plan, block, topic=topic, name='block')
+                self._submit(task, map_block, job, plan, block, topic=topic, name='block')
             )
-        self._submit(_Task([job], 0), _join, job, plan, futures, topic=topic, name='join')
+        self._submit(_Task([job], 0), join_scene, job, plan, futures, topic=topic, name='join')
 
     def _identity(self, job: SceneJob) -> dict[str, Any]:
         """Return what determines the samples of a map, as JSON values."""
@@ -422,112 +362,3 @@ def _explain(future: Future) -> Exception:
             'decrease --batch or --window'
         )
     return error
-
-
-_lock = threading.Lock()
-"""Held by a task: a worker with several threads maps one scene at a time, by all of them."""
-
-_models: dict[str, Any] = {}
-"""Loaded model of this worker by the description of its source."""
-
-
-def load_model_once(source: ModelSource) -> Any:
-    """Return the model of a source, loaded once per process."""
-    key = repr(source.describe())
-    if key not in _models:
-        _models.clear()
-        _models[key] = source.load()
-    return _models[key]
-
-
-def _reporter(place: tuple[str, str]) -> Callable[[int, int, int], None]:
-    """Return a function that reports progress to the client from time to time.
-
-    Its arguments are the windows that were finished before a scene, and those of the scene that are
-    finished and in total.
-    """
-    from distributed import get_worker
-
-    topic, key = place
-    worker = get_worker()
-    last = time.monotonic()
-
-    def report(before: int, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _REPORT:
-            last = time.monotonic()
-            worker.log_event(topic, (key, before + done))
-
-    return report
-
-
-def _time_windows(source: ModelSource, bands: int, tiling: Tiling) -> float:
-    with _lock:
-        return time_windows(load_model_once(source), bands, tiling)
-
-
-def _map_scenes(
-    source: ModelSource, settings: MapSettings, jobs: list[SceneJob], place: tuple[str, str]
-) -> list[list[str] | Exception]:
-    """Map whole scenes; return the notes or the error of each."""
-    with _lock:
-        model, report = load_model_once(source), _reporter(place)
-        outcomes: list[list[str] | Exception] = []
-        finished = 0
-        for job in jobs:
-            try:
-                outcomes.append(run_job(model, job, settings, partial(report, finished)))
-            except (UserError, OSError) as error:
-                if len(jobs) == 1:
-                    raise UserError(str(error)) from None
-                outcomes.append(UserError(str(error)))
-            finished += count_windows(job, settings.tiling)
-        return outcomes
-
-
-def _map_block(
-    source: ModelSource,
-    settings: MapSettings,
-    job: SceneJob,
-    plan: BlockPlan,
-    block: RowBlock,
-    place: tuple[str, str],
-) -> None:
-    """Map a block of rows."""
-    with _lock:
-        try:
-            model = load_model_once(source)
-            notes = describe_scene(model, job) if block.top == 0 else []
-            notes += predict_block(
-                model,
-                job.source,
-                block,
-                plan.folder,
-                tiling=settings.tiling,
-                products=settings.products,
-                advance=partial(_reporter(place), 0),
-            )
-            plan.finish(block, notes)
-        except (UserError, OSError) as error:
-            raise UserError(str(error)) from None
-
-
-def _join(
-    source: ModelSource,
-    settings: MapSettings,
-    job: SceneJob,
-    plan: BlockPlan,
-    blocks: list[None],  # the results of the blocks, so that Dask runs them first
-    place: tuple[str, str],
-) -> list[list[str]]:
-    """Join the blocks of a scene and write its derived products; return its notes."""
-    with _lock:
-        try:
-            join_blocks(
-                job.info, job.target, plan.blocks, plan.folder, settings.classes, settings.products
-            )
-            notes = [*job.notes, *plan.read_notes(), *write_derived(job, settings)]
-            plan.remove()
-        except (UserError, OSError) as error:
-            raise UserError(str(error)) from None
-        return [notes]

@@ -195,3 +195,41 @@ def test_items_of_a_catalogue_become_a_collection(trained, tmp_path, rng):
     )
     assert code != 0
     assert '--cloud-cover and --period apply to STAC items only: set --items' in output
+
+
+def test_scenes_are_mapped_on_a_dask_cluster(trained, tmp_path, rng):
+    pytest.importorskip('distributed', reason="distributed is not installed: extra 'dask'")
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', 'c')
+    command = (ROOT / 'tools/predict.py', *trained, *inputs, '--window', 64)
+    code, output = run(*command, '--out-dir', tmp_path / 'one')
+    assert code == 0, output
+    (tmp_path / 'in/b.tif').write_bytes((tmp_path / 'in/b.tif').read_bytes()[:3000])
+    out = tmp_path / 'two'
+    code, output = run(*command, '--out-dir', out, '--dask', 'local:2')
+    text = ' '.join(output.split())
+    assert code == 1
+    assert '2 workers' in text
+    assert f'{out}: 2 maps; 1 skipped error: 1 of 3 scenes are not mapped' in text
+    assert f'- {inputs[1]}: ' in text
+    assert 'Traceback' not in output
+    for name in 'ac':
+        expected = (tmp_path / f'one/{name}.tif').read_bytes()
+        assert (out / f'{name}.tif').read_bytes() == expected
+    code, output = run(*command, '--out-dir', out, '--dask', 'local:2', '--shard', '1/2')
+    assert code == 1
+    assert '--dask distributes the scenes itself' in output
+
+
+def test_a_dry_run_states_the_cost(trained, tmp_path, rng):
+    inputs = scenes(tmp_path / 'in', rng, 'a', 'b', size=(64, 112))
+    out = tmp_path / 'out'
+    code, output = run(
+        ROOT / 'tools/predict.py', *trained, *inputs, tmp_path / 'missing.tif', '--window', 64,
+        '--out-dir', out, '--dry-run',
+    )  # fmt: skip
+    text = ' '.join(output.split())
+    assert code == 0, output
+    assert f'cannot be mapped: {tmp_path}/missing.tif' in text
+    assert '2 of 3 scenes to map: 1.43e-05 gigapixels in 4 windows of 64 x 64 pixels' in text
+    assert 'by 1 workers at' in text
+    assert not out.exists()

@@ -1,0 +1,149 @@
+"""Tasks of Dask workers: scenes, blocks of rows, and their joining."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from dnas_mmseg.errors import UserError
+
+from .block_plan import BlockPlan
+from .loading import ModelSource
+from .map_estimate import time_windows
+from .row_blocks import RowBlock, join_blocks
+from .scene import Tiling, predict_block
+from .scene_jobs import (
+    MapSettings,
+    SceneJob,
+    count_windows,
+    describe_scene,
+    run_job,
+    write_derived,
+)
+
+_REPORT = 1.0
+"""Seconds between two progress reports of a task."""
+
+_lock = threading.Lock()
+"""Held by a task: a worker with several threads maps one scene at a time, by all of them."""
+
+_models: dict[str, Any] = {}
+"""Loaded model of this worker by the description of its source."""
+
+
+def load_model_once(source: ModelSource) -> Any:
+    """Return the model of a source, loaded once per process."""
+    key = repr(source.describe())
+    if key not in _models:
+        _models.clear()
+        _models[key] = source.load()
+    return _models[key]
+
+
+def _reporter(place: tuple[str, str]) -> Callable[[int, int, int], None]:
+    """Return a function that reports progress to the client from time to time.
+
+    Its arguments are the windows that were finished before a scene, and those of the scene that are
+    finished and in total.
+    """
+    from distributed import get_worker
+
+    topic, key = place
+    worker = get_worker()
+    last = time.monotonic()
+
+    def report(before: int, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _REPORT:
+            last = time.monotonic()
+            worker.log_event(topic, (key, before + done))
+
+    return report
+
+
+def _run_alone(task: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a task that runs alone in its process, and whose errors can be pickled."""
+
+    @functools.wraps(task)
+    def run(*args: Any) -> Any:
+        try:
+            with _lock:
+                return task(*args)
+        except (UserError, OSError) as error:
+            message = str(error)
+        raise UserError(message)  # without its context, which may not be picklable
+
+    return run
+
+
+@_run_alone
+def map_scenes(
+    source: ModelSource, settings: MapSettings, jobs: list[SceneJob], place: tuple[str, str]
+) -> list[list[str] | Exception]:
+    """Map whole scenes; return the notes or the error of each.
+
+    Raises:
+        UserError: The only scene cannot be mapped.
+    """
+    model, report = load_model_once(source), _reporter(place)
+    outcomes: list[list[str] | Exception] = []
+    finished = 0
+    for job in jobs:
+        try:
+            outcomes.append(run_job(model, job, settings, partial(report, finished)))
+        except (UserError, OSError) as error:
+            if len(jobs) == 1:
+                raise
+            outcomes.append(UserError(str(error)))
+        finished += count_windows(job, settings.tiling)
+    return outcomes
+
+
+@_run_alone
+def map_block(
+    source: ModelSource,
+    settings: MapSettings,
+    job: SceneJob,
+    plan: BlockPlan,
+    block: RowBlock,
+    place: tuple[str, str],
+) -> None:
+    """Map a block of rows."""
+    model = load_model_once(source)
+    notes = describe_scene(model, job) if block.top == 0 else []
+    notes += predict_block(
+        model,
+        job.source,
+        block,
+        plan.folder,
+        tiling=settings.tiling,
+        products=settings.products,
+        advance=partial(_reporter(place), 0),
+    )
+    plan.finish(block, notes)
+
+
+@_run_alone
+def join_scene(
+    source: ModelSource,
+    settings: MapSettings,
+    job: SceneJob,
+    plan: BlockPlan,
+    blocks: list[None],  # the results of the blocks, so that Dask runs them first
+    place: tuple[str, str],
+) -> list[list[str]]:
+    """Join the blocks of a scene and write its derived products; return its notes."""
+    join_blocks(job.info, job.target, plan.blocks, plan.folder, settings.classes, settings.products)
+    notes = [*job.notes, *plan.read_notes(), *write_derived(job, settings)]
+    plan.remove()
+    return [notes]
+
+
+@_run_alone
+def time_on_worker(source: ModelSource, bands: int, tiling: Tiling) -> float:
+    """Return the seconds of a window."""
+    return time_windows(load_model_once(source), bands, tiling)
