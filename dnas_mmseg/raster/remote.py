@@ -61,13 +61,15 @@ def network_settings(options: dict[str, str] = _SETTINGS) -> Iterator[None]:
         options: Values by name; default to those of network access.
     """
     chosen = [key for key in options if gdal.GetConfigOption(key) is None]
+    # Bindings without options per thread set them for the process.
+    set_option = getattr(gdal, 'SetThreadLocalConfigOption', gdal.SetConfigOption)
     for key in chosen:
-        gdal.SetThreadLocalConfigOption(key, options[key])
+        set_option(key, options[key])
     try:
         yield
     finally:
         for key in chosen:
-            gdal.SetThreadLocalConfigOption(key, None)
+            set_option(key, None)
 
 
 def retry(action: Callable[[], Result], reset: Callable[[], None] = lambda: None) -> Result:
@@ -124,13 +126,13 @@ def open_remote(path: str, name: Callable[[str], str] = lambda path: path) -> gd
         name: Function from the path to the name to open.
 
     Raises:
-        RasterError: The file does not exist.
+        RasterError: The file does not exist, or access is denied.
         RuntimeError: The file cannot be opened, or a request failed.
     """
     is_file = re.match(_NETWORK, path) is not None
     with gdal_exceptions(), network_settings():
         if is_file and not _exists(path):
-            raise RasterError(f'{path}: no such file')
+            raise RasterError(f'{path}: no such file, or no permission to read it')
         if is_file and gdal.GetConfigOption(_LISTING) is None and not _has_sidecar(path):
             # A file without siblings has no sidecar files.
             return gdal.OpenEx(name(path), sibling_files=[os.path.basename(path)])
