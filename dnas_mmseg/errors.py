@@ -1,7 +1,9 @@
 """Errors that a user can correct."""
 
 import difflib
+import re
 from collections.abc import Iterable
+from urllib.parse import parse_qs
 
 
 class UserError(ValueError):
@@ -9,6 +11,30 @@ class UserError(ValueError):
 
     Command-line programs print the message without a traceback.
     """
+
+
+_URL = re.compile(r'(?:https?://|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)\w*[/?])[^\s"\'<>]*')
+
+
+def redact_urls(text: str) -> str:
+    """Return a text without the query strings and passwords of its URLs, which may grant access.
+
+    Example:
+        >>> redact_urls('/vsicurl/https://me:word@example.com/a.tif?signature=abc: truncated')
+        '/vsicurl/https://example.com/a.tif: truncated'
+        >>> redact_urls('/vsicurl?max_retry=3&url=https%3A%2F%2Fexample.com%2Fa.tif%3Fsignature')
+        '/vsicurl/https://example.com/a.tif'
+    """
+    return _URL.sub(_redact_url, text)
+
+
+def _redact_url(match: re.Match) -> str:
+    url = match[0].rstrip(':;,.)')  # punctuation of the message
+    end = match[0][len(url) :]
+    start, _, query = url.partition('?')
+    if start.startswith('/vsi') and start.count('/') == 1:
+        start = f'{start}/{"".join(parse_qs(query).get("url", [])).partition("?")[0]}'
+    return re.sub(r'(https?://)[^/]*@', r'\1', start) + end
 
 
 def did_you_mean(word: str, known: Iterable[str], count: int = 1) -> str:

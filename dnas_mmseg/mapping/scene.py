@@ -393,6 +393,8 @@ class _Reader:
         batch = _Batch([], [], [], len(windows))
         for window in windows:
             try:
+                if self.raster.is_empty(window, self.bands):
+                    continue
                 samples = self.raster.samples(window, self.bands)
             except RasterError as error:
                 if not self.skip:

@@ -21,7 +21,7 @@ from dnas_mmseg.datasets.checks import compare_scalings
 from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, redact_urls
 from dnas_mmseg.files import remove_leftovers
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.raster import (
@@ -390,7 +390,7 @@ def _failure(
     failures: Mapping[str, Exception], count: int, notes: Mapping[Path, list[str]] = {}
 ) -> SceneError:
     lines = [
-        str(error) if scene in str(error) else f'{scene}: {error}'
+        redact_urls(str(error) if scene in str(error) else f'{scene}: {error}')
         for scene, error in failures.items()
     ]
     if count == 1:

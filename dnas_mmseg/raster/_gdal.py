@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, redact_urls
 
 _INSTALL = """{problem} Install it by one of:
   Python 3.12 or newer: pip install gdal-wheel
@@ -32,14 +32,18 @@ __all__ = [
     'gdal',
     'gdal_array',
     'gdal_exceptions',
+    'is_network_forbidden',
 ]
 
 
 class RasterError(UserError, OSError):
-    """A raster cannot be read or written; the message is one line and names the file."""
+    """A raster cannot be read or written; the message is one line and names the file.
+
+    URLs in the message have no query string, which may contain a signature.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.replace('\n', ' '))  # GDAL 3.13 adds a line per cause
+        super().__init__(redact_urls(message).replace('\n', ' '))  # GDAL 3.13: a line per cause
 
 
 _MODULES = (gdal, ogr, osr)
@@ -99,13 +103,21 @@ _REMOTE = (
 """Drivers that access the network, whatever the file name."""
 
 
+_NO_NETWORK = ('CPL_VSIL_CURL_ALLOWED_EXTENSIONS', '.no-network')
+
+
+def is_network_forbidden() -> bool:
+    """Return whether :func:`forbid_network` was called."""
+    return gdal.GetConfigOption(_NO_NETWORK[0]) == _NO_NETWORK[1]
+
+
 def forbid_network() -> None:
     """Disable GDAL's network access for this process.
 
     Any raster may be a VRT, whatever its suffix, and a VRT may refer to any URL.
     """
     # /vsicurl/, /vsis3/ and the like then open only names with this suffix, which do not exist.
-    gdal.SetConfigOption('CPL_VSIL_CURL_ALLOWED_EXTENSIONS', '.no-network')
+    gdal.SetConfigOption(*_NO_NETWORK)
     for name in _REMOTE:
         driver = gdal.GetDriverByName(name)
         if driver is not None:

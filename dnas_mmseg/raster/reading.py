@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from dnas_mmseg.bands import ALPHA, described_bands
+from dnas_mmseg.errors import redact_urls
 
 from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
 from .arrays import open_array, parse_array_name
 from .georeference import GeoReference
+from .remote import is_remote, network_settings, open_remote, retry, source_settings
 from .validity import Samples
+
+Result = TypeVar('Result')
 
 MAP_OF = 'dnas_map_of'
 """Metadata item of a map with the name of its scene."""
@@ -157,12 +161,14 @@ class Raster:
         path: Path or name of any dataset that GDAL reads: a file, ``/vsizip/...``,
             ``/vsicurl/...``, ``NETCDF:"x.nc":name``; or a NumPy or HDF5 array: ``tile.npy``,
             ``ARRAY:"tiles.h5":images:17`` (:mod:`dnas_mmseg.raster.arrays`). TIFFs tagged as CMYK,
-            YCbCr or palette are read without colour conversion.
+            YCbCr or palette are read without colour conversion. Failed requests to remote files
+            are repeated (:func:`dnas_mmseg.raster.remote.retry`).
         nodata: Nodata value, in addition to the declared ones.
         apply_scale: Whether :meth:`samples` applies the declared scale and offset of the bands.
 
     Raises:
-        RasterError: The file is missing, truncated, or not a raster; raised by every method.
+        RasterError: The file is missing, truncated, or not a raster, or a server does not respond;
+            raised by every method.
 
     Example:
         >>> from dnas_mmseg.raster import write_raster
@@ -183,11 +189,15 @@ class Raster:
         self._handle = None
         self._process: int | None = None
         self._info: RasterInfo | None = None
+        self._settings: dict[str, str] | None = None
 
     def __enter__(self) -> Raster:
         return self
 
     def __exit__(self, *_) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._handle = None
 
     def __getstate__(self) -> dict:
@@ -197,11 +207,13 @@ class Raster:
     def info(self) -> RasterInfo:
         """Metadata of the raster."""
         if self._info is None:
-            self._info = self._read_info()
+            try:
+                self._info = self._access(self._read_info)
+            except RuntimeError as error:
+                raise RasterError(f'{self.path}: the metadata cannot be read ({error})') from error
         return self._info
 
-    def _read_info(self) -> RasterInfo:
-        dataset = self._dataset()
+    def _read_info(self, dataset: gdal.Dataset) -> RasterInfo:
         bands = [dataset.GetRasterBand(i + 1) for i in range(dataset.RasterCount)]
         return RasterInfo(
             path=self.path,
@@ -263,7 +275,7 @@ class Raster:
         text = f' at {window}' if window else ''
         masked = None
         if info.has_mask:
-            masked = self._read(self._dataset().GetRasterBand(1).GetMaskBand(), where, text) == 0
+            masked = self._read(_mask_band, where, text) == 0
         for i in masking:
             transparent = self._read_bands([i], where, text)[0] == 0
             masked = transparent if masked is None else masked | transparent
@@ -276,6 +288,57 @@ class Raster:
         scale, offset = np.array([info.scaling[i] for i in bands], np.float32).T[:, :, None, None]
         scaled = values.astype(np.float32) * scale + offset
         return Samples(scaled, (None,) * len(bands), samples.invalid, None, alpha_places)
+
+    def is_empty(self, window: Window, bands: Sequence[int] | None = None) -> bool:
+        """Return whether a window certainly has no valid pixel, without reading samples.
+
+        It has none if no data are stored for it (blocks of a sparse TIFF, gaps between the sources
+        of a VRT) and the value in their place is nodata, or if the mask or an alpha band is 0
+        everywhere. False does not mean that there is a valid pixel.
+
+        Args:
+            window: Window of the raster.
+            bands: Indices of the bands, from 0; defaults to all except alpha.
+
+        Raises:
+            RasterError: The mask cannot be read.
+        """
+        info = self.info
+        bands = list(info.data_bands if bands is None else bands)
+        where, text = self._window(window), f' at {window}'
+        if bands and all(self._is_stored(i, window) is False for i in bands):
+            fill = [0.0 if info.nodata[i] is None else info.nodata[i] for i in bands]
+            values = np.array(fill, info.dtype_of(bands))[:, None, None]
+            nodata = tuple(info.nodata[i] for i in bands)
+            if Samples(values, nodata, None, self.nodata).invalid is not None:
+                return True
+        if info.has_mask and not self._read(_mask_band, where, text).any():
+            return True
+        alpha = set(range(info.bands)) - set(info.data_bands) - set(bands)
+        return any(not self._read_bands([i], where, text).any() for i in alpha)
+
+    def _is_stored(self, band: int, window: Window) -> bool | None:
+        """Return whether data are stored for a window of a band; None if unknown.
+
+        Without a declared nodata value, the value of missing data is only known for TIFFs: 0.
+        """
+
+        def status(dataset: gdal.Dataset) -> int:
+            if self.info.nodata[band] is None and dataset.GetDriver().ShortName != 'GTiff':
+                return gdal.GDAL_DATA_COVERAGE_STATUS_UNIMPLEMENTED
+            gdal.ErrorReset()
+            flags = dataset.GetRasterBand(band + 1).GetDataCoverageStatus(*window)[0]
+            if gdal.GetLastErrorType() >= gdal.CE_Failure:
+                raise RuntimeError(gdal.GetLastErrorMsg())
+            return flags
+
+        try:
+            flags = self._access(status)
+        except RuntimeError:
+            return None
+        if flags & gdal.GDAL_DATA_COVERAGE_STATUS_UNIMPLEMENTED:
+            return None
+        return bool(flags & gdal.GDAL_DATA_COVERAGE_STATUS_DATA)
 
     def _window(self, window: Window | None) -> dict[str, int]:
         """Return a window as arguments of ``ReadAsArray``."""
@@ -302,39 +365,63 @@ class Raster:
     def _read_bands(
         self, bands: Sequence[int] | None, where: dict[str, int], place: str
     ) -> np.ndarray:
-        dataset = self._dataset()
-        chosen = [i + 1 for i in (range(dataset.RasterCount) if bands is None else bands)]
-        types = {_numpy_type(dataset.GetRasterBand(i), self.path) for i in chosen}
+        info = self.info
+        chosen = [i + 1 for i in (range(info.bands) if bands is None else bands)]
+        types = {info.dtypes[i - 1] for i in chosen}
         if len(types) == 1:
             # A call per band would decode pixel-interleaved blocks once for each band.
-            samples = self._read(dataset, {**where, 'band_list': chosen}, place)
+            samples = self._read(lambda d: d, {**where, 'band_list': chosen}, place)
             return samples if samples.ndim == 3 else samples[None]
-        parts = [self._read(dataset.GetRasterBand(i), where, place) for i in chosen]
+        parts = [
+            self._read(lambda d, i=i: d.GetRasterBand(i), where, place)  # type: ignore[misc]
+            for i in chosen
+        ]
         return np.stack([part.astype(np.result_type(*types), copy=False) for part in parts])
 
-    def _read(self, source: gdal.Dataset | gdal.Band, where: dict, place: str) -> np.ndarray:
-        """Read from a dataset or a band."""
-        words = dict(where)
-        if isinstance(source, gdal.Band):
-            names = {'xsize': 'win_xsize', 'ysize': 'win_ysize'}
-            words = {names.get(key, key): value for key, value in where.items()}
+    def _read(
+        self, select: Callable[[gdal.Dataset], gdal.Dataset | gdal.Band], where: dict, place: str
+    ) -> np.ndarray:
+        """Read from a dataset or the selected band of it."""
+
+        def read(dataset: gdal.Dataset) -> np.ndarray:
+            source, words = select(dataset), where
+            if isinstance(source, gdal.Band):
+                names = {'xsize': 'win_xsize', 'ysize': 'win_ysize'}
+                words = {names.get(key, key): value for key, value in where.items()}
+            gdal.ErrorReset()
+            samples = source.ReadAsArray(**words)
+            # GDAL reads blocks as empty whose offsets cannot be read, and reports only an error.
+            if samples is None or gdal.GetLastErrorType() >= gdal.CE_Failure:
+                raise RuntimeError(gdal.GetLastErrorMsg() or 'GDAL returned nothing')
+            return samples
+
         try:
-            with gdal_exceptions():
-                samples = source.ReadAsArray(**words)
+            return self._access(read)
         except RuntimeError as error:
-            samples, reason = None, str(error)
-        else:
-            reason = 'GDAL returned nothing'
-        if samples is None:
+            damage = 'the file is truncated or damaged'
+            if self._settings is not None:
+                damage += ', or the server failed repeatedly'
             raise RasterError(
-                f'{self.path}: samples{place} cannot be read; the file is truncated or damaged '
-                f'({reason})'
-            )
-        return samples
+                f'{self.path}: samples{place} cannot be read; {damage} ({error})'
+            ) from error
+
+    def _access(self, action: Callable[[gdal.Dataset], Result]) -> Result:
+        """Call a function with the dataset, repeatedly if it is remote and a request fails.
+
+        Raises:
+            RuntimeError: GDAL failed.
+        """
+        self._dataset()
+        with gdal_exceptions():
+            if self._settings is None:
+                return action(self._dataset())
+            with network_settings(self._settings):
+                return retry(lambda: action(self._dataset()), self._close)
 
     def _dataset(self) -> gdal.Dataset:
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = _open(self.path), os.getpid()
+            self._settings = _network_settings(self._handle, self.path)
         return self._handle
 
 
@@ -439,7 +526,7 @@ def raster_stem(path: str | os.PathLike) -> str:
     if array is not None:
         return array.stem
     if not is_virtual(text) or text.startswith('/vsi'):
-        return Path(text).stem
+        return Path(redact_urls(text)).stem
     name = re.split(r'[\\/]', text.partition(':')[2])[-1]
     return '_'.join(re.findall(r'[\w.-]+', name))
 
@@ -461,7 +548,10 @@ def distinguish_stems(stems: Mapping[str, str]) -> dict[str, str]:
         {'T32/B.tif': 'T32_B', 'T33/B.tif': 'T33_B', 'C.tif': 'C'}
     """
     names = dict(stems)
-    parents = {path: [part for part in Path(path).parts[:-1] if part.strip('/.')] for path in names}
+    parents = {
+        path: [part for part in Path(redact_urls(path)).parts[:-1] if part.strip('/.')]
+        for path in names
+    }
     while True:
         count = Counter(names.values())
         clashing = [path for path in names if count[names[path]] > 1]
@@ -487,12 +577,13 @@ def _open(path: str) -> gdal.Dataset:
         return open_array(array)
     try:
         with gdal_exceptions():
-            driver = gdal.IdentifyDriver(path)
-            # A plain open converts TIFFs tagged as CMYK and the like to RGBA.
-            is_tiff = driver is not None and driver.ShortName in ('GTiff', 'COG')
-            raw = is_tiff and not path.startswith('GTIFF_')
-            dataset = gdal.Open(f'GTIFF_RAW:{path}' if raw else path)
+            if is_remote(path):
+                dataset = retry(lambda: open_remote(path, _raw_name))
+            else:
+                dataset = gdal.Open(_raw_name(path))
     except RuntimeError as error:
+        if is_remote(path):
+            raise RasterError(f'{path}: cannot be opened over the network ({error})') from None
         stat = gdal.VSIStatL(path)
         if stat is None and not (is_virtual(path) and not path.startswith('/vsi')):
             raise RasterError(f'{path}: no such file') from None
@@ -510,6 +601,32 @@ def _open(path: str) -> gdal.Dataset:
             )
         raise RasterError(f'{path}: no raster bands{_vector_hint(path)}')
     return dataset
+
+
+def _raw_name(path: str) -> str:
+    """Return the name under which a raster is opened without conversion of its colours."""
+    driver = gdal.IdentifyDriver(path)
+    # A plain open converts TIFFs tagged as CMYK and the like to RGBA.
+    is_tiff = driver is not None and driver.ShortName in ('GTiff', 'COG')
+    return f'GTIFF_RAW:{path}' if is_tiff and not path.startswith('GTIFF_') else path
+
+
+def _network_settings(dataset: gdal.Dataset, path: str) -> dict[str, str] | None:
+    """Return the options for reading a dataset over the network; None if it is local."""
+    driver = dataset.GetDriver()
+    is_vrt = driver is not None and driver.ShortName == 'VRT'
+    files = dataset.GetFileList() or [] if is_vrt else []
+    sources = [file for file in files if file != path]
+    if not any(map(is_remote, (path, *sources))):
+        return None
+    try:
+        return retry(lambda: source_settings(sources)) if sources else {}
+    except RuntimeError as error:
+        raise RasterError(f'{path}: a source cannot be found ({error})') from error
+
+
+def _mask_band(dataset: gdal.Dataset) -> gdal.Band:
+    return dataset.GetRasterBand(1).GetMaskBand()
 
 
 def _or_default(value: float | None, default: float) -> float:

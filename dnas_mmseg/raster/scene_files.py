@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ._gdal import RasterError, gdal, gdal_exceptions
+from .remote import network_settings
 
 _ARCHIVES = {'.zip': '/vsizip/', '.tar': '/vsitar/'}
 _CHUNK = 2**20
@@ -133,7 +134,8 @@ class FileTree:
                 )
             root = prefix + root
         else:
-            stat = gdal.VSIStatL(root)
+            with network_settings():
+                stat = gdal.VSIStatL(root)
             if stat is None or not stat.IsDirectory():
                 return None
             names = gdal.ReadDir(root) or []

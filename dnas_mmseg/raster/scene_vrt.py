@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 from xml.etree import ElementTree
@@ -17,6 +18,7 @@ from dnas_mmseg.files import write_text
 from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
 from .georeference import GeoReference
 from .reading import Raster, RasterInfo
+from .remote import is_remote, open_remote, retry
 from .scene_files import BandSource, MultiFileScene
 from .scene_mask import MaskValues
 from .strips import write_strips
@@ -239,12 +241,20 @@ class SceneStack:
         if path.is_file() and not _read_info(str(path)).map_of:
             raise _foreign_error(path)
         grid = self.grid
-        dataset = _new_vrt(grid.shape, GeoReference())
-        for layer in self.masks:
-            _add_band(dataset, layer, layer.xml(layer.source.path, 'mask,1'), gdal.GDT_Byte)
-        if self.quality is not None:
-            source = self.quality.source
-            _add_band(dataset, self.quality, self.quality.xml(source.path, source.band))
+        datasets: list[Any] = []  # reopened after a failed request
+
+        def read_rows(row: int, rows: int) -> list[np.ndarray]:
+            if not datasets:
+                datasets.append(self._mask_layers())
+            bands = [datasets[0].GetRasterBand(i + 1) for i in range(datasets[0].RasterCount)]
+            gdal.ErrorReset()
+            parts = [band.ReadAsArray(0, row, grid.width, rows) for band in bands]
+            if gdal.GetLastErrorType() >= gdal.CE_Failure:
+                raise RuntimeError(gdal.GetLastErrorMsg())
+            return parts
+
+        layers = (*self.masks, *filter(None, [self.quality]))
+        remote = any(is_remote(layer.source.path) for layer in layers)
         with write_strips(
             path,
             height=grid.height,
@@ -256,10 +266,8 @@ class SceneStack:
                 rows = min(_ROWS, grid.height - row)
                 try:
                     with gdal_exceptions():
-                        parts = [
-                            dataset.GetRasterBand(i + 1).ReadAsArray(0, row, grid.width, rows)
-                            for i in range(dataset.RasterCount)
-                        ]
+                        read = partial(read_rows, row, rows)
+                        parts = retry(read, datasets.clear) if remote else read()
                 except RuntimeError as error:
                     raise RasterError(
                         f'{self.scene.source}: the quality band cannot be read at row {row}; the '
@@ -271,6 +279,16 @@ class SceneStack:
                 if self.quality is not None:
                     valid &= ~self.mask_values.is_invalid(parts[-1])
                 write(np.where(valid, 255, 0).astype(np.uint8)[None], row)
+
+    def _mask_layers(self) -> Any:
+        """Return a VRT in memory of the masks and the quality band on the grid of the scene."""
+        dataset = _new_vrt(self.grid.shape, GeoReference())
+        for layer in self.masks:
+            _add_band(dataset, layer, layer.xml(layer.source.path, 'mask,1'), gdal.GDT_Byte)
+        if self.quality is not None:
+            source = self.quality.source
+            _add_band(dataset, self.quality, self.quality.xml(source.path, source.band))
+        return dataset
 
 
 def build_scene_vrt(
@@ -363,7 +381,8 @@ def _read_info(path: str) -> RasterInfo:
     if info.bands > 1:
         # A VRT opens its sources plainly, which converts such samples to RGBA.
         with gdal_exceptions():
-            space = gdal.Open(path).GetMetadataItem('SOURCE_COLOR_SPACE', 'IMAGE_STRUCTURE')
+            dataset = retry(lambda: open_remote(path)) if is_remote(path) else gdal.Open(path)
+        space = dataset.GetMetadataItem('SOURCE_COLOR_SPACE', 'IMAGE_STRUCTURE')
         if space:
             raise RasterError(
                 f'{path}: tagged as {space}, expected bands without a colour space; rewrite it '

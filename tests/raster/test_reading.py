@@ -200,3 +200,72 @@ def test_source_files_include_vrt_sources(tmp_path):
     vrt = tmp_path / 'a.vrt'
     gdal.Translate(str(vrt), str(tmp_path / 'a.tif'), format='VRT')
     assert set(source_files(vrt)) == {vrt, tmp_path / 'a.tif'}
+
+
+def sparse_tiff(path, bands=2, nodata=None, alpha=False):
+    """Write a TIFF of 128 x 128 in blocks of 32 of which only the upper left one is stored."""
+    options = ['TILED=YES', 'BLOCKXSIZE=32', 'BLOCKYSIZE=32', 'SPARSE_OK=TRUE']
+    dataset = gdal.GetDriverByName('GTiff').Create(str(path), 128, 128, bands, 1, options)
+    for i in range(bands):
+        band = dataset.GetRasterBand(i + 1)
+        last = alpha and i == bands - 1
+        band.SetColorInterpretation(gdal.GCI_AlphaBand if last else gdal.GCI_GrayIndex)
+        if nodata is not None:
+            band.SetNoDataValue(nodata)
+    dataset.WriteArray(np.full((bands, 32, 32), 5, np.uint8))
+
+
+STORED, PARTLY, MISSING = Window(0, 0, 32, 32), Window(16, 16, 32, 32), Window(40, 40, 60, 80)
+
+
+@pytest.mark.parametrize(
+    ('options', 'nodata', 'empty'),
+    [
+        (dict(nodata=0), None, True),
+        (dict(nodata=9), None, True),
+        (dict(), None, False),  # missing blocks are valid samples of 0
+        (dict(), 0, True),
+        (dict(nodata=9), 0, True),
+        (dict(), 5, False),
+        (dict(alpha=True), None, True),
+        (dict(alpha=True, nodata=255), None, True),
+    ],
+)
+def test_windows_of_missing_blocks_are_empty(tmp_path, options, nodata, empty):
+    sparse_tiff(tmp_path / 's.tif', **options)
+    with Raster(tmp_path / 's.tif', nodata) as raster:
+        for window in (STORED, PARTLY, MISSING):
+            invalid = raster.samples(window).invalid
+            all_invalid = invalid is not None and bool(invalid.all())
+            assert raster.is_empty(window) == (empty and window == MISSING)
+            assert all_invalid or not raster.is_empty(window)
+
+
+@pytest.mark.parametrize('declared', [0, 7, None])
+def test_windows_in_gaps_of_a_vrt_are_empty_if_it_declares_nodata(tmp_path, declared):
+    write_raster(tmp_path / 'a.tif', np.full((1, 32, 32), 5, np.uint8))
+    path = tmp_path / 'v.vrt'
+    tag = '' if declared is None else f'<NoDataValue>{declared}</NoDataValue>'
+    path.write_text(
+        f'<VRTDataset rasterXSize="128" rasterYSize="128"><VRTRasterBand dataType="Byte" band="1">'
+        f'{tag}<SimpleSource><SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>1'
+        '</SourceBand><DstRect xOff="0" yOff="0" xSize="32" ySize="32"/></SimpleSource>'
+        '</VRTRasterBand></VRTDataset>'
+    )
+    with Raster(path) as raster:
+        found = [raster.is_empty(window) for window in (STORED, PARTLY, MISSING)]
+        assert found == [False, False, declared is not None]
+        assert (raster.read(MISSING) == (declared or 0)).all()
+
+
+def test_windows_where_the_mask_is_0_are_empty(tmp_path):
+    mask = np.zeros((128, 128), bool)
+    mask[:32, :32] = True
+    dataset = gdal.GetDriverByName('GTiff').Create(str(tmp_path / 'm.tif'), 128, 128, 2, 1)
+    dataset.WriteArray(np.full((2, 128, 128), 5, np.uint8))
+    dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+    dataset.GetRasterBand(1).GetMaskBand().WriteArray(mask.astype(np.uint8) * 255)
+    dataset = None
+    with Raster(tmp_path / 'm.tif') as raster:
+        found = [raster.is_empty(window) for window in (STORED, PARTLY, MISSING)]
+    assert found == [False, False, True]
