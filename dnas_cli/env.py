@@ -19,8 +19,8 @@ STACKS = {
     'openmmlab': ('mmcv', 'mmengine', 'mmsegmentation'),
 }
 EXTRAS = (
-    'onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'distributed', 'psycopg', 'tensorboard', 'h5py',
-    'torchgeo',
+    'onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'distributed', 'psycopg',
+    'tensorboard', 'h5py', 'torchgeo',
 )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ def make_sandbox(folder: Path) -> None:
         (folder / name).symlink_to(Path('data/mine') / name)
     _write_scenes(folder, rng)
     _write_products(folder, rng)
+    _write_catalogue(folder)
+    _write_districts(folder / 'districts.geojson')
     example, *_ = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/data.md').read_text(), re.S)
     (folder / 'mine.py').write_text(example)
     # Networks to compare it with, and one of each space on the same tiles.
@@ -142,6 +144,42 @@ def _write_products(folder: Path, rng: np.random.Generator) -> None:
             archive.add(path, path.name)
     for band, image in zip(BANDS, samples, strict=True):
         write_raster(folder / f'bands/a_{band}.tif', image, georeference=_place(200))
+
+
+def _write_catalogue(folder: Path) -> None:
+    """Write items of the scene in `bands`, one clear and one cloudy."""
+    assets = {
+        band: {'href': f'./bands/a_{band}.tif', 'roles': ['data'], 'bands': [{'name': band}]}
+        for band in BANDS
+    }
+    items = [
+        {
+            'type': 'Feature', 'stac_version': '1.1.0', 'id': name, 'geometry': None, 'links': [],
+            'properties': {'datetime': '2023-06-15T10:36:29Z', 'eo:cloud_cover': cloud},
+            'assets': assets,
+        }
+        for name, cloud in (('clear', 5), ('cloudy', 60))
+    ]  # fmt: skip
+    collection = {'type': 'FeatureCollection', 'features': items}
+    (folder / 'items.json').write_text(json.dumps(collection))
+
+
+def _write_districts(path: Path) -> None:
+    """Write two polygons, each over half of the scenes."""
+    half = 1000 * SCENES // 2
+    features = []
+    for number in range(2):
+        west, east = number * half, (number + 1) * half
+        corners = [(west, -10), (east, -10), (east, SCENE + 10), (west, SCENE + 10), (west, -10)]
+        ring = [list(point) for point in _place(100).to_lonlat(corners)]
+        features.append(
+            {
+                'type': 'Feature',
+                'properties': {'district': f'District {number + 1}'},
+                'geometry': {'type': 'Polygon', 'coordinates': [ring]},
+            }
+        )
+    path.write_text(json.dumps({'type': 'FeatureCollection', 'features': features}))
 
 
 def _write_five_billion_pixels(root: Path, release: Path, rng: np.random.Generator) -> None:

@@ -45,6 +45,7 @@ NOT_RUN = {
     r'work_dirs/search_0|here\.json|random_1\.json|plot-curves': 'needs the result of hours before',
     r'cityscapes': 'needs Cityscapes',
     r'label-suffix': 'needs maps of GID-5',
+    r'example\.com': 'needs a server of that name',
 }
 """What cannot be run here, and why; the number of commands is held by a test."""
 
@@ -187,4 +188,4 @@ def test_the_commands_that_are_not_run_are_counted():
     ]
     ours = [line for line in everything if line.startswith('dnas ')]
     skipped = [line for line in ours if reason_not_to_run(line)]
-    assert (len(ours), len(skipped)) == (90, 22)
+    assert (len(ours), len(skipped)) == (98, 23)
