@@ -93,18 +93,16 @@ def measure_tiles(model: Any, tiles: list[Path], out: Path) -> Result:
     alone = [_seconds(lambda: windows.logits(images)) for _ in range(ALONE)]
     states: dict[int, State] = {}
     marks = {max(1, len(tiles) // 10), len(tiles)}
-    mapped = 0
 
-    def track(name: str) -> Callable[[int, int], None]:
-        nonlocal mapped
-        mapped += 1
-        if mapped in marks:
-            states[mapped] = State.read()
-        return lambda done, total: None
+    def advance(done: int, total: int) -> None:  # a tile has one window
+        if done in marks:
+            states[done] = State.read()
 
     tiling = Tiling(window=SIDE, overlap=SIDE // 4)
     seconds = _seconds(
-        lambda: predict_scenes(model, tiles, out, bands=BANDS, tiling=tiling, track=track)
+        lambda: predict_scenes(
+            model, tiles, out, bands=BANDS, tiling=tiling, track=lambda _: advance
+        )
     )
     alone += [_seconds(lambda: windows.logits(images)) for _ in range(ALONE)]
     early, late = (states[mark] for mark in sorted(marks))

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,9 @@ _TEMPORARY = re.compile(r'\.([A-Za-z0-9]+)-(\d+)\.[a-z0-9_]{8}(\.|$)')
 
 _LOCK_TIMEOUT = 8.0
 """Seconds to wait for a lock: workers of a killed torch loader hold it until their 5 s check."""
+
+
+_umask_lock = threading.Lock()
 
 
 @contextmanager
@@ -60,8 +64,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         # mkstemp creates private files; the final file follows the umask.
-        umask = os.umask(0)
-        os.umask(umask)
+        with _umask_lock:  # reading it sets it for the whole process
+            umask = os.umask(0)
+            os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:

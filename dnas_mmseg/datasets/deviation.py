@@ -18,12 +18,17 @@ _MAX_SPREAD = 50.0
 _GRID, _SIDE = 5, 64
 """Windows per axis and their side, by which a raster of any size is sampled."""
 
+_MAX_PIXELS = 25000
+"""Largest number of pixels, of which 1 % determine a mean to a hundredth of the deviation."""
+
 _MIN_FILL = 0.01
 """Share of pixels from which an extreme value may be a fill value."""
 
 
 def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Read 25 windows of 64 x 64 pixels on a regular grid, or all pixels if there are fewer.
+    """Read 25 windows of 64 x 64 pixels on a regular grid, or the whole raster if it is smaller.
+
+    Of the pixels that are read, one in so many is returned that they are at most about 25,000.
 
     Args:
         raster: Raster.
@@ -36,7 +41,8 @@ def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.
     if height * width <= _GRID**2 * _SIDE**2:
         samples = raster.samples(bands=index)
         values, invalid = samples.values.reshape(len(index), -1), samples.invalid
-        return values, np.zeros(values.shape[1], bool) if invalid is None else invalid.ravel()
+        masked = np.zeros(values.shape[1], bool) if invalid is None else invalid.ravel()
+        return _thin(values, masked)
     rows, columns = (
         sorted({round(i * max(0, length - _SIDE) / (_GRID - 1)) for i in range(_GRID)})
         for length in (height, width)
@@ -50,7 +56,13 @@ def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.
             invalid = samples.invalid
             empty = np.zeros(parts[-1].shape[1], bool)
             masks.append(empty if invalid is None else invalid.ravel())
-    return np.concatenate(parts, axis=1), np.concatenate(masks)
+    return _thin(np.concatenate(parts, axis=1), np.concatenate(masks))
+
+
+def _thin(values: np.ndarray, masked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every n-th pixel."""
+    step = -(-masked.size // _MAX_PIXELS)
+    return values[:, ::step], masked[::step]
 
 
 def find_fill(samples: np.ndarray, invalid: np.ndarray | None) -> tuple[float, float] | None:

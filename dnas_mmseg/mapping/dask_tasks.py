@@ -6,7 +6,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from dnas_mmseg.errors import UserError
@@ -19,11 +18,9 @@ from .scene import Tiling, predict_block
 from .scene_jobs import (
     MapSettings,
     SceneJob,
-    count_windows,
-    describe_scene,
-    run_job,
     write_derived,
 )
+from .scene_threads import run_jobs
 
 _REPORT = 1.0
 """Seconds between two progress reports of a task."""
@@ -44,23 +41,19 @@ def load_model_once(source: ModelSource) -> Any:
     return _models[key]
 
 
-def _reporter(place: tuple[str, str]) -> Callable[[int, int, int], None]:
-    """Return a function that reports progress to the client from time to time.
-
-    Its arguments are the windows that were finished before a scene, and those of the scene that are
-    finished and in total.
-    """
+def _reporter(place: tuple[str, str]) -> Callable[[int, int], None]:
+    """Return a progress callback that reports to the client from time to time."""
     from distributed import get_worker
 
     topic, key = place
     worker = get_worker()
     last = time.monotonic()
 
-    def report(before: int, done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _REPORT:
             last = time.monotonic()
-            worker.log_event(topic, (key, before + done))
+            worker.log_event(topic, (key, done))
 
     return report
 
@@ -89,18 +82,16 @@ def map_scenes(
     Raises:
         UserError: The only scene cannot be mapped.
     """
-    model, report = load_model_once(source), _reporter(place)
-    outcomes: list[list[str] | Exception] = []
-    finished = 0
-    for job in jobs:
-        try:
-            outcomes.append(run_job(model, job, settings, partial(report, finished)))
-        except (UserError, OSError) as error:
-            if len(jobs) == 1:
-                raise
-            outcomes.append(UserError(str(error)))
-        finished += count_windows(job, settings.tiling)
-    return outcomes
+    found = run_jobs(load_model_once(source), jobs, settings, _reporter(place))
+    outcomes = {job.target: outcome for job, outcome in found}
+    for outcome in outcomes.values():
+        if isinstance(outcome, Exception) and len(jobs) == 1:
+            raise outcome
+    # Errors without their context, which may not be picklable.
+    return [
+        UserError(str(outcome)) if isinstance(outcome, Exception) else outcome
+        for outcome in (outcomes[job.target] for job in jobs)
+    ]
 
 
 @_run_alone
@@ -114,15 +105,14 @@ def map_block(
 ) -> None:
     """Map a block of rows."""
     model = load_model_once(source)
-    notes = describe_scene(model, job) if block.top == 0 else []
-    notes += predict_block(
+    notes = predict_block(
         model,
         job.source,
         block,
         plan.folder,
         tiling=settings.tiling,
         products=settings.products,
-        advance=partial(_reporter(place), 0),
+        advance=_reporter(place),
     )
     plan.finish(block, notes)
 

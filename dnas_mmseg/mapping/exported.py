@@ -34,6 +34,8 @@ class ExportedModel(ABC):
             each band.
     """
 
+    normalisation = None
+
     def __init__(self, meta: Mapping[str, Any], num_bands: int, window: int) -> None:
         self.dataset_meta = dict(meta)
         self.threshold = self.dataset_meta.pop('threshold', None)

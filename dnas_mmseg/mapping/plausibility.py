@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mmseg.models.segmentors import BaseSegmentor
 
 from dnas_mmseg.datasets.deviation import (
     describe_fill,
@@ -15,9 +14,11 @@ from dnas_mmseg.datasets.deviation import (
 )
 from dnas_mmseg.raster import Raster
 
+from .windows import Normalisation
+
 
 def describe_deviation(
-    model: BaseSegmentor, raster: Raster, index: Sequence[int], bands: Sequence[str]
+    normalisation: Normalisation | None, raster: Raster, index: Sequence[int], bands: Sequence[str]
 ) -> list[str]:
     """Return warnings if a scene deviates from the training tiles, one line each.
 
@@ -25,16 +26,14 @@ def describe_deviation(
     pixels on a regular grid.
 
     Args:
-        model: Segmentor with ``mean`` and ``std`` in its data preprocessor; others give none.
+        normalisation: Mean and standard deviation of the training tiles; None if unknown.
         raster: Scene.
         index: Positions of the model's bands in the scene, from 0.
         bands: Names of these bands; empty if unknown.
     """
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
-    if mean is None or std is None or mean.numel() != len(index):
+    if normalisation is None or len(normalisation.mean) != len(index):
         return []
-    mean, std = (values.flatten().cpu().numpy().astype(np.float64) for values in (mean, std))
+    mean, std = normalisation
     if not mean.any() and (std == 1).all():  # no normalisation
         return []
     values, masked = sample_pixels(raster, index)

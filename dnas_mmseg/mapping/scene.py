@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.errors import UserError
@@ -29,6 +30,7 @@ from dnas_mmseg.raster import (
 )
 
 from .blending import Part, WindowBlender
+from .plausibility import describe_deviation
 from .products import MapProducts, RasterProduct, map_grid
 from .row_blocks import RowBlock, block_path, select_windows
 from .windows import Precision, SegmentorWindows, WindowModel, average_flips
@@ -139,7 +141,7 @@ def predict_scene(
         advance: Progress callback, called with the numbers of finished and of all windows.
 
     Returns:
-        Notes, one line each: unreadable windows, a missing CRS.
+        Notes, one line each: deviations from the training tiles, a missing CRS, unreadable windows.
 
     Raises:
         RasterError: The scene cannot be read or changes during prediction, or a map cannot be
@@ -152,7 +154,7 @@ def predict_scene(
     """
     target = Path(target)
     with _open_scene(model, source, tiling) as scene:
-        notes = scene.describe_place()
+        notes = scene.describe()
         with _write_rasters(scene, products.rasters, target) as write:
             notes += _predict_rows(scene, write, tiling, advance=advance)
     return notes
@@ -205,7 +207,7 @@ def predict_block(
                 for product, write_samples in writers:
                     write_samples(product.samples(part), part.row - block.top, part.column)
 
-        notes = scene.describe_place() if block.top == 0 else []
+        notes = scene.describe() if block.top == 0 else []
         return notes + _predict_rows(scene, write, tiling, block, advance)
 
 
@@ -224,14 +226,23 @@ class _OpenScene:
     def info(self) -> RasterInfo:
         return self.raster.info
 
-    def describe_place(self) -> list[str]:
-        """Return a note if the scene has no CRS."""
-        if self.info.georeference.is_defined:
-            return []
-        return [f'{self.source.path}: the scene has no CRS, so the map has none']
+    def describe(self) -> list[str]:
+        """Return notes if the scene deviates from the training tiles, or has no CRS."""
+        names = band_names(self.model.dataset_meta.get('bands'))
+        notes = []
+        with suppress(RasterError):  # reported when the window is predicted
+            notes += describe_deviation(self.model.normalisation, self.raster, self.bands, names)
+        if not self.info.georeference.is_defined:
+            notes.append(f'{self.source.path}: the scene has no CRS, so the map has none')
+        return notes
 
     def check_unchanged(self) -> None:
-        if scene_state(self.source.path) != self.state:
+        """Raise an error if a file of the scene has changed since it was opened."""
+        try:
+            state = {path: file_state(path) for path in self.state}
+        except OSError:
+            state = {}
+        if state != self.state:
             raise RasterError(
                 f'{self.source.path} changed during prediction; run the prediction again'
             )
@@ -243,12 +254,12 @@ def _open_scene(
 ) -> Iterator[_OpenScene]:
     if not isinstance(source, SceneSource):
         source = SceneSource(source)
-    state = scene_state(source.path)
     windows = SegmentorWindows(model, tiling.precision) if isinstance(model, nn.Module) else model
     with (
         block_cache(_CACHE),
         Raster(source.path, source.nodata, source.apply_scale) as raster,
     ):
+        state = {str(path): file_state(path) for path in raster.find_files()}
         info = raster.info
         bands = list(info.data_bands if source.bands is None else source.bands)
         _check_bands(info, bands, windows.num_bands)
@@ -299,7 +310,7 @@ def _predict_rows(
     blender = WindowBlender(
         len(scene.classes), *scene.info.shape, windows, tiling.shared, model.threshold
     )
-    with ThreadPoolExecutor(1) as disk:
+    with _one_thread(len(windows) > tiling.batch) as disk:
         pending: list[Future] = []
 
         def write(parts: Iterable[Part]) -> None:
@@ -349,6 +360,22 @@ def _check_bands(info: RasterInfo, bands: list[int], wanted: int | None) -> None
         )
 
 
+class _SameThread(Executor):
+    """Executor that calls functions at once: a scene of one batch has nothing to do meanwhile."""
+
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _one_thread(is_parallel: bool) -> Executor:
+    return ThreadPoolExecutor(1) if is_parallel else _SameThread()
+
+
 class _Batch(NamedTuple):
     """Windows of one row of windows with a valid pixel, their samples and missing pixels."""
 
@@ -381,7 +408,7 @@ class _Reader:
             if not group or len(group) == self.batch or group[0].row_off != window.row_off:
                 groups.append([])
             groups[-1].append(window)
-        with ThreadPoolExecutor(1) as pool:
+        with _one_thread(len(groups) > 1) as pool:
             waiting = [pool.submit(self._read, group) for group in groups[:_AHEAD]]
             for i in range(len(groups)):
                 batch = waiting.pop(0).result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterError, RasterInfo, source_files
 
-from .plausibility import describe_deviation
 from .products import DerivedProduct, MappedScene, MapProducts, scene_name
 from .scene import SceneSource, Tiling, predict_scene, scene_windows
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
     from .windows import WindowModel
+
+
+_derived_lock = threading.Lock()
+"""Held while derived products are written: matplotlib is not thread-safe."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,6 @@ def run_job(
     """
     notes = list(job.notes)
     if not job.is_mapped:
-        notes += describe_scene(model, job)
         notes += predict_scene(
             model,
             job.source,
@@ -147,14 +150,8 @@ def run_job(
             products=settings.products,
             advance=advance,
         )
-    return notes + write_derived(job, settings)
-
-
-def describe_scene(model: BaseSegmentor | WindowModel, job: SceneJob) -> list[str]:
-    """Return warnings if the scene deviates from the training tiles."""
-    source = job.source
-    with Raster(source.path, source.nodata, source.apply_scale) as raster:
-        return describe_deviation(model, raster, job.bands.index, job.bands.names)
+    with _derived_lock:
+        return notes + write_derived(job, settings)
 
 
 def write_derived(job: SceneJob, settings: MapSettings) -> list[str]:

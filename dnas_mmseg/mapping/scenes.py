@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,8 @@ from dnas_mmseg.raster import (
 
 from .products import MapProducts
 from .scene import SceneSource, Tiling
-from .scene_jobs import MapSettings, SceneJob, count_windows, find_outputs, run_job
+from .scene_jobs import MapSettings, SceneJob, find_outputs
+from .scene_threads import run_jobs
 from .stac import find_collection_id, write_collection
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def predict_scenes(
     label = f'{len(jobs)} scenes' if len(jobs) != 1 else jobs[0].target.stem
     notes: dict[Path, list[str]] = {}
     if cluster is None:
-        outcomes = _run_jobs(model, jobs, plan.settings, track(label))
+        outcomes = run_jobs(model, jobs, plan.settings, track(label))
     else:
         outcomes = cluster.run(jobs, plan.settings, resume=plan.resume, advance=track(label))
     for job, outcome in outcomes:
@@ -322,30 +323,6 @@ def predict_scenes(
     if failures:
         raise _failure(failures, len(plan.targets), notes)
     return notes
-
-
-def _run_jobs(
-    model: BaseSegmentor | OnnxModel,
-    jobs: Sequence[SceneJob],
-    settings: MapSettings,
-    advance: Callable[[int, int], None],
-) -> Iterator[tuple[SceneJob, list[str] | Exception]]:
-    """Map scenes one after another; yield each with its notes or its error."""
-    counts = [count_windows(job, settings.tiling) for job in jobs]
-    finished, total = 0, sum(counts)
-    for job, count in zip(jobs, counts, strict=True):
-
-        def report(done: int, _: int, before: int = finished) -> None:
-            advance(before + done, total)
-
-        try:
-            notes = run_job(model, job, settings, report)
-        except (UserError, OSError) as error:
-            yield job, error
-        else:
-            yield job, notes
-        finished += count
-        advance(finished, total)
 
 
 def _find_scenes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,13 @@ _STRIDE = 32
 stride of common backbones; a smaller one would fail for them, a larger one would waste time."""
 
 
+class Normalisation(NamedTuple):
+    """Mean and standard deviation of each input band, float64 (bands,)."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
 class WindowModel(Protocol):
     """Interface of models from samples to logits.
 
@@ -29,11 +36,14 @@ class WindowModel(Protocol):
         num_bands: Number of input bands; None if unknown.
         threshold: Threshold of a binary head, which has one logit: pixels above this probability
             belong to the second class. None for heads with one logit per class.
+        normalisation: Statistics of the training tiles, with which scenes are compared; None if
+            unknown.
     """
 
     dataset_meta: dict[str, Any]
     num_bands: int | None
     threshold: float | None
+    normalisation: Normalisation | None
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
         """Predict the logits of windows of one size.
@@ -62,8 +72,8 @@ class SegmentorWindows:
             raise UserError(f'precision {precision!r}: choose {", ".join(get_args(Precision))}')
         self._model, self._precision = model, getattr(torch, precision)
         self.dataset_meta = getattr(model, 'dataset_meta', {})
-        mean = getattr(model.data_preprocessor, 'mean', None)
-        self.num_bands = None if mean is None else mean.numel()
+        self.normalisation = _get_normalisation(model.data_preprocessor)
+        self.num_bands = None if self.normalisation is None else len(self.normalisation.mean)
         self.threshold = binary_threshold(model)
         self._multiples: dict[tuple[int, int], int] = {}
 
@@ -108,6 +118,14 @@ class SegmentorWindows:
         with torch.autocast(inputs.device.type, self._precision, enabled=reduced):
             logits = self._model.encode_decode(inputs, metas)
         return logits[:, :, :height, :width].float().cpu().numpy()
+
+
+def _get_normalisation(preprocessor: nn.Module) -> Normalisation | None:
+    """Return the statistics of a data preprocessor; None if it does not normalise."""
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    if mean is None or std is None:
+        return None
+    return Normalisation(*(v.flatten().cpu().numpy().astype(np.float64) for v in (mean, std)))
 
 
 def binary_threshold(model: BaseSegmentor) -> float | None:

@@ -51,6 +51,8 @@ _MODULES = (gdal, ogr, osr)
 
 _users = 0
 _before: tuple[bool, ...] = ()
+_cache_users = 0
+_cache_before = 0
 _lock = threading.Lock()
 
 
@@ -85,15 +87,24 @@ def gdal_exceptions() -> Iterator[None]:
 def block_cache(limit: int) -> Iterator[None]:
     """Limit GDAL's block cache inside the block; GDAL defaults to 5 % of the RAM.
 
+    The limit is process-wide: it is restored when the last thread leaves such a block.
+
     Args:
         limit: Limit in bytes; a smaller limit already in effect is left unchanged.
     """
-    before = gdal.GetCacheMax()
-    gdal.SetCacheMax(min(before, limit))
+    global _cache_users, _cache_before
+    with _lock:
+        if _cache_users == 0:
+            _cache_before = gdal.GetCacheMax()
+        _cache_users += 1
+        gdal.SetCacheMax(min(gdal.GetCacheMax(), limit))
     try:
         yield
     finally:
-        gdal.SetCacheMax(before)
+        with _lock:
+            _cache_users -= 1
+            if _cache_users == 0:
+                gdal.SetCacheMax(_cache_before)
 
 
 _REMOTE = (

@@ -340,6 +340,23 @@ class Raster:
             return None
         return bool(flags & gdal.GDAL_DATA_COVERAGE_STATUS_DATA)
 
+    def find_files(self) -> list[Path]:
+        """Return all local files that the raster consists of; see :func:`source_files`."""
+        array = parse_array_name(self.path)
+        if array is not None:
+            return [Path(array.file).resolve()]
+        found: dict[Path, None] = {}
+        datasets = [self._dataset()]
+        while datasets:
+            for name in datasets.pop().GetFileList() or []:
+                file = _file_on_disk(name)
+                if file is None or file in found:
+                    continue
+                found[file] = None
+                if file.suffix.lower() == '.vrt':
+                    datasets.append(_open(str(file)))
+        return list(found)
+
     def _window(self, window: Window | None) -> dict[str, int]:
         """Return a window as arguments of ``ReadAsArray``."""
         if window is None:
@@ -430,20 +447,8 @@ def source_files(path: str | os.PathLike) -> list[Path]:
 
     Sources of nested VRTs are included, and archives instead of their members.
     """
-    array = parse_array_name(os.fspath(path))
-    if array is not None:
-        return [Path(array.file).resolve()]
-    found: dict[Path, None] = {}
-    todo = [os.fspath(path)]
-    while todo:
-        for name in _open(todo.pop()).GetFileList() or []:
-            file = _file_on_disk(name)
-            if file is None or file in found:
-                continue
-            found[file] = None
-            if file.suffix.lower() == '.vrt':
-                todo.append(str(file))
-    return list(found)
+    with Raster(path) as raster:
+        return raster.find_files()
 
 
 def _file_on_disk(name: str) -> Path | None:

@@ -28,6 +28,9 @@ _OPTIONS = (
 _COG_BLOCK = 512
 """Side of the blocks of a map, and largest side of its smallest overview, in pixels."""
 
+_SMALL = 2**22
+"""Largest number of samples of a map that is composed in memory instead of a temporary file."""
+
 
 @contextmanager
 def write_strips(
@@ -82,14 +85,14 @@ def write_strips(
             dataset: Any = None
             try:
                 with gdal_exceptions():
-                    dataset = gdal.GetDriverByName('GTiff').Create(
-                        str(strips),
-                        width,
-                        height,
-                        len(names),
-                        GDAL_TYPES[dtype],
-                        list(_OPTIONS),
-                    )
+                    size = (width, height, len(names), GDAL_TYPES[dtype])
+                    if cog and width * height * len(names) <= _SMALL:
+                        dataset = gdal.GetDriverByName('MEM').Create('', *size)
+                        for i in range(len(names) if nodata is not None else 0):
+                            dataset.GetRasterBand(i + 1).Fill(nodata)
+                    else:
+                        driver = gdal.GetDriverByName('GTiff')
+                        dataset = driver.Create(str(strips), *size, list(_OPTIONS))
                     describe_bands(dataset, nodata, None if classes is None else classes.palette)
                     for i, name in enumerate(names):
                         dataset.GetRasterBand(i + 1).SetDescription(name)
@@ -144,13 +147,15 @@ def _write_error(path: str | os.PathLike, error: Exception) -> RasterError:
 def _write_cog(dataset, path: Path, resampling: str) -> None:
     """Rewrite the dataset as a Cloud-Optimized GeoTIFF with overviews; omit empty blocks."""
     _build_overviews(dataset, resampling)
+    side = max(dataset.RasterYSize, dataset.RasterXSize)
     options = [
         'COMPRESS=DEFLATE',
-        f'BLOCKSIZE={_COG_BLOCK}',
+        f'BLOCKSIZE={min(_COG_BLOCK, -(-side // 16) * 16)}',  # a multiple of 16
         'BIGTIFF=IF_SAFER',
         'SPARSE_OK=TRUE',
-        'NUM_THREADS=ALL_CPUS',
     ]
+    if side > _COG_BLOCK:
+        options.append('NUM_THREADS=ALL_CPUS')
     gdal.GetDriverByName('COG').CreateCopy(str(path), dataset, options=options)
 
 

@@ -33,7 +33,7 @@ PRODUCTS = MapProducts(confidence=True, quick_look=True)
 class Stub:
     """Window model that takes time, records its windows, and fails if a file says so."""
 
-    num_bands, threshold = 2, None
+    num_bands, threshold, normalisation = 2, None, None
 
     def __init__(self, folder, seconds):
         self.dataset_meta = dict(classes=CLASSES, palette=PALETTE)

@@ -15,7 +15,7 @@ TILING = Tiling(32, 8, batch=2)
 
 
 class Model:
-    num_bands, threshold = 3, None
+    num_bands, threshold, normalisation = 3, None, None
 
     def __init__(self):
         self.dataset_meta = dict(classes=CLASSES, palette=PALETTE)

@@ -36,7 +36,7 @@ def safe(tmp_path, rng):
 class Brightness:
     """Model whose class of a pixel is the band with the largest sample, or 4 below a limit."""
 
-    num_bands, threshold = 4, None
+    num_bands, threshold, normalisation = 4, None, None
 
     def __init__(self, limit, **meta):
         self.limit = limit

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from dnas_mmseg.mapping.plausibility import describe_deviation
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import Raster, write_raster
 
 BANDS = ('nir', 'red', 'green', 'blue')
@@ -33,7 +34,7 @@ def scene(path, rng, shape=(300, 200), shift=0.0):
 
 def deviations(model, path, nodata=None):
     with Raster(path, nodata) as raster:
-        return describe_deviation(model, raster, range(4), BANDS)
+        return describe_deviation(SegmentorWindows(model).normalisation, raster, range(4), BANDS)
 
 
 def test_scenes_like_the_training_tiles(model, tmp_path, rng):

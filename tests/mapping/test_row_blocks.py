@@ -27,7 +27,7 @@ class PositionDependent:
     A block therefore equals the same rows of the scene only if it has the same windows and batches.
     """
 
-    dataset_meta, num_bands = META, 2
+    dataset_meta, num_bands, normalisation = META, 2, None
 
     def __init__(self, threshold=None):
         self.threshold = threshold

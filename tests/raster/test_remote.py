@@ -108,7 +108,7 @@ class Brightness:
     """Window model stub: the class is whether the first band is brighter than the second."""
 
     dataset_meta: ClassVar = dict(classes=('a', 'b'), palette=((0, 0, 0), (255, 255, 255)))
-    num_bands, threshold = 4, None
+    num_bands, threshold, normalisation = 4, None, None
 
     def logits(self, images):
         return np.stack([image[:2].numpy() for image in images]).astype(np.float32)
