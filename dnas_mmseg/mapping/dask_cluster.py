@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -142,7 +143,7 @@ class DaskCluster:
         probe.touch()
         try:
             found = self.client.run(os.path.isfile, str(probe), on_error='return')
-            versions = self.client.run(_version, on_error='return')
+            versions = self.client.run(_get_version, on_error='return')
         finally:
             probe.unlink()
         for worker, visible in found.items():
@@ -151,12 +152,11 @@ class DaskCluster:
                     f'the worker {worker} does not see {folder}: all workers must see the scenes, '
                     'the model and --out-dir under the same paths'
                 )
-        from dnas_mmseg import __version__
-
+        expected = _get_version()
         for worker, version in versions.items():
-            if version != __version__:
+            if version != expected:
                 raise UserError(
-                    f'the worker {worker} cannot import dnas_mmseg {__version__} ({version}): '
+                    f'the worker {worker} cannot import dnas_mmseg {expected} ({version}): '
                     'install the same version on all workers'
                 )
 
@@ -193,10 +193,9 @@ class DaskCluster:
             yield originals[job.target], outcome
 
 
-def _version() -> str:
-    from dnas_mmseg import __version__
-
-    return __version__
+def _get_version() -> str:
+    # An import would point upwards to the package, which imports this module.
+    return sys.modules['dnas_mmseg'].__version__
 
 
 def _absolute(job: SceneJob) -> SceneJob:
