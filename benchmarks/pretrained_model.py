@@ -20,7 +20,7 @@ from dnas_cli.export import read_scores
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.mapping.model_card import collect_model_metadata
 from dnas_mmseg.mapping.pretrained import FOLDER, save_pretrained_model
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 
 DATA = (
     '129 tiles of 256 x 256 pixels of NAIP aerial imagery (Ohio, USA; red, green, blue, near '

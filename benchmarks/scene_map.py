@@ -23,7 +23,8 @@ from mmseg.apis.remote_sense_inferencer import RSImage, RSInferencer
 from osgeo import gdal
 
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 

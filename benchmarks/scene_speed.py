@@ -28,7 +28,8 @@ from dnas_mmseg.mapping.onnx_model import export_onnx, get_export_meta
 from dnas_mmseg.mapping.openvino_model import EnginePrecision, OpenVINOModel
 from dnas_mmseg.mapping.quantization import quantise_graph
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.preparation.synthetic import make_scene
 from dnas_mmseg.raster import write_raster
 from dnas_mmseg.shipped import CONFIGS

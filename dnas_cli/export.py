@@ -63,7 +63,7 @@ def main() -> None:
         from dnas_mmseg.mapping.model_card import collect_model_metadata, write_model_card
         from dnas_mmseg.mapping.onnx_model import export_deepness, export_onnx
         from dnas_mmseg.mapping.quantization import export_int8
-        from dnas_mmseg.mapping.scenes import load_segmentor
+        from dnas_mmseg.mapping.segmentor import load_segmentor
         from dnas_mmseg.mapping.stac import write_model_item
 
         source, checkpoint, targets = split_model(args.words)

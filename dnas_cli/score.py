@@ -41,8 +41,8 @@ def main() -> None:
 
         from dnas_mmseg.datasets.labels import LabelEncoding
         from dnas_mmseg.engine.configs import load_config
-        from dnas_mmseg.mapping.scenes import get_test_metainfo
         from dnas_mmseg.mapping.scoring import OVERALL, score_maps
+        from dnas_mmseg.mapping.segmentor import get_test_metainfo
         from dnas_mmseg.preparation.scenes import pair_scenes
 
         metainfo = get_test_metainfo(load_config(args.config))

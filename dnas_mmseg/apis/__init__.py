@@ -10,7 +10,8 @@ from dnas_mmseg.mapping.loading import ModelSource
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
-from dnas_mmseg.mapping.scenes import load_segmentor, plan_scenes, predict_scenes
+from dnas_mmseg.mapping.scenes import plan_scenes, predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.preparation.geo_dataset import GeoDataRoot, cut_geo_dataset
 from dnas_mmseg.raster import ItemScenes, read_items
 from dnas_mmseg.search.pipeline import search

@@ -23,7 +23,7 @@ from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
 from .engine_segmentor import EngineSegmentor
 from .openvino_model import EnginePrecision, OpenVINOModel
-from .scenes import get_model_metainfo
+from .segmentor import get_model_metainfo
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor

@@ -19,7 +19,7 @@ from .exported import ExportedModel
 from .onnx_model import OnnxModel
 from .openvino_model import EnginePrecision, OpenVINOModel
 from .pretrained import get_pretrained_model
-from .scenes import load_segmentor
+from .segmentor import load_segmentor
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor

@@ -23,7 +23,7 @@ from dnas_mmseg.raster import read_raster
 from dnas_mmseg.visualization import ExampleRow, save_comparison
 from dnas_mmseg.visualization.confusion import save_confusion
 
-from .scenes import load_segmentor
+from .segmentor import load_segmentor
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def collect_model_metadata(
     """Collect the metadata of a segmentor, and of its training tiles if they are available.
 
     Args:
-        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`, on the CPU.
+        model: Segmentor of :func:`dnas_mmseg.mapping.segmentor.load_segmentor`, on the CPU.
         config: Its config.
         name: Name of the model.
         window: Side of its windows, in pixels.

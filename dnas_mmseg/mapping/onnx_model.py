@@ -37,7 +37,7 @@ def export_onnx(model: BaseSegmentor, path: str | os.PathLike, window: int = 512
     pyramids require it. The metadata of the file contain classes, palette and bands.
 
     Args:
-        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+        model: Segmentor of :func:`dnas_mmseg.mapping.segmentor.load_segmentor`.
         path: Path of the file, written atomically.
         window: Side of the windows, in pixels.
 
@@ -66,7 +66,7 @@ def export_deepness(
     :class:`OnnxModel` rejects it instead of passing unscaled samples.
 
     Args:
-        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+        model: Segmentor of :func:`dnas_mmseg.mapping.segmentor.load_segmentor`.
         path: Path of the file, written atomically.
         window: Side of the windows, in pixels.
         metres: Pixel size in metres to which the plugin resamples scenes; None leaves it to the

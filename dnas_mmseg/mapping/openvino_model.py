@@ -63,7 +63,7 @@ class OpenVINOModel(ExportedModel):
         """Build from a segmentor by a temporary ONNX file.
 
         Args:
-            model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+            model: Segmentor of :func:`dnas_mmseg.mapping.segmentor.load_segmentor`.
             window: Side of the windows, in pixels.
             precision: Precision of inference.
         """

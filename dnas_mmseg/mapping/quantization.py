@@ -45,7 +45,7 @@ def export_int8(
     before and after quantisation; the metadata of the file contain both scores.
 
     Args:
-        model: Segmentor of :func:`dnas_mmseg.mapping.scenes.load_segmentor`.
+        model: Segmentor of :func:`dnas_mmseg.mapping.segmentor.load_segmentor`.
         config: Its config, with training and validation tiles, and a work dir for logs.
         path: Path of the ``.xml`` file; the ``.bin`` file has the same stem.
         window: Side of the windows, in pixels; at least the size of a tile.

@@ -15,7 +15,8 @@ from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_deepness
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import read_raster, write_raster
 

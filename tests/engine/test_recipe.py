@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 
 from ..conftest import ROOT, make_data_root
 

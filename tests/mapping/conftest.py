@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import write_raster
 

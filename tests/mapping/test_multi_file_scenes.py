@@ -6,7 +6,8 @@ from mmengine.config import Config
 
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import SceneError, load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 
 from ..raster.products import LANDSAT_L2, SAFE_L2A, place, uint16, write_landsat, write_safe

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 
 from ..conftest import ROOT
 from .conftest import OTHERS, load_untrained, relative_error

@@ -9,7 +9,8 @@ from mmengine.config import Config
 
 from dnas_mmseg.mapping.plausibility import describe_deviation
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import Raster, write_raster
 

@@ -6,7 +6,7 @@ from dnas_mmseg import apis
 from dnas_mmseg.engine.checkpoints import load_weights_and_meta
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.mapping.pretrained import get_pretrained_model, list_pretrained_models
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 
 from ..conftest import ROOT, run
 

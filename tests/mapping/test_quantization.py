@@ -28,7 +28,7 @@ import torch
 from mmengine.config import Config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 loaded = OpenVINOModel('{file}')
 model = load_segmentor(Config.fromfile('{config}'), '{checkpoint}', 'cpu')

@@ -17,7 +17,8 @@ from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 
 from ..conftest import ROOT

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from dnas_mmseg.engine import running
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
-from dnas_mmseg.mapping.scenes import load_segmentor
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.testing import as_samples, get_test_tile_size, score_exported
 
 from .test_engine_segmentor import Halves

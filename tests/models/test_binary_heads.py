@@ -13,7 +13,8 @@ from dnas_mmseg.apis import OnnxModel, export_onnx
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.products import MapProducts
-from dnas_mmseg.mapping.scenes import load_segmentor, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
+from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.models import LabelledCrossEntropyLoss, LabelledDiceLoss
 from dnas_mmseg.raster import read_raster, write_raster
 from dnas_mmseg.spaces.registry import SPACES
