@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from dnas_mmseg.cpus import keep_freed_memory
 from dnas_mmseg.mapping.dask_cluster import open_cluster
 from dnas_mmseg.mapping.loading import ModelSource
 from dnas_mmseg.mapping.pretrained import get_pretrained_model
@@ -47,6 +48,7 @@ def peak_mib() -> float:
 
 
 def by_one_process(scene: str, small: str, out: str) -> tuple[float]:
+    keep_freed_memory()  # as the command and the workers do
     model = source().load()
     predict_scenes(model, [small], f'{out}-warm')
     began = time.perf_counter()
@@ -102,6 +104,7 @@ def write_mosaic(path: Path, piece: Path, side: int) -> None:
 
 def map_mosaic(mosaic: str, out: str, workers: int) -> tuple[float, int, int, float, float, float]:
     """Plan a mosaic and map its first and last block; return seconds, blocks, windows and MiB."""
+    keep_freed_memory()
     model = source().load()
     began = time.perf_counter()
     plan = plan_scenes(model, [mosaic], out)

@@ -24,6 +24,7 @@ from mmengine.config import Config
 from osgeo import osr
 from torch import nn
 
+from dnas_mmseg.cpus import keep_freed_memory
 from dnas_mmseg.mapping.loading import Backend, load_model
 from dnas_mmseg.mapping.pretrained import get_pretrained_model
 from dnas_mmseg.mapping.scene import Tiling
@@ -120,6 +121,7 @@ def main() -> None:
     options.add_argument('--tiles', type=int, default=2000, help='number of tiles')
     args = options.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the command does
     files = get_pretrained_model(MODEL)
     rows = []
     with tempfile.TemporaryDirectory() as folder:

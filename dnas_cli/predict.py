@@ -169,14 +169,11 @@ def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> No
     from dnas_mmseg.runs.durations import duration
 
     plan.check()
-    for scene, error in plan.failures.items():
-        print(f'cannot be mapped: {scene}: {error}')
     tiling = plan.settings.tiling
     found = estimate_maps(plan.jobs, tiling)
     print(
-        f'{found.scenes} of {len(plan.targets)} scenes to map: '
-        f'{found.gigapixels:.3g} gigapixels in {found.windows} windows of {tiling.window} x '
-        f'{tiling.window} pixels'
+        f'scenes to map: {found.scenes} of {len(plan.targets)}, {found.gigapixels:.3g} gigapixels '
+        f'in {found.windows} windows of {tiling.window} x {tiling.window}'
     )
     print(
         f'to read: {found.stored_bytes / 1e9:.3g} GB of local files, '
@@ -189,16 +186,14 @@ def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> No
         else:
             seconds, workers = cluster.time_windows(bands, tiling), cluster.count_workers()
             shares = divide_jobs(plan.jobs, tiling, workers)
-            blocks = [len(share.blocks) for share in shares if share.blocks]
-            print(
-                f'{len(shares) - len(blocks)} groups of scenes, and {sum(blocks)} blocks of '
-                f'{len(blocks)} larger scenes'
-            )
-        whole = duration(found.windows * seconds / workers)
+            tasks = sum(len(share.blocks) or 1 for share in shares)
+            divided = sum(1 for share in shares if share.blocks)
+            print(f'tasks: {tasks}; scenes that are divided into blocks of rows: {divided}')
         print(
-            f'at most {whole} by {workers} workers at {1000 * seconds:.0f} ms per window; windows '
-            'without data take no time'
+            f'time: about {duration(found.windows * seconds / workers)} in the network by {workers} '
+            f'processes, {1000 * seconds:.0f} ms per window; less for windows without data'
         )
+    plan.check(may_fail=False)
 
 
 def main() -> None:
@@ -206,6 +201,7 @@ def main() -> None:
     with user_errors():
         import torch
 
+        from dnas_mmseg.cpus import keep_freed_memory
         from dnas_mmseg.errors import UserError
         from dnas_mmseg.mapping.dask_cluster import open_cluster
         from dnas_mmseg.mapping.loading import ModelSource, split_model
@@ -230,6 +226,7 @@ def main() -> None:
             mosaic.check(map_paths(scenes, args.out_dir).values())
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+        keep_freed_memory()
         source = ModelSource(
             checkpoint,
             config,
@@ -269,6 +266,8 @@ def main() -> None:
         )
         show = 'RANK' not in os.environ or part == 1
         failed: SceneError | None = None
+        if args.dask:
+            print(f'Dask: connecting to {args.dask}', flush=True)
         try:
             with (
                 explain_out_of_memory(),
@@ -276,7 +275,7 @@ def main() -> None:
                 progress_bars(show and not args.dry_run) as track,
             ):
                 if cluster is not None:
-                    print(cluster.describe())
+                    print(f'Dask: {cluster.describe()}', flush=True)
                 if args.dry_run:
                     print_estimate(
                         plan_scenes(model, scenes, args.out_dir, **options), model, cluster
@@ -287,10 +286,14 @@ def main() -> None:
                 )
         except SceneError as error:
             maps, failed = error.notes, error
-        skipped = f'; {len(scenes) - len(maps)} skipped' if len(maps) < len(scenes) else ''
+        count = 0 if failed is None else failed.count
+        skipped = len(scenes) - len(maps) - count
+        summary = f'{len(maps)} maps'
+        summary += f'; {count} failed' if count else ''
+        summary += f'; {skipped} skipped' if skipped > 0 else ''
         for note in (note for notes in maps.values() for note in notes):
             print(f'note: {note}')
-        print(f'{args.out_dir}: {len(maps)} maps{skipped}')
+        print(f'{args.out_dir}: {summary}')
         if mosaic is not None:
             # Maps of earlier runs belong to it only if this run accepts them.
             finished = [

@@ -9,10 +9,15 @@ times as long on an idle machine (benchmarks/speed.md).
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt."""
 
 _SPINS = '30000'
 _POLICIES = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')
@@ -37,6 +42,19 @@ def usable_threads() -> int:
     """Return the number of threads of an inference engine: ``OMP_NUM_THREADS``, or all cores."""
     limit = os.environ.get('OMP_NUM_THREADS', '')
     return int(limit) if limit.isdigit() and int(limit) > 0 else usable_cores()
+
+
+def keep_freed_memory() -> None:
+    """Make this process reuse freed memory instead of returning it to the system.
+
+    glibc returns large arrays to the system when they are freed, and the pages of the next ones are
+    cleared again: windows of 512 x 512 in batches of four took twice the time. The resident size
+    stays near its peak. Without effect where the C library is not glibc.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, 2**30)
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest value that glibc accepts
 
 
 def share_cores(environment: MutableMapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_json
+from dnas_mmseg.files import remove_leftovers, write_json
 
 from .products import MapProducts
 from .row_blocks import RowBlock, block_path
@@ -73,6 +73,7 @@ class BlockPlan:
                     ) from None
             else:
                 if resume and found['settings'] == settings:
+                    remove_leftovers(folder)
                     return cls(folder, tuple(edges), products)
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
@@ -86,9 +87,10 @@ class BlockPlan:
 
     def find_missing(self) -> list[RowBlock]:
         """Return the blocks that are not finished."""
-        return [block for block in self.blocks if not self._is_finished(block)]
+        return [block for block in self.blocks if not self.is_finished(block)]
 
-    def _is_finished(self, block: RowBlock) -> bool:
+    def is_finished(self, block: RowBlock) -> bool:
+        """Return whether a block is finished."""
         files = [block_path(self.folder, p, block) for p in self.products.rasters]
         return all(path.is_file() for path in (self._notes(block), *files))
 
@@ -106,6 +108,6 @@ class BlockPlan:
 
     def remove(self) -> None:
         """Remove the finished blocks, after the map is written."""
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):  # other scenes have blocks
             os.rmdir(self.folder.parent)

@@ -8,6 +8,8 @@ paths.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import secrets
 import sys
@@ -19,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnas_mmseg.cpus import usable_cores
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, redact_urls
 from dnas_mmseg.extras import require
+from dnas_mmseg.files import remove_leftovers
 
 from .block_plan import BlockPlan
 from .dask_tasks import join_scene, map_block, map_scenes, time_on_worker
@@ -66,7 +69,7 @@ def open_cluster(address: str, model: ModelSource) -> Iterator[DaskCluster]:
         if number and not (number.isdigit() and int(number)):
             raise UserError(f"--dask '{address}': local:N expected, e.g. local:4")
         count = int(number) if number else usable_cores()
-        threads = max(1, usable_cores() // count)
+        threads = os.environ.get('OMP_NUM_THREADS') or max(1, usable_cores() // count)
         with (
             distributed.LocalCluster(
                 n_workers=count,
@@ -79,16 +82,9 @@ def open_cluster(address: str, model: ModelSource) -> Iterator[DaskCluster]:
         ):
             yield DaskCluster(client, model)
         return
-    options: dict[str, Any] = {'address': address}
-    if '://' not in address:
-        if not os.path.isfile(address):
-            raise UserError(
-                f"--dask '{address}': local:N, the address of a scheduler (tcp://host:8786) or its "
-                'scheduler file expected'
-            )
-        options = {'scheduler_file': address}
+    scheduler = address if '://' in address else _read_scheduler_file(address)
     try:
-        client = distributed.Client(timeout=_WAIT, **options)
+        client = distributed.Client(scheduler, timeout=_WAIT)
     except (OSError, ValueError) as error:
         raise UserError(
             f'no Dask scheduler at {address} ({error}): start `dask scheduler`'
@@ -101,6 +97,35 @@ def open_cluster(address: str, model: ModelSource) -> Iterator[DaskCluster]:
                 f'the Dask scheduler at {address} has no workers: start `dask worker`'
             ) from None
         yield DaskCluster(client, model)
+
+
+def _read_scheduler_file(path: str) -> str:
+    """Return the address of a scheduler from its file."""
+    if not os.path.isfile(path):
+        raise UserError(
+            f"--dask '{path}': local:N, the address of a scheduler (tcp://host:8786) or its "
+            'scheduler file expected'
+        )
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))['address']
+    except (ValueError, TypeError, KeyError):
+        raise UserError(
+            f'{path} is not a scheduler file, which `dask scheduler --scheduler-file` writes'
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Dask's own tracebacks of errors that are reported."""
+    loggers = [logging.getLogger(f'distributed.{name}') for name in ('client', 'core')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _has_dashboard() -> bool:
@@ -189,8 +214,13 @@ class DaskCluster:
             self.check_workers(jobs[0].target.parent)
         run = _Run(self.client, self.model, settings, [_absolute(job) for job in jobs], advance)
         originals = {job.target.absolute(): job for job in jobs}
-        for job, outcome in run.outcomes(self.count_workers(), resume):
-            yield originals[job.target], outcome
+        with _quiet():
+            for job, outcome in run.outcomes(self.count_workers(), resume):
+                yield originals[job.target], outcome
+        for folder in {
+            product.path(job.target).parent for job in jobs for product in settings.products
+        }:
+            remove_leftovers(folder)  # of workers that died
 
 
 def _get_version() -> str:
@@ -331,7 +361,8 @@ class _Run:
         """Return what determines the samples of a map, as JSON values."""
         kinds = [product.kind for product in self.settings.products.rasters]
         return {
-            'scene': asdict(job.source),
+            # Signatures of URLs change, and NaN differs from itself.
+            'scene': {name: redact_urls(repr(v)) for name, v in asdict(job.source).items()},
             'files': scene_state(job.info.path),
             'tiling': asdict(self.settings.tiling),
             'products': kinds,

@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+from dnas_mmseg.cpus import keep_freed_memory, usable_threads
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.raster import forbid_network
 
 from .block_plan import BlockPlan
 from .loading import ModelSource
@@ -37,12 +41,15 @@ def load_model_once(source: ModelSource) -> Any:
     key = repr(source.describe())
     if key not in _models:
         _models.clear()
+        keep_freed_memory()
+        # Dask limits MKL's threads to one, and torch's with them.
+        torch.set_num_threads(usable_threads())
         _models[key] = source.load()
     return _models[key]
 
 
 def _reporter(place: tuple[str, str]) -> Callable[[int, int], None]:
-    """Return a progress callback that reports to the client from time to time."""
+    """Return a progress callback that reports to the client, and stops a cancelled task."""
     from distributed import get_worker
 
     topic, key = place
@@ -51,6 +58,9 @@ def _reporter(place: tuple[str, str]) -> Callable[[int, int], None]:
 
     def report(done: int, total: int) -> None:
         nonlocal last
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == 'cancelled':
+            raise UserError('the prediction was cancelled')
         if time.monotonic() - last >= _REPORT:
             last = time.monotonic()
             worker.log_event(topic, (key, done))
@@ -59,13 +69,18 @@ def _reporter(place: tuple[str, str]) -> Callable[[int, int], None]:
 
 
 def _run_alone(task: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a task that runs alone in its process, and whose errors can be pickled."""
+    """Return a task that runs alone in its process, and whose errors can be pickled.
+
+    The first arguments of the task are the source of the model and the settings.
+    """
 
     @functools.wraps(task)
-    def run(*args: Any) -> Any:
+    def run(source: ModelSource, settings: MapSettings, *args: Any) -> Any:
         try:
             with _lock:
-                return task(*args)
+                if settings.is_offline:
+                    forbid_network()
+                return task(source, settings, *args)
         except (UserError, OSError) as error:
             message = str(error)
         raise UserError(message)  # without its context, which may not be picklable
@@ -103,7 +118,11 @@ def map_block(
     block: RowBlock,
     place: tuple[str, str],
 ) -> None:
-    """Map a block of rows."""
+    """Map a block of rows, unless it is finished, possibly by a worker that is lost since."""
+    if job.target.is_file() and not plan.folder.is_dir():  # joined
+        return
+    if plan.is_finished(block):
+        return
     model = load_model_once(source)
     notes = predict_block(
         model,
@@ -127,13 +146,15 @@ def join_scene(
     place: tuple[str, str],
 ) -> list[list[str]]:
     """Join the blocks of a scene and write its derived products; return its notes."""
+    if job.target.is_file() and not plan.folder.is_dir():  # by a worker that is lost since
+        return [list(job.notes)]
     join_blocks(job.info, job.target, plan.blocks, plan.folder, settings.classes, settings.products)
     notes = [*job.notes, *plan.read_notes(), *write_derived(job, settings)]
     plan.remove()
     return [notes]
 
 
-@_run_alone
 def time_on_worker(source: ModelSource, bands: int, tiling: Tiling) -> float:
     """Return the seconds of a window."""
-    return time_windows(load_model_once(source), bands, tiling)
+    with _lock:
+        return time_windows(load_model_once(source), bands, tiling)

@@ -34,11 +34,13 @@ class MapSettings:
         tiling: Windows, flips and precision.
         products: Products to write in addition to the maps.
         classes: Names and colours of the model's classes.
+        is_offline: Whether network access of rasters is disabled, also in other processes.
     """
 
     tiling: Tiling
     products: MapProducts
     classes: ClassScheme
+    is_offline: bool = False
 
 
 @dataclass(frozen=True)

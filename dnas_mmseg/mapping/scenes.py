@@ -21,6 +21,7 @@ from dnas_mmseg.raster import (
     RasterInfo,
     distinguish_stems,
     find_scenes_of,
+    is_network_forbidden,
     raster_stem,
     resolve_scene,
     scene_stem,
@@ -61,13 +62,16 @@ class MapPlan:
     settings: MapSettings
     resume: bool
 
-    def check(self) -> None:
-        """Raise the errors of the scenes if none can be mapped.
+    def check(self, may_fail: bool = True) -> None:
+        """Raise the errors of the scenes.
+
+        Args:
+            may_fail: Whether scenes may fail as long as others can be mapped.
 
         Raises:
-            SceneError: No scene can be mapped.
+            SceneError: No scene can be mapped, or one cannot.
         """
-        if self.failures and not self.jobs:
+        if self.failures and not (self.jobs and may_fail):
             raise _failure(self.failures, len(self.targets))
 
 
@@ -130,7 +134,8 @@ def plan_scenes(
         remove_leftovers(folder)
     mask_values = list(mask_values)
     override = band_names(bands)
-    settings = MapSettings(tiling, products, ClassScheme.from_metainfo(model.dataset_meta))
+    classes = ClassScheme.from_metainfo(model.dataset_meta)
+    settings = MapSettings(tiling, products, classes, is_network_forbidden())
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted = band_names(model.dataset_meta.get('bands'))
     plan = MapPlan(
@@ -259,11 +264,12 @@ class SceneError(UserError):
 
     Attributes:
         notes: Notes by path of the map, for the scenes that were mapped.
+        count: Number of scenes that could not be mapped.
     """
 
-    def __init__(self, message: str, notes: Mapping[Path, list[str]]) -> None:
+    def __init__(self, message: str, notes: Mapping[Path, list[str]], count: int) -> None:
         super().__init__(message)
-        self.notes = dict(notes)
+        self.notes, self.count = dict(notes), count
 
 
 _SHOWN = 50
@@ -278,11 +284,11 @@ def _failure(
         for scene, error in failures.items()
     ]
     if count == 1:
-        return SceneError(lines[0], notes)
+        return SceneError(lines[0], notes, 1)
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f'... and {len(lines) - _SHOWN} more']
     head = f'{len(failures)} of {count} scenes are not mapped; resume (--resume) retries them:'
-    return SceneError('\n'.join([head, *(f'  - {line}' for line in lines)]), notes)
+    return SceneError('\n'.join([head, *(f'  - {line}' for line in lines)]), notes, len(failures))
 
 
 def _scaling_notes(info: RasterInfo, bands: BandChoice, apply_scale: bool) -> list[str]:

@@ -1,6 +1,6 @@
 """Raster input and output through GDAL: exact samples, windowed reading, atomic writing."""
 
-from ._gdal import RasterError, block_cache, forbid_network
+from ._gdal import RasterError, block_cache, forbid_network, is_network_forbidden
 from .areas import ClassAreas, class_areas, ground_areas
 from .arrays import ArrayName, array_shape, parse_array_name
 from .band_pattern import pattern_scenes
@@ -86,6 +86,7 @@ __all__ = [
     'find_scenes_of',
     'forbid_network',
     'ground_areas',
+    'is_network_forbidden',
     'is_vector',
     'is_virtual',
     'list_field_values',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -134,7 +135,8 @@ class FileTree:
                 )
             root = prefix + root
         else:
-            with network_settings():
+            stat = None
+            with gdal_exceptions(), network_settings(), suppress(RuntimeError):
                 stat = gdal.VSIStatL(root)
             if stat is None or not stat.IsDirectory():
                 return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +119,12 @@ def read_zones(path: str | os.PathLike, field: str = '', layer: str = '') -> Zon
         del source, dataset
     if not zones:
         raise RasterError(f'{name}: layer {layer_name} has no features, so there are no zones')
+    if len({zone.fid for zone in zones}) < len(zones):
+        # GDAL 3.6 numbers some GeoJSON features without ids 0, 1, 1, 1.
+        zones = [
+            replace(zone, fid=i, name=zone.name if field else str(i))
+            for i, zone in enumerate(zones, 1)
+        ]
     empty = [zone.fid for zone in zones if zone.geometry is None]
     notes = [
         f'{name}: {len(fids)} {what}, such as feature {fids[0]}'
@@ -184,12 +192,12 @@ def zone_areas(
     """
     with block_cache(_CACHE), Raster(class_map) as raster:
         info = raster.info
-        polygons, _ = read_polygons(zones.path, info, layer=zones.layer)
+        with _zone_file(zones) as path:
+            polygons, _ = read_polygons(path, info)
         boxes = np.array([_pixel_box(polygon, info) for polygon in polygons]).reshape(-1, 4)
-        place = {zone.fid: i for i, zone in enumerate(zones.zones)}
         count = len(info.class_names)
-        pixels = np.zeros((len(place), count), np.int64)
-        metres = np.zeros((len(place), count))
+        pixels = np.zeros((len(zones.zones), count), np.int64)
+        metres = np.zeros((len(zones.zones), count))
         blocks = block_windows(*info.shape, _BLOCK)
         for done, block in enumerate(blocks):
             left, top, width, height = block
@@ -213,10 +221,34 @@ def zone_areas(
                         areas[part.slices_in(mapped)],
                         count,
                     )
-                    pixels[place[polygon.fid]] += found.pixels
-                    metres[place[polygon.fid]] += found.square_metres
+                    pixels[polygon.fid - 1] += found.pixels
+                    metres[polygon.fid - 1] += found.square_metres
             advance(done + 1, len(blocks))
     return [ClassAreas(*pair) for pair in zip(pixels, metres, strict=True)]
+
+
+@contextmanager
+def _zone_file(zones: ZoneLayer) -> Iterator[str]:
+    """Write the zones to a file in memory, whose feature ids count them from 1."""
+    path = f'/vsimem/{uuid.uuid4().hex}.gpkg'
+    with gdal_exceptions():
+        target = gdal.GetDriverByName('GPKG').Create(path, 0, 0, 0, gdal.GDT_Unknown)
+        try:
+            crs = osr.SpatialReference()
+            crs.ImportFromWkt(zones.crs)
+            layer = target.CreateLayer('zones', crs, ogr.wkbUnknown)
+            layer.StartTransaction()
+            for number, zone in enumerate(zones.zones, 1):
+                if zone.geometry is not None:
+                    feature = ogr.Feature(layer.GetLayerDefn())
+                    feature.SetFID(number)
+                    feature.SetGeometry(zone.geometry)
+                    layer.CreateFeature(feature)
+            layer.CommitTransaction()
+            del layer, target
+            yield path
+        finally:
+            gdal.Unlink(path)
 
 
 def _pixel_box(polygon: Polygon, grid: RasterInfo) -> tuple[int, int, int, int]:

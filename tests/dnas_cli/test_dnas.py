@@ -15,7 +15,7 @@ from dnas_mmseg.spaces.registry import SPACES
 from ..conftest import DNAS, ROOT
 
 NAMES = [name for group in COMMANDS.values() for name in group]
-SHARED = {'scene_options.py', '__init__.py', 'command_line.py', 'engines.py'}
+SHARED = {'scene_options.py', '__init__.py', 'command_line.py', 'engines.py', 'mosaic_options.py'}
 
 SCRIPT = 'from dnas_cli import main; main()'
 

@@ -209,7 +209,7 @@ def test_scenes_are_mapped_on_a_dask_cluster(trained, tmp_path, rng):
     text = ' '.join(output.split())
     assert code == 1
     assert '2 workers' in text
-    assert f'{out}: 2 maps; 1 skipped error: 1 of 3 scenes are not mapped' in text
+    assert f'{out}: 2 maps; 1 failed error: 1 of 3 scenes are not mapped' in text
     assert f'- {inputs[1]}: ' in text
     assert 'Traceback' not in output
     for name in 'ac':
@@ -228,8 +228,9 @@ def test_a_dry_run_states_the_cost(trained, tmp_path, rng):
         '--out-dir', out, '--dry-run',
     )  # fmt: skip
     text = ' '.join(output.split())
-    assert code == 0, output
-    assert f'cannot be mapped: {tmp_path}/missing.tif' in text
-    assert '2 of 3 scenes to map: 1.43e-05 gigapixels in 4 windows of 64 x 64 pixels' in text
-    assert 'by 1 workers at' in text
+    assert code == 1
+    assert 'scenes to map: 2 of 3, 1.43e-05 gigapixels in 4 windows of 64 x 64 to read:' in text
+    assert 'in the network by 1 processes' in text
+    assert f'1 of 3 scenes are not mapped; resume (--resume) retries them: - {tmp_path}' in text
+    assert 'Traceback' not in output
     assert not out.exists()

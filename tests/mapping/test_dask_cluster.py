@@ -1,30 +1,34 @@
 """Prediction on Dask clusters of real processes, with lost workers and schedulers."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.loading import ModelSource
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
-from dnas_mmseg.raster import RasterError, read_raster, write_raster
+from dnas_mmseg.mapping.scene_jobs import MapSettings
+from dnas_mmseg.mapping.scenes import SceneError, plan_scenes, predict_scenes
+from dnas_mmseg.raster import RasterError, is_network_forbidden, read_raster, write_raster
 
 from ..conftest import ROOT
 
 distributed = pytest.importorskip('distributed', reason='the extra dask is not installed')
 
-from dnas_mmseg.mapping.dask_cluster import DaskCluster, open_cluster  # noqa: E402
+from dnas_mmseg.mapping.dask_cluster import DaskCluster, _Run, open_cluster  # noqa: E402
+from dnas_mmseg.mapping.dask_tasks import load_model_once  # noqa: E402
 
 TILING = Tiling(32, 8, batch=2)
 PRODUCTS = MapProducts(confidence=True, quick_look=True)
@@ -314,6 +318,83 @@ def test_a_lost_scheduler_leaves_blocks_to_resume_from(tmp_path, rng, client, so
     map_scenes(slow, [scene], tmp_path / 'two', DaskCluster(client, slow), resume=True)
     map_scenes(source, [scene], tmp_path / 'one')
     assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+
+
+def test_finished_blocks_of_a_lost_worker_are_not_computed_again(tmp_path, rng, client, source):
+    """The first block is finished; the worker of both is killed during the second."""
+    scene = write_scene(tmp_path / 's.tif', rng)
+    slow = StubSource(source.checkpoint, seconds=0.1)
+    cluster, killed = DaskCluster(client, slow), []
+
+    def advance(done, total):
+        finished = list((tmp_path / 'two/blocks').rglob('notes_*'))
+        if finished and not killed:
+            killed.append(finished[0].stat().st_mtime_ns)
+            for pid in client.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+        if killed and finished and (tmp_path / 'two/blocks/s').is_dir():
+            times.add(min(path.stat().st_mtime_ns for path in finished if path.exists()))
+
+    times = set()
+    map_scenes(slow, [scene], tmp_path / 'two', cluster, track=lambda _: advance)
+    assert killed
+    assert times <= set(killed)
+    map_scenes(source, [scene], tmp_path / 'one')
+    assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
+    client.wait_for_workers(2, timeout=60)
+
+
+def test_an_interrupted_call_stops_its_tasks(tmp_path, rng, client, source):
+    scenes = [write_scene(tmp_path / f's{i}.tif', rng, 70, 60) for i in range(40)]
+    slow = StubSource(source.checkpoint, seconds=0.2)
+    cluster = DaskCluster(client, slow)
+    plan = plan_scenes(slow.load(), scenes, tmp_path / 'out', tiling=TILING)
+    outcomes = cluster.run(plan.jobs, plan.settings, resume=False, advance=lambda *_: None)
+    next(outcomes)
+    outcomes.close()  # as by an interrupt
+    time.sleep(2)
+    count = slow.load().count()
+    time.sleep(1.5)
+    assert slow.load().count() == count < 40 * 9
+
+
+def test_workers_stay_offline(tmp_path, rng, source, monkeypatch):
+    """In processes of their own, since it holds for good."""
+    scene = write_scene(tmp_path / 's.tif', rng, 40, 50)
+    monkeypatch.setattr('dnas_mmseg.mapping.scenes.is_network_forbidden', lambda: True)
+    with open_cluster('local:1', source) as cluster:
+        map_scenes(source, [scene], tmp_path / 'out', cluster)
+        assert list(cluster.client.run(is_network_forbidden).values()) == [True]
+    assert not is_network_forbidden()
+
+
+def test_workers_share_the_cores_of_the_machine(source, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.mapping.dask_cluster.usable_cores', lambda: 6)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    with open_cluster('local:2', source) as cluster:
+        cluster.client.run(load_model_once, cluster.model)
+        assert set(cluster.client.run(torch.get_num_threads).values()) == {3}
+
+
+def test_plans_hold_no_signature(tmp_path, rng, client, source):
+    (job,) = plan_scenes(
+        source.load(), [write_scene(tmp_path / 's.tif', rng)], tmp_path / 'out'
+    ).jobs
+    path = '/vsicurl/https://example.com/s.tif?signature=secret'
+    signed = replace(job, source=replace(job.source, path=path, nodata=float('nan')))
+    run = _Run(client, source, MapSettings(TILING, PRODUCTS, None), [], print)
+    identity = json.dumps(run._identity(signed))
+    assert 'example.com/s.tif' in identity
+    assert 'secret' not in identity
+    assert identity == json.dumps(run._identity(signed))
+    assert 'NaN' not in identity
+
+
+@pytest.mark.parametrize('content', ['{}', 'xx', '[]'])
+def test_a_file_that_is_no_scheduler_file(tmp_path, source, content):
+    (tmp_path / 's.json').write_text(content)
+    with pytest.raises(UserError, match=r's\.json is not a scheduler file'):
+        open_cluster(str(tmp_path / 's.json'), source).__enter__()
 
 
 @pytest.mark.parametrize(

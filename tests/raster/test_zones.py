@@ -1,5 +1,6 @@
 """Areas of classes in zones, compared with direct counts."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -202,3 +203,31 @@ def test_geopackage_of_zones(tmp_path, class_map):
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix not in ('.xml', '.tif')) == [
         'out.gpkg', 'same.gpkg', 'z.gpkg',
     ]  # fmt: skip
+
+
+def test_features_without_ids_are_counted_apart(tmp_path, class_map, samples):
+    """GDAL 3.6 numbers some GeoJSON features without ids 0, 1, 1, 1."""
+    boxes = [(0, 0, 40, 140), (40, 0, 80, 140), (80, 0, 120, 140), (120, 0, 170, 140)]
+    features = []
+    for index, corners in enumerate(boxes):
+        geometry = ogr.CreateGeometryFromWkt(box(*corners))
+        features.append(
+            {
+                'type': 'Feature',
+                'properties': {'name': f'part {index}'},
+                'geometry': json.loads(geometry.ExportToJson()),
+            }
+        )
+    crs = {'type': 'name', 'properties': {'name': 'urn:ogc:def:crs:EPSG::32632'}}
+    document = {'type': 'FeatureCollection', 'crs': crs, 'features': features}
+    (tmp_path / 'zones.geojson').write_text(json.dumps(document))
+    zones = read_zones(tmp_path / 'zones.geojson')
+    assert len({zone.fid for zone in zones.zones}) == 4
+    found = zone_areas(zones, class_map)
+    for (left, _, right, _), areas in zip(boxes, found, strict=True):
+        part = samples[:, left:right]
+        expected = [(part == value).sum() for value in range(len(CLASSES))]
+        np.testing.assert_array_equal(areas.pixels, expected)
+    write_zones(tmp_path / 'z.gpkg', zones, found, CLASSES.names)
+    dataset = gdal.OpenEx(str(tmp_path / 'z.gpkg'))
+    assert [f['zone'] for f in dataset.GetLayer(0)] == [f'part {i}' for i in range(4)]
