@@ -189,9 +189,10 @@ def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> No
             tasks = sum(len(share.blocks) or 1 for share in shares)
             divided = sum(1 for share in shares if share.blocks)
             print(f'tasks: {tasks}; scenes that are divided into blocks of rows: {divided}')
+        hours = duration(found.windows * seconds / workers)
         print(
-            f'time: about {duration(found.windows * seconds / workers)} in the network by {workers} '
-            f'processes, {1000 * seconds:.0f} ms per window; less for windows without data'
+            f'time: about {hours} in the network by {workers} processes, {1000 * seconds:.0f} ms per '
+            'window; less for windows without data'
         )
     plan.check(may_fail=False)
 

@@ -16,7 +16,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt."""
 
 _SPINS = '30000'
@@ -53,8 +53,9 @@ def keep_freed_memory() -> None:
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_TRIM_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**28)
         mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest value that glibc accepts
+        mallopt(_M_ARENA_MAX, 1)  # the heaps of further arenas are small, and returned at once
 
 
 def share_cores(environment: MutableMapping[str, str]) -> None:

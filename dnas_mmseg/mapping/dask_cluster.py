@@ -70,12 +70,18 @@ def open_cluster(address: str, model: ModelSource) -> Iterator[DaskCluster]:
             raise UserError(f"--dask '{address}': local:N expected, e.g. local:4")
         count = int(number) if number else usable_cores()
         threads = os.environ.get('OMP_NUM_THREADS') or max(1, usable_cores() // count)
+        environment = 'distributed.nanny.pre-spawn-environ'
+        settings = {
+            f'{environment}.OMP_NUM_THREADS': threads,
+            f'{environment}.MALLOC_ARENA_MAX': 1,  # see cpus.keep_freed_memory
+            'distributed.worker.profile.enabled': False,  # it interrupts Python 100 times a second
+        }
         with (
+            require('dask', 'dask').config.set(settings),
             distributed.LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
-                dashboard_address='127.0.0.1:0' if _has_dashboard() else None,
-                env={'OMP_NUM_THREADS': str(threads)},
+                dashboard_address='127.0.0.1:0',
                 silence_logs='CRITICAL',
             ) as cluster,
             distributed.Client(cluster) as client,
