@@ -191,8 +191,8 @@ def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> No
             print(f'tasks: {tasks}; scenes that are divided into blocks of rows: {divided}')
         hours = duration(found.windows * seconds / workers)
         print(
-            f'time: about {hours} in the network by {workers} processes, {1000 * seconds:.0f} ms per '
-            'window; less for windows without data'
+            f'time: about {hours} in the network by {workers} processes, {1000 * seconds:.0f} ms '
+            'per window; less for windows without data'
         )
     plan.check(may_fail=False)
 
