@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import ClassScheme
-from dnas_mmseg.datasets.tiles import tile_windows
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import file_state
 from dnas_mmseg.raster import (
@@ -343,12 +342,23 @@ def scene_state(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
 
 
 def scene_windows(height: int, width: int, tiling: Tiling) -> list[Window]:
-    """Return the windows of a scene row by row, clipped to scenes smaller than a window."""
-    stride = tiling.window - tiling.shared
-    return [
-        window._replace(height=min(window.height, height), width=min(window.width, width))
-        for window in tile_windows(height, width, tiling.window, stride)
-    ]
+    """Return the windows of a scene row by row, clipped to scenes smaller than a window.
+
+    They are spaced evenly and overlap by at least the overlap of the tiling. If all but the last
+    were a fixed distance apart, the last row could nearly cover the row above it, and the sums of
+    both would have to be held over the width of the scene.
+    """
+    rows, columns = (
+        _even_starts(length, tiling.window, tiling.shared) for length in (height, width)
+    )
+    size = min(tiling.window, width), min(tiling.window, height)
+    return [Window(column, row, *size) for row in rows for column in columns]
+
+
+def _even_starts(length: int, size: int, overlap: int) -> list[int]:
+    """Return the positions of as few windows as cover a length."""
+    count = max(1, -(-(length - overlap) // (size - overlap)))
+    return [round(i * (length - size) / (count - 1)) if i else 0 for i in range(count)]
 
 
 def _check_bands(info: RasterInfo, bands: list[int], wanted: int | None) -> None:

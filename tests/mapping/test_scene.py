@@ -10,7 +10,7 @@ from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.blending import blending_weights
 from dnas_mmseg.mapping.products import MapProducts
-from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
+from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene, scene_windows
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
 
@@ -204,3 +204,19 @@ def test_nodata_of_float_scenes_is_treated_as_in_training(model, tmp_path, rng):
     got = read_raster(tmp_path / 'm.tif')[0]
     assert (got[:, :20] == expected[:, :20]).all()
     assert (got[:, 20:] == 255).all()
+
+
+@pytest.mark.parametrize('overlap', [0, 1, 16, 40, 63])
+@pytest.mark.parametrize('length', [1, 63, 64, 65, 128, 129, 500, 1001])
+def test_windows_are_as_few_as_possible_and_evenly_spaced(length, overlap):
+    windows = scene_windows(length, 70, Tiling(64, overlap))
+    rows = sorted({window.row_off for window in windows})
+    side = min(64, length)
+    assert {window.height for window in windows} == {side}
+    assert (rows[0], rows[-1] + side) == (0, length)
+    steps = np.diff(rows)
+    if len(rows) > 1:
+        assert steps.max() <= 64 - overlap
+        assert steps.max() - steps.min() <= 1
+        assert (len(rows) - 1) * (64 - overlap) < length - overlap  # one fewer would not do
+    assert len(windows) == len(rows) * len({window.col_off for window in windows})
