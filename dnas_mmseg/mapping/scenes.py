@@ -212,13 +212,8 @@ def predict_scenes(
     plan = plan_scenes(model, scenes, out_dir, **options)
     plan.check()
     jobs, failures = plan.jobs, dict(plan.failures)
-    label = f'{len(jobs)} scenes' if len(jobs) != 1 else jobs[0].target.stem
     notes: dict[Path, list[str]] = {}
-    if cluster is None:
-        outcomes = run_jobs(model, jobs, plan.settings, track(label))
-    else:
-        outcomes = cluster.run(jobs, plan.settings, resume=plan.resume, advance=track(label))
-    for job, outcome in outcomes:
+    for job, outcome in _run(plan, model, cluster, track):
         if isinstance(outcome, Exception):
             failures[job.info.path] = outcome
         else:
@@ -257,6 +252,22 @@ def _find_scenes(
         else:
             result += [(s if isinstance(s, str) else s.source, s) for s in found]
     return result
+
+
+def _run(
+    plan: MapPlan,
+    model: BaseSegmentor | OnnxModel,
+    cluster: DaskCluster | None,
+    track: Callable[[str], Callable[[int, int], None]],
+) -> Iterable[tuple[SceneJob, list[str] | Exception]]:
+    """Run the jobs of a plan; return each with its notes or its error."""
+    jobs = plan.jobs
+    if not jobs:
+        return ()
+    advance = track(f'{len(jobs)} scenes' if len(jobs) > 1 else jobs[0].target.stem)
+    if cluster is None:
+        return run_jobs(model, jobs, plan.settings, advance)
+    return cluster.run(jobs, plan.settings, resume=plan.resume, advance=advance)
 
 
 class SceneError(UserError):
