@@ -7,21 +7,17 @@ from .band_pattern import pattern_scenes
 from .georeference import GeoReference
 from .mosaic import MOSAIC_OVERLAPS, check_mosaic_path, write_mosaic
 from .mosaic_grid import parse_crs
-from .polygons import write_polygons
-from .reading import (
+from .names import (
     RASTER_SUFFIXES,
     VECTOR_SUFFIXES,
-    Raster,
-    RasterInfo,
-    Window,
     distinguish_stems,
     is_vector,
     is_virtual,
     raster_stem,
-    read_raster,
-    row_windows,
-    source_files,
 )
+from .polygons import write_polygons
+from .raster_info import RasterInfo
+from .reading import Raster, read_raster, source_files
 from .resolving import (
     ResolvedScene,
     detect_scene,
@@ -45,6 +41,7 @@ from .vectors import (
     read_polygons,
 )
 from .warping import RESAMPLINGS, find_overlap, warp_classes
+from .windows import Window, row_windows
 from .writing import GDAL_TYPES, write_raster
 from .zones import Zone, ZoneLayer, read_zones, write_zones, zone_areas
 

@@ -11,7 +11,8 @@ from osgeo import osr
 
 from ._gdal import RasterError, block_cache
 from .georeference import GeoReference, crs_name, transform_points
-from .reading import Raster, Window, block_windows
+from .reading import Raster
+from .windows import Window, block_windows
 
 _BLOCK = 2048
 """Side of the blocks that are read, in pixels; a multiple of the tiles of a map."""

@@ -13,9 +13,10 @@ from ._gdal import RasterError, block_cache, gdal, gdal_exceptions
 from .georeference import crs_name
 from .mosaic_grid import ClassMapFile, MosaicGrid, read_class_maps
 from .mosaic_vrt import write_mosaic_vrt
-from .reading import Raster, Window, block_windows
+from .reading import Raster
 from .strips import write_strips
 from .warping import RESAMPLINGS, warp_options
+from .windows import Window, block_windows
 
 MOSAIC_OVERLAPS = ('first', 'confidence', 'majority')
 """Rules for pixels in several maps."""

@@ -16,7 +16,8 @@ from dnas_mmseg.classes import ClassScheme
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .areas import ground_areas
 from .georeference import OUTLINE, GeoReference, crs_name, transform_points
-from .reading import Raster, Window
+from .reading import Raster
+from .windows import Window
 
 _TOLERANCE = 0.01
 """Distance in pixels up to which a map counts as aligned with a grid."""

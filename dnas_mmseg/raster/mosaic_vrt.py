@@ -12,8 +12,10 @@ from dnas_mmseg.files import write_text
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .mosaic_grid import ClassMapFile, MosaicGrid
-from .reading import MAP_OF, Window, distinguish_stems, is_virtual, raster_stem
+from .names import distinguish_stems, is_virtual, raster_stem
+from .raster_info import MAP_OF
 from .warping import warp_options
+from .windows import Window
 from .writing import describe_bands, describe_classes
 
 _NODATA = 255

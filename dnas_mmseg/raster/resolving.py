@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ._gdal import RasterError, gdal
 from .band_pattern import is_band_pattern, pattern_scenes
 from .landsat import read_landsat
+from .names import distinguish_stems, is_virtual, raster_stem
 from .planetscope import read_planetscope
-from .reading import distinguish_stems, is_virtual, raster_stem
 from .scene_files import FileTree, MultiFileScene
 from .scene_vrt import SceneStack
 from .sentinel2 import read_sentinel2

@@ -17,7 +17,8 @@ from dnas_mmseg.files import write_text
 
 from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
 from .georeference import GeoReference
-from .reading import Raster, RasterInfo
+from .raster_info import RasterInfo
+from .reading import Raster
 from .remote import is_remote, open_remote, retry
 from .scene_files import BandSource, MultiFileScene
 from .scene_mask import MaskValues

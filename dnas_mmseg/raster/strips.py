@@ -16,7 +16,8 @@ from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .reading import MAP_OF, block_windows
+from .raster_info import MAP_OF
+from .windows import block_windows
 from .writing import GDAL_TYPES, describe_bands, describe_classes
 
 _OPTIONS = (

@@ -14,7 +14,8 @@ from osgeo import ogr, osr
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .reading import RasterInfo, Window, row_windows
+from .raster_info import RasterInfo
+from .windows import Window, row_windows
 
 OVERLAPS = ('error', 'first', 'last')
 """Rules for pixels in several polygons; a fourth one is ``priority:FIELD``."""

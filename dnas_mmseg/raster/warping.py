@@ -9,7 +9,8 @@ import numpy as np
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import transform_points
-from .reading import RasterInfo, Window
+from .raster_info import RasterInfo
+from .windows import Window
 
 RESAMPLINGS = ('nearest', 'mode')
 """Resampling methods for classes."""

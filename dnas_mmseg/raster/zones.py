@@ -17,7 +17,8 @@ from ._gdal import RasterError, block_cache, gdal, gdal_exceptions
 from .areas import ClassAreas, count_classes, equal_area_crs, ground_areas, mapped_part
 from .geopackage import write_geopackage
 from .georeference import transform_points
-from .reading import Raster, RasterInfo, Window, block_windows
+from .raster_info import RasterInfo
+from .reading import Raster
 from .vectors import (
     Polygon,
     burn_polygons,
@@ -29,6 +30,7 @@ from .vectors import (
     read_polygons,
     repair_polygon,
 )
+from .windows import Window, block_windows
 
 _BLOCK = 2048
 """Side of the blocks that are read, in pixels; a multiple of the tiles of a map."""
