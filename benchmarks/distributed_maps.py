@@ -22,9 +22,10 @@ import numpy as np
 from dnas_mmseg.cpus import keep_freed_memory
 from dnas_mmseg.mapping.dask_cluster import open_cluster
 from dnas_mmseg.mapping.loading import ModelSource
+from dnas_mmseg.mapping.map_plan import plan_scenes
 from dnas_mmseg.mapping.pretrained import get_pretrained_model
 from dnas_mmseg.mapping.scene import Tiling, predict_block
-from dnas_mmseg.mapping.scenes import plan_scenes, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
 from dnas_mmseg.mapping.shares import divide_jobs
 from dnas_mmseg.preparation.synthetic import make_scene
 from dnas_mmseg.raster import GeoReference, write_raster

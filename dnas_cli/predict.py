@@ -46,7 +46,7 @@ from .scene_options import add_item_options, add_stack_options, find_item_scenes
 
 if TYPE_CHECKING:
     from dnas_mmseg.mapping.dask_cluster import DaskCluster
-    from dnas_mmseg.mapping.scenes import MapPlan
+    from dnas_mmseg.mapping.map_plan import MapPlan
     from dnas_mmseg.raster import InvalidScene, MultiFileScene
 
     Scenes = list[str | MultiFileScene | InvalidScene]
@@ -165,10 +165,10 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> None:
     """Print the cost of planned maps; the time is measured on random samples."""
     from dnas_mmseg.mapping.map_estimate import estimate_maps, time_windows
+    from dnas_mmseg.mapping.scenes import SceneError
     from dnas_mmseg.mapping.shares import divide_jobs
     from dnas_mmseg.runs.durations import duration
 
-    plan.check()
     tiling = plan.settings.tiling
     found = estimate_maps(plan.jobs, tiling)
     print(
@@ -194,7 +194,8 @@ def print_estimate(plan: MapPlan, model: Any, cluster: DaskCluster | None) -> No
             f'time: about {hours} in the network by {workers} processes, {1000 * seconds:.0f} ms '
             'per window; less for windows without data'
         )
-    plan.check(may_fail=False)
+    if plan.failures:
+        raise SceneError(plan.failures, len(plan.targets))
 
 
 def main() -> None:
@@ -206,10 +207,11 @@ def main() -> None:
         from dnas_mmseg.errors import UserError
         from dnas_mmseg.mapping.dask_cluster import open_cluster
         from dnas_mmseg.mapping.loading import ModelSource, split_model
+        from dnas_mmseg.mapping.map_plan import plan_scenes
         from dnas_mmseg.mapping.mosaics import write_mosaic_products
         from dnas_mmseg.mapping.products import MapProducts
         from dnas_mmseg.mapping.scene import Tiling
-        from dnas_mmseg.mapping.scenes import SceneError, map_paths, plan_scenes, predict_scenes
+        from dnas_mmseg.mapping.scenes import SceneError, predict_plan
 
         forbid_network_if(args)
         config, checkpoint, words = split_model(args.words)
@@ -224,7 +226,7 @@ def main() -> None:
             raise UsageError('--dask distributes the scenes itself: omit --shard and torchrun')
         mosaic = parse_mosaic(args, parts)
         if mosaic is not None:
-            mosaic.check(map_paths(scenes, args.out_dir).values())
+            mosaic.check()
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
         keep_freed_memory()
@@ -245,7 +247,10 @@ def main() -> None:
             args.flips,
             args.precision or 'float32',
         )
-        options = dict(
+        plan = plan_scenes(
+            model,
+            scenes,
+            args.out_dir,
             bands=args.bands,
             nodata=args.nodata,
             resume=args.resume,
@@ -265,26 +270,25 @@ def main() -> None:
             resampling=args.resampling,
             mask_values=args.mask_values,
         )
+        if mosaic is not None:
+            mosaic.check_maps(plan.targets.values())
         show = 'RANK' not in os.environ or part == 1
         failed: SceneError | None = None
-        if args.dask:
+        use_cluster = args.dask and plan.jobs
+        if use_cluster:
             print(f'Dask: connecting to {args.dask}', flush=True)
         try:
             with (
                 explain_out_of_memory(),
-                open_cluster(args.dask, source) if args.dask else nullcontext() as cluster,
+                open_cluster(args.dask, source) if use_cluster else nullcontext() as cluster,
                 progress_bars(show and not args.dry_run) as track,
             ):
                 if cluster is not None:
                     print(f'Dask: {cluster.describe()}', flush=True)
                 if args.dry_run:
-                    print_estimate(
-                        plan_scenes(model, scenes, args.out_dir, **options), model, cluster
-                    )
+                    print_estimate(plan, model, cluster)
                     return
-                maps = predict_scenes(
-                    model, scenes, args.out_dir, cluster=cluster, track=track, **options
-                )
+                maps = predict_plan(plan, model, cluster, track)
         except SceneError as error:
             maps, failed = error.notes, error
         count = 0 if failed is None else failed.count
@@ -299,7 +303,7 @@ def main() -> None:
             # Maps of earlier runs belong to it only if this run accepts them.
             finished = [
                 path
-                for path in map_paths(scenes, args.out_dir).values()
+                for path in plan.targets.values()
                 if path in maps or (args.resume and path.is_file())
             ]
             try:

@@ -11,6 +11,9 @@ from .errors import UserError
 
 Colour = tuple[int, int, int]
 
+NO_CLASS = 255
+"""Value of pixels without a class, in labels and maps of train ids."""
+
 
 @dataclass(frozen=True)
 class ClassScheme:

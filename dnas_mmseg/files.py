@@ -79,10 +79,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
-def file_state(path: str | os.PathLike) -> tuple[int, int]:
-    """Return the size in bytes and the modification time in ns, by which changes are detected."""
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns
+def file_states(paths: Iterable[str | os.PathLike]) -> dict[str, tuple[int, int]]:
+    """Return size in bytes and modification time in ns of files, to detect changes."""
+    stats = {os.fspath(path): os.stat(path) for path in paths}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:

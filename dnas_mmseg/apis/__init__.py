@@ -7,10 +7,11 @@ from dnas_mmseg.engine.seeds import SeedScores, train_folds, train_seeds
 from dnas_mmseg.mapping.dask_cluster import DaskCluster, open_cluster
 from dnas_mmseg.mapping.inferencer import MultiBandInferencer
 from dnas_mmseg.mapping.loading import ModelSource
+from dnas_mmseg.mapping.map_plan import plan_scenes
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import SceneSource, Tiling, predict_scene
-from dnas_mmseg.mapping.scenes import plan_scenes, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
 from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.preparation.geo_dataset import GeoDataRoot, cut_geo_dataset
 from dnas_mmseg.raster import ItemScenes, read_items

@@ -10,10 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
+from dnas_mmseg.classes import NO_CLASS
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, Samples, Window
 
-IGNORE = 255
+IGNORE = NO_CLASS
 CONVENTIONS = ('train_id', 'index', 'rgb', 'values')
 _INVALID = -1
 

@@ -7,17 +7,40 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import remove_leftovers, write_json
+from dnas_mmseg.errors import UserError, redact_urls
+from dnas_mmseg.files import file_states, remove_leftovers, write_json
+from dnas_mmseg.raster import source_files
 
 from .products import MapProducts
 from .row_blocks import RowBlock, block_path
+from .scene_jobs import MapSettings, SceneJob
 
 _PLAN = 'plan.json'
+
+
+def identify_samples(
+    job: SceneJob, settings: MapSettings, model: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what determines the samples of a map, as JSON values.
+
+    Args:
+        job: The scene.
+        settings: Settings of the call.
+        model: Description of the model, see
+            :meth:`dnas_mmseg.mapping.loading.ModelSource.describe`.
+    """
+    return {
+        # Signatures of URLs change, and NaN differs from itself.
+        'scene': {name: redact_urls(repr(value)) for name, value in asdict(job.source).items()},
+        'files': file_states(source_files(job.info.path)),
+        'tiling': asdict(settings.tiling),
+        'products': [product.kind for product in settings.products.rasters],
+        'model': model,
+    }
 
 
 @dataclass(frozen=True)
@@ -51,7 +74,7 @@ class BlockPlan:
             target: Path of the map.
             blocks: Blocks of a new plan.
             products: Products of the scene.
-            settings: JSON values that determine the samples of the map: files, windows, model.
+            settings: Result of :func:`identify_samples`.
             resume: Whether to continue a plan with the same settings. Its blocks then apply, even
                 if the number of workers has changed.
 

@@ -16,20 +16,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnas_mmseg.cpus import usable_cores
-from dnas_mmseg.errors import UserError, redact_urls
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.extras import require
 from dnas_mmseg.files import remove_leftovers
 
-from .block_plan import BlockPlan
+from .block_plan import BlockPlan, identify_samples
 from .dask_tasks import join_scene, map_block, map_scenes, time_on_worker
 from .loading import ModelSource
 from .row_blocks import RowBlock, select_windows
-from .scene import Tiling, scene_state, scene_windows
+from .scene import Tiling, scene_windows
 from .scene_jobs import MapSettings, SceneJob, count_windows
 from .shares import divide_jobs
 
@@ -351,9 +351,8 @@ class _Run:
     ) -> None:
         tiling, info = self.settings.tiling, job.info
         windows = scene_windows(*info.shape, tiling)
-        plan = BlockPlan.open(
-            job.target, blocks, self.settings.products, self._identity(job), resume
-        )
+        identity = identify_samples(job, self.settings, self.model.describe())
+        plan = BlockPlan.open(job.target, blocks, self.settings.products, identity, resume)
         futures = []
         for block in plan.find_missing():
             number = len(select_windows(windows, block, info.height, tiling.shared))
@@ -362,18 +361,6 @@ class _Run:
                 self._submit(task, map_block, job, plan, block, topic=topic, name='block')
             )
         self._submit(_Task([job], 0), join_scene, job, plan, futures, topic=topic, name='join')
-
-    def _identity(self, job: SceneJob) -> dict[str, Any]:
-        """Return what determines the samples of a map, as JSON values."""
-        kinds = [product.kind for product in self.settings.products.rasters]
-        return {
-            # Signatures of URLs change, and NaN differs from itself.
-            'scene': {name: redact_urls(repr(v)) for name, v in asdict(job.source).items()},
-            'files': scene_state(job.info.path),
-            'tiling': asdict(self.settings.tiling),
-            'products': kinds,
-            'model': self.model.describe(),
-        }
 
     def _report(self, event: tuple[float, tuple[str, int]]) -> None:
         """Record the number of finished windows of a task."""

@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import file_state
+from dnas_mmseg.files import file_states
 
 from .exported import ExportedModel
 from .onnx_model import OnnxModel
@@ -174,5 +174,4 @@ class ModelSource:
         changes.
         """
         files = [path for path in (self.checkpoint, self.config) if path and os.path.isfile(path)]
-        states = {path: list(file_state(path)) for path in files}
-        return {**json.loads(json.dumps(asdict(self), default=str)), 'files': states}
+        return {**json.loads(json.dumps(asdict(self), default=str)), 'files': file_states(files)}

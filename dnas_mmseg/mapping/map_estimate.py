@@ -47,7 +47,7 @@ def estimate_maps(jobs: Sequence[SceneJob], tiling: Tiling) -> MapEstimate:
     """Estimate the cost of planned maps.
 
     Args:
-        jobs: Planned scenes, ``jobs`` of :func:`dnas_mmseg.mapping.scenes.plan_scenes`.
+        jobs: Planned scenes, ``jobs`` of :func:`dnas_mmseg.mapping.map_plan.plan_scenes`.
         tiling: Windows of the maps.
     """
     jobs = [job for job in jobs if not job.is_mapped]

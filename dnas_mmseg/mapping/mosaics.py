@@ -69,19 +69,19 @@ class Mosaic:
         path = Path(self.path)
         return path.with_name(f'{path.stem}_{kind}{suffix}')
 
-    def check(self, maps: Iterable[Path]) -> None:
-        """Check everything that does not require the maps, so that nothing is mapped in vain.
+    def check_maps(self, maps: Iterable[Path]) -> None:
+        """Raise an error if the mosaic would overwrite a map, which may not exist yet."""
+        if Path(self.path).resolve() in {path.resolve() for path in maps}:
+            raise UserError(f'{self.path}: the mosaic would overwrite a map; choose another path')
 
-        Args:
-            maps: Paths of the maps, which may not exist yet.
+    def check(self) -> None:
+        """Check everything that does not require the maps, so that nothing is mapped in vain.
 
         Raises:
             UserError: CRS or zones are invalid, or a file would be overwritten that is not a
                 mosaic.
         """
         check_mosaic_path(self.path)
-        if Path(self.path).resolve() in {path.resolve() for path in maps}:
-            raise UserError(f'{self.path}: the mosaic would overwrite a map; choose another path')
         if self.crs:
             parse_crs(self.crs)
         if self.zones:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dnas_mmseg.bands import BandChoice
-from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.classes import NO_CLASS, ClassScheme
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import RasterError, RasterInfo, is_virtual, raster_stem, write_polygons
 from dnas_mmseg.visualization import save_quick_look
@@ -20,9 +20,6 @@ from dnas_mmseg.visualization import save_quick_look
 from .blending import Part
 from .qgis_style import write_qgis_style
 from .stac import ITEM_SUFFIX, find_collection_id, write_map_item
-
-NODATA = 255
-"""Nodata value of class maps and probabilities."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,10 @@ class ClassMap(RasterProduct):
         return class_map
 
     def layout(self, classes: ClassScheme) -> dict[str, Any]:
-        return dict(nodata=NODATA, classes=classes, resampling='MODE')
+        return dict(nodata=NO_CLASS, classes=classes, resampling='MODE')
 
     def samples(self, part: Part) -> np.ndarray:
-        return np.where(part.missing, np.uint8(NODATA), part.classes)[None]
+        return np.where(part.missing, np.uint8(NO_CLASS), part.classes)[None]
 
 
 class Probabilities(RasterProduct):
@@ -92,7 +89,7 @@ class Probabilities(RasterProduct):
     kind = 'probabilities'
 
     def layout(self, classes: ClassScheme) -> dict[str, Any]:
-        return dict(names=self.band_names(classes), nodata=NODATA, resampling='AVERAGE')
+        return dict(names=self.band_names(classes), nodata=NO_CLASS, resampling='AVERAGE')
 
     def band_names(self, classes: ClassScheme) -> tuple[str, ...]:
         """Return the descriptions of the bands."""
@@ -117,7 +114,7 @@ class Confidence(Probabilities):
 
 def _percent(probabilities: np.ndarray, missing: np.ndarray) -> np.ndarray:
     percent = np.rint(100 * probabilities).astype(np.uint8)
-    percent[:, missing] = NODATA
+    percent[:, missing] = NO_CLASS
     return percent
 
 

@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.classes import NO_CLASS, ClassScheme
 from dnas_mmseg.raster import Raster, RasterInfo, Window, write_strips
 
-from .products import NODATA, MapProducts, RasterProduct, map_grid
+from .products import MapProducts, RasterProduct, map_grid
 
 _TILE = 512
 """Side of the tiles of maps, in pixels: blocks are copied in windows of whole tiles."""
@@ -115,7 +115,7 @@ def join_blocks(
                 with Raster(block_path(folder, product, block)) as rows:
                     for window in _join_windows(block, info.width):
                         samples = rows.read(window)
-                        if (samples != NODATA).any():
+                        if (samples != NO_CLASS).any():
                             write(samples, block.top + window.row_off, window.col_off)
 
 

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import file_state
+from dnas_mmseg.files import file_states
 from dnas_mmseg.raster import (
     Raster,
     RasterError,
     RasterInfo,
     Window,
     block_cache,
-    source_files,
     write_strips,
 )
 
@@ -238,7 +237,7 @@ class _OpenScene:
     def check_unchanged(self) -> None:
         """Raise an error if a file of the scene has changed since it was opened."""
         try:
-            state = {path: file_state(path) for path in self.state}
+            state = file_states(self.state)
         except OSError:
             state = {}
         if state != self.state:
@@ -258,7 +257,7 @@ def _open_scene(
         block_cache(_CACHE),
         Raster(source.path, source.nodata, source.apply_scale) as raster,
     ):
-        state = {str(path): file_state(path) for path in raster.find_files()}
+        state = file_states(raster.find_files())
         info = raster.info
         bands = list(info.data_bands if source.bands is None else source.bands)
         _check_bands(info, bands, windows.num_bands)
@@ -334,11 +333,6 @@ def _predict_rows(
             future.result()
     scene.check_unchanged()
     return notes
-
-
-def scene_state(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
-    """Return size in bytes and modification time in ns of each local file of a scene."""
-    return {str(file): file_state(file) for file in source_files(path)}
 
 
 def scene_windows(height: int, width: int, tiling: Tiling) -> list[Window]:

@@ -24,7 +24,7 @@ ITEM_SUFFIX = '.stac.json'
 
 _COLLECTION = 'collection.json'
 _PROCESSOR = 'dnas_mmseg'
-"""Provider of the collections that this module writes, by which it recognizes them."""
+"""Provider of the collections that this module writes; other collections are not overwritten."""
 
 _CHUNK = 2**22
 _SPDX = re.compile(r'[\w.+-]+')

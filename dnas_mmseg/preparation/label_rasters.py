@@ -17,7 +17,7 @@ import numpy as np
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
-from dnas_mmseg.files import write_json
+from dnas_mmseg.files import file_states, write_json
 from dnas_mmseg.raster import (
     Polygon,
     Raster,
@@ -352,9 +352,8 @@ def _settings(
         files += [journal] if (journal := Path(f'{path}-wal')).is_file() else []
         if path.suffix.lower() == '.shp':  # a Shapefile keeps fields and CRS in other files
             files += sorted(path.parent.glob(f'{glob.escape(path.stem)}.*'))
-    stats = [(path, path.stat()) for path in files]
     settings = {
-        'files': [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
+        'files': [[path, *state] for path, state in file_states(files).items()],
         'classes': list(ClassScheme.from_metainfo(description.metainfo)),
         'convention': description.label_convention,
         'values': description.label_values,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from osgeo import osr
 
+from dnas_mmseg.classes import NO_CLASS
+
 from ._gdal import RasterError, block_cache
 from .georeference import GeoReference, crs_name, transform_points
 from .reading import Raster
@@ -231,7 +233,7 @@ def class_areas(
 
 def mapped_part(classes: np.ndarray, window: Window) -> Window | None:
     """Return the bounding box of the pixels with a class in a window; None if there is none."""
-    mapped = classes != 255
+    mapped = classes != NO_CLASS
     rows, columns = (np.flatnonzero(mapped.any(axis)) for axis in (1, 0))
     if not rows.size:
         return None

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dnas_mmseg.classes import NO_CLASS
+
 from ._gdal import RasterError, block_cache, gdal, gdal_exceptions
 from .georeference import crs_name
 from .mosaic_grid import ClassMapFile, MosaicGrid, read_class_maps
@@ -21,8 +23,6 @@ from .windows import Window, block_windows
 MOSAIC_OVERLAPS = ('first', 'confidence', 'majority')
 """Rules for pixels in several maps."""
 
-_NODATA = 255
-
 _BLOCK = 2048
 """Largest side of a block, in pixels; a multiple of the tiles of the mosaic."""
 
@@ -33,7 +33,7 @@ _CACHE = 256 << 20
 """Size of GDAL's block cache, in bytes."""
 
 _MAP_OF = 'mosaic'
-"""Name of the mapped scene that a mosaic stores, by which it is recognised."""
+"""Name that a mosaic stores instead of the mapped scene; it identifies mosaics."""
 
 
 def write_mosaic(
@@ -106,7 +106,7 @@ def write_mosaic(
             path,
             height=grid.height,
             width=grid.width,
-            nodata=_NODATA,
+            nodata=NO_CLASS,
             georeference=grid.georeference,
             classes=classes,
             resampling='MODE',
@@ -118,7 +118,7 @@ def write_mosaic(
             if inside:
                 rule = merge[overlap] if len(inside) > 1 else _merge_first
                 samples = rule(layers, inside, block)
-                if (samples != _NODATA).any():
+                if (samples != NO_CLASS).any():
                     write(samples[None], block.row_off, block.col_off)
             advance(done + 1, len(blocks))
     write_mosaic_vrt(Path(path).with_suffix('.vrt'), sources, grid, classes, resampling, _MAP_OF)
@@ -210,8 +210,8 @@ class _Layers:
         """Return the classes of a map in a part of its box, uint8 (height, width)."""
         path = self.maps[index].path
         samples = self._read(index, path, part, self.resampling)
-        if ((samples >= self.num_classes) & (samples != _NODATA)).any():
-            wrong = int(samples[(samples >= self.num_classes) & (samples != _NODATA)][0])
+        if ((samples >= self.num_classes) & (samples != NO_CLASS)).any():
+            wrong = int(samples[(samples >= self.num_classes) & (samples != NO_CLASS)][0])
             raise RasterError(
                 f'{path}: value {wrong} in a map of {self.num_classes} classes; map the scene again'
             )
@@ -232,9 +232,9 @@ class _Layers:
             with gdal_exceptions():
                 target = gdal.GetDriverByName('MEM').Create('', part.width, part.height, 1)
                 self.grid.georeference.moved(part.row_off, part.col_off).write(target)
-                target.GetRasterBand(1).SetNoDataValue(_NODATA)
+                target.GetRasterBand(1).SetNoDataValue(NO_CLASS)
                 # INIT_DEST alone leaves 0 in chunks that GDAL skips, as they are beyond the map.
-                target.GetRasterBand(1).Fill(_NODATA)
+                target.GetRasterBand(1).Fill(NO_CLASS)
                 gdal.Warp(target, path, **warp_options(method))
                 return target.ReadAsArray()
         except RuntimeError as error:
@@ -245,11 +245,11 @@ class _Layers:
 
 def _merge_first(layers: _Layers, inside: Sequence[int], block: Window) -> np.ndarray:
     """Return the class of the first map with one in each pixel."""
-    result = np.full((block.height, block.width), _NODATA, np.uint8)
+    result = np.full((block.height, block.width), NO_CLASS, np.uint8)
     for index in inside:
         part = layers.part(index, block)
         view = result[part.slices_in(block)]
-        empty = view == _NODATA
+        empty = view == NO_CLASS
         if empty.any():
             view[empty] = layers.classes(index, part)[empty]
     return result
@@ -257,14 +257,14 @@ def _merge_first(layers: _Layers, inside: Sequence[int], block: Window) -> np.nd
 
 def _merge_confident(layers: _Layers, inside: Sequence[int], block: Window) -> np.ndarray:
     """Return the class of the map with the highest confidence in each pixel."""
-    result = np.full((block.height, block.width), _NODATA, np.uint8)
+    result = np.full((block.height, block.width), NO_CLASS, np.uint8)
     highest = np.full(result.shape, -1, np.int16)
     for index in inside:
         part = layers.part(index, block)
         classes, found = layers.classes(index, part), layers.confidence(index, part)
-        confidence = np.where(found == _NODATA, 0, found).astype(np.int16)
+        confidence = np.where(found == NO_CLASS, 0, found).astype(np.int16)
         view, best = (array[part.slices_in(block)] for array in (result, highest))
-        better = (classes != _NODATA) & (confidence > best)
+        better = (classes != NO_CLASS) & (confidence > best)
         view[better], best[better] = classes[better], confidence[better]
     return result
 
@@ -280,12 +280,12 @@ def _merge_frequent(layers: _Layers, inside: Sequence[int], block: Window) -> np
     for place, index in enumerate(inside):
         part = layers.part(index, block)
         classes = layers.classes(index, part)
-        for train_id in np.unique(classes[classes != _NODATA]):
+        for train_id in np.unique(classes[classes != NO_CLASS]):
             view = counters[train_id][part.slices_in(block)]
             hit = classes == train_id
             view += np.where(view == 0, 2 * count - 1 - place, count) * hit
     result = counters.argmax(0).astype(np.uint8)
-    result[~counters.any(0)] = _NODATA
+    result[~counters.any(0)] = NO_CLASS
     return result
 
 

@@ -320,8 +320,8 @@ def _place(
             steps = np.abs(np.diff(pixels, axis=0)).max(0)
             if (steps > 0.5 * (high - low)).any():
                 raise RasterError(
-                    f'{each.path}: its outline is torn in {crs_name(crs)}, since it crosses the '
-                    'antimeridian or surrounds a pole: choose a projected CRS for this region'
+                    f'{each.path}: its outline is not connected in {crs_name(crs)}, as it crosses '
+                    'the antimeridian or surrounds a pole: choose a projected CRS for this region'
                 )
             low, high = low - 1, high + 1  # curved edges bulge between the points of the outline
         boxes[i] = *np.floor(low + 1e-6), *np.ceil(high - 1e-6)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.classes import NO_CLASS, ClassScheme
 from dnas_mmseg.files import write_text
 
 from ._gdal import RasterError, gdal, gdal_exceptions
@@ -17,8 +17,6 @@ from .raster_info import MAP_OF
 from .warping import warp_options
 from .windows import Window
 from .writing import describe_bands, describe_classes
-
-_NODATA = 255
 
 
 def write_mosaic_vrt(
@@ -47,7 +45,7 @@ def write_mosaic_vrt(
         with gdal_exceptions():
             dataset = gdal.GetDriverByName('VRT').Create('', grid.width, grid.height, 1)
             grid.georeference.write(dataset)
-            describe_bands(dataset, _NODATA, classes.palette)
+            describe_bands(dataset, NO_CLASS, classes.palette)
             describe_classes(dataset, classes)
             dataset.SetMetadataItem(MAP_OF, map_of)
             root = ElementTree.fromstring(dataset.GetMetadata('xml:VRT')[0])
@@ -100,7 +98,7 @@ def _source(path: str, box: Window, folder: Path) -> ElementTree.Element:
         ElementTree.SubElement(
             element, tag, {**place, 'xSize': str(box.width), 'ySize': str(box.height)}
         )
-    ElementTree.SubElement(element, 'NODATA').text = str(_NODATA)
+    ElementTree.SubElement(element, 'NODATA').text = str(NO_CLASS)
     return element
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dnas_mmseg.classes import NO_CLASS
+
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import transform_points
 from .raster_info import RasterInfo
@@ -71,11 +73,11 @@ def warp_options(resampling: str) -> dict[str, Any]:
     """
     return dict(
         resampleAlg='near' if resampling == 'nearest' else resampling,
-        srcNodata=255,
-        dstNodata=255,
+        srcNodata=NO_CLASS,
+        dstNodata=NO_CLASS,
         errorThreshold=0,  # exact transformation of each pixel
         overviewLevel='NONE',  # overviews are resampled already
-        warpOptions=['INIT_DEST=255'],
+        warpOptions=[f'INIT_DEST={NO_CLASS}'],
     )
 
 
@@ -101,7 +103,7 @@ def warp_classes(
                 ['TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER'],
             )  # fmt: skip
             grid.georeference.write(target)
-            target.GetRasterBand(1).SetNoDataValue(255)
+            target.GetRasterBand(1).SetNoDataValue(NO_CLASS)
             gdal.Warp(
                 target,
                 os.fspath(source),

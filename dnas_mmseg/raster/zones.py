@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from osgeo import ogr, osr
 
+from dnas_mmseg.classes import NO_CLASS
+
 from ._gdal import RasterError, block_cache, gdal, gdal_exceptions
 from .areas import ClassAreas, count_classes, equal_area_crs, ground_areas, mapped_part
 from .geopackage import write_geopackage
@@ -219,7 +221,7 @@ def zone_areas(
                     polygon = polygons[index]
                     inside = burn_polygons([polygon], [0], info, part, all_touched=False) >= 0
                     found = count_classes(
-                        np.where(inside, classes[part.slices_in(block)], np.uint8(255)),
+                        np.where(inside, classes[part.slices_in(block)], np.uint8(NO_CLASS)),
                         areas[part.slices_in(mapped)],
                         count,
                     )

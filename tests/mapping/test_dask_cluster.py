@@ -16,18 +16,20 @@ import torch
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.block_plan import identify_samples
 from dnas_mmseg.mapping.loading import ModelSource
+from dnas_mmseg.mapping.map_plan import plan_scenes
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
 from dnas_mmseg.mapping.scene_jobs import MapSettings
-from dnas_mmseg.mapping.scenes import SceneError, plan_scenes, predict_scenes
+from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
 from dnas_mmseg.raster import RasterError, is_network_forbidden, read_raster, write_raster
 
 from ..conftest import ROOT
 
 distributed = pytest.importorskip('distributed', reason='the extra dask is not installed')
 
-from dnas_mmseg.mapping.dask_cluster import DaskCluster, _Run, open_cluster  # noqa: E402
+from dnas_mmseg.mapping.dask_cluster import DaskCluster, open_cluster  # noqa: E402
 from dnas_mmseg.mapping.dask_tasks import load_model_once  # noqa: E402
 
 TILING = Tiling(32, 8, batch=2)
@@ -359,9 +361,9 @@ def test_an_interrupted_call_stops_its_tasks(tmp_path, rng, client, source):
 
 
 def test_workers_stay_offline(tmp_path, rng, source, monkeypatch):
-    """In processes of their own, since it holds for good."""
+    """In other processes, since it cannot be undone."""
     scene = write_scene(tmp_path / 's.tif', rng, 40, 50)
-    monkeypatch.setattr('dnas_mmseg.mapping.scenes.is_network_forbidden', lambda: True)
+    monkeypatch.setattr('dnas_mmseg.mapping.map_plan.is_network_forbidden', lambda: True)
     with open_cluster('local:1', source) as cluster:
         map_scenes(source, [scene], tmp_path / 'out', cluster)
         assert list(cluster.client.run(is_network_forbidden).values()) == [True]
@@ -376,17 +378,18 @@ def test_workers_share_the_cores_of_the_machine(source, monkeypatch):
         assert set(cluster.client.run(torch.get_num_threads).values()) == {3}
 
 
-def test_plans_hold_no_signature(tmp_path, rng, client, source):
+def test_plans_hold_no_signature(tmp_path, rng, source):
     (job,) = plan_scenes(
         source.load(), [write_scene(tmp_path / 's.tif', rng)], tmp_path / 'out'
     ).jobs
     path = '/vsicurl/https://example.com/s.tif?signature=secret'
     signed = replace(job, source=replace(job.source, path=path, nodata=float('nan')))
-    run = _Run(client, source, MapSettings(TILING, PRODUCTS, None), [], print)
-    identity = json.dumps(run._identity(signed))
+    settings = MapSettings(TILING, PRODUCTS, None)
+    identity = json.dumps(identify_samples(signed, settings, source.describe()))
     assert 'example.com/s.tif' in identity
     assert 'secret' not in identity
-    assert identity == json.dumps(run._identity(signed))
+    renewed = replace(signed, source=replace(signed.source, path=path.replace('secret', 'other')))
+    assert identity == json.dumps(identify_samples(renewed, settings, source.describe()))
     assert 'NaN' not in identity
 
 

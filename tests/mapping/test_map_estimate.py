@@ -5,9 +5,10 @@ import pytest
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.mapping.map_estimate import estimate_maps, time_windows
+from dnas_mmseg.mapping.map_plan import plan_scenes
 from dnas_mmseg.mapping.products import MapProducts
 from dnas_mmseg.mapping.scene import Tiling
-from dnas_mmseg.mapping.scenes import plan_scenes, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
 from dnas_mmseg.mapping.shares import divide_jobs
 from dnas_mmseg.raster import write_raster
 
@@ -50,13 +51,6 @@ def test_maps_that_exist_cost_nothing(tmp_path):
     plan = plan_scenes(Model(), paths, tmp_path / 'out', **options)
     assert [job.is_mapped for job in plan.jobs] == [True, False]
     assert estimate_maps(plan.jobs, TILING).windows == 4
-
-
-def test_scenes_that_cannot_be_mapped_are_in_the_plan(tmp_path):
-    paths = [write(tmp_path / 'a.tif', (40, 40)), tmp_path / 'missing.tif']
-    plan = plan_scenes(Model(), paths, tmp_path / 'out', tiling=TILING)
-    assert list(plan.failures) == [str(tmp_path / 'missing.tif')]
-    assert [path.name for path in plan.targets.values()] == ['a.tif', 'missing.tif']
 
 
 def test_a_window_is_timed_in_full_batches():

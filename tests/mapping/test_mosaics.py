@@ -8,7 +8,6 @@ from osgeo import gdal
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.mosaics import Mosaic, write_mosaic_products
-from dnas_mmseg.mapping.scenes import map_paths
 from dnas_mmseg.raster import RasterError, read_raster, write_raster
 
 from ..raster.class_maps import CLASSES, random_classes, write_map
@@ -36,7 +35,8 @@ def test_a_mosaic_with_tables_of_areas(tmp_path, maps):
     districts = [(box(0, 0, 50, 80), 1, 'west'), (box(50, 0, 300, 80), 2, 'east')]
     zones = write(tmp_path / 'districts.gpkg', [*districts, (box(500, 0, 600, 80), 3, 'far')])
     mosaic = Mosaic(tmp_path / 'out/country.tif', overlap='confidence', zones=str(zones))
-    mosaic.check(maps)
+    mosaic.check()
+    mosaic.check_maps(maps)
     steps = []
     notes = write_mosaic_products(
         mosaic, maps, lambda name: lambda done, total: steps.append((name, done, total))
@@ -96,16 +96,8 @@ def test_what_a_mosaic_requires_is_checked_beforehand(tmp_path, maps):
         (Mosaic(tmp_path / 'n.tif', zones='none.gpkg'), r'none\.gpkg: no such file'),
     ):
         with pytest.raises(UserError, match=message):
-            mosaic.check([*maps, tmp_path / 'maps/new.tif'])
+            mosaic.check()
+            mosaic.check_maps([*maps, tmp_path / 'maps/new.tif'])
     for options in (dict(overlap='last'), dict(resampling='cubic'), dict(resolution=-1.0)):
         with pytest.raises(UserError, match=str(next(iter(options.values())))[:2]):
             Mosaic(tmp_path / 'm.tif', **options)
-
-
-def test_map_paths_are_those_of_the_maps(tmp_path):
-    reference = dict(samples=np.ones((4, 9, 9), np.uint8))
-    for folder in ('t32', 't33'):
-        write_raster(tmp_path / folder / 'b.tif', **reference)
-    inputs = [tmp_path / 't32/b.tif', tmp_path / 't33/b.tif', tmp_path / 'nowhere.tif']
-    found = map_paths(inputs, tmp_path / 'out')
-    assert [path.name for path in found.values()] == ['t32_b.tif', 't33_b.tif', 'nowhere.tif']

@@ -11,8 +11,9 @@ from osgeo import gdal, osr
 from torch import nn
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.map_plan import name_maps
 from dnas_mmseg.mapping.scene import Tiling, predict_scene
-from dnas_mmseg.mapping.scenes import name_maps, predict_scenes
+from dnas_mmseg.mapping.scenes import predict_scenes
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, Raster, RasterError, read_raster, write_raster
 

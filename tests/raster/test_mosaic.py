@@ -314,7 +314,7 @@ def test_an_outline_across_the_antimeridian_is_an_error(tmp_path, rng):
         tmp_path / 'fiji.tif', random_classes(rng, 50, 50), 32760,
         (800000.0, 1000.0, 0, 8100000.0, 0, -1000.0),
     )  # fmt: skip
-    with pytest.raises(RasterError, match=r'fiji\.tif: its outline is torn in EPSG:4326'):
+    with pytest.raises(RasterError, match=r'fiji\.tif: its outline is not connected in EPSG:4326'):
         write_mosaic([path], tmp_path / 'm.tif', crs='EPSG:4326')
     write_mosaic([path], tmp_path / 'm.tif', crs='EPSG:3460')
 
