@@ -26,6 +26,11 @@ _SETTINGS = {
 """Options of GDAL where the user sets none: a request is aborted after 30 s without a byte.
 GDAL_HTTP_TIMEOUT, which limits the duration of a request, would abort large ones on slow lines."""
 
+_REQUIRED = {'GDAL_MAX_RAW_BLOCK_CACHE_SIZE': '0'}
+"""Options of GDAL whatever the user sets. GDAL (seen in 3.6.2) keeps blocks of a remote COG that were
+read with its mask, frees them, and decodes the freed memory when the bands are read next: errors,
+and sometimes wrong samples. Without this buffer, as many requests were sent in the same time."""
+
 _MAX_DELAY = 8
 """Largest delay between repetitions, in units of the first one."""
 
@@ -55,21 +60,25 @@ def is_remote(name: str | os.PathLike) -> bool:
 def network_settings(options: dict[str, str] = _SETTINGS) -> Iterator[None]:
     """Set options of GDAL for the current thread inside the block.
 
-    Options that the user or an enclosing block has set are left unchanged.
+    Options that the user or an enclosing block has set are left unchanged, except those that
+    correct samples depend on.
 
     Args:
         options: Values by name; default to those of network access.
     """
-    chosen = [key for key in options if gdal.GetConfigOption(key) is None]
+    missing = {key: options[key] for key in options if gdal.GetConfigOption(key) is None}
     # Bindings without options per thread set them for the process.
+    get_option = getattr(gdal, 'GetThreadLocalConfigOption', gdal.GetConfigOption)
     set_option = getattr(gdal, 'SetThreadLocalConfigOption', gdal.SetConfigOption)
-    for key in chosen:
-        set_option(key, options[key])
+    chosen = {**missing, **_REQUIRED}
+    before = {key: get_option(key) for key in chosen}
+    for key, value in chosen.items():
+        set_option(key, value)
     try:
         yield
     finally:
-        for key in chosen:
-            set_option(key, None)
+        for key, value in before.items():
+            set_option(key, value)
 
 
 def retry(action: Callable[[], Result], reset: Callable[[], None] = lambda: None) -> Result:
