@@ -16,6 +16,7 @@ from .georeference import crs_name
 from .mosaic_grid import ClassMapFile, MosaicGrid, read_class_maps
 from .mosaic_vrt import write_mosaic_vrt
 from .reading import Raster
+from .remote import network_settings
 from .strips import write_strips
 from .warping import RESAMPLINGS, warp_options
 from .windows import Window, block_windows
@@ -229,7 +230,7 @@ class _Layers:
             with Raster(path) as raster:
                 return raster.read(part._replace(col_off=column, row_off=row))[0]
         try:
-            with gdal_exceptions():
+            with gdal_exceptions(), network_settings():
                 target = gdal.GetDriverByName('MEM').Create('', part.width, part.height, 1)
                 self.grid.georeference.moved(part.row_off, part.col_off).write(target)
                 target.GetRasterBand(1).SetNoDataValue(NO_CLASS)

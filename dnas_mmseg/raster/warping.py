@@ -12,6 +12,7 @@ from dnas_mmseg.classes import NO_CLASS
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import transform_points
 from .raster_info import RasterInfo
+from .remote import network_settings
 from .windows import Window
 
 RESAMPLINGS = ('nearest', 'mode')
@@ -97,7 +98,7 @@ def warp_classes(
         RasterError: The map cannot be warped.
     """
     try:
-        with gdal_exceptions():
+        with gdal_exceptions(), network_settings():
             target = gdal.GetDriverByName('GTiff').Create(
                 os.fspath(path), grid.width, grid.height, 1, gdal.GDT_Byte,
                 ['TILED=YES', 'COMPRESS=DEFLATE', 'ZLEVEL=1', 'BIGTIFF=IF_SAFER'],
