@@ -27,9 +27,9 @@ _SETTINGS = {
 GDAL_HTTP_TIMEOUT, which limits the duration of a request, would abort large ones on slow lines."""
 
 _REQUIRED = {'GDAL_MAX_RAW_BLOCK_CACHE_SIZE': '0'}
-"""Options of GDAL whatever the user sets. GDAL (seen in 3.6.2) keeps blocks of a remote COG that were
-read with its mask, frees them, and decodes the freed memory when the bands are read next: errors,
-and sometimes wrong samples. Without this buffer, as many requests were sent in the same time."""
+"""Options of GDAL whatever the user sets. GDAL (seen in 3.6.2) keeps the blocks of a remote COG that
+it read for the mask, frees them, and decodes the freed memory when bands are read next: errors,
+sometimes wrong samples. Without this buffer, it sent as many requests in the same time."""
 
 _MAX_DELAY = 8
 """Largest delay between repetitions, in units of the first one."""
