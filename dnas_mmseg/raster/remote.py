@@ -27,7 +27,7 @@ _SETTINGS = {
 GDAL_HTTP_TIMEOUT, which limits the duration of a request, would abort large ones on slow lines."""
 
 _REQUIRED = {'GDAL_MAX_RAW_BLOCK_CACHE_SIZE': '0'}
-"""Options of GDAL whatever the user sets. GDAL (seen in 3.6.2) keeps the blocks of a remote COG that
+"""Options of GDAL whatever the user sets. GDAL (seen in 3.6.2) keeps the blocks of remote COGs that
 it read for the mask, frees them, and decodes the freed memory when bands are read next: errors,
 sometimes wrong samples. Without this buffer, it sent as many requests in the same time."""
 
