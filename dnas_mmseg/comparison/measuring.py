@@ -23,7 +23,7 @@ from dnas_mmseg.cost.measuring import peak_memory, seconds_of
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
 from dnas_mmseg.engine.running import test
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 from dnas_mmseg.models.layers.input_bands import count_input_bands
 from dnas_mmseg.spaces.registry import SPACES
 
@@ -228,8 +228,8 @@ class _MeasuredModel:
             self.note(f'not counted: {error}')
         if entry.checkpoint is not None:
             load_exactly(self.model, load_weights(entry.checkpoint), entry.checkpoint)
-        self.model.to(device)
-        self.deployed = switch_to_deploy(copy.deepcopy(self.model))
+        place(self.model, device)
+        self.deployed = place(switch_to_deploy(copy.deepcopy(self.model)), device)
         self.images = torch.randn(batch, bands, *size, device=device)
         self.training_images = self.images if batch > 1 else self.images.repeat(2, 1, 1, 1)
 

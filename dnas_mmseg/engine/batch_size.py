@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models import place
 
 from .config_validation import validate_config
 
@@ -91,7 +92,7 @@ def take_steps(config: Config, size: int, device: str) -> None:
     """Take two training steps: the optimizer allocates its state in the first one."""
     loader = Runner.build_dataloader(config.train_dataloader, seed=0)
     batch = loader.collate_fn([loader.dataset[i] for i in range(size)])
-    model = revert_sync_batchnorm(MODELS.build(config.model)).to(device).train()
+    model = place(revert_sync_batchnorm(MODELS.build(config.model)), device).train()
     optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
     for _ in range(2):
         with optimizer.optim_context(model):

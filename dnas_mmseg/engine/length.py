@@ -24,6 +24,7 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
+from dnas_mmseg.models import place
 from dnas_mmseg.work_dir import LENGTH_FILE
 
 from .config_checks import check_mixed_precision
@@ -115,7 +116,7 @@ def measure_times(config: Config) -> TrainingTimes:
     check_mixed_precision(config)
     validate_config(config)
     device = get_device()
-    model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
+    model = place(revert_sync_batchnorm(MODELS.build(config.model)), device)
     logging.disable(logging.INFO)  # a line per parameter with paramwise_cfg
     try:
         optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
@@ -31,7 +32,7 @@ from dnas_mmseg.datasets import (
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 from dnas_mmseg.work_dir import TEST_SCORES
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights
@@ -71,6 +72,10 @@ class ConsoleRunner(Runner):
                 handler.addFilter(_is_for_console)
         logger.info(f'environment, config and hooks are logged in {logger.log_file}')
         return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Place the model on the device of this process, and wrap it for distributed training."""
+        return super().wrap_model(model_wrapper_cfg, place(model, get_device()))
 
     @property
     def bare_model(self) -> nn.Module:

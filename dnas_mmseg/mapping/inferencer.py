@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmseg.apis import MMSegInferencer
 from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.engine.checkpoints import load_exactly
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 from dnas_mmseg.raster import RASTER_SUFFIXES, Raster, raster_stem
 from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
@@ -89,7 +90,7 @@ class MultiBandInferencer(MMSegInferencer):
             scope,
             **kwargs,
         )
-        self.model = switch_to_deploy(self.model)
+        self.model = place(switch_to_deploy(self.model), device or get_device())
         if backend == 'openvino':
             engine = OpenVINOModel.from_segmentor(self.model, window, precision)
             self.model = EngineSegmentor(engine)

@@ -18,7 +18,7 @@ from dnas_mmseg.datasets.configs import configured_metainfo
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -56,7 +56,7 @@ def load_segmentor(
     load_exactly(model, weights, str(checkpoint))
     model = switch_to_deploy(model)
     model.dataset_meta = get_model_metainfo(config, meta)
-    return model.to(device)
+    return place(model, device)
 
 
 def check_device(device: str | None) -> str:

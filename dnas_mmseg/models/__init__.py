@@ -5,6 +5,7 @@ from .data_preprocessors import MultiBandDataPreProcessor
 from .decode_heads import AutoDeepLabHead, DNASHead, UNetHead
 from .deployment import switch_to_deploy
 from .losses import LabelledCrossEntropyLoss, LabelledDiceLoss
+from .placement import place
 from .segmentors import SearchedEncoderDecoder
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     'SearchedEncoderDecoder',
     'TIMMEncoder',
     'UNetHead',
+    'place',
     'switch_to_deploy',
 ]

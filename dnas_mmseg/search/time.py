@@ -17,6 +17,7 @@ from mmseg.structures import SegDataSample
 
 from dnas_mmseg.cost.measuring import seconds_of
 from dnas_mmseg.engine.data_checks import check_classes
+from dnas_mmseg.models import place
 from dnas_mmseg.runs.durations import duration
 from dnas_mmseg.spaces.registry import SPACES
 from dnas_mmseg.spaces.supernet import architecture_gradients
@@ -133,7 +134,7 @@ def _probe(
     model: BaseSegmentor, batch: int, size: tuple[int, int], classes: int
 ) -> tuple[float, float]:
     """Return the seconds of a weight step, and of a weight and an architecture step."""
-    model = model.to(get_device()).train()
+    model = place(model, get_device()).train()
     weights = [p for p in model.parameters() if p.requires_grad]
     architecture = list(model.backbone.architecture_parameters().values())
     bands = model.backbone.in_channels

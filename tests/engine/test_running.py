@@ -57,6 +57,12 @@ def test_the_console_is_short_and_the_log_file_complete(config, tmp_path, capsys
     assert len(console.splitlines()) < 40
 
 
+def test_training_on_a_cpu_is_in_channels_last(config):
+    weights = [p for p in build_runner(config).bare_model.parameters() if p.dim() == 4]
+    assert len(weights) > 20
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
 def test_resuming_without_a_checkpoint_warns(config, data_root, tmp_path, capsys):
     config.resume, config.param_scheduler = True, None
     train(config)
