@@ -19,7 +19,7 @@ from dnas_mmseg.errors import UserError
 
 from .families import Candidate, ConfigFamily, SpaceFamily
 from .lengths import Lengths
-from .trainings import CandidateTrainings
+from .trainings import CandidateTrainings, set_loaders
 
 _SAMPLES = 32
 """Number of random networks of a space; the cheapest and the most expensive are timed. They are
@@ -183,7 +183,9 @@ def time_candidate(trainings: CandidateTrainings, candidate: Candidate) -> Train
     threads = torch.get_num_threads()
     torch.set_num_threads(trainings.plan.threads)
     try:
-        return measure_times(trainings.with_lists(trainings.candidates.full_config(candidate)))
+        config = trainings.with_lists(trainings.candidates.full_config(candidate))
+        set_loaders(config)
+        return measure_times(config)
     finally:
         torch.set_num_threads(threads)
         if torch.cuda.is_available():  # workers use the same GPU

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 
 from dnas_mmseg.datasets import DatasetError, LabelError
+from dnas_mmseg.datasets.tile_cache import keep_tiles
 from dnas_mmseg.engine.checkpoints import CheckpointError
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import FolderInUseError
@@ -32,7 +34,7 @@ from .queue import (
     Task,
     TrainingQueue,
 )
-from .trainings import CandidateTrainings
+from .trainings import TILE_MEMORY, CandidateTrainings
 
 _POLL_INTERVAL = 0.5
 """Time between two requests to an empty queue, in seconds. Less burdens the storage, more leaves a
@@ -178,6 +180,8 @@ def work(job: WorkerJob) -> None:
 def _work(job: WorkerJob) -> None:
     torch.set_num_threads(job.plan.threads)
     trainings = CandidateTrainings(CandidateSet(job.plan), job.work_dir)
+    keep_tiles(TILE_MEMORY)
+    gc.freeze()  # every training collects garbage several times, 0.2 s each with all modules
     queue = TrainingQueue(job.storage, {}, join=True, timeout=STORAGE_TIMEOUT)
     parent = multiprocessing.parent_process()
     faults = 0

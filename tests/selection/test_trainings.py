@@ -1,9 +1,11 @@
+import copy
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from dnas_mmseg import files
 from dnas_mmseg.datasets.gid5 import BANDS
@@ -18,6 +20,7 @@ from dnas_mmseg.selection.trainings import (
     config_checksum,
     data_checksum,
     set_constant_rate,
+    set_loaders,
 )
 
 from ..conftest import ROOT
@@ -125,6 +128,19 @@ def test_config_of_a_training(trainings, content):
     (warm_up,) = config.param_scheduler
     assert (warm_up.type, warm_up.end) == ('LinearLR', 150)
     assert [hook.type for hook in config.custom_hooks].count('EMAHook') == 1
+
+
+def test_loaders_on_a_cpu_run_in_the_process_of_the_training(trainings, content, monkeypatch):
+    config = trainings.config('net-0-0', content)
+    config.train_dataloader.update(num_workers=2, persistent_workers=True, prefetch_factor=4)
+    on_gpu = copy.deepcopy(config)
+    set_loaders(config)
+    loader = Runner.build_dataloader(config.train_dataloader)
+    assert loader.num_workers == 0
+    monkeypatch.setattr('dnas_mmseg.selection.trainings.get_device', lambda: 'cuda')
+    set_loaders(on_gpu)
+    assert on_gpu.train_dataloader.num_workers == 2
+    assert on_gpu.train_dataloader.prefetch_factor == 4
 
 
 def test_hooks_of_exact_resuming_are_set(trainings, content, candidates, monkeypatch):

@@ -12,6 +12,7 @@ from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.bands import band_names, choose_bands
 from dnas_mmseg.datasets.labels import IGNORE, LabelError, read_label
+from dnas_mmseg.datasets.tile_cache import load_once
 from dnas_mmseg.datasets.tiles import count_once_mask
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterInfo, Samples
@@ -42,8 +43,13 @@ class LoadRasterFromFile(BaseTransform):
             RasterError: The image cannot be read.
             UserError: The number of bands differs from that of the data set.
         """
-        with Raster(results['img_path'], results.get('nodata')) as raster:
-            info, samples = raster.info, raster.samples(bands=range(raster.info.bands))
+        path, nodata = results['img_path'], results.get('nodata')
+
+        def read() -> tuple[RasterInfo, Samples]:
+            with Raster(path, nodata) as raster:
+                return raster.info, raster.samples(bands=range(raster.info.bands))
+
+        info, samples = load_once(('image', nodata), path, read, _size_of)
         user_bands = band_names(results.get('bands'))
         choice = choose_bands(info.path, info.band_names, user_bands=user_bands)
         set_image(results, samples.select(choice.index), choice.names)
@@ -53,6 +59,11 @@ class LoadRasterFromFile(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
+
+
+def _size_of(image: tuple[RasterInfo, Samples]) -> int:
+    samples = image[1]
+    return samples.values.nbytes + samples.values[0].size  # with its validity
 
 
 class LoadedImage(NamedTuple):
@@ -162,9 +173,15 @@ class LoadRasterAnnotations(BaseTransform):
             LabelError: The label has unknown values, or its size differs from the image.
         """
         path = results['seg_map_path']
-        try:
+        encoding = results['label_encoding']
+
+        def read() -> np.ndarray:
             with Raster(path) as raster:
-                label = read_label(raster, results['label_encoding'])
+                return read_label(raster, encoding)
+
+        try:
+            kept = load_once(('label', encoding), path, read, lambda label: label.nbytes)
+            label = kept.copy()  # changed below and by transforms
         except LabelError as error:
             raise LabelError(f'{path}: {error}') from None
         if 'img' in results and label.shape != results['img'].shape[:2]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -65,12 +66,15 @@ class AtomicCheckpointHook(CheckpointHook):
       absolute paths, so a resumed copy would delete the best checkpoint of the original.
 
     Args:
+        min_seconds: Least number of seconds between the checkpoints of epochs, for runs in a single
+            process; the last epoch is always saved.
         *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
         **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook` except
             ``backend_args``.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args, min_seconds: float = 0.0, **kwargs) -> None:
+        self.min_seconds, self._saved = min_seconds, time.monotonic()
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
 
     def before_run(self, runner) -> None:
@@ -120,6 +124,13 @@ class AtomicCheckpointHook(CheckpointHook):
             for key, path in self.best_ckpt_path_dict.items():
                 self.best_ckpt_path_dict[key] = self._rebase(path)
 
+    def after_train_epoch(self, runner) -> None:
+        """Save a checkpoint, unless the last one was saved a short time ago."""
+        recent = time.monotonic() - self._saved < self.min_seconds
+        if recent and not self.is_last_train_epoch(runner):
+            return
+        super().after_train_epoch(runner)
+
     def _rebase(self, path: str | None) -> str | None:
         """Move a stored path to this run's folder."""
         return None if path is None else str(Path(self.out_dir) / Path(path).name)
@@ -135,6 +146,7 @@ class AtomicCheckpointHook(CheckpointHook):
             steps.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(steps))
         name = self.filename_tmpl.format(step)
+        self._saved = time.monotonic()
         self.last_ckpt = str(Path(self.out_dir) / name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(

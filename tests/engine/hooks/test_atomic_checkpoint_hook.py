@@ -57,6 +57,15 @@ def test_the_last_two_and_the_best_checkpoint_remain(data_root, tmp_path):
     assert not [p for p in work_dir.rglob('*') if p.name.startswith('.')]
 
 
+@pytest.mark.parametrize(('seconds', 'expected'), [(1e4, [3]), (0.0, [1, 2, 3])])
+def test_checkpoints_are_spaced_in_time_and_the_last_epoch_is_saved(
+    data_root, tmp_path, seconds, expected
+):
+    options = dict(min_seconds=seconds, max_keep_ckpts=-1, save_best=None)
+    Runner.from_cfg(config(data_root, tmp_path / 'run', **options)).train()
+    assert checkpoints(tmp_path / 'run') == [f'epoch_{epoch}.pth' for epoch in expected]
+
+
 def test_resuming_uses_the_last_checkpoint(data_root, tmp_path):
     work_dir = tmp_path / 'run'
     Runner.from_cfg(config(data_root, work_dir, epochs=2)).train()
