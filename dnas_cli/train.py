@@ -57,6 +57,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the training steps for a GPU, for small networks and small tiles',
+    )
+    parser.add_argument(
         '--class-weights',
         action='store_true',
         help='weight the classes in the loss by median share / share in the training set',
@@ -106,7 +111,13 @@ def main() -> None:
         from dnas_mmseg.engine.checkpoints import last_checkpoint
         from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to
         from dnas_mmseg.engine.length import set_length
-        from dnas_mmseg.engine.running import freeze_encoder, stop_early, train, weight_classes
+        from dnas_mmseg.engine.running import (
+            compile_steps,
+            freeze_encoder,
+            stop_early,
+            train,
+            weight_classes,
+        )
         from dnas_mmseg.engine.seeds import train_folds, train_seeds
 
         if args.hours is not None and args.launcher != 'none':
@@ -119,6 +130,8 @@ def main() -> None:
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
             check_mixed_precision(config)
+        if args.compile:
+            compile_steps(config)
         if args.sync_bn:
             config.sync_bn = 'torch'
         if args.auto_scale_lr:

@@ -2,6 +2,7 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    CompileHook,
     EpochSeedHook,
     FiniteLossHook,
     UnseenClassesHook,
@@ -11,12 +12,15 @@ from .initialization import MultiBandPretrained
 from .safe_loading import allow_checkpoint_globals, register_safe_loaders
 from .sampling import HalfSampler, seed_worker
 from .schedulers import ClampedCosineLR
+from .weight_average import ForeachMomentumAnnealingEMA
 
 __all__ = [
     'AtomicCheckpointHook',
     'ClampedCosineLR',
+    'CompileHook',
     'EpochSeedHook',
     'FiniteLossHook',
+    'ForeachMomentumAnnealingEMA',
     'HalfSampler',
     'MultiBandPretrained',
     'UnseenClassesHook',

@@ -191,6 +191,24 @@ def _with_flips(config: Config) -> Config:
     return config
 
 
+def compile_steps(config: Config) -> None:
+    """Compile the training steps of a config (:class:`CompileHook`), with a fused optimizer.
+
+    Args:
+        config: Config, modified in place.
+
+    Raises:
+        UserError: There is no GPU.
+    """
+    if get_device() != 'cuda':
+        raise UserError('--compile requires a GPU: on a CPU it gains nothing')
+    hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'CompileHook']
+    config.custom_hooks = [*hooks, dict(type='CompileHook')]
+    optimizer = config.optim_wrapper.optimizer
+    if optimizer['type'] in ('Adam', 'AdamW', 'SGD') and 'foreach' not in optimizer:
+        optimizer['fused'] = True
+
+
 def freeze_encoder(config: Config) -> None:
     """Freeze the backbone of an encoder-decoder.
 

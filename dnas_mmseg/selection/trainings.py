@@ -47,7 +47,7 @@ TILE_MEMORY = 2**29
 
 _AVERAGE = dict(
     type='EMAHook',
-    ema_type='MomentumAnnealingEMA',
+    ema_type='ForeachMomentumAnnealingEMA',
     momentum=0.01,
     gamma=10,
     update_buffers=True,

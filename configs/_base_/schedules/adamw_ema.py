@@ -20,7 +20,7 @@ test_cfg = dict(type='TestLoop')
 custom_hooks = [
     dict(
         type='EMAHook',
-        ema_type='MomentumAnnealingEMA',
+        ema_type='ForeachMomentumAnnealingEMA',
         momentum=0.01,
         gamma=10,
         update_buffers=True,

@@ -1,6 +1,7 @@
 """Hooks."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .compile_hook import CompileHook
 from .finite_loss_hook import FiniteLossHook
 from .resuming import EpochSeedHook, ValidateOnResumeHook
 from .unseen_classes_hook import UnseenClassesHook
@@ -8,6 +9,7 @@ from .visualization_hook import MultiBandVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CompileHook',
     'EpochSeedHook',
     'FiniteLossHook',
     'MultiBandVisualizationHook',

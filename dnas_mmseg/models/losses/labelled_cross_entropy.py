@@ -96,7 +96,9 @@ class LabelledCrossEntropyLoss(nn.Module):
         if self.class_weight is None:
             total = labelled.sum()
         else:
-            total = self.class_weight[label[labelled]].sum()
+            # Of constant shape: a selection of labelled pixels would make a GPU wait.
+            known = torch.where(labelled, label, 0)
+            total = (self.class_weight[known] * labelled).sum()
         return self.loss_weight * losses.sum() / total.clamp(min=torch.finfo(losses.dtype).tiny)
 
 

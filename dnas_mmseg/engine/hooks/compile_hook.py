@@ -1,0 +1,98 @@
+"""Compiled training steps."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmseg.models.decode_heads import decode_head
+from torch import Tensor
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compile the forward and backward passes of training steps, the losses included.
+
+    A step of a small network consists of hundreds of short kernels, and a GPU waits for the program
+    to launch them. With ``mode='reduce-overhead'`` torch records them as CUDA graphs, which are
+    launched at once. The first step takes a minute longer. A model that cannot be compiled is
+    trained without, with a warning. Validation and the optimizer are not compiled.
+
+    Args:
+        backend: Backend of :func:`torch.compile`.
+        mode: Its mode; None for backends without modes.
+    """
+
+    def __init__(self, backend: str = 'inductor', mode: str | None = 'reduce-overhead') -> None:
+        self.backend, self.mode = backend, mode
+
+    def before_train(self, runner) -> None:
+        """Replace the loss of the model by a compiled one."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._model, self._logger = model, runner.logger
+        self._eager, self._accuracy = model.loss, decode_head.accuracy
+        # mmseg's accuracy selects the labelled pixels: their number would end the graph.
+        decode_head.accuracy = pixel_accuracy
+        torch._dynamo.config.reorderable_logging_functions.add(warnings.warn)  # of mmseg's resize
+        self._compiled = torch.compile(
+            self._losses, backend=self.backend, mode=self.mode, dynamic=False
+        )
+        model.loss = self._loss
+
+    def after_train(self, runner) -> None:
+        """Restore the loss of the model."""
+        decode_head.accuracy = self._accuracy
+        del self._model.loss
+
+    def _loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        torch.compiler.cudagraph_mark_step_begin()
+        try:
+            losses = self._compiled(inputs, labels)
+        except Exception as error:  # compilers raise anything
+            reason = ' '.join(str(error).split())[:300]
+            self._logger.warning(f'--compile: training continues without it ({reason})')
+            self._model.loss = self._eager
+            return self._eager(inputs, data_samples)
+        # The graph writes the next losses to the same memory.
+        return {name: value.clone() for name, value in losses.items()}
+
+    def _losses(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the losses as a function of tensors, which a compiler can follow."""
+        return self._eager(inputs, [_Sample(label) for label in labels])
+
+
+class _Label:
+    def __init__(self, data: Tensor) -> None:
+        self.data = data
+
+
+class _Sample:
+    """The part of a ``SegDataSample`` that losses read."""
+
+    def __init__(self, label: Tensor) -> None:
+        self.gt_sem_seg = _Label(label)
+
+
+def pixel_accuracy(
+    logits: Tensor, label: Tensor, topk: int = 1, thresh: None = None, ignore_index: int = 255
+) -> Tensor:
+    """Return the percentage of labelled pixels with the right class, as mmseg's ``accuracy``.
+
+    Args:
+        logits: Logits, (N, classes, H, W).
+        label: Train ids, (N, H, W).
+        topk: 1, for which mmseg's heads call it.
+        thresh: None, likewise.
+        ignore_index: Label of unlabelled pixels.
+
+    Returns:
+        Percentage, (1,).
+    """
+    labelled = label != ignore_index
+    hits = ((logits.argmax(1) == label) & labelled).sum()
+    tiny = torch.finfo(torch.float32).eps
+    return (100.0 * (hits + tiny) / (labelled.sum() + tiny)).reshape(1)
