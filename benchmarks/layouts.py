@@ -1,7 +1,8 @@
-"""Training steps and predictions on a CPU by memory format, precision, optimizer and compiler.
+"""Training steps and predictions by memory format, precision, optimizer and compiler.
 
     python -m benchmarks.layouts --threads 1
     python -m benchmarks.layouts --threads 1 --compile    # adds torch.compile: minutes per network
+    python -m benchmarks.layouts --device cuda --compile  # CUDA graphs, as `dnas train --compile`
 
 A step consists of preprocessing, forward, loss, backward and the config's optimizer, on 4 x 4 x 128
 x 128 of noise; a prediction of a deployed network on 4 x 512 x 512. ``contiguous`` is torch's
@@ -16,6 +17,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -26,7 +28,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import dnas_mmseg  # noqa: F401  registers everything
-from dnas_mmseg.models import place, switch_to_deploy
+from dnas_mmseg.engine import CompileHook
+from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.search.time import noise_batch
 
 from .side_by_side import machine, measure, parser, table
@@ -43,12 +46,14 @@ NETWORKS = {
     'Auto-DeepLab, narrow': 'autodeeplab/autodeeplab_narrow_naip.py',
     'DNAS L=12, base 16': 'dnas/dnas_l12_w16_naip.py',
 }
+FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 BATCH, BANDS, SIZE, WINDOW = 4, 4, 128, 512
 
 
 def train_step(model: nn.Module, optimizer: Any, batch: dict, precision: torch.dtype) -> None:
     data = model.data_preprocessor(copy.copy(batch), True)
-    with torch.autocast('cpu', precision, enabled=precision != torch.float32):
+    device = data['inputs'].device.type
+    with torch.autocast(device, precision, enabled=precision != torch.float32):
         loss, _ = model.parse_losses(model(**data, mode='loss'))
     optimizer.update_params(loss)
 
@@ -58,7 +63,7 @@ def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         return model(images, mode='tensor')
 
 
-def variants(name: str, compiled: bool) -> dict[tuple[str, str], Callable[[], Any]]:
+def variants(name: str, device: str, compiled: bool) -> dict[tuple[str, str], Callable[[], Any]]:
     """Return training steps and predictions of a network by kind and variant."""
     config = Config.fromfile(str(CONFIGS / name))
     config.model.backbone.pop('init_cfg', None)
@@ -67,13 +72,13 @@ def variants(name: str, compiled: bool) -> dict[tuple[str, str], Callable[[], An
     torch.manual_seed(0)
     plain = MODELS.build(config.model)
     batch = noise_batch(plain.data_preprocessor, BATCH, BANDS, (SIZE, SIZE), 4)
-    images = torch.randn(1, BANDS, WINDOW, WINDOW)
+    plain = plain.to(device)
+    images = torch.randn(1, BANDS, WINDOW, WINDOW, device=device)
     calls: dict[tuple[str, str], Callable[[], Any]] = {}
 
     def add(variant: str, layout: str, precision: torch.dtype, **optimizer: Any) -> nn.Module:
         model = copy.deepcopy(plain).train()
-        if layout == 'channels_last':
-            place(model, 'cpu')
+        model.to(memory_format=FORMATS[layout])
         settings = copy.deepcopy(config.optim_wrapper)
         settings.optimizer.update(optimizer)
         built = build_optim_wrapper(model, settings)
@@ -85,19 +90,19 @@ def variants(name: str, compiled: bool) -> dict[tuple[str, str], Callable[[], An
     add('fused optimizer', 'channels_last', torch.float32, fused=True)
     add('bfloat16', 'channels_last', torch.bfloat16)
     if compiled:
-        model = add('compiled', 'channels_last', torch.float32)
-        for part in (model.backbone, model.decode_head):
-            part.forward = torch.compile(part.forward)
+        model = add('compiled', 'channels_last', torch.float32, fused=True)
+        mode = 'reduce-overhead' if device == 'cuda' else 'default'
+        run = SimpleNamespace(model=model, logger=logging.getLogger())
+        CompileHook(mode=mode).before_train(run)
     for layout in ('contiguous', 'channels_last'):
-        model = switch_to_deploy(copy.deepcopy(plain))
-        if layout == 'channels_last':
-            place(model, 'cpu')
+        model = switch_to_deploy(copy.deepcopy(plain)).to(memory_format=FORMATS[layout])
         calls['prediction', layout] = partial(predict, model, images)
     return calls
 
 
 def main() -> None:
     options = parser(__doc__, repeat=7)
+    options.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     options.add_argument('--compile', action='store_true', help='also measure torch.compile')
     options.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
     args = options.parse_args()
@@ -107,7 +112,9 @@ def main() -> None:
     rows = []
     columns = ['channels_last', 'fused optimizer', 'bfloat16', *['compiled'] * args.compile]
     for name in args.networks:
-        measured = measure(variants(NETWORKS[name], args.compile), args.repeat)
+        measured = measure(
+            variants(NETWORKS[name], args.device, args.compile), args.repeat, args.device
+        )
         step = measured['training', 'contiguous'].seconds
         prediction = measured['prediction', 'contiguous'].seconds
         rows.append(

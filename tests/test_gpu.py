@@ -36,7 +36,9 @@ def dnas(*words):
     return output
 
 
-@pytest.mark.parametrize('precision', [(), ('--amp',)], ids=['float32', 'amp'])
+@pytest.mark.parametrize(
+    'precision', [(), ('--amp',), ('--compile',)], ids=['float32', 'amp', 'compiled']
+)
 def test_training_testing_and_maps_as_on_a_cpu(config, tmp_path, precision):
     output = dnas('train', config, '--work-dir', tmp_path / 'run', *precision)
     assert 'memory: ' in output  # mmengine only logs it on GPUs
