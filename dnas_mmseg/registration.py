@@ -5,9 +5,9 @@ by the types that checkpoints contain, and lets configs inherit from ``dnas_mmse
 onedl stack, from ``mmseg::``.
 """
 
-from .stacks import inherit_configs, quiet_imports
+from .stacks import deferred_timm, inherit_configs, quiet_imports
 
-with quiet_imports():
+with quiet_imports(), deferred_timm():
     from . import datasets, engine, evaluation, models, search, spaces, visualization
     from .spaces.registry import load_plugins
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
 from unittest.mock import patch
 
 import mmengine.logging
@@ -44,6 +48,31 @@ def quiet_imports() -> Iterator[None]:
     with patch.object(mmengine.logging, 'print_log', above_debug), warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
         yield
+
+
+@contextmanager
+def deferred_timm() -> Iterator[None]:
+    """Let mmseg import timm when a backbone of it is built, not with all of its backbones.
+
+    timm imports torchvision and torch's compiler, which take longer than the rest of mmseg.
+    """
+    if 'timm' in sys.modules or find_spec('timm') is None:
+        yield
+        return
+    sys.modules['timm'] = _Timm()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules['timm']
+
+
+class _Timm:
+    """Stand-in of timm, which is imported when an attribute is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get('timm') is self:  # what looks through all modules does not use it
+            raise AttributeError(name)
+        return getattr(import_module('timm'), name)
 
 
 def _is_installed(distribution: str) -> bool:

@@ -36,8 +36,7 @@ from dnas_mmseg.spaces.registry import SPACES
 # The test networks are tiny: threads would spend more time waiting than computing.
 torch.set_num_threads(1)
 threadpool_limits(1, user_api='blas')
-# mmengine collects garbage whenever it builds a data set; skip the objects of imported modules.
-gc.freeze()
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # of the programs that tests start
 
 
 _format, _formatted = yapf_api.FormatCode, {}
@@ -57,6 +56,24 @@ ROOT = Path(__file__).parent.parent
 DNAS = Path(sys.executable).with_name('dnas')
 """Path of the installed command."""
 SHARED = Path(os.environ.get('DNAS_SHARED', ROOT.parent / 'shared'))
+
+
+_LONGEST = ('test_manual.py', 'test_run.py', 'test_installation.py', 'test_dask_cluster.py')
+"""Modules with the longest tests. They come first, so that no process has one left at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _imports_are_no_garbage():
+    """Let garbage collection, which mmengine runs for every data set, skip what is imported.
+
+    Otherwise it takes a tenth of the tests' time: it would look through all modules and tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -120,30 +137,40 @@ TORCHRUN = ('-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone')
 _IMPORTED = (
     'dnas_mmseg', 'mmseg.apis', 'tests.conftest',
     # Lazy imports of this package and of torch's optimizers.
-    'matplotlib.pyplot', 'optuna', 'scipy.stats', 'sklearn.linear_model', 'torch._dynamo',
+    'matplotlib.pyplot', 'optuna', 'scipy.stats', 'sklearn.ensemble', 'sklearn.linear_model',
+    'torch._dynamo', 'torch.utils.flop_counter', 'distributed',
 )  # fmt: skip
 
 
-class Program:
-    """Python program in a separate process, as started by a user.
+def fork_server() -> multiprocessing.context.ForkServerContext:
+    """Return the context of processes that are forked from a server.
 
-    It is forked from a server process that has only imported the package and its dependencies,
-    since imports take longer than most test programs.
+    The server has only imported the package and its dependencies, since imports take longer than
+    most test programs.
     """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(list(_IMPORTED))
+    return context
+
+
+class Program:
+    """Python program in a process of :func:`fork_server`, as started by a user."""
 
     def __init__(self, *command: object, **environment: object) -> None:
-        context = multiprocessing.get_context('forkserver')
-        context.set_forkserver_preload(list(_IMPORTED))
         self._output = tempfile.TemporaryFile('w+')  # noqa: SIM115  held as long as this is
         variables = {name: str(value) for name, value in environment.items()}
         arguments = (list(map(str, command)), variables, Handle(self._output.fileno()))
-        self._process = context.Process(target=_run_program, args=arguments)
+        self._process = fork_server().Process(target=_run_program, args=arguments)
         self._process.start()
 
     def output(self) -> str:
         """Return the output so far."""
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode()  # does not move the file position
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def running(self) -> bool:
         return self._process.is_alive()
@@ -183,10 +210,7 @@ def run(*command: object) -> tuple[int, str]:
         program = Program(*command)
         return program.wait(), program.output()
     finished = subprocess.run(
-        [sys.executable, '-W', 'ignore', *command],
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        [sys.executable, '-W', 'ignore', *command], capture_output=True, text=True
     )
     return finished.returncode, finished.stdout + finished.stderr
 

@@ -32,9 +32,7 @@ def run_cell(source: str, namespace: dict) -> object:
 
 
 def run_command(command: str) -> None:
-    environment = {
-        **os.environ, 'PATH': f'{DNAS.parent}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1',
-    }  # fmt: skip
+    environment = {**os.environ, 'PATH': f'{DNAS.parent}:{os.environ["PATH"]}'}
     began = time.monotonic()
     done = subprocess.run(
         ['bash', '-c', command], env=environment, capture_output=True, text=True, timeout=300

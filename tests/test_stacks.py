@@ -11,6 +11,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hub import get_config
+from mmseg.models.backbones.timm_backbone import TIMMBackbone
+from mmseg.registry import MODELS
 
 from dnas_mmseg.stacks import inherit_configs, quiet_imports
 
@@ -66,11 +68,22 @@ def test_the_expected_stack_is_installed():
     version(MODULE2PACKAGE['mmseg'])
 
 
-def test_importing_prints_nothing():
-    program = "import dnas_mmseg; print('imported')"
+def test_importing_prints_nothing_and_is_fast():
+    """Packages that few commands need are imported when they are used."""
+    program = (
+        'import sys, dnas_mmseg\n'
+        "slow = {'matplotlib', 'optuna', 'scipy.stats', 'sklearn', 'timm', 'torchvision'}\n"
+        'print(sorted(slow & set(sys.modules)))'
+    )
     finished = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
-    assert finished.stdout == 'imported\n', finished.stderr
+    assert finished.stdout == '[]\n', finished.stderr
     assert 'Fail to import' not in finished.stderr
+
+
+def test_backbones_of_mmseg_import_timm_when_they_are_built():
+    pytest.importorskip('timm', reason='the extra timm is not installed')
+    config = dict(type='TIMMBackbone', model_name='resnet18', pretrained=False)
+    assert isinstance(MODELS.build(config), TIMMBackbone)
 
 
 def test_only_debug_messages_are_suppressed(capsys):

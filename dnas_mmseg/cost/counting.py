@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from dnas_mmseg.models.layers.upsampled_conv import published_order
 
@@ -55,6 +54,8 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
         >>> count(conv, conv, (1, 4, 16, 16))
         Complexity(parameters=296, macs=73728, activations=8192)
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton
+
     device = next(model.parameters(), torch.zeros(0)).device
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())

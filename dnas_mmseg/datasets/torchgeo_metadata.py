@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_rgb
 
 from dnas_mmseg.bands import RGB, band_name, band_names, find_sensor
 from dnas_mmseg.errors import UserError
@@ -113,6 +112,8 @@ def _to_rgb(colour: Any) -> tuple[int, ...]:
     """Return 8-bit RGB of a name of matplotlib, floats from 0 to 1, or integers."""
     if not isinstance(colour, str) and not any(isinstance(v, (float, np.floating)) for v in colour):
         return tuple(int(value) for value in colour[:3])
+    from matplotlib.colors import to_rgb
+
     return tuple(round(255 * value) for value in to_rgb(colour))
 
 

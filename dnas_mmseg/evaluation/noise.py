@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from dnas_mmseg.errors import UserError
 
@@ -77,7 +77,7 @@ def least_significant_difference(
         >>> round(least_significant_difference(1.0, degrees_of_freedom=4, seeds=3), 2)
         2.27
     """
-    t = stats.t.ppf(0.5 + confidence / 2, degrees_of_freedom)
+    t = stdtrit(degrees_of_freedom, 0.5 + confidence / 2)
     return float(t * std * math.sqrt(2 / seeds))
 
 

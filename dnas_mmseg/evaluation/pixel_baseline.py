@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
 from dnas_mmseg.datasets import MultiBandSegDataset
@@ -68,6 +67,9 @@ def evaluate_pixel_baseline(
         UserError: No pixel of the training or the tested tiles is labelled, or a pipeline loads no
             labels.
     """
+    # Selections import this module, but dry runs and finished ones do without the trees.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     rng = np.random.default_rng(seed)
     classes = len(training[0].metainfo['classes'])
     features, labels = _sample(training, rng)

@@ -13,8 +13,6 @@ from mmengine.runner import Runner
 from dnas_mmseg.files import write_text
 from dnas_mmseg.work_dir import ARCHITECTURE_FILE, PLAN_FILE, SEARCH_REPORT
 
-from .report import save_search_report
-
 if TYPE_CHECKING:
     from .hook import ArchitectureSearchHook
 
@@ -109,5 +107,7 @@ class SearchPage:
 
     def _write(self, root: Path, running: bool) -> None:
         if is_main_process():
+            from .report import save_search_report  # imports matplotlib
+
             out_dir = root / Path(SEARCH_REPORT).parent
             save_search_report(root, out_dir, running=running, pictures=False)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.files import atomic_path
 
 from .false_colour import apply_palette, false_colour, format_display_bands
 from .plain_text import plain_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 
 class ExampleRow(NamedTuple):
@@ -97,6 +98,10 @@ def draw_pictures(
         title: Title of the figure.
         inches: Approximate width of each image, at 110 pixels per inch.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
     columns = len(headings)
     height = inches * max(picture.shape[0] / picture.shape[1] for picture in rows[0])
     size = (max(inches * columns, 7.5), height * len(rows) + 0.9)

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path
@@ -78,6 +76,9 @@ def save_learning_curves(
         runs: Curves of each model, as returned by :func:`read_curve`.
         score: Name of the score, for the axis label.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.5, 4.5), layout='constrained')
     axes = figure.add_subplot()
     for i, (name, curves) in enumerate(runs.items()):

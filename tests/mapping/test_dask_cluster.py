@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -25,9 +26,11 @@ from dnas_mmseg.mapping.scene_jobs import MapSettings
 from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
 from dnas_mmseg.raster import RasterError, is_network_forbidden, read_raster, write_raster
 
-from ..conftest import ROOT
+from ..conftest import ROOT, fork_server
 
 distributed = pytest.importorskip('distributed', reason='the extra dask is not installed')
+
+import dask  # noqa: E402
 
 from dnas_mmseg.mapping.dask_cluster import DaskCluster, open_cluster  # noqa: E402
 from dnas_mmseg.mapping.dask_tasks import load_model_once  # noqa: E402
@@ -76,13 +79,24 @@ class StubSource(ModelSource):
 
 @pytest.fixture(scope='module')
 def client():
+    """Client of two processes, which Dask replaces when they are killed."""
+    fork_server()  # before Dask chooses what it imports
+    multiprocessing.forkserver.ensure_running()
     with (
+        dask.config.set({'distributed.worker.multiprocessing-method': 'forkserver'}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs='CRITICAL'
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+@pytest.fixture
+def spawned():
+    """Let Dask start processes as it does for users."""
+    with dask.config.set({'distributed.worker.multiprocessing-method': 'spawn'}):
+        yield
 
 
 @pytest.fixture
@@ -348,7 +362,7 @@ def test_finished_blocks_of_a_lost_worker_are_not_computed_again(tmp_path, rng, 
 
 def test_an_interrupted_call_stops_its_tasks(tmp_path, rng, client, source):
     scenes = [write_scene(tmp_path / f's{i}.tif', rng, 70, 60) for i in range(40)]
-    slow = StubSource(source.checkpoint, seconds=0.2)
+    slow = StubSource(source.checkpoint, seconds=0.1)
     cluster = DaskCluster(client, slow)
     plan = plan_scenes(slow.load(), scenes, tmp_path / 'out', tiling=TILING)
     outcomes = cluster.run(plan.jobs, plan.settings, resume=False, advance=lambda *_: None)
@@ -360,7 +374,7 @@ def test_an_interrupted_call_stops_its_tasks(tmp_path, rng, client, source):
     assert slow.load().count() == count < 40 * 9
 
 
-def test_workers_stay_offline(tmp_path, rng, source, monkeypatch):
+def test_workers_stay_offline(tmp_path, rng, source, spawned, monkeypatch):
     """In other processes, since it cannot be undone."""
     scene = write_scene(tmp_path / 's.tif', rng, 40, 50)
     monkeypatch.setattr('dnas_mmseg.mapping.map_plan.is_network_forbidden', lambda: True)
@@ -370,7 +384,7 @@ def test_workers_stay_offline(tmp_path, rng, source, monkeypatch):
     assert not is_network_forbidden()
 
 
-def test_workers_share_the_cores_of_the_machine(source, monkeypatch):
+def test_workers_share_the_cores_of_the_machine(source, spawned, monkeypatch):
     monkeypatch.setattr('dnas_mmseg.mapping.dask_cluster.usable_cores', lambda: 6)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     with open_cluster('local:2', source) as cluster:

@@ -1,7 +1,6 @@
 """Searches that fail before they train or overwrite anything."""
 
-import subprocess
-import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder
 from dnas_mmseg.spaces.architecture import ArchitectureError
 
+from ..conftest import Program
 from .conftest import LEVELS
 
 
@@ -35,14 +35,17 @@ def test_invalid_costs(plan, tmp_path, changes, message):
     assert not (tmp_path / 'run').exists()
 
 
-def test_work_dir_in_use(plan, tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, '-c',
-         'import sys, time; from dnas_mmseg.files import lock_folder\n'
-         f'with lock_folder("{tmp_path}/run"): print("in", flush=True); time.sleep(60)'],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert any('in' in line.split() for line in holder.stdout)
+def test_work_dir_in_use(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.files._LOCK_TIMEOUT', 0.5)
+    program = tmp_path / 'holder.py'
+    program.write_text(
+        'import time; from dnas_mmseg.files import lock_folder\n'
+        f'with lock_folder("{tmp_path}/run"): print("in", flush=True); time.sleep(60)'
+    )
+    holder = Program(program)
+    while 'in' not in holder.output().split():
+        assert holder.running()
+        time.sleep(0.01)
     with pytest.raises(UserError, match=f'in use by another run .process {holder.pid}'):
         search(plan, tmp_path / 'run')
     holder.kill()

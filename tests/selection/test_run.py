@@ -20,16 +20,13 @@ from dnas_mmseg.selection.report import save_results
 from dnas_mmseg.selection.run import load_shared_plan
 from dnas_mmseg.spaces.registry import load_architecture
 
-from ..conftest import DNAS
+from ..conftest import DNAS, Program
 
 
 def dnas(*arguments):
     """Run the installed command; return its exit code and output."""
-    done = subprocess.run(
-        [str(DNAS), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    )  # fmt: skip
-    return done.returncode, done.stdout
+    program = Program(DNAS, *arguments)
+    return program.wait(), program.output()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from .problem import C
 from .surrogate import Surrogate
@@ -209,5 +209,5 @@ class Estimates(Generic[C]):
             (self._assumed_noise**2 if noise is None else noise) * (1 / len(one) + 1 / len(two))
         )
         if noise:
-            error *= stats.t.ppf(stats.norm.cdf(1), self._repeats)
+            error *= stdtrit(self._repeats, ndtr(1))
         return float(np.mean(one) - np.mean(two)) > error

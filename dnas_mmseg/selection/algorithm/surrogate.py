@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.linear_model import BayesianRidge
-from sklearn.model_selection import KFold
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import BayesianRidge
 
 _MIN_POINTS = 12
 """Number of points from which cross-validation compares the models. With fewer, the 5 folds have
@@ -67,13 +69,19 @@ Model = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
 def _fit_linear(x: np.ndarray, y: np.ndarray) -> Prediction:
-    model = BayesianRidge().fit(x, y)
+    model = _fit_ridge(x, y)
     return lambda points: model.predict(points, return_std=True)
 
 
 def _fit_quadratic(x: np.ndarray, y: np.ndarray) -> Prediction:
-    model = BayesianRidge().fit(_with_squares(x), y)
+    model = _fit_ridge(_with_squares(x), y)
     return lambda points: model.predict(_with_squares(points), return_std=True)
+
+
+def _fit_ridge(x: np.ndarray, y: np.ndarray) -> BayesianRidge:
+    from sklearn.linear_model import BayesianRidge  # workers do without
+
+    return BayesianRidge().fit(x, y)
 
 
 def _with_squares(x: np.ndarray) -> np.ndarray:
@@ -87,6 +95,8 @@ def _choose_model(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Model]:
     """Return name and fit function of the model with the smallest cross-validation error."""
     names: Sequence[str] = list(_MODELS) if len(y) >= _MIN_POINTS else ['linear']
     if len(names) > 1:
+        from sklearn.model_selection import KFold
+
         errors = dict.fromkeys(names, 0.0)
         for train, held in KFold(5, shuffle=True, random_state=seed).split(x):
             for name in names:
