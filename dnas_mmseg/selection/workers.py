@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
+from mmengine.device import get_device
 
 from dnas_mmseg.datasets import DatasetError, LabelError
 from dnas_mmseg.datasets.tile_cache import keep_tiles
@@ -180,7 +181,8 @@ def work(job: WorkerJob) -> None:
 def _work(job: WorkerJob) -> None:
     torch.set_num_threads(job.plan.threads)
     trainings = CandidateTrainings(CandidateSet(job.plan), job.work_dir)
-    keep_tiles(TILE_MEMORY)
+    if get_device() == 'cpu':  # elsewhere, the loaders' processes would keep tiles
+        keep_tiles(TILE_MEMORY)
     gc.freeze()  # every training collects garbage several times, 0.2 s each with all modules
     queue = TrainingQueue(job.storage, {}, join=True, timeout=STORAGE_TIMEOUT)
     parent = multiprocessing.parent_process()
