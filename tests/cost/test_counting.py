@@ -102,3 +102,12 @@ def test_other_bands_and_invalid_sizes():
     assert eight.parameters - four.parameters == 4 * 32 * 9
     with pytest.raises(UserError, match='HRNet cannot run on images of 0 x 0'):
         complexity(config('hrnet/fcn_hr18s_gid5'), (0, 0))
+
+
+@pytest.mark.parametrize('mode', ['eval', 'train'])
+def test_activations_of_batch_norms(mode):
+    """The output, and while training the mean and deviation of each channel."""
+    norm = getattr(nn.BatchNorm2d(8), mode)()
+    statistics = 0 if mode == 'eval' else 2 * 8
+    expected = 4 * (2 * 8 * 5 * 7 + statistics)
+    assert count(norm, norm, (2, 8, 5, 7)).activations == expected
