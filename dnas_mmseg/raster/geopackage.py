@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable
 from typing import Any
@@ -32,8 +31,8 @@ def write_geopackage(path: str | os.PathLike, fill: Callable[[Any], None]) -> No
                 target.FlushCache()
             finally:
                 target = None  # close it before it is renamed
-                for journal in temporary.parent.glob(f'{glob.escape(temporary.name)}-*'):
-                    journal.unlink()
+                for suffix in ('-journal', '-wal', '-shm'):
+                    temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
             # Closing flushes the file; GDAL reports a full disk only as the last error.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())

@@ -84,6 +84,7 @@ def write_strips(
         with atomic_path(path) as final:
             strips = final.with_name(f'{final.name}.strips') if cog else final
             dataset: Any = None
+            written = False
             try:
                 with gdal_exceptions():
                     size = (width, height, len(names), GDAL_TYPES[dtype])
@@ -130,15 +131,27 @@ def write_strips(
                 if sidecar.is_file():  # before the map: a renamed map is complete
                     with atomic_path(f'{os.fspath(path)}.aux.xml') as temporary:
                         temporary.write_bytes(sidecar.read_bytes())
+                written = True
             finally:
                 dataset = None
-                for leftover in final.parent.glob(f'{glob.escape(final.name)}.*'):
-                    leftover.unlink()
+                _remove_files_beside(final, written)
     except (RuntimeError, OSError) as error:
         # Errors of the caller's block are passed on unchanged.
         if error is block_error:
             raise
         raise _write_error(path, error) from error
+
+
+def _remove_files_beside(path: Path, written: bool) -> None:
+    """Remove the files that GDAL wrote beside a temporary file.
+
+    Their names are known unless GDAL was interrupted: looking through a folder takes as long as it
+    has files.
+    """
+    suffixes = ('.strips', '.strips.ovr', '.strips.aux.xml', '.aux.xml')
+    files = [path.with_name(path.name + suffix) for suffix in suffixes]
+    for file in files if written else path.parent.glob(f'{glob.escape(path.name)}.*'):
+        file.unlink(missing_ok=True)
 
 
 def _write_error(path: str | os.PathLike, error: Exception) -> RasterError:
