@@ -62,7 +62,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
+        sync_file(temporary)
         # mkstemp creates private files; the final file follows the umask.
         with _umask_lock:  # reading it sets it for the whole process
             umask = os.umask(0)
@@ -182,7 +182,7 @@ def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
         lock.release()
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
     """Flush a file to disk, so that a power failure cannot leave a renamed file without content."""
     descriptor = os.open(path, os.O_RDWR)  # Windows cannot sync a file opened for reading
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dnas_mmseg.classes import ClassScheme
-from dnas_mmseg.files import atomic_path
+from dnas_mmseg.files import atomic_path, sync_file
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
@@ -129,8 +129,8 @@ def write_strips(
                         raise RuntimeError(gdal.GetLastErrorMsg())
                 sidecar = final.with_name(f'{final.name}.aux.xml')
                 if sidecar.is_file():  # before the map: a renamed map is complete
-                    with atomic_path(f'{os.fspath(path)}.aux.xml') as temporary:
-                        temporary.write_bytes(sidecar.read_bytes())
+                    sync_file(sidecar)
+                    os.replace(sidecar, f'{os.fspath(path)}.aux.xml')
                 written = True
             finally:
                 dataset = None

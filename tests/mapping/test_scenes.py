@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_nothing_under_a_final_name(
         if path.parent.name == product:
             raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr('dnas_mmseg.files._sync', full)
+    monkeypatch.setattr('dnas_mmseg.files.sync_file', full)
     with pytest.raises(UserError, match=f'{product}/a.*: cannot be written .*No space left'):
         predict_scenes(model, [scene], out, products=MapProducts(**{product: True}))
     monkeypatch.undo()

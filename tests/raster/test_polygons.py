@@ -135,7 +135,7 @@ def test_failure_leaves_no_files(class_map, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(files, '_sync', full)
+    monkeypatch.setattr(files, 'sync_file', full)
     with pytest.raises(RasterError, match=r'p\.gpkg: cannot be written .*No space left'):
         write_polygons(class_map, tmp_path / 'p.gpkg', CLASSES)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['map.tif', 'map.tif.aux.xml']

@@ -34,7 +34,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(files, '_sync', full)
+    monkeypatch.setattr(files, 'sync_file', full)
     with pytest.raises(RasterError, match=r'a\.tif: cannot be written.*No space left'):
         write_raster(path, old + 1)
     np.testing.assert_array_equal(read_raster(path), old)

@@ -236,7 +236,7 @@ def test_a_full_disk_does_not_remove_previous_checkpoints(
             raise OSError(errno.ENOSPC, 'No space left on device')
         sync(path)
 
-    monkeypatch.setattr(files, '_sync', full)
+    monkeypatch.setattr(files, 'sync_file', full)
     cfg = config(data_root, work_dir, epochs=2, max_keep_ckpts=1, rule='less')
     cfg.default_hooks.checkpoint.save_best = 'IoU.water'
     cfg.resume = True
