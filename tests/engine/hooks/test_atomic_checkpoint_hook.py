@@ -229,7 +229,7 @@ def test_a_full_disk_does_not_remove_previous_checkpoints(
     kept = {name: load_weights(work_dir / name) for name in before}
     assert len(before) == 2
 
-    sync = files._sync
+    sync = files.sync_file
 
     def full(path):
         if path.name.startswith(f'.{failing}'):
