@@ -90,7 +90,8 @@ def variants(name: str, device: str, compiled: bool) -> dict[tuple[str, str], Ca
     add('fused optimizer', 'channels_last', torch.float32, fused=True)
     add('bfloat16', 'channels_last', torch.bfloat16)
     if compiled:
-        model = add('compiled', 'channels_last', torch.float32, fused=True)
+        layout = 'contiguous' if device == 'cuda' else 'channels_last'  # as `place` leaves it
+        model = add('compiled', layout, torch.float32, fused=True)
         mode = 'reduce-overhead' if device == 'cuda' else 'default'
         run = SimpleNamespace(model=model, logger=logging.getLogger())
         CompileHook(mode=mode).before_train(run)

@@ -58,7 +58,7 @@ def count_steps(
 
     for _ in range(3):
         step()
-    together.wait()
+    together.wait(timeout=120)  # an error if another process failed, as without memory
     steps, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         step()
@@ -82,9 +82,12 @@ def main() -> None:
         processes = [context.Process(target=count_steps, args=settings) for _ in range(count)]
         for process in processes:
             process.start()
-        rate = sum(result.get() for _ in processes) / args.seconds
         for process in processes:
             process.join()
+        if any(process.exitcode for process in processes):
+            print(f'{count} workers: failed', flush=True)
+            continue
+        rate = sum(result.get() for _ in processes) / args.seconds
         first = rows[0][1] if rows else rate
         rows.append([count, round(rate, 1), f'{rate / float(str(first)):.2f}'])
     print(f'batch 4 of {args.size} x {args.size}, {args.device}; {machine()}\n')

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -56,10 +57,11 @@ def deferred_timm() -> Iterator[None]:
 
     timm imports torchvision and torch's compiler, which take longer than the rest of mmseg.
     """
-    if 'timm' in sys.modules or find_spec('timm') is None:
+    spec = None if 'timm' in sys.modules else find_spec('timm')
+    if spec is None:
         yield
         return
-    sys.modules['timm'] = _Timm()  # type: ignore[assignment]
+    sys.modules['timm'] = _Timm(spec)  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -68,6 +70,10 @@ def deferred_timm() -> Iterator[None]:
 
 class _Timm:
     """Stand-in of timm, which is imported when an attribute is used."""
+
+    def __init__(self, spec: ModuleSpec) -> None:
+        # For packages that ask whether timm is installed, or import a part of it.
+        self.__spec__, self.__path__ = spec, list(spec.submodule_search_locations or ())
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get('timm') is self:  # what looks through all modules does not use it

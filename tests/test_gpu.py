@@ -37,11 +37,14 @@ def dnas(*words):
 
 
 @pytest.mark.parametrize(
-    'precision', [(), ('--amp',), ('--compile',)], ids=['float32', 'amp', 'compiled']
+    'precision',
+    [(), ('--amp',), ('--compile',), ('--amp', '--compile')],
+    ids=['float32', 'amp', 'compiled', 'amp, compiled'],
 )
 def test_training_testing_and_maps_as_on_a_cpu(config, tmp_path, precision):
     output = dnas('train', config, '--work-dir', tmp_path / 'run', *precision)
     assert 'memory: ' in output  # mmengine only logs it on GPUs
+    assert 'continues without it' not in output  # of --compile
     checkpoint = tmp_path / 'run/epoch_2.pth'
     dnas('test', config, checkpoint, '--work-dir', tmp_path / 'test')
     assert 0 <= json.loads((tmp_path / 'test/test_scores.json').read_text())['mIoU'] <= 100

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dnas_mmseg.models.deployment import switch_to_deploy
 from dnas_mmseg.models.layers.input_bands import count_input_bands
+from dnas_mmseg.models.placement import place
 
 from .counting import count, count_parameters
 from .measuring import seconds_of
@@ -187,7 +188,7 @@ def latency_table(
             torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
             for shape in shapes
         ]
-        values[name] = latency(switch_to_deploy(part).to(device), inputs, repeat)
+        values[name] = latency(place(switch_to_deploy(part), device), inputs, repeat)
         advance(len(values), len(modules))
     return CostTable('latency', latency_facts(parts.facts, device), values)
 
@@ -225,7 +226,7 @@ def segmentor_cost(model: Mapping[str, Any], metric: str, size: tuple[int, int])
     shape = (1, count_input_bands(segmentor.backbone), *size)
     if metric == 'latency':
         device = get_device()
-        segmentor = switch_to_deploy(segmentor).to(device)
+        segmentor = place(switch_to_deploy(segmentor), device)
         return latency(segmentor, [torch.randn(shape, device=device)], repeat=15)
     counted = count(segmentor, segmentor, shape)
     return counted.macs if metric == 'macs' else counted.parameters

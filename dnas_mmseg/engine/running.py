@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.models.segmentors import SegTTAModel
@@ -32,7 +33,7 @@ from dnas_mmseg.datasets import (
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
-from dnas_mmseg.models import place, switch_to_deploy
+from dnas_mmseg.models import align_optimizer, place, switch_to_deploy
 from dnas_mmseg.work_dir import TEST_SCORES
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights
@@ -76,6 +77,14 @@ class ConsoleRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Place the model on the device of this process, and wrap it for distributed training."""
         return super().wrap_model(model_wrapper_cfg, place(model, get_device()))
+
+    def resume(self, *args, **kwargs) -> None:
+        """Resume from a checkpoint, whose optimizer may have another memory format."""
+        super().resume(*args, **kwargs)
+        wrapper = self.optim_wrapper
+        parts = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        for part in parts:
+            align_optimizer(part.optimizer)
 
     @property
     def bare_model(self) -> nn.Module:
@@ -198,10 +207,13 @@ def compile_steps(config: Config) -> None:
         config: Config, modified in place.
 
     Raises:
-        UserError: There is no GPU.
+        UserError: There is no GPU, or gradients are accumulated over steps, which CUDA graphs would
+            overwrite.
     """
     if get_device() != 'cuda':
         raise UserError('--compile requires a GPU: on a CPU it gains nothing')
+    if config.optim_wrapper.get('accumulative_counts', 1) > 1:
+        raise UserError('--compile and optim_wrapper.accumulative_counts exclude each other')
     hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'CompileHook']
     config.custom_hooks = [*hooks, dict(type='CompileHook')]
     optimizer = config.optim_wrapper.optimizer

@@ -5,7 +5,7 @@ from .data_preprocessors import MultiBandDataPreProcessor
 from .decode_heads import AutoDeepLabHead, DNASHead, UNetHead
 from .deployment import switch_to_deploy
 from .losses import LabelledCrossEntropyLoss, LabelledDiceLoss
-from .placement import place
+from .placement import align_optimizer, place
 from .segmentors import SearchedEncoderDecoder
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'SearchedEncoderDecoder',
     'TIMMEncoder',
     'UNetHead',
+    'align_optimizer',
     'place',
     'switch_to_deploy',
 ]

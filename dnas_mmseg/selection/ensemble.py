@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
 from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.files import atomic_path
+from dnas_mmseg.models import place
 
 _TILES = 200
 """Largest number of scored tiles that are compared; the probabilities of all finalists on them are
@@ -36,7 +37,7 @@ def predict_probabilities(config: Config, checkpoint: str) -> tuple[np.ndarray, 
     """
     model = MODELS.build(config.model)
     load_exactly(model, load_weights(checkpoint), checkpoint)
-    model.to(get_device()).eval()
+    place(model, get_device()).eval()
     dataset = DATASETS.build(config.val_dataloader.dataset)
     classes = len(dataset.metainfo['classes'])
     count = min(_TILES, len(dataset))

@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.models import place
 from dnas_mmseg.visualization.false_colour import apply_palette, false_colour
 
 _TILES = 3
@@ -31,7 +32,7 @@ def draw_predictions(config: Config, checkpoint: str) -> Figure:
     """
     model = MODELS.build(config.model)
     load_exactly(model, load_weights(checkpoint), checkpoint)
-    model.to(get_device()).eval()
+    place(model, get_device()).eval()
     dataset = DATASETS.build(config.test_dataloader.dataset)
     bands = multi_band_parts(dataset)[0].used_bands
     palette = ClassScheme.from_metainfo(dataset.metainfo).palette

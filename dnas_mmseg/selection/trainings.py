@@ -40,7 +40,7 @@ _KEY = re.compile(r'\w[\w.+-]*-\d+-\d+')
 _CHECKPOINTS = 4
 _CHECKPOINT_SECONDS = 20.0
 """Largest number of checkpoints per rung, and least number of seconds between them. A killed
-training repeats at most a quarter of its epochs, or as many seconds."""
+training of minutes repeats at most a quarter of its epochs, a shorter one more."""
 
 TILE_MEMORY = 2**29
 """Largest size of the decoded tiles that a worker keeps between epochs and trainings, in bytes."""

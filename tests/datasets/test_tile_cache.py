@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS
+from osgeo import gdal
 
 from dnas_mmseg.datasets.tile_cache import keep_tiles, load_once
 from dnas_mmseg.raster import Raster, read_raster, write_raster
@@ -80,6 +81,17 @@ def test_changes_by_transforms_do_not_reach_the_kept_tile(tiles):
         array[...] = 7
     for key, array in loaded([data[1]])[0].items():
         np.testing.assert_array_equal(array, before[key])
+
+
+def test_a_changed_mask_does_not_reach_the_kept_tile(tiles):
+    mask = gdal.GetDriverByName('GTiff').Create(str(tiles / '1.tif.msk'), 8, 8)
+    mask.SetMetadataItem('INTERNAL_MASK_FLAGS_1', '2')
+    mask.WriteArray(np.where(np.eye(8), 0, 255).astype(np.uint8))
+    mask = None
+    keep_tiles(10**6)
+    data = dataset(tiles)
+    data[1]['nodata_mask'][...] = False
+    np.testing.assert_array_equal(data[1]['nodata_mask'], np.eye(8, dtype=bool))
 
 
 def test_a_changed_file_is_read_again(tiles, rng):

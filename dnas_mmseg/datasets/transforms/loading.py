@@ -150,7 +150,7 @@ def set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
     results['bands'] = bands
     results.pop('nodata_mask', None)
     if samples.invalid is not None:
-        results['nodata_mask'] = samples.invalid
+        results['nodata_mask'] = samples.invalid.copy()  # the samples may be kept for later
         if 'gt_seg_map' in results:
             results['gt_seg_map'][samples.invalid] = IGNORE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from unittest.mock import patch
 
 import torch
 from mmengine.hooks import Hook
@@ -10,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmseg.models.decode_heads import decode_head
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 
 @HOOKS.register_module()
@@ -18,8 +20,9 @@ class CompileHook(Hook):
 
     A step of a small network consists of hundreds of short kernels, and a GPU waits for the program
     to launch them. With ``mode='reduce-overhead'`` torch records them as CUDA graphs, which are
-    launched at once. The first step takes a minute longer. A model that cannot be compiled is
-    trained without, with a warning. Validation and the optimizer are not compiled.
+    launched at once. The first step takes a minute longer. A model whose forward pass cannot be
+    compiled is trained without, with a warning; a failure in the backward pass ends the training.
+    Validation and the optimizer are not compiled.
 
     Args:
         backend: Backend of :func:`torch.compile`.
@@ -32,10 +35,7 @@ class CompileHook(Hook):
     def before_train(self, runner) -> None:
         """Replace the loss of the model by a compiled one."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._model, self._logger = model, runner.logger
-        self._eager, self._accuracy = model.loss, decode_head.accuracy
-        # mmseg's accuracy selects the labelled pixels: their number would end the graph.
-        decode_head.accuracy = pixel_accuracy
+        self._model, self._logger, self._eager = model, runner.logger, model.loss
         torch._dynamo.config.reorderable_logging_functions.add(warnings.warn)  # of mmseg's resize
         self._compiled = torch.compile(
             self._losses, backend=self.backend, mode=self.mode, dynamic=False
@@ -44,21 +44,25 @@ class CompileHook(Hook):
 
     def after_train(self, runner) -> None:
         """Restore the loss of the model."""
-        decode_head.accuracy = self._accuracy
         del self._model.loss
 
     def _loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
-        torch.compiler.cudagraph_mark_step_begin()
+        reason = ''
         try:
-            losses = self._compiled(inputs, labels)
+            labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+            torch.compiler.cudagraph_mark_step_begin()
+            # mmseg's accuracy selects the labelled pixels: their number would end the graph.
+            with patch.object(decode_head, 'accuracy', pixel_accuracy):
+                losses = self._compiled(inputs, labels)
+            # The graph writes the next losses to the same memory.
+            return tree_map(lambda loss: loss.clone(), losses)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # compilers raise anything
             reason = ' '.join(str(error).split())[:300]
-            self._logger.warning(f'--compile: training continues without it ({reason})')
-            self._model.loss = self._eager
-            return self._eager(inputs, data_samples)
-        # The graph writes the next losses to the same memory.
-        return {name: value.clone() for name, value in losses.items()}
+        self._logger.warning(f'--compile: training continues without it ({reason})')
+        self._model.loss = self._eager
+        return self._eager(inputs, data_samples)
 
     def _losses(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the losses as a function of tensors, which a compiler can follow."""

@@ -147,6 +147,17 @@ def test_training_continues_where_compilation_fails():
     assert len(message.splitlines()) == 1
 
 
+def test_missing_memory_is_not_a_failure_of_the_compiler():
+    def backend(graph, inputs):
+        def run(*args):
+            raise torch.OutOfMemoryError('CUDA out of memory')
+
+        return run
+
+    with pytest.raises(torch.OutOfMemoryError):
+        losses(build(SMALL), 1, CompileHook(backend=backend, mode=None))
+
+
 @pytest.mark.parametrize('classes', [1, 5])
 def test_accuracy_equals_that_of_mmseg(classes):
     torch.manual_seed(0)
@@ -167,6 +178,8 @@ def test_option_adds_the_hook_and_a_fused_optimizer(monkeypatch):
     compile_steps(config)
     assert config.custom_hooks[-1].type == 'CompileHook'
     assert config.optim_wrapper.optimizer.fused is True
+    with pytest.raises(UserError, match='accumulative_counts'):
+        compile_steps(load_config(path, options={'optim_wrapper.accumulative_counts': 2}))
     config.optim_wrapper.optimizer = dict(type='RMSprop', lr=0.1)
     compile_steps(config)
     assert 'fused' not in config.optim_wrapper.optimizer
