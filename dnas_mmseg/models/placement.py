@@ -40,7 +40,7 @@ def place(model: M, device: str | torch.device) -> M:
         return model
     for module in modules:
         if type(module) in (nn.Conv2d, nn.ConvTranspose2d):  # subclasses may view their weights
-            weight = module.weight
+            weight = module.get_parameter('weight')
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return model
 
