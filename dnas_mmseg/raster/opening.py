@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .arrays import open_array, parse_array_name
 from .names import is_vector, is_virtual
@@ -61,12 +63,32 @@ def _raw_name(path: str) -> str:
     return f'GTIFF_RAW:{path}' if is_tiff and not path.startswith('GTIFF_') else path
 
 
+def list_files(dataset: gdal.Dataset) -> list[str]:
+    """Return the names of all files of a dataset, with the sources of VRTs in it.
+
+    Raises:
+        RasterError: A VRT in it cannot be opened.
+    """
+    names = dict.fromkeys(dataset.GetFileList() or [])
+    opened = {dataset.GetDescription()}
+    while nested := [n for n in names if _is_local_vrt(n) and n not in opened]:
+        opened.update(nested)
+        for name in nested:
+            names.update(dict.fromkeys(open_dataset(name).GetFileList() or []))
+    return list(names)
+
+
+def _is_local_vrt(name: str) -> bool:
+    """Return whether the name of a dataset is that of a VRT file on disk."""
+    return name.lower().endswith('.vrt') and os.path.isfile(name)
+
+
 def find_network_settings(dataset: gdal.Dataset, path: str) -> dict[str, str] | None:
     """Return the options for reading a dataset over the network; None if it is local."""
     driver = dataset.GetDriver()
     is_vrt = driver is not None and driver.ShortName == 'VRT'
-    files = dataset.GetFileList() or [] if is_vrt else []
-    sources = [file for file in files if file != path]
+    # The list of other remote files would take a request for each possible sidecar file.
+    sources = [file for file in list_files(dataset) if file != path] if is_vrt else []
     if not any(map(is_remote, (path, *sources))):
         return None
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .arrays import parse_array_name
-from .opening import find_network_settings, open_dataset
+from .opening import find_network_settings, list_files, open_dataset
 from .raster_info import RasterInfo
 from .remote import network_settings, retry
 from .validity import Samples
@@ -189,17 +189,8 @@ class Raster:
         array = parse_array_name(self.path)
         if array is not None:
             return [Path(array.file).resolve()]
-        found: dict[Path, None] = {}
-        datasets = [self._dataset()]
-        while datasets:
-            for name in datasets.pop().GetFileList() or []:
-                file = _file_on_disk(name)
-                if file is None or file in found:
-                    continue
-                found[file] = None
-                if file.suffix.lower() == '.vrt':
-                    datasets.append(open_dataset(str(file)))
-        return list(found)
+        found = (_file_on_disk(name) for name in list_files(self._dataset()))
+        return list(dict.fromkeys(file for file in found if file is not None))
 
     def _window(self, window: Window | None) -> dict[str, int]:
         """Return a window as arguments of ``ReadAsArray``."""

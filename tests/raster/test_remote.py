@@ -188,11 +188,18 @@ def test_vrt_of_remote_files_equals_that_of_local_files(server, scene, tmp_path,
 
 
 @pytest.mark.parametrize('limit', [None, '10485760'])
-def test_samples_read_after_a_mask_do_not_come_from_freed_memory(server, scene, tmp_path, limit):
+@pytest.mark.parametrize('levels', [1, 3])
+def test_samples_read_after_a_mask_do_not_come_from_freed_memory(
+    server, scene, tmp_path, limit, levels
+):
     # GDAL 3.6.2 decoded freed memory: an error if it was in use again, sometimes wrong samples.
     gdal.SetConfigOption('GDAL_HTTP_MAX_RETRY', '0')
     gdal.SetConfigOption('GDAL_MAX_RAW_BLOCK_CACHE_SIZE', limit)
-    gdal.BuildVRT(str(tmp_path / 'scene.vrt'), [scene[1]])
+    source = scene[1]
+    for level in reversed(range(levels)):
+        path = str(tmp_path / ('scene.vrt' if level == 0 else f'{level}.vrt'))
+        gdal.BuildVRT(path, [source])
+        source = path
     window = Window(0, 0, BLOCK, BLOCK)
     with Raster(tmp_path / 'scene.vrt') as raster:
         raster.is_empty(window)  # reads the mask
@@ -203,6 +210,22 @@ def test_samples_read_after_a_mask_do_not_come_from_freed_memory(server, scene, 
         local = raster.samples(window)
     np.testing.assert_array_equal(samples, np.where(local.invalid, 0, local.values))
     assert gdal.GetConfigOption('GDAL_MAX_RAW_BLOCK_CACHE_SIZE') == limit
+
+
+def test_nested_vrt_of_failing_server_equals_the_local_file(server, scene, tmp_path):
+    """As of scenes whose coarse bands have VRTs of their own."""
+    found = []
+    for name, source in (('local', str(scene[0])), ('remote', scene[1])):
+        for level in ('inner', 'outer'):
+            path = str(tmp_path / f'{name}_{level}.vrt')
+            gdal.BuildVRT(path, [source])
+            source = path
+        gdal.VSICurlClearCache()
+        server.requests.clear()
+        server.fault = FAULTS['one in ten dropped']
+        found.append(everything(source))
+    assert len(server.requests) > 13
+    assert_equal(found[1], found[0])
 
 
 def test_sparse_blocks_are_not_mistaken_for_unreadable_offsets(server, rng):
