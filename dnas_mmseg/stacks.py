@@ -76,7 +76,7 @@ class _Timm:
         self.__spec__, self.__path__ = spec, list(spec.submodule_search_locations or ())
 
     def __getattr__(self, name: str) -> Any:
-        if sys.modules.get('timm') is self:  # what looks through all modules does not use it
+        if sys.modules.get('timm') is self:  # an inspection of all modules does not use it
             raise AttributeError(name)
         return getattr(import_module('timm'), name)
 

@@ -57,7 +57,7 @@ def align_optimizer(optimizer: torch.optim.Optimizer) -> None:
     """
     for group in optimizer.param_groups:
         if 'fused' in group:
-            group['fused'] = optimizer.defaults['fused']
+            group['fused'] = optimizer.defaults.get('fused')
         for parameter in group['params']:
             state = optimizer.state.get(parameter, {})
             for name, value in state.items():

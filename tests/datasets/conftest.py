@@ -5,6 +5,8 @@ import copy
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
+from .fake_torchgeo import fake, fields, root  # noqa: F401  fixtures
+
 LABELS = {0, 1, 2, 3, 4, 255}
 
 

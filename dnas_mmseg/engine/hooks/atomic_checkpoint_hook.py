@@ -66,9 +66,9 @@ class AtomicCheckpointHook(CheckpointHook):
       absolute paths, so a resumed copy would delete the best checkpoint of the original.
 
     Args:
+        *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
         min_seconds: Least number of seconds between the checkpoints of epochs, for runs in a single
             process; the last epoch is always saved.
-        *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
         **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook` except
             ``backend_args``.
     """

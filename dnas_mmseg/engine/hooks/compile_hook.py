@@ -47,7 +47,6 @@ class CompileHook(Hook):
         del self._model.loss
 
     def _loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        reason = ''
         try:
             labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
             torch.compiler.cudagraph_mark_step_begin()
@@ -81,16 +80,12 @@ class _Sample:
         self.gt_sem_seg = _Label(label)
 
 
-def pixel_accuracy(
-    logits: Tensor, label: Tensor, topk: int = 1, thresh: None = None, ignore_index: int = 255
-) -> Tensor:
+def pixel_accuracy(logits: Tensor, label: Tensor, ignore_index: int) -> Tensor:
     """Return the percentage of labelled pixels with the right class, as mmseg's ``accuracy``.
 
     Args:
         logits: Logits, (N, classes, H, W).
         label: Train ids, (N, H, W).
-        topk: 1, for which mmseg's heads call it.
-        thresh: None, likewise.
         ignore_index: Label of unlabelled pixels.
 
     Returns:
