@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 
 from . import training
 from .inference import OTHERS, OWN, build, logits
@@ -59,7 +59,7 @@ def predictions(names: list[str], size: int, device: str, compiled: bool) -> dic
     x, calls = torch.randn(1, 4, size, size, device=device), {}
     for name in names:
         model = build(MODELS[name]).to(device)
-        deployed = switch_to_deploy(copy.deepcopy(model))
+        deployed = place(switch_to_deploy(copy.deepcopy(model)), device)
         variants: dict[str, Callable[[Tensor], Tensor]] = {'deployed': partial(logits, deployed)}
         if name in OWN:
             plain = build(MODELS[name], prune=False).to(device)

@@ -27,7 +27,7 @@ from dnas_mmseg.mapping.exported import INPUT, OUTPUT
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx, get_export_meta
 from dnas_mmseg.mapping.openvino_model import OpenVINOModel
 from dnas_mmseg.mapping.quantization import quantise_graph
-from dnas_mmseg.models import DNASHead, switch_to_deploy
+from dnas_mmseg.models import DNASHead, place, switch_to_deploy
 
 from .inference import OTHERS, OWN, build, logits
 from .plain import plain_logits
@@ -84,10 +84,11 @@ def main() -> None:
             if name in OWN and not args.head:
                 plain = build(MODELS[name], prune=False)
                 calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
-            forms = {name: switch_to_deploy(copy.deepcopy(trained))}
+            forms = {name: place(switch_to_deploy(copy.deepcopy(trained)), 'cpu')}
             if args.head:
                 with patch.object(DNASHead, 'become_deployed', lambda self: None):
-                    forms[f'{name}, head as trained'] = switch_to_deploy(copy.deepcopy(trained))
+                    other = switch_to_deploy(copy.deepcopy(trained))
+                forms[f'{name}, head as trained'] = place(other, 'cpu')
             for key, model in forms.items():
                 calls[key, 'torch'] = partial(logits, model, x)
                 built = engines(model, samples, Path(folder), int8=not args.head)

@@ -4,8 +4,9 @@
 
 Measures one image with random weights. Plain is the released formulation: nothing is pruned, every
 edge resizes its input, and the head convolves the concatenated outputs. Batch norms of the other
-models are folded. The error is the largest difference of the deployed logits to the plain ones,
-relative to the largest plain logit.
+models are folded. All but the plain form have the memory format that the package uses on CPUs. The
+error is the largest difference of the deployed logits to the plain ones, relative to the largest
+plain logit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import dnas_mmseg  # noqa: F401  registers everything
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 from dnas_mmseg.shipped import CONFIGS
 
 from .plain import plain_logits
@@ -71,7 +72,8 @@ def main() -> None:
     for name, (config, head) in variants.items():
         plain, ours = build(config, head, prune=False), build(config, head)
         ours.load_state_dict(plain.state_dict(), strict=False)
-        deployed = switch_to_deploy(copy.deepcopy(ours))
+        place(ours, 'cpu')
+        deployed = place(switch_to_deploy(copy.deepcopy(ours)), 'cpu')
         calls[name, 'plain'] = partial(torch.no_grad()(plain_logits), plain, x)
         calls[name, 'as trained'] = partial(logits, ours, x)
         calls[name, 'deployed'] = partial(logits, deployed, x)
@@ -81,7 +83,8 @@ def main() -> None:
             error = (calls[name, form]() - expected).abs().max() / expected.abs().max()
             errors[name, form] = f'{error.item():.0e}'
     for name, config in OTHERS.items():
-        calls[name, 'norms folded'] = partial(logits, switch_to_deploy(build(config)), x)
+        deployed = place(switch_to_deploy(build(config)), 'cpu')
+        calls[name, 'norms folded'] = partial(logits, deployed, x)
     results = measure(calls, args.repeat)
     rows = []
     for (name, form), (seconds, memory) in results.items():

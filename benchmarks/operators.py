@@ -16,7 +16,7 @@ import torch
 from mmengine.registry import init_default_scope
 from torch.profiler import ProfilerActivity, profile
 
-from dnas_mmseg.models import switch_to_deploy
+from dnas_mmseg.models import place, switch_to_deploy
 
 from .inference import OWN, build, logits
 from .plain import plain_logits
@@ -58,7 +58,7 @@ def main() -> None:
     calls = {
         'plain': partial(torch.no_grad()(plain_logits), plain, x),
         'as trained': partial(logits, ours, x),
-        'deployed': partial(logits, switch_to_deploy(copy.deepcopy(ours)), x),
+        'deployed': partial(logits, place(switch_to_deploy(copy.deepcopy(ours)), 'cpu'), x),
     }
     results = {form: shares(call, args.repeat) for form, call in calls.items()}
     rows = [
