@@ -4,10 +4,11 @@
     python -m benchmarks.equal_time --list              # missing runs
     python -m benchmarks.equal_time --table             # results as Markdown
 
-A selection gets the default portfolio and all of the minutes; a single network is trained alone for
-all of them (``dnas train --hours``), on the whole training list. Each runs on one thread. Repeats
-differ in the seed, and selections also in the part that is scored on. ``DNAS_DATA`` is the folder
-of the data, as for :mod:`benchmarks.candidates`.
+A selection gets the default portfolio and all of the minutes, and combines up to three finalists
+(no columns of an ensemble: no combination scored higher than the best finalist). A single network
+is trained alone for all of the minutes (``dnas train --hours``), on the whole training list. Each
+runs on one thread. Repeats differ in the seed, and selections also in the part that is scored on.
+``DNAS_DATA`` is the folder of the data, as for :mod:`benchmarks.candidates`.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from benchmarks.rows import ROOT, Rows, folder_name, run_in_processes
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.engine.length import fit_length
 from dnas_mmseg.engine.running import test, train
+from dnas_mmseg.work_dir import FINAL_FOLDER
 
 COLUMNS = (
     'date', 'data', 'method', 'repeat', 'minutes', 'seconds', 'network', 'macs', 'epochs', 'mIoU',
+    'ensemble_macs', 'ensemble_mIoU',
 )  # fmt: skip
 ROWS = Rows(ROOT / 'benchmarks/equal_time.csv', COLUMNS)
 SELECT = 'dnas select'
@@ -49,14 +52,18 @@ def select(data: str, repeat: int, minutes: float, work_dir: Path) -> dict[str, 
     path.write_text(config.pretty_text, encoding='utf-8')
     command = [sys.executable, '-W', 'ignore', '-m', 'dnas_mmseg', 'select', '--config', path]
     command += ['--hours', f'{minutes / 60:g}', '--seed', repeat, '--threads', 1]
-    command += ['--work-dir', work_dir]
+    command += ['--ensemble', 3, '--work-dir', work_dir]
     subprocess.run(list(map(str, command)), check=True)
     board = json.loads((work_dir / 'leaderboard.json').read_text(encoding='utf-8'))
-    winner = board['candidates'][0]
-    return dict(
-        network=winner['name'], macs=winner['macs'], epochs=winner['epochs'],
-        mIoU=round(board['test_mIoU'], 2),
+    winner, ensemble = board['candidates'][0], board['ensemble']
+    final = next((work_dir / FINAL_FOLDER).glob('epoch_*.pth'))
+    found = dict(
+        network=winner['name'], macs=winner['macs'], mIoU=round(board['test_mIoU'], 2),
+        epochs=winner['epochs'] + int(final.stem.removeprefix('epoch_')),
     )  # fmt: skip
+    if ensemble:
+        found.update(ensemble_macs=ensemble['macs'], ensemble_mIoU=round(ensemble['tested'], 2))
+    return found
 
 
 def alone(data: str, method: str, repeat: int, minutes: float, work_dir: Path) -> dict[str, Any]:

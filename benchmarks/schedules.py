@@ -4,14 +4,18 @@
     python -m benchmarks.schedules --table
 
 A selection lengthens a training run when its candidate is promoted, so its schedule must not
-depend on the final length. Each network is trained on the NAIP tiles of ``DNAS_DATA`` for equal
-numbers of epochs, fitted to the minutes on one thread. The averages are those of
-``MomentumAnnealingEMA``: over the last ``1 / gamma`` of the steps, at most ``1 / momentum`` steps.
+depend on the final length. It uses `cycles`: the schedule of the network's own config in each of
+three rungs, until a ninth, a third and all of the epochs, from the averaged weights of the rung
+before. Each network is trained on the NAIP tiles of ``DNAS_DATA`` for equal numbers of epochs,
+fitted to the minutes on one thread. The averages are those of ``MomentumAnnealingEMA``: over the
+last ``1 / gamma`` of the steps, at most ``1 / momentum`` steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -22,7 +26,7 @@ from mmengine.config import Config
 
 from benchmarks.candidates import build_config
 from benchmarks.rows import ROOT, Rows, folder_name, run_in_processes
-from dnas_mmseg.engine.length import fit_length
+from dnas_mmseg.engine.length import fit_length, scale_schedule
 from dnas_mmseg.engine.running import test, train
 
 COLUMNS = ('date', 'network', 'schedule', 'seed', 'minutes', 'epochs', 'mIoU_val', 'mIoU')
@@ -30,18 +34,21 @@ ROWS = Rows(ROOT / 'benchmarks/schedules.csv', COLUMNS)
 NETWORKS = (
     'U-Net, Lite0, ImageNet', 'HRNet-W18-small', 'DNAS L=12 released, base 16', 'ResNet-18 + FPN',
 )  # fmt: skip
-SCHEDULES = ('polynomial', 'constant', 'constant, long average', 'constant, decay at the end')
+CYCLES = 'cycles'
+DECAYS = {'constant, decay at the end': 0.8, 'constant, decay in the second half': 0.5}
+"""Share of the epochs before the decay, by schedule."""
+SCHEDULES = ('polynomial', CYCLES, 'constant', 'constant, long average', *DECAYS)
 
 
 def set_schedule(config: Config, schedule: str) -> None:
     """Replace the polynomial schedule of a config of ``_base_/schedules/adamw_ema.py``."""
-    if schedule == 'polynomial':
+    if schedule in ('polynomial', CYCLES):
         return
     warm_up = config.param_scheduler[0]
     config.param_scheduler = [warm_up]
     epochs = config.train_cfg.max_epochs
-    if schedule == 'constant, decay at the end':
-        begin = round(0.8 * epochs)
+    if schedule in DECAYS:
+        begin = round(DECAYS[schedule] * epochs)
         config.param_scheduler.append(
             dict(
                 type='LinearLR', start_factor=1.0, end_factor=0.01, begin=begin, end=epochs,
@@ -59,14 +66,22 @@ def run(network: str, schedule: str, seed: int, minutes: float, work_dir: Path) 
     config.randomness = dict(seed=seed)
     fit_length(config, minutes / 60)
     epochs = config.train_cfg.max_epochs = _shared_epochs(network, config.train_cfg.max_epochs)
-    config.train_cfg.val_interval = epochs
-    config.default_hooks.checkpoint.update(interval=epochs, save_best=None)
     set_schedule(config, schedule)
-    runner = train(config)
+    ends, checkpoint = [epochs], None
+    if schedule == CYCLES:
+        ends = [max(1, round(epochs / 9)), max(2, round(epochs / 3)), epochs]
+    for begun, end in itertools.pairwise((0, *ends)):
+        part = copy.deepcopy(config)
+        if schedule == CYCLES:
+            scale_schedule(part, end - begun)
+        part.train_cfg.val_interval = end - begun
+        part.default_hooks.checkpoint.update(interval=end - begun, save_best=None)
+        part.work_dir = part.visualizer.name = str(work_dir / str(end))
+        part.load_from = checkpoint
+        runner = train(part)
+        checkpoint = str(next((work_dir / str(end)).glob('epoch_*.pth')))
     validation = runner.message_hub.get_scalar('val/mIoU').current()
-    checkpoint = next(work_dir.glob('epoch_*.pth'))
-    tested = test(config, str(checkpoint))
-    checkpoint.unlink()
+    tested = test(config, checkpoint)
     values = (
         time.strftime('%Y-%m-%d'), network, schedule, seed, f'{minutes:g}', epochs,
         round(float(validation), 2), round(float(tested['mIoU']), 2),

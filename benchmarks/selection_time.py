@@ -80,8 +80,8 @@ class LastTimeHook(Hook):
 class TimedTrainings(CandidateTrainings):
     """Trainings with both timing hooks."""
 
-    def config(self, key: str, content: Mapping[str, Any]) -> Config:
-        config = super().config(key, content)
+    def config(self, key: str, content: Mapping[str, Any], rung: int) -> Config:
+        config = super().config(key, content, rung)
         hooks = [dict(type='FirstTimeHook'), dict(type='LastTimeHook')]
         config.custom_hooks = [*config.custom_hooks, *hooks]
         return config
@@ -117,7 +117,7 @@ def main() -> None:
                 global _last
                 _seconds.clear()
                 began = _last = time.perf_counter()
-                content = trainings.content(Request(network, 0, 0), epochs, 1)
+                content = trainings.content(Request(network, 0, 0), [epochs], [1])
                 trainings.run(f'{i}.{epochs}-0-0', content)
                 _spend('end')
                 rows.append((i + 1, epochs, time.perf_counter() - began, dict(_seconds)))

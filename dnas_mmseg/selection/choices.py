@@ -32,8 +32,11 @@ _STEPS = 9
 """Number of values of a range. Neighbours differ by an eighth of it, about a factor of 1.3 in an
 order of magnitude, less than the noise of a training resolves."""
 
-_USED = ('model', 'train_dataloader', 'optim_wrapper', 'custom_hooks', 'train_pipeline')
-"""Settings that change a training of a selection; data, schedule and length are the selection's."""
+_USED = (
+    'model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'custom_hooks',
+    'train_pipeline',
+)  # fmt: skip
+"""Settings that change a training of a selection; data and lengths are the selection's."""
 
 Assignment = tuple[int, ...]
 """Index of the value of each choice."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.checkpoints import last_checkpoint
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.length import fit_length, scale_schedule
 from dnas_mmseg.engine.running import test, train
@@ -28,6 +27,7 @@ from dnas_mmseg.work_dir import (
     TEST_SCORES,
 )
 
+from .algorithm import Request
 from .ensemble import (
     ensemble_config,
     merge_checkpoints,
@@ -38,7 +38,7 @@ from .families import Candidate
 from .leaderboard import EnsembleResult, Leaderboard
 from .pace import Pace
 from .samples import draw_predictions
-from .trainings import SCORE, CandidateTrainings, set_constant_rate, set_hooks, set_length
+from .trainings import SCORE, CandidateTrainings, set_average, set_hooks
 
 WRITTEN_HERE = '# Written by `dnas select`; an ordinary config.'
 """First line of every config that a selection writes."""
@@ -62,6 +62,9 @@ class FinalTraining:
     ) -> tuple[dict[str, float], Figure | None]:
         """Train the winner further on the whole training list, and test it.
 
+        Its length is known now, so that it has the schedule of its own config, which starts from
+        the weights of the comparison.
+
         Args:
             winner: The winner.
             board: Leaderboard of the selection.
@@ -73,8 +76,7 @@ class FinalTraining:
         """
         lengths, row = board.lengths, board.rows[winner]
         unspent = max(lengths.budget - board.spent, 0.0)
-        begun, left = row.epochs, lengths.longest * (1 + unspent / workers)
-        source = self._trainings.folder_of(f'{winner.name}-0-0')
+        left = lengths.longest * (1 + unspent / workers)
         own, split = (
             self._candidates.config,
             self._trainings.with_lists(copy.deepcopy(self._candidates.config)),
@@ -84,26 +86,35 @@ class FinalTraining:
         )
         more = max(1, round(self._pace.epochs(winner, row.macs, left) * used / tiles))
         config = self._candidates.full_config(winner)
-        scale_schedule(config, begun + more)
+        scale_schedule(config, row.epochs + more)
         path = self._write_retrain(winner, config, row.mean(board.last))
+        further = self._candidates.full_config(winner)
         final = self._work_dir / FINAL_FOLDER
         if not (final / 'test' / TEST_SCORES).is_file() and last_checkpoint(final) is None:
-            _copy_checkpoint(source, final)
-        further = self._candidates.full_config(winner)
-        set_constant_rate(further)
-        set_length(further, begun + more, more)
+            request = Request(winner, board.last, 0)
+            rungs = self._pace.rungs(winner, row.macs, board.last)
+            content = self._trainings.content(request, *rungs)
+            further.load_from = str(self._trainings.ensure_checkpoint(request, content))
+        scale_schedule(further, more)
+        set_average(further)
         set_hooks(further, more)
         return self._train_and_test(further, final, path)
 
     def build_ensemble(self, board: Leaderboard) -> EnsembleResult | None:
         """Combine finalists to an ensemble, write its config and weights, and test it.
 
+        Its members are chosen by their trainings on a part of the list; the winner then enters with
+        the weights of its further training.
+
+        Args:
+            board: Leaderboard of the selection.
+
         Returns:
             The ensemble; None if no combination scores higher than its best member.
         """
         found: dict[Candidate, Path] = {}
         for candidate, row in board.rows.items():
-            checkpoint = last_checkpoint(self._trainings.folder_of(f'{candidate.name}-0-0'))
+            checkpoint = self._trainings.checkpoint(candidate)
             if (board.last, 0) in row.scores and checkpoint is not None:
                 found[candidate] = checkpoint
         outputs = {c: _outputs(self._candidates.full_config(c)) for c in found}
@@ -126,6 +137,9 @@ class FinalTraining:
             print('  no ensemble: no combination of finalists scores higher than the best one')
             return None
         members = [list(found)[i] for i in indices]
+        further = last_checkpoint(self._work_dir / FINAL_FOLDER)
+        if board.winner in members and further is not None:
+            found[board.winner] = further
         models = [self._candidates.full_config(member).model for member in members]
         path, weights = self._work_dir / ENSEMBLE_FILE, self._work_dir / 'ensemble.pth'
         config = ensemble_config(self._candidates.config, models)
@@ -178,7 +192,8 @@ class FinalTraining:
         scores = final / 'test' / TEST_SCORES
         self._set_folder(config, final)
         if not scores.is_file():
-            config.resume = last_checkpoint(final) is not None
+            if last_checkpoint(final) is not None:
+                config.resume, config.load_from = True, None
             train(config)
             if config.get('test_dataloader'):
                 tested = Config.fromfile(str(path))
@@ -194,16 +209,6 @@ class FinalTraining:
     def _set_folder(self, config: Config, folder: Path) -> None:
         config.work_dir = config.visualizer.name = str(folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self._plan.seed}
-
-
-def _copy_checkpoint(source: Path, target: Path) -> None:
-    """Copy the last checkpoint of a training to another folder, so that it continues there."""
-    checkpoint = last_checkpoint(source)
-    if checkpoint is None:
-        return  # another machine trained it; the training then starts from scratch
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(checkpoint, target / checkpoint.name)
-    write_text(target / POINTER, checkpoint.name)
 
 
 def _outputs(config: Config) -> int:

@@ -152,8 +152,8 @@ class Leaderboard:
 
     @property
     def last(self) -> int:
-        """Index of the last rung."""
-        return len(self.lengths.seconds) - 1
+        """Index of the last rung, or of the one after which the selection ended early."""
+        return len(self.lengths.seconds) - 1 if self.selection is None else self.selection.fidelity
 
     def add(self, trainings: Iterable[tuple[Request, Outcome]]) -> None:
         """Add a finished batch; unknown candidates are random in the first one, else proposed."""
@@ -281,6 +281,11 @@ class Leaderboard:
             lines.append(f'{count} candidate{"s" * (count > 1)} failed in training.')
         for name, reason in self.candidates.excluded.items():
             lines.append(f'Excluded: {name} ({reason}).')
+        if result.fidelity < len(self.lengths.seconds) - 1:
+            lines.append(
+                f'The comparison ended after rung {result.fidelity + 1}, as no other network could '
+                'still reach the best; the time that was left went into the training of the winner.'
+            )
         lines.append(f'Used: {used}.')
         return lines
 

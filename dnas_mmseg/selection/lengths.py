@@ -111,6 +111,7 @@ class _Numbers:
     """Integers as candidates, to count the trainings of a selection without building networks."""
 
     continues = True
+    noise = math.inf  # no lead is final, so that the largest numbers are counted
 
     def __init__(self, fidelities: tuple[float, ...], available: int) -> None:
         self.fidelities, self._available = fidelities, available
@@ -131,7 +132,7 @@ class _Numbers:
 def count_trainings(
     fidelities: tuple[float, ...], budget: float, initial: int, available: float
 ) -> list[int]:
-    """Return the number of trainings of each rung if none fails.
+    """Return the number of trainings of each rung if none fails and all rungs are needed.
 
     Args:
         fidelities: Length of each rung, relative to the last one.

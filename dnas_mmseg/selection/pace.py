@@ -21,6 +21,12 @@ from .families import Candidate, ConfigFamily, SpaceFamily
 from .lengths import Lengths
 from .trainings import CandidateTrainings, set_loaders
 
+_VALIDATION_SHARE = 0.1
+"""Largest share of a rung's time for validations."""
+
+_VALIDATIONS = 3
+"""Largest number of validations per rung; they are the points of the curves."""
+
 _SAMPLES = 32
 """Number of random networks of a space; the cheapest and the most expensive are timed. They are
 only counted, and 32 come close to the extremes."""
@@ -87,6 +93,28 @@ class Pace:
     def epochs(self, candidate: Candidate, macs: float, seconds: float) -> int:
         """Return the number of epochs of a candidate in a time, at least one."""
         return max(1, round(seconds / self.epoch(candidate, macs)))
+
+    def rungs(self, candidate: Candidate, macs: float, last: int) -> tuple[list[int], list[int]]:
+        """Return the epochs until the end of each rung, and its number of validations.
+
+        Args:
+            candidate: The candidate.
+            macs: Its multiply-adds.
+            last: Index of the last rung to return.
+        """
+        assert self.lengths is not None
+        validation = max(self.validations.get(candidate.family, 0.0), 1e-9)
+        epochs: list[int] = []
+        validations: list[int] = []
+        begun = 0.0
+        for seconds in self.lengths.seconds[: last + 1]:
+            # Every rung has an epoch of its own.
+            least = epochs[-1] + 1 if epochs else 1
+            epochs.append(max(least, self.epochs(candidate, macs, seconds)))
+            affordable = _VALIDATION_SHARE * (seconds - begun) / validation
+            validations.append(int(min(max(affordable, 1), _VALIDATIONS)))
+            begun = seconds
+        return epochs, validations
 
     def add(self, trainings: CandidateTrainings, candidate: Candidate) -> TrainingTimes:
         """Time a candidate of a config, and measure its latency if costs are latencies."""

@@ -54,18 +54,12 @@ from .progress import Progress, show_plan
 from .queue import StorageError, TrainingQueue, public_name
 from .report import save_results
 from .split import check_leakage
-from .trainings import CandidateTrainings, config_checksum, data_checksum
+from .trainings import CandidateTrainings, config_checksum, data_checksum, key_of
 from .workers import Workers
 
 _POLL_INTERVAL = 1.0
 """Time between two requests to the queue, in seconds. Less burdens the storage, more delays the
 next batch."""
-
-_VALIDATION_SHARE = 0.1
-"""Largest share of a rung's time for validations."""
-
-_VALIDATIONS = 3
-"""Largest number of validations per rung; they are the points of the curves."""
 
 _JOURNAL = 'trials.log'
 
@@ -343,17 +337,9 @@ class _SelectionRun:
 
     def _content(self, request: Request) -> dict[str, Any]:
         """Return the description of a training for the queue."""
-        lengths = self.pace.lengths
-        assert lengths is not None
-        rung = request.fidelity
-        begin = lengths.seconds[rung - 1] if rung else 0.0
-        time_of_rung = lengths.seconds[rung] - begin
-        validation = self.pace.validations.get(request.candidate.family, 0.0)
-        affordable = _VALIDATION_SHARE * time_of_rung / max(validation, 1e-9)
-        validations = int(min(max(affordable, 1), _VALIDATIONS))
         macs = self.candidates.cost_by(request.candidate, 'macs')
-        epochs = self.pace.epochs(request.candidate, macs, lengths.seconds[rung])
-        return self.trainings.content(request, epochs, validations)
+        rungs = self.pace.rungs(request.candidate, macs, request.fidelity)
+        return self.trainings.content(request, *rungs)
 
     def _show_plan(self) -> list[int]:
         """Print the plan, and return the number of trainings of each rung."""
@@ -405,7 +391,7 @@ class _SelectionRun:
             workers = Workers(self.plan, self.work_dir, self.storage, self.count)
             try:
                 while True:
-                    keys = [_key(request) for request in batch]
+                    keys = [key_of(request) for request in batch]
                     outcomes = queue.outcomes()
                     changed = progress.update(queue.running(), outcomes)
                     board.left = (progress.left or 0.0) + lengths.longest
@@ -486,8 +472,3 @@ class _SelectionRun:
                 self.trainings.discard(f'{candidate.name}-0-0')
             for seed in {seed for _, seed in row.scores} - {0}:  # repeats are not continued
                 self.trainings.discard(f'{candidate.name}-0-{seed}')
-
-
-def _key(request: Request) -> str:
-    """Return the key of a training in the queue."""
-    return f'{request.candidate.name}-{request.fidelity}-{request.seed}'

@@ -1,4 +1,10 @@
-"""Training runs of candidates, which continue when a candidate is promoted."""
+"""Training runs of candidates, which continue when a candidate is promoted.
+
+A rung is a cycle of the learning rate: it starts from the weights of the rung below, with the
+schedule of the candidate's own config until the end of the rung (warm restarts of growing length,
+SGDR, Loshchilov and Hutter 2017). A constant rate, which needs no restarts, underestimates networks
+that profit from the decay (benchmarks/selection.md).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
@@ -29,6 +36,7 @@ from dnas_mmseg.visualization.learning_curves import read_scores
 
 from .algorithm import Request
 from .candidates import CandidateSet
+from .families import Candidate
 from .split import selection_lists, set_lists
 
 SCORE = 'mIoU'
@@ -52,8 +60,11 @@ _AVERAGE = dict(
     gamma=10,
     update_buffers=True,
 )
-"""Average of the weights over the last tenth of the steps, at most 100: it is what is scored, so
-that no decay of the learning rate is needed (benchmarks/selection.md)."""
+"""Average of the weights over the last tenth of the steps of a rung, at most 100: it is what is
+scored, and what the next rung starts from."""
+
+_RUNG_SEEDS = 1000
+"""Difference of the seeds of two rungs, so that orders and crops of tiles are not repeated."""
 
 _CHECKSUMS = 'checksums.json'
 _READERS = 8
@@ -61,6 +72,11 @@ _READERS = 8
 file systems."""
 _BLOCK = 1 << 24
 """Number of bytes of a file that are read at once for its checksum."""
+
+
+def key_of(request: Request) -> str:
+    """Return the key of a training in the queue."""
+    return f'{request.candidate.name}-{request.fidelity}-{request.seed}'
 
 
 class CandidateTrainings:
@@ -109,46 +125,67 @@ class CandidateTrainings:
         name, _, seed = key.rsplit('-', 2)
         return self.folder / f'{name}-{seed}'
 
-    def content(self, request: Request, epochs: int, validations: int) -> dict[str, Any]:
+    def checkpoint(self, candidate: Candidate) -> Path | None:
+        """Return the checkpoint of a candidate's last finished rung; None without one."""
+        folder = self.folder_of(f'{candidate.name}-0-0')
+        done = _finished_rungs(folder)
+        return last_checkpoint(folder / _folder(done[-1])) if done else None
+
+    def content(
+        self, request: Request, epochs: Sequence[int], validations: Sequence[int]
+    ) -> dict[str, Any]:
         """Return the description of a training, a JSON object for the queue.
 
         Args:
             request: The requested training.
-            epochs: Number of epochs until the end of its rung.
-            validations: Number of validations during the rung.
+            epochs: Number of epochs until the end of each rung.
+            validations: Number of validations during each rung.
         """
         document = request.candidate.to_document()
-        return {**document, 'epochs': epochs, 'validations': validations, 'seed': request.seed}
+        return {
+            **document,
+            'epochs': list(epochs),
+            'validations': list(validations),
+            'seed': request.seed,
+        }
 
-    def config(self, key: str, content: Mapping[str, Any]) -> Config:
-        """Return the config of a training until the end of a rung.
+    def config(self, key: str, content: Mapping[str, Any], rung: int) -> Config:
+        """Return the config of the training of a rung.
+
+        The learning rate follows the schedule of the candidate's own config, scaled to the rung.
+        The training starts from the averaged weights at the end of the rung below.
 
         Args:
             key: Key of the training.
             content: Description of the training by :meth:`content`.
+            rung: Index of the rung.
         """
         config = self.candidates.full_config(self.candidates.parse(content))
         self.with_lists(config, content['seed'])
-        set_constant_rate(config)
+        epochs = _epochs(content, rung)
+        scale_schedule(config, epochs)
+        config.train_cfg.val_interval = math.ceil(epochs / content['validations'][rung])
+        set_average(config)
         set_loaders(config)
-        folder, epochs = self.folder_of(key), content['epochs']
-        begun = completed_epochs(folder)
-        rest = max(1, epochs - begun)
-        set_length(config, epochs, max(1, math.ceil(rest / content['validations'])))
-        set_hooks(config, rest)
+        set_hooks(config, epochs)
+        candidate = self.folder_of(key)
+        folder = candidate / _folder(rung)
         config.work_dir = config.visualizer.name = str(folder)
-        config.experiment_name = f'{key}_{time.time_ns()}'  # names mmengine's global instances
-        seed = self.plan.seed + content['seed']
+        config.experiment_name = f'{key}_{rung}_{time.time_ns()}'  # names mmengine's instances
+        seed = self.plan.seed + content['seed'] + rung * _RUNG_SEEDS
         config.randomness = {**config.get('randomness', {}), 'seed': seed}
-        config.load_from = None
         config.resume = last_checkpoint(folder) is not None
+        before = last_checkpoint(candidate / _folder(rung - 1)) if rung else None
+        config.load_from = None if config.resume or before is None else str(before)
         for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
             config[name] = None
         # Formatting takes 0.2 s, at the start, at the end and for each checkpoint.
         return Config(config.to_dict(), filename=config.filename, format_python_code=False)
 
     def run(self, key: str, content: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
-        """Train until the end of a rung, from the last checkpoint; a finished rung is not repeated.
+        """Train a rung, and those below it whose result or checkpoint is not in this work dir.
+
+        A finished rung is not repeated, an interrupted one is resumed.
 
         Returns:
             The final score, in percent, and metadata of the training.
@@ -157,48 +194,88 @@ class CandidateTrainings:
             FolderInUseError: Another process runs this training.
             Exception: The training failed, or its score is not finite.
         """
-        folder = self.folder_of(key)
-        path = folder / f'rung_{key.rsplit("-", 2)[1]}.json'
+        folder, rung = self.folder_of(key), int(key.rsplit('-', 2)[1])
+        path = folder / _result(rung)
         # A worker that was considered dead may still run it; only the lock owner may write.
         with lock_folder(folder):
             if not path.is_file():
-                began, cpu = time.monotonic(), time.process_time()
-                config = self.config(key, content)
-                steps, score = _train_and_score(config)
-                metadata = {
-                    'seconds': round(time.monotonic() - began, 1),
-                    'cpu_seconds': round(time.process_time() - cpu, 1),
-                    'epochs': content['epochs'],
-                    'steps': steps,
-                    'curve': sorted(read_scores(folder, SCORE).items()),
-                    'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
-                }
-                write_json(path, {'score': score, 'facts': metadata}, indent=None)
+                done = max((r for r in _finished_rungs(folder) if r < rung), default=-1)
+                for missing in range(done + 1, rung + 1):
+                    self._train_rung(key, content, missing)
         result = json.loads(path.read_text(encoding='utf-8'))
         return result['score'], result['facts']
+
+    def ensure_checkpoint(self, request: Request, content: Mapping[str, Any]) -> Path:
+        """Return the checkpoint at the end of a training.
+
+        If it is not in this work dir, because another machine ran the training, the training is
+        repeated; its weights are the same.
+        """
+        key = key_of(request)
+        folder, result = (self.folder_of(key) / of(request.fidelity) for of in (_folder, _result))
+        if last_checkpoint(folder) is None:
+            result.unlink(missing_ok=True)
+            self.run(key, content)
+        checkpoint = last_checkpoint(folder)
+        assert checkpoint is not None
+        return checkpoint
+
+    def _train_rung(self, key: str, content: Mapping[str, Any], rung: int) -> None:
+        """Train a rung, write its result, and remove the checkpoint of the rung below."""
+        folder = self.folder_of(key)
+        began, cpu = time.monotonic(), time.process_time()
+        steps, score = _train_and_score(self.config(key, content, rung))
+        below: dict[str, Any] = {'epochs': 0, 'steps': 0, 'curve': []}
+        if rung:
+            text = (folder / _result(rung - 1)).read_text(encoding='utf-8')
+            below = json.loads(text)['facts']
+        begun = below['epochs']
+        curve = read_scores(folder / _folder(rung), SCORE).items()
+        metadata = {
+            'seconds': round(time.monotonic() - began, 1),
+            'cpu_seconds': round(time.process_time() - cpu, 1),
+            'epochs': begun + _epochs(content, rung),
+            'steps': below['steps'] + steps,
+            'curve': [*below['curve'], *([begun + epoch, s] for epoch, s in sorted(curve))],
+            'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+        }
+        write_json(folder / _result(rung), {'score': score, 'facts': metadata}, indent=None)
+        if rung:
+            _remove_checkpoints(folder, _folder(rung - 1))
 
     def discard(self, key: str) -> None:
         """Remove the checkpoints of a failed or eliminated candidate; its log remains."""
         if not _KEY.fullmatch(key):
             return
-        folder = self.folder_of(key)
-        for checkpoint in folder.glob('*.pth'):
-            checkpoint.unlink()
-        (folder / POINTER).unlink(missing_ok=True)
+        _remove_checkpoints(self.folder_of(key))
 
 
-def completed_epochs(folder: Path) -> int:
-    """Return the number of epochs of the last checkpoint of a training run; 0 without one."""
-    checkpoint = last_checkpoint(folder)
-    match = None if checkpoint is None else re.search(r'epoch_(\d+)', checkpoint.name)
-    return int(match[1]) if match else 0
+def _folder(rung: int) -> str:
+    """Return the name of the work dir of a rung in the folder of a candidate."""
+    return f'rung_{rung}'
 
 
-def set_length(config: Config, epochs: int, val_interval: int) -> None:
-    """Set the number of epochs of a training run, and validate at intervals only."""
-    config.train_cfg.max_epochs, config.train_cfg.val_interval = epochs, val_interval
-    for key in ('val_begin', 'dynamic_intervals'):
-        config.train_cfg.pop(key, None)
+def _result(rung: int) -> str:
+    """Return the name of the file with the result of a rung."""
+    return f'{_folder(rung)}.json'
+
+
+def _epochs(content: Mapping[str, Any], rung: int) -> int:
+    """Return the number of epochs of a rung, without those below it."""
+    epochs = content['epochs']
+    return epochs[rung] - epochs[rung - 1] if rung else epochs[0]
+
+
+def _finished_rungs(folder: Path) -> list[int]:
+    """Return the rungs of a candidate of which result and checkpoint exist, in order."""
+    rungs = sorted(int(path.stem.removeprefix('rung_')) for path in folder.glob('rung_*.json'))
+    return [rung for rung in rungs if last_checkpoint(folder / _folder(rung))]
+
+
+def _remove_checkpoints(folder: Path, rung: str = 'rung_*') -> None:
+    """Remove the checkpoints of a candidate's rungs; logs and results remain."""
+    for path in (*folder.glob(f'{rung}/{POINTER}'), *folder.glob(f'{rung}/*.pth')):
+        path.unlink()
 
 
 def set_loaders(config: Config) -> None:
@@ -238,25 +315,12 @@ def set_hooks(config: Config, rest: int) -> None:
     }
 
 
-def set_constant_rate(config: Config) -> None:
-    """Replace the schedule of a config by a constant rate after its warm-up, and average weights.
-
-    Such a training run can be continued to any length.
+def set_average(config: Config) -> None:
+    """Make a config average its weights, in place of an average of its own.
 
     Args:
         config: Config, modified in place.
     """
-    schedulers = config.get('param_scheduler') or []
-    if not isinstance(schedulers, (list, tuple)):
-        schedulers = [schedulers]
-    config.param_scheduler = [
-        s
-        for s in schedulers
-        if s['type'] == 'LinearLR'
-        and s.get('end')
-        and not s.get('by_epoch', True)
-        and s.get('end_factor', 1.0) == 1.0  # a warm-up, not a decay
-    ]
     hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'EMAHook']
     config.custom_hooks = [*hooks, dict(_AVERAGE)]
 

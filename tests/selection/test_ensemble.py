@@ -5,13 +5,18 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
-from dnas_mmseg.selection.algorithm import Request
+from dnas_mmseg.selection import final_training
+from dnas_mmseg.selection.algorithm import Request, Selection
 from dnas_mmseg.selection.ensemble import (
     ensemble_config,
     merge_checkpoints,
     predict_probabilities,
     select_members,
 )
+from dnas_mmseg.selection.final_training import FinalTraining
+from dnas_mmseg.selection.leaderboard import Leaderboard
+from dnas_mmseg.selection.lengths import Lengths
+from dnas_mmseg.selection.queue import Outcome
 from dnas_mmseg.selection.trainings import CandidateTrainings
 
 
@@ -59,20 +64,50 @@ def test_members_complement_each_other(rng):
 
 @pytest.fixture
 def finalists(candidates, tmp_path, rng):
-    """Two trained candidates: configs and checkpoints."""
+    """Two trained candidates, their configs and checkpoints."""
     trainings = CandidateTrainings(candidates, tmp_path / 'run')
     chosen = [candidates.families['small_unet'].default, candidates.families['dnas'].random(rng)]
     configs, checkpoints = [], []
     for candidate in chosen:
         key = f'{candidate.name}-0-0'
-        trainings.run(key, trainings.content(Request(candidate, 0, 0), 1, 1))
+        trainings.run(key, trainings.content(Request(candidate, 0, 0), [1], [1]))
         configs.append(trainings.with_lists(candidates.full_config(candidate)))
-        checkpoints.append(trainings.folder_of(key) / 'epoch_1.pth')
-    return configs, checkpoints
+        checkpoints.append(trainings.folder_of(key) / 'rung_0/epoch_1.pth')
+    return chosen, configs, checkpoints
+
+
+def test_the_winner_enters_with_the_weights_of_its_further_training(
+    candidates, finalists, pace, tmp_path, monkeypatch
+):
+    chosen, _, checkpoints = finalists
+    board = Leaderboard(candidates, Lengths((1.0,), 2.0, 12.0, 0.1), {})
+    scores = zip(chosen, (60.0, 50.0), strict=True)
+    board.add([(Request(c, 0, 0), Outcome(score, metadata={})) for c, score in scores])
+    board.decide(Selection(chosen[0], chosen[0], 60.0, 0, (), None, 2.0, (), {}, {}))
+    further = load_weights(str(checkpoints[0]))
+    further = {name: value + 1 for name, value in further.items()}
+    final = tmp_path / 'run/final'
+    final.mkdir()
+    torch.save({'state_dict': further, 'meta': {}}, final / 'epoch_2.pth')
+    (final / 'last_checkpoint').write_text('epoch_2.pth')
+    monkeypatch.setattr(final_training, 'select_members', lambda *_: ([0, 1], 61.0))
+    training = FinalTraining(
+        CandidateTrainings(candidates, tmp_path / 'run'), tmp_path / 'run', pace
+    )
+    result = training.build_ensemble(board)
+    assert (result.members, result.score) == (tuple(c.name for c in chosen), 61.0)
+    merged = load_weights(str(tmp_path / 'run/ensemble.pth'))
+    other = load_weights(str(checkpoints[1]))
+    for i, weights in enumerate((further, other)):
+        for name, value in weights.items():
+            assert (
+                name.startswith('data_preprocessor.')
+                or (merged[f'members.{i}.{name}'] == value).all()
+            )
 
 
 def test_an_ensemble_of_different_networks(finalists, candidates, tmp_path):
-    configs, checkpoints = finalists
+    _, configs, checkpoints = finalists
     predicted = [
         predict_probabilities(config, str(checkpoint))
         for config, checkpoint in zip(configs, checkpoints, strict=True)

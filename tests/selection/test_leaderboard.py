@@ -53,7 +53,7 @@ def board():
 
 def result(best, cheapest=None, undecided=(), noise=1.4142):
     return Selection(
-        best, cheapest or best, 74.0, undecided, noise, 4.75, (), {A: 60.0}, {B: 'nan'}
+        best, cheapest or best, 74.0, 1, undecided, noise, 4.75, (), {A: 60.0}, {B: 'nan'}
     )
 
 
@@ -87,6 +87,17 @@ def test_winner_is_the_first_row(board):
     board.plan = replace(board.plan, prefer='cost')
     board.decide(result(A, cheapest=HRNET))
     assert (board.winner, board.ranked[0].name) == (HRNET, 'hrnet')
+
+
+def test_an_early_end(board):
+    """The scores of the rung at which the comparison ended decide."""
+    board.lengths = Lengths((25.0, 100.0, 400.0), 8.0, 3600.0, 5.0)
+    assert (board.last, [row.name for row in board.front]) == (2, [])
+    board.decide(result(A))
+    assert (board.last, [row.name for row in board.front]) == (1, ['net_a'])
+    assert 'The comparison ended after rung 2, as no other network could' in ' '.join(
+        board.verdict()
+    )
 
 
 def test_verdict(board):

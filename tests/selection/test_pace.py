@@ -6,6 +6,7 @@ import torch
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.selection.candidates import CandidateSet
+from dnas_mmseg.selection.lengths import Lengths
 from dnas_mmseg.selection.pace import LinearPace, Pace, measure_pace
 from dnas_mmseg.selection.trainings import CandidateTrainings
 
@@ -64,3 +65,13 @@ def test_a_family_that_cannot_be_trained_is_excluded(candidates, tmp_path, monke
     assert 'small_unet' not in pace.candidates
     assert 'small_unet' in candidates.excluded
     assert {c.family for c in candidates.initial} <= {'dnas'}
+
+
+def test_rungs(pace, candidates):
+    candidate = candidates.families['small_unet'].default  # an epoch takes a second
+    pace.lengths = Lengths((0.4, 1.3, 60.0), 3.0, 300.0, 0.1)
+    # Validations of 0.1 s take at most a tenth of a rung; each rung has an epoch of its own.
+    assert pace.rungs(candidate, 1e6, 2) == ([1, 2, 60], [1, 1, 3])
+    pace.validations['small_unet'] = 3.0
+    assert pace.rungs(candidate, 1e6, 2) == ([1, 2, 60], [1, 1, 1])
+    assert pace.rungs(candidate, 1e6, 0) == ([1], [1])

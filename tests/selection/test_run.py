@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from dnas_mmseg.apis import select_network
+from dnas_mmseg.engine.checkpoints import read_checkpoint
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.selection.leaderboard import Leaderboard
@@ -71,7 +72,7 @@ def test_from_tiles_to_a_trained_network(options, tiny, tmp_path):
     assert board['front']
     assert len(results(work_dir)) == 7
     # Only the finalists keep their checkpoints.
-    assert len(list(work_dir.glob('trainings/*/*.pth'))) == 2
+    assert len(list(work_dir.glob('trainings/*/*/*.pth'))) == 2
     scores = json.loads((work_dir / 'final/test/test_scores.json').read_text())
     assert board['test_mIoU'] == scores['mIoU']
     assert f'reaches {scores["mIoU"]:.2f} % on the test tiles' in board['verdict']
@@ -83,9 +84,16 @@ def test_from_tiles_to_a_trained_network(options, tiny, tmp_path):
     if winner['family'] == 'dnas':
         assert load_architecture(work_dir / 'architecture.json').layers == 4
         assert config.model.backbone.architecture == str(work_dir / 'architecture.json')
-    # The final training continues that of the winner.
-    epochs = [int(p.stem.split('_')[1]) for p in (work_dir / 'final').glob('epoch_*.pth')]
-    assert max(epochs) > 3
+    # The final training starts from the weights of the winner, with its own schedule.
+    (last,) = (work_dir / 'final').glob('epoch_*.pth')
+    assert last.name == 'epoch_2.pth'
+    log = next((work_dir / 'final').glob('*/*.log')).read_text()
+    kept = [
+        path for path in work_dir.glob('trainings/*/rung_1/epoch_2.pth') if f'from {path}' in log
+    ]
+    assert [path.parents[1].name for path in kept] == [f'{winner["name"]}-0']
+    rates = [read_checkpoint(p)['optimizer']['param_groups'][0]['lr'] for p in (*kept, last)]
+    assert rates == [0.0, 0.0]  # both have followed their schedule to its end
 
     before = results(work_dir)
     code, output = dnas('select', '--work-dir', work_dir, '--config', tiny, '--hours', 1)

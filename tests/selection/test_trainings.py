@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from dnas_mmseg import files
 from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.engine.checkpoints import tensor_checksum
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.files import FolderInUseError, lock_folder
 from dnas_mmseg.raster import read_raster, write_raster
@@ -16,10 +17,9 @@ from dnas_mmseg.selection.algorithm import Request
 from dnas_mmseg.selection.candidates import CandidateSet
 from dnas_mmseg.selection.trainings import (
     CandidateTrainings,
-    completed_epochs,
     config_checksum,
     data_checksum,
-    set_constant_rate,
+    set_average,
     set_loaders,
 )
 
@@ -34,30 +34,50 @@ def trainings(candidates, tmp_path):
 @pytest.fixture
 def content(candidates, trainings):
     candidate = candidates.families['small_unet'].default
-    return trainings.content(Request(candidate, 0, 0), epochs=1, validations=1)
+    return trainings.content(Request(candidate, 0, 0), epochs=[1], validations=[1])
 
 
-def test_a_promotion_continues_the_training_exactly(trainings, content):
-    """Trainings until epoch 1, 2 and 4 give the weights of one training until epoch 4."""
+def test_a_promotion_starts_from_the_weights_of_the_rung_below(trainings, content):
     assert json.loads(json.dumps(content)) == content
-    steps = []
+    folder, steps = trainings.folder / 'net-0', []
+    content |= {'epochs': [1, 2, 4], 'validations': [1, 1, 2]}
     for rung, epochs in enumerate((1, 2, 4)):
-        score, facts = trainings.run(f'net-{rung}-0', {**content, 'epochs': epochs})
+        score, facts = trainings.run(f'net-{rung}-0', content)
         assert facts['epochs'] == epochs
         steps.append(facts['steps'])
-        assert completed_epochs(trainings.folder / 'net-0') == epochs
+        # Only the last rung keeps its checkpoint.
+        (checkpoint,) = folder.glob('*/*.pth')
+        assert checkpoint.parent.name == f'rung_{rung}'
+        log = next((folder / f'rung_{rung}').glob('*/*.log')).read_text()
+        below = folder / f'rung_{rung - 1}/epoch_1.pth'
+        assert (f'Load checkpoint from {below}' in log) is (rung > 0)
     assert steps == [steps[0], 2 * steps[0], 4 * steps[0]]
-    assert [epoch for epoch, _ in facts['curve']] == [1, 2, 4]
+    assert [epoch for epoch, _ in facts['curve']] == [1, 2, 3, 4]
     assert facts['curve'][-1][1] == score
-    other, _ = trainings.run('other-0-0', {**content, 'epochs': 4})
-    assert other == score
+    # Another machine, which lacks the rungs below, repeats them with the same result.
+    assert trainings.run('other-2-0', content)[0] == score
     weights = [
-        torch.load(trainings.folder / name / 'epoch_4.pth', weights_only=True)
+        torch.load(trainings.folder / name / 'rung_2/epoch_2.pth', weights_only=True)
         for name in ('net-0', 'other-0')
     ]
     for key in ('state_dict', 'ema_state_dict'):
         first, second = (w[key] for w in weights)
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_missing_checkpoint_is_trained_again(trainings, content, candidates):
+    candidate = candidates.families['small_unet'].default
+    request = Request(candidate, 1, 0)
+    content |= {'epochs': [1, 2], 'validations': [1, 1]}
+    score, _ = trainings.run('small_unet-1-0', content)
+    checkpoint = trainings.checkpoint(candidate)
+    assert checkpoint == trainings.ensure_checkpoint(request, content)
+    before = tensor_checksum(torch.load(checkpoint, weights_only=True))
+    trainings.discard('small_unet-1-0')
+    assert trainings.checkpoint(candidate) is None
+    assert trainings.ensure_checkpoint(request, content) == checkpoint
+    assert tensor_checksum(torch.load(checkpoint, weights_only=True)) == before
+    assert trainings.run('small_unet-1-0', content)[0] == score
 
 
 def test_a_finished_rung_is_not_repeated(trainings, content):
@@ -67,8 +87,7 @@ def test_a_finished_rung_is_not_repeated(trainings, content):
     assert again == (first[0], json.loads(json.dumps(first[1])))
     assert (trainings.folder / 'net-0/rung_0.json').read_text() == written
     trainings.discard('net-0-0')
-    assert not list((trainings.folder / 'net-0').glob('*.pth'))
-    assert completed_epochs(trainings.folder / 'net-0') == 0
+    assert not list((trainings.folder / 'net-0').glob('*/*.pth'))
 
 
 def test_repeats_have_another_split(trainings, content):
@@ -76,7 +95,7 @@ def test_repeats_have_another_split(trainings, content):
     assert first[1].read_text() != other[1].read_text()
     tiles = [sorted(''.join(p.read_text() for p in pair).splitlines()) for pair in (first, other)]
     assert tiles[0] == tiles[1]
-    config = trainings.config('net-0-1', {**content, 'seed': 1})
+    config = trainings.config('net-0-1', {**content, 'seed': 1}, 0)
     assert config.val_dataloader.dataset.ann_file == str(other[1])
     assert config.randomness.seed == 1
 
@@ -117,7 +136,7 @@ def test_training_locked_by_another_process(trainings, content, monkeypatch):
 
 
 def test_config_of_a_training(trainings, content):
-    config = trainings.config('net-0-0', {**content, 'epochs': 6, 'validations': 3})
+    config = trainings.config('net-0-0', {**content, 'epochs': [6], 'validations': [3]}, 0)
     train, scored = trainings.lists()
     assert config.train_dataloader.dataset.ann_file == str(train)
     assert config.val_dataloader.dataset.ann_file == str(scored)
@@ -125,13 +144,18 @@ def test_config_of_a_training(trainings, content):
     assert config.randomness.seed == 0
     assert not config.resume
     assert (config.train_cfg.max_epochs, config.train_cfg.val_interval) == (6, 2)
-    (warm_up,) = config.param_scheduler
-    assert (warm_up.type, warm_up.end) == ('LinearLR', 150)
+    warm_up, decay = config.param_scheduler
+    assert (warm_up.type, warm_up.end) == ('LinearLR', round(150 * 6 / 28))
+    assert decay.type == 'PolyLR'
+    longer = trainings.config('net-1-0', {**content, 'epochs': [6, 18], 'validations': [3, 1]}, 1)
+    assert (longer.train_cfg.max_epochs, longer.train_cfg.val_interval) == (12, 12)
+    assert longer.param_scheduler[0].end == round(150 * 12 / 28)
+    assert longer.randomness.seed != config.randomness.seed
     assert [hook.type for hook in config.custom_hooks].count('EMAHook') == 1
 
 
 def test_loaders_on_a_cpu_run_in_the_process_of_the_training(trainings, content, monkeypatch):
-    config = trainings.config('net-0-0', content)
+    config = trainings.config('net-0-0', content, 0)
     config.train_dataloader.update(num_workers=2, persistent_workers=True, prefetch_factor=4)
     on_gpu = copy.deepcopy(config)
     set_loaders(config)
@@ -150,31 +174,25 @@ def test_hooks_of_exact_resuming_are_set(trainings, content, candidates, monkeyp
     stock.default_hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='mIoU'))
     stock.train_cfg.dynamic_intervals = [(2, 1)]
     monkeypatch.setattr(family, 'config', lambda candidate: stock.copy())
-    config = trainings.config('net-0-0', content)
+    config = trainings.config('net-0-0', content, 0)
     kinds = {hook['type'] for hook in config.default_hooks.values()}
     assert kinds == {
         'AtomicCheckpointHook', 'EpochSeedHook', 'FiniteLossHook', 'ValidateOnResumeHook'
     }  # fmt: skip
     assert 'dynamic_intervals' not in config.train_cfg
-    score, _ = trainings.run('net-0-0', content)
-    again, facts = trainings.run('net-1-0', content)  # as many epochs as the rung before
-    assert (again, facts['epochs']) == (score, 1)
+    assert trainings.run('net-0-0', content)[1]['epochs'] == 1
 
 
 @pytest.mark.parametrize(
     'name', ['dnas/dnas_l14_gid5.py', 'pspnet/pspnet_r50-d8_gid5.py', 'unet/unet_lite0_naip.py']
 )
-def test_constant_rate(name):
-    """No scheduler depends on the length, and the weights are averaged."""
+def test_weights_are_averaged(name):
+    """Also those of recipes without an average; one of their own is replaced."""
     config = load_config(ROOT / 'configs' / name)
-    set_constant_rate(config)
-    config.param_scheduler.append(
-        dict(type='LinearLR', end_factor=0.01, begin=5, end=9, by_epoch=False)
-    )
-    set_constant_rate(config)
-    assert all(scheduler['type'] == 'LinearLR' for scheduler in config.param_scheduler)
-    assert all(scheduler.get('end_factor', 1.0) == 1.0 for scheduler in config.param_scheduler)
-    assert [hook['type'] for hook in config.custom_hooks].count('EMAHook') == 1
+    set_average(config)
+    set_average(config)
+    (hook,) = [hook for hook in config.custom_hooks if hook['type'] == 'EMAHook']
+    assert hook['ema_type'] == 'ForeachMomentumAnnealingEMA'
 
 
 def test_checksums_of_data_and_config(trainings, tiny, plan, tmp_path):

@@ -70,7 +70,7 @@ def pages(tmp_path_factory):
     last = [(Request(n, 1, 0), outcome(70.0 + i, 2, 9, 18)) for i, n in enumerate(networks[:6])]
     board.add([*last, (Request(baseline, 1, 0), outcome(72.0, 9))])
     result = Selection(
-        networks[5], networks[4], 75.0, (networks[4],), 0.8, 7.5, (), {networks[0]: 70}, {}
+        networks[5], networks[4], 75.0, 1, (networks[4],), 0.8, 7.5, (), {networks[0]: 70}, {}
     )
     board.decide(result)
     board.finish({'mIoU': 74.2, **{f'IoU.{name}': 70.0 for name in CLASSES}})

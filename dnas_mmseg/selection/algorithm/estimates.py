@@ -38,6 +38,7 @@ class Estimates(Generic[C]):
         scores: Scores of each candidate by seed, for each fidelity.
         failures: Error messages by failed candidate.
         pool: Candidates that may be proposed.
+        full: Index of the fidelity whose scores decide.
     """
 
     def __init__(
