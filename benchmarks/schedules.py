@@ -1,6 +1,7 @@
 """Learning rate schedules for training runs that continue, a row each in benchmarks/schedules.csv.
 
     python -m benchmarks.schedules --minutes 3 --seeds 0 1 2 --workers 2
+    python -m benchmarks.schedules --schedules polynomial cycles --seeds 1 2
     python -m benchmarks.schedules --table
 
 A selection lengthens a training run when its candidate is promoted, so its schedule must not
@@ -120,6 +121,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--schedules', nargs='+', choices=SCHEDULES, default=SCHEDULES)
     parser.add_argument('--minutes', type=float, default=3)
     parser.add_argument('--workers', type=int, default=1, help='parallel training runs')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/schedules')
@@ -136,7 +138,7 @@ def main() -> None:
     done = {(r['network'], r['schedule'], r['seed']) for r in ROWS.read()}
     for seed in args.seeds:
         # The first schedule of each network sets the number of epochs of the others.
-        for schedule in SCHEDULES:
+        for schedule in args.schedules:
             runs = {
                 folder_name(network, schedule, seed): (
                     '--one', network, schedule, seed, f'{args.minutes:g}'
