@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -62,7 +62,8 @@ def full_epochs(config: Config) -> int:
 def scale_schedule(config: Config, epochs: int) -> None:
     """Scale the schedule of a config to a number of epochs, with one validation at its end.
 
-    All milestones and warm-up lengths are scaled by the same factor.
+    All milestones and warm-up lengths are scaled by the same factor. Parts of the schedule that
+    become too short to change a value are dropped, such as a warm-up of less than two steps.
 
     Args:
         config: Config, modified in place.
@@ -73,17 +74,35 @@ def scale_schedule(config: Config, epochs: int) -> None:
     config.train_cfg.val_interval = epochs
     config.train_cfg.pop('val_begin', None)
     config.train_cfg.pop('dynamic_intervals', None)
-    schedulers = config.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+    schedulers = config.get('param_scheduler')
+    if not schedulers:
+        return
+    if isinstance(schedulers, Mapping):
+        schedulers = [schedulers]
+    for scheduler in schedulers:
         for key in _SCALED:
             if scheduler.get(key):
-                scheduler[key] = _scaled(scheduler[key], factor)
+                # A part that begins later may begin at once in a short training.
+                least = 0 if key == 'begin' else 1
+                scheduler[key] = _scaled(scheduler[key], factor, least)
+    config.param_scheduler = [s for s in schedulers if _takes_effect(s)]
 
 
-def _scaled(value: Any, factor: float) -> Any:
+def _scaled(value: Any, factor: float, least: int) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_scaled(item, factor) for item in value]
-    return max(1, round(value * factor)) if math.isfinite(value) else value
+        return [_scaled(item, factor, least) for item in value]
+    return max(least, round(value * factor)) if math.isfinite(value) else value
+
+
+def _takes_effect(scheduler: Mapping[str, Any]) -> bool:
+    """Return whether mmengine's scheduler of this length reaches its last value.
+
+    A linear or constant one of a single step would stay at its first value instead.
+    """
+    length = scheduler.get('end', math.inf) - scheduler.get('begin', 0)
+    single = scheduler['type'].startswith(('Linear', 'Constant'))
+    in_epochs = scheduler.get('convert_to_iter_based', False)
+    return length >= (2 if single and not in_epochs else 1)
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,9 @@ def test(
         71.5
     """
     weights = load_weights(checkpoint)
-    runner = ConsoleRunner.from_cfg(_with_flips(config) if flips else config)
+    config = _with_flips(config) if flips else copy.deepcopy(config)
+    config.load_from, config.resume = None, False  # the runner would load them over the weights
+    runner = ConsoleRunner.from_cfg(config)
     model: nn.Module = runner.bare_model
     if isinstance(model, SegTTAModel):
         model = model.module

@@ -155,6 +155,7 @@ class SpaceFamily(Family):
         self.name = settings.space
         self._space = SPACES[self.name]
         self._base = network_config(settings)
+        self._base.load_from, self._base.resume = None, False
         stage = Config.fromfile(str(CONFIGS / self._space.stages[0].config))
         layers = layers or _LAYERS.get(self.name)
         self._supernet = supernet_backbone(self.name, stage, self._base, layers)
@@ -243,6 +244,7 @@ class ConfigFamily(Family):
         self.name, self._size = name, (size, size)
         self._base = adapt_to_data(config, own)
         full_epochs(self._base)  # raises for a schedule in iterations
+        _check_schedule(self._base, name)
         self.choices = Choices(self._base, name)
         self._base.pop('choices', None)
         self._cost_of_models: dict[tuple[str, str], float] = {}
@@ -324,6 +326,24 @@ class ConfigFamily(Family):
         return Candidate(self.name, assignment, f'{self.name}_{_digest(values)}')
 
 
+def _check_schedule(config: Config, name: str) -> None:
+    """Check that a schedule follows the length of a training.
+
+    Raises:
+        UserError: A decay counts iterations, whose number depends on the tiles.
+    """
+    schedulers = config.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+        kind, end = scheduler['type'], scheduler.get('end_factor', 1.0)
+        is_warm_up = kind == 'ConstantLR' or (kind == 'LinearLR' and end == 1.0)
+        if not scheduler.get('by_epoch', True) and not is_warm_up:
+            raise UserError(
+                f'{name}: {scheduler["type"]} counts iterations, whose number depends on the '
+                'tiles: set by_epoch=True, convert_to_iter_based=True, and end to a number of '
+                'epochs'
+            )
+
+
 def adapt_to_data(config: Config, own: Config) -> Config:
     """Return a config's network and training recipe on the user's data.
 
@@ -357,8 +377,9 @@ def adapt_to_data(config: Config, own: Config) -> Config:
             if head.get('ignore_index') is not None:
                 one.ignore_index = head['ignore_index']
     result.model = model
-    for key in (*_RECIPE, 'choices'):
+    for key in (*_RECIPE, 'choices', 'load_from'):
         result[key] = copy.deepcopy(config.get(key))
+    result.resume = False
     return result
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.engine.checkpoints import last_checkpoint
+from dnas_mmseg.engine.checkpoints import find_usable_checkpoint, last_checkpoint
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.length import fit_length, scale_schedule
 from dnas_mmseg.engine.running import test, train
@@ -58,7 +58,7 @@ class FinalTraining:
         self._candidates, self._plan = trainings.candidates, trainings.plan
 
     def continue_winner(
-        self, winner: Candidate, board: Leaderboard, workers: int
+        self, winner: Candidate, board: Leaderboard
     ) -> tuple[dict[str, float], Figure | None]:
         """Train the winner further on the whole training list, and test it.
 
@@ -68,15 +68,14 @@ class FinalTraining:
         Args:
             winner: The winner.
             board: Leaderboard of the selection.
-            workers: Number of parallel trainings of the selection, whose time has passed.
 
         Returns:
             Scores on the test tiles, in percent, and a figure with predictions; empty and None
             without test tiles.
         """
         lengths, row = board.lengths, board.rows[winner]
-        unspent = max(lengths.budget - board.spent, 0.0)
-        left = lengths.longest * (1 + unspent / workers)
+        unspent = max(1 - board.spent / lengths.budget, 0.0)
+        left = lengths.longest + unspent * (lengths.total - lengths.longest)
         own, split = (
             self._candidates.config,
             self._trainings.with_lists(copy.deepcopy(self._candidates.config)),
@@ -90,7 +89,10 @@ class FinalTraining:
         path = self._write_retrain(winner, config, row.mean(board.last))
         further = self._candidates.full_config(winner)
         final = self._work_dir / FINAL_FOLDER
-        if not (final / 'test' / TEST_SCORES).is_file() and last_checkpoint(final) is None:
+        if (
+            not (final / 'test' / TEST_SCORES).is_file()
+            and find_usable_checkpoint(final)[0] is None
+        ):
             request = Request(winner, board.last, 0)
             rungs = self._pace.rungs(winner, row.macs, board.last)
             content = self._trainings.content(request, *rungs)
@@ -114,7 +116,7 @@ class FinalTraining:
         """
         found: dict[Candidate, Path] = {}
         for candidate, row in board.rows.items():
-            checkpoint = self._trainings.checkpoint(candidate)
+            checkpoint = self._trainings.checkpoint(Request(candidate, board.last, 0))
             if (board.last, 0) in row.scores and checkpoint is not None:
                 found[candidate] = checkpoint
         outputs = {c: _outputs(self._candidates.full_config(c)) for c in found}
@@ -192,8 +194,9 @@ class FinalTraining:
         scores = final / 'test' / TEST_SCORES
         self._set_folder(config, final)
         if not scores.is_file():
-            if last_checkpoint(final) is not None:
-                config.resume, config.load_from = True, None
+            config.resume = find_usable_checkpoint(final)[0] is not None
+            if config.resume:
+                config.load_from = None
             train(config)
             if config.get('test_dataloader'):
                 tested = Config.fromfile(str(path))

@@ -85,7 +85,7 @@ class EnsembleResult:
 
     Attributes:
         members: Names of the members, the best first.
-        score: mIoU on the scored part, in percent.
+        score: mIoU on the scored part, in percent, before the further training of the winner.
         tested: mIoU on the test tiles, in percent; None without test tiles.
         single: mIoU of its first member on the test tiles, in percent.
         macs: Multiply-adds of all members.
@@ -100,13 +100,13 @@ class EnsembleResult:
     def sentence(self) -> str:
         """Return the result as a sentence."""
         names = ' and '.join(self.members)
-        text = (
-            f'The ensemble of {names} scores {self.score:.2f} % at {format_cost(self.macs, "macs")}'
-        )
+        text = f'The ensemble of {names}, at {format_cost(self.macs, "macs")}'
+        before = f'{self.score:.2f} % on the scored part before the further training of the winner'
         if self.tested is None:
-            return f'{text}.'
+            return f'{text}, scored {before}.'
         return (
-            f'{text}, {self.tested:.2f} % on the test tiles (its first member: {self.single:.2f}).'
+            f'{text}, reaches {self.tested:.2f} % on the test tiles, {self.members[0]} alone '
+            f'{self.single:.2f} %. It scored {before}.'
         )
 
 
@@ -283,8 +283,8 @@ class Leaderboard:
             lines.append(f'Excluded: {name} ({reason}).')
         if result.fidelity < len(self.lengths.seconds) - 1:
             lines.append(
-                f'The comparison ended after rung {result.fidelity + 1}, as no other network could '
-                'still reach the best; the time that was left went into the training of the winner.'
+                f'The comparison ended after rung {result.fidelity + 1}: no other network was left '
+                'that could reach the best. The time that was left went into its training.'
             )
         lines.append(f'Used: {used}.')
         return lines

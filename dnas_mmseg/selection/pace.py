@@ -19,7 +19,7 @@ from dnas_mmseg.errors import UserError
 
 from .families import Candidate, ConfigFamily, SpaceFamily
 from .lengths import Lengths
-from .trainings import CandidateTrainings, set_loaders
+from .trainings import CandidateTrainings, limited_threads, set_loaders
 
 _VALIDATION_SHARE = 0.1
 """Largest share of a rung's time for validations."""
@@ -208,14 +208,12 @@ def measure_pace(trainings: CandidateTrainings) -> Pace:
 
 def time_candidate(trainings: CandidateTrainings, candidate: Candidate) -> TrainingTimes:
     """Time training iterations and validation of a candidate on this machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(trainings.plan.threads)
+    config = trainings.with_lists(trainings.candidates.full_config(candidate))
+    set_loaders(config)
     try:
-        config = trainings.with_lists(trainings.candidates.full_config(candidate))
-        set_loaders(config)
-        return measure_times(config)
+        with limited_threads(trainings.plan.threads):
+            return measure_times(config)
     finally:
-        torch.set_num_threads(threads)
         if torch.cuda.is_available():  # workers use the same GPU
             gc.collect()
             torch.cuda.empty_cache()

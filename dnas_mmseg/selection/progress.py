@@ -28,7 +28,7 @@ def show_plan(lengths: Lengths, sizes: Sequence[int], workers: int, typical_epoc
         typical_epoch: Seconds of an epoch of a typical candidate.
     """
     table = Table(title=f'selection in {duration(lengths.total)}')
-    for heading in ('rung', 'trainings', 'until epoch', 'time each', 'time in total'):
+    for heading in ('rung', 'trainings, at most', 'until epoch', 'time each', 'time in total'):
         table.add_column(heading, justify='right')
     before = total = 0.0
     for rung, (length, size) in enumerate(zip(lengths.seconds, sizes, strict=True)):

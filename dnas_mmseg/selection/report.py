@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -55,7 +56,8 @@ def save_results(
     if running and board.selection is not None:
         verdict.insert(1, 'The training of the winner on the whole training list is running.')
     if running and board.left is not None:
-        verdict.append(f'About {duration(board.left)} left.')
+        end = datetime.now() + timedelta(seconds=board.left)  # the page may not change until then
+        verdict.append(f'About {duration(board.left)} left, until {end:%A %H:%M}.')
     folder = shlex.quote(str(work_dir))
     queue = '' if storage is None else f' --storage {shlex.quote(public_name(storage))}'
     commands = []

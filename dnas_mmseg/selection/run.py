@@ -6,7 +6,7 @@ Files of a work dir:
     network.py               copy of the user's config
     splits/<seed>/           parts of the training list to train and to score candidates on
     trials.log               queue of trainings, unless --storage is set
-    trainings/<candidate>/   training of each candidate, continued when it is promoted
+    trainings/<candidate>/   training of each candidate, a folder and a result for each rung
     workers/                 logs of the worker processes
     pace.json                measured seconds of an epoch of each candidate, and the lengths
     leaderboard.csv, .json   all candidates with their costs and scores, the best first
@@ -62,6 +62,9 @@ _POLL_INTERVAL = 1.0
 next batch."""
 
 _JOURNAL = 'trials.log'
+
+_FORMAT = 2
+"""Version of the trainings in a queue; trainings of another version are not comparable."""
 
 
 def select_network(
@@ -194,7 +197,7 @@ class _SelectionRun:
         training = FinalTraining(self.trainings, self.work_dir, self.pace)
         try:
             save_results(board, self.work_dir, True, self.storage_option)
-            trained = training.continue_winner(winner, board, self.count)
+            trained = training.continue_winner(winner, board)
             if self.plan.ensemble:
                 board.ensemble = training.build_ensemble(board)
             board.finish(*trained)
@@ -283,6 +286,7 @@ class _SelectionRun:
             'data': data_checksum(config, self.work_dir),
             'config': config_checksum(self.candidates),
             'version': version('dnas_mmseg'),
+            'format': str(_FORMAT),
         }
 
     def _compare(self, queue: TrainingQueue, identity: Mapping[str, str]) -> None:
@@ -297,8 +301,9 @@ class _SelectionRun:
             for name in ('data', 'config')
             if identity[name] != queue.get_metadata(name)
         ]
-        if identity['version'] != queue.get_metadata('version'):
-            lines.append(f'version: {queue.get_metadata("version")}, now {identity["version"]}')
+        for name in ('version', 'format'):
+            if identity[name] != queue.get_metadata(name):
+                lines.append(f'{name}: {queue.get_metadata(name)}, now {identity[name]}')
         self._require_equal(queue, lines)
 
     def _plan_differences(self, queue: TrainingQueue) -> list[str]:

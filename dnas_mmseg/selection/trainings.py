@@ -15,8 +15,9 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from mmengine.device import get_device
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
-from dnas_mmseg.engine.checkpoints import POINTER, last_checkpoint
+from dnas_mmseg.engine.checkpoints import POINTER, find_usable_checkpoint
+from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
@@ -36,7 +38,6 @@ from dnas_mmseg.visualization.learning_curves import read_scores
 
 from .algorithm import Request
 from .candidates import CandidateSet
-from .families import Candidate
 from .split import selection_lists, set_lists
 
 SCORE = 'mIoU'
@@ -125,11 +126,11 @@ class CandidateTrainings:
         name, _, seed = key.rsplit('-', 2)
         return self.folder / f'{name}-{seed}'
 
-    def checkpoint(self, candidate: Candidate) -> Path | None:
-        """Return the checkpoint of a candidate's last finished rung; None without one."""
-        folder = self.folder_of(f'{candidate.name}-0-0')
-        done = _finished_rungs(folder)
-        return last_checkpoint(folder / _folder(done[-1])) if done else None
+    def checkpoint(self, request: Request) -> Path | None:
+        """Return the checkpoint at the end of a training; None if it is not in this work dir."""
+        folder = self.folder_of(key_of(request))
+        is_finished = (folder / _result(request.fidelity)).is_file()
+        return _checkpoint(folder / _folder(request.fidelity)) if is_finished else None
 
     def content(
         self, request: Request, epochs: Sequence[int], validations: Sequence[int]
@@ -174,9 +175,14 @@ class CandidateTrainings:
         config.experiment_name = f'{key}_{rung}_{time.time_ns()}'  # names mmengine's instances
         seed = self.plan.seed + content['seed'] + rung * _RUNG_SEEDS
         config.randomness = {**config.get('randomness', {}), 'seed': seed}
-        config.resume = last_checkpoint(folder) is not None
-        before = last_checkpoint(candidate / _folder(rung - 1)) if rung else None
-        config.load_from = None if config.resume or before is None else str(before)
+        config.resume = _checkpoint(folder) is not None
+        if config.resume:
+            config.load_from = None
+        elif rung:
+            before = _checkpoint(candidate / _folder(rung - 1))
+            if before is None:
+                raise FileNotFoundError(f'{candidate / _folder(rung - 1)} has no checkpoint')
+            config.load_from = str(before)
         for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
             config[name] = None
         # Formatting takes 0.2 s, at the start, at the end and for each checkpoint.
@@ -199,9 +205,9 @@ class CandidateTrainings:
         # A worker that was considered dead may still run it; only the lock owner may write.
         with lock_folder(folder):
             if not path.is_file():
-                done = max((r for r in _finished_rungs(folder) if r < rung), default=-1)
-                for missing in range(done + 1, rung + 1):
-                    self._train_rung(key, content, missing)
+                began, cpu = time.monotonic(), time.process_time()
+                for missing in range(_finished_rungs(folder, rung), rung + 1):
+                    self._train_rung(key, content, missing, began, cpu)
         result = json.loads(path.read_text(encoding='utf-8'))
         return result['score'], result['facts']
 
@@ -209,21 +215,31 @@ class CandidateTrainings:
         """Return the checkpoint at the end of a training.
 
         If it is not in this work dir, because another machine ran the training, the training is
-        repeated; its weights are the same.
+        repeated, on as many threads as there; on CPUs its weights are the same.
         """
-        key = key_of(request)
-        folder, result = (self.folder_of(key) / of(request.fidelity) for of in (_folder, _result))
-        if last_checkpoint(folder) is None:
-            result.unlink(missing_ok=True)
-            self.run(key, content)
-        checkpoint = last_checkpoint(folder)
-        assert checkpoint is not None
+        if self.checkpoint(request) is None:
+            print(f'{request.candidate.name} was trained elsewhere: repeating its training')
+            key = key_of(request)
+            (self.folder_of(key) / _result(request.fidelity)).unlink(missing_ok=True)
+            with limited_threads(self.plan.threads):
+                self.run(key, content)
+        checkpoint = self.checkpoint(request)
+        assert checkpoint is not None  # `run` has written it
         return checkpoint
 
-    def _train_rung(self, key: str, content: Mapping[str, Any], rung: int) -> None:
-        """Train a rung, write its result, and remove the checkpoint of the rung below."""
+    def _train_rung(
+        self, key: str, content: Mapping[str, Any], rung: int, began: float, cpu: float
+    ) -> None:
+        """Train a rung, write its result, and remove the checkpoint of the rung below.
+
+        Args:
+            key: Key of the training.
+            content: Description of the training.
+            rung: Index of the rung.
+            began: Time at which the requested training began, with repeated rungs below this one.
+            cpu: CPU time of the process then.
+        """
         folder = self.folder_of(key)
-        began, cpu = time.monotonic(), time.process_time()
         steps, score = _train_and_score(self.config(key, content, rung))
         below: dict[str, Any] = {'epochs': 0, 'steps': 0, 'curve': []}
         if rung:
@@ -266,16 +282,26 @@ def _epochs(content: Mapping[str, Any], rung: int) -> int:
     return epochs[rung] - epochs[rung - 1] if rung else epochs[0]
 
 
-def _finished_rungs(folder: Path) -> list[int]:
-    """Return the rungs of a candidate of which result and checkpoint exist, in order."""
-    rungs = sorted(int(path.stem.removeprefix('rung_')) for path in folder.glob('rung_*.json'))
-    return [rung for rung in rungs if last_checkpoint(folder / _folder(rung))]
+def _finished_rungs(folder: Path, last: int) -> int:
+    """Return the number of finished rungs below ``last``, from whose weights it can start."""
+    for rung in reversed(range(last)):
+        if (folder / _result(rung)).is_file() and _checkpoint(folder / _folder(rung)) is not None:
+            return rung + 1
+    return 0
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """Return the newest intact checkpoint of a training run; warn of damaged ones."""
+    found, problems = find_usable_checkpoint(folder)
+    for problem in problems:
+        warn(problem)
+    return found
 
 
 def _remove_checkpoints(folder: Path, rung: str = 'rung_*') -> None:
     """Remove the checkpoints of a candidate's rungs; logs and results remain."""
     for path in (*folder.glob(f'{rung}/{POINTER}'), *folder.glob(f'{rung}/*.pth')):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another command may share the folder
 
 
 def set_loaders(config: Config) -> None:
@@ -294,18 +320,40 @@ def set_loaders(config: Config) -> None:
         config[name].pop('prefetch_factor', None)
 
 
-def set_hooks(config: Config, rest: int) -> None:
+@contextmanager
+def limited_threads(count: int | None) -> Iterator[None]:
+    """Compute on as many CPU threads as the trainings of a selection.
+
+    Args:
+        count: Number of threads; None for that of torch.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def set_hooks(config: Config, epochs: int) -> None:
     """Set the hooks that exact resuming requires, whatever those of the user's config.
+
+    Nothing stops a training run early: its length is the selection's.
 
     Args:
         config: Config, modified in place.
-        rest: Number of epochs until the end of the training run.
+        epochs: Number of epochs of the training run.
     """
+    config.custom_hooks = [
+        hook
+        for hook in config.get('custom_hooks') or []
+        if not hook['type'].endswith('EarlyStoppingHook')
+    ]
     config.default_hooks = {
         **(config.get('default_hooks') or {}),
         'checkpoint': dict(
             type='AtomicCheckpointHook',
-            interval=max(1, rest // _CHECKPOINTS),
+            interval=max(1, epochs // _CHECKPOINTS),
             min_seconds=_CHECKPOINT_SECONDS,
             max_keep_ckpts=1,
         ),

@@ -1,7 +1,9 @@
 """The length of a training, from hours."""
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.configs import load_config
@@ -109,7 +111,51 @@ def test_shorten_a_single_scheduler():
         )
     )
     scale_schedule(config, 20)
-    assert config.param_scheduler.T_max == 20
+    (scheduler,) = config.param_scheduler
+    assert scheduler['T_max'] == 20
+
+
+SCHEDULES = {
+    'warm-up of iterations': [dict(type='LinearLR', start_factor=0.01, end=20, by_epoch=False)],
+    'warm-up of epochs': [dict(type='LinearLR', start_factor=0.1, end=5)],
+    'constant warm-up': (dict(type='ConstantLR', factor=0.1, end=3),),
+    'two phases': [
+        dict(type='LinearLR', start_factor=0.1, end=5),
+        dict(type='CosineAnnealingLR', begin=5, end=60, T_max=55),
+    ],
+    'decay at the end': [dict(type='LinearLR', end_factor=0.5, begin=48, end=60)],
+    'steps': [dict(type='MultiStepLR', milestones=[45, 55], gamma=0.1)],
+    'converted': [dict(type='LinearLR', start_factor=0.1, end=3, convert_to_iter_based=True)],
+}
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 3, 9, 40])
+@pytest.mark.parametrize('schedule', SCHEDULES.values(), ids=SCHEDULES)
+def test_short_schedules_reach_the_full_rate(schedule, epochs):
+    """No part of a few steps or epochs leaves the rate at its first value."""
+    config = Config(dict(train_cfg=dict(max_epochs=60), param_scheduler=schedule))
+    scale_schedule(config, epochs)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    built = []
+    for settings in config.param_scheduler:
+        settings = {**settings, 'optimizer': optimizer}
+        if settings.pop('convert_to_iter_based', False):
+            settings['epoch_length'] = 8
+            cls = PARAM_SCHEDULERS.get(settings.pop('type'))
+            built.append(cls.build_iter_from_epoch(**settings))
+        else:
+            built.append(PARAM_SCHEDULERS.build(settings))
+    rates = []
+    for _ in range(epochs):
+        for _ in range(8):
+            rates.append(optimizer.param_groups[0]['lr'])
+            for scheduler in built:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+        for scheduler in built:
+            if scheduler.by_epoch:
+                scheduler.step()
+    assert max(rates) == pytest.approx(1.0)
 
 
 def test_error_for_a_schedule_in_iterations():

@@ -259,6 +259,21 @@ def test_testing_uses_the_deployed_form_and_validation_does_not(
     assert apis.test(short(data_root, tmp_path / 'deployed'), checkpoint) == plain
 
 
+def test_the_tested_weights_are_those_of_the_checkpoint(config, data_root, tmp_path):
+    """Not those that the training of the config starts from."""
+    train(config)
+    checkpoint = tmp_path / 'run/epoch_1.pth'
+    expected = apis.test(short(data_root, tmp_path / 'plain'), str(checkpoint))
+    content = torch.load(checkpoint, weights_only=True)
+    for value in content['state_dict'].values():
+        value.zero_()
+    torch.save(content, tmp_path / 'zeros.pth')
+    other = short(data_root, tmp_path / 'other')
+    other.load_from, other.resume = str(tmp_path / 'zeros.pth'), True
+    assert apis.test(other, str(checkpoint)) == expected
+    assert other.load_from == str(tmp_path / 'zeros.pth')
+
+
 def test_flips_are_averaged(config, data_root, tmp_path):
     """The overall accuracy equals that of explicitly flipped tiles."""
     runner = train(config)

@@ -205,6 +205,28 @@ def test_a_schedule_in_iterations_is_refused(plan, small_unet):
         CandidateSet(plan)
 
 
+def test_a_decay_in_iterations_is_refused(plan, small_unet):
+    small_unet.write_text(
+        small_unet.read_text()
+        + 'param_scheduler = [dict(type="PolyLR", power=0.9, end=400, by_epoch=False)]\n'
+    )
+    with pytest.raises(UserError, match='small_unet: PolyLR counts iterations, whose number'):
+        CandidateSet(plan)
+
+
+def test_weights_to_start_from_belong_to_their_network(plan, tiny, small_unet):
+    tiny.write_text(tiny.read_text() + "load_from = 'mine.pth'\nresume = True\n")
+    small_unet.write_text(small_unet.read_text() + "load_from = 'unet.pth'\n")
+    families = str(tiny), 'densenas', str(small_unet)
+    found = CandidateSet(replace(plan, families=families, layers=None))
+    rng = np.random.default_rng(0)
+    configs = {name: family.config(family.random(rng)) for name, family in found.families.items()}
+    assert {name: config.get('load_from') for name, config in configs.items()} == {
+        'tiny': 'mine.pth', 'densenas': None, 'small_unet': 'unet.pth'
+    }  # fmt: skip
+    assert not any(config.resume for config in configs.values())
+
+
 def test_configs_that_differ_in_the_recipe_are_two_families(plan, small_unet):
     other = small_unet.with_name('other.py')
     text = small_unet.read_text()

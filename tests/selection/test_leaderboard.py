@@ -95,7 +95,7 @@ def test_an_early_end(board):
     assert (board.last, [row.name for row in board.front]) == (2, [])
     board.decide(result(A))
     assert (board.last, [row.name for row in board.front]) == (1, ['net_a'])
-    assert 'The comparison ended after rung 2, as no other network could' in ' '.join(
+    assert 'The comparison ended after rung 2: no other network was left' in ' '.join(
         board.verdict()
     )
 
@@ -133,7 +133,7 @@ def test_save_results(board, tmp_path):
     save_results(board, tmp_path, running=True)
     page = (tmp_path / 'report.html').read_text()
     assert '<body data-reload=30>' in page
-    assert 'About 1:01:40 left.' in page
+    assert 'About 1:01:40 left, until ' in page
     board.decide(result(A))
     save_results(board, tmp_path, running=True)
     page = (tmp_path / 'report.html').read_text()

@@ -174,6 +174,7 @@ def test_joining_requires_the_same_plan_data_config_and_version(plan, tmp_path):
     assert 'data: the checksums differ' in message
     assert 'config: the checksums differ' in message
     assert 'version: 0.0.1, now' in message
+    assert 'format: None, now' in message
     queue.set_metadata('plan', replace(plan, hours=5).to_json(tmp_path / 'a'))
     queue.set_metadata('plan', '{"strategy": "halving", "budget": 24}')
     with pytest.raises(UserError, match='contains a selection of an older version'):

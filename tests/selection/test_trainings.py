@@ -70,14 +70,42 @@ def test_a_missing_checkpoint_is_trained_again(trainings, content, candidates):
     request = Request(candidate, 1, 0)
     content |= {'epochs': [1, 2], 'validations': [1, 1]}
     score, _ = trainings.run('small_unet-1-0', content)
-    checkpoint = trainings.checkpoint(candidate)
+    checkpoint = trainings.checkpoint(request)
     assert checkpoint == trainings.ensure_checkpoint(request, content)
+    assert trainings.checkpoint(Request(candidate, 0, 0)) is None  # only that of the last rung
     before = tensor_checksum(torch.load(checkpoint, weights_only=True))
     trainings.discard('small_unet-1-0')
-    assert trainings.checkpoint(candidate) is None
+    assert trainings.checkpoint(request) is None
     assert trainings.ensure_checkpoint(request, content) == checkpoint
     assert tensor_checksum(torch.load(checkpoint, weights_only=True)) == before
     assert trainings.run('small_unet-1-0', content)[0] == score
+    # Another machine finished the rung that this one began: its checkpoint is not the result.
+    (checkpoint.parents[1] / 'rung_1.json').unlink()
+    assert trainings.checkpoint(request) is None
+
+
+def test_a_damaged_checkpoint_is_not_used(trainings, content, capsys):
+    content |= {'epochs': [1, 2], 'validations': [1, 1]}
+    trainings.run('net-0-0', content)
+    first = trainings.folder / 'net-0/rung_0/epoch_1.pth'
+    expected = trainings.run('other-1-0', content)[0]
+    damaged = trainings.folder / 'net-0/rung_1/epoch_1.pth'
+    damaged.parent.mkdir()
+    damaged.write_bytes(b'PK')
+    (damaged.parent / 'last_checkpoint').write_text('epoch_1.pth')
+    config = trainings.config('net-1-0', content, 1)
+    assert f'warning: {damaged}' in capsys.readouterr().err
+    assert (config.resume, config.load_from) == (False, str(first))
+    first.write_bytes(first.read_bytes()[:-100])
+    assert trainings.run('net-1-0', content)[0] == expected  # both rungs are repeated
+
+
+def test_seconds_include_repeated_rungs(trainings, content, monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr('dnas_mmseg.selection.trainings.time.process_time', lambda: next(now))
+    content |= {'epochs': [1, 2, 3], 'validations': [1, 1, 1]}
+    _, facts = trainings.run('net-2-1', content)
+    assert facts['cpu_seconds'] == 3
 
 
 def test_a_finished_rung_is_not_repeated(trainings, content):
@@ -147,7 +175,12 @@ def test_config_of_a_training(trainings, content):
     warm_up, decay = config.param_scheduler
     assert (warm_up.type, warm_up.end) == ('LinearLR', round(150 * 6 / 28))
     assert decay.type == 'PolyLR'
-    longer = trainings.config('net-1-0', {**content, 'epochs': [6, 18], 'validations': [3, 1]}, 1)
+    content |= {'epochs': [1, 13], 'validations': [1, 1]}
+    with pytest.raises(FileNotFoundError, match='rung_0 has no checkpoint'):
+        trainings.config('net-1-0', content, 1)
+    trainings.run('net-0-0', content)
+    longer = trainings.config('net-1-0', content, 1)
+    assert longer.load_from == str(trainings.folder / 'net-0/rung_0/epoch_1.pth')
     assert (longer.train_cfg.max_epochs, longer.train_cfg.val_interval) == (12, 12)
     assert longer.param_scheduler[0].end == round(150 * 12 / 28)
     assert longer.randomness.seed != config.randomness.seed
@@ -173,6 +206,7 @@ def test_hooks_of_exact_resuming_are_set(trainings, content, candidates, monkeyp
     stock = family.config(family.default)
     stock.default_hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='mIoU'))
     stock.train_cfg.dynamic_intervals = [(2, 1)]
+    stock.custom_hooks = [dict(type='EarlyStoppingHook', monitor='mIoU')]
     monkeypatch.setattr(family, 'config', lambda candidate: stock.copy())
     config = trainings.config('net-0-0', content, 0)
     kinds = {hook['type'] for hook in config.default_hooks.values()}
@@ -180,6 +214,7 @@ def test_hooks_of_exact_resuming_are_set(trainings, content, candidates, monkeyp
         'AtomicCheckpointHook', 'EpochSeedHook', 'FiniteLossHook', 'ValidateOnResumeHook'
     }  # fmt: skip
     assert 'dynamic_intervals' not in config.train_cfg
+    assert [hook.type for hook in config.custom_hooks] == ['EMAHook']
     assert trainings.run('net-0-0', content)[1]['epochs'] == 1
 
 

@@ -216,8 +216,7 @@ def selection_steps(
         SelectionError: See :func:`select`; or an initial candidate exceeds the limit.
     """
     run = _SelectionSteps(problem, budget, seed, cost_limit, initial, kind)
-    yield from run.low_fidelity_rungs()
-    if run.full == len(problem.fidelities) - 1:
+    if not (yield from run.low_fidelity_rungs()):
         yield from run.full_rung()
         yield from run.repeats()
     return run.result()
@@ -299,8 +298,8 @@ class _SelectionSteps(Generic[C]):
         """Budget for repeats, in full trainings."""
         return int(_REPEAT_SHARE * self.budget + _EPS)
 
-    def low_fidelity_rungs(self) -> _Rung:
-        """Train below the full fidelity, in ascending order."""
+    def low_fidelity_rungs(self) -> Generator[list[Request], Sequence[float | Exception], bool]:
+        """Train below the full fidelity, in ascending order; return whether the winner is known."""
         for fidelity, size in enumerate(self.counts):
             cost = self.problem.fidelities[fidelity]
             count = min(size, len(self.pool))
@@ -314,7 +313,8 @@ class _SelectionSteps(Generic[C]):
                 yield from self._train(self._next(count, fidelity), fidelity)
                 if self.continues and len(self._contenders(fidelity)) == 1:
                     self.estimates.full = fidelity
-                    return
+                    return True
+        return False
 
     def full_rung(self) -> _Rung:
         """Train the best candidates at the full fidelity."""
@@ -461,14 +461,19 @@ class _SelectionSteps(Generic[C]):
         pool, extended by neighbours of the best, with the highest upper confidence bounds. Where
         trainings continue, only the first rung has proposals.
         """
-        done = self.scores[fidelity]
-        below = self.scores[fidelity - 1] if fidelity > 0 else {}
-        trained = self._contenders(fidelity - 1) if self.continues and fidelity > 1 else list(below)
+        done, below = self.scores[fidelity], fidelity - 1
+        if self.continues:  # perhaps all failed at the fidelity below
+            while below > 0 and not self.estimates.rank(below):
+                below -= 1
+        trained: list[C] = []
+        if below >= 0:
+            contend = self.continues and below > 0
+            trained = self._contenders(below) if contend else list(self.scores[below])
         promoted = [c for c in trained if c in self.pool and c not in done]
         if promoted:
             mean, _ = self.estimates.predict(promoted, fidelity)
             return self._promote(promoted, mean, count, {self.kind(c) for c in done})
-        if self.continues and below:
+        if self.continues and trained:
             return []
         for candidate in [c for c in self.estimates.rank(fidelity) if c in self.pool][:3]:
             for other in self.problem.neighbours(candidate, self.rng):

@@ -429,6 +429,25 @@ def test_a_slow_starter_may_win():
     assert {t.candidate for t in result.trials if t.fidelity == 2} == {(0,), (1,)}
 
 
+def test_all_promoted_candidates_may_fail():
+    """Then the best of the others of the rung below are trained."""
+    problem = Curves([(75 - i, 1.0) for i in range(9)])
+    evaluate = problem.evaluate
+
+    def fail_once(candidate, fidelity, seed):
+        if fidelity == 1:
+            raise RuntimeError('out of memory')
+        return evaluate(candidate, fidelity, seed)
+
+    problem.evaluate = fail_once
+    result = select(problem, 3.0, 0)
+    failed = {trial.candidate for trial in result.trials if trial.fidelity == 1}
+    assert failed == {(0,), (1,), (2,)} == result.failures.keys()
+    assert (result.best, result.fidelity) == ((3,), 2)
+    first = {trial.candidate for trial in result.trials if trial.fidelity == 0}
+    assert {trial.candidate for trial in result.trials} == first
+
+
 def test_unspent_seats_are_not_repeats():
     """With a large budget only an eighth of it is for repeats; the rest is the winner's."""
     problem = Curves([(75, 1.0), (68, 5.0), (74, 1.0), (60, 1.0)])

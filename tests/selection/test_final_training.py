@@ -1,0 +1,60 @@
+"""Length and start of the training of the winner."""
+
+import pytest
+
+from dnas_mmseg.selection.algorithm import Request, Selection
+from dnas_mmseg.selection.final_training import FinalTraining
+from dnas_mmseg.selection.leaderboard import Leaderboard
+from dnas_mmseg.selection.lengths import Lengths
+from dnas_mmseg.selection.queue import Outcome
+from dnas_mmseg.selection.trainings import CandidateTrainings
+
+
+@pytest.fixture
+def training(candidates, pace, tmp_path, monkeypatch):
+    """A winner after the second of three rungs, and its training, which is not run."""
+    pace.lengths = Lengths((10.0, 30.0, 90.0), 3.0, 390.0, 1.0)  # epochs of a second
+    winner = candidates.families['small_unet'].default
+    board = Leaderboard(candidates, pace.lengths, {})
+    for rung, epochs in enumerate((10, 30)):
+        board.add([(Request(winner, rung, 0), Outcome(60.0, metadata={'epochs': epochs}))])
+    board.decide(Selection(winner, winner, 60.0, 1, (), None, board.spent, (), {}, {}))
+    trainings = CandidateTrainings(candidates, tmp_path)
+    asked, configs = [], []
+
+    def ensure_checkpoint(request, content):
+        asked.append((request, content))
+        return tmp_path / 'epoch_20.pth'
+
+    monkeypatch.setattr(trainings, 'ensure_checkpoint', ensure_checkpoint)
+    final = FinalTraining(trainings, tmp_path, pace)
+    monkeypatch.setattr(final, '_train_and_test', lambda config, *_: configs.append(config))
+
+    def run():
+        final.continue_winner(winner, board)
+        return configs[-1], asked
+
+    return run, board
+
+
+def test_the_winner_gets_the_time_that_is_left(training, tmp_path):
+    run, board = training
+    assert board.spent == pytest.approx(1 / 3)
+    config, asked = run()
+    # Of 390 s, 90 are the winner's, and eight ninths of the other 300 were not spent; 14 tiles
+    # instead of the 11 that candidates are trained on take longer.
+    tiles = [len(path.read_text().splitlines()) for path in (tmp_path / 'splits/0').glob('*.txt')]
+    share = (sum(tiles) - min(tiles)) / sum(tiles)
+    assert config.train_cfg.max_epochs == round((90 + 300 * 8 / 9) * share)
+    assert config.load_from == str(tmp_path / 'epoch_20.pth')
+    assert [hook.type for hook in config.custom_hooks] == ['EMAHook']
+    ((request, content),) = asked
+    assert (request.fidelity, content['epochs'], content['seed']) == (1, [10, 30], 0)
+
+
+def test_a_trained_winner_needs_no_checkpoint_of_the_comparison(training, tmp_path):
+    run, _ = training
+    (tmp_path / 'final/test').mkdir(parents=True)
+    (tmp_path / 'final/test/test_scores.json').write_text('{}')
+    config, asked = run()
+    assert (config.load_from, asked) == (None, [])
