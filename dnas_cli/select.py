@@ -60,7 +60,8 @@ def parse_args() -> argparse.Namespace:
         '--lists',
         nargs=2,
         metavar=('TRAIN.txt', 'SCORED.txt'),
-        help='tile lists for training and scoring (default: split of the training list by scenes)',
+        help='tile lists for training and scoring (default: training and validation list of the '
+        'config; a split of the training list if the validation list cannot be used)',
     )
     what.add_argument('--seed', type=int, help='random seed (default: 0)')
     what.add_argument(

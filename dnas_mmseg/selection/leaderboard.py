@@ -85,7 +85,7 @@ class EnsembleResult:
 
     Attributes:
         members: Names of the members, the best first.
-        score: mIoU on the scored part, in percent, before the further training of the winner.
+        score: mIoU on the scored tiles, in percent, before the further training of the winner.
         tested: mIoU on the test tiles, in percent; None without test tiles.
         single: mIoU of its first member on the test tiles, in percent.
         macs: Multiply-adds of all members.
@@ -101,7 +101,7 @@ class EnsembleResult:
         """Return the result as a sentence."""
         names = ' and '.join(self.members)
         text = f'The ensemble of {names}, at {format_cost(self.macs, "macs")}'
-        before = f'{self.score:.2f} % on the scored part before the further training of the winner'
+        before = f'{self.score:.2f} % on the scored tiles before the further training of the winner'
         if self.tested is None:
             return f'{text}, scored {before}.'
         return (
@@ -116,7 +116,7 @@ class Leaderboard:
     Args:
         candidates: Candidates of the selection.
         lengths: Lengths of the trainings.
-        pixels: mIoU of the per-pixel baselines on the scored part, in percent, by name.
+        pixels: mIoU of the per-pixel baselines on the scored tiles, in percent, by name.
 
     Attributes:
         rows: Row of each trained candidate.

@@ -21,9 +21,10 @@ networks (Kendall's tau 0.54, benchmarks/selection.md)."""
 _START = 5.0
 """Seconds to build, load and save a training."""
 
-_MIN_LENGTH_RATIO = 3.0
-"""Smallest time of the contest, in trainings of the last rung by one worker: nine candidates on
-three rungs, of which two reach the last one."""
+_MIN_LENGTH_RATIOS = {1: 3.0, 2: 11 / 3, 3: 3.0}
+"""Smallest time of the contest by number of rungs, in trainings of the last rung by one worker:
+nine candidates on three rungs, of which up to two reach the last one; five on two rungs, of which
+three do; three on a single rung."""
 
 _MANY = 1000
 """Number of candidates for which trainings are counted where there are more."""
@@ -69,7 +70,7 @@ class Lengths:
 
 
 def fit_lengths(
-    seconds: float, workers: int, epoch: float, schedule: float, validation: float
+    seconds: float, workers: int, epoch: float, least: float, schedule: float, validation: float
 ) -> Lengths:
     """Derive rungs and budget from the time of a selection.
 
@@ -81,22 +82,25 @@ def fit_lengths(
         seconds: Time of the selection, with the training of the winner.
         workers: Number of parallel trainings.
         epoch: Seconds of an epoch of a typical candidate; no training is shorter.
+        least: Seconds of the shortest training that ranks networks. Where the first of three rungs
+            would be shorter, there are two, with fewer candidates.
         schedule: Seconds of the schedule of the user's config.
         validation: Seconds of a validation of a typical candidate.
 
     Example:
-        >>> lengths = fit_lengths(3600, workers=1, epoch=10, schedule=600, validation=2)
+        >>> lengths = fit_lengths(3600, 1, epoch=10, least=60, schedule=600, validation=2)
         >>> [round(length) for length in lengths.seconds], round(lengths.budget, 1)
         ([97, 291, 874], 3.0)
     """
     overhead = _START + validation
-    ratio = max(1 + _MIN_LENGTH_RATIO / workers, math.sqrt(seconds / schedule))
-    budget = workers * (ratio - 1)
+    ratio, budget, rungs = _ratio(seconds, workers, schedule, _RUNGS), 0.0, _RUNGS
     longest = seconds / ratio
     for _ in range(3):  # the number of trainings, and with it their overhead, depends on the rungs
-        rungs = sum(longest / ETA**k >= epoch for k in range(_RUNGS))
+        rungs = sum(longest / ETA**k >= max(epoch, least if k == 2 else 0.0) for k in range(rungs))
         if not rungs:
             return Lengths((), 0.0, seconds, overhead)
+        ratio = _ratio(seconds, workers, schedule, rungs)
+        budget = workers * (ratio - 1)
         fidelities = tuple(ETA ** (k + 1.0 - rungs) for k in range(rungs))
         trainings = sum(count_trainings(fidelities, budget, 0, _MANY))
         lost = overhead * (math.ceil(trainings / workers) + 1)
@@ -105,6 +109,11 @@ def fit_lengths(
     if budget < 2 * (lengths[0] / longest) or longest < epoch:
         return Lengths((), 0.0, seconds, overhead)
     return Lengths(lengths, budget, seconds, overhead)
+
+
+def _ratio(seconds: float, workers: int, schedule: float, rungs: int) -> float:
+    """Return the time of a selection, in trainings of the last rung."""
+    return max(1 + _MIN_LENGTH_RATIOS[rungs] / workers, math.sqrt(seconds / schedule))
 
 
 class _Numbers:

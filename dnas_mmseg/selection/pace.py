@@ -27,6 +27,10 @@ _VALIDATION_SHARE = 0.1
 _VALIDATIONS = 3
 """Largest number of validations per rung; they are the points of the curves."""
 
+_LEAST_ITERATIONS = 400
+"""Number of iterations from which a training ranks networks of different families. HRNet is the
+last of four networks after 190, and the first after 580 (benchmarks/selection.md)."""
+
 _SAMPLES = 32
 """Number of random networks of a space; the cheapest and the most expensive are timed. They are
 only counted, and 32 come close to the extremes."""
@@ -74,6 +78,7 @@ class Pace:
         latencies: Their latencies in seconds, by name, if the plan's costs are latencies.
         validations: Seconds of a validation by family.
         schedule: Seconds of the full schedule of the user's config.
+        iterations: Number of iterations of an epoch.
         lengths: Lengths of the trainings.
     """
 
@@ -82,6 +87,7 @@ class Pace:
     latencies: dict[str, float] = field(default_factory=dict)
     validations: dict[str, float] = field(default_factory=dict)
     schedule: float = 0.0
+    iterations: int = 1
     lengths: Lengths | None = None
 
     def epoch(self, candidate: Candidate, macs: float) -> float:
@@ -131,6 +137,10 @@ class Pace:
             np.median(list(self.candidates.values()) or [p.fixed for p in self.spaces.values()])
         )
 
+    def least_training(self) -> float:
+        """Return the seconds of the shortest training of a typical candidate that ranks it."""
+        return self.typical_epoch() * _LEAST_ITERATIONS / self.iterations
+
     def typical_validation(self) -> float:
         """Return the median of the seconds of a validation over families."""
         return float(np.median(list(self.validations.values())))
@@ -161,6 +171,7 @@ class Pace:
             {name: float(value) for name, value in document.get('latencies', {}).items()},
             {name: float(value) for name, value in document['validations'].items()},
             float(document['schedule']),
+            int(document['iterations']),
             Lengths.parse(document['lengths']) if document['lengths'] else None,
         )
 
@@ -200,6 +211,7 @@ def measure_pace(trainings: CandidateTrainings) -> Pace:
             candidates.exclude(family.name, text)
             continue
         pace.validations[family.name] = max(t.validation for t in times)
+        pace.iterations = times[0].iterations
     known = next(iter(pace.candidates.values()), None)
     epoch = known if known is not None else pace.typical_epoch()
     pace.schedule = full_epochs(candidates.config) * epoch

@@ -45,7 +45,7 @@ class SelectionPlan:
         options: Overrides of the config (``--cfg-options``).
         families: Names of families or paths of configs; empty uses the config and the portfolio.
         candidates: Names or paths of architectures to try first.
-        lists: List files to train on and to score on, instead of a split of the training list.
+        lists: List files to train on and to score on, instead of those of the config.
         layers: Number of layers of the networks of search spaces that support it.
         limit: Maximum cost of a network, in the unit of ``cost``; None sets no limit.
         cost: Metric of costs, ``'macs'``, ``'params'`` or ``'latency'``.

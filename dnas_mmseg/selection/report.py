@@ -76,9 +76,10 @@ def save_results(
         Table([headings[i] for i in shown], [[row[i] for i in shown] for row in lines], True),
         Note(
             'Origin: portfolio, given (--candidates), random, proposed (by a surrogate), or '
-            'per-pixel (no network). Scores are those of the averaged weights on the scored part '
-            'of the training list, means over seeds. All trainings of a rung have the same '
-            'training time; a promotion continues the training. Note: epochs of a stock network '
+            'per-pixel (no network). Scores are those of the averaged weights on the scored tiles, '
+            'means over seeds: the validation list, or a part of the training list. All trainings '
+            'of a rung have the same training time; a promotion continues the training. Note: '
+            'epochs of a stock network '
             'that was trained for less than half of its own schedule.'
         ),
     ]
@@ -133,7 +134,7 @@ def _front_figure(
         )
         for row, mean in points
     ]
-    tips = plot_pareto(axes, shown, (f'{name}, {unit}', 'mIoU on the scored part, %'))
+    tips = plot_pareto(axes, shown, (f'{name}, {unit}', 'mIoU on the scored tiles, %'))
     if board.winner is not None:
         row = board.rows[board.winner]
         axes.plot(
@@ -172,7 +173,7 @@ def _curves_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
             axes.plot([], [], 'o-', color=colour, label=origin)
     axes.set_xscale('log')
     axes.set_xlabel('training time, s')
-    axes.set_ylabel('mIoU on the scored part, %')
+    axes.set_ylabel('mIoU on the scored tiles, %')
     axes.grid(alpha=0.25)
     axes.legend()
     return figure, tips

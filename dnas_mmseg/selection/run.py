@@ -4,7 +4,8 @@ Files of a work dir:
 
     search.json              settings; --resume reads them
     network.py               copy of the user's config
-    splits/<seed>/           parts of the training list to train and to score candidates on
+    splits/<seed>/           parts of the training list, unless candidates are scored on the
+                             validation list
     trials.log               queue of trainings, unless --storage is set
     trainings/<candidate>/   training of each candidate, a folder and a result for each rung
     workers/                 logs of the worker processes
@@ -229,7 +230,8 @@ class _SelectionRun:
         """
         self.candidates = CandidateSet(self.plan)
         self.trainings = CandidateTrainings(self.candidates, self.work_dir, splits)
-        check_leakage(self.candidates.config, *self.trainings.lists())
+        config = self.candidates.config
+        check_leakage(self.trainings.with_lists(copy.deepcopy(config)), config)
 
     def _measure(self) -> None:
         """Time the candidates, and derive the lengths of their trainings."""
@@ -242,6 +244,7 @@ class _SelectionRun:
             max(seconds, 1.0),
             self.count,
             self.pace.typical_epoch(),
+            self.pace.least_training(),
             self.pace.schedule,
             self.pace.typical_validation(),
         )
@@ -263,7 +266,7 @@ class _SelectionRun:
         write_json(self.work_dir / PACE_FILE, self.pace.to_document(), indent=None)
 
     def _pixel_scores(self) -> dict[str, float]:
-        """Return the scores of the per-pixel baselines on the scored part, in percent.
+        """Return the scores of the per-pixel baselines on the scored tiles, in percent.
 
         They are for comparison only: data that they do not support are no reason to stop.
         """
@@ -359,6 +362,11 @@ class _SelectionRun:
         available = sum(family.size for family in self.candidates.families.values())
         counts = count_trainings(lengths.fidelities, lengths.budget, len(self._initial), available)
         show_plan(lengths, counts, self.count, self.pace.typical_epoch())
+        if self.plan.lists is None and self.trainings.validation_problem is not None:
+            print(
+                'note: candidates are scored on a fifth of the training list, because '
+                f'{self.trainings.validation_problem}'
+            )
         untried = self._initial[counts[0] :]
         if untried:
             names = ', '.join(self.candidates.label(candidate) for candidate in untried)

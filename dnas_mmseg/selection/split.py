@@ -1,4 +1,8 @@
-"""Split of the training list into a part to train candidates on and one to score them on."""
+"""Tiles to score candidates on: the validation list, or a part of the training list.
+
+A validation list exists to choose between networks, and ``dnas split`` separates it from the
+training tiles on the ground. A part of the training list is held out where it cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,10 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import parse_array_name
 
+_LEAST_SHARE = 0.1
+"""Least number of validation tiles, relative to training tiles; fewer make scores noisier than
+those of a held-out part."""
+
 _SCORED_SHARE = 0.2
 """Share of the tiles to score on. More makes scores less noisy, less leaves more tiles to train
 on."""
@@ -30,6 +38,34 @@ the tiles, and runs of consecutive tiles are split instead."""
 _RUN = 8
 """Length of these runs. Longer ones separate more neighbouring tiles, shorter ones make the two
 parts more alike."""
+
+
+def validation_problem(config: Config) -> str | None:
+    """Return why candidates cannot be scored on the validation list of a config; None if they can.
+
+    It must be labelled, of at least a tenth as many tiles as the training list, and share no tile
+    with it or with the test list, whose score would no longer be independent.
+    """
+    if not config.get('val_dataloader'):
+        return 'the config has no val_dataloader'
+    used, held_out = (
+        [DATASETS.build(leaf) for leaf in leaf_datasets(config[f'{split}_dataloader'])]
+        for split in ('train', 'val')
+    )
+    if len(used) > 1 or not all(isinstance(d, MultiBandSegDataset) for d in (*used, *held_out)):
+        return 'the data are not two lists of a MultiBandSegDataset'
+    pairs = [pair for dataset in held_out for pair in dataset.pairs]
+    labelled = sum(label is not None for _, label in pairs)
+    if labelled < _LEAST_SHARE * len(used[0]):
+        return f'the validation list has {labelled} labelled tiles, too few for {len(used[0])}'
+    if not any(d.get_cat_ids(i) for d in held_out for i in range(len(d))):
+        return 'the validation list has no labels'
+    tiles = _images(config.val_dataloader)
+    for split, name in (('train', 'training'), ('test', 'test')):
+        loader = config.get(f'{split}_dataloader')
+        if loader and tiles & _images(loader):
+            return f'the validation list shares tiles with the {name} list'
+    return None
 
 
 def selection_lists(config: Config, seed: int, folder: Path) -> tuple[Path, Path]:
@@ -108,21 +144,19 @@ def set_lists(config: Config, train: Path, scored: Path) -> None:
     leaves[0]['ann_file'] = os.path.abspath(train)
 
 
-def check_leakage(config: Config, train: Path, scored: Path) -> None:
-    """Check that the lists of a selection do not share tiles with each other or with the test set.
+def check_leakage(probe: Config, config: Config) -> None:
+    """Check that the tiles of a selection are not shared with each other or with the test set.
 
-    Tiles of the validation set, and scenes with tiles in both lists, cause a warning.
+    Tiles of a validation set that candidates are not scored on, and scenes with tiles to train on
+    and to score on, cause a warning.
 
     Args:
-        config: Config of a network on the user's data.
-        train: List to train on.
-        scored: List to score on.
+        probe: Config whose loaders train and validate as in the selection.
+        config: The user's config.
 
     Raises:
-        UserError: A tile is in two of the lists to train on, to score on and to test on.
+        UserError: A tile is among those to train on and to score on or to test on.
     """
-    probe = Config(config.to_dict())
-    set_lists(probe, train, scored)
     images = {
         'train on': _images(probe.train_dataloader),
         'score on': _images(probe.val_dataloader),
@@ -130,7 +164,7 @@ def check_leakage(config: Config, train: Path, scored: Path) -> None:
     held_out = {
         name: _images(config[key])
         for name, key in (('validate', 'val_dataloader'), ('test', 'test_dataloader'))
-        if config.get(key)
+        if config.get(key) and config[key] != probe.val_dataloader
     }
     both = images['train on'] & images['score on']
     if both:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from dnas_mmseg.visualization.learning_curves import read_scores
 
 from .algorithm import Request
 from .candidates import CandidateSet
-from .split import selection_lists, set_lists
+from .split import selection_lists, set_lists, validation_problem
 
 SCORE = 'mIoU'
 """Metric that ranks candidates."""
@@ -95,14 +96,21 @@ class CandidateTrainings:
         self.candidates, self.plan = candidates, candidates.plan
         self.folder, self._splits = work_dir / 'trainings', splits or work_dir / 'splits'
 
-    def lists(self, seed: int = 0) -> tuple[Path, Path]:
-        """Return the lists to train on and to score on; each seed has its own split.
+    @cached_property
+    def validation_problem(self) -> str | None:
+        """Why candidates are not scored on the validation list; None if they are."""
+        return validation_problem(self.candidates.config)
 
-        Lists given by the user are the same for all seeds.
+    def lists(self, seed: int = 0) -> tuple[Path, Path] | None:
+        """Return the lists to train on and to score on; None for those of the config.
+
+        A split of the training list differs between seeds, lists given by the user do not.
         """
         if self.plan.lists is not None:
             first, second = map(Path, self.plan.lists)
             return first, second
+        if self.validation_problem is None:
+            return None
         folder = self._splits / str(seed)
         paths = folder / 'train.txt', folder / 'scored.txt'
         if not all(path.is_file() for path in paths):
@@ -111,8 +119,10 @@ class CandidateTrainings:
         return paths
 
     def with_lists(self, config: Config, seed: int = 0) -> Config:
-        """Return a config that trains and validates on the lists of a seed."""
-        set_lists(config, *(path.resolve() for path in self.lists(seed)))
+        """Return a config that trains on tiles to train on, and validates on those to score on."""
+        lists = self.lists(seed)
+        if lists is not None:
+            set_lists(config, *(path.resolve() for path in lists))
         return config
 
     def folder_of(self, key: str) -> Path:

@@ -32,7 +32,7 @@ def dnas(*arguments):
 
 @pytest.fixture
 def options(tiny, plain_unet, pace, tmp_path):
-    """Function that returns the options of a selection of seven short trainings."""
+    """Function that returns the options of a selection of six short trainings."""
     path = tmp_path / 'given_pace.json'
     path.write_text(json.dumps(pace.to_document()))
 
@@ -65,12 +65,12 @@ def test_from_tiles_to_a_trained_network(options, tiny, tmp_path):
     board = json.loads((work_dir / 'leaderboard.json').read_text())
     assert not board['running']
     assert {c['family'] for c in board['candidates']} == {'dnas', 'small_unet'}
-    # Five trainings of an epoch, of which two continue to three epochs; one seat for each kind.
-    assert sorted(c['epochs'] for c in board['candidates']) == [1, 1, 1, 3, 3]
+    # Four trainings of an epoch, of which two continue to three epochs; one seat for each kind.
+    assert sorted(c['epochs'] for c in board['candidates']) == [1, 1, 3, 3]
     finalists = [c for c in board['candidates'] if c['epochs'] == 3]
     assert {c['family'] for c in finalists} == {'dnas', 'small_unet'}
     assert board['front']
-    assert len(results(work_dir)) == 7
+    assert len(results(work_dir)) == 6
     # Only the finalists keep their checkpoints.
     assert len(list(work_dir.glob('trainings/*/*/*.pth'))) == 2
     scores = json.loads((work_dir / 'final/test/test_scores.json').read_text())

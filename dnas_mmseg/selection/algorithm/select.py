@@ -47,10 +47,10 @@ _LOW_FIDELITY_SHARE = 1 / 2
 leaves more full trainings to rank them. A quarter was used before candidates without a
 low-fidelity score were excluded from promotion."""
 
-_CONTINUED_SHARE = 0.6
-"""The same share where trainings continue: the low fidelities are part of the full trainings. With
-three rungs of a ratio of 3 it makes the numbers of candidates of successive halving (9, 3, 2 for a
-budget of 3)."""
+_CONTINUED_SHARES = {1: 0.5, 2: 0.6}
+"""The same share where trainings continue, by number of low fidelities, which are part of the full
+trainings. With ratios of 3 it makes about the numbers of candidates of successive halving: 9, 3, 2
+for a budget of 3, and 5, 3 for one of 11/3."""
 
 _RANDOM_SHARE = 1 / 3
 """Share of random candidates among the trainings at the lowest fidelity. More gives the surrogate
@@ -273,7 +273,8 @@ class _SelectionSteps(Generic[C]):
         )
         if not per_first:
             return []
-        first = int(_CONTINUED_SHARE * self.budget / per_first + _EPS)
+        share = _CONTINUED_SHARES[min(len(costs) - 1, max(_CONTINUED_SHARES))]
+        first = int(share * self.budget / per_first + _EPS)
         return [int(first * costs[0] / costs[f] + _EPS) for f in range(self.full)]
 
     def _cost(self, candidate: C, fidelity: int, seed: int = 0) -> float:
