@@ -391,7 +391,8 @@ def data_checksum(config: Config, folder: Path) -> str:
         folder: Folder of a cache of file checksums, with size and modification time as key.
     """
     loaders = (config.train_dataloader, config.val_dataloader)
-    pairs = [pair for x in loaders for pair in DATASETS.build(next(leaf_datasets(x))).pairs]
+    leaves = [leaf for loader in loaders for leaf in leaf_datasets(loader)]
+    pairs = [pair for leaf in leaves for pair in DATASETS.build(leaf).pairs]
     names = [name for pair in pairs for name in pair if name is not None]
     arrays = [parse_array_name(name) for name in names]
     paths = [a.file if a else name for name, a in zip(names, arrays, strict=True)]
