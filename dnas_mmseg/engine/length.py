@@ -77,15 +77,17 @@ def scale_schedule(config: Config, epochs: int) -> None:
     schedulers = config.get('param_scheduler')
     if not schedulers:
         return
-    if isinstance(schedulers, Mapping):
-        schedulers = [schedulers]
-    for scheduler in schedulers:
+    single = isinstance(schedulers, Mapping)
+    for scheduler in [schedulers] if single else schedulers:
         for key in _SCALED:
             if scheduler.get(key):
                 # A part that begins later may begin at once in a short training.
                 least = 0 if key == 'begin' else 1
                 scheduler[key] = _scaled(scheduler[key], factor, least)
-    config.param_scheduler = [s for s in schedulers if _takes_effect(s)]
+    if not single:
+        config.param_scheduler = [s for s in schedulers if _takes_effect(s, epochs)]
+    elif not _takes_effect(schedulers, epochs):
+        config.param_scheduler = []
 
 
 def _scaled(value: Any, factor: float, least: int) -> Any:
@@ -94,15 +96,22 @@ def _scaled(value: Any, factor: float, least: int) -> Any:
     return max(least, round(value * factor)) if math.isfinite(value) else value
 
 
-def _takes_effect(scheduler: Mapping[str, Any]) -> bool:
+def scheduler_name(scheduler: Mapping[str, Any]) -> str:
+    """Return the class name of a parameter scheduler, without its scope."""
+    kind = scheduler.get('type', '')
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _takes_effect(scheduler: Mapping[str, Any], epochs: int) -> bool:
     """Return whether mmengine's scheduler of this length reaches its last value.
 
     A linear or constant one of a single step would stay at its first value instead.
     """
-    length = scheduler.get('end', math.inf) - scheduler.get('begin', 0)
-    single = scheduler['type'].startswith(('Linear', 'Constant'))
-    in_epochs = scheduler.get('convert_to_iter_based', False)
-    return length >= (2 if single and not in_epochs else 1)
+    in_epochs = scheduler.get('by_epoch', True)
+    end = min(scheduler.get('end', math.inf), epochs if in_epochs else math.inf)
+    is_ramp = scheduler_name(scheduler).startswith(('Linear', 'Constant'))
+    is_converted = scheduler.get('convert_to_iter_based', False)
+    return end - scheduler.get('begin', 0) >= (2 if is_ramp and not is_converted else 1)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.length import full_epochs
+from dnas_mmseg.engine.length import full_epochs, scheduler_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS
@@ -244,13 +244,15 @@ class ConfigFamily(Family):
         self.name, self._size = name, (size, size)
         self._base = adapt_to_data(config, own)
         full_epochs(self._base)  # raises for a schedule in iterations
-        _check_schedule(self._base, name)
         self.choices = Choices(self._base, name)
         self._base.pop('choices', None)
         self._cost_of_models: dict[tuple[str, str], float] = {}
         built: set[str] = set()
         for assignment in (self.choices.default, *self.choices.neighbours(self.choices.default)):
-            model = self.config(self._candidate(assignment)).model
+            combined = self.config(self._candidate(assignment))
+            model = combined.model
+            if config is not own:  # whose iterations are those of its own tiles
+                _check_schedule(combined, name)
             if (digest := _digest(model.to_dict())) not in built:  # most choices share the model
                 built.add(digest)
                 self._check(assignment, model)
@@ -334,11 +336,12 @@ def _check_schedule(config: Config, name: str) -> None:
     """
     schedulers = config.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
-        kind, end = scheduler['type'], scheduler.get('end_factor', 1.0)
+        kind, end = scheduler_name(scheduler), scheduler.get('end_factor', 1.0)
         is_warm_up = kind == 'ConstantLR' or (kind == 'LinearLR' and end == 1.0)
-        if not scheduler.get('by_epoch', True) and not is_warm_up:
+        follows_length = scheduler.get('by_epoch', True) or 'end' not in scheduler
+        if not follows_length and not is_warm_up:
             raise UserError(
-                f'{name}: {scheduler["type"]} counts iterations, whose number depends on the '
+                f'{name}: {kind} counts iterations, whose number depends on the '
                 'tiles: set by_epoch=True, convert_to_iter_based=True, and end to a number of '
                 'epochs'
             )

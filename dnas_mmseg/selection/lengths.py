@@ -21,10 +21,9 @@ networks (Kendall's tau 0.54, benchmarks/selection.md)."""
 _START = 5.0
 """Seconds to build, load and save a training."""
 
-_MIN_LENGTH_RATIOS = {1: 3.0, 2: 11 / 3, 3: 3.0}
-"""Smallest time of the contest by number of rungs, in trainings of the last rung by one worker:
-nine candidates on three rungs, of which up to two reach the last one; five on two rungs, of which
-three do; three on a single rung."""
+_LEAST_BUDGETS = {1: 3.0, 2: 11 / 3, 3: 3.0}
+"""Smallest budget by number of rungs: nine candidates on three rungs, of which up to two reach the
+last one; five on two rungs, of which three do; three on a single rung."""
 
 _MANY = 1000
 """Number of candidates for which trainings are counted where there are more."""
@@ -74,7 +73,7 @@ def fit_lengths(
 ) -> Lengths:
     """Derive rungs and budget from the time of a selection.
 
-    The training of the last rung and the winner's further training take a third to a half of the
+    The training of the last rung and the winner's further training take at least two fifths of the
     time. Up to 16 times the user's own schedule, more time only lengthens the trainings; beyond,
     it lengthens them and adds candidates by the same factor.
 
@@ -93,27 +92,16 @@ def fit_lengths(
         ([97, 291, 874], 3.0)
     """
     overhead = _START + validation
-    ratio, budget, rungs = _ratio(seconds, workers, schedule, _RUNGS), 0.0, _RUNGS
-    longest = seconds / ratio
-    for _ in range(3):  # the number of trainings, and with it their overhead, depends on the rungs
-        rungs = sum(longest / ETA**k >= max(epoch, least if k == 2 else 0.0) for k in range(rungs))
-        if not rungs:
-            return Lengths((), 0.0, seconds, overhead)
-        ratio = _ratio(seconds, workers, schedule, rungs)
-        budget = workers * (ratio - 1)
+    for rungs in range(_RUNGS, 0, -1):
         fidelities = tuple(ETA ** (k + 1.0 - rungs) for k in range(rungs))
-        trainings = sum(count_trainings(fidelities, budget, 0, _MANY))
-        lost = overhead * (math.ceil(trainings / workers) + 1)
-        longest = max(seconds - lost, 0.0) / ratio
-    lengths = tuple(longest / ETA ** (rungs - 1 - k) for k in range(rungs))
-    if budget < 2 * (lengths[0] / longest) or longest < epoch:
-        return Lengths((), 0.0, seconds, overhead)
-    return Lengths(lengths, budget, seconds, overhead)
-
-
-def _ratio(seconds: float, workers: int, schedule: float, rungs: int) -> float:
-    """Return the time of a selection, in trainings of the last rung."""
-    return max(1 + _MIN_LENGTH_RATIOS[rungs] / workers, math.sqrt(seconds / schedule))
+        budget = max(_LEAST_BUDGETS[rungs], workers * (math.sqrt(seconds / schedule) - 1))
+        counts = count_trainings(fidelities, budget, 0, _MANY)
+        turns = [math.ceil(count / workers) for count in counts]  # a rung waits for the one below
+        contest = float(np.dot(turns, np.diff((0.0, *fidelities))))
+        longest = (seconds - overhead * (sum(turns) + 1)) / (contest + 1)
+        if longest * fidelities[0] >= max(epoch, least if rungs == _RUNGS else 0.0):
+            return Lengths(tuple(longest * f for f in fidelities), budget, seconds, overhead)
+    return Lengths((), 0.0, seconds, overhead)
 
 
 class _Numbers:

@@ -74,6 +74,7 @@ class Pace:
 
     Attributes:
         spaces: Seconds of an epoch by space, as a function of multiply-adds.
+        sampled: Mean seconds of an epoch of the timed networks of each space.
         candidates: Seconds of an epoch of other candidates, by name.
         latencies: Their latencies in seconds, by name, if the plan's costs are latencies.
         validations: Seconds of a validation by family.
@@ -83,6 +84,7 @@ class Pace:
     """
 
     spaces: dict[str, LinearPace] = field(default_factory=dict)
+    sampled: dict[str, float] = field(default_factory=dict)
     candidates: dict[str, float] = field(default_factory=dict)
     latencies: dict[str, float] = field(default_factory=dict)
     validations: dict[str, float] = field(default_factory=dict)
@@ -133,9 +135,7 @@ class Pace:
 
     def typical_epoch(self) -> float:
         """Return the median of the seconds of an epoch over the timed candidates."""
-        return float(
-            np.median(list(self.candidates.values()) or [p.fixed for p in self.spaces.values()])
-        )
+        return float(np.median(list((self.candidates or self.sampled).values())))
 
     def least_training(self) -> float:
         """Return the seconds of the shortest training of a typical candidate that ranks it."""
@@ -167,6 +167,7 @@ class Pace:
         """Return the pace of a document of :meth:`to_document`."""
         return cls(
             {name: LinearPace(**value) for name, value in document['spaces'].items()},
+            {name: float(value) for name, value in document['sampled'].items()},
             {name: float(value) for name, value in document['candidates'].items()},
             {name: float(value) for name, value in document.get('latencies', {}).items()},
             {name: float(value) for name, value in document['validations'].items()},
@@ -199,7 +200,9 @@ def measure_pace(trainings: CandidateTrainings) -> Pace:
                 timed = [order[0], order[-1]]
                 times = [time_candidate(trainings, candidate) for candidate in timed]
                 macs = [candidates.cost_by(candidate, 'macs') for candidate in timed]
-                pace.spaces[family.name] = LinearPace.fit(macs, list(map(_epoch, times)))
+                seconds = list(map(_epoch, times))
+                pace.spaces[family.name] = LinearPace.fit(macs, seconds)
+                pace.sampled[family.name] = float(np.mean(seconds))
             else:
                 assert isinstance(family, ConfigFamily)
                 times = [pace.add(trainings, family.default)]

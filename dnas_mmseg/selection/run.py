@@ -4,8 +4,7 @@ Files of a work dir:
 
     search.json              settings; --resume reads them
     network.py               copy of the user's config
-    splits/<seed>/           parts of the training list, unless candidates are scored on the
-                             validation list
+    splits/<seed>/           lists to train and to score candidates on
     trials.log               queue of trainings, unless --storage is set
     trainings/<candidate>/   training of each candidate, a folder and a result for each rung
     workers/                 logs of the worker processes
@@ -230,8 +229,9 @@ class _SelectionRun:
         """
         self.candidates = CandidateSet(self.plan)
         self.trainings = CandidateTrainings(self.candidates, self.work_dir, splits)
-        config = self.candidates.config
-        check_leakage(self.trainings.with_lists(copy.deepcopy(config)), config)
+        lists = self.trainings.lists()
+        if self.plan.lists is not None or self.trainings.validation_problem is not None:
+            check_leakage(self.candidates.config, *lists)
 
     def _measure(self) -> None:
         """Time the candidates, and derive the lengths of their trainings."""
@@ -306,7 +306,9 @@ class _SelectionRun:
         ]
         for name in ('version', 'format'):
             if identity[name] != queue.get_metadata(name):
-                lines.append(f'{name}: {queue.get_metadata(name)}, now {identity[name]}')
+                lines.append(
+                    f'{name}: {queue.get_metadata(name)}, now {identity[name]}; start a new selection'
+                )
         self._require_equal(queue, lines)
 
     def _plan_differences(self, queue: TrainingQueue) -> list[str]:

@@ -7,9 +7,10 @@ training tiles on the ground. A part of the training list is held out where it c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -25,7 +26,8 @@ from dnas_mmseg.raster import parse_array_name
 
 _LEAST_SHARE = 0.1
 """Least number of validation tiles, relative to training tiles; fewer make scores noisier than
-those of a held-out part."""
+those of a held-out part. More tiles than for training would make validations take most of the
+time."""
 
 _SCORED_SHARE = 0.2
 """Share of the tiles to score on. More makes scores less noisy, less leaves more tiles to train
@@ -43,29 +45,58 @@ parts more alike."""
 def validation_problem(config: Config) -> str | None:
     """Return why candidates cannot be scored on the validation list of a config; None if they can.
 
-    It must be labelled, of at least a tenth as many tiles as the training list, and share no tile
-    with it or with the test list, whose score would no longer be independent.
+    It must be labelled, have at least a tenth and at most all as many tiles as the training list,
+    and share no tile with it or with the test list, whose score would no longer be independent.
     """
     if not config.get('val_dataloader'):
         return 'the config has no val_dataloader'
-    used, held_out = (
-        [DATASETS.build(leaf) for leaf in leaf_datasets(config[f'{split}_dataloader'])]
-        for split in ('train', 'val')
-    )
-    if len(used) > 1 or not all(isinstance(d, MultiBandSegDataset) for d in (*used, *held_out)):
-        return 'the data are not two lists of a MultiBandSegDataset'
-    pairs = [pair for dataset in held_out for pair in dataset.pairs]
-    labelled = sum(label is not None for _, label in pairs)
-    if labelled < _LEAST_SHARE * len(used[0]):
-        return f'the validation list has {labelled} labelled tiles, too few for {len(used[0])}'
-    if not any(d.get_cat_ids(i) for d in held_out for i in range(len(d))):
-        return 'the validation list has no labels'
+    leaves = [list(leaf_datasets(config[f'{split}_dataloader'])) for split in ('train', 'val')]
+    if any(len(own) > 1 for own in leaves):
+        return 'there are several data sets for training or validation'
+    settings = [_settings(own[0]) for own in leaves]
+    if settings[0] != settings[1]:
+        return 'the validation data have other settings than the training data'
+    used, held_out = (DATASETS.build(own[0]) for own in leaves)
+    if not isinstance(held_out, MultiBandSegDataset):
+        return 'the data set is not a MultiBandSegDataset'
+    if not _LEAST_SHARE * len(used) <= len(held_out) <= len(used):
+        return f'the validation list has {len(held_out)} tiles, the training list {len(used)}'
+    if any(label is None for _, label in held_out.pairs):
+        return 'the validation list has tiles without labels'
+    if not any(held_out.get_cat_ids(i) for i in range(len(held_out))):
+        return 'no pixel of the validation tiles is labelled'
     tiles = _images(config.val_dataloader)
     for split, name in (('train', 'training'), ('test', 'test')):
         loader = config.get(f'{split}_dataloader')
         if loader and tiles & _images(loader):
             return f'the validation list shares tiles with the {name} list'
     return None
+
+
+def _settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a data set that its list does not replace."""
+    replaced = ('ann_file', 'pipeline', 'test_mode')
+    return {key: value for key, value in dataset.items() if key not in replaced}
+
+
+def validation_lists(config: Config, folder: Path) -> tuple[Path, Path]:
+    """Write training and validation list of a config as ``train.txt`` and ``scored.txt``.
+
+    They stay as they are now if the user's lists change.
+
+    Args:
+        config: Config without a :func:`validation_problem`.
+        folder: Output folder.
+
+    Returns:
+        Paths of the lists to train on and to score on.
+    """
+    paths = folder / 'train.txt', folder / 'scored.txt'
+    for path, split in zip(paths, ('train', 'val'), strict=True):
+        (leaf,) = leaf_datasets(config[f'{split}_dataloader'])
+        dataset = DATASETS.build(leaf)
+        write_text(path, ''.join(_line(pair, dataset.data_root) for pair in dataset.pairs))
+    return paths
 
 
 def selection_lists(config: Config, seed: int, folder: Path) -> tuple[Path, Path]:
@@ -110,11 +141,11 @@ def selection_lists(config: Config, seed: int, folder: Path) -> tuple[Path, Path
     paths = folder / 'train.txt', folder / 'scored.txt'
     for path, is_scored in zip(paths, (False, True), strict=True):
         lines = (
-            '\t'.join(_relative(name, dataset.data_root) for name in pair if name is not None)
+            _line(pair, dataset.data_root)
             for i, pair in enumerate(pairs)
             if (i in scored) is is_scored and i not in unlabelled
         )
-        write_text(path, ''.join(f'{line}\n' for line in lines))
+        write_text(path, ''.join(lines))
     return paths
 
 
@@ -144,19 +175,21 @@ def set_lists(config: Config, train: Path, scored: Path) -> None:
     leaves[0]['ann_file'] = os.path.abspath(train)
 
 
-def check_leakage(probe: Config, config: Config) -> None:
-    """Check that the tiles of a selection are not shared with each other or with the test set.
+def check_leakage(config: Config, train: Path, scored: Path) -> None:
+    """Check that the lists of a selection do not share tiles with each other or with the test set.
 
-    Tiles of a validation set that candidates are not scored on, and scenes with tiles to train on
-    and to score on, cause a warning.
+    Tiles of the validation set, and scenes with tiles in both lists, cause a warning.
 
     Args:
-        probe: Config whose loaders train and validate as in the selection.
-        config: The user's config.
+        config: Config of a network on the user's data.
+        train: List to train on.
+        scored: List to score on, other than the validation list.
 
     Raises:
-        UserError: A tile is among those to train on and to score on or to test on.
+        UserError: A tile is in two of the lists to train on, to score on and to test on.
     """
+    probe = Config(config.to_dict())
+    set_lists(probe, train, scored)
     images = {
         'train on': _images(probe.train_dataloader),
         'score on': _images(probe.val_dataloader),
@@ -164,7 +197,7 @@ def check_leakage(probe: Config, config: Config) -> None:
     held_out = {
         name: _images(config[key])
         for name, key in (('validate', 'val_dataloader'), ('test', 'test_dataloader'))
-        if config.get(key) and config[key] != probe.val_dataloader
+        if config.get(key)
     }
     both = images['train on'] & images['score on']
     if both:
@@ -221,6 +254,10 @@ def _groups(images: list[str]) -> list[list[int]]:
 def _images(loader: dict) -> set[str]:
     datasets: Iterable = (DATASETS.build(leaf) for leaf in leaf_datasets(loader))
     return {os.path.realpath(image) for dataset in datasets for image, _ in dataset.pairs}
+
+
+def _line(pair: tuple[str, str | None], root: str | None) -> str:
+    return '\t'.join(_relative(name, root) for name in pair if name is not None) + '\n'
 
 
 def _relative(name: str, root: str | None) -> str:

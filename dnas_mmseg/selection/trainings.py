@@ -39,7 +39,12 @@ from dnas_mmseg.visualization.learning_curves import read_scores
 
 from .algorithm import Request
 from .candidates import CandidateSet
-from .split import selection_lists, set_lists, validation_problem
+from .split import (
+    selection_lists,
+    set_lists,
+    validation_lists,
+    validation_problem,
+)
 
 SCORE = 'mIoU'
 """Metric that ranks candidates."""
@@ -101,28 +106,28 @@ class CandidateTrainings:
         """Why candidates are not scored on the validation list; None if they are."""
         return validation_problem(self.candidates.config)
 
-    def lists(self, seed: int = 0) -> tuple[Path, Path] | None:
-        """Return the lists to train on and to score on; None for those of the config.
+    def lists(self, seed: int = 0) -> tuple[Path, Path]:
+        """Return the lists to train on and to score on.
 
-        A split of the training list differs between seeds, lists given by the user do not.
+        They are given by the user, or training and validation list of the config, or parts of the
+        training list, which differ between seeds.
         """
         if self.plan.lists is not None:
             first, second = map(Path, self.plan.lists)
             return first, second
-        if self.validation_problem is None:
-            return None
         folder = self._splits / str(seed)
         paths = folder / 'train.txt', folder / 'scored.txt'
         if not all(path.is_file() for path in paths):
             folder.mkdir(parents=True, exist_ok=True)
-            selection_lists(self.candidates.config, self.plan.seed + seed, folder)
+            if self.validation_problem is None:
+                validation_lists(self.candidates.config, folder)
+            else:
+                selection_lists(self.candidates.config, self.plan.seed + seed, folder)
         return paths
 
     def with_lists(self, config: Config, seed: int = 0) -> Config:
         """Return a config that trains on tiles to train on, and validates on those to score on."""
-        lists = self.lists(seed)
-        if lists is not None:
-            set_lists(config, *(path.resolve() for path in lists))
+        set_lists(config, *(path.resolve() for path in self.lists(seed)))
         return config
 
     def folder_of(self, key: str) -> Path:
@@ -357,7 +362,7 @@ def set_hooks(config: Config, epochs: int) -> None:
     config.custom_hooks = [
         hook
         for hook in config.get('custom_hooks') or []
-        if not hook['type'].endswith('EarlyStoppingHook')
+        if 'EarlyStoppingHook' not in str(hook['type'])  # a class, or a name with a scope
     ]
     config.default_hooks = {
         **(config.get('default_hooks') or {}),
@@ -414,7 +419,7 @@ def data_checksum(config: Config, folder: Path) -> str:
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(checksum, files))
     write_json(folder / _CHECKSUMS, dict(found), indent=None)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str([len(DATASETS.build(leaf)) for leaf in leaves]).encode())
     for key, (*_, content) in found:
         digest.update(f'{os.path.basename(key)} {content}\n'.encode())
     for array in arrays:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import LinearLR
 from mmengine.registry import PARAM_SCHEDULERS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
@@ -111,8 +112,7 @@ def test_shorten_a_single_scheduler():
         )
     )
     scale_schedule(config, 20)
-    (scheduler,) = config.param_scheduler
-    assert scheduler['T_max'] == 20
+    assert config.param_scheduler.T_max == 20
 
 
 SCHEDULES = {
@@ -124,6 +124,9 @@ SCHEDULES = {
         dict(type='CosineAnnealingLR', begin=5, end=60, T_max=55),
     ],
     'decay at the end': [dict(type='LinearLR', end_factor=0.5, begin=48, end=60)],
+    'without an end': [dict(type='CosineAnnealingLR', begin=55, T_max=5)],
+    'a class': [dict(type=LinearLR, start_factor=0.1, end=5)],
+    'single': dict(type='mmengine.LinearLR', start_factor=0.1, end=5),
     'steps': [dict(type='MultiStepLR', milestones=[45, 55], gamma=0.1)],
     'converted': [dict(type='LinearLR', start_factor=0.1, end=3, convert_to_iter_based=True)],
 }
@@ -137,7 +140,8 @@ def test_short_schedules_reach_the_full_rate(schedule, epochs):
     scale_schedule(config, epochs)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     built = []
-    for settings in config.param_scheduler:
+    schedulers = config.param_scheduler
+    for settings in [schedulers] if isinstance(schedulers, dict) else schedulers:
         settings = {**settings, 'optimizer': optimizer}
         if settings.pop('convert_to_iter_based', False):
             settings['epoch_length'] = 8

@@ -75,3 +75,11 @@ def test_rungs(pace, candidates):
     pace.validations['small_unet'] = 3.0
     assert pace.rungs(candidate, 1e6, 2) == ([1, 2, 60], [1, 1, 1])
     assert pace.rungs(candidate, 1e6, 0) == ([1], [1])
+
+
+def test_least_training(pace):
+    pace.iterations = 32
+    assert pace.least_training() == pytest.approx(400 / 32)  # epochs of a second
+    pace.candidates.clear()
+    pace.sampled = {'dnas': 3.0}
+    assert pace.least_training() == pytest.approx(3 * 400 / 32)

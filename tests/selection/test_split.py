@@ -1,15 +1,14 @@
-import copy
-
 import numpy as np
 import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import write_raster
+from dnas_mmseg.raster import read_raster, write_raster
 from dnas_mmseg.selection.split import (
     check_leakage,
     selection_lists,
     set_lists,
+    validation_lists,
     validation_problem,
 )
 
@@ -102,24 +101,26 @@ def test_set_lists(config, tmp_path):
     assert own.data_root == config.train_dataloader.dataset.data_root
 
 
-def check(config, train, scored):
-    probe = copy.deepcopy(config)
-    set_lists(probe, train, scored)
-    check_leakage(probe, config)
-
-
 def test_validation_lists_that_score_candidates(config, tmp_path):
     root = tmp_path / 'data'
     tiles = _lines(root / 'train.txt')
     # The lists for validation and test of these data are the same.
     assert validation_problem(config) == 'the validation list shares tiles with the test list'
     (root / 'val.txt').write_text(tiles[0] + '\n')
-    assert validation_problem(config) == 'the validation list has 1 labelled tiles, too few for 12'
+    assert validation_problem(config) == 'the validation list has 1 tiles, the training list 12'
     (root / 'val.txt').write_text('\n'.join(tiles[:4]))
     assert validation_problem(config) == 'the validation list shares tiles with the training list'
     (root / 'train.txt').write_text('\n'.join(tiles[4:]))
     assert validation_problem(config) is None
-    check_leakage(config, config)
+    train, scored = map(_lines, validation_lists(config, tmp_path / 'out'))
+    assert (train, scored) == (tiles[4:], tiles[:4])
+    labels = tmp_path / 'data/labels'
+    values = {tile: read_raster(labels / f't_{i}_0.png') for i, tile in enumerate(tiles[:4])}
+    for i, value in enumerate(values.values()):
+        write_raster(labels / f't_{i}_0.png', np.full_like(value[0], 255))
+    assert validation_problem(config) == 'no pixel of the validation tiles is labelled'
+    config.val_dataloader.dataset.metainfo = dict(bands=('a', 'b', 'c', 'd'))
+    assert 'other settings than the training data' in validation_problem(config)
     config.pop('val_dataloader')
     assert validation_problem(config) == 'the config has no val_dataloader'
 
@@ -127,17 +128,17 @@ def test_validation_lists_that_score_candidates(config, tmp_path):
 def test_error_for_leakage(config, tmp_path):
     root = tmp_path / 'data'
     train, scored = selection_lists(config, 0, tmp_path / 'out')
-    check(config, train, scored)
+    check_leakage(config, train, scored)
     with pytest.raises(UserError, match='tiles are in both lists'):
-        check(config, root / 'train.txt', scored)
+        check_leakage(config, root / 'train.txt', scored)
     with pytest.raises(UserError, match=r'1 tiles to score on are also in the test list'):
-        check(config, train, root / 'test.txt')
+        check_leakage(config, train, root / 'test.txt')
 
 
 def test_warning_for_validation_tiles(config, tmp_path, capsys):
     root = tmp_path / 'data'
     (root / 'val.txt').write_text(_lines(root / 'train.txt')[0] + '\n')
-    check(config, *selection_lists(config, 0, tmp_path / 'out'))
+    check_leakage(config, *selection_lists(config, 0, tmp_path / 'out'))
     output = ''.join(capsys.readouterr())
     assert 'are also in the validation list' in output
 
@@ -150,7 +151,7 @@ def test_warning_for_scenes_in_both_lists(config, tmp_path, capsys):
     a, b = tmp_path / 'a.txt', tmp_path / 'b.txt'
     a.write_text('\n'.join(lines[:30]) + '\n')
     b.write_text('\n'.join(lines[30:]) + '\n')
-    check(config, a, b)
+    check_leakage(config, a, b)
     assert '8 scenes have tiles in both lists' in ''.join(capsys.readouterr())
 
 

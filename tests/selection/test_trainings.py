@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 
 from dnas_mmseg import files
 from dnas_mmseg.datasets.gid5 import BANDS
@@ -126,6 +127,28 @@ def test_repeats_have_another_split(trainings, content):
     config = trainings.config('net-0-1', {**content, 'seed': 1}, 0)
     assert config.val_dataloader.dataset.ann_file == str(other[1])
     assert config.randomness.seed == 1
+
+
+def test_candidates_are_scored_on_a_separate_validation_list(tiny, plan, content, tmp_path):
+    root = tmp_path / 'data'
+    tiles = (root / 'train.txt').read_text().splitlines(keepends=True)
+    (root / 'train.txt').write_text(''.join(tiles[4:]))
+    (root / 'val.txt').write_text(''.join(tiles[:4]))
+    trainings = CandidateTrainings(CandidateSet(plan), tmp_path / 'run')
+    config = trainings.config('net-0-0', content, 0)
+    found = [DATASETS.build(config[f'{split}_dataloader'].dataset) for split in ('train', 'val')]
+    assert [len(dataset) for dataset in found] == [8, 4]
+    before = data_checksum(config, tmp_path)
+    # Lists that change later do not change those of the selection.
+    (root / 'val.txt').write_text(''.join(tiles[:6]))
+    assert trainings.lists(1)[1].read_text() != trainings.lists(0)[1].read_text()
+    again = CandidateTrainings(CandidateSet(plan), tmp_path / 'run')
+    assert data_checksum(again.config('net-0-0', content, 0), tmp_path) == before
+    # The boundary between both lists counts.
+    (root / 'train.txt').write_text(''.join(tiles[4:-1]))
+    (root / 'val.txt').write_text(''.join(tiles[-1:] + tiles[:4]))
+    other = CandidateTrainings(CandidateSet(plan), tmp_path / 'other')
+    assert data_checksum(other.config('net-0-0', content, 0), tmp_path) != before
 
 
 def test_error_for_a_nan_score(trainings, content, monkeypatch):
