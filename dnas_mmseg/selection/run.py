@@ -306,9 +306,8 @@ class _SelectionRun:
         ]
         for name in ('version', 'format'):
             if identity[name] != queue.get_metadata(name):
-                lines.append(
-                    f'{name}: {queue.get_metadata(name)}, now {identity[name]}; start a new selection'
-                )
+                found = queue.get_metadata(name)
+                lines.append(f'{name}: {found}, now {identity[name]}; start a new selection')
         self._require_equal(queue, lines)
 
     def _plan_differences(self, queue: TrainingQueue) -> list[str]:
