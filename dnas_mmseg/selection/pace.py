@@ -167,12 +167,12 @@ class Pace:
         """Return the pace of a document of :meth:`to_document`."""
         return cls(
             {name: LinearPace(**value) for name, value in document['spaces'].items()},
-            {name: float(value) for name, value in document['sampled'].items()},
+            {name: float(value) for name, value in document.get('sampled', {}).items()},
             {name: float(value) for name, value in document['candidates'].items()},
             {name: float(value) for name, value in document.get('latencies', {}).items()},
             {name: float(value) for name, value in document['validations'].items()},
             float(document['schedule']),
-            int(document['iterations']),
+            int(document.get('iterations', 1)),
             Lengths.parse(document['lengths']) if document['lengths'] else None,
         )
 
