@@ -37,8 +37,10 @@ COLUMNS = (
 )  # fmt: skip
 ROWS = Rows(ROOT / 'benchmarks/equal_time.csv', COLUMNS)
 SELECT = 'dnas select'
+OWN = 'U-Net, Lite0, ImageNet'
+"""Network of the config that a selection gets, which takes part."""
 METHODS = (
-    SELECT, 'HRNet-W18-small', 'U-Net, Lite0, ImageNet', 'PSPNet R-18',
+    SELECT, 'HRNet-W18-small', OWN, 'PSPNet R-18',
     'DNAS L=12 released, base 16',
 )  # fmt: skip
 
@@ -47,7 +49,7 @@ def select(data: str, repeat: int, minutes: float, work_dir: Path) -> dict[str, 
     """Run a selection as a user does, and return the result of its winner."""
     work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir.parent / f'{work_dir.name}.py'
-    config = build_config(data, 'U-Net, Lite0, ImageNet', work_dir)
+    config = build_config(data, OWN, work_dir)
     config.pop('work_dir')
     path.write_text(config.pretty_text, encoding='utf-8')
     command = [sys.executable, '-W', 'ignore', '-m', 'dnas_mmseg', 'select', '--config', path]
@@ -58,7 +60,8 @@ def select(data: str, repeat: int, minutes: float, work_dir: Path) -> dict[str, 
     winner, ensemble = board['candidates'][0], board['ensemble']
     final = next((work_dir / FINAL_FOLDER).glob('epoch_*.pth'))
     found = dict(
-        network=winner['name'], macs=winner['macs'], mIoU=round(board['test_mIoU'], 2),
+        network=OWN if winner['family'] == 'own' else winner['name'], macs=winner['macs'],
+        mIoU=round(board['test_mIoU'], 2),
         epochs=winner['epochs'] + int(final.stem.removeprefix('epoch_')),
     )  # fmt: skip
     if ensemble:

@@ -35,6 +35,9 @@ _COLOURS = {
 _HIDDEN = ('seeds', 'parameters')
 """Columns of the CSV file that the page does not show."""
 
+_FAR_BELOW = 10.0
+"""Distance below all curves from which a baseline is not drawn, in points of mIoU."""
+
 _SIZE = (5.2, 3.6)
 """Size of figures in inches, which narrow windows show as a whole."""
 
@@ -166,7 +169,10 @@ def _curves_figure(board: Leaderboard) -> tuple[Figure, dict[str, str]]:
         line.set_gid(f'curve_{len(tips)}')
         score = list(row.curve.values())[-1]
         tips[f'curve_{len(tips)}'] = f'{row.name}: {score:.2f} % after {row.epochs} epochs'
+    lowest = min((s for row in board.rows.values() for s in row.curve.values()), default=0.0)
     for name, score in board.pixels.items():
+        if score < lowest - _FAR_BELOW:
+            continue  # the line would flatten the curves
         axes.axhline(score, color='#64748b', linewidth=1, linestyle=':', label=name)
     for origin, colour in _COLOURS.items():
         if any(row.origin == origin for row in board.rows.values()):

@@ -17,7 +17,7 @@ Where trainings continue, a candidate whose curve does not reach that of the lea
 fidelity is not promoted, and the selection ends at the fidelity at which no other one reaches it
 (fidelities are added only while they may change the result, as in PASHA, Bohdal et al. 2023, which
 stops when the ranking is the same at two fidelities; that chose worse networks, see
-benchmarks/selection.md). What is left of the budget is the winner's.
+benchmarks/selection_replays.md). What is left of the budget is the winner's.
 
 With a single fidelity, random and proposed candidates are trained at it. The trainings of a batch
 are independent of each other, so the result does not depend on the number of workers.
