@@ -34,6 +34,7 @@ import numpy as np
 
 from .estimates import Estimates
 from .problem import C, Candidates, Problem, Request, SelectionError, Trial
+from .promotion import promote
 
 _POOL_SIZE = 3000
 """Maximum number of random candidates that the surrogates rank. More cost time for encoding and
@@ -75,16 +76,6 @@ than ``_BATCHES`` because there are fewer trainings to divide."""
 _REPEAT_SHARE = 1 / 8
 """Share of the budget for repeats with other seeds: 1 of 12 full trainings, 3 of 24. More reduces
 the risk that the winner had a lucky seed, less leaves more candidates to compare."""
-
-_CLOSED = 2.0
-"""Gap between two scores that counts as closed, in standard deviations of a score over seeds. On
-GEO-Bench 1 loses 0.3 points to the best family, 2 nothing at a fifth less cost, 4 half of that."""
-
-_DIVERSE_SHARE = 1 / 4
-"""Share of the seats of a promotion for other families and costs than those of the best."""
-
-_BANDS = 3
-"""Number of bands of cost, of equal numbers of candidates."""
 
 _EPS = 1e-9
 
@@ -245,8 +236,8 @@ class _SelectionSteps(Generic[C]):
                 f'budget = {budget:g}: expected at least 1 full training; 12 or more are '
                 'recommended'
             )
-        self.noise = float(getattr(problem, 'noise', 0.0))
-        self.estimates: Estimates[C] = Estimates(last + 1, self.family, seed, self.noise)
+        noise = float(getattr(problem, 'noise', 0.0))
+        self.estimates: Estimates[C] = Estimates(last + 1, self.family, seed, noise)
         self.scores, self.pool = self.estimates.scores, self.estimates.pool
         self.trials: list[Trial] = []
         self.costs: list[float] = []
@@ -454,6 +445,9 @@ class _SelectionSteps(Generic[C]):
         """Return the number of full trainings of a candidate."""
         return sum(t.candidate == candidate and t.fidelity == self.full for t in self.trials)
 
+    def _contenders(self, fidelity: int) -> list[C]:
+        return self.estimates.contenders(fidelity, self.problem.fidelities)
+
     def _next(self, count: int, fidelity: int) -> list[C]:
         """Return candidates to train at a fidelity, at most ``count``.
 
@@ -473,7 +467,9 @@ class _SelectionSteps(Generic[C]):
         promoted = [c for c in trained if c in self.pool and c not in done]
         if promoted:
             mean, _ = self.estimates.predict(promoted, fidelity)
-            return self._promote(promoted, mean, count, {self.kind(c) for c in done})
+            present = {self.kind(c) for c in done}
+            ranked = [promoted[i] for i in np.argsort(-mean, kind='stable')]
+            return promote(ranked, count, present, self.kind, self.family, self.problem.cost)
         if self.continues and trained:
             return []
         for candidate in [c for c in self.estimates.rank(fidelity) if c in self.pool][:3]:
@@ -485,56 +481,3 @@ class _SelectionSteps(Generic[C]):
         mean, deviation = self.estimates.predict(candidates, fidelity)
         order = np.argsort(-(mean + _EXPLORATION * deviation), kind='stable')
         return [candidates[i] for i in order[:count]]
-
-    def _contenders(self, fidelity: int) -> list[C]:
-        """Return the candidates at a fidelity that may reach its leader at the highest one.
-
-        Learning curves are about linear in the logarithm of the length. A candidate's gap to the
-        leader is therefore assumed to close as much with each further multiple of the length as
-        between the last two fidelities, and not to widen. It counts as closed within ``_CLOSED``.
-        """
-        trained = self.estimates.rank(fidelity)
-        if not trained:
-            return []
-        before, now, end = (self.problem.fidelities[i] for i in (fidelity - 1, fidelity, -1))
-        steps = math.log(end / now) / math.log(now / before)
-
-        def gap(candidate: C, at: int) -> float:
-            return self.estimates.mean(trained[0], at) - self.estimates.mean(candidate, at)
-
-        contenders = []
-        for candidate in trained:
-            closed = gap(candidate, fidelity - 1) - gap(candidate, fidelity)
-            if gap(candidate, fidelity) - steps * max(closed, 0.0) <= _CLOSED * self.noise:
-                contenders.append(candidate)
-        return contenders
-
-    def _promote(
-        self, candidates: Sequence[C], estimates: np.ndarray, count: int, present: set[Hashable]
-    ) -> list[C]:
-        """Return the candidates to promote.
-
-        Up to half of the seats, at least two, are for the best of each kind that is not present at
-        the fidelity yet. A share is for the best of each family and band of cost that has no seat;
-        the others are taken in the order of the estimates.
-        """
-        order = [candidates[i] for i in np.argsort(-estimates, kind='stable')]
-        chosen: dict[C, None] = {}
-        best = {self.kind(c): c for c in reversed(order) if self.kind(c) not in present}.values()
-        reserved = [c for c in order if c in best][: min(count, max(2, count // 2))]
-        chosen.update(dict.fromkeys(reserved))
-        for candidate in order[: count - int(_DIVERSE_SHARE * count)]:
-            if len(chosen) < count:
-                chosen[candidate] = None
-        costs = np.argsort(np.argsort([self.problem.cost(c) for c in candidates]))
-        bands = dict(zip(candidates, costs * _BANDS // len(candidates), strict=True))
-        niches = {(self.family(c), bands[c]) for c in chosen}
-        for candidate in order:
-            niche = self.family(candidate), bands[candidate]
-            if len(chosen) < count and niche not in niches:
-                chosen[candidate] = None
-                niches.add(niche)
-        for candidate in order:
-            if len(chosen) < count:
-                chosen[candidate] = None
-        return [c for c in order if c in chosen]
