@@ -7,8 +7,8 @@
 A selection gets the default portfolio and all of the minutes, and combines up to three finalists
 (no columns of an ensemble: no combination scored higher than the best finalist). A single network
 is trained alone for all of the minutes (``dnas train --hours``), on the whole training list. Each
-runs on one thread. Repeats differ in the seed, and selections also in the part that is scored on.
-``DNAS_DATA`` is the folder of the data, as for :mod:`benchmarks.candidates`.
+runs on one thread. Repeats differ in the seed. ``DNAS_DATA`` is the folder of the data, as for
+:mod:`benchmarks.candidates`.
 """
 
 from __future__ import annotations

@@ -74,26 +74,28 @@ def scale_schedule(config: Config, epochs: int) -> None:
     config.train_cfg.val_interval = epochs
     config.train_cfg.pop('val_begin', None)
     config.train_cfg.pop('dynamic_intervals', None)
-    schedulers = config.get('param_scheduler')
-    if not schedulers:
-        return
-    single = isinstance(schedulers, Mapping)
-    for scheduler in [schedulers] if single else schedulers:
+    schedulers = list_schedulers(config)
+    for scheduler in schedulers:
         for key in _SCALED:
             if scheduler.get(key):
                 # A part that begins later may begin at once in a short training.
                 least = 0 if key == 'begin' else 1
                 scheduler[key] = _scaled(scheduler[key], factor, least)
-    if not single:
-        config.param_scheduler = [s for s in schedulers if _takes_effect(s, epochs)]
-    elif not _takes_effect(schedulers, epochs):
-        config.param_scheduler = []
+    kept = [scheduler for scheduler in schedulers if _takes_effect(scheduler, epochs)]
+    if len(kept) < len(schedulers):  # else a single one stays one: checkpoints know it as such
+        config.param_scheduler = kept
 
 
 def _scaled(value: Any, factor: float, least: int) -> Any:
     if isinstance(value, (list, tuple)):
         return [_scaled(item, factor, least) for item in value]
     return max(least, round(value * factor)) if math.isfinite(value) else value
+
+
+def list_schedulers(config: Config) -> list[Any]:
+    """Return the parameter schedulers of a config, which may have one, several or none."""
+    schedulers = config.get('param_scheduler') or []
+    return [schedulers] if isinstance(schedulers, Mapping) else list(schedulers)
 
 
 def scheduler_name(scheduler: Mapping[str, Any]) -> str:

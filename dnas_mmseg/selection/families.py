@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.length import full_epochs, scheduler_name
+from dnas_mmseg.engine.length import full_epochs, list_schedulers, scheduler_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS
@@ -334,8 +334,7 @@ def _check_schedule(config: Config, name: str) -> None:
     Raises:
         UserError: A decay counts iterations, whose number depends on the tiles.
     """
-    schedulers = config.get('param_scheduler') or []
-    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+    for scheduler in list_schedulers(config):
         kind, end = scheduler_name(scheduler), scheduler.get('end_factor', 1.0)
         is_warm_up = kind == 'ConstantLR' or (kind == 'LinearLR' and end == 1.0)
         follows_length = scheduler.get('by_epoch', True) or 'end' not in scheduler

@@ -105,8 +105,8 @@ class FinalTraining:
     def build_ensemble(self, board: Leaderboard) -> EnsembleResult | None:
         """Combine finalists to an ensemble, write its config and weights, and test it.
 
-        Its members are chosen by their trainings on a part of the list; the winner then enters with
-        the weights of its further training.
+        Its members are chosen by their trainings in the comparison; the winner then enters with the
+        weights of its further training.
 
         Args:
             board: Leaderboard of the selection.

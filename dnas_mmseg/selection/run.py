@@ -4,7 +4,7 @@ Files of a work dir:
 
     search.json              settings; --resume reads them
     network.py               copy of the user's config
-    splits/<seed>/           lists to train and to score candidates on
+    splits/                  lists to train and to score candidates on
     trials.log               queue of trainings, unless --storage is set
     trainings/<candidate>/   training of each candidate, a folder and a result for each rung
     workers/                 logs of the worker processes
@@ -230,7 +230,7 @@ class _SelectionRun:
         self.candidates = CandidateSet(self.plan)
         self.trainings = CandidateTrainings(self.candidates, self.work_dir, splits)
         lists = self.trainings.lists()
-        if self.plan.lists is not None or self.trainings.validation_problem is not None:
+        if self.plan.lists is not None or not self.trainings.scores_on_validation:
             check_leakage(self.candidates.config, *lists)
 
     def _measure(self) -> None:
@@ -363,11 +363,9 @@ class _SelectionRun:
         available = sum(family.size for family in self.candidates.families.values())
         counts = count_trainings(lengths.fidelities, lengths.budget, len(self._initial), available)
         show_plan(lengths, counts, self.count, self.pace.typical_epoch())
-        if self.plan.lists is None and self.trainings.validation_problem is not None:
-            print(
-                'note: candidates are scored on a fifth of the training list, because '
-                f'{self.trainings.validation_problem}'
-            )
+        problem = self.trainings.validation_problem
+        if self.plan.lists is None and problem and not self.trainings.scores_on_validation:
+            print(f'note: candidates are scored on a fifth of the training list, because {problem}')
         untried = self._initial[counts[0] :]
         if untried:
             names = ', '.join(self.candidates.label(candidate) for candidate in untried)

@@ -65,11 +65,11 @@ def validation_problem(config: Config) -> str | None:
         return 'the validation list has tiles without labels'
     if not any(held_out.get_cat_ids(i) for i in range(len(held_out))):
         return 'no pixel of the validation tiles is labelled'
-    tiles = _images(config.val_dataloader)
-    for split, name in (('train', 'training'), ('test', 'test')):
-        loader = config.get(f'{split}_dataloader')
-        if loader and tiles & _images(loader):
-            return f'the validation list shares tiles with the {name} list'
+    tiles = _images([held_out])
+    if tiles & _images([used]):
+        return 'the validation list shares tiles with the training list'
+    if config.get('test_dataloader') and tiles & _images(_build_all(config.test_dataloader)):
+        return 'the validation list shares tiles with the test list'
     return None
 
 
@@ -191,11 +191,11 @@ def check_leakage(config: Config, train: Path, scored: Path) -> None:
     probe = Config(config.to_dict())
     set_lists(probe, train, scored)
     images = {
-        'train on': _images(probe.train_dataloader),
-        'score on': _images(probe.val_dataloader),
+        'train on': _images(_build_all(probe.train_dataloader)),
+        'score on': _images(_build_all(probe.val_dataloader)),
     }
     held_out = {
-        name: _images(config[key])
+        name: _images(_build_all(config[key]))
         for name, key in (('validate', 'val_dataloader'), ('test', 'test_dataloader'))
         if config.get(key)
     }
@@ -251,8 +251,13 @@ def _groups(images: list[str]) -> list[list[int]]:
     return [list(group) for _, group in groupby(range(len(images)), lambda i: i // run)]
 
 
-def _images(loader: dict) -> set[str]:
-    datasets: Iterable = (DATASETS.build(leaf) for leaf in leaf_datasets(loader))
+def _build_all(loader: dict) -> list[Any]:
+    """Build the data sets of a loader."""
+    return [DATASETS.build(leaf) for leaf in leaf_datasets(loader)]
+
+
+def _images(datasets: Iterable[Any]) -> set[str]:
+    """Return the real paths of all images of some data sets."""
     return {os.path.realpath(image) for dataset in datasets for image, _ in dataset.pairs}
 
 

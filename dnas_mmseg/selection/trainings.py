@@ -73,6 +73,9 @@ scored, and what the next rung starts from."""
 _RUNG_SEEDS = 1000
 """Difference of the seeds of two rungs, so that orders and crops of tiles are not repeated."""
 
+_VALIDATION = 'validation'
+"""Folder of copies of training and validation list, if candidates are scored on the latter."""
+
 _CHECKSUMS = 'checksums.json'
 _READERS = 8
 """Number of files read in parallel for the checksum of the data, to hide the latency of network
@@ -103,27 +106,33 @@ class CandidateTrainings:
 
     @cached_property
     def validation_problem(self) -> str | None:
-        """Why candidates are not scored on the validation list; None if they are."""
+        """Why candidates cannot be scored on the validation list; None if they can."""
         return validation_problem(self.candidates.config)
+
+    @property
+    def scores_on_validation(self) -> bool:
+        """Whether candidates are scored on the validation list, after a call of :meth:`lists`."""
+        return (self._splits / _VALIDATION / 'scored.txt').is_file()
 
     def lists(self, seed: int = 0) -> tuple[Path, Path]:
         """Return the lists to train on and to score on.
 
         They are given by the user, or training and validation list of the config, or parts of the
-        training list, which differ between seeds.
+        training list, which differ between seeds. The first call decides; the lists stay as they
+        are then if those of the user change.
         """
         if self.plan.lists is not None:
             first, second = map(Path, self.plan.lists)
             return first, second
-        folder = self._splits / str(seed)
-        paths = folder / 'train.txt', folder / 'scored.txt'
-        if not all(path.is_file() for path in paths):
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.validation_problem is None:
-                validation_lists(self.candidates.config, folder)
-            else:
+        if not any(self._splits.glob('*/scored.txt')) and self.validation_problem is None:
+            validation_lists(self.candidates.config, self._splits / _VALIDATION)
+        if self.scores_on_validation:
+            folder = self._splits / _VALIDATION
+        else:
+            folder = self._splits / str(seed)
+            if not (folder / 'scored.txt').is_file():
                 selection_lists(self.candidates.config, self.plan.seed + seed, folder)
-        return paths
+        return folder / 'train.txt', folder / 'scored.txt'
 
     def with_lists(self, config: Config, seed: int = 0) -> Config:
         """Return a config that trains on tiles to train on, and validates on those to score on."""
@@ -396,8 +405,8 @@ def data_checksum(config: Config, folder: Path) -> str:
         folder: Folder of a cache of file checksums, with size and modification time as key.
     """
     loaders = (config.train_dataloader, config.val_dataloader)
-    leaves = [leaf for loader in loaders for leaf in leaf_datasets(loader)]
-    pairs = [pair for leaf in leaves for pair in DATASETS.build(leaf).pairs]
+    sets = [DATASETS.build(leaf).pairs for loader in loaders for leaf in leaf_datasets(loader)]
+    pairs = [pair for own in sets for pair in own]
     names = [name for pair in pairs for name in pair if name is not None]
     arrays = [parse_array_name(name) for name in names]
     paths = [a.file if a else name for name, a in zip(names, arrays, strict=True)]
@@ -419,7 +428,7 @@ def data_checksum(config: Config, folder: Path) -> str:
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(checksum, files))
     write_json(folder / _CHECKSUMS, dict(found), indent=None)
-    digest = hashlib.sha256(str([len(DATASETS.build(leaf)) for leaf in leaves]).encode())
+    digest = hashlib.sha256(str([len(own) for own in sets]).encode())
     for key, (*_, content) in found:
         digest.update(f'{os.path.basename(key)} {content}\n'.encode())
     for array in arrays:

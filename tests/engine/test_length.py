@@ -1,5 +1,7 @@
 """The length of a training, from hours."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -116,26 +118,35 @@ def test_shorten_a_single_scheduler():
 
 
 SCHEDULES = {
-    'warm-up of iterations': [dict(type='LinearLR', start_factor=0.01, end=20, by_epoch=False)],
-    'warm-up of epochs': [dict(type='LinearLR', start_factor=0.1, end=5)],
-    'constant warm-up': (dict(type='ConstantLR', factor=0.1, end=3),),
-    'two phases': [
-        dict(type='LinearLR', start_factor=0.1, end=5),
-        dict(type='CosineAnnealingLR', begin=5, end=60, T_max=55),
-    ],
-    'decay at the end': [dict(type='LinearLR', end_factor=0.5, begin=48, end=60)],
-    'without an end': [dict(type='CosineAnnealingLR', begin=55, T_max=5)],
-    'a class': [dict(type=LinearLR, start_factor=0.1, end=5)],
-    'single': dict(type='mmengine.LinearLR', start_factor=0.1, end=5),
-    'steps': [dict(type='MultiStepLR', milestones=[45, 55], gamma=0.1)],
-    'converted': [dict(type='LinearLR', start_factor=0.1, end=3, convert_to_iter_based=True)],
-}
+    'warm-up of iterations': (
+        [dict(type='LinearLR', start_factor=0.01, end=20, by_epoch=False)], 1.0
+    ),
+    'warm-up of epochs': ([dict(type='LinearLR', start_factor=0.1, end=5)], 1.0),
+    'constant warm-up': ((dict(type='ConstantLR', factor=0.1, end=3),), 1.0),
+    'two phases': (
+        [
+            dict(type='LinearLR', start_factor=0.1, end=5),
+            dict(type='CosineAnnealingLR', begin=5, end=60, T_max=55),
+        ],
+        0.0,
+    ),
+    'decay at the end': ([dict(type='LinearLR', end_factor=0.5, begin=48, end=60)], 0.5),
+    'without an end': ([dict(type='CosineAnnealingLR', begin=55, T_max=5)], 0.0),
+    'a class': ([dict(type=LinearLR, start_factor=0.1, end=5)], 1.0),
+    'single': (dict(type='mmengine.LinearLR', start_factor=0.1, end=5), 1.0),
+    'steps': ([dict(type='MultiStepLR', milestones=[45, 55], gamma=0.1)], 0.01),
+    'converted': (
+        [dict(type='LinearLR', start_factor=0.1, end=3, convert_to_iter_based=True)], 1.0
+    ),
+}  # fmt: skip
+"""Schedules of 60 epochs, with the last rate relative to the first."""
 
 
 @pytest.mark.parametrize('epochs', [1, 2, 3, 9, 40])
-@pytest.mark.parametrize('schedule', SCHEDULES.values(), ids=SCHEDULES)
-def test_short_schedules_reach_the_full_rate(schedule, epochs):
+@pytest.mark.parametrize(('schedule', 'end'), SCHEDULES.values(), ids=SCHEDULES)
+def test_scaled_schedules_reach_the_full_rate_and_their_end(schedule, end, epochs):
     """No part of a few steps or epochs leaves the rate at its first value."""
+    schedule = copy.deepcopy(schedule)
     config = Config(dict(train_cfg=dict(max_epochs=60), param_scheduler=schedule))
     scale_schedule(config, epochs)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
@@ -160,6 +171,9 @@ def test_short_schedules_reach_the_full_rate(schedule, epochs):
             if scheduler.by_epoch:
                 scheduler.step()
     assert max(rates) == pytest.approx(1.0)
+    if epochs == 40:
+        last = optimizer.param_groups[0]['lr']
+        assert last == pytest.approx(end, abs=0.03)
 
 
 def test_error_for_a_schedule_in_iterations():

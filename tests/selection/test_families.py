@@ -196,21 +196,22 @@ def test_mistakes_in_the_users_config_are_errors(tiny):
         CandidateSet(SelectionPlan(str(tiny), hours=1, cost_size=64))
 
 
-def test_a_schedule_in_iterations_is_refused(plan, small_unet):
-    small_unet.write_text(
-        small_unet.read_text()
-        + 'train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=9)\n'
-    )
-    with pytest.raises(UserError, match='a schedule in epochs is required'):
-        CandidateSet(plan)
-
-
-def test_a_decay_in_iterations_is_refused(plan, small_unet):
-    small_unet.write_text(
-        small_unet.read_text()
-        + 'param_scheduler = [dict(type="PolyLR", power=0.9, end=400, by_epoch=False)]\n'
-    )
-    with pytest.raises(UserError, match='small_unet: PolyLR counts iterations, whose number'):
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        (
+            'train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=9)',
+            'a schedule in epochs is required',
+        ),
+        (
+            'param_scheduler = [dict(type="PolyLR", power=0.9, end=400, by_epoch=False)]',
+            'small_unet: PolyLR counts iterations, whose number depends on the tiles',
+        ),
+    ],
+)
+def test_schedules_in_iterations_are_refused(plan, small_unet, setting, message):
+    small_unet.write_text(f'{small_unet.read_text()}{setting}\n')
+    with pytest.raises(UserError, match=message):
         CandidateSet(plan)
 
 

@@ -139,16 +139,31 @@ def test_candidates_are_scored_on_a_separate_validation_list(tiny, plan, content
     found = [DATASETS.build(config[f'{split}_dataloader'].dataset) for split in ('train', 'val')]
     assert [len(dataset) for dataset in found] == [8, 4]
     before = data_checksum(config, tmp_path)
-    # Lists that change later do not change those of the selection.
+    # Lists that change later do not change those of the selection, for repeats neither.
     (root / 'val.txt').write_text(''.join(tiles[:6]))
-    assert trainings.lists(1)[1].read_text() != trainings.lists(0)[1].read_text()
     again = CandidateTrainings(CandidateSet(plan), tmp_path / 'run')
+    assert again.lists(1) == trainings.lists(0)
+    assert again.validation_problem is not None  # it now shares tiles with the training list
+    assert again.scores_on_validation
     assert data_checksum(again.config('net-0-0', content, 0), tmp_path) == before
     # The boundary between both lists counts.
     (root / 'train.txt').write_text(''.join(tiles[4:-1]))
     (root / 'val.txt').write_text(''.join(tiles[-1:] + tiles[:4]))
     other = CandidateTrainings(CandidateSet(plan), tmp_path / 'other')
     assert data_checksum(other.config('net-0-0', content, 0), tmp_path) != before
+
+
+def test_a_selection_that_held_tiles_out_goes_on_so(trainings, tiny, plan, tmp_path):
+    root = tmp_path / 'data'
+    first = trainings.lists(0)
+    tiles = (root / 'train.txt').read_text().splitlines(keepends=True)
+    (root / 'train.txt').write_text(''.join(tiles[4:]))
+    (root / 'val.txt').write_text(''.join(tiles[:4]))
+    again = CandidateTrainings(CandidateSet(plan), tmp_path / 'run')
+    assert again.validation_problem is None
+    assert again.lists(0) == first
+    assert again.lists(1) != first
+    assert not again.scores_on_validation
 
 
 def test_error_for_a_nan_score(trainings, content, monkeypatch):
