@@ -89,6 +89,17 @@ def load_config(
     return config
 
 
+def type_name(config: Mapping[str, Any]) -> str:
+    """Return the class name of a config's ``type``: of a class, or of a name without its scope.
+
+    Example:
+        >>> type_name(dict(type='mmengine.EMAHook', momentum=0.1))
+        'EMAHook'
+    """
+    kind = config.get('type', '')
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
 def _find_config(name: str) -> Path:
     """Return the file of a config, given as a path or as ``<package>::<path>``."""
     package, separator, rest = name.partition('::')

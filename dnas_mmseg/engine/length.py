@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmseg.registry import MODELS
+from mmseg.registry import HOOKS, MODELS
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
@@ -29,16 +30,21 @@ from dnas_mmseg.work_dir import LENGTH_FILE
 
 from .config_checks import check_mixed_precision
 from .config_validation import validate_config
+from .configs import type_name
 from .data_checks import check_training
 
 _SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'periods')
 """Arguments of parameter schedulers that count epochs or iterations."""
 
+_WARM_UP = 3
+"""Number of steps before the timed ones. A compiled step is recorded as a CUDA graph in the second
+and third one."""
+
 _STEPS = 6
 """Number of timed steps; their median is within a few percent of that of a hundred."""
 
 _START = 10.0
-"""Seconds for building, the first step and saving, which are not timed."""
+"""Seconds for building and saving, which are not timed."""
 
 _VALIDATION_SHARE = 0.1
 """Largest share of the time for validations; a tenth keeps a dozen points of a curve affordable."""
@@ -98,12 +104,6 @@ def list_schedulers(config: Config) -> list[Any]:
     return [schedulers] if isinstance(schedulers, Mapping) else list(schedulers)
 
 
-def scheduler_name(scheduler: Mapping[str, Any]) -> str:
-    """Return the class name of a parameter scheduler, without its scope."""
-    kind = scheduler.get('type', '')
-    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
-
-
 def _takes_effect(scheduler: Mapping[str, Any], epochs: int) -> bool:
     """Return whether mmengine's scheduler of this length reaches its last value.
 
@@ -111,7 +111,7 @@ def _takes_effect(scheduler: Mapping[str, Any], epochs: int) -> bool:
     """
     in_epochs = scheduler.get('by_epoch', True)
     end = min(scheduler.get('end', math.inf), epochs if in_epochs else math.inf)
-    is_ramp = scheduler_name(scheduler).startswith(('Linear', 'Constant'))
+    is_ramp = type_name(scheduler).startswith(('Linear', 'Constant'))
     is_converted = scheduler.get('convert_to_iter_based', False)
     return end - scheduler.get('begin', 0) >= (2 if is_ramp and not is_converted else 1)
 
@@ -124,17 +124,20 @@ class TrainingTimes:
         iteration: Seconds of an iteration, loading included.
         iterations: Number of iterations per epoch.
         validation: Seconds of a validation; 0 without one.
+        first: Seconds of the first steps, in which a step is compiled with ``CompileHook``.
     """
 
     iteration: float
     iterations: int
     validation: float
+    first: float = 0.0
 
 
 def measure_times(config: Config) -> TrainingTimes:
     """Time a few iterations and predictions of a training on its own tiles.
 
     On a CPU with one thread it is CPU time, which other programs on the machine do not lengthen.
+    Steps are compiled if those of the training are (:class:`CompileHook`).
 
     Args:
         config: Config of the training.
@@ -147,8 +150,9 @@ def measure_times(config: Config) -> TrainingTimes:
     validate_config(config)
     device = get_device()
     model = place(revert_sync_batchnorm(MODELS.build(config.model)), device)
-    logging.disable(logging.INFO)  # a line per parameter with paramwise_cfg
+    logging.disable(logging.INFO)  # lines per parameter
     try:
+        model.init_weights()  # raises if weights cannot be loaded
         optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
     finally:
         logging.disable(logging.NOTSET)
@@ -157,7 +161,7 @@ def measure_times(config: Config) -> TrainingTimes:
     one_thread = device == 'cpu' and torch.get_num_threads() == 1
     clock = time.process_time if one_thread else time.perf_counter
     batch = loader.batch_size or 1
-    indices = [i % len(loader.dataset) for i in range((2 + _STEPS) * batch)]
+    indices = [i % len(loader.dataset) for i in range((_WARM_UP + _STEPS) * batch)]
     batches: list[Any] = []
 
     def load() -> None:
@@ -171,9 +175,11 @@ def measure_times(config: Config) -> TrainingTimes:
         optimizer.update_params(loss)
         batches.append(batches.pop(0))
 
-    loading = _median_seconds(load, clock)
+    loading, _ = _median_seconds(load, clock)
     model.train()
-    computing = _median_seconds(step, clock)
+    for hook in _compile_hooks(config):
+        hook.compile(model, MMLogger.get_current_instance())
+    computing, first = _median_seconds(step, clock)
     workers = loader.num_workers
     iteration = max(computing, loading / workers) if workers else computing + loading
     validation = 0.0
@@ -185,19 +191,25 @@ def measure_times(config: Config) -> TrainingTimes:
             with torch.no_grad():
                 model.val_step(val.collate_fn([val.dataset[0]]))
 
-        validation = len(val.dataset) * _median_seconds(predict, clock)
-    return TrainingTimes(iteration, len(loader), validation)
+        validation = len(val.dataset) * _median_seconds(predict, clock)[0]
+    return TrainingTimes(iteration, len(loader), validation, first)
 
 
-def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> float:
+def _compile_hooks(config: Config) -> list[Any]:
+    hooks = config.get('custom_hooks') or []
+    return [HOOKS.build(hook) for hook in hooks if type_name(hook) == 'CompileHook']
+
+
+def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> tuple[float, float]:
+    """Return the median of the timed calls, and the sum of those before."""
     times = []
-    for _ in range(2 + _STEPS):
+    for _ in range(_WARM_UP + _STEPS):
         began = clock()
         call()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(clock() - began)
-    return median(times[2:])  # the first two warm up
+    return median(times[_WARM_UP:]), sum(times[:_WARM_UP])
 
 
 def fit_length(config: Config, hours: float) -> TrainingTimes:
@@ -220,14 +232,14 @@ def fit_length(config: Config, hours: float) -> TrainingTimes:
         raise UserError(f'{hours} hours: expected a positive number')
     before, interval = full_epochs(config), config.train_cfg.get('val_interval', 1)
     times = measure_times(config)
-    left = 3600 * hours - _START
+    left = 3600 * hours - _START - times.first
     validations = max(1, before // interval) if times.validation else 0
     if times.validation:
         validations = max(1, min(validations, int(_VALIDATION_SHARE * left / times.validation)))
     epoch = times.iteration * times.iterations
     epochs = int((left - validations * times.validation) / epoch)
     if epochs < 1:
-        least = (epoch + validations * times.validation + _START) / 3600
+        least = (epoch + validations * times.validation + _START + times.first) / 3600
         raise UserError(
             f'{hours:g} hours do not suffice for one epoch of {times.iterations} iterations: give '
             f'at least {math.ceil(1000 * least) / 1000:g} hours, or fewer tiles'

@@ -39,7 +39,12 @@ from dnas_mmseg.work_dir import TEST_SCORES
 from .checkpoints import last_checkpoint, load_exactly, load_weights
 from .config_checks import check_backends, check_mixed_precision
 from .config_validation import validate_config
+from .configs import type_name
 from .data_checks import check_test_labels, check_training
+
+_VALIDATIONS_PER_PATIENCE = 4
+"""Least number of validations of a training run that may stop early, relative to its patience, so
+that it can stop from a quarter of its length on."""
 
 _FILE_ONLY = re.compile(
     r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
@@ -216,7 +221,7 @@ def compile_steps(config: Config) -> None:
         raise UserError('--compile requires a GPU: on a CPU it gains nothing')
     if config.optim_wrapper.get('accumulative_counts', 1) > 1:
         raise UserError('--compile and optim_wrapper.accumulative_counts exclude each other')
-    hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'CompileHook']
+    hooks = [hook for hook in config.get('custom_hooks') or [] if type_name(hook) != 'CompileHook']
     config.custom_hooks = [*hooks, dict(type='CompileHook')]
     optimizer = config.optim_wrapper.optimizer
     if optimizer['type'] in ('Adam', 'AdamW', 'SGD') and 'foreach' not in optimizer:
@@ -233,7 +238,7 @@ def freeze_encoder(config: Config) -> None:
         UserError: The model is not an encoder-decoder, or the backbone has no pretrained weights.
     """
     model = config.model
-    if model.type not in ('EncoderDecoder', 'SearchedEncoderDecoder'):
+    if type_name(model) not in ('EncoderDecoder', 'SearchedEncoderDecoder'):
         raise UserError(f'--freeze encoder requires an EncoderDecoder, the config has {model.type}')
     backbone = model.backbone
     if not (
@@ -250,6 +255,8 @@ def freeze_encoder(config: Config) -> None:
 def stop_early(config: Config, patience: int) -> None:
     """Stop training after some validations without a higher mIoU.
 
+    Validations become more frequent where their number would hardly exceed the patience.
+
     Args:
         config: Config of a training run with validation, modified in place.
         patience: Number of validations.
@@ -261,7 +268,13 @@ def stop_early(config: Config, patience: int) -> None:
         raise UserError(f'--early-stopping {patience}: expected at least 1')
     if not config.get('val_cfg') or not config.get('val_evaluator'):
         raise UserError('--early-stopping requires validation: val_dataloader and val_evaluator')
-    hook = dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
+    loop = config.train_cfg
+    length = loop.get('max_epochs') or loop.get('max_iters')
+    longest = length // (_VALIDATIONS_PER_PATIENCE * patience)
+    loop.val_interval = max(1, min(loop.get('val_interval', 1), longest))
+    hook = dict(
+        type='EarlyStoppingHook', monitor='mIoU', rule='greater', min_delta=0.0, patience=patience
+    )
     config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 

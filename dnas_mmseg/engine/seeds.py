@@ -23,6 +23,7 @@ from dnas_mmseg.files import lock_folder, write_csv, write_text
 from dnas_mmseg.work_dir import SEED_SCORES, TEST_SCORES
 
 from .checkpoints import find_checkpoint, last_checkpoint
+from .configs import type_name
 from .running import test, train
 
 _SCORES = Path('test') / TEST_SCORES
@@ -110,7 +111,7 @@ def find_result_checkpoint(config: Config) -> str:
         config: Config of the training run, with its ``work_dir``.
     """
     folder = Path(config.work_dir)
-    averaged = any(hook['type'] == 'EMAHook' for hook in config.get('custom_hooks') or [])
+    averaged = any(type_name(hook) == 'EMAHook' for hook in config.get('custom_hooks') or [])
     best = [] if averaged else sorted(folder.glob('best_*.pth'), key=os.path.getmtime)
     return str(best[-1] if best else find_checkpoint(folder))
 

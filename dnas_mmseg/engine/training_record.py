@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _SETTINGS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')
-_HARMLESS = {'_scope_', 'init_cfg', 'pretrained', 'val_begin', 'val_interval', 'with_cp'}
-"""Keys that do not change the results of a resumed training run."""
+_HARMLESS = {'_scope_', 'fused', 'init_cfg', 'pretrained', 'val_begin', 'val_interval', 'with_cp'}
+"""Keys that do not change the results of a resumed training run, up to rounding (``fused``: the
+implementation of an optimizer)."""
 
 _MAX_DIFFERENCES = 6
 """Differences listed in an error message, which stays one readable line."""

@@ -124,6 +124,8 @@ def _sample_tile(
     if not results or 'gt_seg_map' not in results:
         raise UserError('the pipeline loads no labels to train or to score on')
     labels = results['gt_seg_map']  # 255 where the image is invalid
+    if labels.shape != results['img'].shape[:2]:
+        raise UserError('the pipeline resizes images before it loads their labels')
     rows, columns = np.nonzero(labels != IGNORE)
     chosen = rng.permutation(len(rows))[:count]
     place = rows[chosen], columns[chosen]

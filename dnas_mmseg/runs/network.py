@@ -20,6 +20,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
+from dnas_mmseg.spaces.space import SearchSpace
 
 
 class NetworkSource(Protocol):
@@ -50,8 +51,9 @@ def network_config(source: NetworkSource) -> Config:
     """Return the config of a space's network on the user's data.
 
     It is the user's config with the options. A config without a model only describes
-    data, and overrides those of the space's default config. A config of another network keeps its
-    data, statistics, losses and schedule, and gets the network of the space's small config.
+    data, and overrides those of the space's default config. A config of another network, or of an
+    encoder that the space contains, keeps its data, statistics, losses and schedule, and gets the
+    network of the space's small config.
 
     Raises:
         UserError: The config has no model and its data have no statistics.
@@ -63,7 +65,7 @@ def network_config(source: NetworkSource) -> Config:
         data, config = config, Config.fromfile(str(default))
         _merge_data(config, data)
         _fit_to_data(config)
-    elif config.model.get('backbone', {}).get('type') != space.network:
+    elif not _is_of_space(config, space):
         _replace_network(
             config, Config.fromfile(str(CONFIGS / (space.small_config or space.config)))
         )
@@ -126,6 +128,13 @@ def movable_text(config: Config, data_root: str | None, folder: str | os.PathLik
         return text
     relative = Path(os.path.relpath(data_root, folder)).as_posix()
     return text.replace(f"data_root='{data_root}'", f"data_root='{{{{ fileDirname }}}}/{relative}'")
+
+
+def _is_of_space(config: Config, space: SearchSpace) -> bool:
+    """Return whether the network of a config is one that a search in a space starts from."""
+    backbone = config.model.get('backbone', {})
+    is_encoder = backbone.get('architecture') in space.encoders
+    return backbone.get('type') == space.network and not is_encoder
 
 
 def _replace_network(config: Config, small: Config) -> None:

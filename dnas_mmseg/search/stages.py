@@ -15,6 +15,7 @@ import numpy as np
 from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.configs import type_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS
@@ -81,7 +82,7 @@ def stage_config(
     logger = hooks.get('logger', settings.default_hooks.logger)
     config.default_hooks = {**hooks, **settings.default_hooks, 'logger': logger}
     # EMA of the weights belongs to retraining; a search evaluates the weights themselves.
-    own = [other for other in config.get('custom_hooks', []) if other['type'] != 'EMAHook']
+    own = [other for other in config.get('custom_hooks', []) if type_name(other) != 'EMAHook']
     config.custom_hooks = [*own, hook]
     # A step may use only a part of a supernet; the user's model may require this, too.
     if settings.get('find_unused_parameters'):

@@ -145,8 +145,9 @@ class CandidateSet:
         architecture = load_architecture(Config.fromfile(member.config).model.backbone.architecture)
         try:
             candidate = family.parse(architecture.pruned())
-        except (UserError, KeyError, ValueError, IndexError):
-            return  # the space has another size
+        except (UserError, KeyError, ValueError, IndexError) as error:
+            warn(f'{member.label} is not tried: it is not in the space of your config ({error})')
+            return
         self.initial += (candidate,)
         self.labels[candidate] = member.label
 

@@ -26,6 +26,7 @@ import numpy as np
 from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.configs import type_name
 from dnas_mmseg.errors import UserError
 
 _STEPS = 9
@@ -37,6 +38,12 @@ _USED = (
     'train_pipeline',
 )  # fmt: skip
 """Settings that change a training of a selection; data and lengths are the selection's."""
+
+_SET = ('ann_file', 'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor')
+"""Settings of a loader that a selection sets itself, or that do not change a training."""
+
+_HOOKS = ('EMAHook', 'EarlyStoppingHook')
+"""Hooks that a selection replaces or removes."""
 
 Assignment = tuple[int, ...]
 """Index of the value of each choice."""
@@ -103,13 +110,17 @@ class Choices:
                 f'{", ".join(_USED)}'
             )
         default = _get(config, key, prefix)
+        parts = key.split('.')
+        hook = parts[0] == 'custom_hooks' and config.custom_hooks[int(parts[1])]
+        if (hook and type_name(hook) in _HOOKS) or parts[-1] in _SET:
+            raise UserError(f'{prefix} changes nothing in a selection, which sets it itself')
         if isinstance(values, Mapping):
             values = _log_range(values, default, prefix)
         if not isinstance(values, (list, tuple)) or len(values) < 2:
             raise UserError(
                 f"{prefix}: expected a list of two or more values, or {{'log_range': (low, high)}}"
             )
-        if len({json.dumps(value) for value in values}) < len(values):
+        if len({json.dumps(value, default=str) for value in values}) < len(values):
             raise UserError(f'{prefix}: a value occurs twice')
         return Choice(key, tuple(values))
 

@@ -19,7 +19,8 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.length import full_epochs, list_schedulers, scheduler_name
+from dnas_mmseg.engine.configs import type_name
+from dnas_mmseg.engine.length import full_epochs, list_schedulers
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS
@@ -335,7 +336,7 @@ def _check_schedule(config: Config, name: str) -> None:
         UserError: A decay counts iterations, whose number depends on the tiles.
     """
     for scheduler in list_schedulers(config):
-        kind, end = scheduler_name(scheduler), scheduler.get('end_factor', 1.0)
+        kind, end = type_name(scheduler), scheduler.get('end_factor', 1.0)
         is_warm_up = kind == 'ConstantLR' or (kind == 'LinearLR' and end == 1.0)
         follows_length = scheduler.get('by_epoch', True) or 'end' not in scheduler
         if not follows_length and not is_warm_up:
@@ -356,6 +357,9 @@ def adapt_to_data(config: Config, own: Config) -> Config:
     Raises:
         UserError: The user's config has no normalisation or no decode head.
     """
+    for name, document in (('the family', config), ('your config', own)):
+        if not isinstance(document.get('model', {}).get('backbone'), Mapping):
+            raise UserError(f'{name} has no model with a backbone, which a selection requires')
     result, model = copy.deepcopy(own), copy.deepcopy(config.model)
     mean = (own.model.get('data_preprocessor') or {}).get('mean')
     heads = own.model.get('decode_head')

@@ -38,7 +38,7 @@ from .families import Candidate
 from .leaderboard import EnsembleResult, Leaderboard
 from .pace import Pace
 from .samples import draw_predictions
-from .trainings import SCORE, CandidateTrainings, set_average, set_hooks
+from .trainings import SCORE, CandidateTrainings, limited_threads, set_average, set_hooks
 
 WRITTEN_HERE = '# Written by `dnas select`; an ordinary config.'
 """First line of every config that a selection writes."""
@@ -165,7 +165,8 @@ class FinalTraining:
         config = self._candidates.full_config(candidate)
         path = self._work_dir / RETRAIN_FILE
         if not path.is_file():
-            fit_length(config, self._plan.hours)
+            with limited_threads(self._plan.threads):
+                fit_length(config, self._plan.hours)
             self._write_retrain(candidate, config, None)
         self._train_and_test(Config.fromfile(str(path)), self._work_dir / FINAL_FOLDER, path)
 
@@ -197,7 +198,8 @@ class FinalTraining:
             config.resume = find_usable_checkpoint(final)[0] is not None
             if config.resume:
                 config.load_from = None
-            train(config)
+            with limited_threads(self._plan.threads):  # its length is that of so many
+                train(config)
             if config.get('test_dataloader'):
                 tested = Config.fromfile(str(path))
                 self._set_folder(tested, final / 'test')

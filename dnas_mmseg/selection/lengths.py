@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .algorithm import Request, run_steps, selection_steps
+from .algorithm import selection_steps
 
 ETA = 3
 """Ratio of the lengths of two rungs, as in Hyperband (Li et al. 2018)."""
@@ -27,6 +27,21 @@ last one; five on two rungs, of which three do; three on a single rung."""
 
 _MANY = 1000
 """Number of candidates for which trainings are counted where there are more."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Trainings of a comparison if none fails and all rungs are needed.
+
+    Attributes:
+        counts: Number of trainings of each rung.
+        turns: Number of trainings of each rung that one worker runs one after another.
+        times: Time of each rung, in trainings of the last rung.
+    """
+
+    counts: tuple[int, ...]
+    turns: tuple[int, ...]
+    times: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +84,14 @@ class Lengths:
 
 
 def fit_lengths(
-    seconds: float, workers: int, epoch: float, least: float, schedule: float, validation: float
+    seconds: float,
+    workers: int,
+    epoch: float,
+    least: float,
+    schedule: float,
+    validation: float,
+    initial: int = 0,
+    available: float = _MANY,
 ) -> Lengths:
     """Derive rungs and budget from the time of a selection.
 
@@ -85,6 +107,8 @@ def fit_lengths(
             would be shorter, there are two, with fewer candidates.
         schedule: Seconds of the schedule of the user's config.
         validation: Seconds of a validation of a typical candidate.
+        initial: Number of initial candidates.
+        available: Number of all candidates.
 
     Example:
         >>> lengths = fit_lengths(3600, 1, epoch=10, least=60, schedule=600, validation=2)
@@ -95,10 +119,9 @@ def fit_lengths(
     for rungs in range(_RUNGS, 0, -1):
         fidelities = tuple(ETA ** (k + 1.0 - rungs) for k in range(rungs))
         budget = max(_LEAST_BUDGETS[rungs], workers * (math.sqrt(seconds / schedule) - 1))
-        counts = count_trainings(fidelities, budget, 0, _MANY)
-        turns = [math.ceil(count / workers) for count in counts]  # a rung waits for the one below
-        contest = float(np.dot(turns, np.diff((0.0, *fidelities))))
-        longest = (seconds - overhead * (sum(turns) + 1)) / (contest + 1)
+        trainings = count_trainings(fidelities, budget, initial, available, workers)
+        alone = overhead * (sum(trainings.turns) + 1)
+        longest = (seconds - alone) / (math.fsum(trainings.times) + 1)
         if longest * fidelities[0] >= max(epoch, least if rungs == _RUNGS else 0.0):
             return Lengths(tuple(longest * f for f in fidelities), budget, seconds, overhead)
     return Lengths((), 0.0, seconds, overhead)
@@ -127,24 +150,32 @@ class _Numbers:
 
 
 def count_trainings(
-    fidelities: tuple[float, ...], budget: float, initial: int, available: float
-) -> list[int]:
-    """Return the number of trainings of each rung if none fails and all rungs are needed.
+    fidelities: tuple[float, ...], budget: float, initial: int, available: float, workers: int
+) -> Trainings:
+    """Count the trainings of a comparison by running its algorithm on numbers.
 
     Args:
         fidelities: Length of each rung, relative to the last one.
         budget: Budget of the selection, in trainings of the last rung.
         initial: Number of initial candidates.
         available: Number of all candidates.
+        workers: Number of parallel trainings; a batch waits for the one before.
     """
     available = int(min(available, _MANY))
-    counts = [0] * len(fidelities)
+    counts, turns = [0] * len(fidelities), [0] * len(fidelities)
+    times = [0.0] * len(fidelities)
     steps = selection_steps(_Numbers(fidelities, available), budget, 0, None, range(initial))
     rng = np.random.default_rng(0)
-
-    def count(request: Request) -> float:
-        counts[request.fidelity] += 1
-        return float(rng.normal())
-
-    run_steps(steps, count)
-    return counts
+    batch = next(steps)
+    while True:
+        rung, seed = batch[0].fidelity, batch[0].seed
+        rounds = math.ceil(len(batch) / workers)
+        # A repeat has all rungs, a promotion only the last one.
+        begun = fidelities[rung - 1] if rung and not seed else 0.0
+        counts[rung] += len(batch)
+        turns[rung] += rounds
+        times[rung] += rounds * (fidelities[rung] - begun)
+        try:
+            batch = steps.send(rng.normal(size=len(batch)).tolist())
+        except StopIteration:
+            return Trainings(tuple(counts), tuple(turns), tuple(times))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.runner import CheckpointLoader
 
 from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.engine.length import TrainingTimes, full_epochs, measure_times
@@ -225,6 +226,8 @@ def time_candidate(trainings: CandidateTrainings, candidate: Candidate) -> Train
     """Time training iterations and validation of a candidate on this machine."""
     config = trainings.with_lists(trainings.candidates.full_config(candidate))
     set_loaders(config)
+    if config.get('load_from'):
+        CheckpointLoader.load_checkpoint(config.load_from, 'cpu')  # raises if it cannot be read
     try:
         with limited_threads(trainings.plan.threads):
             return measure_times(config)

@@ -14,16 +14,16 @@ from rich.table import Table
 
 from dnas_mmseg.runs.durations import duration
 
-from .lengths import Lengths
+from .lengths import Lengths, Trainings
 from .queue import Outcome
 
 
-def show_plan(lengths: Lengths, sizes: Sequence[int], workers: int, typical_epoch: float) -> None:
+def show_plan(lengths: Lengths, trainings: Trainings, workers: int, typical_epoch: float) -> None:
     """Print number, length and estimated time of the trainings of each rung.
 
     Args:
         lengths: Lengths of the trainings.
-        sizes: Number of trainings of each rung.
+        trainings: Trainings of each rung.
         workers: Number of parallel trainings.
         typical_epoch: Seconds of an epoch of a typical candidate.
     """
@@ -31,13 +31,13 @@ def show_plan(lengths: Lengths, sizes: Sequence[int], workers: int, typical_epoc
     for heading in ('rung', 'trainings, at most', 'until epoch', 'time each', 'time in total'):
         table.add_column(heading, justify='right')
     before = total = 0.0
-    for rung, (length, size) in enumerate(zip(lengths.seconds, sizes, strict=True)):
+    for rung, (length, count) in enumerate(zip(lengths.seconds, trainings.counts, strict=True)):
         each = length - before + lengths.overhead
-        seconds = each * -(-size // workers)
+        seconds = trainings.times[rung] * lengths.longest + trainings.turns[rung] * lengths.overhead
         before, total = length, total + seconds
         table.add_row(
             str(rung + 1),
-            str(size),
+            str(count),
             f'about {max(1, round(length / typical_epoch))}',
             duration(each),
             duration(seconds),
@@ -62,20 +62,21 @@ class Progress:
     If the output is not a terminal, one line per finished training is printed instead.
 
     Args:
-        counts: Number of trainings of each rung.
+        trainings: Trainings of each rung.
         lengths: Lengths of the trainings.
-        workers: Number of parallel trainings.
 
     Attributes:
         left: Estimated remaining time of the trainings in seconds; None before the first update.
     """
 
-    def __init__(self, counts: Sequence[int], lengths: Lengths, workers: int) -> None:
-        self._counts, self._workers = counts, workers
-        before = (0.0, *lengths.seconds[:-1])
+    def __init__(self, trainings: Trainings, lengths: Lengths) -> None:
+        self._counts = trainings.counts
+        # Seconds of the selection per training, which share the workers.
         self._rungs = [
-            end - begin + lengths.overhead
-            for begin, end in zip(before, lengths.seconds, strict=True)
+            (time * lengths.longest + turns * lengths.overhead) / max(count, 1)
+            for time, turns, count in zip(
+                trainings.times, trainings.turns, trainings.counts, strict=True
+            )
         ]
         self.left: float | None = None
         self._began, self._first = time.monotonic(), -1.0
@@ -89,7 +90,7 @@ class Progress:
         )
         self._tasks: list[TaskID] = [
             self._bars.add_task(f'rung {rung + 1}', total=count, note='')
-            for rung, count in enumerate(counts)
+            for rung, count in enumerate(trainings.counts)
         ]
 
     def __enter__(self) -> Progress:
@@ -133,7 +134,7 @@ class Progress:
         gained = finished - self._first
         if gained > 2 * self._rungs[0]:
             return left * (time.monotonic() - self._began) / gained
-        return left / self._workers
+        return left
 
 
 def rung_of(key: str) -> int:

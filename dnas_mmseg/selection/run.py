@@ -39,6 +39,7 @@ from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
 from dnas_mmseg.files import lock_folder, write_json, write_text
+from dnas_mmseg.runs.durations import duration
 from dnas_mmseg.runs.network import movable_text
 from dnas_mmseg.work_dir import NETWORK_FILE, PACE_FILE, PLAN_FILE
 
@@ -47,7 +48,7 @@ from .candidates import CandidateSet
 from .families import Candidate
 from .final_training import WRITTEN_HERE, FinalTraining
 from .leaderboard import Leaderboard
-from .lengths import count_trainings, fit_lengths
+from .lengths import Trainings, count_trainings, fit_lengths
 from .pace import Pace, measure_pace
 from .plan import OF_THE_MACHINE, SelectionPlan
 from .progress import Progress, show_plan
@@ -62,6 +63,9 @@ _POLL_INTERVAL = 1.0
 next batch."""
 
 _JOURNAL = 'trials.log'
+
+_PACE_DIFFERENCE = 0.1
+"""Relative difference of the times of two plans that is pointed out."""
 
 _FORMAT = 2
 """Version of the trainings in a queue; trainings of another version are not comparable."""
@@ -172,7 +176,7 @@ class _SelectionRun:
         identity = self._identity()
         # The queue of a resumed selection must exist: a new one would repeat all trainings.
         resumed = (self.work_dir / PLAN_FILE).is_file()
-        queue = TrainingQueue(self.storage, identity, join=resumed)
+        queue = TrainingQueue(self.storage, {} if resumed else identity, join=resumed)
         self._compare(queue, identity)
         write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
         text = movable_text(self.candidates.config, self.plan.data_root, self.work_dir)
@@ -237,6 +241,10 @@ class _SelectionRun:
         """Time the candidates, and derive the lengths of their trainings."""
         if self.given_pace is not None:
             self.pace = self.given_pace
+            assert self.pace.lengths is not None
+            total = self.pace.lengths.total
+            if abs(total / (3600 * self.plan.hours) - 1) > _PACE_DIFFERENCE:
+                print(f'note: lengths of --pace, for {total / 3600:.3g} hours, apply: not --hours')
             return
         self.pace = measure_pace(self.trainings)
         seconds = 3600 * self.plan.hours - (self._clock() - self._began)
@@ -247,6 +255,8 @@ class _SelectionRun:
             self.pace.least_training(),
             self.pace.schedule,
             self.pace.typical_validation(),
+            len(self._initial),
+            self._available,
         )
 
     def _save_pace(self, queue: TrainingQueue) -> None:
@@ -350,8 +360,8 @@ class _SelectionRun:
         rungs = self.pace.rungs(request.candidate, macs, request.fidelity)
         return self.trainings.content(request, *rungs)
 
-    def _show_plan(self) -> list[int]:
-        """Print the plan, and return the number of trainings of each rung."""
+    def _show_plan(self) -> Trainings | None:
+        """Print the plan, and return the trainings of each rung; None without a comparison."""
         lengths = self.pace.lengths
         assert lengths is not None
         if not lengths.seconds:
@@ -359,18 +369,32 @@ class _SelectionRun:
                 f'{self.plan.hours:g} hours do not suffice to compare candidates: '
                 f'{self.candidates.label(self._default)} is trained for all of them'
             )
-            return []
-        available = sum(family.size for family in self.candidates.families.values())
-        counts = count_trainings(lengths.fidelities, lengths.budget, len(self._initial), available)
-        show_plan(lengths, counts, self.count, self.pace.typical_epoch())
+            return None
+        trainings = count_trainings(
+            lengths.fidelities, lengths.budget, len(self._initial), self._available, self.count
+        )
+        show_plan(lengths, trainings, self.count, self.pace.typical_epoch())
         problem = self.trainings.validation_problem
         if self.plan.lists is None and problem and not self.trainings.scores_on_validation:
             print(f'note: candidates are scored on a fifth of the training list, because {problem}')
-        untried = self._initial[counts[0] :]
+        tried, untried = self._initial[: trainings.counts[0]], self._initial[trainings.counts[0] :]
         if untried:
             names = ', '.join(self.candidates.label(candidate) for candidate in untried)
             print(f'note: the time does not suffice for {names}; increase --hours')
-        return counts
+        for candidate in filter(self._is_timed, tried):
+            epoch = self.pace.epoch(candidate, self.candidates.cost_by(candidate, 'macs'))
+            if epoch > 2 * lengths.seconds[0]:
+                print(
+                    f'note: an epoch of {self.candidates.label(candidate)} takes '
+                    f'{duration(epoch)}, longer than planned for its first rung: the selection '
+                    'ends later'
+                )
+        return trainings
+
+    @property
+    def _available(self) -> float:
+        """Number of candidates."""
+        return sum(family.size for family in self.candidates.families.values())
 
     @property
     def _initial(self) -> list[Candidate]:
@@ -388,7 +412,8 @@ class _SelectionRun:
         """Run the algorithm on the outcomes of the queue, with the workers of this command."""
         lengths = self.pace.lengths
         assert lengths is not None
-        counts = self._show_plan()
+        trainings = self._show_plan()
+        assert trainings is not None
         steps = selection_steps(
             self.candidates,
             lengths.budget,
@@ -399,7 +424,7 @@ class _SelectionRun:
         )
         pixels = queue.get_metadata('pixels') or {}
         batch, board = next(steps), Leaderboard(self.candidates, lengths, pixels)
-        with Progress(counts, lengths, self.count) as progress:
+        with Progress(trainings, lengths) as progress:
             workers = Workers(self.plan, self.work_dir, self.storage, self.count)
             try:
                 while True:

@@ -30,6 +30,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, find_usable_checkpoint
 from dnas_mmseg.engine.config_checks import warn
+from dnas_mmseg.engine.configs import type_name
 from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
@@ -75,6 +76,9 @@ _RUNG_SEEDS = 1000
 
 _VALIDATION = 'validation'
 """Folder of copies of training and validation list, if candidates are scored on the latter."""
+
+_OF_PROCESSES = ('prefetch_factor', 'timeout', 'multiprocessing_context')
+"""Settings of a loader that torch refuses without processes."""
 
 _CHECKSUMS = 'checksums.json'
 _READERS = 8
@@ -341,7 +345,8 @@ def set_loaders(config: Config) -> None:
         return
     for name in ('train_dataloader', 'val_dataloader'):
         config[name].update(num_workers=0, persistent_workers=False)
-        config[name].pop('prefetch_factor', None)
+        for key in _OF_PROCESSES:
+            config[name].pop(key, None)
 
 
 @contextmanager
@@ -369,9 +374,7 @@ def set_hooks(config: Config, epochs: int) -> None:
         epochs: Number of epochs of the training run.
     """
     config.custom_hooks = [
-        hook
-        for hook in config.get('custom_hooks') or []
-        if 'EarlyStoppingHook' not in str(hook['type'])  # a class, or a name with a scope
+        hook for hook in config.get('custom_hooks') or [] if type_name(hook) != 'EarlyStoppingHook'
     ]
     config.default_hooks = {
         **(config.get('default_hooks') or {}),
@@ -393,7 +396,7 @@ def set_average(config: Config) -> None:
     Args:
         config: Config, modified in place.
     """
-    hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'EMAHook']
+    hooks = [hook for hook in config.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
     config.custom_hooks = [*hooks, dict(_AVERAGE)]
 
 

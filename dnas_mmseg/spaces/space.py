@@ -59,6 +59,8 @@ class SearchSpace(ABC):
         small_config: Config whose network is searched where the user's config has another network;
             of a size for CPUs. Defaults to ``config``.
         stages: Stages of the search, in order.
+        encoders: Published networks that are encoders of other models. A config with one of them is
+            a config of another network, of which only the data and the recipe are used.
         shared: Arguments that supernets inherit from the network's config.
         width: Name of the network's argument for its width; None if it has none.
         has_own_head: Whether the stages' configs have a separate head for the supernet, which
@@ -71,6 +73,7 @@ class SearchSpace(ABC):
     config: ClassVar[str]
     small_config: ClassVar[str] = ''
     stages: ClassVar[tuple[Stage, ...]]
+    encoders: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[tuple[str, ...]]
     width: ClassVar[str | None] = None
     has_own_head: ClassVar[bool] = False

@@ -1,25 +1,64 @@
+import heapq
+
+import numpy as np
 import pytest
 
+from dnas_mmseg.selection.algorithm import selection_steps
 from dnas_mmseg.selection.lengths import Lengths, count_trainings, fit_lengths
+
+INITIAL = 9
+
+
+class Close:
+    """A thousand candidates whose scores are too close to end early."""
+
+    continues, noise = True, 1e9
+
+    def __init__(self, fidelities):
+        self.fidelities = fidelities
+
+    def random(self, rng):
+        return int(rng.integers(1000))
+
+    def neighbours(self, candidate, rng):
+        return [(candidate + 1) % 1000]
+
+    def encode(self, candidate):
+        return np.array([candidate], float)
+
+    def cost(self, candidate):
+        return 1.0
 
 
 def total(lengths, workers):
-    """Time of the trainings of a selection, in seconds; a rung waits for the one below it."""
-    counts = count_trainings(lengths.fidelities, lengths.budget, 9, 1000)
-    steps = [b - a for a, b in zip((0.0, *lengths.seconds), lengths.seconds, strict=False)]
-    turns = [-(-count // workers) for count in counts]
-    contest = sum(n * (step + lengths.overhead) for n, step in zip(turns, steps, strict=True))
-    return contest + lengths.longest
+    """Seconds of a selection whose trainings are as long as planned, with the winner's."""
+    problem, rng = Close(lengths.fidelities), np.random.default_rng(0)
+    steps = selection_steps(problem, lengths.budget, 0, None, range(INITIAL))
+    batch, free, trained = next(steps), [0.0] * workers, {}
+    while True:
+        for request in batch:
+            key = request.candidate, request.seed
+            length = lengths.seconds[request.fidelity]
+            begin = heapq.heappop(free)
+            heapq.heappush(free, begin + length - trained.get(key, 0.0) + lengths.overhead)
+            trained[key] = length
+        free = [max(free)] * workers  # the next batch waits for this one
+        try:
+            batch = steps.send([rng.normal(70, 1) for _ in batch])
+        except StopIteration:
+            return free[0] + lengths.longest + lengths.overhead
+
+
+def fitted(seconds, workers, **settings):
+    return fit_lengths(seconds, workers, initial=INITIAL, available=1000, **settings)
 
 
 @pytest.mark.parametrize('workers', [1, 2, 4, 16])
 @pytest.mark.parametrize('hours', [0.5, 2, 8, 48])
 def test_hours_are_used_and_a_third_goes_into_the_longest_trainings(hours, workers):
-    lengths = fit_lengths(
-        3600 * hours, workers, epoch=6.0, least=40.0, schedule=360.0, validation=2.0
-    )
-    assert 0.85 * 3600 * hours < total(lengths, workers) < 1.1 * 3600 * hours
-    counts = count_trainings(lengths.fidelities, lengths.budget, 9, 1000)
+    lengths = fitted(3600 * hours, workers, epoch=6.0, least=40.0, schedule=360.0, validation=2.0)
+    assert total(lengths, workers) == pytest.approx(3600 * hours, rel=0.02)
+    counts = count_trainings(lengths.fidelities, lengths.budget, INITIAL, 1000, workers).counts
     assert len(counts) == len(lengths.seconds) == 3
     assert min(counts) >= 2
     last = counts[-1] * (lengths.seconds[-1] - lengths.seconds[-2]) / workers + lengths.longest
@@ -27,10 +66,10 @@ def test_hours_are_used_and_a_third_goes_into_the_longest_trainings(hours, worke
 
 
 def test_more_hours_lengthen_first_and_then_also_add_candidates():
-    def fitted(hours):
-        return fit_lengths(3600 * hours, 1, epoch=6.0, least=40.0, schedule=360.0, validation=0.0)
-
-    short, longer, longest = fitted(0.5), fitted(1.5), fitted(24)
+    short, longer, longest = (
+        fitted(3600 * hours, 1, epoch=6.0, least=40.0, schedule=360.0, validation=0.0)
+        for hours in (0.5, 1.5, 24)
+    )
     assert short.budget == longer.budget == 3.0
     assert longer.longest > 2.9 * short.longest
     assert longest.budget > 3 * longer.budget
@@ -51,9 +90,10 @@ def test_no_training_is_shorter_than_an_epoch(epoch, rungs):
 def test_short_hours_compare_fewer_candidates_for_longer(hours, counts):
     """A first rung of three that is too short to rank networks is left out."""
     lengths = fit_lengths(3600 * hours, 1, epoch=4.0, least=70.0, schedule=260.0, validation=1.0)
-    assert count_trainings(lengths.fidelities, lengths.budget, 8, 1000) == counts
+    trainings = count_trainings(lengths.fidelities, lengths.budget, 8, 1000, 1)
+    assert list(trainings.counts) == counts
     assert lengths.seconds[0] > 70
-    assert 0.85 * 3600 * hours < total(lengths, 1) < 1.05 * 3600 * hours
+    assert total(lengths, 1) == pytest.approx(3600 * hours, rel=0.02)
 
 
 def test_document():
@@ -63,14 +103,21 @@ def test_document():
 
 
 @pytest.mark.parametrize(
-    ('fidelities', 'budget', 'available', 'counts'),
+    ('fidelities', 'budget', 'available', 'counts', 'turns'),
     [
-        ((1 / 9, 1 / 3, 1.0), 3.0, 1000, [9, 3, 2]),
-        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5]),
-        ((1 / 9, 1 / 3, 1.0), 3.0, 3, [3, 3, 3]),
-        ((1 / 3, 1.0), 11 / 3, 1000, [5, 3]),
-        ((1.0,), 3.0, 1000, [3]),
+        ((1 / 9, 1 / 3, 1.0), 3.0, 1000, [9, 3, 2], [5, 2, 1]),
+        # 9 and 10 random ones, four batches of proposals, and a repeat.
+        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5], [10 + 2 + 2 + 2 + 1, 5, 2 + 1]),
+        ((1 / 9, 1 / 3, 1.0), 3.0, 3, [3, 3, 3], [2, 2, 2]),
+        ((1 / 3, 1.0), 11 / 3, 1000, [5, 3], [3, 2]),
+        ((1.0,), 3.0, 1000, [3], [2]),
     ],
 )
-def test_count_trainings(fidelities, budget, available, counts):
-    assert count_trainings(fidelities, budget, min(available, 9), available) == counts
+def test_count_trainings(fidelities, budget, available, counts, turns):
+    trainings = count_trainings(fidelities, budget, min(available, 9), available, workers=2)
+    assert (list(trainings.counts), list(trainings.turns)) == (counts, turns)
+    steps = np.diff((0.0, *fidelities))
+    times = [turn * step for turn, step in zip(turns, steps, strict=True)]
+    if budget == 9.0:
+        times[-1] += fidelities[-2]  # a repeat has all rungs
+    assert trainings.times == pytest.approx(times)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -20,9 +22,11 @@ class CompileHook(Hook):
 
     A step of a small network consists of hundreds of short kernels, and a GPU waits for the program
     to launch them. With ``mode='reduce-overhead'`` torch records them as CUDA graphs, which are
-    launched at once. The first step takes a minute longer. A model whose forward pass cannot be
-    compiled is trained without, with a warning; a failure in the backward pass ends the training.
-    Validation and the optimizer are not compiled.
+    launched at once. The first step takes a minute longer. A model is trained without, with a
+    warning, if its forward pass and losses are not a single graph, or if they would be compiled
+    anew more often than torch allows (``torch._dynamo.config.recompile_limit``, 8), as for inputs
+    of many sizes; a failure in the backward pass ends the training. Validation and the optimizer
+    are not compiled.
 
     Args:
         backend: Backend of :func:`torch.compile`.
@@ -35,10 +39,21 @@ class CompileHook(Hook):
     def before_train(self, runner) -> None:
         """Replace the loss of the model by a compiled one."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._model, self._logger, self._eager = model, runner.logger, model.loss
+        self.compile(model, runner.logger)
+
+    def compile(self, model: Any, logger: logging.Logger) -> None:
+        """Replace the loss of a model by a compiled one.
+
+        Args:
+            model: An encoder-decoder.
+            logger: Logger of the warning if the model cannot be compiled.
+        """
+        self._model, self._logger, self._eager = model, logger, model.loss
         torch._dynamo.config.reorderable_logging_functions.add(warnings.warn)  # of mmseg's resize
+        # Without `fullgraph`, what cannot be captured would run between several graphs, and models
+        # compiled too often without any, both silently.
         self._compiled = torch.compile(
-            self._losses, backend=self.backend, mode=self.mode, dynamic=False
+            self._losses, backend=self.backend, mode=self.mode, dynamic=False, fullgraph=True
         )
         model.loss = self._loss
 
@@ -58,10 +73,12 @@ class CompileHook(Hook):
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # compilers raise anything
-            reason = ' '.join(str(error).split())[:300]
+            # What `fullgraph` forbids is the cause of torch's error.
+            reason = ' '.join(str(error.__cause__ or error).split())[:300]
+        losses = self._eager(inputs, data_samples)  # raises errors of the model itself
         self._logger.warning(f'--compile: training continues without it ({reason})')
         self._model.loss = self._eager
-        return self._eager(inputs, data_samples)
+        return losses
 
     def _losses(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the losses as a function of tensors, which a compiler can follow."""

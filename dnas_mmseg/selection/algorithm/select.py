@@ -73,6 +73,10 @@ _PROMOTION_BATCHES = 2
 """Number of batches at the full fidelity. The second one uses the scores of the first; it is fewer
 than ``_BATCHES`` because there are fewer trainings to divide."""
 
+_REPEATED = 3
+"""Number of the best candidates that are repeated. Where trainings continue, they are at once, since
+a repeat takes as long as all rungs; otherwise the next one depends on the score of the last."""
+
 _REPEAT_SHARE = 1 / 8
 """Share of the budget for repeats with other seeds: 1 of 12 full trainings, 3 of 24. More reduces
 the risk that the winner had a lucky seed, less leaves more candidates to compare."""
@@ -310,7 +314,8 @@ class _SelectionSteps(Generic[C]):
 
     def full_rung(self) -> _Rung:
         """Train the best candidates at the full fidelity."""
-        batches = _PROMOTION_BATCHES
+        # Continued trainings are few and wait for each other between batches.
+        batches = 1 if self.continues else _PROMOTION_BATCHES
         if not any(self.scores):
             batches = _BATCHES
             count = max(1, int(_RANDOM_FULL_SHARE * self.budget + _EPS))
@@ -338,10 +343,12 @@ class _SelectionSteps(Generic[C]):
             # A variance of zero: scores do not depend on seeds.
             if len(ranked) < 2 or self.estimates.noise_variance == 0:
                 break
-            # Among the top three, the one with the fewest trainings; failed repeats count.
-            candidate = min(ranked[:3], key=self._full_trainings)
-            seed = self._full_trainings(candidate)
-            yield from self._train([candidate], self.full, seed)
+            # Among the top three, those with the fewest trainings; failed repeats count.
+            order = sorted(ranked[:_REPEATED], key=self._full_trainings)
+            count = int(self._left - keep + _EPS) if self.continues else 1
+            yield from self._run(
+                [Request(c, self.full, self._full_trainings(c)) for c in order[:count]]
+            )
         while self._left - keep >= 1 - _EPS:
             batch = self._next(1, self.full)
             if not batch:
@@ -350,6 +357,9 @@ class _SelectionSteps(Generic[C]):
 
     def result(self) -> Selection[C]:
         """Return the best candidate, and the cheapest that is not clearly worse."""
+        if self.continues:  # perhaps all failed at the full fidelity
+            while self.full > 0 and not self.estimates.rank(self.full):
+                self.estimates.full -= 1
         ranked = [c for c in self.estimates.rank() if self._affordable(c)]
         if not ranked:
             raise SelectionError(
@@ -428,11 +438,14 @@ class _SelectionSteps(Generic[C]):
                 'first: ' + next(iter(self.estimates.failures.values()), 'none was started')
             )
 
-    def _train(self, candidates: Sequence[C], fidelity: int, seed: int = 0) -> _Rung:
-        if not candidates:
+    def _train(self, candidates: Sequence[C], fidelity: int) -> _Rung:
+        yield from self._run([Request(candidate, fidelity, 0) for candidate in candidates])
+
+    def _run(self, requests: list[Request]) -> _Rung:
+        if not requests:
             return
-        outcomes = yield [Request(candidate, fidelity, seed) for candidate in candidates]
-        for candidate, outcome in zip(candidates, outcomes, strict=True):
+        outcomes = yield requests
+        for (candidate, fidelity, seed), outcome in zip(requests, outcomes, strict=True):
             score = math.nan if isinstance(outcome, Exception) else float(outcome)
             self.costs.append(self._cost(candidate, fidelity, seed))
             self.trials.append(Trial(candidate, fidelity, seed, score))

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.drop import drop_path
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -172,8 +171,11 @@ class AutoDeepLabCell(nn.Module):
         norm_cfg: Config of the normalisation layers.
 
     Attributes:
-        drop: Probability that a branch is dropped from a sample in training.
+        drop: Probability that a branch is dropped from a sample in training, a tensor: compiled
+            steps would be compiled anew for every other number. None if it is always 0.
     """
+
+    drop: Tensor | None
 
     def __init__(
         self,
@@ -184,7 +186,8 @@ class AutoDeepLabCell(nn.Module):
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        self.blocks, self.drop = blocks, 0.0
+        self.blocks = blocks
+        self.register_buffer('drop', None, persistent=False)
         self.enter = CellEntry(before, channels, norm_cfg)
         self.branches = nn.ModuleList(
             nn.ModuleList(
@@ -217,9 +220,25 @@ class AutoDeepLabCell(nn.Module):
                     term = branch(rectified[source])
                 else:
                     term = branch(states[source])
-                terms.append(drop_path(term, self.drop, self.training))
+                if self.training and self.drop is not None:
+                    term = drop_branch(term, self.drop)
+                terms.append(term)
             states.append(terms[0] + terms[1])
         return torch.cat(states[2:], 1)
+
+
+def drop_branch(x: Tensor, rate: Tensor) -> Tensor:
+    """Set samples to 0 with a probability, and scale the others to keep the mean.
+
+    Equal to mmcv's ``drop_path``, which takes the probability as a number.
+
+    Args:
+        x: Output of a branch, (N, C, H, W).
+        rate: Probability below 1, ().
+    """
+    keep = 1 - rate
+    kept = (keep + torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device)).floor()
+    return x / keep * kept
 
 
 @MODELS.register_module()
@@ -287,13 +306,17 @@ class AutoDeepLab(BaseModule):
         layers = (architecture.low_level, architecture.layers - 1)
         self.out_channels = tuple(widths[2 + layer] for layer in layers)
         self.strides = tuple(4 * 2 ** architecture.path[layer] for layer in layers)
+        if drop_path:
+            for cell in self.cells:
+                cell.register_buffer('drop', torch.zeros(()), persistent=False)
         self.set_drop_path(1.0)
 
     def set_drop_path(self, progress: float) -> None:
         """Set the drop rates of the cells at a progress of the training run, 0 to 1."""
         cell: Any
         for layer, cell in enumerate(self.cells, 1):
-            cell.drop = self.drop_path * progress * layer / len(self.cells)
+            if cell.drop is not None:
+                cell.drop.fill_(self.drop_path * progress * layer / len(self.cells))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (N, in_channels, H, W) to the low-level and the last feature."""

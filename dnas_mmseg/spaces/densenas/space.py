@@ -28,6 +28,7 @@ class DenseNASSpace(SearchSpace):
     network = 'DenseNAS'
     config = 'densenas/densenas_a_adamw-ema_gid5.py'
     small_config = 'densenas/densenas_narrow_naip.py'
+    encoders = tuple(f'efficientnet_lite{i}' for i in range(3))
     stages = (Stage('cell', 'densenas/densenas_search_gid5.py'),)
     shared = ('in_channels', 'out_indices', 'norm_cfg')
 

@@ -15,6 +15,7 @@ from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.engine.hooks.compile_hook import CompileHook, pixel_accuracy
 from dnas_mmseg.engine.running import build_runner, compile_steps
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.losses import LabelledDiceLoss
 from dnas_mmseg.search.time import noise_batch
 from dnas_mmseg.spaces.dnas.decoding import random_architecture
 
@@ -145,6 +146,71 @@ def test_training_continues_where_compilation_fails():
     assert 'continues without it' in message
     assert 'cannot capture' in message
     assert len(message.splitlines()) == 1
+
+
+def test_what_is_not_a_single_graph_is_not_compiled(monkeypatch):
+    """Instead of running between several graphs, without a word."""
+
+    class Counting(LabelledDiceLoss):
+        def forward(self, *args, **kwargs):
+            loss = super().forward(*args, **kwargs)
+            return loss * (2 if loss.item() > 100 else 1)
+
+    monkeypatch.setitem(MODELS.module_dict, 'LabelledDiceLoss', Counting)
+    eager, *_ = losses(build(SMALL), 2)
+    own, _, (message,) = losses(build(SMALL), 2, CompileHook(backend='eager', mode=None))
+    assert own == eager
+    assert 'continues without it' in message
+
+
+@torch._dynamo.config.patch(recompile_limit=2)
+def test_inputs_of_many_sizes_end_compilation():
+    model = build(SMALL)
+    run, hook = Run(model), CompileHook(backend='eager', mode=None)
+    hook.before_train(run)
+    for count, size in enumerate((32, 48, 64, 80), 1):
+        batch = noise_batch(model.data_preprocessor, 2, 4, (size, size), 4)
+        model(**model.data_preprocessor(batch, True), mode='loss')
+        assert len(run.warnings) == (count > 2)
+    assert 'recompile_limit' in run.warnings[0]
+    assert len(run.warnings[0].splitlines()) == 1
+
+
+def test_errors_of_the_model_are_its_own():
+    model = build(SMALL)
+    run, hook = Run(model), CompileHook(backend='eager', mode=None)
+    hook.before_train(run)
+    data = model.data_preprocessor(noise_batch(model.data_preprocessor, 2, 4, (32, 32), 4), True)
+    data['inputs'] = data['inputs'][:, :3]
+    with pytest.raises(UserError, match='3 bands'):
+        model(**data, mode='loss')
+    assert not run.warnings
+
+
+def test_rising_drop_rates_do_not_compile_anew():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    config = copy.deepcopy(SMALL)
+    config['backbone'] = dict(type='AutoDeepLab', filters=2, drop_path=0.2)
+    config['decode_head'] = dict(
+        type='FCNHead', in_channels=20, in_index=1, channels=8, num_convs=1, num_classes=4,
+        loss_decode=dict(type='LabelledCrossEntropyLoss'),
+    )  # fmt: skip
+    model = build(config)
+    config['decode_head']['in_channels'] = model.backbone.out_channels[1]
+    model = build(config)
+    run, hook = Run(model), CompileHook(backend=backend, mode=None)
+    hook.before_train(run)
+    for progress in (0.0, 0.1, 0.5):
+        model.backbone.set_drop_path(progress)
+        batch = noise_batch(model.data_preprocessor, 2, 4, (32, 32), 4)
+        model(**model.data_preprocessor(batch, True), mode='loss')
+    assert not run.warnings
+    assert len(graphs) == 1
 
 
 def test_missing_memory_is_not_a_failure_of_the_compiler():

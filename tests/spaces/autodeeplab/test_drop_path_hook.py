@@ -2,11 +2,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmcv.cnn.bricks.drop import drop_path
 from torch import nn
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.spaces.autodeeplab.drop_path_hook import ScheduledDropPathHook
-from dnas_mmseg.spaces.autodeeplab.network import AutoDeepLab
+from dnas_mmseg.spaces.autodeeplab.network import AutoDeepLab, drop_branch
 from dnas_mmseg.spaces.autodeeplab.supernet import AutoDeepLabSupernet
 
 
@@ -16,16 +17,18 @@ def runner(backbone, iteration=0):
     return SimpleNamespace(model=model, iter=iteration, max_iters=10)
 
 
+def rates(net):
+    return [float(cell.drop) for cell in net.cells]
+
+
 def test_the_drop_rate_increases_with_iterations_and_depth():
     net = AutoDeepLab(filters=2, drop_path=0.4)
-    assert [cell.drop for cell in net.cells] == pytest.approx([0.4 * i / 12 for i in range(1, 13)])
+    assert rates(net) == pytest.approx([0.4 * i / 12 for i in range(1, 13)])
     hook = ScheduledDropPathHook()
     hook.before_train(runner(net))
     for iteration, share in ((0, 0.0), (5, 0.5)):
         hook.before_train_iter(runner(net, iteration), iteration)
-        assert [cell.drop for cell in net.cells] == pytest.approx(
-            [share * 0.4 * i / 12 for i in range(1, 13)]
-        )
+        assert rates(net) == pytest.approx([share * 0.4 * i / 12 for i in range(1, 13)])
 
 
 def test_branches_are_dropped_in_training_only_and_preserve_the_mean():
@@ -42,6 +45,15 @@ def test_branches_are_dropped_in_training_only_and_preserve_the_mean():
         dropped, whole = cell(*inputs)[:, :4], cell.eval()(*inputs)[:, :4]
         assert not torch.equal(dropped[0], dropped[1])
         torch.testing.assert_close(dropped.mean(0), whole.mean(0), rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize('rate', [0.0, 0.3])
+def test_samples_are_dropped_as_by_mmcv(rate):
+    x = torch.randn(50, 3, 2, 2)
+    torch.manual_seed(0)
+    expected = drop_path(x, rate, training=True)
+    torch.manual_seed(0)
+    assert torch.equal(drop_branch(x, torch.tensor(rate)), expected)
 
 
 def test_supernets_are_unchanged_and_other_backbones_raise():
