@@ -88,7 +88,9 @@ def parse_args() -> argparse.Namespace:
     )
     run = parser.add_argument_group('this run')
     run.add_argument(
-        '--workers', type=int, help='parallel training runs on this machine (default: 1)'
+        '--workers',
+        type=int,
+        help='parallel training runs on this machine (default: one per visible GPU, else 1)',
     )
     run.add_argument(
         '--threads', type=int, help='CPU threads per training run (default: cores / workers)'
@@ -126,16 +128,17 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     work_dir, storage = args.pop('work_dir'), args.pop('storage', None)
-    workers, pace = args.pop('workers', 1), args.pop('pace', None)
+    workers, pace = args.pop('workers', None), args.pop('pace', None)
     run = {key: args.pop(key, False) for key in ('resume', 'join', 'dry_run', 'retry_failed')}
     with user_errors():
         from dnas_mmseg.cpus import usable_cores
         from dnas_mmseg.selection.plan import SelectionPlan, is_selection, merge_options
         from dnas_mmseg.selection.queue import public_name
         from dnas_mmseg.selection.run import load_shared_plan, select_network
-        from dnas_mmseg.selection.workers import interrupt_on
+        from dnas_mmseg.selection.workers import default_workers, interrupt_on
 
         interrupt_on(signal.SIGTERM)  # otherwise workers would continue
+        workers = default_workers() if workers is None else workers
         if workers < 1:
             raise UsageError(f'--workers {workers}: must be at least 1')
         if run['join'] and storage is None:

@@ -272,9 +272,8 @@ def stop_early(config: Config, patience: int) -> None:
     length = loop.get('max_epochs') or loop.get('max_iters')
     longest = length // (_VALIDATIONS_PER_PATIENCE * patience)
     loop.val_interval = max(1, min(loop.get('val_interval', 1), longest))
-    hook = dict(
-        type='EarlyStoppingHook', monitor='mIoU', rule='greater', min_delta=0.0, patience=patience
-    )
+    hook = dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
+    hook['min_delta'] = 0.005  # scores have two decimals
     config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 

@@ -56,7 +56,7 @@ from .queue import StorageError, TrainingQueue, public_name
 from .report import save_results
 from .split import check_leakage
 from .trainings import CandidateTrainings, config_checksum, data_checksum, key_of
-from .workers import Workers
+from .workers import Workers, default_workers
 
 _POLL_INTERVAL = 1.0
 """Time between two requests to the queue, in seconds. Less burdens the storage, more delays the
@@ -76,7 +76,7 @@ def select_network(
     work_dir: str | os.PathLike,
     *,
     storage: str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     resume: bool = False,
     join: bool = False,
     dry_run: bool = False,
@@ -90,7 +90,8 @@ def select_network(
         work_dir: Folder of all results.
         storage: Storage of the queue: path of a journal file, or SQLAlchemy URL of a database.
             Defaults to a journal file in the work dir.
-        workers: Number of parallel trainings on this machine.
+        workers: Number of parallel trainings on this machine. Defaults to one per visible GPU, or
+            one without a GPU.
         resume: Whether to resume the selection in ``work_dir``.
         join: Whether to run trainings of a selection that another command started; ``work_dir``
             must not be that of the other command.
@@ -111,6 +112,7 @@ def select_network(
         >>> plan = SelectionPlan('mine.py', hours=8)  # doctest: +SKIP
         >>> select_network(plan, 'work_dirs/select', workers=2).name  # doctest: +SKIP
     """
+    workers = default_workers() if workers is None else workers
     if workers < 1:
         raise UserError(f'workers = {workers}: expected at least 1')
     if join and storage is None:

@@ -147,6 +147,11 @@ class Workers:
         self._processes[slot] = job, process
 
 
+def default_workers() -> int:
+    """Return the default number of parallel trainings: one per visible GPU, at least one."""
+    return max(1, len(_visible_gpus()))
+
+
 def interrupt_on(*signals: int) -> None:
     """Raise KeyboardInterrupt at the first of these signals, and ignore later ones.
 

@@ -46,6 +46,26 @@ def test_times_are_measured_on_the_users_tiles(config):
     assert measure_times(config).validation == 0
 
 
+def test_compiled_steps_are_timed(config):
+    built = []
+
+    def backend(graph, inputs):
+        built.append(graph)
+        return graph.forward
+
+    config.custom_hooks = [dict(type='CompileHook', backend=backend, mode=None)]
+    times = measure_times(config)
+    torch._dynamo.reset()
+    assert len(built) == 1
+    assert times.first > 5 * times.iteration  # with the compilation
+
+
+def test_weights_that_cannot_be_loaded_are_an_error_of_the_timing(config):
+    config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='gone.pth')
+    with pytest.raises(UserError, match=r'gone\.pth: no such file'):
+        measure_times(config)
+
+
 @pytest.mark.parametrize(
     ('hours', 'epochs', 'interval'),
     [(1.0, 339, 34), (0.1, 31, 5)],

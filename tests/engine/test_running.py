@@ -1,20 +1,21 @@
 """Training and testing: checks before the start, and console output."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, HOOKS
 
 from dnas_mmseg import apis
 from dnas_mmseg.apis import train, weight_classes
 from dnas_mmseg.datasets import class_weights
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.running import build_runner
+from dnas_mmseg.engine.running import build_runner, stop_early
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder
 from dnas_mmseg.raster import read_raster, write_raster
@@ -311,3 +312,24 @@ def test_training_sets_smaller_than_a_batch_are_refused(config):
     config.train_dataloader.batch_size = 5
     with pytest.raises(UserError, match=r'4 training tiles .* do not fill a batch of 5'):
         train(config)
+
+
+@pytest.mark.parametrize(('interval', 'expected'), [(10, 3), (2, 2)])
+def test_training_stops_after_some_validations_without_a_higher_score(config, interval, expected):
+    config.train_cfg.update(max_epochs=60, val_interval=interval)
+    config.custom_hooks = []
+    stop_early(config, 5)
+    assert config.train_cfg.val_interval == expected  # at least 20 validations
+    hook = HOOKS.build(config.custom_hooks[-1])
+    runner = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False), logger=Logger())
+    hook.before_run(runner)
+    for score in (50.0, 60.0, 60.05, 60.0, 60.0, 60.0, 60.0):
+        hook.after_val_epoch(runner, {'mIoU': score})
+        assert not runner.train_loop.stop_training
+    hook.after_val_epoch(runner, {'mIoU': 60.05})
+    assert runner.train_loop.stop_training
+
+
+class Logger:
+    def info(self, message):
+        pass

@@ -6,6 +6,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.gid5 import BANDS
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import network_config
 from dnas_mmseg.search.stages import retrain_config, stage_config
@@ -53,9 +54,22 @@ def test_config_of_another_network_keeps_data_and_schedule(plan, tmp_path):
     ]  # fmt: skip
     assert made.train_cfg.max_epochs == 7
     assert 'paramwise_cfg' not in made.optim_wrapper
-    fpn = str(ROOT / 'configs/fpn/fpn_r18_naip.py')
-    dense = SearchPlan('densenas', config=fpn)
-    assert len(network_config(dense).supernet.widths) == 5
+
+
+@pytest.mark.parametrize('name', ['fpn/fpn_r18_naip.py', 'unet/unet_lite0_naip.py'])
+def test_encoders_of_a_space_are_other_networks(name):
+    """EfficientNet-Lite0 is in the space, but a search does not start from a U-Net with it."""
+    source = load_config(ROOT / 'configs' / name)
+    made = network_config(SearchPlan('densenas', config=str(ROOT / 'configs' / name)))
+    assert made.supernet.widths == ((12,), (16, 20), (24, 28, 32), (40, 48, 56), (64, 80))
+    assert made.model.decode_head.type == 'DepthwiseSeparableASPPHead'
+    assert made.model.backbone.get('init_cfg') is None
+    assert 'paramwise_cfg' not in made.optim_wrapper
+    assert made.train_dataloader == source.train_dataloader
+    own = str(ROOT / 'configs/densenas/densenas_b_gid5.py')
+    made = network_config(SearchPlan('densenas', config=own))
+    assert made.model.backbone.architecture == 'densenas_b'
+    assert 'supernet' not in made
 
 
 def test_data_sets_with_a_type_replace_the_default_ones(plan, tmp_path):

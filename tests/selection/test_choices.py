@@ -89,6 +89,9 @@ def head(config):
         (RATE, {'log_range': (1e-2, 1e-3)}, 'expected 0 < low < high'),
         ('train_cfg.max_epochs', [1, 2], 'changes nothing in a selection'),
         ('val_dataloader.batch_size', [1, 2], 'changes nothing in a selection'),
+        ('train_dataloader.num_workers', [1, 2], 'changes nothing in a selection'),
+        ('train_dataloader.dataset.ann_file', ['a.txt', 'b.txt'], 'changes nothing'),
+        ('custom_hooks.0.momentum', [1e-3, 1e-2], 'changes nothing in a selection'),
     ],
 )
 def test_invalid_choices(config, key, values, message):

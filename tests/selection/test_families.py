@@ -154,6 +154,45 @@ def test_the_users_network_is_not_tried_twice(tmp_path, data_root):
     assert 'HRNet-W18-small' not in names
 
 
+def test_portfolio_beside_the_network_of_init(tmp_path, data_root):
+    """A U-Net on an encoder that is in DenseNAS's space: the space is that of its own networks."""
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/unet/unet_lite0.py'\n"
+        f"data = dict(dataset=dict(type='MultiBandSegDataset', data_root='{data_root}',\n"
+        "    ann_file='train.txt', pipeline={{_base_.train_pipeline}}))\n"
+        'train_dataloader = data\n'
+        'model = dict(data_preprocessor=dict(mean=[100.0] * 4, std=[50.0] * 4))\n'
+    )
+    found = CandidateSet(SelectionPlan(str(config), hours=1, families=(), cost_size=64))
+    names = [found.label(candidate) for candidate in found.initial]
+    assert names[0] == 'your config'
+    assert 'U-Net, EfficientNet-Lite0, ImageNet' not in names
+    assert 'DenseNAS, architecture of naip_small' in names
+    family = found.families['densenas']
+    model = family.config(family.random(np.random.default_rng(0))).model
+    assert model.decode_head.type == 'DepthwiseSeparableASPPHead'
+
+
+def test_an_architecture_outside_of_the_space_is_named(tiny, capsys):
+    text = tiny.read_text() + 'supernet = dict(widths=((8,), (16,), (24,), (40,), (64,)))\n'
+    tiny.write_text(text.replace('dnas/dnas_l14_adamw-ema_gid5', 'densenas/densenas_a_gid5'))
+    tiny.write_text(tiny.read_text().replace('backbone=dict(base_channels=2), ', ''))
+    found = CandidateSet(SelectionPlan(str(tiny), hours=1, families=('densenas', 'fpn')))
+    assert [candidate.family for candidate in found.initial] == ['fpn']
+    assert 'DenseNAS, architecture of naip_small is not tried' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'text', ['x = 1\n', "model = dict(type='EnsembleSegmentor', members=[])\n"]
+)
+def test_a_family_without_a_backbone_is_refused(plan, tmp_path, text):
+    (tmp_path / 'other.py').write_text(text)
+    families = 'dnas', str(tmp_path / 'other.py')
+    with pytest.raises(UserError, match='the family has no model with a backbone'):
+        CandidateSet(replace(plan, families=families))
+
+
 def test_options_apply_to_the_users_network(tiny, small_unet):
     plan = SelectionPlan(
         str(small_unet),

@@ -1,6 +1,10 @@
 """Length and start of the training of the winner."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import torch
 
 from dnas_mmseg.selection.algorithm import Request, Selection
 from dnas_mmseg.selection.final_training import FinalTraining
@@ -50,6 +54,26 @@ def test_the_winner_gets_the_time_that_is_left(training, tmp_path):
     assert [hook.type for hook in config.custom_hooks] == ['EMAHook']
     ((request, content),) = asked
     assert (request.fidelity, content['epochs'], content['seed']) == (1, [10, 30], 0)
+
+
+def test_the_winner_is_trained_on_the_threads_of_the_plan(
+    candidates, pace, plan, tmp_path, monkeypatch
+):
+    """Its epochs are those of so many."""
+    plan = candidates.plan = replace(plan, threads=torch.get_num_threads() + 1)
+    seen = []
+    monkeypatch.setattr(
+        'dnas_mmseg.selection.final_training.train',
+        lambda config: seen.append(torch.get_num_threads()),
+    )
+    final = FinalTraining(CandidateTrainings(candidates, tmp_path), tmp_path, pace)
+    winner = candidates.families['dnas'].random(np.random.default_rng(0))
+    (tmp_path / 'retrain.py').write_text(candidates.full_config(winner).pretty_text)
+    config = candidates.full_config(winner)
+    config.test_dataloader = None
+    final._train_and_test(config, tmp_path / 'final', tmp_path / 'retrain.py')
+    assert seen == [plan.threads]
+    assert torch.get_num_threads() == plan.threads - 1
 
 
 def test_a_trained_winner_needs_no_checkpoint_of_the_comparison(training, tmp_path):

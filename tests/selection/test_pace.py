@@ -67,6 +67,30 @@ def test_a_family_that_cannot_be_trained_is_excluded(candidates, tmp_path, monke
     assert {c.family for c in candidates.initial} <= {'dnas'}
 
 
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ("load_from = 'gone.pth'", 'gone.pth: no such file'),
+        (
+            "model = dict(init_cfg=dict(type='Pretrained', checkpoint='gone.pth'))",
+            'gone.pth: no such file',
+        ),
+    ],
+)
+def test_a_family_without_its_weights_is_excluded(
+    plan, plain_unet, tmp_path, setting, message, monkeypatch
+):
+    """Before the first training, and not with a seat of its own."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'pretrained.py'
+    path.write_text(f"_base_ = '{plain_unet}'\n{setting}\n")
+    candidates = CandidateSet(replace(plan, families=(str(plain_unet), str(path))))
+    measure_pace(CandidateTrainings(candidates, tmp_path))
+    assert list(candidates.families) == ['small_unet']
+    assert message in candidates.excluded['pretrained']
+    assert [c.family for c in candidates.initial] == ['small_unet']
+
+
 def test_rungs(pace, candidates):
     candidate = candidates.families['small_unet'].default  # an epoch takes a second
     pace.lengths = Lengths((0.4, 1.3, 60.0), 3.0, 300.0, 0.1)

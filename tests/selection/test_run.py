@@ -121,9 +121,31 @@ def test_dry_run(plan, pace, tmp_path, capsys, monkeypatch):
     assert select_network(plan, 'run', dry_run=True, pace='pace.json') is None
     output = capsys.readouterr().out
     assert 'selection in 0:00:12' in output
+    assert 'note: lengths of --pace, for 0.00333 hours, apply: not --hours' in output
     assert not (tmp_path / 'run/search.json').exists()
     left = {path.name for path in (tmp_path / 'run').iterdir()}
     assert left <= {'.lock', '.lock_owner'}
+
+
+def test_a_note_for_candidates_whose_epoch_is_long(plan, pace, tmp_path, capsys):
+    slow = replace(pace, candidates={'small_unet': 100.0})
+    (tmp_path / 'pace.json').write_text(json.dumps(slow.to_document()))
+    select_network(plan, tmp_path / 'run', dry_run=True, pace=tmp_path / 'pace.json')
+    assert 'note: an epoch of small_unet takes 0:01:40, longer than' in capsys.readouterr().out
+
+
+def test_a_queue_of_an_older_version_is_not_resumed(plan, pace, tmp_path, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.selection.run._SelectionRun._measure', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        select_network(plan, tmp_path / 'run')
+    study = TrainingQueue(str(tmp_path / 'run/trials.log'), {}, join=True)
+    study.set_metadata('format', None)  # as before it was stored
+    with pytest.raises(StorageError, match='format: None, now 2; start a new selection'):
+        select_network(plan, tmp_path / 'run', resume=True)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_hours_that_allow_no_second_candidate(tiny, small_unet, tmp_path):

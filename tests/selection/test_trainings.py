@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
@@ -227,7 +228,13 @@ def test_config_of_a_training(trainings, content):
 
 def test_loaders_on_a_cpu_run_in_the_process_of_the_training(trainings, content, monkeypatch):
     config = trainings.config('net-0-0', content, 0)
-    config.train_dataloader.update(num_workers=2, persistent_workers=True, prefetch_factor=4)
+    config.train_dataloader.update(
+        num_workers=2,
+        persistent_workers=True,
+        prefetch_factor=4,
+        timeout=60,
+        multiprocessing_context='spawn',
+    )
     on_gpu = copy.deepcopy(config)
     set_loaders(config)
     loader = Runner.build_dataloader(config.train_dataloader)
@@ -263,6 +270,7 @@ def test_weights_are_averaged(name):
     """Also those of recipes without an average; one of their own is replaced."""
     config = load_config(ROOT / 'configs' / name)
     set_average(config)
+    config.custom_hooks += [dict(type='mmengine.EMAHook'), dict(type=EMAHook)]
     set_average(config)
     (hook,) = [hook for hook in config.custom_hooks if hook['type'] == 'EMAHook']
     assert hook['ema_type'] == 'ForeachMomentumAnnealingEMA'

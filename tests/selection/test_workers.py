@@ -11,7 +11,7 @@ from dnas_mmseg.files import FolderInUseError
 from dnas_mmseg.raster import RasterError
 from dnas_mmseg.selection import workers as worker
 from dnas_mmseg.selection.queue import TrainingQueue
-from dnas_mmseg.selection.workers import WorkerJob, Workers
+from dnas_mmseg.selection.workers import WorkerJob, Workers, default_workers
 
 
 def _wait(condition):
@@ -84,6 +84,13 @@ def worker_on(plan, tmp_path, monkeypatch):
         raise AssertionError('the worker must end with an exception')
 
     return start
+
+
+def test_a_worker_for_each_gpu(monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    assert default_workers() == 1
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,2,3')
+    assert default_workers() == 3
 
 
 FAULTS = (

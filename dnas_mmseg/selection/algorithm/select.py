@@ -74,8 +74,8 @@ _PROMOTION_BATCHES = 2
 than ``_BATCHES`` because there are fewer trainings to divide."""
 
 _REPEATED = 3
-"""Number of the best candidates that are repeated. Where trainings continue, they are at once, since
-a repeat takes as long as all rungs; otherwise the next one depends on the score of the last."""
+"""Number of the best candidates that are repeated. Where trainings continue, all are at once, as a
+repeat takes as long as all rungs; otherwise the next one depends on the score of the last."""
 
 _REPEAT_SHARE = 1 / 8
 """Share of the budget for repeats with other seeds: 1 of 12 full trainings, 3 of 24. More reduces

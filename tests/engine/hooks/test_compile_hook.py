@@ -187,32 +187,6 @@ def test_errors_of_the_model_are_its_own():
     assert not run.warnings
 
 
-def test_rising_drop_rates_do_not_compile_anew():
-    graphs = []
-
-    def backend(graph, inputs):
-        graphs.append(graph)
-        return graph.forward
-
-    config = copy.deepcopy(SMALL)
-    config['backbone'] = dict(type='AutoDeepLab', filters=2, drop_path=0.2)
-    config['decode_head'] = dict(
-        type='FCNHead', in_channels=20, in_index=1, channels=8, num_convs=1, num_classes=4,
-        loss_decode=dict(type='LabelledCrossEntropyLoss'),
-    )  # fmt: skip
-    model = build(config)
-    config['decode_head']['in_channels'] = model.backbone.out_channels[1]
-    model = build(config)
-    run, hook = Run(model), CompileHook(backend=backend, mode=None)
-    hook.before_train(run)
-    for progress in (0.0, 0.1, 0.5):
-        model.backbone.set_drop_path(progress)
-        batch = noise_batch(model.data_preprocessor, 2, 4, (32, 32), 4)
-        model(**model.data_preprocessor(batch, True), mode='loss')
-    assert not run.warnings
-    assert len(graphs) == 1
-
-
 def test_missing_memory_is_not_a_failure_of_the_compiler():
     def backend(graph, inputs):
         def run(*args):

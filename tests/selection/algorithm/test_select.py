@@ -394,6 +394,39 @@ def test_all_promoted_candidates_may_fail():
     assert {trial.candidate for trial in result.trials} == first
 
 
+def test_all_finalists_may_fail():
+    """Then the best of the others of the rung below wins."""
+    problem = Curves([(75 - 0.1 * i, 1.0) for i in range(9)])
+    evaluate = problem.evaluate
+
+    def fail_at_last(candidate, fidelity, seed):
+        if fidelity == 2:
+            raise RuntimeError('loss is NaN')
+        return evaluate(candidate, fidelity, seed)
+
+    problem.evaluate = fail_at_last
+    result = select(problem, 3.0, 0)
+    assert {trial.candidate for trial in result.trials if trial.fidelity == 2} == {(0,), (1,)}
+    assert (result.best, result.fidelity, result.score) == ((2,), 1, 75.8)
+    assert result.failures.keys() == {(0,), (1,)}
+
+
+def test_repeats_of_continued_trainings_are_at_once():
+    problem = Curves([(75 - 0.1 * i, 1.0) for i in range(30)])
+    batches = []
+    steps = selection_steps(problem, 27.0, 0)
+    batch = next(steps)
+    try:
+        while True:
+            batches.append(batch)
+            batch = steps.send([problem.evaluate(*r) + 0.1 * r.seed for r in batch])
+    except StopIteration as finished:
+        result = finished.value
+    repeats = [batch for batch in batches if batch[0].seed]
+    assert [len(batch) for batch in repeats] == [3]
+    assert result.spent <= 27.0
+
+
 def test_unspent_seats_are_not_repeats():
     """With a large budget only an eighth of it is for repeats; the rest is the winner's."""
     problem = Curves([(75, 1.0), (68, 5.0), (74, 1.0), (60, 1.0)])

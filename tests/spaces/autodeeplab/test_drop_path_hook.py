@@ -56,6 +56,24 @@ def test_samples_are_dropped_as_by_mmcv(rate):
     assert torch.equal(drop_branch(x, torch.tensor(rate)), expected)
 
 
+def test_rising_rates_do_not_compile_a_cell_anew():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    net = AutoDeepLab(filters=2, drop_path=0.2)
+    cell = net.cells[-1].train()
+    compiled = torch.compile(cell, backend=backend, dynamic=False, fullgraph=True)
+    widths = [entry[1].in_channels for entry in cell.enter]
+    for progress in (0.0, 0.1, 0.5):
+        net.set_drop_path(progress)
+        compiled(*(torch.randn(2, width, 4, 4) for width in widths), (4, 4))
+    torch._dynamo.reset()
+    assert len(graphs) == 1
+
+
 def test_supernets_are_unchanged_and_other_backbones_raise():
     hook = ScheduledDropPathHook()
     hook.before_train(runner(AutoDeepLabSupernet(3, 1, 1)))
