@@ -13,7 +13,7 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir 'numpy>=1.26' && pip install --no-cache-dir --index-url "$TORCH_INDEX" "$TORCH"
 COPY . /src
-RUN pip install --no-cache-dir gdal-wheel '/src[onedl,openvino,postgresql]' && dnas env
+RUN pip install --no-cache-dir gdal-wheel '/src[onedl,openvino,postgresql,pretrained]' && dnas env
 
 ENTRYPOINT ["dnas"]
 CMD ["--help"]

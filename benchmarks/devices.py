@@ -4,9 +4,10 @@
     python -m benchmarks.devices --device cpu --sizes 64 --models "DNAS L=12" --repeat 1
 
 Weights and images are random. Inference is measured by size, precision and form: plain (DNAS as
-released), deployed, and deployed with ``torch.compile``. A training step consists of forward, loss
-and backward of a batch, by precision and memory layout; a search step updates the weights and the
-architecture parameters. Combinations that cannot run on the device are reported and skipped.
+released), deployed, and, as an option, deployed with ``torch.compile``. A training step consists of
+forward, loss and backward of a batch, by precision and memory layout; a search step updates the
+weights and the architecture parameters. Combinations that cannot run on the device are reported and
+skipped.
 """
 
 from __future__ import annotations
@@ -121,12 +122,16 @@ def main() -> None:
     options.add_argument('--sizes', nargs='+', type=int, default=[512, 1024])
     options.add_argument('--batch', type=int, default=4, help='batch size of a step')
     options.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
-    options.add_argument('--no-compile', action='store_true', help='skip torch.compile')
+    options.add_argument(
+        '--compile', action='store_true', help='also measure torch.compile: minutes per model'
+    )
     args = options.parse_args()
     torch.set_num_threads(args.threads)
+    # All models share a compiled function; beyond the limit they would run uncompiled.
+    torch._dynamo.config.recompile_limit = len(MODELS) * len(DTYPES) * len(args.sizes) + 1
     init_default_scope('mmseg')
     for size in args.sizes:
-        calls = predictions(args.models, size, args.device, not args.no_compile)
+        calls = predictions(args.models, size, args.device, args.compile)
         results = measured(calls, args.repeat, args.device)
         report(f'Predictions, one image of 4 x {size} x {size}', results, args.device)
     size = min(args.sizes)

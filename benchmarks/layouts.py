@@ -5,9 +5,10 @@
     python -m benchmarks.layouts --device cuda --compile  # CUDA graphs, as `dnas train --compile`
 
 A step consists of preprocessing, forward, loss, backward and the config's optimizer, on 4 x 4 x 128
-x 128 of noise; a prediction of a deployed network on 4 x 512 x 512. ``contiguous`` is torch's
-default; this package uses ``channels_last`` on CPUs. The other columns are variants of the latter.
-Variants have the same weights and are measured in alternating rounds.
+x 128 of noise (DNAS L=14: 512 x 512); a prediction of a deployed network on 4 x 512 x 512.
+``contiguous`` is torch's default; this package uses ``channels_last`` on CPUs. The other columns
+are variants of the latter; on a GPU, ``compiled`` is contiguous. Variants have the same weights and
+are measured in alternating rounds.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import copy
 import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -32,9 +31,9 @@ from dnas_mmseg.engine import CompileHook
 from dnas_mmseg.models import switch_to_deploy
 from dnas_mmseg.search.time import noise_batch
 
+from .rows import ROOT
 from .side_by_side import machine, measure, parser, table
 
-CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 NETWORKS = {
     'HRNet-W18-small': 'hrnet/fcn_hr18s_naip.py',
     'U-Net of five stages': 'unet/fcn_unet_s5_naip.py',
@@ -45,7 +44,15 @@ NETWORKS = {
     'DenseNAS, narrow': 'densenas/densenas_narrow_naip.py',
     'Auto-DeepLab, narrow': 'autodeeplab/autodeeplab_narrow_naip.py',
     'DNAS L=12, base 16': 'dnas/dnas_l12_w16_naip.py',
+    'DNAS L=8, base 16': 'dnas/dnas_l12_w16_naip.py',
+    'DNAS L=14, base 40': 'dnas/dnas_l14_naip.py',
 }
+ARCHITECTURES = {'DNAS L=8, base 16': str(ROOT / 'benchmarks/networks/dnas_random_3.json')}
+"""Architectures in place of those of the configs."""
+
+SIZES = {'DNAS L=14, base 40': 512}
+"""Sides of the images of a training step, where they are not ``SIZE``."""
+
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 BATCH, BANDS, SIZE, WINDOW = 4, 4, 128, 512
 
@@ -65,13 +72,16 @@ def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def variants(name: str, device: str, compiled: bool) -> dict[tuple[str, str], Callable[[], Any]]:
     """Return training steps and predictions of a network by kind and variant."""
-    config = Config.fromfile(str(CONFIGS / name))
+    config = Config.fromfile(str(ROOT / 'configs' / NETWORKS[name]))
+    if name in ARCHITECTURES:
+        config.model.backbone.architecture = ARCHITECTURES[name]
     config.model.backbone.pop('init_cfg', None)
     if 'pretrained' in config.model.backbone:
         config.model.backbone.pretrained = False
     torch.manual_seed(0)
     plain = MODELS.build(config.model)
-    batch = noise_batch(plain.data_preprocessor, BATCH, BANDS, (SIZE, SIZE), 4)
+    size = SIZES.get(name, SIZE)
+    batch = noise_batch(plain.data_preprocessor, BATCH, BANDS, (size, size), 4)
     plain = plain.to(device)
     images = torch.randn(1, BANDS, WINDOW, WINDOW, device=device)
     calls: dict[tuple[str, str], Callable[[], Any]] = {}
@@ -93,8 +103,7 @@ def variants(name: str, device: str, compiled: bool) -> dict[tuple[str, str], Ca
         layout = 'contiguous' if device == 'cuda' else 'channels_last'  # as `place` leaves it
         model = add('compiled', layout, torch.float32, fused=True)
         mode = 'reduce-overhead' if device == 'cuda' else 'default'
-        run = SimpleNamespace(model=model, logger=logging.getLogger())
-        CompileHook(mode=mode).before_train(run)
+        CompileHook(mode=mode).compile(model, logging.getLogger())
     for layout in ('contiguous', 'channels_last'):
         model = switch_to_deploy(copy.deepcopy(plain)).to(memory_format=FORMATS[layout])
         calls['prediction', layout] = partial(predict, model, images)
@@ -113,9 +122,8 @@ def main() -> None:
     rows = []
     columns = ['channels_last', 'fused optimizer', 'bfloat16', *['compiled'] * args.compile]
     for name in args.networks:
-        measured = measure(
-            variants(NETWORKS[name], args.device, args.compile), args.repeat, args.device
-        )
+        measured = measure(variants(name, args.device, args.compile), args.repeat, args.device)
+        torch._dynamo.reset()  # networks share a compiled function, with a limit of versions
         step = measured['training', 'contiguous'].seconds
         prediction = measured['prediction', 'contiguous'].seconds
         rows.append(

@@ -9,6 +9,7 @@ and after the call. The overhead is the rest of the call: checks, reading, blend
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -121,6 +122,7 @@ def main() -> None:
     options.add_argument('--tiles', type=int, default=2000, help='number of tiles')
     args = options.parse_args()
     torch.set_num_threads(args.threads)
+    os.environ['OMP_NUM_THREADS'] = str(args.threads)  # which OpenVINO's threads follow
     keep_freed_memory()  # as the command does
     files = get_pretrained_model(MODEL)
     rows = []

@@ -1,97 +1,105 @@
-"""Training steps per second of several processes that share a GPU.
+"""Training runs per hour of several workers that share a GPU.
 
     python -m benchmarks.shared_gpu --workers 1 2 4 8
     nvidia-cuda-mps-control -d && python -m benchmarks.shared_gpu    # with NVIDIA's MPS
 
-For ``dnas select --workers N`` on one GPU: the number of workers from which trainings no longer
-finish sooner. Each process trains the same network on noise for the same seconds.
+For ``dnas select --workers N`` on one GPU: the number of workers from which training runs no longer
+finish sooner. Each worker runs a candidate's training on the NAIP tiles as a selection does, with
+its loader, validation and checkpoint; the start of the processes and their imports are not counted.
+``DNAS_DATA`` is the folder of the data, as for :mod:`benchmarks.candidates`.
 """
 
 from __future__ import annotations
 
-import copy
+import argparse
 import multiprocessing
+import tempfile
+import threading
 import time
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from pathlib import Path
 
 import torch
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 
-from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.models import place
-from dnas_mmseg.models.layers.input_bands import count_input_bands
-from dnas_mmseg.search.time import noise_batch
+from benchmarks.candidates import NETWORKS, build_config
+from benchmarks.rows import folder_name
+from dnas_mmseg.engine.length import scale_schedule
+from dnas_mmseg.engine.running import train
+from dnas_mmseg.selection.trainings import set_average, set_hooks, set_loaders
 
-from .side_by_side import machine, parser, table
+from .side_by_side import machine, table
+
+_PATIENCE = 120.0
+"""Seconds to wait for the start of all processes; one of them may have failed."""
 
 
-def count_steps(
-    config_path: str, size: int, seconds: float, device: str, together: Barrier, result: Any
-) -> None:
-    """Put the number of training steps in some seconds into a queue.
+def run_training(network: str, epochs: int, work_dir: Path, together: Barrier) -> None:
+    """Train a network as a candidate.
 
     Args:
-        config_path: Path of a config.
-        size: Side of the crops, in pixels.
-        seconds: Duration of the measurement.
-        device: Device to train on.
-        together: Barrier at which all processes start to measure.
-        result: Queue of the numbers of steps.
+        network: Name of a network of :mod:`benchmarks.candidates`.
+        epochs: Number of epochs.
+        work_dir: Work dir of the training.
+        together: Barrier at which all processes start to train.
     """
     torch.set_num_threads(1)
-    init_default_scope('mmseg')
-    config = load_config(config_path)
-    model = place(MODELS.build(config.model).train(), device)
-    optimizer = build_optim_wrapper(model, config.optim_wrapper)
-    batch = noise_batch(
-        model.data_preprocessor, 4, count_input_bands(model.backbone), (size, size), 5
-    )
+    config = build_config('naip', network, work_dir)
+    scale_schedule(config, epochs)
+    set_average(config)
+    set_loaders(config)
+    set_hooks(config, epochs)
+    together.wait(_PATIENCE)
+    train(config)
 
-    def step() -> None:
-        data = model.data_preprocessor(copy.copy(batch), True)
-        loss, _ = model.parse_losses(model(**data, mode='loss'))
-        optimizer.update_params(loss)
-        loss.item()  # as the hooks of a training, which wait for each step
 
-    for _ in range(3):
-        step()
-    together.wait(timeout=120)  # an error if another process failed, as without memory
-    steps, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        step()
-        steps += 1
-    result.put(steps)
+def seconds_of_trainings(network: str, epochs: int, count: int, folder: Path) -> float | None:
+    """Return the seconds of parallel training runs; None if one of them failed."""
+    context = multiprocessing.get_context('spawn')
+    together = context.Barrier(count + 1)
+    processes = [
+        context.Process(target=run_training, args=(network, epochs, folder / str(i), together))
+        for i in range(count)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        together.wait(_PATIENCE)
+    except threading.BrokenBarrierError:
+        for process in processes:
+            process.terminate()
+    began = time.perf_counter()
+    for process in processes:
+        process.join()
+    seconds = time.perf_counter() - began
+    return None if any(process.exitcode for process in processes) else seconds
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument('--config', default='configs/dnas/dnas_l12_w16_naip.py')
-    options.add_argument('--size', type=int, default=128, help='side of the crops')
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
+        '--networks', nargs='+', choices=NETWORKS, default=['DNAS L=12 released, base 16']
+    )
     options.add_argument('--workers', type=int, nargs='+', default=[1, 2, 4, 8])
-    options.add_argument('--seconds', type=float, default=15.0, help='duration of each row')
-    options.add_argument('--device', choices=['cuda', 'cpu'], default='cuda')
+    options.add_argument('--epochs', type=int, default=12)
     args = options.parse_args()
-    context = multiprocessing.get_context('spawn')
     rows: list[list[object]] = []
-    for count in args.workers:
-        together, result = context.Barrier(count), context.SimpleQueue()
-        settings = (args.config, args.size, args.seconds, args.device, together, result)
-        processes = [context.Process(target=count_steps, args=settings) for _ in range(count)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            print(f'{count} workers: failed', flush=True)
-            continue
-        rate = sum(result.get() for _ in processes) / args.seconds
-        first = rows[0][1] if rows else rate
-        rows.append([count, round(rate, 1), f'{rate / float(str(first)):.2f}'])
-    print(f'batch 4 of {args.size} x {args.size}, {args.device}; {machine()}\n')
-    print(table(['Workers', 'steps per second', 'relative'], rows))
+    for network in args.networks:
+        alone = None
+        for count in args.workers:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / folder_name(network)
+                seconds = seconds_of_trainings(network, args.epochs, count, path)
+            if seconds is None:
+                rows.append([network, count, 'failed', ''])
+                continue
+            rate = 3600 * count / seconds
+            alone = rate if count == 1 else alone
+            relative = f'{rate / alone:.2f}' if alone else ''
+            rows.append([network, count, f'{rate:.0f}', relative])
+    print(f'{args.epochs} epochs on the NAIP tiles; {machine()}\n')
+    print(table(['Network', 'workers', 'training runs an hour', 'relative to one'], rows))
 
 
 if __name__ == '__main__':

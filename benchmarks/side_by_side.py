@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -45,9 +46,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def machine() -> str:
-    """Describe the number of threads, the processor and the version of torch."""
+    """Describe the number of threads, the processor, the version of torch and the date."""
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
-    return f'{torch.get_num_threads()} threads, {where}, torch {torch.__version__}'
+    today = time.strftime('%Y-%m-%d')
+    return f'{torch.get_num_threads()} threads, {where}, torch {torch.__version__}, {today}'
 
 
 def parser(description: str, repeat: int | None = None) -> argparse.ArgumentParser:

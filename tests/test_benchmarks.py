@@ -18,7 +18,7 @@ from .conftest import ROOT
 @pytest.mark.long
 def test_the_benchmark_of_gpus_runs_on_a_cpu():
     command = ['-m', 'benchmarks.devices', '--device', 'cpu', '--sizes', '64', '--repeat', '1']
-    command += ['--batch', '1', '--models', 'DNAS L=12', 'HRNet-W18', '--no-compile']
+    command += ['--batch', '1', '--models', 'DNAS L=12', 'HRNet-W18']
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', *command], cwd=ROOT, capture_output=True, text=True
     )
