@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ def predict_probabilities(config: Config, checkpoint: str) -> tuple[np.ndarray, 
 
     Returns:
         Probabilities of the classes at labelled pixels, float16 (pixels, classes), and labels,
-        (pixels,).
+        (pixels,). The first column of a binary head is its threshold instead: the larger column is
+        the predicted class.
     """
     model = MODELS.build(config.model)
     load_exactly(model, load_weights(checkpoint), checkpoint)
@@ -49,7 +51,8 @@ def predict_probabilities(config: Config, checkpoint: str) -> tuple[np.ndarray, 
         logits = result.seg_logits.data.float()
         if len(logits) == 1:  # a binary head
             positive = logits.sigmoid()
-            mean = torch.cat([1 - positive, positive])
+            limit: Any = model.decode_head.threshold
+            mean = torch.cat([torch.full_like(positive, limit), positive])
         else:
             mean = logits.softmax(0)
         label = sample['data_samples'].gt_sem_seg.data.squeeze(0).cpu().numpy()

@@ -317,7 +317,7 @@ class Leaderboard:
         else:
             repeats = sum(seed > 0 for row in self.rows.values() for _, seed in row.scores)
             lines.append(
-                f'Standard deviation of a score over seeds and splits: {result.noise:.2f} (from '
+                f'Standard deviation of a score over repeats: {result.noise:.2f} (from '
                 f'{repeats} repeat{"s" * (repeats > 1)}).'
             )
         return lines

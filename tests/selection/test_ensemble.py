@@ -106,6 +106,17 @@ def test_the_winner_enters_with_the_weights_of_its_further_training(
             )
 
 
+def test_binary_heads_are_compared_at_their_threshold(candidates, tmp_path):
+    config = candidates.full_config(candidates.initial[0])
+    config.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.3)
+    config.model.decode_head.loss_decode = dict(type='LabelledCrossEntropyLoss', use_sigmoid=True)
+    model = MODELS.build(config.model)
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'binary.pth')
+    columns, _ = predict_probabilities(config, str(tmp_path / 'binary.pth'))
+    assert columns[:, 0] == pytest.approx(0.3, abs=1e-3)
+    assert 0 < columns[:, 1].min() < columns[:, 1].max() < 1
+
+
 def test_an_ensemble_of_different_networks(finalists, candidates, tmp_path):
     _, configs, checkpoints = finalists
     predicted = [

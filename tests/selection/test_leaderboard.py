@@ -109,7 +109,7 @@ def test_verdict(board):
         'net_a has the highest score, 74.00 % mIoU, at 2 G multiply-adds.',
         'hrnet is the cheapest that is not clearly worse: 70.00 % at 2 G multiply-adds.',
         'undecided: the best is less than one standard error ahead of hrnet.',
-        'Standard deviation of a score over seeds and splits: 1.41 (from 1 repeat).',
+        'Standard deviation of a score over repeats: 1.41 (from 1 repeat).',
         'At rung 1: 1 random network with 60.00 on average and 60.00 at best, '
         '1 proposed network with 55.00',
         '1 candidate failed in training',
