@@ -5,8 +5,9 @@ import torch
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
-from dnas_mmseg.engine.initialization import adapt_input_conv
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.models.layers import input_bands
+from dnas_mmseg.models.layers.input_bands import adapt_input_conv
 from dnas_mmseg.spaces.dnas.network import DNAS
 
 BANDS = ('nir', 'red', 'green', 'blue')
@@ -19,11 +20,19 @@ def resnet(channels, **init):
     )
 
 
-def test_known_bands_keep_their_kernels_and_new_ones_get_the_mean():
+def test_known_bands_keep_their_kernels_and_new_ones_get_the_mean(monkeypatch):
+    notes = []
+    monkeypatch.setattr(input_bands, 'print_log', lambda text, **_: notes.append(text))
     weight = torch.randn(8, 3, 3, 3)
     adapted = adapt_input_conv(weight, ('red', 'green', 'blue'), BANDS)
     assert torch.equal(adapted[:, 1:], weight)
     assert torch.equal(adapted[:, 0], weight.mean(1))
+    assert notes == [
+        'bands without pretrained kernels: nir; they start from the mean of those of red, green, '
+        'blue'
+    ]
+    assert torch.equal(adapt_input_conv(weight, ('red', 'green', 'blue'), BANDS[1:]), weight)
+    assert len(notes) == 1
 
 
 def test_a_four_band_backbone_from_three_bands(tmp_path):

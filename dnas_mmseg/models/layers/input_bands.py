@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from dnas_mmseg.errors import UserError
@@ -33,7 +34,7 @@ def adapt_input_conv(weight: Tensor, source_bands: Sequence[str], bands: Sequenc
     """Return a convolution's kernels for other input bands.
 
     A band that the checkpoint knows by name keeps its kernels, to the bit. Any other band gets the
-    mean of the known ones: a new band starts by seeing structure, not noise.
+    mean of the known ones, which is logged: a new band starts by seeing structure, not noise.
 
     Args:
         weight: Kernels of the checkpoint, (out_channels, len(source_bands), kH, kW).
@@ -45,4 +46,11 @@ def adapt_input_conv(weight: Tensor, source_bands: Sequence[str], bands: Sequenc
     """
     mean = weight.mean(1)
     places = {name: place for place, name in enumerate(source_bands)}
+    new = [band for band in bands if band not in places]
+    if new:
+        print_log(
+            f'bands without pretrained kernels: {", ".join(new)}; they start from the mean of those '
+            f'of {", ".join(source_bands)}',
+            logger='current',
+        )
     return torch.stack([weight[:, places[b]] if b in places else mean for b in bands], dim=1)
