@@ -49,8 +49,8 @@ def adapt_input_conv(weight: Tensor, source_bands: Sequence[str], bands: Sequenc
     new = [band for band in bands if band not in places]
     if new:
         print_log(
-            f'bands without pretrained kernels: {", ".join(new)}; they start from the mean of those '
-            f'of {", ".join(source_bands)}',
+            f'bands without pretrained kernels: {", ".join(new)}; they start from the mean of '
+            f'those of {", ".join(source_bands)}',
             logger='current',
         )
     return torch.stack([weight[:, places[b]] if b in places else mean for b in bands], dim=1)
