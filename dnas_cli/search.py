@@ -11,8 +11,8 @@
 This is the method of the papers: each stage trains the weights of a supernet on one half of the
 training set and, after some epochs, the architecture parameters on the other half. DNAS has three
 stages: scales of layers (path), connections between layers (connection) and operations (cell).
-Auto-DeepLab and DenseNAS have one (cell). On small data sets `dnas select`, which trains candidates
-of many families, finds better networks.
+Auto-DeepLab and DenseNAS have one (cell). To compare networks of many families on your tiles, use
+`dnas select`.
 
 Data, classes and head are those of --config, a config of a network of the space on your tiles.
 """

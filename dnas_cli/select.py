@@ -1,4 +1,4 @@
-"""Find the best network for your tiles within some hours, whatever its family, and train it.
+"""Compare networks of many families on your tiles within some hours, and train the best one.
 
     dnas select --config mine.py --hours 8 --work-dir W
     dnas select --config mine.py --hours 8 --work-dir W --dry-run
@@ -10,7 +10,8 @@
 A portfolio of known good networks is trained briefly (U-Net on a pretrained encoder, HRNet, FPN,
 SegFormer, PSPNet, DeepLabV3+, DNAS and DenseNAS networks), together with networks sampled from the
 search spaces. The best are trained further; nothing is trained again. The hours determine how many
-candidates there are and how long they are trained. The winner is trained further on all tiles.
+candidates there are and how long they are trained. The winner is trained further on the whole
+training list.
 
 --families selects search spaces (dnas, densenas, autodeeplab), names of the portfolio, or configs
 of your own. A config can declare settings to choose from:
