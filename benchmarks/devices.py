@@ -128,7 +128,7 @@ def main() -> None:
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     # All models share a compiled function; beyond the limit they would run uncompiled.
-    torch._dynamo.config.recompile_limit = len(MODELS) * len(DTYPES) * len(args.sizes) + 1
+    torch._dynamo.config.cache_size_limit = len(MODELS) * len(DTYPES) * len(args.sizes) + 1
     init_default_scope('mmseg')
     for size in args.sizes:
         calls = predictions(args.models, size, args.device, args.compile)

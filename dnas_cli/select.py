@@ -129,7 +129,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     work_dir, storage = args.pop('work_dir'), args.pop('storage', None)
-    workers, pace = args.pop('workers', None), args.pop('pace', None)
+    given, pace = args.pop('workers', None), args.pop('pace', None)
     run = {key: args.pop(key, False) for key in ('resume', 'join', 'dry_run', 'retry_failed')}
     with user_errors():
         from dnas_mmseg.cpus import usable_cores
@@ -139,7 +139,7 @@ def main() -> None:
         from dnas_mmseg.selection.workers import default_workers, interrupt_on
 
         interrupt_on(signal.SIGTERM)  # otherwise workers would continue
-        workers = default_workers() if workers is None else workers
+        workers = default_workers() if given is None else given
         if workers < 1:
             raise UsageError(f'--workers {workers}: must be at least 1')
         if run['join'] and storage is None:
@@ -151,7 +151,8 @@ def main() -> None:
             before = SelectionPlan.load(work_dir)
         else:
             args.setdefault('threads', max(1, usable_cores() // workers))
-        queue = '' if storage is None else f' --storage {shlex.quote(public_name(storage))}'
+        again = '' if storage is None else f' --storage {shlex.quote(public_name(storage))}'
+        again += '' if given is None else f' --workers {workers}'
         try:
             select_network(
                 merge_options(before, args),
@@ -164,5 +165,5 @@ def main() -> None:
         except KeyboardInterrupt:
             sys.exit(
                 f'interrupted; resume with: dnas select --work-dir {shlex.quote(str(work_dir))} '
-                f'--resume{queue}'
+                f'--resume{again}'
             )

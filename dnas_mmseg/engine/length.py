@@ -37,8 +37,8 @@ _SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'p
 """Arguments of parameter schedulers that count epochs or iterations."""
 
 _WARM_UP = 3
-"""Number of steps before the timed ones. A compiled step is recorded as a CUDA graph in the second
-and third one."""
+"""Number of steps before the timed ones, which fill caches and compile; CUDA graphs are recorded in
+the second and third one."""
 
 _STEPS = 6
 """Number of timed steps; their median is within a few percent of that of a hundred."""
@@ -124,7 +124,7 @@ class TrainingTimes:
         iteration: Seconds of an iteration, loading included.
         iterations: Number of iterations per epoch.
         validation: Seconds of a validation; 0 without one.
-        first: Seconds of the first steps, in which a step is compiled with ``CompileHook``.
+        first: Seconds by which the first steps take longer, mostly to compile them.
     """
 
     iteration: float
@@ -177,9 +177,12 @@ def measure_times(config: Config) -> TrainingTimes:
 
     loading, _ = _median_seconds(load, clock)
     model.train()
-    for hook in _compile_hooks(config):
+    hooks = _compile_hooks(config)
+    for hook in hooks:
         hook.compile(model, MMLogger.get_current_instance())
     computing, first = _median_seconds(step, clock)
+    for hook in hooks:
+        hook.restore()
     workers = loader.num_workers
     iteration = max(computing, loading / workers) if workers else computing + loading
     validation = 0.0
@@ -197,11 +200,14 @@ def measure_times(config: Config) -> TrainingTimes:
 
 def _compile_hooks(config: Config) -> list[Any]:
     hooks = config.get('custom_hooks') or []
-    return [HOOKS.build(hook) for hook in hooks if type_name(hook) == 'CompileHook']
+    chosen = [dict(hook) for hook in hooks if type_name(hook) == 'CompileHook']
+    for hook in chosen:
+        hook.pop('priority', None)  # the runner's
+    return list(map(HOOKS.build, chosen))
 
 
 def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> tuple[float, float]:
-    """Return the median of the timed calls, and the sum of those before."""
+    """Return the median of the timed calls, and how much longer those before them took."""
     times = []
     for _ in range(_WARM_UP + _STEPS):
         began = clock()
@@ -209,7 +215,8 @@ def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> tup
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(clock() - began)
-    return median(times[_WARM_UP:]), sum(times[:_WARM_UP])
+    usual = median(times[_WARM_UP:])
+    return usual, max(0.0, sum(times[:_WARM_UP]) - _WARM_UP * usual)
 
 
 def fit_length(config: Config, hours: float) -> TrainingTimes:

@@ -224,7 +224,7 @@ def compile_steps(config: Config) -> None:
     hooks = [hook for hook in config.get('custom_hooks') or [] if type_name(hook) != 'CompileHook']
     config.custom_hooks = [*hooks, dict(type='CompileHook')]
     optimizer = config.optim_wrapper.optimizer
-    if optimizer['type'] in ('Adam', 'AdamW', 'SGD') and 'foreach' not in optimizer:
+    if type_name(optimizer) in ('Adam', 'AdamW', 'SGD') and 'foreach' not in optimizer:
         optimizer['fused'] = True
 
 
@@ -270,8 +270,11 @@ def stop_early(config: Config, patience: int) -> None:
         raise UserError('--early-stopping requires validation: val_dataloader and val_evaluator')
     loop = config.train_cfg
     length = loop.get('max_epochs') or loop.get('max_iters')
-    longest = length // (_VALIDATIONS_PER_PATIENCE * patience)
-    loop.val_interval = max(1, min(loop.get('val_interval', 1), longest))
+    if not length:
+        raise UserError('--early-stopping requires train_cfg.max_epochs or max_iters')
+    interval = loop.get('val_interval', 1 if loop.get('max_epochs') else 1000)  # as in mmengine
+    loop.val_interval = max(1, min(interval, length // (_VALIDATIONS_PER_PATIENCE * patience)))
+    loop.pop('dynamic_intervals', None)
     hook = dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
     hook['min_delta'] = 0.005  # scores have two decimals
     config.custom_hooks = [*(config.get('custom_hooks') or []), hook]

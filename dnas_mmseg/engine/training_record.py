@@ -29,7 +29,8 @@ def training_record(config: Mapping[str, Any], classes: Any = None) -> str:
 
 def describe_differences(before: str, now: str) -> str:
     """Describe the differences of two records in one line; empty if they are equal."""
-    old, new = (dict(_flat(json.loads(record))) for record in (before, now))
+    # Records of older versions may contain keys that are harmless now.
+    old, new = (dict(_flat(_plain(json.loads(record)))) for record in (before, now))
     # Without a schedule after the warm-up, the number of epochs only determines the end.
     if all(_is_independent_of_length(json.loads(record)) for record in (before, now)):
         for record in (old, new):

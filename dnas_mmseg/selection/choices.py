@@ -39,10 +39,13 @@ _USED = (
 )  # fmt: skip
 """Settings that change a training of a selection; data and lengths are the selection's."""
 
-_SET = ('ann_file', 'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor')
+_SET_BY_SELECTION = (
+    'ann_file', 'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor', 'timeout',
+    'multiprocessing_context',
+)  # fmt: skip
 """Settings of a loader that a selection sets itself, or that do not change a training."""
 
-_HOOKS = ('EMAHook', 'EarlyStoppingHook')
+_REPLACED_HOOKS = ('EMAHook', 'EarlyStoppingHook')
 """Hooks that a selection replaces or removes."""
 
 Assignment = tuple[int, ...]
@@ -111,8 +114,10 @@ class Choices:
             )
         default = _get(config, key, prefix)
         parts = key.split('.')
-        hook = parts[0] == 'custom_hooks' and config.custom_hooks[int(parts[1])]
-        if (hook and type_name(hook) in _HOOKS) or parts[-1] in _SET:
+        is_replaced = False
+        if parts[0] == 'custom_hooks' and len(parts) > 1:
+            is_replaced = type_name(config.custom_hooks[int(parts[1])]) in _REPLACED_HOOKS
+        if is_replaced or parts[-1] in _SET_BY_SELECTION:
             raise UserError(f'{prefix} changes nothing in a selection, which sets it itself')
         if isinstance(values, Mapping):
             values = _log_range(values, default, prefix)

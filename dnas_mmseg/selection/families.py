@@ -357,9 +357,12 @@ def adapt_to_data(config: Config, own: Config) -> Config:
     Raises:
         UserError: The user's config has no normalisation or no decode head.
     """
-    for name, document in (('the family', config), ('your config', own)):
+    for document in (config, own):
         if not isinstance(document.get('model', {}).get('backbone'), Mapping):
-            raise UserError(f'{name} has no model with a backbone, which a selection requires')
+            raise UserError(
+                f'{document.filename or "the config"} has no model with a backbone, which a '
+                'selection requires'
+            )
     result, model = copy.deepcopy(own), copy.deepcopy(config.model)
     mean = (own.model.get('data_preprocessor') or {}).get('mean')
     heads = own.model.get('decode_head')

@@ -74,7 +74,7 @@ class FinalTraining:
             without test tiles.
         """
         lengths, row = board.lengths, board.rows[winner]
-        unspent = max(1 - board.spent / lengths.budget, 0.0)
+        unspent = max(1 - board.spent / board.planned, 0.0)
         left = lengths.longest + unspent * (lengths.total - lengths.longest)
         own, split = (
             self._candidates.config,
@@ -216,8 +216,8 @@ class FinalTraining:
         config.randomness = {**config.get('randomness', {}), 'seed': self._plan.seed}
 
 
-def _outputs(config: Config) -> int:
-    """Return the number of output channels of a config's last decode head."""
+def _outputs(config: Config) -> tuple[int, float | None]:
+    """Return the number of output channels of a config's last decode head, and its threshold."""
     heads = config.model.decode_head
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
-    return head.get('out_channels') or head.num_classes
+    return head.get('out_channels') or head.num_classes, head.get('threshold')

@@ -127,6 +127,7 @@ class Leaderboard:
         by_class: Its IoU of each class, in percent.
         samples: Figure with its predictions; None if they are not drawn.
         spent: Cost of the trainings, in trainings of the last rung.
+        planned: Cost of the planned trainings; defaults to the budget.
         ensemble: Ensemble of finalists; None if there is none.
         stopped: Reason of a premature stop; empty if there was none.
         left: Estimated remaining time in seconds; None if unknown.
@@ -145,7 +146,7 @@ class Leaderboard:
         self.tested: float | None = None
         self.by_class: dict[str, float] = {}
         self.samples: Figure | None = None
-        self.spent = 0.0
+        self.spent, self.planned = 0.0, lengths.budget
         self.ensemble: EnsembleResult | None = None
         self.stopped = ''
         self.left: float | None = None
@@ -281,7 +282,12 @@ class Leaderboard:
             lines.append(f'{count} candidate{"s" * (count > 1)} failed in training.')
         for name, reason in self.candidates.excluded.items():
             lines.append(f'Excluded: {name} ({reason}).')
-        if result.fidelity < len(self.lengths.seconds) - 1:
+        if any(trial.fidelity > result.fidelity for trial in result.trials):
+            lines.append(
+                f'All finalists failed: the result is the best network of rung '
+                f'{result.fidelity + 1}.'
+            )
+        elif result.fidelity < len(self.lengths.seconds) - 1:
             lines.append(
                 f'The comparison ended after rung {result.fidelity + 1}: no other network was left '
                 'that could reach the best. The time that was left went into its training.'

@@ -35,13 +35,16 @@ class Trainings:
 
     Attributes:
         counts: Number of trainings of each rung.
-        turns: Number of trainings of each rung that one worker runs one after another.
+        starts: Number of starts one after another, of each rung: a worker starts the trainings of
+            a batch in turn, and a repeat starts once per rung.
         times: Time of each rung, in trainings of the last rung.
+        cost: Cost of all trainings, in trainings of the last rung.
     """
 
     counts: tuple[int, ...]
-    turns: tuple[int, ...]
+    starts: tuple[int, ...]
     times: tuple[float, ...]
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ def fit_lengths(
     """Derive rungs and budget from the time of a selection.
 
     The training of the last rung and the winner's further training take at least two fifths of the
-    time. Up to 16 times the user's own schedule, more time only lengthens the trainings; beyond,
-    it lengthens them and adds candidates by the same factor.
+    time. Up to 16 times the user's own schedule with one worker, more time only lengthens the
+    trainings; beyond, it lengthens them and adds candidates by the same factor.
 
     Args:
         seconds: Time of the selection, with the training of the winner.
@@ -120,8 +123,8 @@ def fit_lengths(
         fidelities = tuple(ETA ** (k + 1.0 - rungs) for k in range(rungs))
         budget = max(_LEAST_BUDGETS[rungs], workers * (math.sqrt(seconds / schedule) - 1))
         trainings = count_trainings(fidelities, budget, initial, available, workers)
-        alone = overhead * (sum(trainings.turns) + 1)
-        longest = (seconds - alone) / (math.fsum(trainings.times) + 1)
+        starting = overhead * (sum(trainings.starts) + 1)
+        longest = (seconds - starting) / (math.fsum(trainings.times) + 1)
         if longest * fidelities[0] >= max(epoch, least if rungs == _RUNGS else 0.0):
             return Lengths(tuple(longest * f for f in fidelities), budget, seconds, overhead)
     return Lengths((), 0.0, seconds, overhead)
@@ -162,8 +165,8 @@ def count_trainings(
         workers: Number of parallel trainings; a batch waits for the one before.
     """
     available = int(min(available, _MANY))
-    counts, turns = [0] * len(fidelities), [0] * len(fidelities)
-    times = [0.0] * len(fidelities)
+    counts, starts = [0] * len(fidelities), [0] * len(fidelities)
+    times, cost = [0.0] * len(fidelities), 0.0
     steps = selection_steps(_Numbers(fidelities, available), budget, 0, None, range(initial))
     rng = np.random.default_rng(0)
     batch = next(steps)
@@ -173,9 +176,10 @@ def count_trainings(
         # A repeat has all rungs, a promotion only the last one.
         begun = fidelities[rung - 1] if rung and not seed else 0.0
         counts[rung] += len(batch)
-        turns[rung] += rounds
+        starts[rung] += rounds * (rung + 1 if seed else 1)
         times[rung] += rounds * (fidelities[rung] - begun)
+        cost += len(batch) * (fidelities[rung] - begun)
         try:
             batch = steps.send(rng.normal(size=len(batch)).tolist())
         except StopIteration:
-            return Trainings(tuple(counts), tuple(turns), tuple(times))
+            return Trainings(tuple(counts), tuple(starts), tuple(times), cost)

@@ -18,6 +18,7 @@ from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.engine.length import TrainingTimes, full_epochs, measure_times
 from dnas_mmseg.errors import UserError
 
+from .candidates import OWN
 from .families import Candidate, ConfigFamily, SpaceFamily
 from .lengths import Lengths
 from .trainings import CandidateTrainings, limited_threads, set_loaders
@@ -116,13 +117,15 @@ class Pace:
         epochs: list[int] = []
         validations: list[int] = []
         begun = 0.0
+        spent = 0.0  # for validations other than the last one of a rung, which is overhead
         for seconds in self.lengths.seconds[: last + 1]:
-            # Every rung has an epoch of its own.
-            least = epochs[-1] + 1 if epochs else 1
-            epochs.append(max(least, self.epochs(candidate, macs, seconds)))
             affordable = _VALIDATION_SHARE * (seconds - begun) / validation
             validations.append(int(min(max(affordable, 1), _VALIDATIONS)))
+            spent += (validations[-1] - 1) * validation
             begun = seconds
+            # Every rung has an epoch of its own.
+            least = epochs[-1] + 1 if epochs else 1
+            epochs.append(max(least, self.epochs(candidate, macs, seconds - spent)))
         return epochs, validations
 
     def add(self, trainings: CandidateTrainings, candidate: Candidate) -> TrainingTimes:
@@ -185,7 +188,8 @@ class Pace:
 def measure_pace(trainings: CandidateTrainings) -> Pace:
     """Time the initial candidates, and a cheap and an expensive network of each space.
 
-    A family whose networks cannot be trained is excluded from the candidates.
+    A family whose networks cannot be trained is excluded from the candidates, unless it is that of
+    the user's config.
 
     Args:
         trainings: Trainings of the selection, which provide candidates and configs.
@@ -208,7 +212,7 @@ def measure_pace(trainings: CandidateTrainings) -> Pace:
                 assert isinstance(family, ConfigFamily)
                 times = [pace.add(trainings, family.default)]
         except Exception as error:  # classes of any package may fail in any way
-            if len(candidates.families) == 1:
+            if len(candidates.families) == 1 or family.name == OWN:
                 raise
             text = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
             warn(f'{family.name} is excluded from the selection: {text}')

@@ -33,7 +33,9 @@ def show_plan(lengths: Lengths, trainings: Trainings, workers: int, typical_epoc
     before = total = 0.0
     for rung, (length, count) in enumerate(zip(lengths.seconds, trainings.counts, strict=True)):
         each = length - before + lengths.overhead
-        seconds = trainings.times[rung] * lengths.longest + trainings.turns[rung] * lengths.overhead
+        seconds = (
+            trainings.times[rung] * lengths.longest + trainings.starts[rung] * lengths.overhead
+        )
         before, total = length, total + seconds
         table.add_row(
             str(rung + 1),
@@ -71,11 +73,11 @@ class Progress:
 
     def __init__(self, trainings: Trainings, lengths: Lengths) -> None:
         self._counts = trainings.counts
-        # Seconds of the selection per training, which share the workers.
+        # Seconds of the selection per training of each rung, with all workers.
         self._rungs = [
-            (time * lengths.longest + turns * lengths.overhead) / max(count, 1)
-            for time, turns, count in zip(
-                trainings.times, trainings.turns, trainings.counts, strict=True
+            (time * lengths.longest + starts * lengths.overhead) / max(count, 1)
+            for time, starts, count in zip(
+                trainings.times, trainings.starts, trainings.counts, strict=True
             )
         ]
         self.left: float | None = None

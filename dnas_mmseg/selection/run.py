@@ -67,7 +67,7 @@ _JOURNAL = 'trials.log'
 _PACE_DIFFERENCE = 0.1
 """Relative difference of the times of two plans that is pointed out."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Version of the trainings in a queue; trainings of another version are not comparable."""
 
 
@@ -385,7 +385,7 @@ class _SelectionRun:
             print(f'note: the time does not suffice for {names}; increase --hours')
         for candidate in filter(self._is_timed, tried):
             epoch = self.pace.epoch(candidate, self.candidates.cost_by(candidate, 'macs'))
-            if epoch > 2 * lengths.seconds[0]:
+            if epoch > lengths.seconds[0]:
                 print(
                     f'note: an epoch of {self.candidates.label(candidate)} takes '
                     f'{duration(epoch)}, longer than planned for its first rung: the selection '
@@ -426,6 +426,7 @@ class _SelectionRun:
         )
         pixels = queue.get_metadata('pixels') or {}
         batch, board = next(steps), Leaderboard(self.candidates, lengths, pixels)
+        board.planned = trainings.cost
         with Progress(trainings, lengths) as progress:
             workers = Workers(self.plan, self.work_dir, self.storage, self.count)
             try:

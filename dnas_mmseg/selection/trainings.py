@@ -374,7 +374,9 @@ def set_hooks(config: Config, epochs: int) -> None:
         epochs: Number of epochs of the training run.
     """
     config.custom_hooks = [
-        hook for hook in config.get('custom_hooks') or [] if type_name(hook) != 'EarlyStoppingHook'
+        hook
+        for hook in config.get('custom_hooks') or []
+        if not type_name(hook).endswith('EarlyStoppingHook')
     ]
     config.default_hooks = {
         **(config.get('default_hooks') or {}),

@@ -149,7 +149,7 @@ class Workers:
 
 def default_workers() -> int:
     """Return the default number of parallel trainings: one per visible GPU, at least one."""
-    return max(1, len(_visible_gpus()))
+    return max(1, len(_visible_gpus())) if torch.cuda.is_available() else 1
 
 
 def interrupt_on(*signals: int) -> None:

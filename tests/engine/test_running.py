@@ -330,6 +330,18 @@ def test_training_stops_after_some_validations_without_a_higher_score(config, in
     assert runner.train_loop.stop_training
 
 
+def test_early_stopping_of_a_run_by_iterations(config):
+    config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4000)
+    stop_early(config, 5)
+    assert config.train_cfg.val_interval == 200
+    config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=100_000)
+    stop_early(config, 5)
+    assert config.train_cfg.val_interval == 1000  # mmengine's default
+    config.train_cfg = dict(type='CustomLoop')
+    with pytest.raises(UserError, match=r'requires train_cfg\.max_epochs or max_iters'):
+        stop_early(config, 5)
+
+
 class Logger:
     def info(self, message):
         pass

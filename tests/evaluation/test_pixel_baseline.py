@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.errors import UserError
@@ -49,6 +50,18 @@ def test_one_class_and_no_label(tmp_path, rng):
     unlabelled = tiles(tmp_path / 'b', rng, 'ab', label=255)
     with pytest.raises(UserError, match='no pixel of the training tiles is labelled'):
         evaluate_pixel_baseline([unlabelled], [single])
+
+
+def test_resized_images_are_refused(tmp_path, rng):
+    """In mmseg's order their labels have the original size."""
+    dataset = tiles(tmp_path, rng, 'ab')
+    steps = dataset.pipeline.transforms
+    steps[1:] = [
+        TRANSFORMS.build(dict(type='Resize', scale=(16, 16))),
+        lambda results: {**results, 'gt_seg_map': np.full((32, 32), 2, np.uint8)},
+    ]
+    with pytest.raises(UserError, match='resizes images before it loads their labels'):
+        evaluate_pixel_baseline([dataset], [dataset])
 
 
 def test_labels_of_any_transform_count(tmp_path, rng):

@@ -189,7 +189,7 @@ def test_an_architecture_outside_of_the_space_is_named(tiny, capsys):
 def test_a_family_without_a_backbone_is_refused(plan, tmp_path, text):
     (tmp_path / 'other.py').write_text(text)
     families = 'dnas', str(tmp_path / 'other.py')
-    with pytest.raises(UserError, match='the family has no model with a backbone'):
+    with pytest.raises(UserError, match=r'other\.py has no model with a backbone'):
         CandidateSet(replace(plan, families=families))
 
 

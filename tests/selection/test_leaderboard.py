@@ -1,6 +1,7 @@
 import csv
 import html
 import json
+import math
 import re
 import shlex
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from dnas_mmseg.selection.algorithm import Request, Selection
+from dnas_mmseg.selection.algorithm import Request, Selection, Trial
 from dnas_mmseg.selection.families import Candidate
 from dnas_mmseg.selection.leaderboard import Leaderboard
 from dnas_mmseg.selection.lengths import Lengths
@@ -98,6 +99,14 @@ def test_an_early_end(board):
     assert 'The comparison ended after rung 2: no other network was left' in ' '.join(
         board.verdict()
     )
+
+
+def test_all_finalists_failed(board):
+    board.lengths = Lengths((25.0, 100.0, 400.0), 8.0, 3600.0, 5.0)
+    board.decide(replace(result(A), trials=(Trial(HRNET, 2, 0, math.nan),)))
+    verdict = ' '.join(board.verdict())
+    assert 'All finalists failed: the result is the best network of rung 2.' in verdict
+    assert 'no other network was left' not in verdict
 
 
 def test_verdict(board):

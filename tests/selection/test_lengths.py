@@ -39,14 +39,19 @@ def total(lengths, workers):
         for request in batch:
             key = request.candidate, request.seed
             length = lengths.seconds[request.fidelity]
-            begin = heapq.heappop(free)
-            heapq.heappush(free, begin + length - trained.get(key, 0.0) + lengths.overhead)
+            starts = 1 + request.fidelity if request.seed else 1
+            begin = heapq.heappop(free) + starts * lengths.overhead
+            heapq.heappush(free, begin + length - trained.get(key, 0.0))
             trained[key] = length
         free = [max(free)] * workers  # the next batch waits for this one
         try:
             batch = steps.send([rng.normal(70, 1) for _ in batch])
-        except StopIteration:
-            return free[0] + lengths.longest + lengths.overhead
+        except StopIteration as finished:
+            result = finished.value
+            break
+    planned = count_trainings(lengths.fidelities, lengths.budget, INITIAL, 1000, workers).cost
+    assert result.spent == pytest.approx(planned)  # nothing is left for the winner
+    return free[0] + lengths.longest + lengths.overhead
 
 
 def fitted(seconds, workers, **settings):
@@ -103,21 +108,21 @@ def test_document():
 
 
 @pytest.mark.parametrize(
-    ('fidelities', 'budget', 'available', 'counts', 'turns'),
+    ('fidelities', 'budget', 'available', 'counts', 'starts'),
     [
         ((1 / 9, 1 / 3, 1.0), 3.0, 1000, [9, 3, 2], [5, 2, 1]),
         # 9 and 10 random ones, four batches of proposals, and a repeat.
-        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5], [10 + 2 + 2 + 2 + 1, 5, 2 + 1]),
+        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5], [10 + 2 + 2 + 2 + 1, 5, 2 + 3]),
         ((1 / 9, 1 / 3, 1.0), 3.0, 3, [3, 3, 3], [2, 2, 2]),
         ((1 / 3, 1.0), 11 / 3, 1000, [5, 3], [3, 2]),
         ((1.0,), 3.0, 1000, [3], [2]),
     ],
 )
-def test_count_trainings(fidelities, budget, available, counts, turns):
+def test_count_trainings(fidelities, budget, available, counts, starts):
     trainings = count_trainings(fidelities, budget, min(available, 9), available, workers=2)
-    assert (list(trainings.counts), list(trainings.turns)) == (counts, turns)
+    assert (list(trainings.counts), list(trainings.starts)) == (counts, starts)
     steps = np.diff((0.0, *fidelities))
-    times = [turn * step for turn, step in zip(turns, steps, strict=True)]
-    if budget == 9.0:
-        times[-1] += fidelities[-2]  # a repeat has all rungs
+    times = [start * step for start, step in zip(starts, steps, strict=True)]
+    if budget == 9.0:  # a repeat has all rungs
+        times[-1] = 2 * steps[-1] + 1
     assert trainings.times == pytest.approx(times)

@@ -91,6 +91,13 @@ def test_a_family_without_its_weights_is_excluded(
     assert [c.family for c in candidates.initial] == ['small_unet']
 
 
+def test_the_users_own_network_must_be_trainable(plan, tiny, tmp_path):
+    tiny.write_text(f"{tiny.read_text()}load_from = '{tmp_path}/gone.pth'\n")
+    candidates = CandidateSet(replace(plan, families=(), layers=None))
+    with pytest.raises(UserError, match=r'gone\.pth: no such file'):
+        measure_pace(CandidateTrainings(candidates, tmp_path))
+
+
 def test_rungs(pace, candidates):
     candidate = candidates.families['small_unet'].default  # an epoch takes a second
     pace.lengths = Lengths((0.4, 1.3, 60.0), 3.0, 300.0, 0.1)

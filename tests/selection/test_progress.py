@@ -5,7 +5,7 @@ from dnas_mmseg.selection.progress import Progress, rung_of, show_plan
 from dnas_mmseg.selection.queue import Outcome
 
 LENGTHS = Lengths((100.0, 300.0, 900.0), 12.0, 7200.0, 20.0)
-TRAININGS = Trainings((27, 9, 3), (7, 3, 1), (7 / 9, 6 / 9, 6 / 9))  # of four workers
+TRAININGS = Trainings((27, 9, 3), (7, 3, 1), (7 / 9, 6 / 9, 6 / 9), 7.0)  # of four workers
 
 
 def test_show_plan(capsys):
@@ -26,7 +26,7 @@ def test_note_for_trainings_of_one_epoch(capsys):
 
 
 def test_one_line_per_training_without_a_terminal(capsys):
-    trainings = Trainings((3, 1), (3, 1), (3 * 40 / 140, 100 / 140))
+    trainings = Trainings((3, 1), (3, 1), (3 * 40 / 140, 100 / 140), 1.6)
     with Progress(trainings, Lengths((40.0, 140.0), 3.0, 500.0, 10.0)) as progress:
         assert not progress.update({'a-0-0': 'one'}, {})
         done = {'a-0-0': Outcome(71.234)}

@@ -3,6 +3,7 @@ import signal
 import time
 
 import pytest
+import torch
 
 from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.engine.checkpoints import CheckpointError
@@ -87,10 +88,13 @@ def worker_on(plan, tmp_path, monkeypatch):
 
 
 def test_a_worker_for_each_gpu(monkeypatch):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    assert default_workers() == 1
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,2,3')
+    assert default_workers() == 1  # torch sees none
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     assert default_workers() == 3
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert default_workers() == 2
 
 
 FAULTS = (

@@ -24,7 +24,7 @@ class CompileHook(Hook):
     to launch them. With ``mode='reduce-overhead'`` torch records them as CUDA graphs, which are
     launched at once. The first step takes a minute longer. A model is trained without, with a
     warning, if its forward pass and losses are not a single graph, or if they would be compiled
-    anew more often than torch allows (``torch._dynamo.config.recompile_limit``, 8), as for inputs
+    anew more often than torch allows (``torch._dynamo.config.cache_size_limit``, 8), as for inputs
     of many sizes; a failure in the backward pass ends the training. Validation and the optimizer
     are not compiled.
 
@@ -59,7 +59,12 @@ class CompileHook(Hook):
 
     def after_train(self, runner) -> None:
         """Restore the loss of the model."""
-        del self._model.loss
+        self.restore()
+
+    def restore(self) -> None:
+        """Restore the loss of the model, and release compiled code and its memory."""
+        del self._model.loss, self._model, self._eager, self._compiled
+        torch._dynamo.reset()  # its limit of compilations is one of the process
 
     def _loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         try:

@@ -70,8 +70,8 @@ _BATCHES = 4
 busy, as a batch starts when the one before is complete."""
 
 _PROMOTION_BATCHES = 2
-"""Number of batches at the full fidelity. The second one uses the scores of the first; it is fewer
-than ``_BATCHES`` because there are fewer trainings to divide."""
+"""Number of batches at the full fidelity, where trainings do not continue. The second one uses the
+scores of the first; it is fewer than ``_BATCHES`` because there are fewer trainings to divide."""
 
 _REPEATED = 3
 """Number of the best candidates that are repeated. Where trainings continue, all are at once, as a

@@ -230,7 +230,7 @@ class AutoDeepLabCell(nn.Module):
 def drop_branch(x: Tensor, rate: Tensor) -> Tensor:
     """Set samples to 0 with a probability, and scale the others to keep the mean.
 
-    Equal to mmcv's ``drop_path``, which takes the probability as a number.
+    As mmcv's ``drop_path``, which takes the probability as a number.
 
     Args:
         x: Output of a branch, (N, C, H, W).

@@ -160,6 +160,7 @@ def test_resuming_allows_changes_without_effect(data_root, tmp_path):
     Runner.from_cfg(config(data_root, work_dir, epochs=1)).train()
     cfg = config(data_root, work_dir, epochs=2)
     cfg.model.backbone.with_cp = True
+    cfg.optim_wrapper.optimizer.fused = False
     cfg.model.backbone.init_cfg = dict(type='Kaiming', layer='Conv2d')
     cfg.train_cfg.val_interval, cfg.resume = 2, True
     runner = Runner.from_cfg(cfg)

@@ -163,7 +163,7 @@ def test_what_is_not_a_single_graph_is_not_compiled(monkeypatch):
     assert 'continues without it' in message
 
 
-@torch._dynamo.config.patch(recompile_limit=2)
+@torch._dynamo.config.patch(cache_size_limit=2)
 def test_inputs_of_many_sizes_end_compilation():
     model = build(SMALL)
     run, hook = Run(model), CompileHook(backend='eager', mode=None)
@@ -172,7 +172,7 @@ def test_inputs_of_many_sizes_end_compilation():
         batch = noise_batch(model.data_preprocessor, 2, 4, (size, size), 4)
         model(**model.data_preprocessor(batch, True), mode='loss')
         assert len(run.warnings) == (count > 2)
-    assert 'recompile_limit' in run.warnings[0]
+    assert 'limit' in run.warnings[0]
     assert len(run.warnings[0].splitlines()) == 1
 
 
