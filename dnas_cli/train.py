@@ -109,7 +109,7 @@ def main() -> None:
 
         from dnas_mmseg.engine.batch_size import set_largest_batch
         from dnas_mmseg.engine.checkpoints import last_checkpoint
-        from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to
+        from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to, warn
         from dnas_mmseg.engine.length import set_length
         from dnas_mmseg.engine.running import (
             compile_steps,
@@ -118,7 +118,7 @@ def main() -> None:
             train,
             weight_classes,
         )
-        from dnas_mmseg.engine.seeds import train_folds, train_seeds
+        from dnas_mmseg.engine.seeds import check_new_runs, first_fold, train_folds, train_seeds
 
         if args.hours is not None and args.launcher != 'none':
             raise UsageError('--hours times one process: set train_cfg.max_epochs instead')
@@ -127,6 +127,8 @@ def main() -> None:
         config = run_config(args)
         if args.seeds is not None and args.seeds < 1:
             raise UsageError(f'--seeds {args.seeds}: must be at least 1')
+        if args.folds:
+            config = first_fold(config)  # what follows measures the tiles of a fold
         if args.amp:
             config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
             check_mixed_precision(config)
@@ -154,6 +156,8 @@ def main() -> None:
                 f'{config.work_dir} contains a training run: continue it with --resume, or '
                 'choose another --work-dir'
             )
+        if repeated and not args.resume:
+            check_new_runs(config.work_dir)
         if args.batch_size == 'auto':
             if args.launcher != 'none' or resume:
                 raise UsageError(
@@ -166,9 +170,11 @@ def main() -> None:
         if args.hours is not None:
             print(set_length(config, args.hours, resume))
         if not repeated:
-            if args.resume and not started:
-                print(f'note: {config.work_dir} contains no training run; a new one starts')
-            config.resume = resume
+            config.resume = started if args.resume else resume
+            if args.resume and started:
+                config.load_from = None  # the weights that it started from
+            elif args.resume:
+                warn(f'{config.work_dir} contains no training run; a new one starts')
             train(config)
             return
         if args.folds:

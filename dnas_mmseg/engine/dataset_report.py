@@ -139,7 +139,7 @@ class SplitReport:
                 '    ),',
                 f'    backbone=dict(in_channels={len(summary.mean)}),',
             ]
-        weights = class_weights(self.class_shares)
+        weights = class_weights(dataset.select_classes(self.class_shares))
         return '\n'.join(
             [
                 f'# paste into the config; bands: {", ".join(dataset.used_bands)}',

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from mmengine.config import Config
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
+from dnas_mmseg.datasets.transforms.loading import selected_bands
 
 _SPLITS = ('train', 'val', 'test')
 
@@ -39,16 +41,25 @@ def adopt_description(config: Config, path: str | os.PathLike) -> list[str]:
         return []
     base = Config.fromstring(f'_base_ = {bases!r}', '.py')
     notes: list[str] = []
-    for leaf, inherited in zip(leaves, [*_leaves(base), *({} for _ in leaves)], strict=False):
-        _drop_inherited(leaf, inherited, description, notes)
+    for split in _SPLITS:
+        pairs: Iterable[Any] = zip_longest(
+            _split_leaves(config, split), _split_leaves(base, split), fillvalue={}
+        )
+        for leaf, inherited in pairs:
+            _drop_inherited(leaf, inherited, description, notes)
     if 'model' in config and 'model' in base:
-        _adapt_model(config.model, base.model, leaves[0], description, notes)
+        before: Mapping[str, Any] = next(iter(_leaves(base)), {})
+        _adapt_model(config.model, base.model, leaves[0], before, description, notes)
     source = f'{leaves[0].get("data_root")}/dataset.json'
     return [f'{source} replaces inherited {note}' for note in dict.fromkeys(notes)]
 
 
 def _leaves(config: Config) -> list[Any]:
-    return [leaf for split in _SPLITS for leaf in leaf_datasets(config.get(f'{split}_dataloader'))]
+    return [leaf for split in _SPLITS for leaf in _split_leaves(config, split)]
+
+
+def _split_leaves(config: Config, split: str) -> list[Any]:
+    return list(leaf_datasets(config.get(f'{split}_dataloader')))
 
 
 def _base_paths(path: Path) -> list[str]:
@@ -90,11 +101,11 @@ def _drop_inherited(
 
 
 def _adapt_model(
-    model: dict, base: Mapping[str, Any], leaf: dict, description: DatasetDescription,
-    notes: list[str],
+    model: dict, base: Mapping[str, Any], leaf: dict, inherited_leaf: Mapping[str, Any],
+    description: DatasetDescription, notes: list[str],
 ) -> None:  # fmt: skip
-    """Set the sizes and the normalisation of a model that ``dataset.json`` determines."""
-    metainfo = {**description.metainfo, **(leaf.get('metainfo') or {})}
+    """Set the sizes and the normalisation of a model that the data set determines."""
+    metainfo = configured_metainfo(leaf)
     classes = metainfo.get('classes') or ()
     for name in ('decode_head', 'auxiliary_head'):
         for head, inherited in zip(_heads(model, name), _heads(base, name), strict=False):
@@ -103,17 +114,19 @@ def _adapt_model(
                 notes.append(f'num_classes = {number} of {name} by {len(classes)}')
                 head['num_classes'] = len(classes)
     bands = band_names(metainfo.get('bands'))
-    used = band_names(leaf.get('use_bands')) or bands
+    used = _used_bands(leaf, metainfo)
     if not used:
         return
     backbone, inherited = model.get('backbone', {}), base.get('backbone', {})
     pretrained, before = backbone.get('init_cfg') or {}, inherited.get('init_cfg') or {}
-    other = False
-    if pretrained.get('bands') and pretrained['bands'] == before.get('bands'):
-        other = band_names(pretrained['bands']) != used
-        if other:
-            notes.append(f'bands {", ".join(pretrained["bands"])} of the backbone')
-            pretrained['bands'] = used
+    # The normalisation belongs to the bands of the inherited data set, if it has any.
+    known = _used_bands(inherited_leaf, configured_metainfo(inherited_leaf))
+    other = bool(known) and known != used
+    inherits_bands = pretrained.get('bands') and pretrained['bands'] == before.get('bands')
+    if inherits_bands and band_names(pretrained['bands']) != used:
+        other = True
+        notes.append(f'bands {", ".join(pretrained["bands"])} of the backbone')
+        pretrained['bands'] = used
     channels = backbone.get('in_channels')
     if channels is not None and channels == inherited.get('in_channels') and channels != len(used):
         notes.append(f'in_channels = {channels} by {len(used)}')
@@ -126,6 +139,12 @@ def _adapt_model(
             if stored.get(key) == base['data_preprocessor'].get(key):
                 notes.append(f'{key} of data_preprocessor')
                 stored[key] = [values[i] for i in order]
+
+
+def _used_bands(leaf: Mapping[str, Any], metainfo: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the bands that a data set's config or pipeline selects, or all of them."""
+    selected = band_names(leaf.get('use_bands')) or selected_bands(leaf.get('pipeline') or ())
+    return selected or band_names(metainfo.get('bands'))
 
 
 def _heads(model: Mapping[str, Any], name: str) -> Sequence[Any]:

@@ -33,7 +33,9 @@ from .config_validation import validate_config
 from .configs import type_name
 from .data_checks import check_training
 
-_SCALED = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'periods')
+_SCALED = (
+    'begin', 'end', 'T_max', 'total_iters', 'total_steps', 'step_size', 'milestones', 'periods',
+)  # fmt: skip
 """Arguments of parameter schedulers that count epochs or iterations."""
 
 _WARM_UP = 3

@@ -275,8 +275,13 @@ def stop_early(config: Config, patience: int) -> None:
     interval = loop.get('val_interval', 1 if loop.get('max_epochs') else 1000)  # as in mmengine
     loop.val_interval = max(1, min(interval, length // (_VALIDATIONS_PER_PATIENCE * patience)))
     loop.pop('dynamic_intervals', None)
-    hook = dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
-    hook['min_delta'] = 0.005  # scores have two decimals
+    hook = dict(
+        type='ResumableEarlyStoppingHook',
+        monitor='mIoU',
+        rule='greater',
+        min_delta=0.005,  # scores have two decimals
+        patience=patience,
+    )
     config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 
@@ -317,7 +322,10 @@ def weight_classes(config: Config) -> list[float]:
     parts = multi_band_parts(dataset)
     shares: Sequence[float] | np.ndarray
     if len(parts) == 1:
-        shares = parts[0].description.class_shares or _class_pixels(parts[0])
+        description = parts[0].description
+        # The shares are those of the classes in dataset.json, which the config may merge.
+        is_described = parts[0].file_classes == description.class_names
+        shares = (is_described and description.class_shares) or _class_pixels(parts[0])
     else:
         shares = np.sum([_class_pixels(part) for part in parts], axis=0)
     weights = class_weights(parts[0].select_classes(shares))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
@@ -37,6 +39,9 @@ _ZOOS = {
 }
 """Model zoos by prefix: functions that map model names to URLs."""
 
+_HASHED = re.compile(r'[-_][0-9a-f]{8,}$')
+"""End of the names of files that contain a hash of their content."""
+
 _REFUSED = ('pavi://', r'(\S+\:)?s3:\/\/', r'(\S+\:)?petrel:\/\/')
 """Prefixes of storage backends that mmengine loads by unrestricted unpickling."""
 
@@ -60,15 +65,22 @@ def load_from_file(filename: str, map_location: Any = None) -> Any:
 
 
 def load_from_url(filename: str, map_location: Any = None) -> Any:
-    """Download a checkpoint to torch's cache, in the main process only, and load it.
+    """Download a checkpoint to torch's cache, once per machine, and load it.
+
+    Files of equal names at several addresses are kept apart, unless the name ends with a hash of
+    the content, as those of torch and OpenMMLab do.
 
     Raises:
         CheckpointError: The download fails, or the file contains objects other than weights.
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     path = folder / Path(urlparse(filename).path).name
+    if not _HASHED.search(path.stem):
+        address = hashlib.sha256(filename.encode()).hexdigest()[:8]
+        path = path.with_name(f'{path.stem}-{address}{path.suffix}')
     rank, _ = get_dist_info()
-    if rank == 0 and not path.is_file():
+    is_first = int(os.environ.get('LOCAL_RANK', rank)) == 0
+    if is_first and not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(filename, str(path))

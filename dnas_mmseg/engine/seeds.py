@@ -27,6 +27,8 @@ from .configs import type_name
 from .running import test, train
 
 _SCORES = Path('test') / TEST_SCORES
+_CONFIG = 'config.py'
+"""File in a work dir with the config of all runs."""
 
 
 @dataclass(frozen=True)
@@ -165,29 +167,56 @@ def train_folds(config: Config, resume: bool = False) -> SeedScores:
     if not config.get('test_dataloader'):
         raise UserError('training on folds requires a test set: the config has no test_dataloader')
     runs: dict[int, Config] = {}
-    while True:
-        number = len(runs) + 1
-        run = copy.deepcopy(config)
-        leaves = [
-            leaf
-            for split in ('train', 'val', 'test')
-            for leaf in leaf_datasets(run.get(f'{split}_dataloader'))
-        ]
-        for leaf in leaves:
-            leaf['ann_file'] = f'fold{number}/{Path(leaf.get("ann_file") or "").name}'
-        missing = [p for leaf in leaves if not (p := _list_path(leaf)).is_file()]
-        if missing:
-            break
-        runs[number] = run
+    while not (missing := _missing_lists(run := fold_config(config, len(runs) + 1))):
+        runs[len(runs) + 1] = run
     if len(runs) < 2:
-        raise UserError(
-            f'{missing[0]}: no such list; write the folds by `dnas split ROOT --folds 5`'
-        )
-    return _train_runs(config, runs, 'fold', resume)
+        raise _no_fold(missing[0])
+    plain = copy.deepcopy(config)
+    for leaf in _leaves(plain):
+        leaf['ann_file'] = Path(leaf.get('ann_file') or '').name  # that of any fold
+    return _train_runs(plain, runs, 'fold', resume)
 
 
-def _list_path(leaf: Mapping[str, Any]) -> Path:
-    return Path(leaf.get('data_root') or '.', leaf['ann_file'])
+def fold_config(config: Config, number: int) -> Config:
+    """Return a config whose lists are those of a fold.
+
+    Args:
+        config: A config, or one of another fold.
+        number: Number of the fold, from 1.
+    """
+    run = copy.deepcopy(config)
+    for leaf in _leaves(run):
+        leaf['ann_file'] = f'fold{number}/{Path(leaf.get("ann_file") or "").name}'
+    return run
+
+
+def first_fold(config: Config) -> Config:
+    """Return the config of the first fold, to measure what all folds have in common.
+
+    Raises:
+        UserError: There are no folds.
+    """
+    run = fold_config(config, 1)
+    if missing := _missing_lists(run):
+        raise _no_fold(missing[0])
+    return run
+
+
+def _leaves(config: Config) -> list[Any]:
+    return [
+        leaf
+        for split in ('train', 'val', 'test')
+        for leaf in leaf_datasets(config.get(f'{split}_dataloader'))
+    ]
+
+
+def _missing_lists(config: Config) -> list[Path]:
+    paths = [Path(leaf.get('data_root') or '.', leaf['ann_file']) for leaf in _leaves(config)]
+    return [path for path in paths if not path.is_file()]
+
+
+def _no_fold(path: Path) -> UserError:
+    return UserError(f'{path}: no such list; write the folds by `dnas split ROOT --folds 5`')
 
 
 def _train_runs(config: Config, runs: Mapping[int, Config], kind: str, resume: bool) -> SeedScores:
@@ -202,6 +231,8 @@ def _train_runs(config: Config, runs: Mapping[int, Config], kind: str, resume: b
                 continue
             trained = _move(run, folder)
             trained.resume = last_checkpoint(folder) is not None
+            if trained.resume:
+                trained.load_from = None  # the weights that it started from
             train(trained)
             barrier()  # the main process may not have written the best checkpoint yet
             test(_move(run, folder / 'test'), find_result_checkpoint(trained))
@@ -224,18 +255,28 @@ def _move(config: Config, folder: Path) -> Config:
     return config
 
 
-def _check_folder(work_dir: Path, config: Config, resume: bool) -> None:
-    """Reject training runs of another config, or existing ones without ``resume``."""
-    path = work_dir / 'config.py'
-    before = path.read_text(encoding='utf-8') if path.is_file() else None
-    portable = copy.deepcopy(config)
-    portable.pop('work_dir')  # the folder may be moved
-    text = portable.pretty_text
-    if before is not None and not resume:
+def check_new_runs(work_dir: str | os.PathLike) -> None:
+    """Require a work dir without training runs of several seeds or folds.
+
+    Raises:
+        UserError: It contains some.
+    """
+    if (Path(work_dir) / _CONFIG).is_file():
         raise UserError(
             f'{work_dir} already contains training runs: --resume continues them, another '
             '--work-dir starts from scratch'
         )
+
+
+def _check_folder(work_dir: Path, config: Config, resume: bool) -> None:
+    """Reject training runs of another config, or existing ones without ``resume``."""
+    path = work_dir / _CONFIG
+    before = path.read_text(encoding='utf-8') if path.is_file() else None
+    portable = copy.deepcopy(config)
+    portable.pop('work_dir')  # the folder may be moved
+    text = portable.pretty_text
+    if not resume:
+        check_new_runs(work_dir)
     if before not in (None, text):
         raise UserError(
             f'{work_dir} contains training runs of another config ({path}): undo the changes of '

@@ -12,19 +12,25 @@ _HARMLESS = {'_scope_', 'fused', 'init_cfg', 'pretrained', 'val_begin', 'val_int
 """Keys that do not change the results of a resumed training run, up to rounding (``fused``: the
 implementation of an optimizer)."""
 
+_ITERATIONS = 'iterations of an epoch'
+
 _MAX_DIFFERENCES = 6
 """Differences listed in an error message, which stays one readable line."""
 
 
-def training_record(config: Mapping[str, Any], classes: Any = None) -> str:
+def training_record(
+    config: Mapping[str, Any], classes: Any = None, iterations: int | None = None
+) -> str:
     """Return the settings that must not change when a training run resumes, as JSON.
 
     Args:
         config: Config of the training run.
         classes: Class names of the training set, if known.
+        iterations: Number of iterations of an epoch, if known.
     """
     record = {name: _plain(config.get(name)) for name in _SETTINGS}
-    return json.dumps({**record, 'classes': _plain(classes)}, sort_keys=True)
+    record |= {'classes': _plain(classes), _ITERATIONS: iterations}
+    return json.dumps(record, sort_keys=True)
 
 
 def describe_differences(before: str, now: str) -> str:
@@ -36,6 +42,11 @@ def describe_differences(before: str, now: str) -> str:
         for record in (old, new):
             record.pop('train_cfg.max_epochs', None)
             record.pop('train_cfg.max_iters', None)
+            record.pop(_ITERATIONS, None)
+    # It depends on tiles, batch size and processes. Records of older versions do not have it.
+    if None in (old.get(_ITERATIONS), new.get(_ITERATIONS)) or not _counts_iterations(before):
+        for record in (old, new):
+            record.pop(_ITERATIONS, None)
     lines = [
         f'{key}: {_text(old, key)}, now {_text(new, key)}'
         for key in dict.fromkeys([*old, *new])
@@ -46,13 +57,25 @@ def describe_differences(before: str, now: str) -> str:
     return '; '.join(lines[:_MAX_DIFFERENCES]) + more
 
 
+def _schedulers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    schedulers = record.get('param_scheduler') or []
+    return schedulers if isinstance(schedulers, list) else [schedulers]
+
+
+def _counts_iterations(record: str) -> bool:
+    """Return whether the end of a schedule in epochs is a number of iterations."""
+    found = json.loads(record)
+    return 'max_epochs' in (found.get('train_cfg') or {}) and any(
+        scheduler.get('convert_to_iter_based') for scheduler in _schedulers(found)
+    )
+
+
 def _is_independent_of_length(record: Mapping[str, Any]) -> bool:
     """Return whether all schedulers are warm-ups with an explicit end.
 
     After a decay, further epochs would have a rate of 0.
     """
-    schedulers = record.get('param_scheduler') or []
-    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    schedulers = _schedulers(record)
     return all(
         scheduler.get('type') == 'LinearLR'
         and scheduler.get('end') is not None

@@ -45,7 +45,7 @@ _SET_BY_SELECTION = (
 )  # fmt: skip
 """Settings of a loader that a selection sets itself, or that do not change a training."""
 
-_REPLACED_HOOKS = ('EMAHook', 'EarlyStoppingHook')
+_REPLACED_HOOKS = ('EMAHook', 'EarlyStoppingHook', 'ResumableEarlyStoppingHook')
 """Hooks that a selection replaces or removes."""
 
 Assignment = tuple[int, ...]

@@ -3,6 +3,8 @@
 import json
 from importlib.util import find_spec
 
+from dnas_cli.train import main
+
 from ..conftest import ROOT, TORCHRUN, run, run_two
 
 DNAS = 'configs/dnas/dnas_l12_gid5.py'
@@ -42,8 +44,23 @@ def test_distributed_runs_print_once(data_root, tmp_path):
     )  # fmt: skip
     assert code == 0, output
     assert output.count('did you mean train_cfg?') == 1
-    assert output.count('contains no checkpoint; training starts') == 1
+    assert output.count('contains no training run; a new one starts') == 1
     assert 'System environment' not in output
+
+
+def test_resuming_a_run_that_started_from_weights(data_root, tmp_path, monkeypatch):
+    """The second call resumes the run, not the weights that it started from."""
+    runs = []
+    monkeypatch.setattr('dnas_mmseg.engine.running.train', runs.append)
+    words = ['train', str(ROOT / DNAS), '--data-root', str(data_root), '--work-dir']
+    words += [str(tmp_path / 'run'), '--resume', '--cfg-options', 'load_from=start.pth']
+    monkeypatch.setattr('sys.argv', words)
+    main()
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/epoch_3.pth').touch()
+    (tmp_path / 'run/last_checkpoint').write_text('epoch_3.pth')
+    main()
+    assert [(run.resume, run.load_from) for run in runs] == [(False, 'start.pth'), (True, None)]
 
 
 def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):

@@ -75,6 +75,45 @@ def test_published_normalisation_stays_for_the_same_bands_and_classes(tmp_path, 
     assert described.model == plain.model
 
 
+@pytest.mark.parametrize('bands', [BANDS[::-1], ('nir', 'red', 'green')])
+def test_normalisation_belongs_to_the_bands(tmp_path, bands):
+    """Also where their number is that of the inherited ones."""
+    root = make_data_root(tmp_path / 'data', describe=False)
+    DatasetDescription(
+        bands=bands, classes=('land', 'water'), label_convention='train_id',
+        mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0),
+    ).save(root)  # fmt: skip
+    config = load(tmp_path, root, base='dnas/dnas_l12_w16_gid5-rgb.py')
+    assert config.model.backbone.in_channels == 3
+    assert config.model.data_preprocessor.mean == [1, 2, 3]
+
+
+def test_merged_classes_and_selected_bands_of_the_config_stay(tmp_path, root):
+    """Even if a value equals the inherited one."""
+    config = load(
+        tmp_path, root,
+        "tiles['label_values'] = {i: f'class {i % 5}' for i in range(7)}",
+        'model = dict(decode_head=dict(num_classes=5))',
+    )  # fmt: skip
+    assert config.model.decode_head.num_classes == 5
+    steps = "[dict(type='LoadRasterFromFile'), dict(type='SelectBands', bands=('nir', 'red'))]"
+    config = load(tmp_path, root, f"tiles['pipeline'] = {steps}")
+    assert config.model.backbone.in_channels == 2
+    assert config.model.data_preprocessor.mean == [2, 1]
+
+
+def test_data_sets_are_compared_with_those_of_their_split(tmp_path, root):
+    """Two sets for training do not shift the pairs of the other splits."""
+    config = load(
+        tmp_path, root,
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=["
+        "dict(type='MultiBandSegDataset', ann_file='train.txt', pipeline=[], **tiles)] * 2))",
+        base='unet/unet_lite0_naip.py',
+    )  # fmt: skip
+    for split in ('val', 'test'):
+        assert 'label_convention' not in config[f'{split}_dataloader'].dataset
+
+
 def test_without_a_description_nothing_changes(tmp_path):
     root = make_data_root(tmp_path / 'data', describe=False)
     config = load(tmp_path, root)

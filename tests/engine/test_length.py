@@ -126,6 +126,13 @@ def test_shorten_scales_the_schedule():
     assert endless['end'] == float('inf')
 
 
+def test_the_steps_of_a_one_cycle_schedule_are_scaled():
+    cycle = dict(type='OneCycleLR', eta_max=0.1, total_steps=60, convert_to_iter_based=True)
+    config = Config(dict(train_cfg=dict(max_epochs=60), param_scheduler=cycle))
+    scale_schedule(config, 15)
+    assert config.param_scheduler.total_steps == 15
+
+
 def test_shorten_a_single_scheduler():
     config = Config(
         dict(

@@ -1,6 +1,7 @@
 """Training and testing: checks before the start, and console output."""
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +13,10 @@ from mmseg.registry import DATASETS, HOOKS
 
 from dnas_mmseg import apis
 from dnas_mmseg.apis import train, weight_classes
-from dnas_mmseg.datasets import class_weights
+from dnas_mmseg.datasets import DatasetDescription, class_weights
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.dataset_report import check_dataset
 from dnas_mmseg.engine.running import build_runner, stop_early
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder
@@ -231,6 +233,24 @@ class TestClassWeights:
         assert weight_classes(config) == expected
         assert config.model.decode_head.loss_decode.class_weight == expected
 
+    def test_merged_classes_are_counted(self, config):
+        """The shares in dataset.json are those of the classes before."""
+        part = config.train_dataloader.dataset
+        description = DatasetDescription.load(part.data_root)
+        shares = tuple(np.arange(1, 6) / 15)
+        replace(description, class_shares=shares).save(part.data_root)
+        assert weight_classes(config) == class_weights(shares)
+        part.pop('label_convention', None)
+        part.label_values = {0: 'a', 1: 'b', 2: 'a', 3: None, 4: 'c', 255: None}
+        config.model.decode_head.num_classes = 3
+        paths = [f'{part.data_root}/labels/t_{i}_0.png' for i in range(4)]
+        labels = np.concatenate([read_raster(path).ravel() for path in paths])
+        pixels = np.bincount(labels, minlength=256)
+        expected = class_weights([pixels[0] + pixels[2], pixels[1], pixels[4]])
+        assert weight_classes(config) == expected
+        (split,) = check_dataset(config, splits=['train']).splits
+        assert f'class_weight={expected}' in split.config_text()
+
     def test_only_losses_that_support_them_get_them(self, config):
         losses = [dict(type='LabelledDiceLoss'), dict(type='LabelledCrossEntropyLoss')]
         config.model.decode_head.loss_decode = losses
@@ -323,7 +343,13 @@ def test_training_stops_after_some_validations_without_a_higher_score(config, in
     hook = HOOKS.build(config.custom_hooks[-1])
     runner = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False), logger=Logger())
     hook.before_run(runner)
-    for score in (50.0, 60.0, 60.05, 60.0, 60.0, 60.0, 60.0):
+    for score in (50.0, 60.0, 60.05, 60.0, 60.0):
+        hook.after_val_epoch(runner, {'mIoU': score})
+    checkpoint = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    hook, runner._resume = HOOKS.build(config.custom_hooks[-1]), True  # of a resumed run
+    hook.after_load_checkpoint(runner, checkpoint)
+    for score in (60.0, 60.0):
         hook.after_val_epoch(runner, {'mIoU': score})
         assert not runner.train_loop.stop_training
     hook.after_val_epoch(runner, {'mIoU': 60.05})

@@ -91,6 +91,27 @@ def test_downloads_run_no_code(mark, tmp_path, monkeypatch):
     assert not left.exists()
 
 
+def test_files_of_one_name_at_two_addresses(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    downloads = []
+
+    def download(url, target):
+        downloads.append(url)
+        torch.save({'state_dict': {'x': torch.tensor(len(downloads))}}, target)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+
+    def load(address):
+        return int(CheckpointLoader.load_checkpoint(address)['state_dict']['x'])
+
+    assert [load(f'https://host/{folder}/model.bin') for folder in 'aba'] == [1, 2, 1]
+    assert load('https://host/a/resnet18-f37072fd.pth') == 3
+    assert load('https://mirror/resnet18-f37072fd.pth') == 3  # equal by its hash
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    with pytest.raises(CheckpointError, match='no such file'):
+        load('https://host/other.pth')
+
+
 def test_unknown_models_raise_errors(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     with pytest.raises(CheckpointError, match=r'did you mean resnet50_v1c'):

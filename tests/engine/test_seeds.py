@@ -1,14 +1,16 @@
 """Training a config with several seeds."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.apis import SeedScores, train_folds, train_seeds
+from dnas_mmseg.engine import seeds
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.seeds import find_result_checkpoint
+from dnas_mmseg.engine.seeds import check_new_runs, find_result_checkpoint, first_fold
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.visualization import find_training_folders
 
@@ -91,7 +93,11 @@ def test_the_tool_prints_the_table(path, data_root, tmp_path):
     assert '--seeds 0: must be at least 1' in output
 
 
-def test_each_fold_is_trained_and_tested(config, data_root, tmp_path):
+def stop():
+    raise KeyboardInterrupt
+
+
+def test_each_fold_is_trained_and_tested(config, data_root, tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match=r'fold1/train\.txt: no such list; .*dnas split ROOT --folds'
     ):
@@ -103,7 +109,24 @@ def test_each_fold_is_trained_and_tested(config, data_root, tmp_path):
         (folder / 'train.txt').write_text(''.join(lines[:2]))
         (folder / 'val.txt').write_text(lines[2])
         (folder / 'test.txt').write_text(lines[2 + number - 1])
+    assert first_fold(config).train_dataloader.dataset.ann_file == 'fold1/train.txt'
+    # What a user resumes may have been started from weights.
+    trained = []
+    with monkeypatch.context() as patch:
+        patch.setattr(seeds, 'train', lambda run: trained.append(run))
+        patch.setattr(seeds, 'last_checkpoint', lambda folder: 'epoch_1.pth')
+        patch.setattr(seeds, 'find_result_checkpoint', lambda run: 'epoch_1.pth')
+        patch.setattr(seeds, 'test', lambda run, path: stop())
+        config.load_from = 'start.pth'
+        with pytest.raises(KeyboardInterrupt):
+            train_folds(config)
+        assert (trained[0].resume, trained[0].load_from) == (True, None)
+    config.load_from = None
+    shutil.rmtree(tmp_path / 'run')
     result = train_folds(config)
+    with pytest.raises(UserError, match='already contains training runs'):
+        check_new_runs(tmp_path / 'run')
+    assert train_folds(first_fold(config), resume=True).scores == result.scores
     assert list(result.scores) == [1, 2]
     assert result.scores[1] != result.scores[2]
     assert 'over 2 folds' in result.summary()

@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .compile_hook import CompileHook
+from .early_stopping_hook import ResumableEarlyStoppingHook
 from .finite_loss_hook import FiniteLossHook
 from .resuming import EpochSeedHook, ValidateOnResumeHook
 from .unseen_classes_hook import UnseenClassesHook
@@ -13,6 +14,7 @@ __all__ = [
     'EpochSeedHook',
     'FiniteLossHook',
     'MultiBandVisualizationHook',
+    'ResumableEarlyStoppingHook',
     'UnseenClassesHook',
     'ValidateOnResumeHook',
 ]

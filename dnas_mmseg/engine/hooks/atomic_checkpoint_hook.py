@@ -34,7 +34,8 @@ def _record(runner) -> str:
     loader = runner.train_dataloader
     dataset = loader.get('dataset') if isinstance(loader, dict) else loader.dataset
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    return training_record(runner.cfg, classes)
+    iterations = None if isinstance(loader, dict) else len(loader)
+    return training_record(runner.cfg, classes, iterations)
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -60,8 +61,8 @@ class AtomicCheckpointHook(CheckpointHook):
       loses both. Checkpoints are written to local disk.
     - A checkpoint stores a checksum of its tensors. On resuming, damaged checkpoints are reported
       and skipped; training starts from scratch if none is intact.
-    - A checkpoint stores the model, optimizer, schedule and classes of its training run. Resuming
-      with other settings raises an error.
+    - A checkpoint stores the model, optimizer, schedule, classes and iterations per epoch of its
+      training run. Resuming with other settings raises an error.
     - A work dir may be moved or copied: its checkpoints are found by name. The stock hook stores
       absolute paths, so a resumed copy would delete the best checkpoint of the original.
 
