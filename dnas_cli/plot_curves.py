@@ -26,16 +26,16 @@ def main() -> None:
         from dnas_mmseg.evaluation import measure_noise
         from dnas_mmseg.visualization import find_training_folders, read_curve, save_learning_curves
 
-        runs = {}
+        runs: dict[str, list] = {}
         for model in args.models:
             name, equals, folders = model.rpartition('=')
             if not equals:
                 raise UsageError(f'{model}: NAME=WORK_DIR[,WORK_DIR...] expected')
-            runs[name] = [
+            runs.setdefault(name, []).extend(
                 read_curve(training, args.score)
                 for folder in folders.split(',')
                 for training in find_training_folders(folder)
-            ]
+            )
         save_learning_curves(args.out, runs, args.score)
         if len(runs) > 1 and max(map(len, runs.values())) > 1:
             last = {name: [curve[-1][1] for curve in curves] for name, curves in runs.items()}

@@ -128,11 +128,14 @@ def parse_args() -> argparse.Namespace:
 
 def split_list(args: argparse.Namespace, texts: Iterable[str]) -> list[str]:
     """Split the words of an option at commas, and move scenes that follow them to the scenes."""
-    words = [word for text in texts for word in text.split(',') if word]
+    words, scenes = list(texts), []
     # argparse assigns all words of `--bands nir red a.tif` to --bands, including the scene.
-    scenes = [word for word in words if any(c in word for c in './{') or os.path.exists(word)]
-    args.words += scenes
-    return [word for word in words if word not in scenes]
+    while len(words) > 1 and ',' not in words[-1]:
+        if not (any(c in words[-1] for c in './{') or os.path.exists(words[-1])):
+            break
+        scenes.append(words.pop())
+    args.words += reversed(scenes)
+    return [word for text in words for word in text.split(',') if word]
 
 
 @contextmanager
@@ -228,7 +231,8 @@ def main() -> None:
         if mosaic is not None:
             mosaic.check()
         if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+            # Processes without a GPU of their own may still use an engine on the CPU.
+            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
         keep_freed_memory()
         source = ModelSource(
             checkpoint,
@@ -301,10 +305,17 @@ def main() -> None:
         print(f'{args.out_dir}: {summary}')
         if mosaic is not None:
             # Maps of earlier runs belong to it only if this run accepts them.
+            planned = {job.target for job in plan.jobs if not job.is_mapped}
             finished = [
                 path
-                for path in plan.targets.values()
-                if path in maps or (args.resume and path.is_file())
+                for scene, path in plan.targets.items()
+                if path in maps
+                or (
+                    args.resume
+                    and scene not in plan.failures
+                    and path not in planned
+                    and path.is_file()
+                )
             ]
             try:
                 with progress_bars() as track:

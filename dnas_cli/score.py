@@ -46,7 +46,12 @@ def main() -> None:
         from dnas_mmseg.preparation.scenes import pair_scenes
 
         metainfo = get_test_metainfo(load_config(args.config))
-        classes = metainfo['classes']
+        classes = metainfo.get('classes')
+        if not classes:
+            raise UsageError(
+                f'{args.config} defines no classes: set '
+                'test_dataloader.dataset.metainfo=dict(classes=..., palette=...)'
+            )
         labels = LabelEncoding(
             args.label_convention, len(classes), tuple(map(tuple, metainfo['palette']))
         )

@@ -284,7 +284,9 @@ def _score(model: _MeasuredModel, out_dir: str) -> Measurement:
         return model.result
     config = copy.deepcopy(entry.config)
     config.work_dir = str(Path(out_dir) / 'test' / entry.name)
-    config.experiment_name = config.visualizer.name = f'{entry.name}_{time.time_ns()}'
+    config.experiment_name = f'{entry.name}_{time.time_ns()}'
+    if config.get('visualizer'):
+        config.visualizer.name = config.experiment_name
     try:
         model.result = replace(model.result, scores=test(config, entry.checkpoint))
     except Exception as error:  # keep the measurements

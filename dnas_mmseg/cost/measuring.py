@@ -21,9 +21,18 @@ def seconds_of(call: Callable[[], Any], device: str) -> float:
         end.record()
         torch.cuda.synchronize()
         return start.elapsed_time(end) / 1e3
+    _wait_for(device)
     began = time.perf_counter()
     call()
+    _wait_for(device)
     return time.perf_counter() - began
+
+
+def _wait_for(device: str) -> None:
+    """Wait until an accelerator has finished, such as ``mps``, which computes asynchronously."""
+    synchronize = getattr(getattr(torch, device.partition(':')[0], None), 'synchronize', None)
+    if synchronize is not None:
+        synchronize()
 
 
 def peak_memory(call: Callable[[], Any], device: str) -> int | None:

@@ -87,13 +87,18 @@ def save_mistakes(
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another network.
-        UserError: The split is not a MultiBandSegDataset without wrappers.
+        UserError: The split is not a MultiBandSegDataset without wrappers or has no tiles, or
+            ``number`` is not positive.
     """
+    if number < 1:
+        raise UserError(f'number = {number} tiles: expected at least 1')
     init_default_scope('mmseg')
     loader = config.get(f'{split}_dataloader')
     dataset = DATASETS.build(loader.dataset) if loader else None
     if not isinstance(dataset, MultiBandSegDataset):
         raise UserError(f'{split}_dataloader: a MultiBandSegDataset without wrappers is required')
+    if not len(dataset):
+        raise UserError(f'{split}_dataloader: its list has no tiles')
     model = load_segmentor(config, checkpoint, device)
     classes = dataset.metainfo['classes']
     mistakes, predictions = [], {}

@@ -17,6 +17,7 @@ from dnas_mmseg.files import atomic_path, write_json, write_text
 from dnas_mmseg.spaces.registry import load_architecture
 
 from .model_card import ModelMetadata, write_model_card
+from .segmentor import get_model_metainfo
 
 FOLDER = Path(__file__).with_name('pretrained_models')
 
@@ -88,7 +89,9 @@ def save_pretrained_model(
     """
     model = PretrainedModel(Path(folder))
     weights, meta = load_weights_and_meta(checkpoint)
-    dataset_meta = {key: meta.get(key) for key in ('classes', 'palette', 'bands')}
+    # The saved config has no data set, from which the input bands and the scaling would follow.
+    meta = get_model_metainfo(config, meta)
+    dataset_meta = {k: meta.get(k) for k in ('classes', 'palette', 'bands', 'apply_scale')}
     halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
     with atomic_path(model.weights) as temporary:
         torch.save({'state_dict': halves, 'meta': {'dataset_meta': dataset_meta}}, temporary)

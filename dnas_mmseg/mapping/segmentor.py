@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import ClassScheme
-from dnas_mmseg.datasets.configs import configured_metainfo
+from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
 from dnas_mmseg.errors import UserError
@@ -92,8 +92,10 @@ def get_model_metainfo(config: Config, checkpoint_meta: Mapping[str, Any]) -> di
             'neither the checkpoint nor the config defines the classes: set '
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
         )
-    pipeline = ((config.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline', [])
-    bands = selected_bands(pipeline) or band_names(meta.get('use_bands') or meta.get('bands'))
+    dataset = next(leaf_datasets(config.get('test_dataloader')), {})
+    bands = selected_bands(dataset.get('pipeline') or ()) or band_names(
+        meta.get('use_bands') or meta.get('bands')
+    )
     palette = ClassScheme.from_metainfo(meta).palette
     return {**meta, 'palette': palette, 'bands': bands}
 
@@ -101,7 +103,7 @@ def get_model_metainfo(config: Config, checkpoint_meta: Mapping[str, Any]) -> di
 def get_test_metainfo(config: Config) -> dict:
     """Return the classes, palette and bands of a config's test set, if the config defines them."""
     init_default_scope(config.get('default_scope', 'mmseg'))
-    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+    dataset = next(leaf_datasets(config.get('test_dataloader')), {})
     metainfo = configured_metainfo(dataset) if dataset else {}
     if metainfo.get('classes'):
         metainfo['palette'] = ClassScheme.from_metainfo(metainfo).palette

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
@@ -55,7 +56,8 @@ def score_exported(config: Config, model: ExportedModel, split: str = 'test') ->
         raise UserError(f'{split}_dataloader and {split}_evaluator are missing in the config')
     check_test_labels(loop.dataloader.dataset, loop.evaluator)
     scores = runner.test()
-    write_json(Path(config.work_dir) / TEST_SCORES, scores)
+    if split == 'test' and is_main_process():
+        write_json(Path(config.work_dir) / TEST_SCORES, scores)
     return scores
 
 

@@ -27,6 +27,8 @@ def test_curves_are_drawn_and_the_noise_is_printed(tmp_path):
     code, output = run(TOOL, f'x={x[0]}', '--out', out)
     assert code == 0, output
     assert 'at the end' not in output  # the noise is unknown for a single run
+    code, output = run(TOOL, f'x={x[0]}', f'x={x[1]}', f'y={y[0]}', '--out', out)
+    assert 'mIoU at the end: ' in output  # a name may have several words
 
 
 def test_models_without_a_name_are_refused(tmp_path):

@@ -1,10 +1,12 @@
 """Command `dnas predict`."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
 
+from dnas_cli.predict import split_list
 from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.raster import GeoReference, read_raster, write_raster
 
@@ -65,9 +67,16 @@ def test_a_mosaic_of_all_maps(trained, tmp_path, rng):
         assert not out.exists()
     code, output = run(*command, '--shard', '1/2')
     assert code == 0, output
-    code, output = run(*command, tmp_path / 'in/c.tif', '--resume', '--mosaic', country)
+    # A map of another scene is in the way of d.
+    (other,) = scenes(tmp_path / 'other', rng, 'd')
+    code, output = run(ROOT / 'tools/predict.py', *trained, other, '--out-dir', out)
+    assert code == 0, output
+    elsewhere = GeoReference(wkt(32632), 0.0, (500140.0, *PLACE[1:]))
+    (moved,) = scenes(tmp_path / 'in', rng, 'd', georeference=elsewhere)
+    code, output = run(*command, tmp_path / 'in/c.tif', moved, '--resume', '--mosaic', country)
     assert code == 1  # but the mosaic of the other scenes is written
     assert 'c.tif: not a raster' in output
+    assert 'd.tif exists and does not belong to a map of' in ' '.join(output.split())
     assert 'note: ' + str(country) + ': 2 maps, none resampled; 60 rows x 140' in ' '.join(
         output.split()
     )
@@ -75,6 +84,27 @@ def test_a_mosaic_of_all_maps(trained, tmp_path, rng):
     np.testing.assert_array_equal(mosaic[:, :70], read_raster(out / 'a.tif')[0])
     np.testing.assert_array_equal(mosaic[:, 70:], read_raster(out / 'b.tif')[0])
     assert (tmp_path / 'country_areas.csv').read_text().startswith('class,pixels,area_m2,share')
+
+
+@pytest.mark.parametrize(
+    ('texts', 'words', 'scenes'),
+    [
+        (['nir', 'red', 'a.tif', 'b.tif'], ['nir', 'red'], ['a.tif', 'b.tif']),
+        (['nir,red', '{band}.tif'], ['nir', 'red'], ['{band}.tif']),
+        (['nir,red,green'], ['nir', 'red', 'green'], []),  # names of folders with bands
+        (['0.86,0.65', 'maps'], ['0.86', '0.65'], ['maps']),
+        (['nir'], ['nir'], []),
+    ],
+)
+def test_words_of_an_option_and_scenes(texts, words, scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('nir', 'red', 'green', 'maps'):
+        (tmp_path / name).mkdir()
+    args = argparse.Namespace(words=['model'])
+    if texts == ['nir', 'red', 'a.tif', 'b.tif']:
+        (tmp_path / 'red').rmdir()
+    assert split_list(args, texts) == words
+    assert args.words == ['model', *scenes]
 
 
 def test_torchrun_distributes_the_scenes(trained, tmp_path, rng):

@@ -38,6 +38,16 @@ def test_scores_per_scene_and_overall(tmp_path, rng):
     assert (tmp_path / 'maps/confusion.png').stat().st_size > 5000
 
 
+def test_a_config_without_classes_is_refused(tmp_path):
+    (tmp_path / 'model.py').write_text('model = dict()\n')
+    code, output = run(
+        ROOT / 'tools/analysis_tools/score_maps.py', tmp_path / 'model.py', tmp_path, tmp_path
+    )
+    assert code == 1
+    assert 'model.py defines no classes: set test_dataloader.dataset.metainfo' in output
+    assert 'Traceback' not in output
+
+
 def test_maps_without_a_label_are_skipped_and_misaligned_labels_refused(tmp_path, rng):
     for name in ('a', 'b'):
         truth, _ = pair(tmp_path, rng, name, height=150)

@@ -21,3 +21,5 @@ def test_wrapped_data_sets_are_refused(trained, data_root, tmp_path):
     config.test_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=[plain, plain])
     with pytest.raises(UserError, match='a MultiBandSegDataset without wrappers is required'):
         save_mistakes(config, trained[1], tmp_path)
+    with pytest.raises(UserError, match='number = 0 tiles: expected at least 1'):
+        save_mistakes(config, trained[1], tmp_path, number=0)

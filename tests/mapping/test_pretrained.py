@@ -1,11 +1,17 @@
 """Pretrained models of the package."""
 
 import pytest
+import torch
 
 from dnas_mmseg import apis
+from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.engine.checkpoints import load_weights_and_meta
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.mapping.pretrained import get_pretrained_model, list_pretrained_models
+from dnas_mmseg.mapping.pretrained import (
+    get_pretrained_model,
+    list_pretrained_models,
+    save_pretrained_model,
+)
 from dnas_mmseg.mapping.segmentor import load_segmentor
 
 from ..conftest import ROOT, run
@@ -41,6 +47,18 @@ def test_the_metadata_have_the_measured_scores(shared, tmp_path):
         assert scores[name] == pytest.approx(
             model.metadata.scores[f'{name} on the test tiles'], abs=0.1
         )
+
+
+def test_scaling_and_order_of_the_bands_are_saved(small, tmp_path):
+    """They are those of the data set, which the saved config does not have."""
+    checkpoint = torch.load(small[1], weights_only=True)
+    checkpoint['meta']['dataset_meta'].update(apply_scale=True, use_bands=BANDS[::-1])
+    torch.save(checkpoint, tmp_path / 'scaled.pth')
+    metadata = get_pretrained_model('naip_small').metadata
+    config = load_config(small[0])
+    save_pretrained_model(tmp_path / 'saved', config, tmp_path / 'scaled.pth', metadata)
+    found = torch.load(tmp_path / 'saved/weights.pth', weights_only=True)['meta']['dataset_meta']
+    assert (found['apply_scale'], tuple(found['bands'])) == (True, BANDS[::-1])
 
 
 def test_models_are_selected_by_name(tmp_path, rng):
