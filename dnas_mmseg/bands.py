@@ -219,7 +219,8 @@ def choose_bands(
     known = [name for name in names if name in _ALIASES or _NUMBER.fullmatch(name)]
     if len(wanted) == len(data):
         if not known and len(missing) == len(wanted):
-            note = f'{path} has no band names: assumed to be {", ".join(wanted)}, in this order'
+            own = f'bands {", ".join(names)}' if all(names) else 'no band names'
+            note = f'{path} has {own}: assumed to be {", ".join(wanted)}, in this order'
             return BandChoice(data, tuple(wanted), (note,))
         if len(unnamed) == len(missing) == 1:
             note = f'{path}: band {unnamed[0] + 1} has no name, assumed to be {missing[0]}'

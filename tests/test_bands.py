@@ -111,6 +111,8 @@ def test_unnamed_bands_are_assumed_in_order_with_a_note():
     choice = choose_bands('a', ('',) * 4, RGBN)
     assert choice.index == (0, 1, 2, 3)
     assert 'has no band names: assumed to be red, green, blue, nir' in choice.notes[0]
+    choice = choose_bands('a.tif', ('hh', 'hv'), ('vv', 'vh'))
+    assert choice.notes == ('a.tif has bands hh, hv: assumed to be vv, vh, in this order',)
     with pytest.raises(UserError, match='5 bands without names'):
         choose_bands('a', ('',) * 5, RGBN)
     with pytest.raises(UserError, match='the file has red, green, blue'):

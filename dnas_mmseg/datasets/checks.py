@@ -458,6 +458,12 @@ def compare_statistics(
     ), off > 5 or ratio > 10
 
 
+def exact_number(value: float) -> str:
+    """Return a number as text that is read as the same number."""
+    value = float(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
+
+
 def round_significant(value: float, digits: int = 6) -> float:
     """Round to a number of significant digits."""
     return float(f'{float(value):.{digits}g}')

@@ -357,7 +357,11 @@ def label_samples(
     colours = np.full((3, max(len(table), int(samples.values.max()) + 1)), -1, np.int32)
     colours[:, : len(table)] = np.array(table).T
     values = colours[:, samples.values[0]]
-    return replace(samples, values=values, nodata=(None,) * 3, masked=samples.invalid)
+    masked = samples.masked
+    if samples.invalid is not None:  # nodata is unlabelled, unless its colour is a class
+        fill = samples.invalid & (labels.encode_known(values)[0] == IGNORE)
+        masked = fill if masked is None else masked | fill
+    return replace(samples, values=values, nodata=(None,) * 3, masked=masked)
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:

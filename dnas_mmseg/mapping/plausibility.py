@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dnas_mmseg.datasets.checks import exact_number
 from dnas_mmseg.datasets.deviation import (
     describe_fill,
     describe_shift,
@@ -40,7 +41,9 @@ def describe_deviation(
     path, warnings = raster.path, []
     fill = find_fill(values, masked)
     if fill is not None:
-        warnings.append(describe_fill(path, fill, mean, std, f'set --nodata {fill[0]:g}'))
+        warnings.append(
+            describe_fill(path, fill, mean, std, f'set --nodata {exact_number(fill[0])}')
+        )
         if warnings[-1]:
             masked |= (values == fill[0]).all(0)
     if not masked.all():

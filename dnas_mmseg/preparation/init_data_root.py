@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from dnas_mmseg.classes import default_palette
-from dnas_mmseg.datasets.checks import round_significant
+from dnas_mmseg.datasets.checks import exact_number, round_significant
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.tiles import MANIFEST
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import is_vector, list_field_values
 
@@ -173,6 +175,11 @@ def init_data_root(
         )
         description = root.description
     else:
+        if (out / MANIFEST).is_dir():  # the data set would take the new tiles for cut ones
+            raise DatasetError(
+                f'{out} contains tiles that were cut from scenes: choose another --out, or remove '
+                'it'
+            )
         split = split_tiles(
             contents,
             settings.split.shares,
@@ -207,7 +214,9 @@ def config_text(
         values = {**dict(enumerate(description.classes)), 255: None}
     entries = ''.join(f'    {value!r}: {name!r},\n' for value, name in values.items())
     height, width = description.tile_size or (_CROP, _CROP)
-    extra = '' if nodata is None else f'    nodata={nodata:g},\n'
+    extra = ''
+    if nodata is not None and math.isfinite(nodata):  # other values are invalid anyway
+        extra = f'    nodata={exact_number(nodata)},\n'
     mean, std = (
         [round_significant(value, 5) for value in part]
         for part in (description.mean, description.std)
@@ -328,8 +337,8 @@ def _describe_fills(contents: Sequence[PairContent]) -> list[str]:
     value, share = worst.fill
     return [
         f'{len(found)} of {len(contents)} images have one value in all bands in many pixels, such '
-        f'as {value:g} in {100 * share:.2g} % of {worst.image}: if it is nodata, run the '
-        f'command again with --nodata {value:g} and another --out'
+        f'as {exact_number(value)} in {100 * share:.2g} % of {worst.image}: if it is nodata, run '
+        f'the command again with --nodata {exact_number(value)} and another --out'
     ]
 
 

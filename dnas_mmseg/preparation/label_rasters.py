@@ -118,6 +118,8 @@ def make_label_rasters(
         DatasetError: A field value or label value is no class, polygons of different classes
             overlap, a label raster covers less than half of a scene, or no scene has a label.
     """
+    if not description.class_names:
+        raise DatasetError('the classes are unknown: set classes or label_values in --facts')
     folder = Path(out) / FOLDER
     classes = ClassScheme.from_metainfo(description.metainfo)
     if resampling and resampling not in RESAMPLINGS:

@@ -304,7 +304,8 @@ def _footprints(tiles: Sequence[PairContent]) -> Footprints | None:
     corners = np.array([(column, row) for _, row, column in places], float)
     sizes = np.array([tile.shape[::-1] for tile in tiles], float)
     steps = np.concatenate([np.diff(np.unique(axis)) for axis in corners.T])
-    if len(steps) and steps.min() < sizes.min() / 8:  # numbers of tiles, not pixels
+    # Numbers of tiles, not pixels; a single small step is that of a last tile moved inwards.
+    if len(steps) and np.median(steps) < sizes.min() / 8:
         corners *= sizes
     return Footprints(np.concatenate([corners, corners + sizes], axis=1), unit='pixels')
 

@@ -3,8 +3,8 @@ import pytest
 
 from dnas_mmseg.datasets import LabelEncoding, LabelError, class_weights
 from dnas_mmseg.datasets.gid5 import PALETTE
-from dnas_mmseg.datasets.labels import read_label, resolve_label_values
-from dnas_mmseg.raster import Raster
+from dnas_mmseg.datasets.labels import label_samples, read_label, resolve_label_values
+from dnas_mmseg.raster import Raster, write_raster
 
 
 def test_conventions_agree():
@@ -111,6 +111,18 @@ def test_paletted_label_is_read_by_its_colours(tmp_path):
     np.testing.assert_array_equal(got, [[3, 0, 255, 4, 1, 2]])
     assert "gives 0 the palette's colour of class 3" in warning
     assert "'rgb' reads labels by their colours" in warning
+
+
+def test_nodata_of_a_paletted_label_may_be_a_class(tmp_path):
+    ids = np.array([[0, 1, 7]], np.uint8)
+    table = [*PALETTE, (9, 9, 9), (8, 8, 8), (7, 7, 7)]
+    for nodata, expected in ((0, [0, 1, 255]), (7, [0, 1, 255])):
+        write_raster(tmp_path / 'a.tif', ids, palette=table, nodata=nodata)
+        with Raster(tmp_path / 'a.tif') as raster:
+            labels = LabelEncoding('rgb', 5, PALETTE)
+            known, unknown = labels.encode_known(label_samples(raster, labels))
+        np.testing.assert_array_equal(known, [expected])
+        assert dict(unknown) == ({'(7, 7, 7)': 1} if nodata == 0 else {})
 
 
 def test_colour_table_of_the_other_convention(tmp_path):

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.preparation.data_root import SplitSettings
-from dnas_mmseg.preparation.init_data_root import InitSettings, init_data_root
+from dnas_mmseg.preparation.init_data_root import InitSettings, config_text, init_data_root
 from dnas_mmseg.preparation.interpretation import MissingSettingsError
 from dnas_mmseg.preparation.label_rasters import PolygonRules
 from dnas_mmseg.raster import read_raster, write_raster
@@ -150,6 +150,29 @@ def test_undeclared_fill_values_are_named(folder):
     config = load_config('clean.py')
     sample = DATASETS.build(config.val_dataloader.dataset)[0]
     assert (sample['data_samples'].gt_sem_seg.data[0, :16] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ('nodata', 'line'),
+    [
+        (-2147483648.0, '    nodata=-2147483648,'),
+        (-3.4028234663852886e38, '    nodata=-3.4028234663852886e+38,'),
+        (0.1, '    nodata=0.1,'),
+        (float('nan'), None),
+    ],
+)
+def test_nodata_is_written_exactly(nodata, line):
+    description = DatasetDescription(bands=('red',), mean=(1.0,), std=(1.0,), classes=('a', 'b'))
+    lines = config_text(description, 'mine', nodata).splitlines()
+    assert [text for text in lines if 'nodata' in text] == ([line] if line else [])
+
+
+def test_tiles_do_not_replace_cut_ones(folder):
+    """Their data root would count overlaps by the names of tiles."""
+    (folder / 'mine/manifest').mkdir(parents=True)
+    settings = InitSettings(unlabelled=('0',), overwrite=True)
+    with pytest.raises(DatasetError, match='contains tiles that were cut from scenes'):
+        init_data_root('images', 'labels', 'mine', settings)
 
 
 def test_alpha_that_is_a_band_has_statistics(tmp_path, monkeypatch, rng):

@@ -94,6 +94,11 @@ def test_bad_polygons_and_rules(tmp_path, description, rules, message):
         make_label(tmp_path, description, **rules)
 
 
+def test_classes_must_be_known(tmp_path):
+    with pytest.raises(DatasetError, match='the classes are unknown: set classes or label_values'):
+        make_label_rasters([], tmp_path, DatasetDescription(label_convention='rgb'))
+
+
 def test_scenes_without_polygons_are_skipped(tmp_path):
     write(tmp_path / 'all.gpkg', [(square(0, 0, 10, 10), 'water', 0)])
     far = (TRANSFORM[0] + 1e5, *TRANSFORM[1:])

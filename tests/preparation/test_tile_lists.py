@@ -189,6 +189,25 @@ def test_tiles_named_by_their_numbers(tmp_path, rng):
     assert sum(map(len, one.parts.values())) == 64
 
 
+def test_the_last_tiles_of_a_cut_scene_overlap_their_neighbours(tmp_path, rng):
+    """Names are pixels although the last step, moved inwards, is small."""
+    places = (0, 64, 128, 192, 256, 259)  # a scene of 323 pixels in tiles of 64
+    for row in places:
+        for column in places:
+            name = f'a_{row}_{column}'
+            write_raster(tmp_path / f'images/{name}.png', np.ones((1, 64, 64), np.uint8))
+            write_raster(tmp_path / f'labels/{name}.png', np.ones((64, 64), np.uint8))
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    split = split_tiles(tiles, by='blocks', block_size=128)
+    corners = [
+        np.array([[int(n) for n in tile.name.split('_')[1:]] for tile in part])
+        for part in split.parts.values()
+    ]
+    for first, second in ((0, 1), (0, 2), (1, 2)):  # no training tile overlaps another part
+        distances = np.abs(corners[first][:, None] - corners[second]).max(-1)
+        assert distances.min() >= 64
+
+
 def test_validation_tiles_that_overlap_test_tiles_are_left_out(tmp_path, rng):
     for i in range(30):
         write_raster(
