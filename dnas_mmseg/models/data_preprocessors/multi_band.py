@@ -40,8 +40,8 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
             )
         if min(std) <= 0:
             raise UserError(
-                f'std = {list(std)}: standard deviations must be positive. A band with 0 is constant '
-                'in the training tiles: leave it out (`use_bands`), or set its std to 1'
+                f'std = {list(std)}: standard deviations must be positive. A band with 0 is '
+                'constant in the training tiles: leave it out (`use_bands`), or set its std to 1'
             )
         self._enable_normalize = False  # the stock code supports 1 or 3 bands only
         self.register_buffer('mean', torch.tensor(mean).float().view(-1, 1, 1), persistent=False)
