@@ -108,7 +108,7 @@ def main() -> None:
         from rich.console import Console
 
         from dnas_mmseg.engine.batch_size import set_largest_batch
-        from dnas_mmseg.engine.checkpoints import last_checkpoint
+        from dnas_mmseg.engine.checkpoints import find_usable_checkpoint, last_checkpoint
         from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to, warn
         from dnas_mmseg.engine.length import set_length
         from dnas_mmseg.engine.running import (
@@ -170,11 +170,16 @@ def main() -> None:
         if args.hours is not None:
             print(set_length(config, args.hours, resume))
         if not repeated:
-            config.resume = started if args.resume else resume
-            if args.resume and started:
-                config.load_from = None  # the weights that it started from
-            elif args.resume:
-                warn(f'{config.work_dir} contains no training run; a new one starts')
+            if args.resume:
+                usable, problems = find_usable_checkpoint(config.work_dir)
+                config.resume = usable is not None
+                if config.resume:
+                    config.load_from = None  # the weights that it started from
+                else:
+                    problems = problems or [f'{config.work_dir} contains no training run']
+                    warn(f'{"; ".join(problems)}; a new one starts')
+            else:
+                config.resume = resume
             train(config)
             return
         if args.folds:

@@ -120,7 +120,8 @@ def _adapt_model(
     backbone, inherited = model.get('backbone', {}), base.get('backbone', {})
     pretrained, before = backbone.get('init_cfg') or {}, inherited.get('init_cfg') or {}
     # The normalisation belongs to the bands of the inherited data set, if it has any.
-    known = _used_bands(inherited_leaf, configured_metainfo(inherited_leaf))
+    before_leaf = {**inherited_leaf, 'data_root': None}  # perhaps of other data, on this machine
+    known = _used_bands(before_leaf, configured_metainfo(before_leaf))
     other = bool(known) and known != used
     inherits_bands = pretrained.get('bands') and pretrained['bands'] == before.get('bands')
     if inherits_bands and band_names(pretrained['bands']) != used:
@@ -135,8 +136,8 @@ def _adapt_model(
     if other and description.mean and set(used) <= set(bands):
         order = [bands.index(name) for name in used]
         for key in ('mean', 'std'):
-            values, stored = getattr(description, key), model['data_preprocessor']
-            if stored.get(key) == base['data_preprocessor'].get(key):
+            values, stored = getattr(description, key), model.get('data_preprocessor') or {}
+            if key in stored and stored[key] == (base.get('data_preprocessor') or {}).get(key):
                 notes.append(f'{key} of data_preprocessor')
                 stored[key] = [values[i] for i in order]
 

@@ -22,7 +22,7 @@ from dnas_mmseg.evaluation import least_significant_difference
 from dnas_mmseg.files import lock_folder, write_csv, write_text
 from dnas_mmseg.work_dir import SEED_SCORES, TEST_SCORES
 
-from .checkpoints import find_checkpoint, last_checkpoint
+from .checkpoints import find_checkpoint, find_usable_checkpoint
 from .configs import type_name
 from .running import test, train
 
@@ -230,7 +230,7 @@ def _train_runs(config: Config, runs: Mapping[int, Config], kind: str, resume: b
             if (folder / _SCORES).is_file():
                 continue
             trained = _move(run, folder)
-            trained.resume = last_checkpoint(folder) is not None
+            trained.resume = find_usable_checkpoint(folder)[0] is not None
             if trained.resume:
                 trained.load_from = None  # the weights that it started from
             train(trained)

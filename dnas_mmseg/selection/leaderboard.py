@@ -239,7 +239,7 @@ class Leaderboard:
 
     def verdict(self) -> list[str]:
         """Return sentences on the result and its uncertainty, or on the progress."""
-        used = f'{self.spent:.1f} of {self.lengths.budget:.1f} full trainings'
+        used = f'{self.spent:.1f} of {self.planned:.1f} full trainings'
         if self.selection is None and self.stopped:
             failed = sum(bool(row.error) for row in self.rows.values())
             lines = [

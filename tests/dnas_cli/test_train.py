@@ -3,6 +3,8 @@
 import json
 from importlib.util import find_spec
 
+import torch
+
 from dnas_cli.train import main
 
 from ..conftest import ROOT, TORCHRUN, run, run_two
@@ -57,10 +59,14 @@ def test_resuming_a_run_that_started_from_weights(data_root, tmp_path, monkeypat
     monkeypatch.setattr('sys.argv', words)
     main()
     (tmp_path / 'run').mkdir()
-    (tmp_path / 'run/epoch_3.pth').touch()
-    (tmp_path / 'run/last_checkpoint').write_text('epoch_3.pth')
+    torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'run/epoch_3.pth')
+    (tmp_path / 'run/last_checkpoint').write_text('epoch_4.pth')  # which is lost
     main()
-    assert [(run.resume, run.load_from) for run in runs] == [(False, 'start.pth'), (True, None)]
+    (tmp_path / 'run/epoch_3.pth').write_bytes(b'damaged')
+    main()
+    assert [(run.resume, run.load_from) for run in runs] == [
+        (False, 'start.pth'), (True, None), (False, 'start.pth'),
+    ]  # fmt: skip
 
 
 def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):

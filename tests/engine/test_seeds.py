@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_each_fold_is_trained_and_tested(config, data_root, tmp_path, monkeypatc
     trained = []
     with monkeypatch.context() as patch:
         patch.setattr(seeds, 'train', lambda run: trained.append(run))
-        patch.setattr(seeds, 'last_checkpoint', lambda folder: 'epoch_1.pth')
+        patch.setattr(seeds, 'find_usable_checkpoint', lambda folder: (Path('epoch_1.pth'), []))
         patch.setattr(seeds, 'find_result_checkpoint', lambda run: 'epoch_1.pth')
         patch.setattr(seeds, 'test', lambda run, path: stop())
         config.load_from = 'start.pth'
