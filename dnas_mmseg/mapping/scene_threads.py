@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from .windows import SegmentorWindows, WindowModel
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
+_Request = tuple[list[Tensor], Future]
+
 _SMALL = 8
 """Largest number of windows of a small scene. Such scenes are read and written while the network
 computes; within a larger one, its windows are."""
@@ -27,6 +30,9 @@ computes; within a larger one, its windows are."""
 _THREADS = 3
 """Threads of small scenes: one waits for the network while the others read and write. More take
 turns in Python."""
+
+_GPU_THREADS = 8
+"""The same if the network is on a GPU, where the windows of waiting scenes share a batch."""
 
 
 def run_jobs(
@@ -37,8 +43,9 @@ def run_jobs(
 ) -> Iterator[tuple[SceneJob, list[str] | Exception]]:
     """Write the outputs of scenes; yield each scene with its notes or its error.
 
-    The network computes in the calling thread, with the same windows and batches for each scene as
-    :func:`dnas_mmseg.mapping.scene_jobs.run_job`, so that the maps are the same.
+    The network computes in the calling thread. On a CPU it has the same windows and batches for
+    each scene as :func:`dnas_mmseg.mapping.scene_jobs.run_job`, so that the maps are the same. On a
+    GPU, which single windows do not fill, windows of several small scenes share a batch.
 
     Args:
         model: Segmentor in evaluation mode, or an exported model.
@@ -91,8 +98,9 @@ def _try_job(
 def _run_small(
     model: WindowModel, jobs: Sequence[SceneJob], settings: MapSettings
 ) -> Iterator[tuple[SceneJob, list[str] | Exception]]:
-    shared = _SharedModel(model)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    is_on_gpu = getattr(model, 'is_on_gpu', False)
+    shared = _SharedModel(model, settings.tiling.batch if is_on_gpu else 0)
+    with ThreadPoolExecutor(_GPU_THREADS if is_on_gpu else _THREADS) as pool:
         try:
             futures = [pool.submit(_try_job, shared, job, settings) for job in jobs]
             for job, future in zip(jobs, futures, strict=True):
@@ -107,13 +115,18 @@ class _SharedModel:
     """Window model for other threads; the thread that serves it predicts their windows.
 
     Settings of torch apply per thread, for example the GPU and the number of threads.
+
+    Args:
+        model: The model.
+        batch: Largest number of windows of several threads that are predicted at once; 0 predicts
+            those of each call alone.
     """
 
-    def __init__(self, model: WindowModel) -> None:
-        self._model = model
+    def __init__(self, model: WindowModel, batch: int) -> None:
+        self._model, self._batch = model, batch
         self.dataset_meta, self.num_bands = model.dataset_meta, model.num_bands
         self.threshold, self.normalisation = model.threshold, model.normalisation
-        self._requests: queue.SimpleQueue[tuple[list[Tensor], Future] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._is_closed = False
 
     def logits(self, images: list[Tensor]) -> np.ndarray:
@@ -128,15 +141,42 @@ class _SharedModel:
         """Predict the windows of other threads until a future is done."""
         future.add_done_callback(lambda _: self._requests.put(None))
         while not future.done():
-            request = self._requests.get()
-            if request is not None:
-                images, answer = request
-                try:
-                    answer.set_result(self._model.logits(images))
-                except BaseException as error:  # also an interrupt: no thread may wait for ever
-                    answer.set_exception(error)
-                    if not isinstance(error, Exception):
-                        raise
+            requests = [self._requests.get()]
+            with suppress(queue.Empty):
+                while self._batch:
+                    requests.append(self._requests.get_nowait())
+            groups = self._groups([request for request in requests if request is not None])
+            try:
+                while groups:
+                    self._answer(groups.pop(0))
+            finally:  # `close` refuses those that are left after an interrupt
+                for request in chain.from_iterable(groups):
+                    self._requests.put(request)
+
+    def _groups(self, requests: list[_Request]) -> list[list[_Request]]:
+        """Divide requests into groups of windows of one size, of at most one batch."""
+        groups: list[list[_Request]] = []
+        for request in sorted(requests, key=lambda request: request[0][0].shape):
+            count = sum(len(images) for images, _ in groups[-1]) if groups else 0
+            is_same = bool(groups) and groups[-1][0][0][0].shape == request[0][0].shape
+            if is_same and count + len(request[0]) <= self._batch:
+                groups[-1].append(request)
+            else:
+                groups.append([request])
+        return groups
+
+    def _answer(self, group: list[_Request]) -> None:
+        """Predict the windows of a group at once."""
+        try:
+            logits = self._model.logits([image for images, _ in group for image in images])
+            ends = np.cumsum([len(images) for images, _ in group])
+            for (_, answer), part in zip(group, np.split(logits, ends[:-1]), strict=True):
+                answer.set_result(part)
+        except BaseException as error:  # also an interrupt: no thread may wait for ever
+            for _, answer in group:
+                answer.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
 
     def close(self) -> None:
         """Refuse all requests, so that no thread waits for them."""

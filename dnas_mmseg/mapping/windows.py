@@ -75,6 +75,7 @@ class SegmentorWindows:
         self.normalisation = _get_normalisation(model.data_preprocessor)
         self.num_bands = None if self.normalisation is None else len(self.normalisation.mean)
         self.threshold = binary_threshold(model)
+        self.is_on_gpu = any(p.device.type != 'cpu' for p in model.parameters())
         self._multiples: dict[tuple[int, int], int] = {}
 
     @torch.no_grad()

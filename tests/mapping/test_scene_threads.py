@@ -1,6 +1,7 @@
 """Small scenes in threads that share the model."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -60,6 +61,36 @@ def test_maps_equal_those_of_single_scenes_to_the_byte(tmp_path, rng):
     assert len(list((tmp_path / 'many/quick_look').iterdir())) == len(paths)
 
 
+class OnGpu(Model):
+    """Model as on a GPU, whose windows do not depend on each other."""
+
+    is_on_gpu = True
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def logits(self, images):
+        time.sleep(0.02)  # meanwhile other scenes are read
+        self.batches.append(len(images))
+        assert len({image.shape for image in images}) == 1
+        return np.concatenate([super(OnGpu, self).logits([image]) for image in images])
+
+
+def test_windows_of_small_scenes_share_a_batch_on_a_gpu(tmp_path, rng):
+    paths = write_scenes(tmp_path, rng, *[(32, 30 + i % 3) for i in range(24)])
+    model, alone = OnGpu(), OnGpu()
+    tiling = Tiling(32, 8, batch=4)
+    predict_scenes(model, paths, tmp_path / 'many', tiling=tiling)
+    assert sum(model.batches) == 24
+    assert 1 < max(model.batches) <= 4
+    for path in paths:
+        predict_scene(alone, path, tmp_path / 'one' / path.name, tiling=tiling)
+        expected = (tmp_path / 'one' / path.name).read_bytes()
+        assert (tmp_path / 'many' / path.name).read_bytes() == expected
+    assert max(alone.batches) == 1
+
+
 def test_a_damaged_scene_does_not_stop_the_others(tmp_path, rng):
     paths = write_scenes(tmp_path, rng, *[(50, 40)] * 6)
     paths[2].write_bytes(paths[2].read_bytes()[:2000])
@@ -68,9 +99,10 @@ def test_a_damaged_scene_does_not_stop_the_others(tmp_path, rng):
     assert [path.stem for path in error.value.notes] == ['s0', 's1', 's3', 's4', 's5']
 
 
+@pytest.mark.parametrize('is_on_gpu', [False, True])
 @pytest.mark.parametrize('kind', [RuntimeError, KeyboardInterrupt])
-def test_errors_of_the_model_stop_the_call_and_leave_no_thread(tmp_path, rng, kind):
-    class Failing(Model):
+def test_errors_of_the_model_stop_the_call_and_leave_no_thread(tmp_path, rng, kind, is_on_gpu):
+    class Failing(OnGpu if is_on_gpu else Model):
         def logits(self, images):
             if self.windows > 6:
                 raise kind('out of memory')
