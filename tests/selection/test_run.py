@@ -153,8 +153,8 @@ def test_hours_that_allow_no_second_candidate(tiny, small_unet, tmp_path):
     """The first candidate is trained for all of them, and the command says so."""
     work_dir = tmp_path / 'run'
     code, output = dnas(
-        'select', '--config', tiny, '--hours', 0.005, '--families', small_unet, '--work-dir',
-        work_dir, '--cfg-options', 'train_dataloader.batch_size=2',
+        'select', '--config', tiny, '--hours', 0.0045, '--families', small_unet, '--work-dir',
+        work_dir, '--threads', 1, '--cfg-options', 'train_dataloader.batch_size=2',
     )  # fmt: skip
     assert code == 0, output
     assert 'hours do not suffice to compare candidates: small_unet is trained' in output
