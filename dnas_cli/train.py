@@ -177,7 +177,7 @@ def main() -> None:
                     config.load_from = None  # the weights that it started from
                 else:
                     problems = problems or [f'{config.work_dir} contains no training run']
-                    warn(f'{"; ".join(problems)}; a new one starts')
+                    warn(f'{"; ".join(problems)}; a new training run starts')
             else:
                 config.resume = resume
             train(config)

@@ -141,17 +141,22 @@ class _SharedModel:
         """Predict the windows of other threads until a future is done."""
         future.add_done_callback(lambda _: self._requests.put(None))
         while not future.done():
-            requests = [self._requests.get()]
-            with suppress(queue.Empty):
-                while self._batch:
-                    requests.append(self._requests.get_nowait())
-            groups = self._groups([request for request in requests if request is not None])
+            groups = self._groups(self._take())
             try:
                 while groups:
                     self._answer(groups.pop(0))
             finally:  # `close` refuses those that are left after an interrupt
                 for request in chain.from_iterable(groups):
                     self._requests.put(request)
+
+    def _take(self) -> list[_Request]:
+        """Wait for a request; where calls share batches, also take those that are waiting."""
+        found = [self._requests.get()]
+        if self._batch:
+            with suppress(queue.Empty):
+                while True:
+                    found.append(self._requests.get_nowait())
+        return [request for request in found if request is not None]
 
     def _groups(self, requests: list[_Request]) -> list[list[_Request]]:
         """Divide requests into groups of windows of one size, of at most one batch."""

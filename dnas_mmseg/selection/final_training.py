@@ -198,7 +198,7 @@ class FinalTraining:
             config.resume = find_usable_checkpoint(final)[0] is not None
             if config.resume:
                 config.load_from = None
-            with limited_threads(self._plan.threads):  # its length is that of so many
+            with limited_threads(self._plan.threads):  # for which it was timed
                 train(config)
             if config.get('test_dataloader'):
                 tested = Config.fromfile(str(path))

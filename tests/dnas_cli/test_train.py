@@ -46,7 +46,7 @@ def test_distributed_runs_print_once(data_root, tmp_path):
     )  # fmt: skip
     assert code == 0, output
     assert output.count('did you mean train_cfg?') == 1
-    assert output.count('contains no training run; a new one starts') == 1
+    assert output.count('contains no training run; a new training run starts') == 1
     assert 'System environment' not in output
 
 

@@ -375,17 +375,22 @@ def test_a_slow_starter_may_win():
     assert {t.candidate for t in result.trials if t.fidelity == 2} == {(0,), (1,)}
 
 
-def test_all_promoted_candidates_may_fail():
-    """Then the best of the others of the rung below are trained."""
-    problem = Curves([(75 - i, 1.0) for i in range(9)])
+def fail_at(problem, failing):
+    """Make all trainings at a fidelity fail."""
     evaluate = problem.evaluate
 
-    def fail_once(candidate, fidelity, seed):
-        if fidelity == 1:
+    def fail(candidate, fidelity, seed):
+        if fidelity == failing:
             raise RuntimeError('out of memory')
         return evaluate(candidate, fidelity, seed)
 
-    problem.evaluate = fail_once
+    problem.evaluate = fail
+
+
+def test_all_promoted_candidates_may_fail():
+    """Then the best of the others of the rung below are trained."""
+    problem = Curves([(75 - i, 1.0) for i in range(9)])
+    fail_at(problem, 1)
     result = select(problem, 3.0, 0)
     failed = {trial.candidate for trial in result.trials if trial.fidelity == 1}
     assert failed == {(0,), (1,), (2,)} == result.failures.keys()
@@ -397,14 +402,7 @@ def test_all_promoted_candidates_may_fail():
 def test_all_finalists_may_fail():
     """Then the best of the others of the rung below wins."""
     problem = Curves([(75 - 0.1 * i, 1.0) for i in range(9)])
-    evaluate = problem.evaluate
-
-    def fail_at_last(candidate, fidelity, seed):
-        if fidelity == 2:
-            raise RuntimeError('loss is NaN')
-        return evaluate(candidate, fidelity, seed)
-
-    problem.evaluate = fail_at_last
+    fail_at(problem, 2)
     result = select(problem, 3.0, 0)
     assert {trial.candidate for trial in result.trials if trial.fidelity == 2} == {(0,), (1,)}
     assert (result.best, result.fidelity, result.score) == ((2,), 1, 75.8)
