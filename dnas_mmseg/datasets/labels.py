@@ -359,7 +359,8 @@ def label_samples(
     values = colours[:, samples.values[0]]
     masked = samples.masked
     if samples.invalid is not None:  # nodata is unlabelled, unless its colour is a class
-        fill = samples.invalid & (labels.encode_known(values)[0] == IGNORE)
+        is_class = labels.encode_known(colours[:, None])[0][0] != IGNORE  # of each table entry
+        fill = samples.invalid & ~is_class[samples.values[0]]
         masked = fill if masked is None else masked | fill
     return replace(samples, values=values, nodata=(None,) * 3, masked=masked)
 

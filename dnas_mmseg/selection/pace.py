@@ -231,7 +231,7 @@ def time_candidate(trainings: CandidateTrainings, candidate: Candidate) -> Train
     config = trainings.with_lists(trainings.candidates.full_config(candidate))
     set_loaders(config)
     if config.get('load_from'):
-        CheckpointLoader.load_checkpoint(config.load_from, 'cpu')  # raises if it cannot be read
+        CheckpointLoader.load_checkpoint(config.load_from, 'cpu', 'silent')  # raises if missing
     try:
         with limited_threads(trainings.plan.threads):
             return measure_times(config)
