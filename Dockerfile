@@ -4,7 +4,7 @@
 # With CUDA wheels of torch (the driver is the host's; docker run --gpus all):
 #   docker build -t dnas --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 FROM python:3.12-slim
-ARG TORCH=torch==2.13.0
+ARG TORCH=torch==2.14.1
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 # What OpenCV loads; GDAL is in a wheel.

@@ -3,9 +3,11 @@
 #   STACK  onedl | openmmlab: the distributions of mmseg, mmengine and mmcv
 #   VENV   path of the virtual environment
 #   PYTHON interpreter, 3.10 or newer
-#   TORCH  pip requirement of torch (default: torch==2.13.0)
+#   TORCH  pip requirements of torch and torchvision, and pip options such as an index
+#          (default: torch==2.14.1 torchvision==0.29.1)
 set -euo pipefail
-STACK=${STACK:-onedl} VENV=${VENV:-.venv} PYTHON=${PYTHON:-python3} TORCH=${TORCH:-torch==2.13.0}
+STACK=${STACK:-onedl} VENV=${VENV:-.venv} PYTHON=${PYTHON:-python3}
+TORCH=${TORCH:-torch==2.14.1 torchvision==0.29.1}
 
 say() { printf '\n[set-up] %s\n' "$*"; }
 die() { printf '\n[set-up] ERROR: %s\n' "$*" >&2; exit 1; }
@@ -45,11 +47,17 @@ if ((${#missing[@]})); then
 fi
 
 # 2. The virtual environment and torch. setuptools >= 82 dropped pkg_resources, which mmengine 0.10
-#    of the openmmlab line and the build of mmcv 2.1 import.
+#    of the openmmlab line and the build of mmcv 2.1 import. Each torchvision, which timm imports,
+#    requires one version of torch: both are installed here, and the constraint keeps the later steps
+#    from replacing them by the build of another index.
 say "virtual environment $VENV ($("$PYTHON" --version)), $TORCH"
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
-pip install 'setuptools<82' wheel ninja psutil 'numpy>=1.26' "$TORCH"
+pip install 'setuptools<82' wheel ninja psutil 'numpy>=1.26'
+# shellcheck disable=SC2086  # several requirements and options
+pip install $TORCH
+constraints=$VENV/torch-constraints.txt
+"$VENV/bin/python" -m pip freeze | grep -E '^torch(vision)?==' >"$constraints"
 
 # 3. GDAL: a wheel, or bindings of the system library's version, compiled against the installed
 #    numpy. A cached wheel from a build without numpy lacks gdal_array, hence --no-cache-dir.
@@ -70,6 +78,6 @@ if [ "$STACK" = openmmlab ]; then
 fi
 say "stack $STACK and dnas_mmseg"
 # Without torch in pip's isolated build, onedl-mmcv skips its operators, which are not used.
-pip install -e ".[$STACK,dev]"
+pip install -e ".[$STACK,dev]" --constraint "$constraints"
 
 touch "$VENV/.ready"
