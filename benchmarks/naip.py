@@ -21,11 +21,11 @@ from rich.progress import track
 
 from dnas_cli.command_line import ArgumentParser, user_errors
 from dnas_mmseg.datasets.checks import Expectation, inspect_pairs
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.preparation.conversion import describe_data_root
-from dnas_mmseg.preparation.scenes import SPLITS
 from dnas_mmseg.raster import Raster, read_raster, write_raster
 
 BANDS = ('red', 'green', 'blue', 'nir')

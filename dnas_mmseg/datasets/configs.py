@@ -13,6 +13,9 @@ from .description import DatasetDescription
 from .labels import resolve_label_values
 from .multi_band import MultiBandSegDataset
 
+SPLITS = ('train', 'val', 'test')
+"""Splits of a config, each with a ``<split>_dataloader``."""
+
 
 def leaf_datasets(loader: dict | None) -> Iterator[dict]:
     """Yield the configs of a loader's data sets, behind all wrappers (Concat, Repeat, ...)."""
@@ -24,6 +27,12 @@ def leaf_datasets(loader: dict | None) -> Iterator[dict]:
         return
     for child in children if isinstance(children, (list, tuple)) else (children,):
         yield from leaf_datasets(child)
+
+
+def all_leaf_datasets(config: Mapping[str, Any]) -> list[dict]:
+    """Return the configs of the data sets of all splits, behind all wrappers."""
+    loaders = (config.get(f'{split}_dataloader') for split in SPLITS)
+    return [leaf for loader in loaders for leaf in leaf_datasets(loader)]
 
 
 def configured_metainfo(dataset: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.utils import get_installed_path
 
 from dnas_mmseg.datasets import DatasetError
-from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import all_leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 
@@ -72,9 +72,8 @@ def load_config(
     if data_root is not None:
         if not os.path.isdir(data_root):
             raise DatasetError(f'--data-root {data_root}: no such folder')
-        for split in ('train', 'val', 'test'):
-            for dataset in leaf_datasets(config.get(f'{split}_dataloader')):
-                dataset['data_root'] = str(data_root)
+        for dataset in all_leaf_datasets(config):
+            dataset['data_root'] = str(data_root)
     for note in adopt_description(config, path):
         print_log(f'{path.name}: {note}', logger='current')
     if work_dir is not None or config.get('work_dir') is None:
@@ -87,17 +86,6 @@ def load_config(
             raise UserError(f'--cfg-options: {error.args[0]}') from error
     validate_config(config, 'model')
     return config
-
-
-def type_name(config: Mapping[str, Any]) -> str:
-    """Return the class name of a config's ``type``: of a class, or of a name without its scope.
-
-    Example:
-        >>> type_name(dict(type='mmengine.EMAHook', momentum=0.1))
-        'EMAHook'
-    """
-    kind = config.get('type', '')
-    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
 
 
 def _find_config(name: str) -> Path:

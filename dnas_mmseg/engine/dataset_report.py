@@ -28,7 +28,7 @@ from dnas_mmseg.datasets.checks import (
     compare_statistics,
     round_significant,
 )
-from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import SPLITS, leaf_datasets
 from dnas_mmseg.datasets.deviation import describe_fill, describe_shift
 from dnas_mmseg.datasets.histograms import HistogramBins
 from dnas_mmseg.errors import UserError
@@ -37,7 +37,6 @@ from dnas_mmseg.models.layers.input_bands import count_input_bands
 from .config_validation import validate_config
 from .data_checks import check_classes
 
-SPLITS = ('train', 'val', 'test')
 _SHOWN = 5
 """Deviating images listed per split."""
 

@@ -14,10 +14,13 @@ from mmengine.config import Config
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets import DatasetDescription
-from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
+from dnas_mmseg.datasets.configs import (
+    SPLITS,
+    all_leaf_datasets,
+    configured_metainfo,
+    leaf_datasets,
+)
 from dnas_mmseg.datasets.transforms.loading import selected_bands
-
-_SPLITS = ('train', 'val', 'test')
 
 
 def adopt_description(config: Config, path: str | os.PathLike) -> list[str]:
@@ -34,28 +37,24 @@ def adopt_description(config: Config, path: str | os.PathLike) -> list[str]:
     Returns:
         Replaced settings, one line each; empty if nothing is replaced.
     """
-    leaves = _leaves(config)
+    leaves = all_leaf_datasets(config)
     description = DatasetDescription.load(leaves[0].get('data_root')) if leaves else None
     bases = _base_paths(Path(path))
     if description is None or description == DatasetDescription() or not bases:
         return []
     base = Config.fromstring(f'_base_ = {bases!r}', '.py')
     notes: list[str] = []
-    for split in _SPLITS:
+    for split in SPLITS:
         pairs: Iterable[Any] = zip_longest(
             _split_leaves(config, split), _split_leaves(base, split), fillvalue={}
         )
         for leaf, inherited in pairs:
             _drop_inherited(leaf, inherited, description, notes)
     if 'model' in config and 'model' in base:
-        before: Mapping[str, Any] = next(iter(_leaves(base)), {})
+        before: Mapping[str, Any] = next(iter(all_leaf_datasets(base)), {})
         _adapt_model(config.model, base.model, leaves[0], before, description, notes)
     source = f'{leaves[0].get("data_root")}/dataset.json'
     return [f'{source} replaces inherited {note}' for note in dict.fromkeys(notes)]
-
-
-def _leaves(config: Config) -> list[Any]:
-    return [leaf for split in _SPLITS for leaf in _split_leaves(config, split)]
 
 
 def _split_leaves(config: Config, split: str) -> list[Any]:

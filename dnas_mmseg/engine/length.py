@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -29,8 +29,8 @@ from dnas_mmseg.models import place
 from dnas_mmseg.work_dir import LENGTH_FILE
 
 from .config_checks import check_mixed_precision
+from .config_parts import list_schedulers, type_name
 from .config_validation import validate_config
-from .configs import type_name
 from .data_checks import check_training
 
 _SCALED = (
@@ -98,12 +98,6 @@ def _scaled(value: Any, factor: float, least: int) -> Any:
     if isinstance(value, (list, tuple)):
         return [_scaled(item, factor, least) for item in value]
     return max(least, round(value * factor)) if math.isfinite(value) else value
-
-
-def list_schedulers(config: Config) -> list[Any]:
-    """Return the parameter schedulers of a config, which may have one, several or none."""
-    schedulers = config.get('param_scheduler') or []
-    return [schedulers] if isinstance(schedulers, Mapping) else list(schedulers)
 
 
 def _takes_effect(scheduler: Mapping[str, Any], epochs: int) -> bool:
@@ -177,12 +171,12 @@ def measure_times(config: Config) -> TrainingTimes:
         optimizer.update_params(loss)
         batches.append(batches.pop(0))
 
-    loading, _ = _median_seconds(load, clock)
+    loading = _time(load, clock).median
     model.train()
     hooks = _compile_hooks(config)
     for hook in hooks:
         hook.compile(model, MMLogger.get_current_instance())
-    computing, first = _median_seconds(step, clock)
+    computing, first = _time(step, clock)
     for hook in hooks:
         hook.restore()
     workers = loader.num_workers
@@ -196,7 +190,7 @@ def measure_times(config: Config) -> TrainingTimes:
             with torch.no_grad():
                 model.val_step(val.collate_fn([val.dataset[0]]))
 
-        validation = len(val.dataset) * _median_seconds(predict, clock)[0]
+        validation = len(val.dataset) * _time(predict, clock).median
     return TrainingTimes(iteration, len(loader), validation, first)
 
 
@@ -208,8 +202,19 @@ def _compile_hooks(config: Config) -> list[Any]:
     return list(map(HOOKS.build, chosen))
 
 
-def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> tuple[float, float]:
-    """Return the median of the timed calls, and how much longer those before them took."""
+class _CallTimes(NamedTuple):
+    """Times of a repeated call, in seconds.
+
+    Attributes:
+        median: Median of the timed calls.
+        warm_up: Seconds by which the calls before them took longer, in total.
+    """
+
+    median: float
+    warm_up: float
+
+
+def _time(call: Callable[[], None], clock: Callable[[], float]) -> _CallTimes:
     times = []
     for _ in range(_WARM_UP + _STEPS):
         began = clock()
@@ -218,7 +223,7 @@ def _median_seconds(call: Callable[[], None], clock: Callable[[], float]) -> tup
             torch.cuda.synchronize()
         times.append(clock() - began)
     usual = median(times[_WARM_UP:])
-    return usual, max(0.0, sum(times[:_WARM_UP]) - _WARM_UP * usual)
+    return _CallTimes(usual, max(0.0, sum(times[:_WARM_UP]) - _WARM_UP * usual))
 
 
 def fit_length(config: Config, hours: float) -> TrainingTimes:

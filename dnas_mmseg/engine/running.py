@@ -38,8 +38,8 @@ from dnas_mmseg.work_dir import TEST_SCORES
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights
 from .config_checks import check_backends, check_mixed_precision
+from .config_parts import type_name
 from .config_validation import validate_config
-from .configs import type_name
 from .data_checks import check_test_labels, check_training
 
 _VALIDATIONS_PER_PATIENCE = 4

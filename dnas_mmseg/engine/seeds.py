@@ -9,21 +9,20 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from rich.table import Table
 
-from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import all_leaf_datasets
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import least_significant_difference
 from dnas_mmseg.files import lock_folder, write_csv, write_text
 from dnas_mmseg.work_dir import SEED_SCORES, TEST_SCORES
 
 from .checkpoints import find_checkpoint, find_usable_checkpoint
-from .configs import type_name
+from .config_parts import type_name
 from .running import test, train
 
 _SCORES = Path('test') / TEST_SCORES
@@ -172,7 +171,7 @@ def train_folds(config: Config, resume: bool = False) -> SeedScores:
     if len(runs) < 2:
         raise _no_fold(missing[0])
     plain = copy.deepcopy(config)
-    for leaf in _leaves(plain):
+    for leaf in all_leaf_datasets(plain):
         leaf['ann_file'] = Path(leaf.get('ann_file') or '').name  # that of any fold
     return _train_runs(plain, runs, 'fold', resume)
 
@@ -185,7 +184,7 @@ def fold_config(config: Config, number: int) -> Config:
         number: Number of the fold, from 1.
     """
     run = copy.deepcopy(config)
-    for leaf in _leaves(run):
+    for leaf in all_leaf_datasets(run):
         leaf['ann_file'] = f'fold{number}/{Path(leaf.get("ann_file") or "").name}'
     return run
 
@@ -202,16 +201,10 @@ def first_fold(config: Config) -> Config:
     return run
 
 
-def _leaves(config: Config) -> list[Any]:
-    return [
-        leaf
-        for split in ('train', 'val', 'test')
-        for leaf in leaf_datasets(config.get(f'{split}_dataloader'))
-    ]
-
-
 def _missing_lists(config: Config) -> list[Path]:
-    paths = [Path(leaf.get('data_root') or '.', leaf['ann_file']) for leaf in _leaves(config)]
+    paths = [
+        Path(leaf.get('data_root') or '.', leaf['ann_file']) for leaf in all_leaf_datasets(config)
+    ]
     return [path for path in paths if not path.is_file()]
 
 

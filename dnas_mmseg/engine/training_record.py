@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .config_parts import list_schedulers, type_name
+
 _SETTINGS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')
 _HARMLESS = {'_scope_', 'fused', 'init_cfg', 'pretrained', 'val_begin', 'val_interval', 'with_cp'}
 """Keys that do not change the results of a resumed training run, up to rounding (``fused``: the
@@ -57,16 +59,11 @@ def describe_differences(before: str, now: str) -> str:
     return '; '.join(lines[:_MAX_DIFFERENCES]) + more
 
 
-def _schedulers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    schedulers = record.get('param_scheduler') or []
-    return schedulers if isinstance(schedulers, list) else [schedulers]
-
-
 def _counts_iterations(record: str) -> bool:
     """Return whether the end of a schedule in epochs is a number of iterations."""
     found = json.loads(record)
     return 'max_epochs' in (found.get('train_cfg') or {}) and any(
-        scheduler.get('convert_to_iter_based') for scheduler in _schedulers(found)
+        scheduler.get('convert_to_iter_based') for scheduler in list_schedulers(found)
     )
 
 
@@ -75,12 +72,11 @@ def _is_independent_of_length(record: Mapping[str, Any]) -> bool:
 
     After a decay, further epochs would have a rate of 0.
     """
-    schedulers = _schedulers(record)
     return all(
-        scheduler.get('type') == 'LinearLR'
+        type_name(scheduler) == 'LinearLR'
         and scheduler.get('end') is not None
         and scheduler.get('end_factor', 1.0) == 1.0
-        for scheduler in schedulers
+        for scheduler in list_schedulers(record)
     )
 
 

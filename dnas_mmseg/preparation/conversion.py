@@ -20,6 +20,7 @@ from dnas_mmseg.datasets.checks import (
     round_significant,
     summarise,
 )
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import (
     DESCRIPTION_FILE,
     DatasetDescription,
@@ -181,7 +182,7 @@ def convert_scenes(
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}
         if mix_tiles is not None:
             all_tiles = [tile for part in tiles.values() for tile in part]
-            shares = [len(splits.get(split, ())) for split in ('train', 'val', 'test')]
+            shares = [len(splits.get(split, ())) for split in SPLITS]
             tiles = split_by_share(all_tiles, shares, mix_tiles)
             notes.append(
                 'the split is by tile: adjacent tiles are in different splits, which inflates '

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.raster import is_vector
 
 from .conversion import convert_scenes
 from .label_rasters import PolygonRules, make_label_rasters
-from .scenes import SPLITS, Scene
+from .scenes import Scene
 from .splitting import split_scenes
 from .tiling import TileSpec
 

@@ -16,6 +16,7 @@ import numpy as np
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.checks import PairReport, band_sums
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DESCRIPTION_FILE, DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError
 from dnas_mmseg.datasets.tiles import tile_paths
@@ -25,7 +26,6 @@ from dnas_mmseg.raster import GDAL_TYPES, Samples, write_raster
 from .conversion import describe_data_root
 from .geo_source import PROGRAM, GeoQuery, GeoSource, bounds_georeference
 from .pairs import PairContent
-from .scenes import SPLITS
 from .tile_lists import split_tiles
 from .tiling import nodata_suffices
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.list_files import read_lines
 from dnas_mmseg.raster import (
@@ -25,7 +26,6 @@ from dnas_mmseg.raster import (
     resolve_scenes,
 )
 
-SPLITS = ('train', 'val', 'test')
 _Item = TypeVar('_Item')
 
 

@@ -14,12 +14,13 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.deviation import sample_pixels
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, label_samples
 from dnas_mmseg.raster import GeoReference, Raster, Window
 
-from .scenes import SPLITS, Scene, split_by_lists, split_by_share
+from .scenes import Scene, split_by_lists, split_by_share
 
 _EARTH_RADIUS = 6371008.8
 """Mean radius in metres."""

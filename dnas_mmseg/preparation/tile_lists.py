@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelValue
 from dnas_mmseg.datasets.tiles import parse_tile_name
@@ -18,7 +19,6 @@ from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import ArrayName, parse_array_name
 
 from .pairs import PairContent
-from .scenes import SPLITS
 from .splitting import (
     Footprints,
     assign_groups,

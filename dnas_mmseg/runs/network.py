@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.datasets.checks import round_significant
-from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.configs import SPLITS, leaf_datasets
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
@@ -170,7 +170,7 @@ def _merge_data(config: Config, data: Config) -> None:
     One without a ``type`` overrides values of the default one.
     """
     own = copy.deepcopy(data.to_dict())
-    for split in ('train', 'val', 'test'):
+    for split in SPLITS:
         loader = own.get(f'{split}_dataloader') or {}
         if 'type' not in (loader.get('dataset') or {}):
             continue

@@ -15,7 +15,7 @@ import numpy as np
 from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
-from dnas_mmseg.engine.configs import type_name
+from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS

@@ -26,7 +26,7 @@ import numpy as np
 from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
-from dnas_mmseg.engine.configs import type_name
+from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
 
 _STEPS = 9

@@ -19,8 +19,8 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.configs import type_name
-from dnas_mmseg.engine.length import full_epochs, list_schedulers
+from dnas_mmseg.engine.config_parts import list_schedulers, type_name
+from dnas_mmseg.engine.length import full_epochs
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
 from dnas_mmseg.shipped import CONFIGS

@@ -24,9 +24,7 @@ import copy
 import os
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +45,7 @@ from .algorithm import Request, selection_steps
 from .candidates import CandidateSet
 from .families import Candidate
 from .final_training import WRITTEN_HERE, FinalTraining
+from .identity import check_queue, check_queue_plan, check_work_dir, get_identity
 from .leaderboard import Leaderboard
 from .lengths import Trainings, count_trainings, fit_lengths
 from .pace import Pace, measure_pace
@@ -55,7 +54,7 @@ from .progress import Progress, show_plan
 from .queue import StorageError, TrainingQueue, public_name
 from .report import save_results
 from .split import check_leakage
-from .trainings import CandidateTrainings, config_checksum, data_checksum, key_of
+from .trainings import CandidateTrainings, key_of
 from .workers import Workers, default_workers
 
 _POLL_INTERVAL = 1.0
@@ -66,9 +65,6 @@ _JOURNAL = 'trials.log'
 
 _PACE_DIFFERENCE = 0.1
 """Relative difference of the times of two plans that is pointed out."""
-
-_FORMAT = 3
-"""Version of the trainings in a queue; trainings of another version are not comparable."""
 
 
 def select_network(
@@ -173,13 +169,13 @@ class _SelectionRun:
 
     def run(self, resume: bool, retry_failed: bool) -> Candidate:
         """Select a network, train it on the whole training list, and test it."""
-        self._claim(resume)
+        check_work_dir(self.plan, self.work_dir, resume)
         self._prepare()
-        identity = self._identity()
+        identity = get_identity(self.plan, self.trainings, self.work_dir)
         # The queue of a resumed selection must exist: a new one would repeat all trainings.
         resumed = (self.work_dir / PLAN_FILE).is_file()
         queue = TrainingQueue(self.storage, {} if resumed else identity, join=resumed)
-        self._compare(queue, identity)
+        check_queue(queue, self.plan, self.work_dir, identity)
         write_text(self.work_dir / PLAN_FILE, self.plan.to_json(self.work_dir))
         text = movable_text(self.candidates.config, self.plan.data_root, self.work_dir)
         write_text(self.work_dir / NETWORK_FILE, f'{WRITTEN_HERE}\n{text}')
@@ -220,9 +216,10 @@ class _SelectionRun:
         queue = TrainingQueue(self.storage, {}, join=True)
         if any(queue.get_metadata(name) is None for name in ('plan', 'pace')):
             raise StorageError(f'{queue.storage}: its selection has not started; join it later')
-        self._require_equal(queue, self._plan_differences(queue))  # before anything is built
+        check_queue_plan(queue, self.plan, self.work_dir)
         self._prepare()
-        self._compare(queue, self._identity())
+        identity = get_identity(self.plan, self.trainings, self.work_dir)
+        check_queue(queue, self.plan, self.work_dir, identity)
         self._load_pace(queue)
         board = self._select(queue)
         save_results(board, self.work_dir, False, self.storage_option)
@@ -292,69 +289,6 @@ class _SelectionRun:
         except UserError as error:
             print(f'note: no per-pixel baselines in the leaderboard: {error}')
             return {}
-
-    def _identity(self) -> dict[str, str]:
-        """Return the metadata that all commands of a queue must share."""
-        config = self.trainings.with_lists(copy.deepcopy(self.candidates.config))
-        return {
-            'plan': self.plan.to_json(self.work_dir),
-            'data': data_checksum(config, self.work_dir),
-            'config': config_checksum(self.candidates),
-            'version': version('dnas_mmseg'),
-            'format': str(_FORMAT),
-        }
-
-    def _compare(self, queue: TrainingQueue, identity: Mapping[str, str]) -> None:
-        """Require a queue of this plan, data, config and version.
-
-        Raises:
-            StorageError: The queue differs; the message lists the differences.
-        """
-        lines = self._plan_differences(queue)
-        lines += [
-            f'{name}: the checksums differ'
-            for name in ('data', 'config')
-            if identity[name] != queue.get_metadata(name)
-        ]
-        for name in ('version', 'format'):
-            if identity[name] != queue.get_metadata(name):
-                found = queue.get_metadata(name)
-                lines.append(f'{name}: {found}, now {identity[name]}; start a new selection')
-        self._require_equal(queue, lines)
-
-    def _plan_differences(self, queue: TrainingQueue) -> list[str]:
-        stored = SelectionPlan.parse(queue.get_metadata('plan') or '', queue.storage, self.work_dir)
-        return self.plan.differences(stored)
-
-    def _require_equal(self, queue: TrainingQueue, differences: list[str]) -> None:
-        if differences:
-            raise StorageError(
-                f'{queue.storage} contains another selection. Differences:\n'
-                + '\n'.join(f'  - {line}' for line in differences)
-                + '\nRepeat its --config, --cfg-options, --lists, --families, --candidates and '
-                '--latency-table'
-            )
-
-    def _claim(self, resume: bool) -> None:
-        """Check that the work dir is free, or contains the selection to resume.
-
-        Raises:
-            UserError: The work dir contains another search, or ``resume`` is not set.
-        """
-        if not (self.work_dir / PLAN_FILE).is_file():
-            return
-        before = SelectionPlan.load(self.work_dir)
-        if not resume:
-            raise UserError(
-                f'{self.work_dir} already contains a selection: resume it with --resume, or choose '
-                'another work dir'
-            )
-        differences = self.plan.differences(before)
-        if differences:
-            raise UserError(
-                f'{self.work_dir} contains another selection. Differences:\n'
-                + '\n'.join(f'  - {line}' for line in differences)
-            )
 
     def _content(self, request: Request) -> dict[str, Any]:
         """Return the description of a training for the queue."""

@@ -30,7 +30,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, find_usable_checkpoint
 from dnas_mmseg.engine.config_checks import warn
-from dnas_mmseg.engine.configs import type_name
+from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
