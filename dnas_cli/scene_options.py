@@ -87,7 +87,7 @@ def add_polygon_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_split_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
-    """Add ``--by``, ``--fractions`` and ``--seed``, by which tiles are split."""
+    """Add ``--by``, ``--fractions`` and ``--seed`` of a split."""
     group.add_argument(
         '--by', default='', metavar='METHOD',
         help='groups of tiles: scene, blocks, random, or csv:FILE:COLUMN (names of the tiles in '

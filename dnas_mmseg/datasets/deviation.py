@@ -16,7 +16,7 @@ _MAX_SPREAD = 50.0
 """Ratio of standard deviations of another unit; water varies ten times less than land."""
 
 _GRID, _SIDE = 5, 64
-"""Windows per axis and their side, by which a raster of any size is sampled."""
+"""Windows per axis and their side in pixels, sampled from a raster of any size."""
 
 _MAX_PIXELS = 25000
 """Largest number of pixels, of which 1 % determine a mean to a hundredth of the deviation."""

@@ -177,7 +177,7 @@ class _SharedModel:
             ends = np.cumsum([len(images) for images, _ in group])
             for (_, answer), part in zip(group, np.split(logits, ends[:-1]), strict=True):
                 answer.set_result(part)
-        except BaseException as error:  # also an interrupt: no thread may wait for ever
+        except BaseException as error:  # also an interrupt: no thread may wait forever
             for _, answer in group:
                 answer.set_exception(error)
             if not isinstance(error, Exception):

@@ -26,7 +26,7 @@ Bounds = tuple[float, float, float, float]
 """West, south, east and north, in units of the CRS."""
 
 PROGRAM = 'cut_geo_dataset'
-"""Entry of the provenance by which a data root that may be overwritten is recognised."""
+"""Provenance entry of a data root that may be overwritten."""
 
 
 def align_bounds(

@@ -29,7 +29,7 @@ _MIN_BLOCKS = 20
 """Number of spatial blocks to aim for: few enough to keep neighbours, enough to balance classes."""
 
 _LABEL_SIDE = 1024
-"""Longer side of the downsampled label by which the parts of a scene are balanced, in pixels."""
+"""Longer side of the downsampled label that balances the parts of a scene, in pixels."""
 
 
 def assign_groups(counts: np.ndarray, shares: Sequence[float], seed: int = 0) -> list[int]:

@@ -14,10 +14,10 @@ from ._gdal import RasterError
 from .arrays import parse_array_name
 
 RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.vrt', '.img', '.jp2', '.npy')
-"""Suffixes by which rasters are found in folders."""
+"""Suffixes of the rasters that are found in folders."""
 
 VECTOR_SUFFIXES = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')
-"""Suffixes by which vector files are found in folders."""
+"""Suffixes of the vector files that are found in folders."""
 
 
 def is_virtual(path: str | os.PathLike) -> bool:

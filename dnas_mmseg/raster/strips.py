@@ -143,7 +143,7 @@ def write_strips(
 
 
 def _remove_files_beside(path: Path, written: bool) -> None:
-    """Remove the files that GDAL wrote beside a temporary file.
+    """Remove the files that GDAL wrote next to a temporary file.
 
     Their names are known unless GDAL was interrupted: looking through a folder takes as long as it
     has files.

@@ -336,7 +336,7 @@ def set_loaders(config: Config) -> None:
     """Load tiles in the process of the training if it is on a CPU.
 
     Workers of a selection use all cores, and keep decoded tiles (:func:`keep_tiles`); the processes
-    of a loader would compete for the cores, and start anew with every epoch.
+    of a loader would compete for the cores, and restart with every epoch.
 
     Args:
         config: Config, modified in place.

@@ -23,8 +23,8 @@ class CompileHook(Hook):
     A step of a small network consists of hundreds of short kernels, and a GPU waits for the program
     to launch them. With ``mode='reduce-overhead'`` torch records them as CUDA graphs, which are
     launched at once. The first step takes a minute longer. A model is trained without, with a
-    warning, if its forward pass and losses are not a single graph, or if they would be compiled
-    anew more often than torch allows (``torch._dynamo.config.cache_size_limit``, 8), as for inputs
+    warning, if its forward pass and losses are not a single graph, or if they would be recompiled
+    more often than torch allows (``torch._dynamo.config.cache_size_limit``, 8), as for inputs
     of many sizes; a failure in the backward pass ends the training. Validation and the optimizer
     are not compiled.
 

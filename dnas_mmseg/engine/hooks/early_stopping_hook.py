@@ -15,7 +15,7 @@ _STATE = 'early_stopping'
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
     """:class:`mmengine.hooks.EarlyStoppingHook` whose best score and count survive a resume.
 
-    The stock hook starts to count anew, so that a resumed run trains longer than an uninterrupted
+    The stock hook counts from zero, so that a resumed run trains longer than an uninterrupted
     one.
     """
 

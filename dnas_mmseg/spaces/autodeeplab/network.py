@@ -172,7 +172,7 @@ class AutoDeepLabCell(nn.Module):
 
     Attributes:
         drop: Probability that a branch is dropped from a sample in training, a tensor: compiled
-            steps would be compiled anew for every other number. None if it is always 0.
+            steps would be recompiled for every other number. None if it is always 0.
     """
 
     drop: Tensor | None
