@@ -305,7 +305,7 @@ def main() -> None:
         print(f'{args.out_dir}: {summary}')
         if mosaic is not None:
             # Maps of earlier runs belong to it only if this run accepts them.
-            planned = {job.target for job in plan.jobs if not job.is_mapped}
+            planned = {job.target for job in plan.jobs if not job.outputs.is_mapped}
             finished = [
                 path
                 for scene, path in plan.targets.items()

@@ -185,18 +185,21 @@ def choose_bands(
     stored: Sequence[str],
     wanted: Sequence[str] = (),
     user_bands: Sequence[str] = (),
+    assumed: Sequence[str] = (),
 ) -> BandChoice:
     """Select the bands of a file that a model takes, by name.
 
     Names set by the user override those in the file. If there are neither, but the number of bands
-    matches, the file is assumed to have the model's order, with a note. An alpha band is used only
-    if the user names all bands of the file, alpha included.
+    matches, the file is assumed to have the order ``assumed``, with a note. An alpha band is used
+    only if the user names all bands of the file, alpha included.
 
     Args:
         path: Path of the file, for messages.
         stored: Names stored in the file, one per band: a name, ``'alpha'``, or ``''``.
         wanted: Names of the model's bands, in its order; if empty, all bands are selected.
         user_bands: Names of the file's bands set by the user, in file order.
+        assumed: Order of the wanted bands in files without band names; defaults to that of
+            ``wanted``.
 
     Raises:
         UserError: A wanted band is missing, the band names are unknown, or the number of names does
@@ -220,8 +223,10 @@ def choose_bands(
     if len(wanted) == len(data):
         if not known and len(missing) == len(wanted):
             own = f'bands {", ".join(names)}' if all(names) else 'no band names'
-            note = f'{path} has {own}: assumed to be {", ".join(wanted)}, in this order'
-            return BandChoice(data, tuple(wanted), (note,))
+            order = tuple(assumed or wanted)
+            note = f'{path} has {own}: assumed to be {", ".join(order)}, in this order'
+            places = tuple(data[order.index(name)] for name in wanted)
+            return BandChoice(places, tuple(wanted), (note,))
         if len(unnamed) == len(missing) == 1:
             note = f'{path}: band {unnamed[0] + 1} has no name, assumed to be {missing[0]}'
             index = (unnamed[0] if name in missing else data[names.index(name)] for name in wanted)

@@ -17,6 +17,7 @@ from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.engine.checkpoints import load_exactly
+from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import place, switch_to_deploy
 from dnas_mmseg.raster import RASTER_SUFFIXES, Raster, raster_stem
@@ -29,7 +30,10 @@ from .segmentor import get_model_metainfo
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
 
-_LOADING = ('LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations')
+_LOADING = (
+    'LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations', 'LoadImageFromFile',
+    'LoadAnnotations',
+)  # fmt: skip
 
 
 class MultiBandInferencer(MMSegInferencer):
@@ -167,7 +171,7 @@ class MultiBandInferencer(MMSegInferencer):
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         steps = cfg.test_dataloader.dataset.pipeline
-        rest = [TRANSFORMS.build(step) for step in steps if step['type'] not in _LOADING]
+        rest = [TRANSFORMS.build(step) for step in steps if type_name(step) not in _LOADING]
         return Compose([self._load, *rest])
 
     def _load(self, source: str | np.ndarray) -> dict:
@@ -184,7 +188,8 @@ class MultiBandInferencer(MMSegInferencer):
         scaled = bool(self.model.dataset_meta.get('apply_scale'))
         with Raster(source, apply_scale=scaled) as raster:
             info = raster.info
-            choice = choose_bands(info.path, info.band_names, bands)
+            assumed = self.model.dataset_meta.get('unnamed_bands') or ()
+            choice = choose_bands(info.path, info.band_names, bands, assumed=assumed)
             samples = raster.samples(bands=choice.index)
         for note in choice.notes:
             warnings.warn(note, stacklevel=2)

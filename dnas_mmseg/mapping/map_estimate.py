@@ -50,7 +50,7 @@ def estimate_maps(jobs: Sequence[SceneJob], tiling: Tiling) -> MapEstimate:
         jobs: Planned scenes, ``jobs`` of :func:`dnas_mmseg.mapping.map_plan.plan_scenes`.
         tiling: Windows of the maps.
     """
-    jobs = [job for job in jobs if not job.is_mapped]
+    jobs = [job for job in jobs if not job.outputs.is_mapped]
     windows = [count_windows(job, tiling) for job in jobs]
     files = {path for job in jobs for path in source_files(job.info.path)}
     samples = 0

@@ -123,7 +123,9 @@ def plan_scenes(
     classes = ClassScheme.from_metainfo(model.dataset_meta)
     settings = MapSettings(tiling, products, classes, is_network_forbidden())
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
-    wanted = band_names(model.dataset_meta.get('bands'))
+    wanted, unnamed = (
+        band_names(model.dataset_meta.get(key)) for key in ('bands', 'unnamed_bands')
+    )
     targets = {path: out_dir / f'{name}.tif' for path, name, _ in inputs}
     jobs: list[SceneJob] = []
     failures: dict[str, Exception] = {}
@@ -143,14 +145,16 @@ def plan_scenes(
             with Raster(path) as raster:
                 info = raster.info
             target = targets[place]
-            is_mapped, missing = find_outputs(info, target, products, resume)
-            if is_mapped and not missing:
+            outputs = find_outputs(info, target, products, resume)
+            if outputs.is_mapped and not outputs.missing:
                 continue
             # A stack has the names of its bands, whatever the numbers in `bands`.
-            choice = choose_bands(path, info.band_names, wanted, () if is_stack else override)
+            choice = choose_bands(
+                path, info.band_names, wanted, () if is_stack else override, unnamed
+            )
             source = SceneSource(path, choice.index, nodata, apply_scale, skip_bad_blocks)
             notes = (*scene_notes, *choice.notes, *_scaling_notes(info, choice, apply_scale))
-            jobs.append(SceneJob(info, source, choice, target, is_mapped, missing, notes))
+            jobs.append(SceneJob(info, source, choice, target, outputs, notes))
         except (UserError, OSError) as error:
             failures[place] = error
     return MapPlan(out_dir, tuple(jobs), targets, failures, settings, resume)

@@ -92,6 +92,15 @@ class Mosaic:
                     '--mosaic'
                 )
             read_zones(self.zones, self.zone_field, self.zone_layer)
+        tables = [self.table('areas')]
+        if self.zones:
+            tables += [self.table('zones'), self.table('zones', '.gpkg')]
+        if not Path(self.path).exists():  # else they belong to this mosaic
+            for table in filter(Path.exists, tables):
+                raise UserError(
+                    f'{table} exists and does not belong to a mosaic {self.path}: choose another '
+                    '--mosaic, or move the file'
+                )
 
 
 def write_mosaic_products(

@@ -264,6 +264,11 @@ class MapProducts:
         return [product for product in self if isinstance(product, DerivedProduct)]
 
 
+ALL_PRODUCTS = MapProducts(
+    confidence=True, probabilities=True, quick_look=True, polygons=True, qgis_style=True, stac=True
+)
+
+
 def map_grid(scene: RasterInfo) -> dict[str, Any]:
     """Return the arguments of :func:`dnas_mmseg.raster.write_strips` for the grid of a scene."""
     return dict(
@@ -271,6 +276,7 @@ def map_grid(scene: RasterInfo) -> dict[str, Any]:
         width=scene.width,
         georeference=scene.georeference,
         map_of=scene_name(scene.path),
+        map_source='' if is_virtual(scene.path) else os.path.abspath(scene.path),
     )
 
 

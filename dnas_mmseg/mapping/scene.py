@@ -285,6 +285,18 @@ def _write_rasters(
         yield write
 
 
+def _check_finite(part: Part, path: str | os.PathLike) -> None:
+    """Check that the network returned numbers; their blend is NaN otherwise, for all classes."""
+    wrong = np.isnan(part.probabilities[0]) & ~part.missing
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise UserError(
+            f'{path}: the network returned NaN or infinite values at row {part.row + row}, column '
+            f'{part.column + column}: declare fill values with --nodata, use --precision float32 '
+            'or bfloat16, or check the weights'
+        )
+
+
 def _predict_rows(
     scene: _OpenScene,
     write_part: Callable[[Part], None],
@@ -313,6 +325,7 @@ def _predict_rows(
 
         def write(parts: Iterable[Part]) -> None:
             for part in parts:
+                _check_finite(part, scene.source.path)
                 pending.append(disk.submit(write_part, part))
                 while len(pending) > 1:
                     pending.pop(0).result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterError, RasterInfo, source_files
 
-from .products import DerivedProduct, MappedScene, MapProducts, scene_name
+from .products import (
+    ALL_PRODUCTS,
+    DerivedProduct,
+    MappedScene,
+    MapProducts,
+    map_grid,
+    scene_name,
+)
 from .scene import SceneSource, Tiling, predict_scene, scene_windows
 
 if TYPE_CHECKING:
@@ -44,6 +52,27 @@ class MapSettings:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """Outputs of a scene that exist, and those to write.
+
+    Attributes:
+        is_mapped: Whether the map and all raster products exist.
+        missing: Derived products to write.
+        outdated: Raster products of an earlier map, which are removed before another one is
+            written. An interruption would otherwise leave products of two maps.
+    """
+
+    is_mapped: bool
+    missing: tuple[DerivedProduct, ...]
+    outdated: tuple[Path, ...] = ()
+
+    def remove_outdated(self) -> None:
+        """Remove the raster products of an earlier map."""
+        for path in self.outdated:
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class SceneJob:
     """Outputs to write for a scene.
 
@@ -52,8 +81,7 @@ class SceneJob:
         source: The scene and how to read it.
         bands: Input bands.
         target: Path of its map.
-        is_mapped: Whether the map and all raster products exist.
-        missing: Derived products to write.
+        outputs: Outputs that exist, and those to write.
         notes: Notes on assumptions, one line each.
     """
 
@@ -61,24 +89,18 @@ class SceneJob:
     source: SceneSource
     bands: BandChoice
     target: Path
-    is_mapped: bool
-    missing: tuple[DerivedProduct, ...]
+    outputs: Outputs
     notes: tuple[str, ...] = ()
 
 
-def find_outputs(
-    info: RasterInfo, target: Path, products: MapProducts, resume: bool
-) -> tuple[bool, tuple[DerivedProduct, ...]]:
+def find_outputs(info: RasterInfo, target: Path, products: MapProducts, resume: bool) -> Outputs:
     """Check the output paths of a scene, and return which outputs exist.
 
     Args:
         info: Metadata of the scene.
         target: Path of its map.
         products: Products to write in addition to the map.
-        resume: Whether outputs that exist are left as they are.
-
-    Returns:
-        Whether the map and all raster products exist, and the derived products to write.
+        resume: Whether outputs that exist are left as they are, unless they are older than the map.
 
     Raises:
         UserError: An existing file would be overwritten that is not a map of this scene.
@@ -101,16 +123,36 @@ def find_outputs(
                 '--out-dir, or move the file'
             )
     is_mapped = resume and all(path.is_file() for path in rasters)
-    missing = tuple(p for p in products.derived if not (is_mapped and p.path(target).is_file()))
-    return is_mapped, missing
+    missing = tuple(
+        p for p in products.derived if not (is_mapped and _is_current(p.path(target), target))
+    )
+    if is_mapped:
+        return Outputs(True, missing)
+    outdated = [path for path in rasters[1:] if path in existing]
+    if not resume:
+        every = (product.path(target) for product in ALL_PRODUCTS.rasters)
+        outdated += [p for p in every if p not in rasters and p.exists() and _is_map_of(p, info)]
+    return Outputs(False, missing, tuple(outdated))
+
+
+def _is_current(path: Path, target: Path) -> bool:
+    """Return whether a derived product was written after its map."""
+    return path.is_file() and path.stat().st_mtime_ns >= target.stat().st_mtime_ns
 
 
 def _is_map_of(path: Path, info: RasterInfo) -> bool:
-    """Return whether a file is a map of a scene, written by this package."""
+    """Return whether a file is a map of a scene, written by this package.
+
+    Scenes of one name and grid, as of several dates, differ in their files. A scene whose file does
+    not exist any more may have been moved.
+    """
     try:
         with Raster(path) as raster:
             found = raster.info
     except RasterError:
+        return False
+    sources = found.map_source, map_grid(info)['map_source']
+    if all(map(os.path.exists, sources)) and not os.path.samefile(*sources):
         return False
     places = found.georeference.transform, info.georeference.transform
     expected = scene_name(info.path), info.shape
@@ -119,7 +161,7 @@ def _is_map_of(path: Path, info: RasterInfo) -> bool:
 
 def count_windows(job: SceneJob, tiling: Tiling) -> int:
     """Return the number of windows to predict."""
-    return 0 if job.is_mapped else len(scene_windows(*job.info.shape, tiling))
+    return 0 if job.outputs.is_mapped else len(scene_windows(*job.info.shape, tiling))
 
 
 def run_job(
@@ -143,7 +185,8 @@ def run_job(
         RasterError, UserError: See :func:`dnas_mmseg.mapping.scene.predict_scene`.
     """
     notes = list(job.notes)
-    if not job.is_mapped:
+    if not job.outputs.is_mapped:
+        job.outputs.remove_outdated()
         notes += predict_scene(
             model,
             job.source,
@@ -166,4 +209,4 @@ def write_derived(job: SceneJob, settings: MapSettings) -> list[str]:
         job.target,
         settings.classes,
     )
-    return [note for product in job.missing for note in product.write(mapped)]
+    return [note for product in job.outputs.missing for note in product.write(mapped)]

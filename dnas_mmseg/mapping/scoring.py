@@ -46,6 +46,7 @@ def count_map(
     label: str | os.PathLike,
     labels: LabelEncoding,
     max_unknown: float = 0.001,
+    class_names: Sequence[str] = (),
 ) -> MapCount:
     """Compute the confusion matrix of a map and its label scene, one strip at a time.
 
@@ -54,15 +55,22 @@ def count_map(
         label: Path of a label scene of the same size.
         labels: Encoding of the label scene.
         max_unknown: Largest allowed share of pixels with unknown label values.
+        class_names: Expected class names of the map; they are not compared if the map has none.
 
     Raises:
-        DatasetError: Sizes or georeferences differ, the map contains an invalid class, or too many
-            label values are unknown.
+        DatasetError: Sizes, georeferences or class names differ, the map contains an invalid class,
+            or too many label values are unknown.
     """
     n = labels.num_classes
     matrix, unmapped = np.zeros((n, n), np.int64), 0
     unknown: Counter[str] = Counter()
     with Raster(prediction) as predicted, Raster(label) as truth:
+        stored = predicted.info.class_names
+        if class_names and stored and stored != tuple(class_names):
+            raise DatasetError(
+                f'{prediction}: its classes are {", ".join(stored)}; those of the config are '
+                f'{", ".join(class_names)}. Use the config of the mapped model'
+            )
         shape = predicted.info.shape
         total = shape[0] * shape[1]
         if truth.info.shape != shape:
@@ -126,7 +134,7 @@ def score_maps(
     """
     counts = {}
     for pair in maps:
-        counts[pair.name] = count_map(pair.image, pair.label, labels)
+        counts[pair.name] = count_map(pair.image, pair.label, labels, class_names=classes)
         advance(len(counts), len(maps))
     zero = np.zeros((labels.num_classes,) * 2, np.int64)
     total = sum((count.matrix for count in counts.values()), zero)

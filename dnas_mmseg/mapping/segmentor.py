@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,11 +17,14 @@ from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
 from dnas_mmseg.datasets.transforms.loading import selected_bands
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
+from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import place, switch_to_deploy
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
+
+_RGB = ('red', 'green', 'blue')
 
 
 def load_segmentor(
@@ -36,8 +39,9 @@ def load_segmentor(
 
     Returns:
         Model in deployed form (:func:`dnas_mmseg.models.switch_to_deploy`). Its ``dataset_meta``
-        has ``classes``, ``palette`` and ``bands`` (input bands in order; empty if unknown), from
-        the checkpoint, else from the config.
+        has ``classes``, ``palette``, ``bands`` (input bands in order; empty if unknown) and
+        ``unnamed_bands`` (order of the bands in files that do not name them), from the checkpoint,
+        else from the config.
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another network.
@@ -93,11 +97,28 @@ def get_model_metainfo(config: Config, checkpoint_meta: Mapping[str, Any]) -> di
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=..., bands=...)'
         )
     dataset = next(leaf_datasets(config.get('test_dataloader')), {})
-    bands = selected_bands(dataset.get('pipeline') or ()) or band_names(
+    pipeline = dataset.get('pipeline') or ()
+    bands = unnamed = selected_bands(pipeline) or band_names(
         meta.get('use_bands') or meta.get('bands')
     )
+    if _loads_by_opencv(pipeline) and len(bands or _RGB) == len(_RGB):
+        unnamed = bands or _RGB
+        bands = unnamed[::-1]
     palette = ClassScheme.from_metainfo(meta).palette
-    return {**meta, 'palette': palette, 'bands': bands}
+    return {**meta, 'palette': palette, 'bands': bands, 'unnamed_bands': unnamed}
+
+
+def _loads_by_opencv(pipeline: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a pipeline reads colour images in OpenCV's order: blue, green, red.
+
+    It is that of mmcv's ``LoadImageFromFile`` for all its decoders except tifffile.
+    """
+    loading = [step for step in pipeline if type_name(step) == 'LoadImageFromFile']
+    return any(
+        step.get('imdecode_backend', 'cv2') != 'tifffile'
+        and step.get('color_type', 'color') in ('color', 'color_ignore_orientation')
+        for step in loading
+    )
 
 
 def get_test_metainfo(config: Config) -> dict:

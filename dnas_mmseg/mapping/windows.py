@@ -126,7 +126,10 @@ def _get_normalisation(preprocessor: nn.Module) -> Normalisation | None:
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if mean is None or std is None:
         return None
-    return Normalisation(*(v.flatten().cpu().numpy().astype(np.float64) for v in (mean, std)))
+    # Stock preprocessors normalise after the conversion from BGR to RGB, or back.
+    step = -1 if getattr(preprocessor, '_channel_conversion', False) and len(mean) == 3 else 1
+    mean, std = (v.flatten().cpu().numpy().astype(np.float64)[::step] for v in (mean, std))
+    return Normalisation(mean, std)
 
 
 def binary_threshold(model: BaseSegmentor) -> float | None:

@@ -14,7 +14,7 @@ from dnas_mmseg.bands import ALPHA, described_bands
 from ._gdal import RasterError, gdal, gdal_array
 from .georeference import GeoReference
 
-MAP_OF = 'dnas_map_of'
+MAP_OF, MAP_SOURCE = 'dnas_map_of', 'dnas_map_source'
 """Metadata item of a map with the name of its scene."""
 
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
@@ -38,6 +38,7 @@ class RasterInfo:
         scaling: Declared scale and offset of each band; 1 and 0 if none.
         colour_table: RGB colours of the first band's values 0, 1, ...; empty if none.
         map_of: Name of the scene of a map, if :func:`write_strips` stored one.
+        map_source: Absolute path of the file of this scene, if it is stored.
         class_names: Names of the classes of a map, if :func:`write_strips` stored them.
         acquired: Acquisition time, ``'YYYY-MM-DD HH:MM:SS'`` in UTC; empty if unknown.
     """
@@ -54,6 +55,7 @@ class RasterInfo:
     scaling: tuple[tuple[float, float], ...] = ()
     colour_table: tuple[tuple[int, int, int], ...] = ()
     map_of: str = ''
+    map_source: str = ''
     class_names: tuple[str, ...] = ()
     acquired: str = ''
 
@@ -85,6 +87,7 @@ class RasterInfo:
             ),
             colour_table=_colour_table(bands[0]),
             map_of=dataset.GetMetadataItem(MAP_OF) or '',
+            map_source=dataset.GetMetadataItem(MAP_SOURCE) or '',
             class_names=_class_names(dataset),
             acquired=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
         )

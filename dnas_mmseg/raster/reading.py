@@ -151,10 +151,13 @@ class Raster:
         bands = list(info.data_bands if bands is None else bands)
         where, text = self._window(window), f' at {window}'
         if bands and all(self._is_stored(i, window) is False for i in bands):
-            fill = [0.0 if info.nodata[i] is None else info.nodata[i] for i in bands]
-            values = np.array(fill, info.dtype_of(bands))[:, None, None]
             nodata = tuple(info.nodata[i] for i in bands)
-            if Samples(values, nodata, None, self.nodata).invalid is not None:
+            fill = np.array([0.0 if value is None else value for value in nodata])[:, None, None]
+            with np.errstate(invalid='ignore'):
+                values = fill.astype(info.dtype_of(bands))
+            # GDAL fills with some other value if the type does not hold the nodata value.
+            is_known = np.array_equal(values.astype(float), fill, equal_nan=True)
+            if is_known and Samples(values, nodata, None, self.nodata).invalid is not None:
                 return True
         if info.has_mask and not self._read(_mask_band, where, text).any():
             return True

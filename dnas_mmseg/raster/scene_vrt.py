@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from dnas_mmseg.bands import ambiguity_hint, band_name
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import file_states, write_text
 
 from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
 from .georeference import GeoReference
@@ -214,8 +215,18 @@ class SceneStack:
             dataset.GetRasterBand(1).GetMaskBand().SetMetadataItem(
                 'source_0', xml, 'new_vrt_sources'
             )
+            # GDAL does not list the mask among the files of a VRT. With its origin, the VRT changes
+            # when the mask does, and maps of the earlier mask are not resumed.
+            dataset.SetMetadataItem('dnas_mask', self._describe_mask())
         _write_vrt(path, dataset)
         return path
+
+    def _describe_mask(self) -> str:
+        """Return what determines the mask: values, files, their sizes and times."""
+        layers = (*self.masks, *filter(None, [self.quality]))
+        files = sorted({layer.source.path for layer in layers})
+        states = file_states(path for path in files if os.path.isfile(path))
+        return json.dumps([str(self.mask_values), files, states])
 
     def _nodata(self, layer: _Layer) -> float | None:
         values = (layer.source.nodata, self.scene.nodata, layer.declared_nodata)

@@ -16,7 +16,7 @@ from dnas_mmseg.files import atomic_path, sync_file
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .raster_info import MAP_OF
+from .raster_info import MAP_OF, MAP_SOURCE
 from .windows import block_windows
 from .writing import GDAL_TYPES, describe_bands, describe_classes
 
@@ -46,6 +46,7 @@ def write_strips(
     classes: ClassScheme | None = None,
     resampling: str = 'NEAREST',
     map_of: str = '',
+    map_source: str = '',
     cog: bool = True,
 ) -> Iterator[Callable[..., None]]:
     """Write a Cloud-Optimized GeoTIFF (COG) window by window.
@@ -65,6 +66,7 @@ def write_strips(
         resampling: Resampling of the overviews: ``'MODE'`` for classes, ``'AVERAGE'`` for
             continuous values.
         map_of: Name of the mapped scene, for :attr:`RasterInfo.map_of`.
+        map_source: Path of its file, for :attr:`RasterInfo.map_source`.
         cog: Whether to write a COG; otherwise a tiled file without overviews, which is faster.
 
     Yields:
@@ -101,8 +103,9 @@ def write_strips(
                     georeference.write(dataset)
                     if classes is not None:
                         describe_classes(dataset, classes)
-                    if map_of:
-                        dataset.SetMetadataItem(MAP_OF, map_of)
+                    for key, text in ((MAP_OF, map_of), (MAP_SOURCE, map_source)):
+                        if text:
+                            dataset.SetMetadataItem(key, text)
 
                 def write(samples: np.ndarray, row: int, column: int = 0) -> None:
                     try:

@@ -49,7 +49,7 @@ def test_maps_that_exist_cost_nothing(tmp_path):
     predict_scenes(Model(), paths[:1], tmp_path / 'out', tiling=TILING)
     options = dict(tiling=TILING, resume=True, products=MapProducts(qgis_style=True))
     plan = plan_scenes(Model(), paths, tmp_path / 'out', **options)
-    assert [job.is_mapped for job in plan.jobs] == [True, False]
+    assert [job.outputs.is_mapped for job in plan.jobs] == [True, False]
     assert estimate_maps(plan.jobs, TILING).windows == 4
 
 

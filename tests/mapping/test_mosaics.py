@@ -98,6 +98,9 @@ def test_what_a_mosaic_requires_is_checked_beforehand(tmp_path, maps):
         with pytest.raises(UserError, match=message):
             mosaic.check()
             mosaic.check_maps([*maps, tmp_path / 'maps/new.tif'])
+    (tmp_path / 'o_areas.csv').write_text('mine')
+    with pytest.raises(UserError, match=r'o_areas\.csv exists and does not belong to a mosaic'):
+        Mosaic(tmp_path / 'o.tif').check()
     for options in (dict(overlap='last'), dict(resampling='cubic'), dict(resolution=-1.0)):
         with pytest.raises(UserError, match=str(next(iter(options.values())))[:2]):
             Mosaic(tmp_path / 'm.tif', **options)

@@ -91,6 +91,43 @@ def test_only_a_map_of_the_same_scene_is_overwritten(model, tmp_path, rng):
             predict_scenes(model, [moved], tmp_path / 'out', resume=resume)
 
 
+def test_scenes_of_two_dates_have_different_maps(model, tmp_path, rng):
+    first, second = (scenes(tmp_path / year, rng, 'a')[0] for year in ('2022', '2023'))
+    (target,) = predict_scenes(model, [first], tmp_path / 'out')
+    before = target.read_bytes()
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r'does not belong to a map of .*2023/a\.tif'):
+            predict_scenes(model, [second], tmp_path / 'out', resume=resume)
+    assert target.read_bytes() == before
+    first.rename(tmp_path / 'moved.tif')
+    (tmp_path / 'archive').mkdir()
+    (tmp_path / 'moved.tif').rename(tmp_path / 'archive/a.tif')
+    predict_scenes(model, [tmp_path / 'archive/a.tif'], tmp_path / 'out')  # the same, moved
+
+
+def test_products_of_an_earlier_map_are_written_again(model, tmp_path, rng):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a')
+    both = MapProducts(confidence=True, polygons=True)
+    predict_scenes(model, [scene], tmp_path / 'out', products=both)
+    polygons = tmp_path / 'out/polygons/a.gpkg'
+    before = polygons.read_bytes()
+    write_raster(scene, read_raster(scene)[::-1])
+    predict_scenes(model, [scene], tmp_path / 'out')
+    assert not (tmp_path / 'out/confidence/a.tif').exists()
+    assert polygons.read_bytes() == before
+    model.windows = 0
+    predict_scenes(model, [scene], tmp_path / 'out', products=both, resume=True)
+    assert model.windows > 0
+    assert (tmp_path / 'out/confidence/a.tif').is_file()
+    after = polygons.read_bytes()
+    assert after != before
+    predict_scenes(model, [scene], tmp_path / 'out')
+    predict_scenes(
+        model, [scene], tmp_path / 'out', products=MapProducts(polygons=True), resume=True
+    )
+    assert polygons.stat().st_mtime_ns > (tmp_path / 'out/a.tif').stat().st_mtime_ns
+
+
 def test_file_names_may_contain_colons(model, tmp_path, rng):
     a, b = scenes(tmp_path, rng, 'scene_T10:30', 'other_T11:30')
     maps = predict_scenes(model, [a, b], tmp_path / 'out')

@@ -176,6 +176,15 @@ def test_reduced_precision_changes_few_classes(model, tmp_path, rng):
         predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'x', tiling=tiling)
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_logits_that_are_no_numbers_are_an_error(model, tmp_path, rng, value):
+    scene(tmp_path / 'scene.tif', 64, 64, rng)
+    model.net.bias.data[1] = value
+    with pytest.raises(UserError, match=r'scene\.tif: the network returned NaN or infinite values'):
+        predict_scene(model, tmp_path / 'scene.tif', tmp_path / 'm.tif', tiling=Tiling(32, 8))
+    assert not (tmp_path / 'm.tif').exists()
+
+
 def test_blending_weights():
     inner = blending_weights(64, 32, False, False)
     np.testing.assert_allclose(inner, inner[::-1], atol=1e-6)

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.evaluation import confusion_matrix
 from dnas_mmseg.mapping.scoring import OVERALL, count_map, score_maps
 from dnas_mmseg.preparation.scenes import Scene
-from dnas_mmseg.raster import write_raster
+from dnas_mmseg.raster import write_raster, write_strips
 
 from .conftest import pair
 
@@ -80,3 +81,9 @@ def test_maps_that_do_not_match_their_label_are_refused(tmp_path, rng):
     write_raster(tmp_path / 'label.png', np.zeros((20, 40), np.uint8))
     with pytest.raises(DatasetError, match=r'map\.tif at .*: class 9, expected 0 to 4'):
         count_map(tmp_path / 'map.tif', tmp_path / 'label.png', TRAIN_IDS)
+    names = ('a', 'b', 'c', 'd', 'e')
+    scheme = ClassScheme(names, tuple((i, i, i) for i in range(5)))
+    with write_strips(tmp_path / 'm.tif', height=20, width=40, classes=scheme) as write:
+        write(np.zeros((1, 20, 40), np.uint8), 0)
+    with pytest.raises(DatasetError, match=r'm\.tif: its classes are a, b, c, d, e; those of the'):
+        count_map(tmp_path / 'm.tif', tmp_path / 'label.png', TRAIN_IDS, class_names=names[::-1])

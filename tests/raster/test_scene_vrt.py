@@ -1,5 +1,7 @@
 """VRTs of scenes of several files."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from osgeo import gdal
@@ -111,6 +113,9 @@ def test_mask_has_the_nearest_value_of_the_quality_band(tmp_path, rng):
     mask = read_raster(tmp_path / 'run/s_mask.tif')
     assert (mask.dtype, set(np.unique(mask))) == (np.uint8, {0, 255})
     assert Raster(tmp_path / 'run/s_mask.tif').info.georeference == Raster(path).info.georeference
+    text = Path(path).read_text()
+    build_scene_vrt(scene, tmp_path / 'run', mask_values=[3, 8])
+    assert Path(path).read_text() != text  # other samples
     # Without mask values, a mask of before is not used.
     assert not Raster(build_scene_vrt(scene, tmp_path / 'run')).info.has_mask
 
