@@ -89,6 +89,8 @@ def scale_schedule(config: Config, epochs: int) -> None:
                 # A part that begins later may begin at once in a short training.
                 least = 0 if key == 'begin' else 1
                 scheduler[key] = _scaled(scheduler[key], factor, least)
+        if type_name(scheduler).startswith('Exponential') and scheduler.get('gamma'):
+            scheduler['gamma'] **= 1 / factor  # of one epoch or iteration
     kept = [scheduler for scheduler in schedulers if _takes_effect(scheduler, epochs)]
     if len(kept) < len(schedulers):  # else a single one stays one: checkpoints know it as such
         config.param_scheduler = kept

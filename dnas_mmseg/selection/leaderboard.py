@@ -14,7 +14,7 @@ from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.files import write_csv, write_json
 from dnas_mmseg.work_dir import CURVES_FILE, LEADERBOARD_FILE
 
-from .algorithm import Request, Selection
+from .algorithm import Request, Selection, seed_effects
 from .candidates import CandidateSet
 from .families import Candidate
 from .lengths import Lengths
@@ -42,6 +42,7 @@ class CandidateRow:
         params: Number of parameters.
         schedule: Number of epochs of its own schedule; None for networks of search spaces.
         scores: Scores of its trainings, in percent, by rung and seed.
+        effects: Effects of seeds on all scores of a rung, by rung and seed.
         curve: Scores by epoch of the training with the first seed.
         epochs: Number of epochs of that training.
         steps: Number of its iterations.
@@ -58,6 +59,7 @@ class CandidateRow:
     params: float
     schedule: int | None
     scores: dict[tuple[int, int], float] = field(default_factory=dict)
+    effects: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
     curve: dict[int, float] = field(default_factory=dict)
     epochs: int = 0
     steps: int = 0
@@ -65,8 +67,13 @@ class CandidateRow:
     error: str = ''
 
     def mean(self, rung: int) -> float | None:
-        """Return the mean score at a rung; None without scores."""
-        scores = [score for (at, _), score in self.scores.items() if at == rung]
+        """Return the mean score at a rung without the effects of seeds; None without scores."""
+        effects = self.effects.get(rung, {})
+        scores = [
+            score - effects.get(seed, 0.0)
+            for (at, seed), score in self.scores.items()
+            if at == rung
+        ]
         return float(np.mean(scores)) if scores else None
 
     @property
@@ -140,6 +147,7 @@ class Leaderboard:
         self.pixels = dict(pixels)
         self._has_first_batch = False
         self.rows: dict[Candidate, CandidateRow] = {}
+        self._effects: dict[int, dict[int, float]] = {}
         self.selection: Selection | None = None
         self.winner: Candidate | None = None
         self.trained = False
@@ -174,6 +182,12 @@ class Leaderboard:
             fidelities = self.lengths.fidelities
             below = fidelities[rung - 1] if rung and seed == 0 else 0.0
             self.spent += fidelities[rung] - below
+        for rung in range(len(self.lengths.fidelities)):
+            by_seed = (
+                {seed: score for (at, seed), score in row.scores.items() if at == rung}
+                for row in self.rows.values()
+            )
+            self._effects[rung] = seed_effects(by_seed)
         self._has_first_batch = True
 
     def _row(self, candidate: Candidate) -> CandidateRow:
@@ -190,7 +204,15 @@ class Leaderboard:
             origin = 'given' if candidate in found.given else 'portfolio'
         choices = family.describe(candidate)
         return CandidateRow(
-            found.label(candidate), candidate.family, origin, choices, cost, macs, params, schedule
+            found.label(candidate),
+            candidate.family,
+            origin,
+            choices,
+            cost,
+            macs,
+            params,
+            schedule,
+            effects=self._effects,
         )
 
     def decide(self, selection: Selection) -> None:

@@ -232,9 +232,7 @@ class _SelectionRun:
         """
         self.candidates = CandidateSet(self.plan)
         self.trainings = CandidateTrainings(self.candidates, self.work_dir, splits)
-        lists = self.trainings.lists()
-        if self.plan.lists is not None or not self.trainings.scores_on_validation:
-            check_leakage(self.candidates.config, *lists)
+        check_leakage(self.candidates.config, *self.trainings.lists())
 
     def _measure(self) -> None:
         """Time the candidates, and derive the lengths of their trainings."""

@@ -178,12 +178,13 @@ def set_lists(config: Config, train: Path, scored: Path) -> None:
 def check_leakage(config: Config, train: Path, scored: Path) -> None:
     """Check that the lists of a selection do not share tiles with each other or with the test set.
 
-    Tiles of the validation set, and scenes with tiles in both lists, cause a warning.
+    Tiles of the validation set, and scenes with tiles in both lists, cause a warning, unless the
+    validation list is the one to score on.
 
     Args:
         config: Config of a network on the user's data.
         train: List to train on.
-        scored: List to score on, other than the validation list.
+        scored: List to score on.
 
     Raises:
         UserError: A tile is in two of the lists to train on, to score on and to test on.
@@ -193,6 +194,7 @@ def check_leakage(config: Config, train: Path, scored: Path) -> None:
     images = {
         'train on': _images(_build_all(probe.train_dataloader)),
         'score on': _images(_build_all(probe.val_dataloader)),
+        'train the winner on': _images(_build_all(config.train_dataloader)),
     }
     held_out = {
         name: _images(_build_all(config[key]))
@@ -205,6 +207,7 @@ def check_leakage(config: Config, train: Path, scored: Path) -> None:
             f'{len(both)} tiles are in both lists of the selection (first {min(both)}): remove '
             'them from one list'
         )
+    scores_on_validation = images['score on'] == held_out.get('validate')
     for name, used in images.items():
         for split, own in held_out.items():
             common = used & own
@@ -213,14 +216,17 @@ def check_leakage(config: Config, train: Path, scored: Path) -> None:
                     f'{len(common)} tiles to {name} are also in the test list (first '
                     f'{min(common)}): remove them from one list'
                 )
-            if common:
+            if common and not scores_on_validation:
                 warn(
                     f'{len(common)} tiles to {name} are also in the validation list: the '
                     "winner's validation score will be biased upwards"
                 )
-    scenes = [{place[0] for i in part if (place := parse_tile_name(i))} for part in images.values()]
+    scenes = [
+        {place[0] for image in images[name] if (place := parse_tile_name(image))}
+        for name in ('train on', 'score on')
+    ]
     shared = scenes[0] & scenes[1]
-    if shared and len(scenes[0] | scenes[1]) >= _MIN_SCENES:
+    if shared and not scores_on_validation and len(scenes[0] | scenes[1]) >= _MIN_SCENES:
         warn(
             f'{len(shared)} scenes have tiles in both lists of the selection: scores will be '
             'higher than on unseen scenes'

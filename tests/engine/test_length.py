@@ -126,6 +126,13 @@ def test_shorten_scales_the_schedule():
     assert endless['end'] == float('inf')
 
 
+def test_an_exponential_decay_reaches_the_same_value():
+    decay = dict(type='ExponentialLR', gamma=0.95)
+    config = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=decay))
+    scale_schedule(config, 5)
+    assert config.param_scheduler.gamma**5 == pytest.approx(0.95**100)
+
+
 def test_the_steps_of_a_one_cycle_schedule_are_scaled():
     cycle = dict(type='OneCycleLR', eta_max=0.1, total_steps=60, convert_to_iter_based=True)
     config = Config(dict(train_cfg=dict(max_epochs=60), param_scheduler=cycle))

@@ -111,8 +111,10 @@ def test_document():
     ('fidelities', 'budget', 'available', 'counts', 'starts'),
     [
         ((1 / 9, 1 / 3, 1.0), 3.0, 1000, [9, 3, 2], [5, 2, 1]),
-        # 9 and 10 random ones, four batches of proposals, and a repeat.
-        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5], [10 + 2 + 2 + 2 + 1, 5, 2 + 3]),
+        # 9 and 10 random ones, and four batches of proposals; a single repeat is not made.
+        ((1 / 9, 1 / 3, 1.0), 9.0, 1000, [29, 9, 5], [10 + 2 + 2 + 2 + 1, 5, 2 + 1]),
+        # Two repeats at once, which have all rungs.
+        ((1 / 9, 1 / 3, 1.0), 16.0, 1000, [51, 17, 8], [27, 9, 3 + 3]),
         ((1 / 9, 1 / 3, 1.0), 3.0, 3, [3, 3, 3], [2, 2, 2]),
         ((1 / 3, 1.0), 11 / 3, 1000, [5, 3], [3, 2]),
         ((1.0,), 3.0, 1000, [3], [2]),
@@ -123,6 +125,6 @@ def test_count_trainings(fidelities, budget, available, counts, starts):
     assert (list(trainings.counts), list(trainings.starts)) == (counts, starts)
     steps = np.diff((0.0, *fidelities))
     times = [start * step for start, step in zip(starts, steps, strict=True)]
-    if budget == 9.0:  # a repeat has all rungs
-        times[-1] = 2 * steps[-1] + 1
+    if budget == 16.0:  # a repeat has all rungs
+        times[-1] = 3 * steps[-1] + 1
     assert trainings.times == pytest.approx(times)

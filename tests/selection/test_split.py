@@ -131,6 +131,11 @@ def test_error_for_leakage(config, tmp_path):
     check_leakage(config, train, scored)
     with pytest.raises(UserError, match='tiles are in both lists'):
         check_leakage(config, root / 'train.txt', scored)
+    lines = _lines(root / 'train.txt')
+    (root / 'train.txt').write_text('\n'.join([*lines, *_lines(root / 'test.txt')]))
+    with pytest.raises(UserError, match=r'1 tiles to train the winner on are also in the test'):
+        check_leakage(config, train, scored)
+    (root / 'train.txt').write_text('\n'.join(lines))
     with pytest.raises(UserError, match=r'1 tiles to score on are also in the test list'):
         check_leakage(config, train, root / 'test.txt')
 

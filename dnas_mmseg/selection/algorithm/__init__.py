@@ -1,5 +1,6 @@
 """Multi-fidelity selection: successive halving with surrogate models of families of candidates."""
 
+from .estimates import seed_effects
 from .problem import Candidates, Problem, Request, SelectionError, Trial
 from .select import Selection, run_steps, select, selection_steps
 
@@ -11,6 +12,7 @@ __all__ = [
     'SelectionError',
     'Trial',
     'run_steps',
+    'seed_effects',
     'select',
     'selection_steps',
 ]

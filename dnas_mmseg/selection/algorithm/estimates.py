@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic
 
 import numpy as np
@@ -38,6 +38,8 @@ class Estimates(Generic[C]):
         family: Function that returns the family of a candidate.
         seed: Seed of the surrogates.
         noise: Standard deviation of a score over seeds, assumed until repeats measure it.
+        paired: Whether all candidates of a repeat share what changes with the seed, such as the
+            tiles that are scored on. Its common effect (:func:`seed_effects`) is then removed.
 
     Attributes:
         scores: Scores of each candidate by seed, for each fidelity.
@@ -47,14 +49,19 @@ class Estimates(Generic[C]):
     """
 
     def __init__(
-        self, fidelities: int, family: Callable[[C], Hashable], seed: int, noise: float
+        self,
+        fidelities: int,
+        family: Callable[[C], Hashable],
+        seed: int,
+        noise: float,
+        paired: bool = False,
     ) -> None:
-        self.scores: list[dict[C, list[float]]] = [{} for _ in range(fidelities)]
+        self.scores: list[dict[C, dict[int, float]]] = [{} for _ in range(fidelities)]
         self.failures: dict[C, str] = {}
         self.pool: dict[C, None] = {}
         self.full = fidelities - 1
         self.family = family
-        self._seed, self._assumed_noise = seed, noise
+        self._seed, self._assumed_noise, self._paired = seed, noise, paired
         self._codes: dict[C, np.ndarray] = {}
         self._surrogates: dict[tuple[Hashable, int], tuple[int, Surrogate | None]] = {}
         self._trials = 0
@@ -69,9 +76,9 @@ class Estimates(Generic[C]):
         self.pool[candidate] = None
         self._codes[candidate] = code
 
-    def add_score(self, candidate: C, fidelity: int, score: float) -> None:
+    def add_score(self, candidate: C, fidelity: int, seed: int, score: float) -> None:
         """Add the score of a training."""
-        self.scores[fidelity].setdefault(candidate, []).append(score)
+        self.scores[fidelity].setdefault(candidate, {})[seed] = score
         self._trials += 1
 
     def add_failure(self, candidate: C, error: str) -> None:
@@ -82,7 +89,16 @@ class Estimates(Generic[C]):
 
     def mean(self, candidate: C, fidelity: int) -> float:
         """Return the mean score of a trained candidate at a fidelity."""
-        return float(np.mean(self.scores[fidelity][candidate]))
+        return float(np.mean(self._values(fidelity)[candidate]))
+
+    def _values(self, fidelity: int) -> dict[C, np.ndarray]:
+        """Return the scores of each candidate at a fidelity without the effects of seeds."""
+        scores = self.scores[fidelity]
+        effects = seed_effects(scores.values()) if self._paired else {}
+        return {
+            c: np.array([score - effects.get(seed, 0.0) for seed, score in own.items()])
+            for c, own in scores.items()
+        }
 
     def predict(self, candidates: Sequence[C], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
         """Predict scores at a fidelity without the candidates' own scores at it.
@@ -114,8 +130,9 @@ class Estimates(Generic[C]):
         if fidelity > 0:
             below = self.estimate(candidates, fidelity - 1)
             return below + self._gain(fidelity), np.zeros(len(candidates))
-        everything = [s for own in self.scores[0].values() for s in own]
-        members = [s for c, own in self.scores[0].items() for s in own if self.family(c) == family]
+        scores = self._values(0)
+        everything = [s for own in scores.values() for s in own]
+        members = [s for c, own in scores.items() for s in own if self.family(c) == family]
         mean = float(np.mean(members or everything or [0.0]))
         deviation = float(np.std(everything)) if everything else 0.0
         return np.full(len(candidates), mean), np.full(len(candidates), deviation)
@@ -177,7 +194,7 @@ class Estimates(Generic[C]):
         signal-to-noise ratio (empirical Bayes, as the James-Stein estimator): the maximum of many
         single scores is biased upwards.
         """
-        scores = self.scores[self.full if fidelity is None else fidelity]
+        scores = self._values(self.full if fidelity is None else fidelity)
         alive = [c for c in scores if c not in self.failures]
         means = {c: float(np.mean(scores[c])) for c in alive}
         noise = self.noise_variance if fidelity is None else 0.0
@@ -221,15 +238,17 @@ class Estimates(Generic[C]):
     @property
     def noise_variance(self) -> float | None:
         """Pooled variance of full scores over seeds; None if no training was repeated."""
-        scores = self.scores[self.full].values()
         if not self._repeats:
             return None
-        return float(sum(((np.array(s) - np.mean(s)) ** 2).sum() for s in scores) / self._repeats)
+        scores = self._values(self.full).values()
+        return float(sum(((s - np.mean(s)) ** 2).sum() for s in scores) / self._repeats)
 
     @property
     def _repeats(self) -> int:
-        """Number of repeats, the degrees of freedom of the pooled variance."""
-        return sum(len(own) - 1 for own in self.scores[self.full].values())
+        """Degrees of freedom of the pooled variance: repeats, less the effects of seeds."""
+        scores = self.scores[self.full].values()
+        effects = len(seed_effects(scores)) if self._paired else 0
+        return sum(len(own) - 1 for own in scores) - effects
 
     def leads(self, first: C, second: C) -> bool:
         """Return whether a candidate leads another by one standard error of their difference.
@@ -237,7 +256,8 @@ class Estimates(Generic[C]):
         The standard error is multiplied by the quantile of Student's t distribution at the level of
         one normal standard deviation, because few repeats may underestimate the noise.
         """
-        one, two = self.scores[self.full][first], self.scores[self.full][second]
+        scores = self._values(self.full)
+        one, two = scores[first], scores[second]
         noise = self.noise_variance
         error = math.sqrt(
             (self._assumed_noise**2 if noise is None else noise) * (1 / len(one) + 1 / len(two))
@@ -245,3 +265,23 @@ class Estimates(Generic[C]):
         if noise:
             error *= stdtrit(self._repeats, ndtr(1))
         return float(np.mean(one) - np.mean(two)) > error
+
+
+def seed_effects(scores: Iterable[Mapping[int, float]]) -> dict[int, float]:
+    """Return how much higher the scores of a seed are than those of seed 0, on average.
+
+    Only candidates with both scores are compared, so that it does not depend on how good the
+    repeated ones are.
+
+    Args:
+        scores: Scores of each candidate by seed.
+
+    Example:
+        >>> seed_effects([{0: 80.0, 1: 72.0}, {0: 79.0, 1: 71.0}, {0: 75.0}])
+        {1: -8.0}
+    """
+    differences: dict[int, list[float]] = {}
+    for own in scores:
+        for seed in own.keys() - {0} if 0 in own else ():
+            differences.setdefault(seed, []).append(own[seed] - own[0])
+    return {seed: float(np.mean(values)) for seed, values in sorted(differences.items())}

@@ -241,7 +241,7 @@ class _SelectionSteps(Generic[C]):
                 'recommended'
             )
         noise = float(getattr(problem, 'noise', 0.0))
-        self.estimates: Estimates[C] = Estimates(last + 1, self.family, seed, noise)
+        self.estimates: Estimates[C] = Estimates(last + 1, self.family, seed, noise, self.continues)
         self.scores, self.pool = self.estimates.scores, self.estimates.pool
         self.trials: list[Trial] = []
         self.costs: list[float] = []
@@ -335,7 +335,8 @@ class _SelectionSteps(Generic[C]):
     def repeats(self) -> _Rung:
         """Repeat the best with other seeds; if repeats cannot help, train other candidates.
 
-        Where trainings continue, only the reserved budget is spent.
+        Where trainings continue, only the reserved budget is spent. Repeats may be scored on other
+        tiles there, so they only compare candidates that are repeated together.
         """
         keep = max(self._left - self._reserve, 0.0) if self.continues else 0.0
         while self._left - keep >= 1 - _EPS:
@@ -346,6 +347,8 @@ class _SelectionSteps(Generic[C]):
             # Among the top three, those with the fewest trainings; failed repeats count.
             order = sorted(ranked[:_REPEATED], key=self._full_trainings)
             count = int(self._left - keep + _EPS) if self.continues else 1
+            if self.continues and count < 2:
+                break
             yield from self._run(
                 [Request(c, self.full, self._full_trainings(c)) for c in order[:count]]
             )
@@ -450,7 +453,7 @@ class _SelectionSteps(Generic[C]):
             self.costs.append(self._cost(candidate, fidelity, seed))
             self.trials.append(Trial(candidate, fidelity, seed, score))
             if math.isfinite(score):
-                self.estimates.add_score(candidate, fidelity, score)
+                self.estimates.add_score(candidate, fidelity, seed, score)
             elif seed == 0:  # a failed repeat leaves the scores of the other seeds
                 self.estimates.add_failure(candidate, str(outcome))
 
