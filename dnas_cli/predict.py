@@ -103,7 +103,9 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='leave unreadable windows without a class instead of failing',
     )
-    parser.add_argument('--resume', action='store_true', help='skip maps and products that exist')
+    parser.add_argument(
+        '--resume', action='store_true', help='skip maps of these weights and products that exist'
+    )
     parser.add_argument(
         '--shard', metavar='I/N', help='map part I of N of the scenes (default: set by torchrun)'
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,30 @@ def check_labels(datasets: Mapping[str, object], advice: str) -> None:
                     f'the {split} data have no labels (data_prefix.seg_map_path is None), but '
                     f'their pipeline has {loading}: {advice.format(loading=loading)}'
                 )
+
+
+def check_class_order(trained: Sequence[str] | None, tested: Sequence[str] | None) -> None:
+    """Check that a test set has the classes of a model in the same order.
+
+    Classes may have been renamed since the training, or merged; those that occur in both lists must
+    have the same train id.
+
+    Args:
+        trained: Class names of the model; None if unknown.
+        tested: Class names of the test set; None if unknown.
+
+    Raises:
+        UserError: A class has another train id.
+    """
+    ids = {name: i for i, name in enumerate(trained or ())}
+    moved = [name for i, name in enumerate(tested or ()) if ids.get(name, i) != i]
+    if moved:
+        raise UserError(
+            f'the model was trained on the classes {", ".join(trained or ())}, the test set has '
+            f'{", ".join(tested or ())}: {moved[0]} has another train id. Use the config of the '
+            'model, with --data-root for other tiles, or label_values with the classes in this '
+            'order'
+        )
 
 
 def check_test_labels(dataset, evaluator: Evaluator) -> None:

@@ -36,11 +36,11 @@ from dnas_mmseg.files import lock_folder, write_json
 from dnas_mmseg.models import align_optimizer, place, switch_to_deploy
 from dnas_mmseg.work_dir import TEST_SCORES
 
-from .checkpoints import last_checkpoint, load_exactly, load_weights
+from .checkpoints import last_checkpoint, load_exactly, load_weights_and_meta
 from .config_checks import check_backends, check_mixed_precision
 from .config_parts import type_name
 from .config_validation import validate_config
-from .data_checks import check_test_labels, check_training
+from .data_checks import check_class_order, check_test_labels, check_training
 
 _VALIDATIONS_PER_PATIENCE = 4
 """Least number of validations of a training run that may stop early, relative to its patience, so
@@ -166,7 +166,8 @@ def test(
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another network.
-        UserError: The config is invalid, or the test data have no labels.
+        UserError: The config is invalid, the test data have no labels, or their classes are in
+            another order than those of the checkpoint.
 
     Example:
         >>> config = Config.fromfile('config.py')  # doctest: +SKIP
@@ -174,7 +175,7 @@ def test(
         >>> test(config, 'best.pth')['mIoU']  # doctest: +SKIP
         71.5
     """
-    weights = load_weights(checkpoint)
+    weights, meta = load_weights_and_meta(checkpoint)
     config = _with_flips(config) if flips else copy.deepcopy(config)
     config.load_from, config.resume = None, False  # the runner would load them over the weights
     runner = ConsoleRunner.from_cfg(config)
@@ -185,7 +186,9 @@ def test(
     loop = runner.test_loop
     if loop is None:
         raise UserError('test_dataloader, test_cfg and test_evaluator are missing in the config')
-    check_test_labels(loop.dataloader.dataset, loop.evaluator)
+    dataset = loop.dataloader.dataset
+    check_class_order(meta.get('classes'), dataset.metainfo.get('classes'))
+    check_test_labels(dataset, loop.evaluator)
     switch_to_deploy(model)
     scores = runner.test()
     if is_main_process():

@@ -148,8 +148,15 @@ def join_scene(
     """Join the blocks of a scene and write its derived products; return its notes."""
     if job.target.is_file() and not plan.folder.is_dir():  # by a worker that is lost since
         return [list(job.notes)]
-    job.outputs.remove_outdated()
-    join_blocks(job.info, job.target, plan.blocks, plan.folder, settings.classes, settings.products)
+    join_blocks(
+        job.info,
+        job.target,
+        plan.blocks,
+        plan.folder,
+        settings.classes,
+        settings.products,
+        settings.weights,
+    )
     notes = [*job.notes, *plan.read_notes(), *write_derived(job, settings)]
     plan.remove()
     return [notes]

@@ -121,7 +121,8 @@ def plan_scenes(
     mask_values = list(mask_values)
     override = band_names(bands)
     classes = ClassScheme.from_metainfo(model.dataset_meta)
-    settings = MapSettings(tiling, products, classes, is_network_forbidden())
+    weights = model.dataset_meta.get('weights') or ''
+    settings = MapSettings(tiling, products, classes, weights, is_network_forbidden())
     apply_scale = bool(model.dataset_meta.get('apply_scale'))
     wanted, unnamed = (
         band_names(model.dataset_meta.get(key)) for key in ('bands', 'unnamed_bands')
@@ -145,7 +146,7 @@ def plan_scenes(
             with Raster(path) as raster:
                 info = raster.info
             target = targets[place]
-            outputs = find_outputs(info, target, products, resume)
+            outputs = find_outputs(info, target, settings, resume)
             if outputs.is_mapped and not outputs.missing:
                 continue
             # A stack has the names of its bands, whatever the numbers in `bands`.

@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets import MultiBandSegDataset
+from dnas_mmseg.engine.data_checks import check_class_order
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
 from dnas_mmseg.files import write_csv
@@ -101,6 +102,7 @@ def save_mistakes(
         raise UserError(f'{split}_dataloader: its list has no tiles')
     model = load_segmentor(config, checkpoint, device)
     classes = dataset.metainfo['classes']
+    check_class_order(model.dataset_meta['classes'], classes)
     mistakes, predictions = [], {}
     for index in track(range(len(dataset))):
         tile = dataset[index]

@@ -131,7 +131,7 @@ def _export(
 
 def get_export_meta(model: BaseSegmentor) -> dict[str, Any]:
     """Return the metadata of a segmentor for an exported file."""
-    keys = ('classes', 'palette', 'bands', 'unnamed_bands', 'apply_scale')
+    keys = ('classes', 'palette', 'bands', 'unnamed_bands', 'apply_scale', 'weights')
     meta = {key: model.dataset_meta.get(key) for key in keys}
     return {**meta, 'threshold': binary_threshold(model)}
 

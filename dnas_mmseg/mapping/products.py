@@ -264,22 +264,28 @@ class MapProducts:
         return [product for product in self if isinstance(product, DerivedProduct)]
 
 
-ALL_PRODUCTS = MapProducts(
-    confidence=True, probabilities=True, quick_look=True, polygons=True, qgis_style=True, stac=True
-)
+def map_grid(scene: RasterInfo, weights: str) -> dict[str, Any]:
+    """Return the arguments of :func:`dnas_mmseg.raster.write_strips` for a map of a scene.
 
-
-def map_grid(scene: RasterInfo) -> dict[str, Any]:
-    """Return the arguments of :func:`dnas_mmseg.raster.write_strips` for the grid of a scene."""
+    Args:
+        scene: Metadata of the scene.
+        weights: Checksum of the network; empty if unknown.
+    """
     return dict(
         height=scene.height,
         width=scene.width,
         georeference=scene.georeference,
         map_of=scene_name(scene.path),
-        map_source='' if is_virtual(scene.path) else os.path.abspath(scene.path),
+        map_source=scene_file(scene.path),
+        map_weights=weights,
     )
 
 
 def scene_name(path: str | os.PathLike) -> str:
     """Return the scene name that maps store: the file name, or the stem of a virtual path."""
     return raster_stem(path) if is_virtual(path) else Path(path).name
+
+
+def scene_file(path: str | os.PathLike) -> str:
+    """Return the absolute path of a scene that maps store; empty for a virtual path."""
+    return '' if is_virtual(path) else os.path.abspath(path)

@@ -88,6 +88,7 @@ def join_blocks(
     folder: str | os.PathLike,
     classes: ClassScheme,
     products: MapProducts = MapProducts(),  # noqa: B008  immutable
+    weights: str = '',
 ) -> None:
     """Write the map of a scene from the rows written by
     :func:`dnas_mmseg.mapping.scene.predict_block`.
@@ -101,6 +102,7 @@ def join_blocks(
         folder: Folder of the rows.
         classes: Names and colours of the classes.
         products: Rasters to write in addition to the map.
+        weights: Checksum of the network; empty if unknown.
 
     Raises:
         RasterError: A block is missing or damaged, or a map cannot be written.
@@ -108,7 +110,7 @@ def join_blocks(
     with ExitStack() as stack:
         for product in products.rasters:
             writer = write_strips(
-                product.path(Path(target)), **product.layout(classes), **map_grid(info)
+                product.path(Path(target)), **product.layout(classes), **map_grid(info, weights)
             )
             write = stack.enter_context(writer)
             for block in blocks:

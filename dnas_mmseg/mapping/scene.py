@@ -270,11 +270,11 @@ def _write_rasters(
     scene: _OpenScene, products: Sequence[RasterProduct], target: Path
 ) -> Iterator[Callable[[Part], None]]:
     """Yield a function that writes a part to all raster products."""
+    weights = scene.model.dataset_meta.get('weights') or ''
+    grid = map_grid(scene.info, weights)
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(
-                write_strips(p.path(target), **p.layout(scene.classes), **map_grid(scene.info))
-            )
+            stack.enter_context(write_strips(p.path(target), **p.layout(scene.classes), **grid))
             for p in products
         ]
 

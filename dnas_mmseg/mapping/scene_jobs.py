@@ -14,14 +14,7 @@ from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.raster import Raster, RasterError, RasterInfo, source_files
 
-from .products import (
-    ALL_PRODUCTS,
-    DerivedProduct,
-    MappedScene,
-    MapProducts,
-    map_grid,
-    scene_name,
-)
+from .products import DerivedProduct, MappedScene, MapProducts, scene_file, scene_name
 from .scene import SceneSource, Tiling, predict_scene, scene_windows
 
 if TYPE_CHECKING:
@@ -42,12 +35,14 @@ class MapSettings:
         tiling: Windows, flips and precision.
         products: Products to write in addition to the maps.
         classes: Names and colours of the model's classes.
+        weights: Checksum of its weights; empty if unknown.
         is_offline: Whether network access of rasters is disabled, also in other processes.
     """
 
     tiling: Tiling
     products: MapProducts
     classes: ClassScheme
+    weights: str = ''
     is_offline: bool = False
 
 
@@ -58,18 +53,10 @@ class Outputs:
     Attributes:
         is_mapped: Whether the map and all raster products exist.
         missing: Derived products to write.
-        outdated: Raster products of an earlier map, which are removed before another one is
-            written. An interruption would otherwise leave products of two maps.
     """
 
     is_mapped: bool
     missing: tuple[DerivedProduct, ...]
-    outdated: tuple[Path, ...] = ()
-
-    def remove_outdated(self) -> None:
-        """Remove the raster products of an earlier map."""
-        for path in self.outdated:
-            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -93,18 +80,20 @@ class SceneJob:
     notes: tuple[str, ...] = ()
 
 
-def find_outputs(info: RasterInfo, target: Path, products: MapProducts, resume: bool) -> Outputs:
+def find_outputs(info: RasterInfo, target: Path, settings: MapSettings, resume: bool) -> Outputs:
     """Check the output paths of a scene, and return which outputs exist.
 
     Args:
         info: Metadata of the scene.
         target: Path of its map.
-        products: Products to write in addition to the map.
-        resume: Whether outputs that exist are left as they are, unless they are older than the map.
+        settings: Settings of the call.
+        resume: Whether outputs that exist are left as they are, unless another network predicted
+            them, or they are older than their map.
 
     Raises:
         UserError: An existing file would be overwritten that is not a map of this scene.
     """
+    products = settings.products
     rasters = [product.path(target) for product in products.rasters]
     others = [product.path(target) for product in products.derived]
     others.append(target.with_name(f'{target.name}.aux.xml'))
@@ -122,17 +111,19 @@ def find_outputs(info: RasterInfo, target: Path, products: MapProducts, resume: 
                 f'{path} exists and does not belong to a map of {info.path}: choose another '
                 '--out-dir, or move the file'
             )
-    is_mapped = resume and all(path.is_file() for path in rasters)
+    is_mapped = resume and all(_has_weights(path, settings.weights) for path in rasters)
     missing = tuple(
         p for p in products.derived if not (is_mapped and _is_current(p.path(target), target))
     )
-    if is_mapped:
-        return Outputs(True, missing)
-    outdated = [path for path in rasters[1:] if path in existing]
-    if not resume:
-        every = (product.path(target) for product in ALL_PRODUCTS.rasters)
-        outdated += [p for p in every if p not in rasters and p.exists() and _is_map_of(p, info)]
-    return Outputs(False, missing, tuple(outdated))
+    return Outputs(is_mapped, missing)
+
+
+def _has_weights(path: Path, weights: str) -> bool:
+    """Return whether a raster exists and was predicted with the given weights."""
+    if not path.is_file():
+        return False
+    with Raster(path) as raster:
+        return raster.info.map_weights == weights
 
 
 def _is_current(path: Path, target: Path) -> bool:
@@ -151,7 +142,7 @@ def _is_map_of(path: Path, info: RasterInfo) -> bool:
             found = raster.info
     except RasterError:
         return False
-    sources = found.map_source, map_grid(info)['map_source']
+    sources = found.map_source, scene_file(info.path)
     if all(map(os.path.exists, sources)) and not os.path.samefile(*sources):
         return False
     places = found.georeference.transform, info.georeference.transform
@@ -186,7 +177,6 @@ def run_job(
     """
     notes = list(job.notes)
     if not job.outputs.is_mapped:
-        job.outputs.remove_outdated()
         notes += predict_scene(
             model,
             job.source,

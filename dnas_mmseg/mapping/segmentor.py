@@ -16,7 +16,7 @@ from dnas_mmseg.bands import band_names
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
 from dnas_mmseg.datasets.transforms.loading import selected_bands
-from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta
+from dnas_mmseg.engine.checkpoints import load_exactly, load_weights_and_meta, tensor_checksum
 from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import place, switch_to_deploy
@@ -41,7 +41,7 @@ def load_segmentor(
         Model in deployed form (:func:`dnas_mmseg.models.switch_to_deploy`). Its ``dataset_meta``
         has ``classes``, ``palette``, ``bands`` (input bands in order; empty if unknown) and
         ``unnamed_bands`` (order of the bands in files that do not name them), from the checkpoint,
-        else from the config.
+        else from the config; and ``weights``, a checksum of the weights.
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another network.
@@ -60,6 +60,7 @@ def load_segmentor(
     load_exactly(model, weights, str(checkpoint))
     model = switch_to_deploy(model)
     model.dataset_meta = get_model_metainfo(config, meta)
+    model.dataset_meta['weights'] = tensor_checksum(weights)
     return place(model, device)
 
 

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets.configs import leaf_datasets
-from dnas_mmseg.engine.data_checks import check_test_labels
+from dnas_mmseg.engine.data_checks import check_class_order, check_test_labels
 from dnas_mmseg.engine.running import ConsoleRunner
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_json
@@ -54,7 +54,9 @@ def score_exported(config: Config, model: ExportedModel, split: str = 'test') ->
     loop = runner.test_loop
     if loop is None:
         raise UserError(f'{split}_dataloader and {split}_evaluator are missing in the config')
-    check_test_labels(loop.dataloader.dataset, loop.evaluator)
+    dataset = loop.dataloader.dataset
+    check_class_order(model.dataset_meta.get('classes'), dataset.metainfo.get('classes'))
+    check_test_labels(dataset, loop.evaluator)
     scores = runner.test()
     if split == 'test' and is_main_process():
         write_json(Path(config.work_dir) / TEST_SCORES, scores)

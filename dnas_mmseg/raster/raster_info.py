@@ -14,7 +14,7 @@ from dnas_mmseg.bands import ALPHA, described_bands
 from ._gdal import RasterError, gdal, gdal_array
 from .georeference import GeoReference
 
-MAP_OF, MAP_SOURCE = 'dnas_map_of', 'dnas_map_source'
+MAP_OF, MAP_SOURCE, MAP_WEIGHTS = 'dnas_map_of', 'dnas_map_source', 'dnas_map_weights'
 """Metadata item of a map with the name of its scene."""
 
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
@@ -39,6 +39,7 @@ class RasterInfo:
         colour_table: RGB colours of the first band's values 0, 1, ...; empty if none.
         map_of: Name of the scene of a map, if :func:`write_strips` stored one.
         map_source: Absolute path of the file of this scene, if it is stored.
+        map_weights: Checksum of the weights of the network that predicted it, if it is stored.
         class_names: Names of the classes of a map, if :func:`write_strips` stored them.
         acquired: Acquisition time, ``'YYYY-MM-DD HH:MM:SS'`` in UTC; empty if unknown.
     """
@@ -56,6 +57,7 @@ class RasterInfo:
     colour_table: tuple[tuple[int, int, int], ...] = ()
     map_of: str = ''
     map_source: str = ''
+    map_weights: str = ''
     class_names: tuple[str, ...] = ()
     acquired: str = ''
 
@@ -88,6 +90,7 @@ class RasterInfo:
             colour_table=_colour_table(bands[0]),
             map_of=dataset.GetMetadataItem(MAP_OF) or '',
             map_source=dataset.GetMetadataItem(MAP_SOURCE) or '',
+            map_weights=dataset.GetMetadataItem(MAP_WEIGHTS) or '',
             class_names=_class_names(dataset),
             acquired=dataset.GetMetadataItem('ACQUISITIONDATETIME', 'IMAGERY') or '',
         )

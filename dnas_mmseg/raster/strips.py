@@ -16,7 +16,7 @@ from dnas_mmseg.files import atomic_path, sync_file
 
 from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
-from .raster_info import MAP_OF, MAP_SOURCE
+from .raster_info import MAP_OF, MAP_SOURCE, MAP_WEIGHTS
 from .windows import block_windows
 from .writing import GDAL_TYPES, describe_bands, describe_classes
 
@@ -47,6 +47,7 @@ def write_strips(
     resampling: str = 'NEAREST',
     map_of: str = '',
     map_source: str = '',
+    map_weights: str = '',
     cog: bool = True,
 ) -> Iterator[Callable[..., None]]:
     """Write a Cloud-Optimized GeoTIFF (COG) window by window.
@@ -67,6 +68,7 @@ def write_strips(
             continuous values.
         map_of: Name of the mapped scene, for :attr:`RasterInfo.map_of`.
         map_source: Path of its file, for :attr:`RasterInfo.map_source`.
+        map_weights: Checksum of the network, for :attr:`RasterInfo.map_weights`.
         cog: Whether to write a COG; otherwise a tiled file without overviews, which is faster.
 
     Yields:
@@ -103,7 +105,8 @@ def write_strips(
                     georeference.write(dataset)
                     if classes is not None:
                         describe_classes(dataset, classes)
-                    for key, text in ((MAP_OF, map_of), (MAP_SOURCE, map_source)):
+                    origin = {MAP_OF: map_of, MAP_SOURCE: map_source, MAP_WEIGHTS: map_weights}
+                    for key, text in origin.items():
                         if text:
                             dataset.SetMetadataItem(key, text)
 

@@ -15,6 +15,7 @@ from dnas_mmseg import apis
 from dnas_mmseg.apis import train, weight_classes
 from dnas_mmseg.datasets import DatasetDescription, class_weights
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.gid5 import CLASSES
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.engine.dataset_report import check_dataset
 from dnas_mmseg.engine.running import build_runner, stop_early
@@ -200,6 +201,13 @@ class TestUnlabelledData:
         runner = build_runner(Config(build))
         torch.save({'state_dict': runner.model.state_dict()}, tmp_path / 'c.pth')
         return str(tmp_path / 'c.pth')
+
+    def test_classes_in_another_order_are_refused(self, checkpoint, config):
+        saved = torch.load(checkpoint, weights_only=True)
+        saved['meta'] = dict(dataset_meta=dict(classes=CLASSES[::-1]))
+        torch.save(saved, checkpoint)
+        with pytest.raises(UserError, match=r'trained on the classes water, .* another train id'):
+            apis.test(config, checkpoint)
 
     def test_testing_is_refused(self, checkpoint, images_only):
         with pytest.raises(UserError, match=r'remove LoadRasterAnnotations .*dnas predict'):

@@ -105,27 +105,24 @@ def test_scenes_of_two_dates_have_different_maps(model, tmp_path, rng):
     predict_scenes(model, [tmp_path / 'archive/a.tif'], tmp_path / 'out')  # the same, moved
 
 
-def test_products_of_an_earlier_map_are_written_again(model, tmp_path, rng):
+def test_maps_of_other_weights_are_not_resumed(model, tmp_path, rng):
     (scene,) = scenes(tmp_path / 'in', rng, 'a')
-    both = MapProducts(confidence=True, polygons=True)
-    predict_scenes(model, [scene], tmp_path / 'out', products=both)
-    polygons = tmp_path / 'out/polygons/a.gpkg'
-    before = polygons.read_bytes()
-    write_raster(scene, read_raster(scene)[::-1])
-    predict_scenes(model, [scene], tmp_path / 'out')
-    assert not (tmp_path / 'out/confidence/a.tif').exists()
-    assert polygons.read_bytes() == before
-    model.windows = 0
-    predict_scenes(model, [scene], tmp_path / 'out', products=both, resume=True)
-    assert model.windows > 0
-    assert (tmp_path / 'out/confidence/a.tif').is_file()
-    after = polygons.read_bytes()
-    assert after != before
-    predict_scenes(model, [scene], tmp_path / 'out')
-    predict_scenes(
-        model, [scene], tmp_path / 'out', products=MapProducts(polygons=True), resume=True
-    )
-    assert polygons.stat().st_mtime_ns > (tmp_path / 'out/a.tif').stat().st_mtime_ns
+    out, both = tmp_path / 'out', MapProducts(confidence=True, polygons=True)
+    model.dataset_meta['weights'] = 'first'
+    predict_scenes(model, [scene], out, products=both)
+    before = (out / 'polygons/a.gpkg').read_bytes()
+    predict_scenes(model, [scene], out, products=both, resume=True)
+    windows = model.windows
+    model.data_preprocessor.mean[0] = -200.0  # other classes
+    model.dataset_meta['weights'] = 'second'
+    predict_scenes(model, [scene], out, resume=True)
+    assert model.windows == 2 * windows
+    # The confidence and the polygons are still those of the first weights.
+    predict_scenes(model, [scene], out, products=MapProducts(polygons=True), resume=True)
+    assert model.windows == 2 * windows
+    assert (out / 'polygons/a.gpkg').read_bytes() != before
+    predict_scenes(model, [scene], out, products=both, resume=True)
+    assert model.windows == 3 * windows
 
 
 def test_file_names_may_contain_colons(model, tmp_path, rng):
