@@ -17,7 +17,6 @@ from dnas_mmseg.datasets import (
     InspectableDataset,
     MultiBandSegDataset,
     TileRegister,
-    class_weights,
     multi_band_parts,
     summarise,
 )
@@ -138,16 +137,14 @@ class SplitReport:
                 '    ),',
                 f'    backbone=dict(in_channels={len(summary.mean)}),',
             ]
-        weights = class_weights(dataset.select_classes(self.class_shares))
         return '\n'.join(
             [
                 f'# paste into the config; bands: {", ".join(dataset.used_bands)}',
                 'model = dict(',
                 *lines,
                 f'    decode_head=dict(num_classes={len(dataset.metainfo["classes"])}),',
-                '    # for rare classes, as set by `dnas train --class-weights`:',
-                f'    # decode_head=dict(loss_decode=dict(class_weight={weights})),',
                 ')',
+                '# weights for rare classes: dnas train --class-weights',
             ]
         )
 

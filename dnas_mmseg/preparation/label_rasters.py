@@ -247,8 +247,8 @@ def _polygon_classes(
         more = ', ...' if len(unknown) > 5 else ''
         raise DatasetError(
             f"{path}: field '{field}' has the values {listed}{more}, expected "
-            f'{", ".join(known)}: add the class of each value, or none for unlabelled, by '
-            '--label-values of dnas init, or by label_values in --facts of dnas convert'
+            f'{", ".join(known)}: add VALUE=CLASS of each, or VALUE= for unlabelled, to '
+            '--label-values of dnas init, or label_values to --facts of dnas convert'
         )
     return [known[str(polygon.value)] for polygon in polygons]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from glob import glob, has_magic
+from pathlib import Path
 from typing import NamedTuple
 
 from ._gdal import RasterError, gdal
 from .band_pattern import is_band_pattern, pattern_scenes
 from .landsat import read_landsat
-from .names import distinguish_stems, is_virtual, raster_stem
+from .names import RASTER_SUFFIXES, distinguish_stems, is_virtual, raster_stem
 from .planetscope import read_planetscope
 from .scene_files import FileTree, MultiFileScene
 from .scene_vrt import SceneStack
@@ -62,24 +64,35 @@ def detect_scene(path: str | os.PathLike) -> MultiFileScene | None:
 
 
 def find_scenes_of(name: str | os.PathLike) -> list[MultiFileScene | str]:
-    """Return the scenes of a path: those of a product or band pattern, or the path itself.
+    """Return the scenes of a path: those of a product, of a pattern, of a folder, or itself.
+
+    A folder without a product stands for the rasters in it.
 
     Raises:
-        RasterError: A folder contains no product, or see :func:`detect_scene` and
-            :func:`pattern_scenes`.
+        RasterError: A folder contains no raster, a pattern matches nothing, or see
+            :func:`detect_scene` and :func:`pattern_scenes`.
     """
     text = os.fspath(name)
     if is_band_pattern(text):
         return list(pattern_scenes(text))
+    if has_magic(text) and not is_virtual(text) and not os.path.exists(text):
+        matches = sorted(glob(text, recursive=True))
+        if not matches:
+            raise RasterError(f'{text}: no file matches this pattern')
+        return [scene for match in matches for scene in find_scenes_of(match)]
     scene = detect_scene(text)
     if scene is not None:
         return [scene]
-    if os.path.isdir(text) and gdal.IdentifyDriver(text) is None:
+    if not os.path.isdir(text) or gdal.IdentifyDriver(text) is not None:
+        return [text]
+    files = sorted(p for p in Path(text).iterdir() if p.suffix.lower() in RASTER_SUFFIXES)
+    if not files:
         raise RasterError(
-            f'{text}: a folder without a product; expected a Sentinel-2 SAFE folder, the images of '
-            'one Landsat Collection 2 or PlanetScope product, or a pattern with {band}'
+            f'{text}: a folder without rasters or a product; expected scenes, a Sentinel-2 SAFE '
+            'folder, the images of one Landsat Collection 2 or PlanetScope product, or a pattern '
+            'with {band}'
         )
-    return [text]
+    return [str(file) for file in files]
 
 
 def resolve_scenes(

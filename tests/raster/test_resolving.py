@@ -18,7 +18,7 @@ from dnas_mmseg.raster import (
     write_raster,
 )
 
-from .products import LANDSAT_L2, SAFE_L2A, uint16, write_landsat, write_planet, write_safe
+from .products import LANDSAT_L2, SAFE_L2A, uint16, write_landsat, write_safe
 
 
 def test_rasters_pass_and_products_become_vrts(tmp_path, rng):
@@ -79,10 +79,25 @@ def test_source_files_include_archives(tmp_path, rng):
     assert tmp_path / 'safe.zip' in source_files(found[1].path)
 
 
+def test_folders_and_patterns_of_rasters(tmp_path, rng):
+    write_safe(tmp_path, {('B04', 10): uint16(rng, 1, 8, 8)})
+    for name in ('b.tif', 'a.tif', 'c[1].png'):
+        write_raster(tmp_path / name, uint16(rng, 1, 4, 4).astype(np.uint8))
+    (tmp_path / 'notes.txt').write_text('')
+    expected = [str(tmp_path / name) for name in ('a.tif', 'b.tif', 'c[1].png')]
+    assert find_scenes_of(tmp_path) == expected
+    assert find_scenes_of(tmp_path / '*.tif') == expected[:2]
+    assert find_scenes_of(tmp_path / 'c[1].png') == expected[2:]  # a file of this name
+    (scene,) = find_scenes_of(tmp_path / '*.SAFE')
+    assert scene.product.startswith('Sentinel-2')
+
+
 def test_paths_without_a_scene(tmp_path, rng):
-    write_planet(tmp_path / 'in', uint16(rng, 4, 6, 5), '3B_Visual')
-    with pytest.raises(RasterError, match=r'in: a folder without a product; expected a Sentinel-2'):
+    (tmp_path / 'in').mkdir()
+    with pytest.raises(RasterError, match=r'in: a folder without rasters or a product; expected'):
         find_scenes_of(tmp_path / 'in')
+    with pytest.raises(RasterError, match=r'in/\*\.tif: no file matches this pattern'):
+        find_scenes_of(tmp_path / 'in/*.tif')
     with pytest.raises(RasterError, match=r'x_\{band\}\.tif: no files match'):
         resolve_scenes([tmp_path / 'x_{band}.tif'], tmp_path / 'run')
     write_raster(tmp_path / 'a_{band}.tif', uint16(rng, 1, 4, 4))  # a file of this name
