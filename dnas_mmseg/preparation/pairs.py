@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
+from dnas_mmseg.classes import Colour
 from dnas_mmseg.datasets.array_tiles import list_array_tiles
 from dnas_mmseg.datasets.checks import band_sums
 from dnas_mmseg.datasets.description import DatasetError
@@ -73,11 +74,54 @@ class PairContent:
     has_alpha: bool = False
     fill: tuple[float, float] | None = None
     values: Counter[LabelValue] = field(default_factory=Counter)
-    colour_table: tuple[tuple[int, int, int], ...] = ()
+    colour_table: tuple[Colour, ...] = ()
     is_aligned: bool = True
     pixels: int = 0
     totals: np.ndarray | None = None
     squares: np.ndarray | None = None
+
+    @property
+    def colours(self) -> Counter[LabelValue]:
+        """Number of pixels of each colour: stored, or by the colour table.
+
+        Raises:
+            DatasetError: A value has no colour.
+        """
+        result: Counter[LabelValue] = Counter()
+        for value, pixels in self.values.items():
+            if isinstance(value, tuple):
+                result[value] += pixels
+            elif 0 <= value < len(self.colour_table):
+                result[self.colour_table[value]] += pixels
+            else:
+                raise DatasetError(
+                    f'{self.label}: value {value} has no colour '
+                    f'(its colour table has {len(self.colour_table)} entries), but the labels are '
+                    'read by colours: expected a colour table, or three bands, in each file'
+                )
+        return result
+
+
+def find_value_colours(contents: Iterable[PairContent]) -> dict[int, dict[Colour, str]]:
+    """Return the colours of the stored values by the colour tables, and a label of each colour."""
+    found: dict[int, dict[Colour, str]] = {}
+    for content in contents:
+        for value in content.values:
+            if isinstance(value, int) and 0 <= value < len(content.colour_table):
+                colours = found.setdefault(value, {})
+                colours.setdefault(content.colour_table[value], content.label)
+    return found
+
+
+def have_colours(contents: Sequence[PairContent]) -> bool:
+    """Return whether colours distinguish the classes.
+
+    They do if a label stores them, or if colour tables give one value different colours, as those
+    of images that were reduced to their own colours.
+    """
+    return any(isinstance(value, tuple) for c in contents for value in c.values) or any(
+        len(colours) > 1 for colours in find_value_colours(contents).values()
+    )
 
 
 def find_pairs(

@@ -18,7 +18,7 @@ from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import ArrayName, parse_array_name
 
-from .pairs import PairContent
+from .pairs import PairContent, have_colours
 from .splitting import (
     Footprints,
     assign_groups,
@@ -400,8 +400,10 @@ def _class_counts(
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return class names and the pixels of each class in each tile, (tiles, classes)."""
     codes: dict[LabelValue, int]
+    coloured = have_colours(tiles) if labels is None else labels.is_coloured
+    counted = [tile.colours if coloured else tile.values for tile in tiles]
     if labels is None:
-        found = {value for tile in tiles for value in tile.values}
+        found: set[LabelValue] = set().union(*counted)
         values = sorted(found, key=lambda value: value if isinstance(value, tuple) else (value,))
         codes = {value: i for i, value in enumerate(values)}
         names = tuple(map(str, values))
@@ -409,9 +411,9 @@ def _class_counts(
         codes = {value: i for value, i in labels.codes.items() if i != IGNORE}
         names = tuple(names)
     counts = np.zeros((len(tiles), len(names)))
-    for row, tile in zip(counts, tiles, strict=True):
+    for row, values in zip(counts, counted, strict=True):
         merged: Counter[int] = Counter()
-        for value, pixels in tile.values.items():
+        for value, pixels in values.items():
             if value in codes:
                 merged[codes[value]] += pixels
         for label, pixels in merged.items():

@@ -69,6 +69,21 @@ def test_labels_of_colours_and_images_as_labels(tmp_path, rng):
         read_contents(find_pairs(tmp_path, 'images', 'labels'))
 
 
+def test_paletted_labels_are_counted_by_their_colours(tmp_path):
+    red, green = (255, 0, 0), (0, 255, 0)
+    for number in range(6):
+        write_raster(tmp_path / f'images/t{number}.tif', np.ones((1, 30, 30), np.uint8))
+        label = np.full((30, 30), number % 2, np.uint8)  # all red
+        label[:3] = 1 - number % 2
+        palette = (green, red) if number % 2 else (red, green)
+        write_raster(tmp_path / f'labels/t{number}.png', label, palette=palette)
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    labels = LabelEncoding('rgb', 2, (red, green))
+    split = split_tiles(tiles, by='random', labels=labels, names=('red', 'green'))
+    assert split.pixels.sum(0).tolist() == [6 * 27 * 30, 6 * 90]
+    assert split_tiles(tiles, by='random').pixels.sum(0).tolist() == [6 * 90, 6 * 27 * 30]
+
+
 def test_scenes_stay_together_by_default(tiles):
     split = split_tiles(tiles)
     assert split.method == 'by scene (4)'

@@ -120,7 +120,7 @@ def test_overlap_rules(tmp_path, grid):
 
 @pytest.mark.parametrize('name', ['a.gpkg', 'a.tab'])
 def test_order_of_many_polygons_is_that_of_the_layer(tmp_path, grid, rng, name):
-    corners = rng.integers(-60, 100, (4000, 2))
+    corners = rng.integers(-60, 100, (1500, 2))
     classes = rng.integers(0, 3, len(corners))
     shapes = [
         (square(x, y, x + 6, y + 6), 'abc'[label], 0)
