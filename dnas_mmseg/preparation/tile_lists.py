@@ -42,7 +42,7 @@ class TileSplit:
         classes: Values of the labels in ascending order, without unlabelled ones.
         pixels: Pixels of each class in each part, (parts, classes).
         distance: Smallest distance between training and test tiles, in metres or pixels of a scene;
-            None if unknown.
+            None if unknown, as between scenes without georeferences.
         unit: Unit of ``distance``.
         notes: Notes for the user, one sentence each.
     """
@@ -83,9 +83,10 @@ def split_tiles(
             names), or ``'random'``. Defaults to the first of scene, blocks and random that the
             tiles allow.
         seed: Seed of the order in which groups are assigned.
-        block_size: Side of the blocks in metres; defaults to one with at least 20 blocks.
-        gap: Smallest distance in metres from training tiles to others; nearer training tiles are
-            left out, and always those that overlap others.
+        block_size: Side of the blocks in metres, or in pixels of a scene for tiles without
+            georeferences; defaults to one with at least 20 blocks.
+        gap: Smallest distance from training tiles to others, in the same unit; nearer training
+            tiles are left out, and always those that overlap others.
         labels: Encoding of the labels, to merge values and leave out unlabelled ones.
         names: Class names; default to the stored values.
 
@@ -241,7 +242,8 @@ class _GroupedTiles:
         distance = None
         if self.footprints is not None and len(members[2]):
             test, train = (self.footprints.select(members[part]) for part in (2, 0))
-            distance = float(measure_distances(test, train)[0].min())
+            nearest = float(measure_distances(test, train)[0].min())
+            distance = nearest if nearest < self.footprints.reach else None
             if distance == 0:
                 is_random = self.method == 'random'
                 advice = 'split by blocks (--by blocks)' if is_random else 'set a gap (--gap)'
@@ -270,7 +272,9 @@ class _GroupedTiles:
         result, notes = part_of.copy(), list(self.notes)
         if self.footprints is None:
             if gap:
-                raise DatasetError('a gap requires georeferenced tiles')
+                raise DatasetError(
+                    'a gap requires tiles with georeferences, or named <scene>_<row>_<column>'
+                )
             return result, notes
         for part, name in enumerate(SPLITS[:2]):
             own, others = np.flatnonzero(result == part), np.flatnonzero(result > part)
@@ -281,7 +285,7 @@ class _GroupedTiles:
             )
             reason = 'they overlap tiles of later parts'
             if part == 0 and gap:
-                near = near | (distances < gap)
+                near = near | (distances < min(gap, self.footprints.reach))
                 reason += f' or are nearer than {gap:g} {self.footprints.unit} to them'
             if near.any():
                 result[own[near]] = -1
@@ -294,20 +298,28 @@ class _GroupedTiles:
 
 
 def _footprints(tiles: Sequence[PairContent]) -> Footprints | None:
-    """Return the tiles' footprints, from georeferences or from the names of tiles of one scene."""
+    """Return the tiles' footprints, from georeferences or from names with scenes."""
     located = locate((tile.georeference, tile.shape) for tile in tiles)
     if located is not None:
         return located
     places = [place for tile in tiles if (place := parse_tile_name(tile.image))]
-    if len(places) < len(tiles) or len({scene for scene, _, _ in places}) != 1:
+    if len(places) < len(tiles):
         return None
     corners = np.array([(column, row) for _, row, column in places], float)
     sizes = np.array([tile.shape[::-1] for tile in tiles], float)
-    steps = np.concatenate([np.diff(np.unique(axis)) for axis in corners.T])
+    _, scenes = np.unique([scene for scene, _, _ in places], return_inverse=True)
+    steps: list[float] = []
+    for axis in corners.T:
+        order = np.lexsort((axis, scenes))
+        distances, is_other = np.diff(axis[order]), np.diff(scenes[order]) > 0
+        steps += distances[(distances > 0) & ~is_other].tolist()
     # Numbers of tiles, not pixels; a single small step is that of a last tile moved inwards.
-    if len(steps) and np.median(steps) < sizes.min() / 8:
-        corners *= sizes
-    return Footprints(np.concatenate([corners, corners + sizes], axis=1), unit='pixels')
+    if steps and np.median(steps) < sizes.min() / 8:
+        corners *= sizes.max(0)
+    boxes = np.concatenate([corners, corners + sizes], axis=1)
+    extent = float(boxes.max())
+    boxes[:, ::2] += 4 * extent * scenes[:, None]
+    return Footprints(boxes, unit='pixels', reach=3 * extent)
 
 
 def _group(
@@ -322,10 +334,7 @@ def _group(
     scenes = [place[0] if place else None for place in places]
     notes: list[str] = []
     if not by:
-        named = None not in scenes
-        enough = named and len(set(scenes)) >= parts
-        if named and not enough and footprints is None:
-            return _blocks_of_scenes(tiles, scenes), 'by blocks of each scene', notes
+        enough = None not in scenes and len(set(scenes)) >= parts
         by = 'scene' if enough else 'blocks' if footprints is not None else 'random'
         if by == 'random':
             notes.append(
@@ -346,13 +355,17 @@ def _group(
     if by == 'blocks':
         if footprints is None:
             raise DatasetError(
-                'a tile has no georeference, which --by blocks requires: split by scene, or by '
-                'csv:FILE:COLUMN'
+                'a tile has no georeference and no scene in its name (<scene>_<row>_<column>), one '
+                'of which --by blocks requires: split by csv:FILE:COLUMN'
             )
         clusters = group_touching(footprints)
         sizes = np.bincount(clusters)
         if block_size is None and len(sizes) >= _MIN_CLUSTERS and max(sizes) <= len(tiles) / 4:
             return list(clusters), f'by {len(sizes)} groups of touching tiles', notes
+        if footprints.unit == 'pixels' and len(set(scenes)) > 1:
+            return (
+                _blocks_of_scenes(scenes, footprints, block_size), 'by blocks of each scene', notes,
+            )  # fmt: skip
         blocks, side = group_by_blocks(footprints, block_size)
         return blocks, f'by {len(set(blocks))} blocks of {side:.4g} {footprints.unit}', notes
     if by == 'random':
@@ -360,14 +373,16 @@ def _group(
     raise DatasetError(f"--by '{by}': choose scene, blocks, random, or csv:FILE:COLUMN")
 
 
-def _blocks_of_scenes(tiles: Sequence[PairContent], scenes: Sequence[str | None]) -> list[Hashable]:
-    """Return a block of its scene for each tile, from the rows and columns in their names."""
-    groups: list[Hashable] = [None] * len(tiles)
-    for scene in set(scenes):
-        index = [i for i, other in enumerate(scenes) if other == scene]
-        footprints = _footprints([tiles[i] for i in index])
-        assert footprints is not None  # their names have a scene
-        blocks, _ = group_by_blocks(footprints)
+def _blocks_of_scenes(
+    scenes: Sequence[str | None], footprints: Footprints, block_size: float | None
+) -> list[Hashable]:
+    """Return a block of its scene for each tile."""
+    members: dict[str | None, list[int]] = {}
+    for i, scene in enumerate(scenes):
+        members.setdefault(scene, []).append(i)
+    groups: list[Hashable] = [None] * len(scenes)
+    for scene, index in members.items():
+        blocks, _ = group_by_blocks(footprints.select(np.array(index)), block_size)
         for i, block in zip(index, blocks, strict=True):
             groups[i] = scene, block
     return groups

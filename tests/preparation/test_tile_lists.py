@@ -223,6 +223,48 @@ def test_the_last_tiles_of_a_cut_scene_overlap_their_neighbours(tmp_path, rng):
         assert distances.min() >= 64
 
 
+def test_overlapping_tiles_of_several_scenes_without_georeferences(tmp_path):
+    """Tiles of 64 pixels at half a stride overlap within two scenes of one part each."""
+    for scene in 'ab':
+        for row in range(0, 320, 32):
+            for column in range(0, 320, 32):
+                name = f'{scene}_{row}_{column}'
+                write_raster(tmp_path / f'images/{name}.png', np.ones((1, 64, 64), np.uint8))
+                write_raster(tmp_path / f'labels/{name}.png', np.ones((64, 64), np.uint8))
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+
+    def smallest_distance(split, first, second):
+        """Return the smallest distance of two parts between tiles of one scene, -1 if overlaps."""
+        found = []
+        for one in split.parts[first]:
+            for other in split.parts[second]:
+                (a, *place), (b, *there) = (t.name.split('_') for t in (one, other))
+                steps = np.abs(np.array(place, int) - np.array(there, int)) - 64
+                found += [np.hypot(*steps.clip(0)) if (steps >= 0).any() else -1] if a == b else []
+        return min(found, default=np.inf)
+
+    split = split_tiles(tiles)
+    assert split.method == 'by blocks of each scene'
+    assert 'of train are left out: they overlap tiles of later parts' in split.notes[0]
+    for first, second in (('train', 'val'), ('train', 'test'), ('val', 'test')):
+        assert smallest_distance(split, first, second) >= 0
+    assert split.distance == smallest_distance(split, 'train', 'test')
+    apart = split_tiles(tiles, by='blocks', block_size=120, gap=20)
+    assert smallest_distance(apart, 'train', 'val') >= 20
+    assert apart.distance == smallest_distance(apart, 'train', 'test') >= 20
+    assert apart.unit == 'pixels'
+
+
+def test_distances_between_scenes_without_georeferences_are_unknown(tmp_path):
+    for name in ('a_0_0', 'a_0_9', 'b_0_0', 'b_0_9', 'c_0_0'):
+        write_raster(tmp_path / f'images/{name}.png', np.ones((1, 9, 9), np.uint8))
+        write_raster(tmp_path / f'labels/{name}.png', np.ones((9, 9), np.uint8))
+    split = split_tiles(read_contents(find_pairs(tmp_path, 'images', 'labels')), gap=1e9)
+    assert split.method == 'by scene (3)'
+    assert split.distance is None
+    assert sum(map(len, split.parts.values())) == 5
+
+
 def test_validation_tiles_that_overlap_test_tiles_are_left_out(tmp_path, rng):
     for i in range(30):
         write_raster(
