@@ -77,7 +77,12 @@ def main() -> None:
         description = DatasetDescription.load(args.root)
         pairs = find_pairs(args.root, args.images, args.labels)
         with progress_bars() as track:
-            tiles = read_contents(pairs, workers=args.workers, advance=track('reading labels'))
+            tiles = read_contents(
+                pairs,
+                bands=len(description.bands),
+                workers=args.workers,
+                advance=track('reading labels'),
+            )
         options = dict(
             by=args.by,
             seed=args.seed,

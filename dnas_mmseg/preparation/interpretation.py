@@ -72,7 +72,7 @@ def interpret(
     known = {text.lower() for text in label_values}
     unknown = [value for value in totals if value_text(value) not in known]
     if unknown:
-        total = totals.total()
+        total = max(totals.total(), 1)
         listed = ', '.join(
             f'{value_text(v)} ({100 * totals[v] / total:.2g} % of the pixels)' for v in unknown[:8]
         )
@@ -154,7 +154,8 @@ def _interpret_values(
     """Return the class of each label value; add a question if 0 may be a class or unlabelled."""
     values = sorted(totals, key=lambda v: v if isinstance(v, tuple) else (v,))
     texts = [value_text(value) for value in values]
-    shares = {t: totals[v] / totals.total() for t, v in zip(texts, values, strict=True)}
+    total = max(totals.total(), 1)
+    shares = {t: totals[v] / total for t, v in zip(texts, values, strict=True)}
     ignored = set(unlabelled or ())
     absent = sorted(ignored - set(texts) - {'none'})
     if absent:

@@ -418,7 +418,7 @@ def _class_counts(
     coloured = have_colours(tiles) if labels is None else labels.is_coloured
     counted = [tile.colours if coloured else tile.values for tile in tiles]
     if labels is None:
-        found: set[LabelValue] = set().union(*counted)
+        found = {value for values in counted for value, pixels in values.items() if pixels}
         values = sorted(found, key=lambda value: value if isinstance(value, tuple) else (value,))
         codes = {value: i for i, value in enumerate(values)}
         names = tuple(map(str, values))

@@ -43,6 +43,22 @@ def test_content_of_a_pair(tmp_path, tiles):
     assert counted.totals.tolist() == counted.squares.tolist() == [10000, 10000]
 
 
+@pytest.mark.parametrize('read_up_to', [None, 100])
+def test_pixels_that_are_invalid_in_the_image_are_not_counted(tmp_path, read_up_to):
+    samples = np.ones((2, 100, 100), np.uint8)
+    samples[:, :30] = 0
+    write_raster(tmp_path / 'images/a.tif', samples, nodata=0)
+    label = np.full((100, 100), 2, np.uint8)
+    label[:25], label[25:50] = 7, 3
+    write_raster(tmp_path / 'labels/a.png', label)
+    (content,) = read_contents(find_pairs(tmp_path, 'images', 'labels'), read_up_to=read_up_to)
+    assert content.values == {2: 5000, 3: 2000, 7: 0}  # 7 is stored, too
+    labels = LabelEncoding('values', 3, values=((2, 0), (3, 1), (7, 2)))
+    split = split_tiles([content], (1, 0, 0), labels=labels, names=('a', 'b', 'c'))
+    assert split.pixels[0].tolist() == [5000, 2000, 0]
+    assert split.notes[-1] == 'train has no pixel of c'
+
+
 def test_pairs_without_partner_are_named(tmp_path, tiles):
     (tmp_path / 'images/s0_0_0.tif').unlink()
     with pytest.raises(DatasetError, match=r'labels/s0_0_0\.png: label without image$'):
