@@ -13,7 +13,11 @@ import numpy as np
 
 from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.checks import exact_number, round_significant
-from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.description import (
+    DESCRIPTION_FILE,
+    DatasetDescription,
+    DatasetError,
+)
 from dnas_mmseg.datasets.tiles import MANIFEST
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import is_vector, list_field_values
@@ -55,7 +59,7 @@ class InitSettings:
         tile_size: Side of the tiles cut from larger images; at most the shorter side of the largest
             image.
         stacks: How scenes of several files become rasters.
-        overwrite: Whether existing lists and an existing config are replaced.
+        overwrite: Whether existing lists, ``dataset.json`` and config are replaced.
     """
 
     bands: tuple[str, ...] = ()
@@ -116,7 +120,7 @@ def init_data_root(
 
     Raises:
         MissingSettingsError: A setting is required; the message has one line per option.
-        DatasetError: Files do not match, or a list or the config exists.
+        DatasetError: Files do not match, or a list, ``dataset.json`` or the config exists.
     """
     out = Path(out)
     if out.name in ('', '..') or out.suffix == '.py':
@@ -180,6 +184,8 @@ def init_data_root(
                 f'{out} contains tiles that were cut from scenes: choose another --out, or remove '
                 'it'
             )
+        if (out / DESCRIPTION_FILE).exists() and not settings.overwrite:
+            raise DatasetError(f'{out / DESCRIPTION_FILE} exists: add --overwrite to replace it')
         split = split_tiles(
             contents,
             settings.split.shares,

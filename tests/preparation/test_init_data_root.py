@@ -68,6 +68,19 @@ def test_a_config_is_never_replaced_unasked(folder):
     init_data_root('images', 'labels', 'mine', InitSettings(unlabelled=('0',), overwrite=True))
 
 
+def test_a_description_is_never_replaced_unasked(folder):
+    path = folder / 'data/dataset.json'
+    path.parent.mkdir()
+    DatasetDescription(classes=('a', 'b')).save('data')
+    written = path.read_text()
+    with pytest.raises(DatasetError, match=r'data/dataset\.json exists: add --overwrite'):
+        init_data_root('images', 'labels', 'data', InitSettings(unlabelled=('0',)))
+    assert path.read_text() == written
+    assert sorted(p.name for p in path.parent.iterdir()) == ['dataset.json']
+    init_data_root('images', 'labels', 'data', InitSettings(unlabelled=('0',), overwrite=True))
+    assert DatasetDescription.load('data').bands == ('red', 'nir')
+
+
 def test_missing_settings_are_named(folder):
     with pytest.raises(MissingSettingsError, match='--unlabelled: label value 0'):
         init_data_root('images', 'labels', 'mine')
