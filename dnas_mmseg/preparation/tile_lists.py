@@ -185,7 +185,12 @@ def _relative(path: str, root: str | os.PathLike) -> str:
     """Return a path, or the name of an array, relative to a folder."""
     array = parse_array_name(path)
     name = array if array is not None else ArrayName(path)
-    return str(name._replace(file=Path(os.path.relpath(name.file, root)).as_posix()))
+    relative = os.path.relpath(name.file, root)
+    if Path(relative).parts[0] == '..':  # of a link, it is the parent of the folder linked to
+        folder, file = os.path.split(name.file)
+        real = os.path.join(os.path.realpath(folder), file)
+        relative = os.path.relpath(real, os.path.realpath(root))
+    return str(name._replace(file=Path(relative).as_posix()))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """List files of tiles, and what pairs of images and labels contain."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,6 +191,20 @@ def test_lists_are_relative_and_never_replaced_unasked(tmp_path, tiles):
         write_lists(split.parts, tmp_path)
     write_lists({'train': tiles[:2]}, tmp_path, overwrite=True)
     assert len((tmp_path / 'train.txt').read_text().splitlines()) == 2
+
+
+def test_lists_behind_links_name_existing_files(tmp_path, tiles):
+    (tmp_path / 'disk/deep/data').mkdir(parents=True)
+    root = tmp_path / 'data'
+    root.symlink_to('disk/deep/data')
+    (tmp_path / 'linked').symlink_to('images')
+    linked = replace(tiles[1], image=str(tmp_path / 'linked/s0_0_100.tif'))
+    (root / 'images').symlink_to(tmp_path / 'images')
+    below = replace(tiles[2], image=str(root / 'images/s1_0_200.tif'))
+    write_lists({'train': [tiles[0], linked, below]}, root)
+    pairs = [line.split('\t') for line in (root / 'train.txt').read_text().splitlines()]
+    assert all((root / path).is_file() for pair in pairs for path in pair)
+    assert pairs[2][0] == 'images/s1_0_200.tif'
 
 
 def test_land_cover_of_the_shared_folder_by_scene(shared, tmp_path):
