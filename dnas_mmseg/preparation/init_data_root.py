@@ -35,9 +35,6 @@ BASE = 'dnas_mmseg::unet/unet_lite0.py'
 _CROP = 128
 """Side in pixels of training crops, as in the base config."""
 
-_MIN_LABELLED = 0.01
-"""Share of labelled pixels below which a tile is skipped: sparse polygons leave most of a scene."""
-
 _MAX_TILE = 1024
 """Longest side in pixels of images that are used as tiles; larger ones are cut."""
 
@@ -107,8 +104,9 @@ def init_data_root(
     """Describe images and labels, split them, and write a config to train.
 
     Images of at most 1024 pixels with label rasters on their grids are used where they are; larger
-    ones, and labels that are polygons or on other grids, are cut into tiles in ``out``. Writes the
-    lists and ``dataset.json`` to ``out``, and the config ``<name of out>.py`` next to it.
+    ones, and labels that are polygons or on other grids, are cut into tiles in ``out``; tiles
+    without a labelled pixel are skipped. Writes the lists and ``dataset.json`` to ``out``, and the
+    config ``<name of out>.py`` next to it.
 
     Args:
         images: Folder or pattern of the images, or products of several files.
@@ -161,6 +159,8 @@ def init_data_root(
     split, root = None, None
     if vectors or is_large or not all(content.is_aligned for content in contents):
         _require_resampling(contents, settings)
+        # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
+        size = min(settings.tile_size, max(min(content.shape) for content in contents))
         root = make_data_root(
             pairs,
             out,
@@ -168,10 +168,10 @@ def init_data_root(
             rules=settings.rules,
             label_resampling=settings.label_resampling,
             split=settings.split,
-            # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
-            size=min(settings.tile_size, max(min(content.shape) for content in contents)),
-            min_labelled=_MIN_LABELLED,
+            size=size,
+            min_labelled=1 / max(size, 1) ** 2,  # a pixel
             recut=settings.overwrite,
+            require_tiles=True,
             nodata=settings.nodata,
             provenance={'source': images, 'labels': labels},
             workers=workers,

@@ -423,7 +423,7 @@ def _class_counts(
     coloured = have_colours(tiles) if labels is None else labels.is_coloured
     counted = [tile.colours if coloured else tile.values for tile in tiles]
     if labels is None:
-        found = {value for values in counted for value, pixels in values.items() if pixels}
+        found = {value for tile in counted for value, pixels in tile.items() if pixels}
         values = sorted(found, key=lambda value: value if isinstance(value, tuple) else (value,))
         codes = {value: i for i, value in enumerate(values)}
         names = tuple(map(str, values))
@@ -431,9 +431,9 @@ def _class_counts(
         codes = {value: i for value, i in labels.codes.items() if i != IGNORE}
         names = tuple(names)
     counts = np.zeros((len(tiles), len(names)))
-    for row, values in zip(counts, counted, strict=True):
+    for row, tile in zip(counts, counted, strict=True):
         merged: Counter[int] = Counter()
-        for value, pixels in values.items():
+        for value, pixels in tile.items():
             if value in codes:
                 merged[codes[value]] += pixels
         for label, pixels in merged.items():
