@@ -77,7 +77,7 @@ def parse_args() -> argparse.Namespace:
         help='side of the tiles cut from larger images (default: 512)',
     )  # fmt: skip
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace existing lists and config'
+        '--overwrite', action='store_true', help='replace existing lists, dataset.json and config'
     )
     parser.add_argument('--workers', type=int, help='processes (default: one per core)')
     add_no_network(parser)

@@ -47,11 +47,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--folds', type=int, help='write fold1/, fold2/, ... with three lists each')
     parser.add_argument(
         '--block-size', type=float, metavar='METRES',
-        help='side of the blocks (default: one with at least 20 blocks)',
+        help='side of the blocks, in pixels without georeferences (default: one with at least 20 '
+        'blocks)',
     )  # fmt: skip
     parser.add_argument(
         '--gap', type=float, default=0.0, metavar='METRES',
-        help='leave out training tiles nearer than this to other parts (default: 0)',
+        help='leave out training tiles nearer than this to other parts, in pixels without '
+        'georeferences (default: 0)',
     )  # fmt: skip
     parser.add_argument('--overwrite', action='store_true', help='replace existing lists')
     parser.add_argument('--workers', type=int, default=1, help='processes (default: 1)')
@@ -75,7 +77,12 @@ def main() -> None:
         description = DatasetDescription.load(args.root)
         pairs = find_pairs(args.root, args.images, args.labels)
         with progress_bars() as track:
-            tiles = read_contents(pairs, workers=args.workers, advance=track('reading labels'))
+            tiles = read_contents(
+                pairs,
+                bands=len(description.bands),
+                workers=args.workers,
+                advance=track('reading labels'),
+            )
         options = dict(
             by=args.by,
             seed=args.seed,

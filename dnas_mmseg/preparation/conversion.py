@@ -115,6 +115,7 @@ def convert_scenes(
     mix_tiles: int | None = None,
     split: str = 'by scene',
     recut: bool = False,
+    require_tiles: bool = False,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -134,6 +135,8 @@ def convert_scenes(
             ``splits``.
         split: How ``splits`` were made, for the provenance.
         recut: Whether tiles of an earlier run with other parameters are replaced.
+        require_tiles: Whether val or test with scenes but without tiles raises an error; a note by
+            default.
         provenance: Entries to add to the provenance in ``dataset.json``.
         workers: Number of processes; 1 runs in this process.
         advance: Callback with the number of finished tiles and of all tiles to cut.
@@ -143,8 +146,8 @@ def convert_scenes(
         user, one line each.
 
     Raises:
-        DatasetError: A scene is unusable or has too many unknown label values, or ``out`` contains
-            another data set.
+        DatasetError: A scene is unusable or has too many unknown label values, no training tile
+            has enough labelled pixels, or ``out`` contains another data set.
         FolderInUseError: Another run writes to ``out``.
     """
     out = Path(out)
@@ -173,7 +176,7 @@ def convert_scenes(
             for split, part in splits.items()
         }
         if not tiles['train']:
-            raise DatasetError(f'no training tile reaches min_labelled = {tiling.min_labelled}')
+            raise DatasetError(_describe_empty('train', splits['train'], tiling))
         notes = deduplicate_messages([note for _, notes in checked.values() for note in notes])
         if not tiling.apply_scale:
             notes += compare_scalings({info.scaling: info.path for info in infos.values()})
@@ -188,6 +191,14 @@ def convert_scenes(
                 'the split is by tile: adjacent tiles are in different splits, which inflates '
                 'scores on val and test'
             )
+        empty = [
+            _describe_empty(split, part, tiling)
+            for split, part in splits.items()
+            if part and not tiles[split]
+        ]
+        if empty and require_tiles:
+            raise DatasetError('\n'.join(empty))
+        notes += empty
         description = describe_data_root(
             out,
             {split: [tile.paths for tile in part] for split, part in tiles.items()},
@@ -342,6 +353,16 @@ def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
     if skipped:
         notes.append(f'{skipped} tiles are skipped: too few labelled pixels')
     return notes
+
+
+def _describe_empty(split: str, scenes: Sequence[Scene], tiling: TileSpec) -> str:
+    """Return a message that a split has scenes but no tile."""
+    names = [scene.name for scene in scenes]
+    listed = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+    remedy = 'label more pixels there, or choose another seed or other shares of the splits'
+    if tiling.min_labelled * tiling.size**2 > 1:
+        remedy += f', or lower min_labelled = {tiling.min_labelled:g}'
+    return f'{split} has no tile: its scenes ({listed}) have too few labelled pixels: {remedy}'
 
 
 def _absent_classes(tiles: Mapping[str, Sequence[Tile]], classes: Sequence[str]) -> list[str]:

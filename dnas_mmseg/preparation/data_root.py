@@ -73,6 +73,7 @@ def make_data_root(
     apply_scale: bool = False,
     max_unknown: float = 0.001,
     recut: bool = False,
+    require_tiles: bool = False,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     track: Callable[[str], Callable[[int, int], None]] = lambda name: lambda done, total: None,
@@ -89,7 +90,7 @@ def make_data_root(
         split: How scenes are split.
         size, stride, min_labelled, scale, nodata, apply_scale: See :class:`TileSpec`; ``stride``
             defaults to ``size``.
-        max_unknown, recut, provenance, workers: See :func:`convert_scenes`.
+        max_unknown, recut, require_tiles, provenance, workers: See :func:`convert_scenes`.
         track: Function from the name of a step to its progress callback.
 
     Raises:
@@ -145,6 +146,7 @@ def make_data_root(
         mix_tiles=split.seed if split.mix_tiles else None,
         split=method,
         recut=recut,
+        require_tiles=require_tiles,
         provenance={**(provenance or {}), 'seed': split.seed},
         workers=workers,
         advance=track('cutting tiles'),

@@ -13,7 +13,11 @@ import numpy as np
 
 from dnas_mmseg.classes import default_palette
 from dnas_mmseg.datasets.checks import exact_number, round_significant
-from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.description import (
+    DESCRIPTION_FILE,
+    DatasetDescription,
+    DatasetError,
+)
 from dnas_mmseg.datasets.tiles import MANIFEST
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import is_vector, list_field_values
@@ -30,9 +34,6 @@ BASE = 'dnas_mmseg::unet/unet_lite0.py'
 
 _CROP = 128
 """Side in pixels of training crops, as in the base config."""
-
-_MIN_LABELLED = 0.01
-"""Share of labelled pixels below which a tile is skipped: sparse polygons leave most of a scene."""
 
 _MAX_TILE = 1024
 """Longest side in pixels of images that are used as tiles; larger ones are cut."""
@@ -55,7 +56,7 @@ class InitSettings:
         tile_size: Side of the tiles cut from larger images; at most the shorter side of the largest
             image.
         stacks: How scenes of several files become rasters.
-        overwrite: Whether existing lists and an existing config are replaced.
+        overwrite: Whether existing lists, ``dataset.json`` and config are replaced.
     """
 
     bands: tuple[str, ...] = ()
@@ -103,8 +104,9 @@ def init_data_root(
     """Describe images and labels, split them, and write a config to train.
 
     Images of at most 1024 pixels with label rasters on their grids are used where they are; larger
-    ones, and labels that are polygons or on other grids, are cut into tiles in ``out``. Writes the
-    lists and ``dataset.json`` to ``out``, and the config ``<name of out>.py`` next to it.
+    ones, and labels that are polygons or on other grids, are cut into tiles in ``out``; tiles
+    without a labelled pixel are skipped. Writes the lists and ``dataset.json`` to ``out``, and the
+    config ``<name of out>.py`` next to it.
 
     Args:
         images: Folder or pattern of the images, or products of several files.
@@ -116,7 +118,7 @@ def init_data_root(
 
     Raises:
         MissingSettingsError: A setting is required; the message has one line per option.
-        DatasetError: Files do not match, or a list or the config exists.
+        DatasetError: Files do not match, or a list, ``dataset.json`` or the config exists.
     """
     out = Path(out)
     if out.name in ('', '..') or out.suffix == '.py':
@@ -157,6 +159,8 @@ def init_data_root(
     split, root = None, None
     if vectors or is_large or not all(content.is_aligned for content in contents):
         _require_resampling(contents, settings)
+        # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
+        size = min(settings.tile_size, max(min(content.shape) for content in contents))
         root = make_data_root(
             pairs,
             out,
@@ -164,10 +168,10 @@ def init_data_root(
             rules=settings.rules,
             label_resampling=settings.label_resampling,
             split=settings.split,
-            # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
-            size=min(settings.tile_size, max(min(content.shape) for content in contents)),
-            min_labelled=_MIN_LABELLED,
+            size=size,
+            min_labelled=1 / max(size, 1) ** 2,  # a pixel
             recut=settings.overwrite,
+            require_tiles=True,
             nodata=settings.nodata,
             provenance={'source': images, 'labels': labels},
             workers=workers,
@@ -180,6 +184,8 @@ def init_data_root(
                 f'{out} contains tiles that were cut from scenes: choose another --out, or remove '
                 'it'
             )
+        if (out / DESCRIPTION_FILE).exists() and not settings.overwrite:
+            raise DatasetError(f'{out / DESCRIPTION_FILE} exists: add --overwrite to replace it')
         split = split_tiles(
             contents,
             settings.split.shares,

@@ -10,7 +10,7 @@ from dnas_mmseg.classes import Colour, default_palette
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelValue
 
-from .pairs import PairContent
+from .pairs import PairContent, find_value_colours, have_colours
 
 _MAX_CLASSES = 64
 """Label values after which they are unlikely to be classes."""
@@ -34,7 +34,8 @@ def interpret(
         contents: Images, and labels that are rasters.
         bands: Band names in file order; default to those in the files.
         label_values: Class of each stored label value, None for unlabelled; defaults to a class
-            per value.
+            per value. Values are colours if labels store them, or have colour tables and
+            ``label_values`` lists colours or the tables differ.
         classes: Class names of the values that are classes, in ascending order; default to
             ``class_<value>``.
         unlabelled: Stored values that are unlabelled, as text; default to 255 where it is no class.
@@ -44,8 +45,8 @@ def interpret(
 
     Raises:
         MissingSettingsError: Files lack band names, or 0 may be a class or unlabelled.
-        DatasetError: Images differ in their bands, or labels have values that ``label_values``
-            lacks.
+        DatasetError: Images differ in their bands, labels have values that ``label_values`` lacks,
+            or a value has no colour.
 
     Example:
         >>> content = PairContent('a', 'a.tif', 'a.png', (8, 8), 'uint8', ('red', 'nir'))
@@ -56,17 +57,22 @@ def interpret(
     questions: list[str] = []
     notes: list[str] = []
     names = interpret_bands(contents, bands, questions, notes)
+    if label_values is None:
+        coloured = have_colours(contents)
+        notes += _describe_tables(contents)
+    else:
+        coloured = any(text.startswith('#') for text in label_values)
     totals: Counter[LabelValue] = Counter()
     for content in contents:
-        totals.update(content.values)
-    table = next((content.colour_table for content in contents if content.colour_table), ())
+        totals.update(content.colours if coloured else content.values)
     if label_values is None:
         label_values = _interpret_values(totals, classes, unlabelled, questions, notes)
     if questions:
         raise MissingSettingsError('\n'.join(questions))
-    unknown = [value for value in totals if value_text(value) not in label_values]
+    known = {text.lower() for text in label_values}
+    unknown = [value for value in totals if value_text(value) not in known]
     if unknown:
-        total = totals.total()
+        total = max(totals.total(), 1)
         listed = ', '.join(
             f'{value_text(v)} ({100 * totals[v] / total:.2g} % of the pixels)' for v in unknown[:8]
         )
@@ -78,7 +84,7 @@ def interpret(
         DatasetDescription(
             bands=names,
             classes=tuple(dict.fromkeys(filter(None, label_values.values()))),
-            palette=_palette(label_values, table),
+            palette=_palette(label_values, contents),
             label_values=dict(label_values),
         ),
         notes,
@@ -148,7 +154,8 @@ def _interpret_values(
     """Return the class of each label value; add a question if 0 may be a class or unlabelled."""
     values = sorted(totals, key=lambda v: v if isinstance(v, tuple) else (v,))
     texts = [value_text(value) for value in values]
-    shares = {t: totals[v] / totals.total() for t, v in zip(texts, values, strict=True)}
+    total = max(totals.total(), 1)
+    shares = {t: totals[v] / total for t, v in zip(texts, values, strict=True)}
     ignored = set(unlabelled or ())
     absent = sorted(ignored - set(texts) - {'none'})
     if absent:
@@ -186,8 +193,29 @@ def _interpret_values(
     return {text: mapped.get(text) for text in texts}
 
 
-def _palette(label_values: Mapping[str, str | None], table: Sequence[Colour]) -> tuple[Colour, ...]:
-    """Return a colour per class: that of its label or colour table, else a default one."""
+def _describe_tables(contents: Sequence[PairContent]) -> list[str]:
+    """Return a note if colour tables differ."""
+    for value, colours in find_value_colours(contents).items():
+        if len(colours) > 1:
+            (first, label), (second, other), *_ = colours.items()
+            return [
+                f'labels are read by the colours of their colour tables, which differ: {value} is '
+                f'{value_text(first)} in {label} and {value_text(second)} in {other}; '
+                '--label-values with integers reads the stored values'
+            ]
+    return []
+
+
+def _palette(
+    label_values: Mapping[str, str | None], contents: Sequence[PairContent]
+) -> tuple[Colour, ...]:
+    """Return a colour per class: that of its label or colour tables, else a default one."""
+    declared: dict[str, Colour] = {}
+    for table in dict.fromkeys(content.colour_table for content in contents):
+        for value, colour in enumerate(table):
+            declared.setdefault(str(value), colour)
+    for value, used in find_value_colours(contents).items():
+        declared[str(value)] = next(iter(used))
     colours: dict[str, Colour] = {}
     for text, name in label_values.items():
         if name is None or name in colours:
@@ -195,8 +223,8 @@ def _palette(label_values: Mapping[str, str | None], table: Sequence[Colour]) ->
         if text.startswith('#'):
             red, green, blue = bytes.fromhex(text[1:])
             colours[name] = red, green, blue
-        elif text.isdigit() and int(text) < len(table):
-            colours[name] = table[int(text)]
+        elif text in declared:
+            colours[name] = declared[text]
     names = dict.fromkeys(filter(None, label_values.values()))
     found = [colours.get(name) for name in names]
     if None in found or len(set(found)) < len(found):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
+from dnas_mmseg.classes import Colour
 from dnas_mmseg.datasets.array_tiles import list_array_tiles
 from dnas_mmseg.datasets.checks import band_sums
 from dnas_mmseg.datasets.description import DatasetError
@@ -56,7 +57,9 @@ class PairContent:
         has_alpha: Whether the image has an alpha band.
         fill: Extreme value that all bands have in many pixels, with their share, if it is not
             declared as nodata (:func:`dnas_mmseg.datasets.deviation.find_fill`).
-        values: Number of pixels of each stored label value, an integer or a colour.
+        values: Number of pixels of each stored label value, an integer or a colour, that are valid
+            in the image, 0 for values of invalid pixels only. All pixels count if the image is
+            sampled, or the label has another size.
         colour_table: RGB colours of the label's values 0, 1, ...; empty if none.
         is_aligned: Whether the label has the size and the georeference of the image.
         pixels: Number of valid pixels of the image, if its statistics were computed.
@@ -73,11 +76,54 @@ class PairContent:
     has_alpha: bool = False
     fill: tuple[float, float] | None = None
     values: Counter[LabelValue] = field(default_factory=Counter)
-    colour_table: tuple[tuple[int, int, int], ...] = ()
+    colour_table: tuple[Colour, ...] = ()
     is_aligned: bool = True
     pixels: int = 0
     totals: np.ndarray | None = None
     squares: np.ndarray | None = None
+
+    @property
+    def colours(self) -> Counter[LabelValue]:
+        """Number of pixels of each colour: stored, or by the colour table.
+
+        Raises:
+            DatasetError: A value has no colour.
+        """
+        result: Counter[LabelValue] = Counter()
+        for value, pixels in self.values.items():
+            if isinstance(value, tuple):
+                result[value] += pixels
+            elif 0 <= value < len(self.colour_table):
+                result[self.colour_table[value]] += pixels
+            else:
+                raise DatasetError(
+                    f'{self.label}: value {value} has no colour '
+                    f'(its colour table has {len(self.colour_table)} entries), but the labels are '
+                    'read by colours: expected a colour table, or three bands, in each file'
+                )
+        return result
+
+
+def find_value_colours(contents: Iterable[PairContent]) -> dict[int, dict[Colour, str]]:
+    """Return the colours of the stored values by the colour tables, and a label of each colour."""
+    found: dict[int, dict[Colour, str]] = {}
+    for content in contents:
+        for value in content.values:
+            if isinstance(value, int) and 0 <= value < len(content.colour_table):
+                colours = found.setdefault(value, {})
+                colours.setdefault(content.colour_table[value], content.label)
+    return found
+
+
+def have_colours(contents: Sequence[PairContent]) -> bool:
+    """Return whether colours distinguish the classes.
+
+    They do if a label stores them, or if colour tables give one value different colours, as those
+    of images that were reduced to their own colours.
+    """
+    return any(isinstance(value, tuple) for c in contents for value in c.values) or any(
+        len(colours) > 1 for colours in find_value_colours(contents).values()
+    )
 
 
 def find_pairs(
@@ -135,7 +181,7 @@ def read_content(
     Args:
         pair: Image and label; of polygons, nothing is read.
         read_up_to: Longest side in pixels of images that are read whole, for sums of their samples;
-            larger images are sampled. None reads no image.
+            larger images are sampled. None reads only which pixels are valid.
         nodata: Nodata value, in addition to the declared ones.
         bands: Number of bands that the user names; an alpha band is one of them if they are as many
             as all bands of the file.
@@ -164,14 +210,25 @@ def read_content(
             result.squares = np.sum([squares for _, _, squares in sums], axis=0)
     if is_vector(pair.label):
         return result
-    with Raster(pair.label) as raster:
+    with Raster(pair.image, nodata) as image, Raster(pair.label) as raster:
         label = raster.info
         result.colour_table = label.colour_table
         result.is_aligned = label.shape == info.shape and not (
             info.georeference.describe_misalignment(label.georeference, *info.shape)
         )
+        counts_valid = (
+            label.shape == info.shape
+            and (info.may_have_invalid or nodata is not None)
+            and (read_up_to is None or max(info.shape) <= read_up_to)
+        )
         for window in _windows(label):
-            result.values.update(_count_values(raster.samples(window), pair.label))
+            samples = raster.samples(window)
+            counts = _count_values(samples, pair.label)
+            if counts_valid and (invalid := image.samples(window, index).invalid) is not None:
+                masked = invalid if samples.masked is None else samples.masked | invalid
+                valid = _count_values(replace(samples, masked=masked), pair.label)
+                counts = Counter({**dict.fromkeys(counts, 0), **valid})
+            result.values.update(counts)
             if len(result.values) > _MAX_VALUES:
                 raise DatasetError(
                     f'{pair.label}: more than {_MAX_VALUES} different values: expected a label, '

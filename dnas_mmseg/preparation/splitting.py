@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,14 +112,16 @@ class Footprints:
 
     Attributes:
         boxes: West, south, east and north in metres, float64 (rasters, 4). Without georeferences,
-            pixels of a scene.
+            pixels of a scene, with scenes far apart.
         tolerance: Share of a side by which boxes of neighbours may overlap.
         unit: Name of the unit of the boxes.
+        reach: Upper limit of known distances; longer ones are those between scenes in pixels.
     """
 
     boxes: np.ndarray
     tolerance: float = 0.002
     unit: str = 'm'
+    reach: float = math.inf
 
     def select(self, index: np.ndarray) -> Footprints:
         """Return the footprints at these positions."""

@@ -18,7 +18,7 @@ from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import ArrayName, parse_array_name
 
-from .pairs import PairContent
+from .pairs import PairContent, have_colours
 from .splitting import (
     Footprints,
     assign_groups,
@@ -42,7 +42,7 @@ class TileSplit:
         classes: Values of the labels in ascending order, without unlabelled ones.
         pixels: Pixels of each class in each part, (parts, classes).
         distance: Smallest distance between training and test tiles, in metres or pixels of a scene;
-            None if unknown.
+            None if unknown, as between scenes without georeferences.
         unit: Unit of ``distance``.
         notes: Notes for the user, one sentence each.
     """
@@ -83,9 +83,10 @@ def split_tiles(
             names), or ``'random'``. Defaults to the first of scene, blocks and random that the
             tiles allow.
         seed: Seed of the order in which groups are assigned.
-        block_size: Side of the blocks in metres; defaults to one with at least 20 blocks.
-        gap: Smallest distance in metres from training tiles to others; nearer training tiles are
-            left out, and always those that overlap others.
+        block_size: Side of the blocks in metres, or in pixels of a scene for tiles without
+            georeferences; defaults to one with at least 20 blocks.
+        gap: Smallest distance from training tiles to others, in the same unit; nearer training
+            tiles are left out, and always those that overlap others.
         labels: Encoding of the labels, to merge values and leave out unlabelled ones.
         names: Class names; default to the stored values.
 
@@ -184,7 +185,12 @@ def _relative(path: str, root: str | os.PathLike) -> str:
     """Return a path, or the name of an array, relative to a folder."""
     array = parse_array_name(path)
     name = array if array is not None else ArrayName(path)
-    return str(name._replace(file=Path(os.path.relpath(name.file, root)).as_posix()))
+    relative = os.path.relpath(name.file, root)
+    if Path(relative).parts[0] == '..':  # of a link, it is the parent of the folder linked to
+        folder, file = os.path.split(name.file)
+        real = os.path.join(os.path.realpath(folder), file)
+        relative = os.path.relpath(real, os.path.realpath(root))
+    return str(name._replace(file=Path(relative).as_posix()))
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,8 @@ class _GroupedTiles:
         distance = None
         if self.footprints is not None and len(members[2]):
             test, train = (self.footprints.select(members[part]) for part in (2, 0))
-            distance = float(measure_distances(test, train)[0].min())
+            nearest = float(measure_distances(test, train)[0].min())
+            distance = nearest if nearest < self.footprints.reach else None
             if distance == 0:
                 is_random = self.method == 'random'
                 advice = 'split by blocks (--by blocks)' if is_random else 'set a gap (--gap)'
@@ -270,7 +277,9 @@ class _GroupedTiles:
         result, notes = part_of.copy(), list(self.notes)
         if self.footprints is None:
             if gap:
-                raise DatasetError('a gap requires georeferenced tiles')
+                raise DatasetError(
+                    'a gap requires tiles with georeferences, or named <scene>_<row>_<column>'
+                )
             return result, notes
         for part, name in enumerate(SPLITS[:2]):
             own, others = np.flatnonzero(result == part), np.flatnonzero(result > part)
@@ -281,7 +290,7 @@ class _GroupedTiles:
             )
             reason = 'they overlap tiles of later parts'
             if part == 0 and gap:
-                near = near | (distances < gap)
+                near = near | (distances < min(gap, self.footprints.reach))
                 reason += f' or are nearer than {gap:g} {self.footprints.unit} to them'
             if near.any():
                 result[own[near]] = -1
@@ -294,20 +303,28 @@ class _GroupedTiles:
 
 
 def _footprints(tiles: Sequence[PairContent]) -> Footprints | None:
-    """Return the tiles' footprints, from georeferences or from the names of tiles of one scene."""
+    """Return the tiles' footprints, from georeferences or from names with scenes."""
     located = locate((tile.georeference, tile.shape) for tile in tiles)
     if located is not None:
         return located
     places = [place for tile in tiles if (place := parse_tile_name(tile.image))]
-    if len(places) < len(tiles) or len({scene for scene, _, _ in places}) != 1:
+    if len(places) < len(tiles):
         return None
     corners = np.array([(column, row) for _, row, column in places], float)
     sizes = np.array([tile.shape[::-1] for tile in tiles], float)
-    steps = np.concatenate([np.diff(np.unique(axis)) for axis in corners.T])
+    _, scenes = np.unique([scene for scene, _, _ in places], return_inverse=True)
+    steps: list[float] = []
+    for axis in corners.T:
+        order = np.lexsort((axis, scenes))
+        distances, is_other = np.diff(axis[order]), np.diff(scenes[order]) > 0
+        steps += distances[(distances > 0) & ~is_other].tolist()
     # Numbers of tiles, not pixels; a single small step is that of a last tile moved inwards.
-    if len(steps) and np.median(steps) < sizes.min() / 8:
-        corners *= sizes
-    return Footprints(np.concatenate([corners, corners + sizes], axis=1), unit='pixels')
+    if steps and np.median(steps) < sizes.min() / 8:
+        corners *= sizes.max(0)
+    boxes = np.concatenate([corners, corners + sizes], axis=1)
+    extent = float(boxes.max())
+    boxes[:, ::2] += 4 * extent * scenes[:, None]
+    return Footprints(boxes, unit='pixels', reach=3 * extent)
 
 
 def _group(
@@ -322,10 +339,7 @@ def _group(
     scenes = [place[0] if place else None for place in places]
     notes: list[str] = []
     if not by:
-        named = None not in scenes
-        enough = named and len(set(scenes)) >= parts
-        if named and not enough and footprints is None:
-            return _blocks_of_scenes(tiles, scenes), 'by blocks of each scene', notes
+        enough = None not in scenes and len(set(scenes)) >= parts
         by = 'scene' if enough else 'blocks' if footprints is not None else 'random'
         if by == 'random':
             notes.append(
@@ -346,13 +360,17 @@ def _group(
     if by == 'blocks':
         if footprints is None:
             raise DatasetError(
-                'a tile has no georeference, which --by blocks requires: split by scene, or by '
-                'csv:FILE:COLUMN'
+                'a tile has no georeference and no scene in its name (<scene>_<row>_<column>), one '
+                'of which --by blocks requires: split by csv:FILE:COLUMN'
             )
         clusters = group_touching(footprints)
         sizes = np.bincount(clusters)
         if block_size is None and len(sizes) >= _MIN_CLUSTERS and max(sizes) <= len(tiles) / 4:
             return list(clusters), f'by {len(sizes)} groups of touching tiles', notes
+        if footprints.unit == 'pixels' and len(set(scenes)) > 1:
+            return (
+                _blocks_of_scenes(scenes, footprints, block_size), 'by blocks of each scene', notes,
+            )  # fmt: skip
         blocks, side = group_by_blocks(footprints, block_size)
         return blocks, f'by {len(set(blocks))} blocks of {side:.4g} {footprints.unit}', notes
     if by == 'random':
@@ -360,14 +378,16 @@ def _group(
     raise DatasetError(f"--by '{by}': choose scene, blocks, random, or csv:FILE:COLUMN")
 
 
-def _blocks_of_scenes(tiles: Sequence[PairContent], scenes: Sequence[str | None]) -> list[Hashable]:
-    """Return a block of its scene for each tile, from the rows and columns in their names."""
-    groups: list[Hashable] = [None] * len(tiles)
-    for scene in set(scenes):
-        index = [i for i, other in enumerate(scenes) if other == scene]
-        footprints = _footprints([tiles[i] for i in index])
-        assert footprints is not None  # their names have a scene
-        blocks, _ = group_by_blocks(footprints)
+def _blocks_of_scenes(
+    scenes: Sequence[str | None], footprints: Footprints, block_size: float | None
+) -> list[Hashable]:
+    """Return a block of its scene for each tile."""
+    members: dict[str | None, list[int]] = {}
+    for i, scene in enumerate(scenes):
+        members.setdefault(scene, []).append(i)
+    groups: list[Hashable] = [None] * len(scenes)
+    for scene, index in members.items():
+        blocks, _ = group_by_blocks(footprints.select(np.array(index)), block_size)
         for i, block in zip(index, blocks, strict=True):
             groups[i] = scene, block
     return groups
@@ -400,8 +420,10 @@ def _class_counts(
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return class names and the pixels of each class in each tile, (tiles, classes)."""
     codes: dict[LabelValue, int]
+    coloured = have_colours(tiles) if labels is None else labels.is_coloured
+    counted = [tile.colours if coloured else tile.values for tile in tiles]
     if labels is None:
-        found = {value for tile in tiles for value in tile.values}
+        found = {value for tile in counted for value, pixels in tile.items() if pixels}
         values = sorted(found, key=lambda value: value if isinstance(value, tuple) else (value,))
         codes = {value: i for i, value in enumerate(values)}
         names = tuple(map(str, values))
@@ -409,9 +431,9 @@ def _class_counts(
         codes = {value: i for value, i in labels.codes.items() if i != IGNORE}
         names = tuple(names)
     counts = np.zeros((len(tiles), len(names)))
-    for row, tile in zip(counts, tiles, strict=True):
+    for row, tile in zip(counts, counted, strict=True):
         merged: Counter[int] = Counter()
-        for value, pixels in tile.values.items():
+        for value, pixels in tile.items():
             if value in codes:
                 merged[codes[value]] += pixels
         for label, pixels in merged.items():

@@ -194,7 +194,8 @@ def cut_windows(
 
     Labels become train ids, with 255 for unlabelled pixels and invalid pixels of the image. Tiles
     are georeferenced. Validity is preserved by the nodata value if that is sufficient, otherwise by
-    a mask. Tiles are padded beyond the scene with 0 in the image and 255 in the label.
+    a mask. Tiles are padded beyond the scene with invalid pixels: nodata, or else 0, in the image,
+    and 255 in the label.
 
     Args:
         scene: Scene to cut.
@@ -245,19 +246,18 @@ def cut_windows(
             pixels, totals, squares = band_sums(samples, invalid)
             counts = np.bincount(labelled.ravel(), minlength=IGNORE + 1)[: len(tiling.classes)]
             paths = [out / path for path in tile_paths(scene.name, window.row_off, window.col_off)]
-            samples, ids = (
-                _pad(samples, tiling.size, 0),
-                _pad(labelled[None], tiling.size, IGNORE),
-            )
-            valid = None
-            if invalid is not None and not nodata_suffices(samples, nodata, invalid):
-                valid = _pad(~invalid[None], tiling.size, 0)[0]
+            ids = _pad(labelled[None], tiling.size, IGNORE)
+            if invalid is None:
+                invalid = np.zeros(labelled.shape, bool)
+            invalid = _pad(invalid[None], tiling.size, True)[0]
+            samples = _pad(samples, tiling.size, _padding_value(nodata, samples.dtype))
+            is_marked = not invalid.any() or nodata_suffices(samples, nodata, invalid)
             write_raster(
                 paths[0],
                 samples,
                 names=tiling.bands,
                 nodata=nodata,
-                valid=valid,
+                valid=None if is_marked else ~invalid,
                 georeference=info.georeference.moved(window.row_off, window.col_off),
             )
             write_raster(paths[1], ids, palette=tiling.palette)
@@ -289,11 +289,20 @@ def _scale_to_uint8(
 
 def nodata_suffices(samples: np.ndarray, nodata: float | None, invalid: np.ndarray) -> bool:
     """Return whether a tile's nodata value alone marks all invalid pixels and no others."""
-    rows, columns = invalid.shape
-    outside = Samples(samples[:, :rows, :columns], (nodata,) * len(samples)).invalid
-    return outside is not None and bool((outside == invalid).all())
+    marked = Samples(samples, (nodata,) * len(samples)).invalid
+    return marked is not None and bool((marked == invalid).all())
 
 
-def _pad(samples: np.ndarray, size: int, value: int) -> np.ndarray:
+def _padding_value(nodata: float | None, dtype: np.dtype) -> Any:
+    """Return the nodata value, or 0 if there is none that the type can hold."""
+    if nodata is not None:
+        with np.errstate(invalid='ignore'):
+            value = np.full((1, 1, 1), nodata).astype(dtype)
+        if Samples(value, (nodata,)).invalid is not None:
+            return value[0, 0, 0]
+    return 0
+
+
+def _pad(samples: np.ndarray, size: int, value: Any) -> np.ndarray:
     rows, columns = size - samples.shape[1], size - samples.shape[2]
     return np.pad(samples, ((0, 0), (0, rows), (0, columns)), constant_values=value)

@@ -157,6 +157,10 @@ def read_polygons(
                 raise RasterError(f"{where} has no number in the priority field '{priority}'")
             value = field_value(feature, field) if field else None
             polygons.append(Polygon(fid, value, rank, geometry))
+        # A spatial filter returns features of these drivers in the order of the spatial index;
+        # fids of others, such as GeoJSON, may be unrelated to the order of the layer.
+        if dataset.GetDriver().ShortName in ('GPKG', 'MapInfo File'):
+            polygons.sort(key=lambda polygon: polygon.fid)
         del source, dataset
     if not repaired:
         return polygons, []

@@ -147,12 +147,21 @@ def test_invalid_input_raises_before_cutting(splits, tmp_path):
     assert not content(tmp_path / 'out')
     for scene in splits['train']:
         write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
-    with pytest.raises(DatasetError, match=r'no training tile reaches min_labelled = 0.5'):
+    with pytest.raises(DatasetError, match=r'train has no tile: .* lower min_labelled = 0\.5'):
         convert_scenes(
             splits,
             tmp_path / 'out',
             TileSpec(**PARAMETERS, size=40, stride=40, min_labelled=0.5),
         )
+
+
+def test_splits_without_tiles_are_noted(splits, tmp_path):
+    for scene in splits['val']:
+        write_raster(scene.label, np.zeros((3, 96, 96), np.uint8))
+    tiling = TileSpec(**PARAMETERS, size=40, stride=40, min_labelled=0.5)
+    _, notes = convert_scenes(splits, tmp_path / 'out', tiling)
+    assert (tmp_path / 'out/val.txt').read_text() == ''
+    assert notes[-1].startswith(f'val has no tile: its scenes ({splits["val"][0].name}) have too')
 
 
 def test_labelled_pixels_of_a_scene_are_counted_once(splits, tmp_path):

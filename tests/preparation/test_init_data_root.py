@@ -1,5 +1,7 @@
 """A data root and a config from images and labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -68,6 +70,19 @@ def test_a_config_is_never_replaced_unasked(folder):
     init_data_root('images', 'labels', 'mine', InitSettings(unlabelled=('0',), overwrite=True))
 
 
+def test_a_description_is_never_replaced_unasked(folder):
+    path = folder / 'data/dataset.json'
+    path.parent.mkdir()
+    DatasetDescription(classes=('a', 'b')).save('data')
+    written = path.read_text()
+    with pytest.raises(DatasetError, match=r'data/dataset\.json exists: add --overwrite'):
+        init_data_root('images', 'labels', 'data', InitSettings(unlabelled=('0',)))
+    assert path.read_text() == written
+    assert sorted(p.name for p in path.parent.iterdir()) == ['dataset.json']
+    init_data_root('images', 'labels', 'data', InitSettings(unlabelled=('0',), overwrite=True))
+    assert DatasetDescription.load('data').bands == ('red', 'nir')
+
+
 def test_missing_settings_are_named(folder):
     with pytest.raises(MissingSettingsError, match='--unlabelled: label value 0'):
         init_data_root('images', 'labels', 'mine')
@@ -103,6 +118,31 @@ def test_polygons_are_cut_into_tiles(tmp_path, monkeypatch, rng):
         dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
         assert dataset.metainfo['classes'] == ('field', 'wood')
         assert len(dataset) > 0
+
+
+def test_each_part_has_tiles_with_labelled_pixels(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    west, *rest = REFERENCE.transform
+    for i, name in enumerate('abc'):
+        samples = rng.integers(0, 255, (1, 64, 64)).astype(np.uint8)
+        place = replace(REFERENCE, transform=(west + 1000 * i, *rest))
+        write_raster(f'scenes/{name}.tif', samples, names=('pan',), georeference=place)
+    shapes = [
+        (square(x, 0, x + side, 64), name, 0)
+        for x, side, name in ((0, 20, 'field'), (20, 40, 'wood'), (500, 30, 'wood'))
+    ]
+    settings = InitSettings(rules=PolygonRules('class'), tile_size=16)
+    between = square(1040.1, 40.1, 1040.3, 40.3), 'field', 0  # without the centre of a pixel
+    write(tmp_path / 'two.gpkg', [*shapes, between])
+    with pytest.raises(DatasetError, match=r'has no tile: its scenes \(c\) have too few labelled'):
+        init_data_root('scenes', 'two.gpkg', 'mine', settings)
+    assert not list(tmp_path.glob('mine/*.txt')) + list(tmp_path.glob('mine.py'))
+    write(tmp_path / 'three.gpkg', [*shapes, (square(1040, 40, 1041, 41), 'field', 0)])
+    init_data_root('scenes', 'three.gpkg', 'other', settings)
+    lines = ''.join(path.read_text() for path in tmp_path.glob('other/*.txt')).splitlines()
+    assert [line for line in lines if 'images/c_' in line] == [
+        'images/c_32_32.tif\tlabels/c_32_32.png'
+    ]
 
 
 def test_labels_on_another_grid_are_asked_for(tmp_path, monkeypatch, rng):

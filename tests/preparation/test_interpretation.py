@@ -64,6 +64,40 @@ def test_colours_of_the_labels_are_the_palette():
     assert len(set(black.palette)) == 2
 
 
+def test_paletted_labels_are_colours_if_their_tables_differ():
+    black, red, blue = (0, 0, 0), (255, 0, 0), (0, 0, 255)
+    contents = [
+        content({0: 60, 1: 4}, table=(black, red)),
+        content({0: 60, 1: 3, 2: 1}, table=(black, blue, red), name='b'),
+    ]
+    description, notes = interpret(contents, unlabelled=('#000000',))
+    assert description.label_values == {
+        '#000000': None, '#0000ff': 'class_0000ff', '#ff0000': 'class_ff0000',
+    }  # fmt: skip
+    assert description.palette == (blue, red)
+    assert notes[0].endswith(
+        '1 is #ff0000 in a.png and #0000ff in b.png; --label-values with integers reads the stored '
+        'values'
+    )
+    words = parse_label_values(['0=', '1=a', '2=b'])
+    assert interpret(contents, label_values=words)[0].label_values == words
+    # Entries that a label does not use may differ.
+    same = [contents[0], content({0: 6, 2: 5}, table=(black, blue, red), name='b')]
+    assert interpret(same, unlabelled=('0',))[0].label_values == {
+        '0': None, '1': 'class_1', '2': 'class_2',
+    }  # fmt: skip
+
+
+def test_colours_of_paletted_labels_are_classes_on_request():
+    table = ((0, 0, 0), (255, 0, 0), (0, 0, 255))
+    words = parse_label_values(['#000000=', '#FF0000=a', '#0000ff=b'])
+    description, _ = interpret([content({0: 2, 1: 5, 2: 5}, table=table)], label_values=words)
+    assert description.palette == table[1:]
+    assert description.labels.codes == dict(zip(table, (255, 0, 1), strict=True))
+    with pytest.raises(DatasetError, match=r'a\.png: value 3 has no colour .*has 3 entries'):
+        interpret([content({0: 2, 3: 5}, table=table)], label_values=words)
+
+
 def test_questions_are_asked_together():
     with pytest.raises(MissingSettingsError) as error:
         interpret([content({0: 5, 1: 4, 2: 1}, bands=('', '', '', ''))])

@@ -1,6 +1,7 @@
 """List files of tiles, and what pairs of images and labels contain."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,22 @@ def test_content_of_a_pair(tmp_path, tiles):
     assert counted.totals.tolist() == counted.squares.tolist() == [10000, 10000]
 
 
+@pytest.mark.parametrize('read_up_to', [None, 100])
+def test_pixels_that_are_invalid_in_the_image_are_not_counted(tmp_path, read_up_to):
+    samples = np.ones((2, 100, 100), np.uint8)
+    samples[:, :30] = 0
+    write_raster(tmp_path / 'images/a.tif', samples, nodata=0)
+    label = np.full((100, 100), 2, np.uint8)
+    label[:25], label[25:50] = 7, 3
+    write_raster(tmp_path / 'labels/a.png', label)
+    (content,) = read_contents(find_pairs(tmp_path, 'images', 'labels'), read_up_to=read_up_to)
+    assert content.values == {2: 5000, 3: 2000, 7: 0}  # 7 is stored, too
+    labels = LabelEncoding('values', 3, values=((2, 0), (3, 1), (7, 2)))
+    split = split_tiles([content], (1, 0, 0), labels=labels, names=('a', 'b', 'c'))
+    assert split.pixels[0].tolist() == [5000, 2000, 0]
+    assert split.notes[-1] == 'train has no pixel of c'
+
+
 def test_pairs_without_partner_are_named(tmp_path, tiles):
     (tmp_path / 'images/s0_0_0.tif').unlink()
     with pytest.raises(DatasetError, match=r'labels/s0_0_0\.png: label without image$'):
@@ -67,6 +84,21 @@ def test_labels_of_colours_and_images_as_labels(tmp_path, rng):
         DatasetError, match=r'a\.tif: more than 4096 different values: expected a l'
     ):
         read_contents(find_pairs(tmp_path, 'images', 'labels'))
+
+
+def test_paletted_labels_are_counted_by_their_colours(tmp_path):
+    red, green = (255, 0, 0), (0, 255, 0)
+    for number in range(6):
+        write_raster(tmp_path / f'images/t{number}.tif', np.ones((1, 30, 30), np.uint8))
+        label = np.full((30, 30), number % 2, np.uint8)  # all red
+        label[:3] = 1 - number % 2
+        palette = (green, red) if number % 2 else (red, green)
+        write_raster(tmp_path / f'labels/t{number}.png', label, palette=palette)
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    labels = LabelEncoding('rgb', 2, (red, green))
+    split = split_tiles(tiles, by='random', labels=labels, names=('red', 'green'))
+    assert split.pixels.sum(0).tolist() == [6 * 27 * 30, 6 * 90]
+    assert split_tiles(tiles, by='random').pixels.sum(0).tolist() == [6 * 90, 6 * 27 * 30]
 
 
 def test_scenes_stay_together_by_default(tiles):
@@ -161,6 +193,20 @@ def test_lists_are_relative_and_never_replaced_unasked(tmp_path, tiles):
     assert len((tmp_path / 'train.txt').read_text().splitlines()) == 2
 
 
+def test_lists_behind_links_name_existing_files(tmp_path, tiles):
+    (tmp_path / 'disk/deep/data').mkdir(parents=True)
+    root = tmp_path / 'data'
+    root.symlink_to('disk/deep/data')
+    (tmp_path / 'linked').symlink_to('images')
+    linked = replace(tiles[1], image=str(tmp_path / 'linked/s0_0_100.tif'))
+    (root / 'images').symlink_to(tmp_path / 'images')
+    below = replace(tiles[2], image=str(root / 'images/s1_0_200.tif'))
+    write_lists({'train': [tiles[0], linked, below]}, root)
+    pairs = [line.split('\t') for line in (root / 'train.txt').read_text().splitlines()]
+    assert all((root / path).is_file() for pair in pairs for path in pair)
+    assert pairs[2][0] == 'images/s1_0_200.tif'
+
+
 def test_land_cover_of_the_shared_folder_by_scene(shared, tmp_path):
     tiles = read_contents(find_pairs(shared / 'data/deepglobe_rgb', 'images', 'labels'))
     assert len(tiles) == 1957
@@ -206,6 +252,48 @@ def test_the_last_tiles_of_a_cut_scene_overlap_their_neighbours(tmp_path, rng):
     for first, second in ((0, 1), (0, 2), (1, 2)):  # no training tile overlaps another part
         distances = np.abs(corners[first][:, None] - corners[second]).max(-1)
         assert distances.min() >= 64
+
+
+def test_overlapping_tiles_of_several_scenes_without_georeferences(tmp_path):
+    """Tiles of 64 pixels at half a stride overlap within two scenes of one part each."""
+    for scene in 'ab':
+        for row in range(0, 320, 32):
+            for column in range(0, 320, 32):
+                name = f'{scene}_{row}_{column}'
+                write_raster(tmp_path / f'images/{name}.png', np.ones((1, 64, 64), np.uint8))
+                write_raster(tmp_path / f'labels/{name}.png', np.ones((64, 64), np.uint8))
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+
+    def smallest_distance(split, first, second):
+        """Return the smallest distance of two parts between tiles of one scene, -1 if overlaps."""
+        found = []
+        for one in split.parts[first]:
+            for other in split.parts[second]:
+                (a, *place), (b, *there) = (t.name.split('_') for t in (one, other))
+                steps = np.abs(np.array(place, int) - np.array(there, int)) - 64
+                found += [np.hypot(*steps.clip(0)) if (steps >= 0).any() else -1] if a == b else []
+        return min(found, default=np.inf)
+
+    split = split_tiles(tiles)
+    assert split.method == 'by blocks of each scene'
+    assert 'of train are left out: they overlap tiles of later parts' in split.notes[0]
+    for first, second in (('train', 'val'), ('train', 'test'), ('val', 'test')):
+        assert smallest_distance(split, first, second) >= 0
+    assert split.distance == smallest_distance(split, 'train', 'test')
+    apart = split_tiles(tiles, by='blocks', block_size=120, gap=20)
+    assert smallest_distance(apart, 'train', 'val') >= 20
+    assert apart.distance == smallest_distance(apart, 'train', 'test') >= 20
+    assert apart.unit == 'pixels'
+
+
+def test_distances_between_scenes_without_georeferences_are_unknown(tmp_path):
+    for name in ('a_0_0', 'a_0_9', 'b_0_0', 'b_0_9', 'c_0_0'):
+        write_raster(tmp_path / f'images/{name}.png', np.ones((1, 9, 9), np.uint8))
+        write_raster(tmp_path / f'labels/{name}.png', np.ones((9, 9), np.uint8))
+    split = split_tiles(read_contents(find_pairs(tmp_path, 'images', 'labels')), gap=1e9)
+    assert split.method == 'by scene (3)'
+    assert split.distance is None
+    assert sum(map(len, split.parts.values())) == 5
 
 
 def test_validation_tiles_that_overlap_test_tiles_are_left_out(tmp_path, rng):

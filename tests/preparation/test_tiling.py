@@ -53,6 +53,20 @@ def test_tile_is_padded_and_ignored_beyond_the_scene(tmp_path, rng):
     assert (label[0, :, 24:] == 255).all()
 
 
+@pytest.mark.parametrize('nodata', [None, 0, 255, -9999])
+@pytest.mark.parametrize('dtype', ['uint8', 'float32'])
+def test_padding_is_invalid(tmp_path, rng, dtype, nodata):
+    samples, _, scene = write_scene(tmp_path, rng, size=(20, 24), dtype=dtype, nodata=nodata)
+    (tile,), _ = cut_windows(scene, tile_windows(20, 24, 32, 32), make_tiling(), tmp_path)
+    with Raster(tmp_path / tile.paths[0]) as raster:
+        stored, has_mask = raster.samples(), raster.info.has_mask
+    expected = np.ones((32, 32), bool)
+    expected[:20, :24] = False
+    np.testing.assert_array_equal(stored.invalid, expected)
+    np.testing.assert_array_equal(stored.values[:, :20, :24], samples)
+    assert has_mask == (nodata is None or (dtype, nodata) == ('uint8', -9999))
+
+
 def test_tiles_below_min_labelled_are_skipped(tmp_path, rng):
     _, ids, scene = write_scene(tmp_path, rng, size=(32, 64))
     ids[:, 32:] = 255

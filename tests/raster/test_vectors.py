@@ -118,6 +118,25 @@ def test_overlap_rules(tmp_path, grid):
     assert [ranked[12, 12], ranked[17, 17], ranked[35, 35]] == [1, 1, 0]
 
 
+@pytest.mark.parametrize('name', ['a.gpkg', 'a.tab'])
+def test_order_of_many_polygons_is_that_of_the_layer(tmp_path, grid, rng, name):
+    corners = rng.integers(-60, 100, (1500, 2))
+    classes = rng.integers(0, 3, len(corners))
+    shapes = [
+        (square(x, y, x + 6, y + 6), 'abc'[label], 0)
+        for (x, y), label in zip(corners, classes, strict=True)
+    ]
+    path = write(tmp_path / 'a.gpkg', shapes)
+    if name != path.name:
+        path = gdal.VectorTranslate(str(tmp_path / name), str(path)).GetDescription()
+    expected = np.full((40, 50), -1)
+    for (x, y), label in zip(corners, classes, strict=True):
+        expected[max(y, 0) : max(y + 6, 0), max(x, 0) : max(x + 6, 0)] = label
+    np.testing.assert_array_equal(owners(path, grid, overlap='last'), expected)
+    ranked = owners(path, grid, overlap='priority:rank', priority='rank')
+    np.testing.assert_array_equal(ranked, expected)
+
+
 def test_an_overlap_below_a_polygon_of_the_same_class_is_found(tmp_path, grid):
     whole = square(0, 0, 10, 10)
     path = write(tmp_path / 'a.gpkg', [(whole, 'a', 0), (whole, 'b', 0), (whole, 'a', 0)])
