@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS, MODELS
+from torch.utils.data import DataLoader
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder, write_json
@@ -45,8 +47,14 @@ the second and third one."""
 _STEPS = 6
 """Number of timed steps; their median is within a few percent of that of a hundred."""
 
+_STARTS = 3
+"""Number of timed starts of the worker processes."""
+
 _START = 10.0
 """Seconds for building and saving, which are not timed."""
+
+_CHECKPOINT_SECONDS = 60.0
+"""Seconds between checkpoints. With few tiles an epoch takes less time than a checkpoint."""
 
 _VALIDATION_SHARE = 0.1
 """Largest share of the time for validations; a tenth keeps a dozen points of a curve affordable."""
@@ -123,12 +131,19 @@ class TrainingTimes:
         iterations: Number of iterations per epoch.
         validation: Seconds of a validation; 0 without one.
         first: Seconds by which the first steps take longer, mostly to compile them.
+        start: Seconds until the worker processes of an epoch have loaded its first batch.
     """
 
     iteration: float
     iterations: int
     validation: float
     first: float = 0.0
+    start: float = 0.0
+
+    @property
+    def epoch(self) -> float:
+        """Seconds of an epoch."""
+        return self.start + self.iteration * self.iterations
 
 
 def measure_times(config: Config) -> TrainingTimes:
@@ -193,7 +208,18 @@ def measure_times(config: Config) -> TrainingTimes:
                 model.val_step(val.collate_fn([val.dataset[0]]))
 
         validation = len(val.dataset) * _time(predict, clock).median
-    return TrainingTimes(iteration, len(loader), validation, first)
+    start = _measure_start(loader) if workers else 0.0
+    return TrainingTimes(iteration, len(loader), validation, first, start)
+
+
+def _measure_start(loader: DataLoader) -> float:
+    """Return the seconds until the worker processes of a loader return their first batch."""
+    times = []
+    for _ in range(_STARTS):
+        began = time.perf_counter()
+        next(iter(loader))
+        times.append(time.perf_counter() - began)
+    return median(times)
 
 
 def _compile_hooks(config: Config) -> list[Any]:
@@ -231,7 +257,8 @@ def _time(call: Callable[[], None], clock: Callable[[], float]) -> _CallTimes:
 def fit_length(config: Config, hours: float) -> TrainingTimes:
     """Set the length of a training so that it takes some hours.
 
-    Schedules are scaled, and validations take at most a tenth of the time.
+    Schedules are scaled, validations take at most a tenth of the time, and checkpoints are saved
+    once a minute.
 
     Args:
         config: Config with a schedule in epochs, modified in place.
@@ -252,16 +279,18 @@ def fit_length(config: Config, hours: float) -> TrainingTimes:
     validations = max(1, before // interval) if times.validation else 0
     if times.validation:
         validations = max(1, min(validations, int(_VALIDATION_SHARE * left / times.validation)))
-    epoch = times.iteration * times.iterations
-    epochs = int((left - validations * times.validation) / epoch)
+    epochs = int((left - validations * times.validation) / times.epoch)
     if epochs < 1:
-        least = (epoch + validations * times.validation + _START + times.first) / 3600
+        least = (times.epoch + validations * times.validation + _START + times.first) / 3600
         raise UserError(
             f'{hours:g} hours do not suffice for one epoch of {times.iterations} iterations: give '
             f'at least {math.ceil(1000 * least) / 1000:g} hours, or fewer tiles'
         )
     scale_schedule(config, epochs)
     config.train_cfg.val_interval = math.ceil(epochs / max(validations, 1))
+    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    if type_name(hook) == 'AtomicCheckpointHook' and get_world_size() == 1:
+        hook.setdefault('min_seconds', _CHECKPOINT_SECONDS)
     return times
 
 

@@ -295,13 +295,17 @@ def _interpret_polygons(
         raise MissingSettingsError('\n'.join(questions))
     values: dict[str, str | None] = dict(settings.label_values or {})
     if not values:
+        found: set[str | int | float] = set()
         for path in dict.fromkeys(pair.label for pair in pairs):
             for value in list_field_values(path, rules.field, rules.layer):
                 if value is None or not str(value).strip():
                     notes.append(f"{path}: features without '{rules.field}' are unlabelled")
                     values[str(value)] = None
                 else:
-                    values[str(value)] = value if isinstance(value, str) else f'class_{value}'
+                    found.add(value)
+        # The order of features may differ between files of the same classes.
+        for value in sorted(found, key=lambda value: (isinstance(value, str), value)):
+            values[str(value)] = value if isinstance(value, str) else f'class_{value}'
     names = list(dict.fromkeys(filter(None, values.values())))
     alike = Counter(name.strip().lower() for name in names)
     twice = [name for name in names if alike[name.strip().lower()] > 1]

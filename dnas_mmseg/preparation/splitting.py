@@ -369,7 +369,7 @@ def split_within_scenes(
             raise DatasetError(
                 f'{scene.image}: {shape[0]} x {shape[1]} pixels cannot be split into {len(wanted)} '
                 f'strips of at least {size} pixels with gaps of {gap}, which require {needed}: use '
-                'smaller tiles or gaps, fewer parts (a share of 0 for test), or more scenes'
+                'smaller tiles or gaps, fewer parts (--fractions 80 20 0), or more scenes'
             )
         _, axis, strips = best
         for name, (start, stop) in strips.items():

@@ -250,11 +250,10 @@ class _GroupedTiles:
             nearest = float(measure_distances(test, train)[0].min())
             distance = nearest if nearest < self.footprints.reach else None
             if distance == 0:
-                is_random = self.method == 'random'
-                advice = 'split by blocks (--by blocks)' if is_random else 'set a gap (--gap)'
+                option = '--by blocks' if self.method == 'random' else '--gap'
                 notes.append(
                     'training and test tiles touch, and neighbours are similar, which inflates '
-                    f'scores: {advice}'
+                    f'scores: split again by dnas split {option}'
                 )
         for part, name in enumerate(SPLITS):
             counts = zip(self.classes, pixels[part], strict=True)

@@ -45,6 +45,11 @@ class OverlapError(RasterError):
     """Polygons of different classes overlap."""
 
 
+_LEAST_PART = 1e-3
+"""Area within the raster, in pixels, below which a polygon that reaches beyond it is left out: that
+of a neighbour that shares an edge of the raster."""
+
+
 def list_field_values(
     path: str | os.PathLike, field: str, layer: str = ''
 ) -> dict[str | int | float | None, int]:
@@ -94,7 +99,7 @@ def read_polygons(
     field: str = '',
     priority: str = '',
 ) -> tuple[list[Polygon], list[str]]:
-    """Read the polygons that touch a raster, in its CRS and in the order of the layer.
+    """Read the polygons that overlap a raster, in its CRS and in the order of the layer.
 
     Edges are densified before they are reprojected, since a straight edge in one CRS is curved in
     another. Invalid polygons are repaired by GEOS if that preserves their area (duplicate points,
@@ -128,6 +133,7 @@ def read_polygons(
         for wanted in filter(None, (field, priority)):
             check_field(path, source, wanted)
         outline = _outline(grid)
+        least = _LEAST_PART * outline.GetArea() / (grid.width * grid.height)
         frame, step, forward = _reprojection(name, source, grid, outline)
         west, east, south, north = frame.GetEnvelope()
         margin = 0.01 * max(east - west, north - south)
@@ -150,8 +156,10 @@ def read_polygons(
                     raise RasterError(
                         f"{where} cannot be transformed to the scene's CRS ({error})"
                     ) from None
-            if not geometry.Intersects(outline):
-                continue
+            if not outline.Contains(geometry):
+                inside = geometry.Intersection(outline)
+                if inside is None or inside.GetArea() <= least:
+                    continue
             rank = field_value(feature, priority) if priority else 0
             if not isinstance(rank, (int, float)):
                 raise RasterError(f"{where} has no number in the priority field '{priority}'")

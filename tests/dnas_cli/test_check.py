@@ -26,7 +26,7 @@ def test_problems_are_reported(data_root, tmp_path):
     code, output = run(*command)
     assert code == 0, output
     assert '0 problems' in output
-    assert 'class_weight=[' in output
+    assert 'dnas train --class-weights' in output
     # The config snippet is valid and takes effect.
     pasted = output[output.index('model = dict(') : output.index('\n)\n') + 3]
     (tmp_path / 'pasted.py').write_text(f"_base_ = '{config}'\n{pasted}")

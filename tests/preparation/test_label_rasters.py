@@ -77,7 +77,7 @@ def test_values_are_mapped_and_left_out(tmp_path):
         (
             DESCRIPTION, {},
             r"'class' has the values 'lake' \(2 features\), 'None' \(1 features\), expected "
-            'forest, water, background: add the class of each value',
+            'forest, water, background: add VALUE=CLASS of each',
         ),
         (DESCRIPTION, dict(overlap='middle'), r"overlap = 'middle': choose error, first, last or"),
         (DESCRIPTION, dict(background='water'), 'a background class requires an area of interest'),

@@ -153,9 +153,12 @@ def test_strips_do_not_change_pixels(tmp_path, grid, monkeypatch):
 
 
 def test_polygons_outside_are_left_out(tmp_path, grid):
-    shapes = [(square(100, 100, 120, 120), 'far', 0), (square(-5, -5, 2, 2), 'corner', 0)]
+    shapes = [
+        (square(100, 100, 120, 120), 'far', 0), (square(-5, -5, 2, 2), 'corner', 0),
+        (square(-9, 0, 0, 20), 'neighbour', 0), (square(5.1, 5.1, 5.2, 5.2), 'small', 0),
+    ]  # fmt: skip
     polygons, _ = read_polygons(write(tmp_path / 'a.gpkg', shapes), grid, field='class')
-    assert [p.value for p in polygons] == ['corner']
+    assert [p.value for p in polygons] == ['corner', 'small']
 
 
 def test_rings_are_repaired_if_their_area_stays(tmp_path, grid):
