@@ -48,13 +48,12 @@ def predict_probabilities(config: Config, checkpoint: str) -> tuple[np.ndarray, 
         sample = dataset[int(index)]
         with torch.no_grad():
             (result,) = model.test_step(pseudo_collate([sample]))
-        logits = result.seg_logits.data.float()
-        if len(logits) == 1:  # a binary head
-            positive = logits.sigmoid()
+        output = result.seg_logits.data.float()
+        if len(output) == 1:  # a binary head, of which mmseg returns probabilities, not logits
             limit: Any = model.decode_head.threshold
-            mean = torch.cat([torch.full_like(positive, limit), positive])
+            mean = torch.cat([torch.full_like(output, limit), output])
         else:
-            mean = logits.softmax(0)
+            mean = output.softmax(0)
         label = sample['data_samples'].gt_sem_seg.data.squeeze(0).cpu().numpy()
         labelled = label < classes
         probabilities.append(mean.cpu().numpy()[:, labelled].T.astype(np.float16))
