@@ -26,3 +26,26 @@ def list_schedulers(config: Mapping[str, Any]) -> list[Any]:
     """
     schedulers = config.get('param_scheduler') or []
     return [schedulers] if isinstance(schedulers, Mapping) else list(schedulers)
+
+
+def list_imports(config: Mapping[str, Any]) -> list[str]:
+    """Return the modules of a config's ``custom_imports``, which may be one, several or none.
+
+    Example:
+        >>> list_imports(dict(custom_imports=dict(imports='dnas_mmseg')))
+        ['dnas_mmseg']
+    """
+    imports = (config.get('custom_imports') or {}).get('imports') or []
+    return [imports] if isinstance(imports, str) else list(imports)
+
+
+def merge_imports(*configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``custom_imports`` of a config that combines parts of several ones.
+
+    Args:
+        *configs: The configs. Failed imports are allowed if one of them allows them.
+    """
+    imports = dict.fromkeys(name for config in configs for name in list_imports(config))
+    settings = [config.get('custom_imports') or {} for config in configs]
+    allowed = any(own.get('allow_failed_imports', False) for own in settings)
+    return dict(imports=list(imports), allow_failed_imports=allowed)

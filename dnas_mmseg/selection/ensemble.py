@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.engine.config_parts import merge_imports
 from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.files import atomic_path
 from dnas_mmseg.models import place
@@ -103,15 +104,16 @@ def select_members(
     return members[: best + 1], 100 * scores[best]
 
 
-def ensemble_config(config: Config, models: Sequence[Config]) -> Config:
+def ensemble_config(config: Config, configs: Sequence[Config]) -> Config:
     """Return a config that predicts with the mean of several models.
 
     Args:
         config: Config on the user's data.
-        models: Configs of the members' models.
+        configs: Configs of the members.
     """
     result = copy.deepcopy(config)
-    members = copy.deepcopy(list(models))
+    result.custom_imports = merge_imports(config, *configs)
+    members = [copy.deepcopy(member.model) for member in configs]
     preprocessor = members[0].data_preprocessor
     settings = [member.pop('data_preprocessor') for member in members]
     divisors = [(s.get('test_cfg') or {}).get('size_divisor', 1) for s in settings]

@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.config_parts import list_schedulers, type_name
+from dnas_mmseg.engine.config_parts import list_schedulers, merge_imports, type_name
 from dnas_mmseg.engine.length import full_epochs
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
@@ -388,6 +388,7 @@ def adapt_to_data(config: Config, own: Config) -> Config:
     result.model = model
     for key in (*_RECIPE, 'choices', 'load_from'):
         result[key] = copy.deepcopy(config.get(key))
+    result.custom_imports = merge_imports(own, config)
     result.resume = False
     return result
 

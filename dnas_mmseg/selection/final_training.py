@@ -147,8 +147,8 @@ class FinalTraining:
         further = last_checkpoint(self._work_dir / FINAL_FOLDER)
         if board.winner in members and further is not None:
             found[board.winner] = further
-        models = [self._candidates.full_config(member).model for member in members]
-        config = ensemble_config(self._candidates.config, models)
+        configs = [self._candidates.full_config(member) for member in members]
+        config = ensemble_config(self._candidates.config, configs)
         text = format_inheriting_config(NETWORK_FILE, self._candidates.config, config)
         write_text(path, f'{WRITTEN_HERE}\n{text}')
         merge_checkpoints([found[member] for member in members], weights)

@@ -23,10 +23,11 @@ from dnas_mmseg.selection.trainings import CandidateTrainings
 
 def test_the_divisors_of_all_members_apply(candidates):
     family = candidates.families['small_unet']
-    models = [family.config(family.default).model for _ in range(3)]
-    for model, divisor in zip(models, (16, 24, None), strict=True):
-        model.data_preprocessor.test_cfg = dict(size_divisor=divisor) if divisor else None
-    config = ensemble_config(candidates.config, models)
+    configs = [family.config(family.default) for _ in range(3)]
+    for member, divisor in zip(configs, (16, 24, None), strict=True):
+        preprocessor = member.model.data_preprocessor
+        preprocessor.test_cfg = dict(size_divisor=divisor) if divisor else None
+    config = ensemble_config(candidates.config, configs)
     assert config.model.data_preprocessor.test_cfg == dict(size_divisor=48)
     assert all('data_preprocessor' not in member for member in config.model.members)
 
@@ -138,7 +139,7 @@ def test_an_ensemble_of_different_networks(finalists, candidates, tmp_path):
     assert (labels == again).all()
     assert first.shape == second.shape == (len(labels), 5)
     assert first.sum(1) == pytest.approx(1, abs=5e-3)
-    config = ensemble_config(configs[0], [config.model for config in configs])
+    config = ensemble_config(configs[0], configs)
     merge_checkpoints(checkpoints, tmp_path / 'ensemble.pth')
     model = MODELS.build(config.model)
     load_exactly(model, load_weights(tmp_path / 'ensemble.pth'), 'ensemble.pth')

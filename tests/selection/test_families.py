@@ -8,6 +8,7 @@ from dnas_mmseg.cost.parts import segmentor_cost
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.selection.candidates import CandidateSet
+from dnas_mmseg.selection.ensemble import ensemble_config
 from dnas_mmseg.selection.families import ConfigFamily, SpaceFamily, SpaceSettings, adapt_to_data
 from dnas_mmseg.selection.plan import SelectionPlan
 from dnas_mmseg.selection.portfolio import PORTFOLIO, Member
@@ -92,6 +93,22 @@ def test_configs_of_other_networks_get_the_users_data(candidates):
     del own.model['data_preprocessor']
     with pytest.raises(UserError, match='no data_preprocessor with mean and std'):
         adapt_to_data(source, own)
+
+
+def test_the_modules_of_all_networks_are_imported(candidates):
+    """Also in a new process, which loads a network or an ensemble from its file."""
+    own, family = candidates.config.copy(), candidates.families['small_unet']
+    own.custom_imports = dict(imports='mine', allow_failed_imports=True)
+    configs = []
+    for imports in (['dnas_mmseg', 'first'], 'second', ['second', 'mine']):
+        config = family.config(family.default)
+        config.custom_imports = dict(imports=imports)
+        configs.append(adapt_to_data(config, own))
+    found = [config.custom_imports.imports for config in configs]
+    assert found == [['mine', 'dnas_mmseg', 'first'], ['mine', 'second'], ['mine', 'second']]
+    together = ensemble_config(own, configs).custom_imports
+    assert together.imports == ['mine', 'dnas_mmseg', 'first', 'second']
+    assert together.allow_failed_imports
 
 
 def test_a_model_that_cannot_be_built(candidates, small_unet):
