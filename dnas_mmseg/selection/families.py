@@ -30,8 +30,14 @@ from dnas_mmseg.spaces.space import constructor_arguments
 
 from .choices import Assignment, Choices
 
-_RECIPE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks', 'log_processor')
+_RECIPE = (
+    'optim_wrapper', 'auto_scale_lr', 'param_scheduler', 'train_cfg', 'custom_hooks',
+    'log_processor',
+)  # fmt: skip
 """Settings of the training recipe that a family takes from its own config."""
+
+_LENGTHS = ('end', 'T_max', 'milestones', 'step_size', 'periods', 'total_steps')
+"""Arguments of parameter schedulers by which a decay depends on the length of a training."""
 
 _MUTATIONS = 60
 """Mutations sampled per parent. Duplicates are removed, so more bring few new ones in a small
@@ -338,12 +344,12 @@ def _check_schedule(config: Config, name: str) -> None:
     for scheduler in list_schedulers(config):
         kind, end = type_name(scheduler), scheduler.get('end_factor', 1.0)
         is_warm_up = kind == 'ConstantLR' or (kind == 'LinearLR' and end == 1.0)
-        follows_length = scheduler.get('by_epoch', True) or 'end' not in scheduler
-        if not follows_length and not is_warm_up:
+        lengths = [key for key in _LENGTHS if key in scheduler]
+        if lengths and not scheduler.get('by_epoch', True) and not is_warm_up:
             raise UserError(
-                f'{name}: {kind} counts iterations, whose number depends on the '
-                'tiles: set by_epoch=True, convert_to_iter_based=True, and end to a number of '
-                'epochs'
+                f'{name}: {kind} counts iterations, whose number depends on the tiles: set '
+                f'by_epoch=True, convert_to_iter_based=True, and {" and ".join(lengths)} to numbers '
+                'of epochs'
             )
 
 

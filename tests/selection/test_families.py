@@ -73,12 +73,14 @@ def test_a_config_with_choices(candidates, rng):
 def test_configs_of_other_networks_get_the_users_data(candidates):
     own = candidates.config
     source = load_config(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5-rgb.py')
+    source.auto_scale_lr.base_batch_size = 16
     config = adapt_to_data(source, own)
     assert config.model.backbone.in_channels == 4
     assert config.model.decode_head.num_classes == 5
     assert config.model.data_preprocessor == own.model.data_preprocessor
     assert config.train_dataloader == own.train_dataloader
     assert config.optim_wrapper == source.optim_wrapper
+    assert config.auto_scale_lr.base_batch_size == 16
     assert source.model.backbone.in_channels == 3  # unchanged
     pretrained = adapt_to_data(load_config(ROOT / 'configs/unet/unet_lite0_gid5-rgb.py'), own)
     assert pretrained.model.backbone.init_cfg.bands == ['nir', 'red', 'green', 'blue']
@@ -262,6 +264,10 @@ def test_mistakes_in_the_users_config_are_errors(tiny):
         (
             'param_scheduler = [dict(type="PolyLR", power=0.9, end=400, by_epoch=False)]',
             'small_unet: PolyLR counts iterations, whose number depends on the tiles',
+        ),
+        (
+            'param_scheduler = [dict(type="MultiStepLR", milestones=[60, 80], by_epoch=False)]',
+            'MultiStepLR counts iterations, .*, and milestones to numbers of epochs',
         ),
     ],
 )
