@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
+
+from mmengine.config import Config
 
 
 def type_name(config: Mapping[str, Any]) -> str:
@@ -49,3 +52,25 @@ def merge_imports(*configs: Mapping[str, Any]) -> dict[str, Any]:
     settings = [config.get('custom_imports') or {} for config in configs]
     allowed = any(own.get('allow_failed_imports', False) for own in settings)
     return dict(imports=list(imports), allow_failed_imports=allowed)
+
+
+def add_visualizer(config: Config) -> None:
+    """Add mmengine's default visualizer to a config without one.
+
+    Args:
+        config: Config, modified in place.
+    """
+    if not config.get('visualizer'):
+        config.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+
+
+def set_work_dir(config: Config, folder: str | os.PathLike) -> None:
+    """Set the work dir of a config, of which a process may run several.
+
+    Args:
+        config: Config, modified in place. Its visualizer is named after the folder, since mmengine
+            shares visualizers of the same name.
+        folder: The work dir.
+    """
+    add_visualizer(config)
+    config.work_dir = config.visualizer.name = str(folder)

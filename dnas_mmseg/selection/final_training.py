@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.engine.checkpoints import find_usable_checkpoint, last_checkpoint
+from dnas_mmseg.engine.config_parts import set_work_dir
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.length import fit_length, scale_schedule
 from dnas_mmseg.engine.running import test, train
@@ -251,7 +252,7 @@ class FinalTraining:
         return json.loads(scores.read_text(encoding='utf-8')), samples
 
     def _set_folder(self, config: Config, folder: Path) -> None:
-        config.work_dir = config.visualizer.name = str(folder)
+        set_work_dir(config, folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self._plan.seed}
 
 

@@ -30,7 +30,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, find_usable_checkpoint
 from dnas_mmseg.engine.config_checks import warn
-from dnas_mmseg.engine.config_parts import type_name
+from dnas_mmseg.engine.config_parts import set_work_dir, type_name
 from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
@@ -199,7 +199,7 @@ class CandidateTrainings:
         set_hooks(config, epochs)
         candidate = self.folder_of(key)
         folder = candidate / _folder(rung)
-        config.work_dir = config.visualizer.name = str(folder)
+        set_work_dir(config, folder)
         config.experiment_name = f'{key}_{rung}_{time.time_ns()}'  # names mmengine's instances
         seed = self.plan.seed + content['seed'] + rung * _RUNG_SEEDS
         config.randomness = {**config.get('randomness', {}), 'seed': seed}
