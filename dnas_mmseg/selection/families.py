@@ -357,7 +357,7 @@ def adapt_to_data(config: Config, own: Config) -> Config:
     """Return a config's network and training recipe on the user's data.
 
     Args:
-        config: Config of any segmentor.
+        config: Config of any segmentor; ``own`` itself keeps its network as it is.
         own: Config on the user's data; its head sets the classes, its preprocessor the statistics.
 
     Raises:
@@ -369,7 +369,6 @@ def adapt_to_data(config: Config, own: Config) -> Config:
                 f'{document.filename or "the config"} has no model with a backbone, which a '
                 'selection requires'
             )
-    result, model = copy.deepcopy(own), copy.deepcopy(config.model)
     mean = (own.model.get('data_preprocessor') or {}).get('mean')
     heads = own.model.get('decode_head')
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
@@ -378,25 +377,40 @@ def adapt_to_data(config: Config, own: Config) -> Config:
             'the config has no data_preprocessor with mean and std, or no decode_head with '
             'num_classes'
         )
+    result = copy.deepcopy(own)
+    if config is not own:
+        result.model = _adapt_model(config.model, own, len(mean), head)
+    for key in (*_RECIPE, 'choices', 'load_from'):
+        result[key] = copy.deepcopy(config.get(key))
+    result.custom_imports = merge_imports(own, config)
+    result.resume = False
+    return result
+
+
+def _adapt_model(model: Config, own: Config, bands: int, head: Mapping[str, Any]) -> Config:
+    """Return a model with the bands, statistics and classes of the user's data.
+
+    Args:
+        model: Config of a model.
+        own: Config on the user's data.
+        bands: Its number of bands.
+        head: Its decode head.
+    """
+    model = copy.deepcopy(model)
     model.data_preprocessor = _preprocessor(own.model.data_preprocessor, model)
-    model.backbone.in_channels = len(mean)
+    model.backbone.in_channels = bands
     parts: list[Any] = [model.backbone, model.backbone.get('init_cfg') or {}]
     for part in parts:
         if part.get('bands'):
             (first, *_) = multi_band_parts(DATASETS.build(own.train_dataloader.dataset))
             part.bands = list(first.used_bands)
     for key in ('decode_head', 'auxiliary_head'):
-        own_heads = model.get(key) or []
-        for one in own_heads if isinstance(own_heads, (list, tuple)) else [own_heads]:
+        heads = model.get(key) or []
+        for one in heads if isinstance(heads, (list, tuple)) else [heads]:
             one.num_classes = head['num_classes']
             if head.get('ignore_index') is not None:
                 one.ignore_index = head['ignore_index']
-    result.model = model
-    for key in (*_RECIPE, 'choices', 'load_from'):
-        result[key] = copy.deepcopy(config.get(key))
-    result.custom_imports = merge_imports(own, config)
-    result.resume = False
-    return result
+    return model
 
 
 def _preprocessor(own: Config, model: Config) -> Config:

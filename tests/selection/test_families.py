@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.cost.parts import segmentor_cost
@@ -95,6 +96,33 @@ def test_configs_of_other_networks_get_the_users_data(candidates):
     del own.model['data_preprocessor']
     with pytest.raises(UserError, match='no data_preprocessor with mean and std'):
         adapt_to_data(source, own)
+
+
+def test_the_users_network_is_trained_as_it_is(candidates):
+    """Also with a backbone that names its bands differently, and a head of other classes."""
+
+    class Backbone(nn.Sequential):
+        def __init__(self, in_chans):
+            super().__init__(nn.Conv2d(in_chans, 8, 3))
+
+        def forward(self, image):
+            return (super().forward(image),)
+
+    head = dict(
+        type='FCNHead', in_channels=8, in_index=0, channels=4, num_convs=1, concat_input=False
+    )
+    own = candidates.config.copy()
+    own.model = dict(
+        type='EncoderDecoder', data_preprocessor=own.model.data_preprocessor,
+        backbone=dict(type=Backbone, in_chans=4), decode_head=dict(num_classes=5, **head),
+        auxiliary_head=dict(num_classes=2, **head),
+    )  # fmt: skip
+    family = ConfigFamily('own', own, own, 64)
+    config = family.config(family.default)
+    assert config.model == own.model
+    assert family.cost(family.default, 'params') == 8 * (4 * 9 + 1) + 4 * (8 * 9 + 1) + 5 * (4 + 1)
+    with pytest.raises(UserError, match='other: its model cannot be built'):
+        ConfigFamily('other', own.copy(), own, 64)  # on data of unknown bands
 
 
 def test_the_modules_of_all_networks_are_imported(candidates):
