@@ -54,7 +54,7 @@ from .progress import Progress, show_plan
 from .queue import StorageError, TrainingQueue, public_name
 from .report import save_results
 from .split import check_leakage
-from .trainings import CandidateTrainings, key_of
+from .trainings import CandidateTrainings, breaks_gpu, key_of
 from .workers import Workers, default_workers
 
 _POLL_INTERVAL = 1.0
@@ -433,6 +433,8 @@ class _SelectionRun:
             try:
                 self.pace.add(self.trainings, candidate)
             except Exception as error:  # classes of any package may fail in any way
+                if breaks_gpu(error):
+                    raise
                 warn(f'{candidate.name} cannot be timed: {type(error).__name__}: {error}')
                 self.pace.candidates[candidate.name] = self.pace.typical_epoch()
         queue.set_metadata('pace', self.pace.to_document())

@@ -88,6 +88,15 @@ _BLOCK = 1 << 24
 """Number of bytes of a file that are read at once for its checksum."""
 
 
+def breaks_gpu(error: Exception) -> bool:
+    """Return whether this process can no longer use its GPU after an error.
+
+    All later calls fail after a CUDA error, such as a failed assertion of a kernel, but not if a
+    GPU is out of memory.
+    """
+    return 'CUDA error' in str(error) and not isinstance(error, torch.cuda.OutOfMemoryError)
+
+
 def key_of(request: Request) -> str:
     """Return the key of a training in the queue."""
     return f'{request.candidate.name}-{request.fidelity}-{request.seed}'
