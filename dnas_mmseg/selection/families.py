@@ -348,8 +348,8 @@ def _check_schedule(config: Config, name: str) -> None:
         if lengths and not scheduler.get('by_epoch', True) and not is_warm_up:
             raise UserError(
                 f'{name}: {kind} counts iterations, whose number depends on the tiles: set '
-                f'by_epoch=True, convert_to_iter_based=True, and {" and ".join(lengths)} to numbers '
-                'of epochs'
+                'by_epoch=True, convert_to_iter_based=True, and '
+                f'{" and ".join(lengths)} to numbers of epochs'
             )
 
 

@@ -43,6 +43,7 @@ from dnas_mmseg.work_dir import NETWORK_FILE, PACE_FILE, PLAN_FILE
 
 from .algorithm import Request, selection_steps
 from .candidates import CandidateSet
+from .checks import check_evaluation
 from .families import Candidate
 from .final_training import WRITTEN_HERE, FinalTraining
 from .identity import check_queue, check_queue_plan, check_work_dir, get_identity
@@ -164,6 +165,7 @@ class _SelectionRun:
         """Print the trainings and their estimated time."""
         with tempfile.TemporaryDirectory() as folder:
             self._prepare(Path(folder))
+            self._check_evaluation()
             self._measure()
         self._show_plan()
 
@@ -171,6 +173,7 @@ class _SelectionRun:
         """Select a network, train it on the whole training list, and test it."""
         check_work_dir(self.plan, self.work_dir, resume)
         self._prepare()
+        self._check_evaluation()
         identity = get_identity(self.plan, self.trainings, self.work_dir)
         # The queue of a resumed selection must exist: a new one would repeat all trainings.
         resumed = (self.work_dir / PLAN_FILE).is_file()
@@ -235,6 +238,10 @@ class _SelectionRun:
         lists = self.trainings.lists()
         if self.plan.lists is not None or not self.trainings.scores_on_validation:
             check_leakage(self.candidates.config, *lists)
+
+    def _check_evaluation(self) -> None:
+        """Check that candidates and winner can be scored."""
+        check_evaluation(self.trainings.with_lists(copy.deepcopy(self.candidates.config)))
 
     def _measure(self) -> None:
         """Time the candidates, and derive the lengths of their trainings."""
