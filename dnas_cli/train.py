@@ -137,7 +137,7 @@ def main() -> None:
         if args.sync_bn:
             config.sync_bn = 'torch'
         if args.auto_scale_lr:
-            if 'auto_scale_lr' not in config:
+            if not config.get('auto_scale_lr'):
                 raise UsageError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')
             config.auto_scale_lr.enable = True
         if args.log_to:

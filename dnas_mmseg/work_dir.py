@@ -34,3 +34,5 @@ ENSEMBLE_FILE = 'ensemble.py'
 """Config of the ensemble of finalists; its weights are next to it, ``ensemble.pth``."""
 FINAL_FOLDER = 'final'
 """Training run of the winner on the whole training list."""
+WINNER_FILE = 'winner.json'
+"""Candidate of that training run, and its number of epochs."""

@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 
 from dnas_mmseg.errors import UserError, did_you_mean
 
+from .config_parts import add_visualizer
+
 _READ_BY_RUNNER = {
     *inspect.signature(Runner.__init__).parameters,
     'activation_checkpointing',
@@ -110,9 +112,7 @@ def log_to(config: Config, names: Sequence[str]) -> None:
             raise UserError(
                 f'--log-to {name}: no such backend; choose among {", ".join(LOGGING_BACKENDS)}'
             )
-    if not config.get('visualizer'):  # as mmengine's default
-        backends = [dict(type='LocalVisBackend')]
-        config.visualizer = dict(type='Visualizer', vis_backends=backends)
+    add_visualizer(config)
     backends = list(config.visualizer.get('vis_backends') or [])
     present = {str(backend.get('type')) for backend in backends}
     wanted = dict.fromkeys(LOGGING_BACKENDS[name] for name in names)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
+
+from mmengine.config import Config
 
 
 def type_name(config: Mapping[str, Any]) -> str:
@@ -26,3 +29,48 @@ def list_schedulers(config: Mapping[str, Any]) -> list[Any]:
     """
     schedulers = config.get('param_scheduler') or []
     return [schedulers] if isinstance(schedulers, Mapping) else list(schedulers)
+
+
+def list_imports(config: Mapping[str, Any]) -> list[str]:
+    """Return the modules of a config's ``custom_imports``, which may be one, several or none.
+
+    Example:
+        >>> list_imports(dict(custom_imports=dict(imports='dnas_mmseg')))
+        ['dnas_mmseg']
+    """
+    imports = (config.get('custom_imports') or {}).get('imports') or []
+    return [imports] if isinstance(imports, str) else list(imports)
+
+
+def merge_imports(*configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``custom_imports`` of a config that combines parts of several ones.
+
+    Args:
+        *configs: The configs. Failed imports are allowed if one of them allows them.
+    """
+    imports = dict.fromkeys(name for config in configs for name in list_imports(config))
+    settings = [config.get('custom_imports') or {} for config in configs]
+    allowed = any(own.get('allow_failed_imports', False) for own in settings)
+    return dict(imports=list(imports), allow_failed_imports=allowed)
+
+
+def add_visualizer(config: Config) -> None:
+    """Add mmengine's default visualizer to a config without one.
+
+    Args:
+        config: Config, modified in place.
+    """
+    if not config.get('visualizer'):
+        config.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+
+
+def set_work_dir(config: Config, folder: str | os.PathLike) -> None:
+    """Set the work dir of a config, of which a process may run several.
+
+    Args:
+        config: Config, modified in place. Its visualizer is named after the folder, since mmengine
+            shares visualizers of the same name.
+        folder: The work dir.
+    """
+    add_visualizer(config)
+    config.work_dir = config.visualizer.name = str(folder)

@@ -20,6 +20,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.shipped import CONFIGS
 
 from .config_checks import warn_unknown_keys
+from .config_parts import list_imports
 from .config_validation import validate_config
 from .inherited_data import adopt_description
 
@@ -178,8 +179,7 @@ def _restore_import(config: Config) -> None:
         config.custom_imports = dict(imports=['dnas_mmseg'], allow_failed_imports=False)
         return
     imports = config.custom_imports
-    if isinstance(imports.imports, str):
-        imports.imports = [imports.imports]
+    imports.imports = list_imports(config)
     if 'dnas_mmseg' not in imports.imports:
         print_log(
             "custom_imports of the config replaces the inherited one and lacks 'dnas_mmseg', so "

@@ -22,7 +22,7 @@ from dnas_mmseg.files import lock_folder, write_csv, write_text
 from dnas_mmseg.work_dir import SEED_SCORES, TEST_SCORES
 
 from .checkpoints import find_checkpoint, find_usable_checkpoint
-from .config_parts import type_name
+from .config_parts import set_work_dir, type_name
 from .running import test, train
 
 _SCORES = Path('test') / TEST_SCORES
@@ -243,7 +243,7 @@ def _train_runs(config: Config, runs: Mapping[int, Config], kind: str, resume: b
 def _move(config: Config, folder: Path) -> Config:
     """Return a copy of a config with another work dir."""
     config = copy.deepcopy(config)
-    config.work_dir = config.visualizer.name = str(folder)
+    set_work_dir(config, folder)
     config.experiment_name = folder.name  # mmengine's singletons use it and the time in seconds
     return config
 

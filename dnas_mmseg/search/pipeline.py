@@ -32,6 +32,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from dnas_mmseg.engine.checkpoints import last_checkpoint
+from dnas_mmseg.engine.config_checks import log_to
+from dnas_mmseg.engine.config_parts import set_work_dir
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
@@ -246,11 +248,10 @@ class _Search:
     def _load(self, path: Path, folder: Path) -> Config:
         """Load a config of this work dir and prepare it for a new or resumed run."""
         config = Config.fromfile(str(path))
-        config.work_dir = str(folder)
+        set_work_dir(config, folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
-        config.visualizer.name = str(folder)  # visualizers are global instances by name
         if self.tensorboard:
-            config.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
+            log_to(config, ['tensorboard'])
         if last_checkpoint(folder) is not None:
             config.resume, config.load_from = True, None
         for leftover in folder.glob('.*.pth') if is_main_process() else ():

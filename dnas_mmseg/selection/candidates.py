@@ -18,7 +18,14 @@ from dnas_mmseg.errors import UserError, did_you_mean
 from dnas_mmseg.runs.network import network_config
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 
-from .families import Candidate, ConfigFamily, Family, SpaceFamily, SpaceSettings
+from .families import (
+    Candidate,
+    ConfigFamily,
+    Family,
+    SpaceFamily,
+    SpaceSettings,
+    adapt_to_data,
+)
 from .plan import SelectionPlan
 from .portfolio import PORTFOLIO, Member
 
@@ -125,11 +132,10 @@ class CandidateSet:
             return
         candidate = family.default
         own = self.families.get(OWN)
-        if (
-            isinstance(own, ConfigFamily)
-            and own.config(own.default).model == family.config(candidate).model
-        ):
-            return  # the user's config is this network of the portfolio
+        if isinstance(own, ConfigFamily):
+            adapted = adapt_to_data(own.config(own.default), self.config)  # as others are
+            if adapted.model == family.config(candidate).model:
+                return  # the user's config is this network of the portfolio
         self.families[family.name] = family
         self.initial += (candidate,)
         self.labels[candidate] = member.label

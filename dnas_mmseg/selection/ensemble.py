@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
+from dnas_mmseg.engine.config_parts import merge_imports
 from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.files import atomic_path
 from dnas_mmseg.models import place
@@ -48,13 +49,12 @@ def predict_probabilities(config: Config, checkpoint: str) -> tuple[np.ndarray, 
         sample = dataset[int(index)]
         with torch.no_grad():
             (result,) = model.test_step(pseudo_collate([sample]))
-        logits = result.seg_logits.data.float()
-        if len(logits) == 1:  # a binary head
-            positive = logits.sigmoid()
+        output = result.seg_logits.data.float()
+        if len(output) == 1:  # a binary head, of which mmseg returns probabilities, not logits
             limit: Any = model.decode_head.threshold
-            mean = torch.cat([torch.full_like(positive, limit), positive])
+            mean = torch.cat([torch.full_like(output, limit), output])
         else:
-            mean = logits.softmax(0)
+            mean = output.softmax(0)
         label = sample['data_samples'].gt_sem_seg.data.squeeze(0).cpu().numpy()
         labelled = label < classes
         probabilities.append(mean.cpu().numpy()[:, labelled].T.astype(np.float16))
@@ -104,15 +104,16 @@ def select_members(
     return members[: best + 1], 100 * scores[best]
 
 
-def ensemble_config(config: Config, models: Sequence[Config]) -> Config:
+def ensemble_config(config: Config, configs: Sequence[Config]) -> Config:
     """Return a config that predicts with the mean of several models.
 
     Args:
         config: Config on the user's data.
-        models: Configs of the members' models.
+        configs: Configs of the members.
     """
     result = copy.deepcopy(config)
-    members = copy.deepcopy(list(models))
+    result.custom_imports = merge_imports(config, *configs)
+    members = [copy.deepcopy(member.model) for member in configs]
     preprocessor = members[0].data_preprocessor
     settings = [member.pop('data_preprocessor') for member in members]
     divisors = [(s.get('test_cfg') or {}).get('size_divisor', 1) for s in settings]

@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.cost.parts import cost_table, latency_facts, segmentor_cost
 from dnas_mmseg.cost.table import CostTable
 from dnas_mmseg.datasets import multi_band_parts
-from dnas_mmseg.engine.config_parts import list_schedulers, type_name
+from dnas_mmseg.engine.config_parts import list_schedulers, merge_imports, type_name
 from dnas_mmseg.engine.length import full_epochs
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
@@ -30,8 +30,14 @@ from dnas_mmseg.spaces.space import constructor_arguments
 
 from .choices import Assignment, Choices
 
-_RECIPE = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks', 'log_processor')
+_RECIPE = (
+    'optim_wrapper', 'auto_scale_lr', 'param_scheduler', 'train_cfg', 'custom_hooks',
+    'log_processor',
+)  # fmt: skip
 """Settings of the training recipe that a family takes from its own config."""
+
+_LENGTHS = ('end', 'T_max', 'milestones', 'step_size', 'periods', 'total_steps')
+"""Arguments of parameter schedulers by which a decay depends on the length of a training."""
 
 _MUTATIONS = 60
 """Mutations sampled per parent. Duplicates are removed, so more bring few new ones in a small
@@ -338,12 +344,12 @@ def _check_schedule(config: Config, name: str) -> None:
     for scheduler in list_schedulers(config):
         kind, end = type_name(scheduler), scheduler.get('end_factor', 1.0)
         is_warm_up = kind == 'ConstantLR' or (kind == 'LinearLR' and end == 1.0)
-        follows_length = scheduler.get('by_epoch', True) or 'end' not in scheduler
-        if not follows_length and not is_warm_up:
+        lengths = [key for key in _LENGTHS if key in scheduler]
+        if lengths and not scheduler.get('by_epoch', True) and not is_warm_up:
             raise UserError(
-                f'{name}: {kind} counts iterations, whose number depends on the '
-                'tiles: set by_epoch=True, convert_to_iter_based=True, and end to a number of '
-                'epochs'
+                f'{name}: {kind} counts iterations, whose number depends on the tiles: set '
+                'by_epoch=True, convert_to_iter_based=True, and '
+                f'{" and ".join(lengths)} to numbers of epochs'
             )
 
 
@@ -351,7 +357,7 @@ def adapt_to_data(config: Config, own: Config) -> Config:
     """Return a config's network and training recipe on the user's data.
 
     Args:
-        config: Config of any segmentor.
+        config: Config of any segmentor; ``own`` itself keeps its network as it is.
         own: Config on the user's data; its head sets the classes, its preprocessor the statistics.
 
     Raises:
@@ -363,7 +369,6 @@ def adapt_to_data(config: Config, own: Config) -> Config:
                 f'{document.filename or "the config"} has no model with a backbone, which a '
                 'selection requires'
             )
-    result, model = copy.deepcopy(own), copy.deepcopy(config.model)
     mean = (own.model.get('data_preprocessor') or {}).get('mean')
     heads = own.model.get('decode_head')
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
@@ -372,24 +377,40 @@ def adapt_to_data(config: Config, own: Config) -> Config:
             'the config has no data_preprocessor with mean and std, or no decode_head with '
             'num_classes'
         )
+    result = copy.deepcopy(own)
+    if config is not own:
+        result.model = _adapt_model(config.model, own, len(mean), head)
+    for key in (*_RECIPE, 'choices', 'load_from'):
+        result[key] = copy.deepcopy(config.get(key))
+    result.custom_imports = merge_imports(own, config)
+    result.resume = False
+    return result
+
+
+def _adapt_model(model: Config, own: Config, bands: int, head: Mapping[str, Any]) -> Config:
+    """Return a model with the bands, statistics and classes of the user's data.
+
+    Args:
+        model: Config of a model.
+        own: Config on the user's data.
+        bands: Its number of bands.
+        head: Its decode head.
+    """
+    model = copy.deepcopy(model)
     model.data_preprocessor = _preprocessor(own.model.data_preprocessor, model)
-    model.backbone.in_channels = len(mean)
+    model.backbone.in_channels = bands
     parts: list[Any] = [model.backbone, model.backbone.get('init_cfg') or {}]
     for part in parts:
         if part.get('bands'):
             (first, *_) = multi_band_parts(DATASETS.build(own.train_dataloader.dataset))
             part.bands = list(first.used_bands)
     for key in ('decode_head', 'auxiliary_head'):
-        own_heads = model.get(key) or []
-        for one in own_heads if isinstance(own_heads, (list, tuple)) else [own_heads]:
+        heads = model.get(key) or []
+        for one in heads if isinstance(heads, (list, tuple)) else [heads]:
             one.num_classes = head['num_classes']
             if head.get('ignore_index') is not None:
                 one.ignore_index = head['ignore_index']
-    result.model = model
-    for key in (*_RECIPE, 'choices', 'load_from'):
-        result[key] = copy.deepcopy(config.get(key))
-    result.resume = False
-    return result
+    return model
 
 
 def _preprocessor(own: Config, model: Config) -> Config:

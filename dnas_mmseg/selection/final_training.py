@@ -12,11 +12,12 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.engine.checkpoints import find_usable_checkpoint, last_checkpoint
+from dnas_mmseg.engine.config_parts import set_work_dir
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.length import fit_length, scale_schedule
 from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import write_json, write_text
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.work_dir import (
     ARCHITECTURE_FILE,
@@ -25,6 +26,7 @@ from dnas_mmseg.work_dir import (
     NETWORK_FILE,
     RETRAIN_FILE,
     TEST_SCORES,
+    WINNER_FILE,
 )
 
 from .algorithm import Request
@@ -84,6 +86,7 @@ class FinalTraining:
             len(DATASETS.build(config.train_dataloader.dataset)) for config in (own, split)
         )
         more = max(1, round(self._pace.epochs(winner, row.macs, left) * used / tiles))
+        more = self._claim_final(winner, more)
         config = self._candidates.full_config(winner)
         scale_schedule(config, row.epochs + more)
         path = self._write_retrain(winner, config, row.mean(board.last))
@@ -114,6 +117,9 @@ class FinalTraining:
         Returns:
             The ensemble; None if no combination scores higher than its best member.
         """
+        path, weights = self._work_dir / ENSEMBLE_FILE, self._work_dir / 'ensemble.pth'
+        for leftover in (path, weights):  # of finalists before failed trainings were retried
+            leftover.unlink(missing_ok=True)
         found: dict[Candidate, Path] = {}
         for candidate, row in board.rows.items():
             checkpoint = self._trainings.checkpoint(Request(candidate, board.last, 0))
@@ -142,9 +148,8 @@ class FinalTraining:
         further = last_checkpoint(self._work_dir / FINAL_FOLDER)
         if board.winner in members and further is not None:
             found[board.winner] = further
-        models = [self._candidates.full_config(member).model for member in members]
-        path, weights = self._work_dir / ENSEMBLE_FILE, self._work_dir / 'ensemble.pth'
-        config = ensemble_config(self._candidates.config, models)
+        configs = [self._candidates.full_config(member) for member in members]
+        config = ensemble_config(self._candidates.config, configs)
         text = format_inheriting_config(NETWORK_FILE, self._candidates.config, config)
         write_text(path, f'{WRITTEN_HERE}\n{text}')
         merge_checkpoints([found[member] for member in members], weights)
@@ -170,6 +175,39 @@ class FinalTraining:
             self._write_retrain(candidate, config, None)
         self._train_and_test(Config.fromfile(str(path)), self._work_dir / FINAL_FOLDER, path)
 
+    def _claim_final(self, winner: Candidate, epochs: int) -> int:
+        """Reserve the folder of the final training for a winner.
+
+        After failed trainings were retried, another candidate may win: the folder of the earlier
+        winner is renamed to ``final_<candidate>``.
+
+        Args:
+            winner: The winner.
+            epochs: Number of epochs of its further training.
+
+        Returns:
+            Its number of epochs; that of the training in the folder, which may have begun, if it is
+            of the same winner.
+        """
+        final = self._work_dir / FINAL_FOLDER
+        path = final / WINNER_FILE
+        if path.is_file():
+            earlier = json.loads(path.read_text(encoding='utf-8'))
+            if earlier['candidate'] == winner.name:
+                return earlier['epochs']
+            name = f'{FINAL_FOLDER}_{earlier["candidate"]}'
+        else:
+            name = f'{FINAL_FOLDER}_unknown'
+        if final.is_dir():
+            target, number = final.with_name(name), 1
+            while target.exists():
+                number += 1
+                target = final.with_name(f'{name}_{number}')
+            final.rename(target)
+            print(f'  another candidate won before; its training is now {target}')
+        write_json(path, {'candidate': winner.name, 'epochs': epochs})
+        return epochs
+
     def _write_retrain(self, winner: Candidate, config: Config, score: float | None) -> Path:
         """Write the winner's config, and its architecture."""
         path = self._work_dir / RETRAIN_FILE
@@ -184,6 +222,8 @@ class FinalTraining:
             found = replace(winner.choice, name=name, provenance=provenance)
             found.save(self._work_dir / ARCHITECTURE_FILE)
             config.model.backbone.architecture = '{{ fileDirname }}/architecture.json'
+        else:  # an earlier winner may have been one, before failed trainings were retried
+            (self._work_dir / ARCHITECTURE_FILE).unlink(missing_ok=True)
         text = format_inheriting_config(NETWORK_FILE, self._candidates.config, config)
         write_text(path, f'{WRITTEN_HERE}\n{text}')
         return path
@@ -212,7 +252,7 @@ class FinalTraining:
         return json.loads(scores.read_text(encoding='utf-8')), samples
 
     def _set_folder(self, config: Config, folder: Path) -> None:
-        config.work_dir = config.visualizer.name = str(folder)
+        set_work_dir(config, folder)
         config.randomness = {**config.get('randomness', {}), 'seed': self._plan.seed}
 
 

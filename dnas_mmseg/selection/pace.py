@@ -21,7 +21,7 @@ from dnas_mmseg.errors import UserError
 from .candidates import OWN
 from .families import Candidate, ConfigFamily, SpaceFamily
 from .lengths import Lengths
-from .trainings import CandidateTrainings, limited_threads, set_loaders
+from .trainings import CandidateTrainings, breaks_gpu, limited_threads, set_loaders
 
 _VALIDATION_SHARE = 0.1
 """Largest share of a rung's time for validations."""
@@ -212,7 +212,7 @@ def measure_pace(trainings: CandidateTrainings) -> Pace:
                 assert isinstance(family, ConfigFamily)
                 times = [pace.add(trainings, family.default)]
         except Exception as error:  # classes of any package may fail in any way
-            if len(candidates.families) == 1 or family.name == OWN:
+            if len(candidates.families) == 1 or family.name == OWN or breaks_gpu(error):
                 raise
             text = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
             warn(f'{family.name} is excluded from the selection: {text}')

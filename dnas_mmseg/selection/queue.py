@@ -181,7 +181,9 @@ class TrainingQueue:
                 crashes[key] = crashes.get(key, 0) + 1
         for key, count in crashes.items():
             if count >= _MAX_CRASHES:
-                error = f'{count} workers were killed during this training (out of memory?)'
+                error = (
+                    f'{count} workers were killed during this training (memory or a CUDA error?)'
+                )
                 found.setdefault(key, Outcome(None, error))
         return found
 

@@ -43,6 +43,7 @@ from dnas_mmseg.work_dir import NETWORK_FILE, PACE_FILE, PLAN_FILE
 
 from .algorithm import Request, selection_steps
 from .candidates import CandidateSet
+from .checks import check_evaluation
 from .families import Candidate
 from .final_training import WRITTEN_HERE, FinalTraining
 from .identity import check_queue, check_queue_plan, check_work_dir, get_identity
@@ -54,7 +55,7 @@ from .progress import Progress, show_plan
 from .queue import StorageError, TrainingQueue, public_name
 from .report import save_results
 from .split import check_leakage
-from .trainings import CandidateTrainings, key_of
+from .trainings import CandidateTrainings, breaks_gpu, key_of
 from .workers import Workers, default_workers
 
 _POLL_INTERVAL = 1.0
@@ -164,6 +165,7 @@ class _SelectionRun:
         """Print the trainings and their estimated time."""
         with tempfile.TemporaryDirectory() as folder:
             self._prepare(Path(folder))
+            self._check_evaluation()
             self._measure()
         self._show_plan()
 
@@ -171,6 +173,7 @@ class _SelectionRun:
         """Select a network, train it on the whole training list, and test it."""
         check_work_dir(self.plan, self.work_dir, resume)
         self._prepare()
+        self._check_evaluation()
         identity = get_identity(self.plan, self.trainings, self.work_dir)
         # The queue of a resumed selection must exist: a new one would repeat all trainings.
         resumed = (self.work_dir / PLAN_FILE).is_file()
@@ -233,6 +236,10 @@ class _SelectionRun:
         self.candidates = CandidateSet(self.plan)
         self.trainings = CandidateTrainings(self.candidates, self.work_dir, splits)
         check_leakage(self.candidates.config, *self.trainings.lists())
+
+    def _check_evaluation(self) -> None:
+        """Check that candidates and winner can be scored."""
+        check_evaluation(self.trainings.with_lists(copy.deepcopy(self.candidates.config)))
 
     def _measure(self) -> None:
         """Time the candidates, and derive the lengths of their trainings."""
@@ -431,6 +438,8 @@ class _SelectionRun:
             try:
                 self.pace.add(self.trainings, candidate)
             except Exception as error:  # classes of any package may fail in any way
+                if breaks_gpu(error):
+                    raise
                 warn(f'{candidate.name} cannot be timed: {type(error).__name__}: {error}')
                 self.pace.candidates[candidate.name] = self.pace.typical_epoch()
         queue.set_metadata('pace', self.pace.to_document())

@@ -30,7 +30,7 @@ from mmseg.registry import DATASETS
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.checkpoints import POINTER, find_usable_checkpoint
 from dnas_mmseg.engine.config_checks import warn
-from dnas_mmseg.engine.config_parts import type_name
+from dnas_mmseg.engine.config_parts import set_work_dir, type_name
 from dnas_mmseg.engine.length import scale_schedule
 from dnas_mmseg.engine.running import train
 from dnas_mmseg.errors import UserError
@@ -86,6 +86,15 @@ _READERS = 8
 file systems."""
 _BLOCK = 1 << 24
 """Number of bytes of a file that are read at once for its checksum."""
+
+
+def breaks_gpu(error: Exception) -> bool:
+    """Return whether this process can no longer use its GPU after an error.
+
+    All later calls fail after a CUDA error, such as a failed assertion of a kernel, but not if a
+    GPU is out of memory.
+    """
+    return 'CUDA error' in str(error) and not isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def key_of(request: Request) -> str:
@@ -199,7 +208,7 @@ class CandidateTrainings:
         set_hooks(config, epochs)
         candidate = self.folder_of(key)
         folder = candidate / _folder(rung)
-        config.work_dir = config.visualizer.name = str(folder)
+        set_work_dir(config, folder)
         config.experiment_name = f'{key}_{rung}_{time.time_ns()}'  # names mmengine's instances
         seed = self.plan.seed + content['seed'] + rung * _RUNG_SEEDS
         config.randomness = {**config.get('randomness', {}), 'seed': seed}

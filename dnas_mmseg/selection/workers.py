@@ -35,7 +35,7 @@ from .queue import (
     Task,
     TrainingQueue,
 )
-from .trainings import TILE_MEMORY, CandidateTrainings
+from .trainings import TILE_MEMORY, CandidateTrainings, breaks_gpu
 
 _POLL_INTERVAL = 0.5
 """Time between two requests to an empty queue, in seconds. Less burdens the storage, more leaves a
@@ -221,6 +221,7 @@ def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> E
     Raises:
         OSError: The disk is full.
         StorageError: The storage is unavailable.
+        SystemExit: The process can no longer use its GPU; another one replaces it.
     """
     began = time.monotonic()
     try:
@@ -238,6 +239,10 @@ def _train(queue: TrainingQueue, task: Task, trainings: CandidateTrainings) -> E
         if str(error).startswith(_LOADER_KILLED):
             _release_crashed(queue, task)
             return None
+        if breaks_gpu(error):
+            print(f'{task.key} returns to the queue, and this worker ends: {error}', flush=True)
+            queue.release_crashed(task)
+            sys.exit(0)
         trainings.discard(task.key)
         reason = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
         queue.fail(task, reason, {'seconds': round(time.monotonic() - began, 1)})

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from mmseg.registry import MODELS
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 
 from dnas_mmseg.engine.checkpoints import load_exactly, load_weights
@@ -22,10 +23,11 @@ from dnas_mmseg.selection.trainings import CandidateTrainings
 
 def test_the_divisors_of_all_members_apply(candidates):
     family = candidates.families['small_unet']
-    models = [family.config(family.default).model for _ in range(3)]
-    for model, divisor in zip(models, (16, 24, None), strict=True):
-        model.data_preprocessor.test_cfg = dict(size_divisor=divisor) if divisor else None
-    config = ensemble_config(candidates.config, models)
+    configs = [family.config(family.default) for _ in range(3)]
+    for member, divisor in zip(configs, (16, 24, None), strict=True):
+        preprocessor = member.model.data_preprocessor
+        preprocessor.test_cfg = dict(size_divisor=divisor) if divisor else None
+    config = ensemble_config(candidates.config, configs)
     assert config.model.data_preprocessor.test_cfg == dict(size_divisor=48)
     assert all('data_preprocessor' not in member for member in config.model.members)
 
@@ -110,11 +112,21 @@ def test_binary_heads_are_compared_at_their_threshold(candidates, tmp_path):
     config = candidates.full_config(candidates.initial[0])
     config.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.3)
     config.model.decode_head.loss_decode = dict(type='LabelledCrossEntropyLoss', use_sigmoid=True)
-    model = MODELS.build(config.model)
+    model = MODELS.build(config.model).eval()
+    model.decode_head.conv_seg.weight.data *= 1000  # so that both classes are predicted
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'binary.pth')
     columns, _ = predict_probabilities(config, str(tmp_path / 'binary.pth'))
     assert columns[:, 0] == pytest.approx(0.3, abs=1e-3)
-    assert 0 < columns[:, 1].min() < columns[:, 1].max() < 1
+    expected = []
+    for sample in DATASETS.build(config.val_dataloader.dataset):
+        (result,) = model.test_step(pseudo_collate([sample]))
+        label = sample['data_samples'].gt_sem_seg.data
+        expected.append(result.pred_sem_seg.data[label < 255])
+    expected = torch.cat(expected).numpy()
+    assert 0.05 < expected.mean() < 0.95
+    sure = np.abs(columns[:, 1] - columns[:, 0]) > 1e-3  # float16 may round others to a tie
+    assert sure.mean() > 0.95
+    assert (columns.argmax(1) == expected)[sure].all()
 
 
 def test_an_ensemble_of_different_networks(finalists, candidates, tmp_path):
@@ -127,7 +139,7 @@ def test_an_ensemble_of_different_networks(finalists, candidates, tmp_path):
     assert (labels == again).all()
     assert first.shape == second.shape == (len(labels), 5)
     assert first.sum(1) == pytest.approx(1, abs=5e-3)
-    config = ensemble_config(configs[0], [config.model for config in configs])
+    config = ensemble_config(configs[0], configs)
     merge_checkpoints(checkpoints, tmp_path / 'ensemble.pth')
     model = MODELS.build(config.model)
     load_exactly(model, load_weights(tmp_path / 'ensemble.pth'), 'ensemble.pth')

@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.cost.parts import segmentor_cost
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.selection.candidates import CandidateSet
+from dnas_mmseg.selection.ensemble import ensemble_config
 from dnas_mmseg.selection.families import ConfigFamily, SpaceFamily, SpaceSettings, adapt_to_data
 from dnas_mmseg.selection.plan import SelectionPlan
 from dnas_mmseg.selection.portfolio import PORTFOLIO, Member
@@ -72,12 +74,14 @@ def test_a_config_with_choices(candidates, rng):
 def test_configs_of_other_networks_get_the_users_data(candidates):
     own = candidates.config
     source = load_config(ROOT / 'configs/pspnet/pspnet_r18-d8_gid5-rgb.py')
+    source.auto_scale_lr.base_batch_size = 16
     config = adapt_to_data(source, own)
     assert config.model.backbone.in_channels == 4
     assert config.model.decode_head.num_classes == 5
     assert config.model.data_preprocessor == own.model.data_preprocessor
     assert config.train_dataloader == own.train_dataloader
     assert config.optim_wrapper == source.optim_wrapper
+    assert config.auto_scale_lr.base_batch_size == 16
     assert source.model.backbone.in_channels == 3  # unchanged
     pretrained = adapt_to_data(load_config(ROOT / 'configs/unet/unet_lite0_gid5-rgb.py'), own)
     assert pretrained.model.backbone.init_cfg.bands == ['nir', 'red', 'green', 'blue']
@@ -92,6 +96,49 @@ def test_configs_of_other_networks_get_the_users_data(candidates):
     del own.model['data_preprocessor']
     with pytest.raises(UserError, match='no data_preprocessor with mean and std'):
         adapt_to_data(source, own)
+
+
+def test_the_users_network_is_trained_as_it_is(candidates):
+    """Also with a backbone that names its bands differently, and a head of other classes."""
+
+    class Backbone(nn.Sequential):
+        def __init__(self, in_chans):
+            super().__init__(nn.Conv2d(in_chans, 8, 3))
+
+        def forward(self, image):
+            return (super().forward(image),)
+
+    head = dict(
+        type='FCNHead', in_channels=8, in_index=0, channels=4, num_convs=1, concat_input=False
+    )
+    own = candidates.config.copy()
+    own.model = dict(
+        type='EncoderDecoder', data_preprocessor=own.model.data_preprocessor,
+        backbone=dict(type=Backbone, in_chans=4), decode_head=dict(num_classes=5, **head),
+        auxiliary_head=dict(num_classes=2, **head),
+    )  # fmt: skip
+    family = ConfigFamily('own', own, own, 64)
+    config = family.config(family.default)
+    assert config.model == own.model
+    assert family.cost(family.default, 'params') == 8 * (4 * 9 + 1) + 4 * (8 * 9 + 1) + 5 * (4 + 1)
+    with pytest.raises(UserError, match='other: its model cannot be built'):
+        ConfigFamily('other', own.copy(), own, 64)  # on data of unknown bands
+
+
+def test_the_modules_of_all_networks_are_imported(candidates):
+    """Also in a new process, which loads a network or an ensemble from its file."""
+    own, family = candidates.config.copy(), candidates.families['small_unet']
+    own.custom_imports = dict(imports='mine', allow_failed_imports=True)
+    configs = []
+    for imports in (['dnas_mmseg', 'first'], 'second', ['second', 'mine']):
+        config = family.config(family.default)
+        config.custom_imports = dict(imports=imports)
+        configs.append(adapt_to_data(config, own))
+    found = [config.custom_imports.imports for config in configs]
+    assert found == [['mine', 'dnas_mmseg', 'first'], ['mine', 'second'], ['mine', 'second']]
+    together = ensemble_config(own, configs).custom_imports
+    assert together.imports == ['mine', 'dnas_mmseg', 'first', 'second']
+    assert together.allow_failed_imports
 
 
 def test_a_model_that_cannot_be_built(candidates, small_unet):
@@ -245,6 +292,10 @@ def test_mistakes_in_the_users_config_are_errors(tiny):
         (
             'param_scheduler = [dict(type="PolyLR", power=0.9, end=400, by_epoch=False)]',
             'small_unet: PolyLR counts iterations, whose number depends on the tiles',
+        ),
+        (
+            'param_scheduler = [dict(type="MultiStepLR", milestones=[60, 80], by_epoch=False)]',
+            'MultiStepLR counts iterations, .*, and milestones to numbers of epochs',
         ),
     ],
 )

@@ -34,8 +34,8 @@ def training(candidates, pace, tmp_path, monkeypatch):
     final = FinalTraining(trainings, tmp_path, pace)
     monkeypatch.setattr(final, '_train_and_test', lambda config, *_: configs.append(config))
 
-    def run():
-        final.continue_winner(winner, board)
+    def run(candidate=winner):
+        final.continue_winner(candidate, board)
         return configs[-1], asked
 
     return run, board
@@ -78,7 +78,37 @@ def test_the_winner_is_trained_on_the_threads_of_the_plan(
 
 def test_a_trained_winner_needs_no_checkpoint_of_the_comparison(training, tmp_path):
     run, _ = training
+    _, asked = run()
     (tmp_path / 'final/test').mkdir(parents=True)
     (tmp_path / 'final/test/test_scores.json').write_text('{}')
-    config, asked = run()
-    assert (config.load_from, asked) == (None, [])
+    config, _ = run()
+    assert (config.load_from, len(asked)) == (None, 1)
+
+
+def test_another_winner_does_not_get_the_scores_of_the_earlier_one(training, pace, tmp_path):
+    """After failed trainings were retried."""
+    run, board = training
+    first, _ = run()
+    (tmp_path / 'architecture.json').touch()  # as if it were of a search space
+    (tmp_path / 'final/test').mkdir()
+    (tmp_path / 'final/test/test_scores.json').write_text('{"mIoU": 60.0}')
+    winner = board.winner
+    other = replace(winner, name='other')
+    board.rows[other], pace.candidates['other'] = board.rows[winner], 1.0
+    config, asked = run(other)
+    assert config.load_from is not None
+    assert [request.candidate.name for request, _ in asked] == ['small_unet', 'other']
+    assert [path.name for path in (tmp_path / 'final').iterdir()] == ['winner.json']
+    assert not (tmp_path / 'architecture.json').exists()
+    assert (tmp_path / 'final_small_unet/test/test_scores.json').is_file()
+    # The first one wins again, with more time left.
+    board.lengths = replace(board.lengths, total=600.0)
+    longer, _ = run(winner)
+    assert longer.train_cfg.max_epochs > first.train_cfg.max_epochs
+    assert not (tmp_path / 'final/test').exists()
+    # A training in progress has the length with which it began.
+    board.lengths = replace(board.lengths, total=900.0)
+    assert run(winner)[0].train_cfg.max_epochs == longer.train_cfg.max_epochs
+    run(other)
+    names = {path.name for path in tmp_path.glob('final*')}
+    assert names == {'final', 'final_small_unet', 'final_other', 'final_small_unet_2'}

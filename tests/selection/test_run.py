@@ -127,6 +127,37 @@ def test_dry_run(plan, pace, tmp_path, capsys, monkeypatch):
     assert left <= {'.lock', '.lock_owner'}
 
 
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        (
+            'val_evaluator = dict(_delete_=True, type="IoUMetric", iou_metrics=["mDice"])',
+            'val_evaluator computes aAcc, mDice, mAcc, but a selection requires mIoU',
+        ),
+        (
+            'val_evaluator = dict(_delete_=True, type="IoUMetric", iou_metrics=["IoU"])',
+            r"val_evaluator cannot score a tile: KeyError: .*'IoU'",
+        ),
+        (
+            'test_dataloader = dict(dataset=dict(data_root=data_root, ann_file="images.txt", '
+            'data_prefix=dict(seg_map_path=None)))',
+            'the test data have no labels',
+        ),
+        ('test_evaluator = None', 'requires test_evaluator and test_cfg'),
+    ],
+)
+def test_candidates_and_winner_must_be_scored(plan, tiny, tmp_path, monkeypatch, setting, message):
+    """It is known before networks are timed."""
+    monkeypatch.setattr('dnas_mmseg.selection.run._SelectionRun._measure', interrupt)
+    plan = replace(plan, families=('dnas',))
+    (tmp_path / 'data/images.txt').write_text('images/t_12_0.tif\n')
+    tiny.write_text(f'{tiny.read_text()}{setting}\n')
+    for is_dry in (True, False):
+        with pytest.raises(UserError, match=message):
+            select_network(plan, tmp_path / 'run', dry_run=is_dry)
+    assert not (tmp_path / 'run/trials.log').exists()
+
+
 def test_a_note_for_candidates_whose_epoch_is_long(plan, pace, tmp_path, capsys):
     slow = replace(pace, candidates={'small_unet': 100.0})
     (tmp_path / 'pace.json').write_text(json.dumps(slow.to_document()))

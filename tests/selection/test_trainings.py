@@ -263,6 +263,15 @@ def test_hooks_of_exact_resuming_are_set(trainings, content, candidates, monkeyp
     assert trainings.run('net-0-0', content)[1]['epochs'] == 1
 
 
+def test_a_config_without_a_visualizer(tiny, plan, content, tmp_path):
+    """mmengine has a default one."""
+    tiny.write_text(f'{tiny.read_text()}visualizer = None\n')
+    trainings = CandidateTrainings(CandidateSet(plan), tmp_path / 'run')
+    config = trainings.config('net-0-0', content, 0)
+    assert config.visualizer.name == str(trainings.folder / 'net-0/rung_0')
+    assert trainings.run('net-0-0', content)[1]['epochs'] == 1
+
+
 @pytest.mark.parametrize(
     'name', ['dnas/dnas_l14_gid5.py', 'pspnet/pspnet_r50-d8_gid5.py', 'unet/unet_lite0_naip.py']
 )

@@ -124,6 +124,21 @@ def test_other_errors_fail_a_candidate(worker_on, fault):
     assert [outcome.score for outcome in queue.outcomes().values()] == [None] * 3
 
 
+def test_a_worker_ends_after_a_cuda_error(worker_on):
+    """It could no longer use its GPU. The third such error fails the training."""
+    error = RuntimeError('CUDA error: device-side assert triggered')
+    queue, end, _ = worker_on([error, 61.0])
+    assert isinstance(end, SystemExit)
+    assert end.code == 0
+    assert (queue.outcomes(), queue.running()) == ({}, {})
+    assert queue.claim('other').key == 'a+'
+    for _ in range(2):
+        assert 'a' not in queue.outcomes()
+        queue.request({'a': {}})
+        queue.release_crashed(queue.claim('other'))
+    assert '3 workers were killed' in queue.outcomes()['a'].error
+
+
 def test_training_of_another_process_is_released(worker_on):
     queue, end, pauses = worker_on([FolderInUseError('in use')] * 4)
     assert isinstance(end, KeyboardInterrupt)
