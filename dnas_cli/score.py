@@ -4,8 +4,9 @@
         'Large-scale Classification_5classes/label_5classes' --label-suffix _label
 
 Every labelled pixel counts once. Prints the scores and writes scores.json and confusion.png to the
-folder of the maps. Maps without a label are skipped. Labels are colours, indices (1..n, 0 is
-unlabelled) or train ids; classes and colours are those of the config.
+folder of the maps. Maps without a label are skipped. Classes and colours are those of the config.
+Labels have its label_values; without any, they are colours, or as --label-convention or
+--label-values say.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('maps', type=Path, help='folder of <scene>.tif, from dnas predict')
     parser.add_argument('labels', type=Path, help='folder of <scene><suffix>.tif or .png')
     parser.add_argument('--label-suffix', default='', help="e.g. _label (GID-5's older release)")
-    parser.add_argument(
-        '--label-convention', choices=['rgb', 'index', 'train_id'], default='rgb',
-        help='encoding of the labels (default: rgb)',
+    encoding = parser.add_mutually_exclusive_group()
+    encoding.add_argument(
+        '--label-convention', choices=['rgb', 'index', 'train_id'],
+        help='encoding of the labels: colours, 1 to n with 0 for unlabelled, or 0 to n-1',
+    )  # fmt: skip
+    encoding.add_argument(
+        '--label-values', nargs='+', metavar='VALUE=CLASS',
+        help='class of each label value, as for dnas init; an empty class is unlabelled',
     )  # fmt: skip
     return parser.parse_args()
 
@@ -39,21 +45,15 @@ def main() -> None:
         from rich.console import Console
         from rich.table import Table
 
-        from dnas_mmseg.datasets.labels import LabelEncoding
         from dnas_mmseg.engine.configs import load_config
-        from dnas_mmseg.mapping.scoring import OVERALL, score_maps
-        from dnas_mmseg.mapping.segmentor import get_test_metainfo
+        from dnas_mmseg.mapping.scoring import OVERALL, get_label_encoding, score_maps
+        from dnas_mmseg.preparation.interpretation import parse_label_values
         from dnas_mmseg.preparation.scenes import pair_scenes
 
-        metainfo = get_test_metainfo(load_config(args.config))
-        classes = metainfo.get('classes')
-        if not classes:
-            raise UsageError(
-                f'{args.config} defines no classes: set '
-                'test_dataloader.dataset.metainfo=dict(classes=..., palette=...)'
-            )
-        labels = LabelEncoding(
-            args.label_convention, len(classes), tuple(map(tuple, metainfo['palette']))
+        classes, labels = get_label_encoding(
+            load_config(args.config),
+            args.label_convention,
+            parse_label_values(args.label_values) if args.label_values else None,
         )
         labelled = f'{glob.escape(str(args.labels.resolve()))}/{{name}}{args.label_suffix}.*'
         pairs, unlabelled = pair_scenes(args.maps, '*.tif', labelled)

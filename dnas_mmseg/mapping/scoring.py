@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 
-from dnas_mmseg.datasets.description import DatasetError
-from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelError, label_samples
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.labels import (
+    IGNORE,
+    LabelEncoding,
+    LabelError,
+    label_samples,
+    resolve_label_values,
+)
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 from dnas_mmseg.files import write_json
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.raster import Raster, row_windows
 from dnas_mmseg.visualization import save_confusion
+
+from .segmentor import get_test_metainfo
 
 OVERALL = 'all scenes'
 """Key of the scores over all scenes."""
@@ -105,6 +116,42 @@ def count_map(
             unmapped += int(missing.sum())
             matrix += confusion_matrix(np.where(missing, IGNORE, ids), classes, n)
     return MapCount(matrix, unmapped, unknown)
+
+
+def get_label_encoding(
+    config: Config,
+    convention: str | None = None,
+    label_values: Mapping[str, str | None] | None = None,
+) -> tuple[tuple[str, ...], LabelEncoding]:
+    """Return the classes of a config's test set, and how label scenes encode them.
+
+    Args:
+        config: Config with a test set.
+        convention: Convention of the labels; defaults to the ``label_values`` of the test set, or
+            without any to ``'rgb'``.
+        label_values: Class of each label value, instead of a convention.
+
+    Raises:
+        UserError: The config defines no classes.
+        LabelError: A value is invalid, or its class is unknown.
+    """
+    metainfo = get_test_metainfo(config)
+    classes = tuple(metainfo.get('classes') or ())
+    if not classes:
+        raise UserError(
+            f'{config.filename} defines no classes: set '
+            'test_dataloader.dataset.metainfo=dict(classes=..., palette=...)'
+        )
+    palette = tuple(map(tuple, metainfo['palette']))
+    values = label_values
+    if values is None and convention is None:
+        leaf = next(leaf_datasets(config.test_dataloader))
+        stored = DatasetDescription.load(leaf.get('data_root')).label_values
+        values = leaf.get('label_values') or stored
+    if values:
+        _, resolved = resolve_label_values(values, classes)
+        return classes, LabelEncoding('values', len(classes), palette, values=resolved)
+    return classes, LabelEncoding(convention or 'rgb', len(classes), palette)
 
 
 def score_maps(

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets import DatasetError
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.evaluation import confusion_matrix
-from dnas_mmseg.mapping.scoring import OVERALL, count_map, score_maps
+from dnas_mmseg.mapping.scoring import OVERALL, count_map, get_label_encoding, score_maps
 from dnas_mmseg.preparation.scenes import Scene
 from dnas_mmseg.raster import write_raster, write_strips
 
@@ -48,6 +49,20 @@ def test_overall_scores_count_pixels_and_are_no_mean_of_scenes(tmp_path):
 
 
 TRAIN_IDS = LabelEncoding('train_id', 5)
+
+
+def test_labels_have_the_values_of_the_config():
+    leaf = dict(type='MultiBandSegDataset', metainfo=dict(classes=('a', 'b')))
+    config = Config(dict(test_dataloader=dict(dataset=leaf)))
+    assert get_label_encoding(config)[1].convention == 'rgb'
+    assert get_label_encoding(config, 'index')[1].convention == 'index'
+    leaf['label_values'] = {10: 'b', 20: 'a', 30: 'b', 0: None}
+    config = Config(dict(test_dataloader=dict(dataset=leaf)))
+    classes, labels = get_label_encoding(config)
+    assert classes == ('a', 'b')
+    assert labels.encode(np.array([[[0, 10, 20, 30]]], np.uint8)).tolist() == [[255, 1, 0, 1]]
+    _, labels = get_label_encoding(config, label_values={'7': 'a', '8': 'b'})
+    assert labels.encode(np.array([[[7, 8]]], np.uint8)).tolist() == [[0, 1]]
 
 
 def test_every_labelled_pixel_counts_once(tmp_path, rng):
