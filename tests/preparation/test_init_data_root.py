@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
+from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.preparation.data_root import SplitSettings
 from dnas_mmseg.preparation.init_data_root import InitSettings, config_text, init_data_root
@@ -60,6 +61,18 @@ def test_tiles_are_used_where_they_are(folder):
     model = MODELS.build(config.model)
     assert model.decode_head.num_classes == 2
     assert model.data_preprocessor.mean.numel() == 2
+
+
+def test_a_few_large_images_are_cut(folder):
+    for i in range(3, 12):
+        (folder / f'images/t{i}.tif').unlink()
+        (folder / f'labels/t{i}.png').unlink()
+    result = init_data_root(
+        'images', 'labels', 'mine', InitSettings(unlabelled=('0',), tile_size=32)
+    )
+    assert result.root is not None
+    lists = [len((folder / f'mine/{name}.txt').read_text().splitlines()) for name in SPLITS]
+    assert lists == [4, 4, 4]  # of one scene each
 
 
 def test_a_config_is_never_replaced_unasked(folder):
