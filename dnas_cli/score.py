@@ -69,7 +69,9 @@ def main() -> None:
             table.add_section()
         values = [*(result[key] for key in TOTALS), *result['IoU']]
         table.add_row(name, *('–' if math.isnan(v) else f'{100 * v:.2f}' for v in values))
-    Console().print(table)
+    console = Console()
+    width = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    Console(width=max(width, console.width)).print(table)  # names of classes are not cut
     if unlabelled:
         print(f'note: {len(unlabelled)} of {len(pairs) + len(unlabelled)} maps have no label')
     for note in notes:

@@ -33,6 +33,7 @@ def main() -> None:
     with user_errors():
         from mmengine.dist import is_main_process
 
+        from dnas_mmseg.engine.checkpoints import find_checkpoint
         from dnas_mmseg.engine.running import test
         from dnas_mmseg.mapping.loading import default_backend, load_model
         from dnas_mmseg.mapping.testing import get_test_tile_size, score_exported
@@ -55,6 +56,8 @@ def main() -> None:
         if backend == 'torch':
             if args.precision not in (None, 'float32'):
                 raise UsageError(f'--precision {args.precision} requires --backend openvino')
+            if is_main_process():
+                print(f'checkpoint: {find_checkpoint(args.checkpoint)}')
             test(config, args.checkpoint, flips=args.tta)
         elif args.tta:
             raise UsageError('--tta requires --backend torch')
