@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
-from xml.etree import ElementTree
 
 import numpy as np
 
 from dnas_mmseg.bands import ambiguity_hint, band_name
-from dnas_mmseg.files import file_states, write_text
+from dnas_mmseg.files import file_states
 
-from ._gdal import RasterError, gdal, gdal_array, gdal_exceptions
+from ._gdal import RasterError, gdal, gdal_exceptions
 from .georeference import GeoReference
 from .raster_info import RasterInfo
 from .reading import Raster
@@ -24,50 +23,21 @@ from .remote import is_remote, open_remote, retry
 from .scene_files import BandSource, MultiFileScene
 from .scene_mask import MaskValues
 from .strips import write_strips
+from .vrt_layers import (
+    SCENE_OF,
+    Layer,
+    add_band,
+    foreign_vrt_error,
+    new_vrt,
+    place_layer,
+    refuse_foreign_vrt,
+    write_vrt,
+)
 
 Resampling = Literal['nearest', 'bilinear', 'cubic']
 
-SCENE_OF = 'dnas_scene_of'
-"""Metadata item of a VRT with the path or pattern of its scene."""
-
 _ROWS = 512
 """Rows of a mask that are computed at once: those of a row of blocks."""
-
-_SHIFT = 0.5
-"""Largest gap at the edge of a band, in pixels of the scene: GDAL fills it from the edge."""
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Band of a file, and its rectangle on the grid of the scene (column, row, width, height)."""
-
-    source: BandSource
-    info: RasterInfo
-    place: tuple[float, float, float, float]
-
-    @property
-    def is_resampled(self) -> bool:
-        """Whether the pixels differ from those of the scene."""
-        return self.place != (0.0, 0.0, float(self.info.width), float(self.info.height))
-
-    @property
-    def declared_nodata(self) -> float | None:
-        return self.info.nodata[self.source.band - 1]
-
-    def xml(self, path: str, band: int | str, resampling: str = 'nearest') -> str:
-        """Return the source element of a VRT band."""
-        element = ElementTree.Element('SimpleSource')
-        if resampling != 'nearest':
-            element.set('resampling', resampling)
-        name = ElementTree.SubElement(element, 'SourceFilename', relativeToVRT='0')
-        name.text = path
-        ElementTree.SubElement(element, 'SourceBand').text = str(band)
-        names = ('xOff', 'yOff', 'xSize', 'ySize')
-        whole = (0, 0, self.info.width, self.info.height)
-        for tag, rectangle in (('SrcRect', whole), ('DstRect', self.place)):
-            values = {n: f'{v:.10g}' for n, v in zip(names, rectangle, strict=True)}
-            ElementTree.SubElement(element, tag, values)
-        return ElementTree.tostring(element, encoding='unicode')
 
 
 @dataclass(frozen=True)
@@ -91,10 +61,10 @@ class SceneStack:
 
     scene: MultiFileScene
     names: tuple[str, ...]
-    layers: tuple[_Layer, ...]
+    layers: tuple[Layer, ...]
     resampling: Resampling
-    masks: tuple[_Layer, ...]
-    quality: _Layer | None
+    masks: tuple[Layer, ...]
+    quality: Layer | None
     mask_values: MaskValues
 
     @classmethod
@@ -133,13 +103,13 @@ class SceneStack:
                     f'{source.band}; the file is incomplete'
                 )
         finest = min((infos[s.path] for s in sources), key=_pixel_area)
-        layers = tuple(_place(s, infos[s.path], finest) for s in sources)
+        layers = tuple(place_layer(s, infos[s.path], finest) for s in sources)
         masked = {layer.source.path: layer for layer in layers if _has_mask(scene, layer)}
         quality = None
         if invalid:
             assert scene.quality is not None
             source = scene.quality.source
-            quality = _place(source, _read_info(source.path), finest)
+            quality = place_layer(source, _read_info(source.path), finest)
         masks = tuple(masked.values())
         return cls(scene, names, layers, known[resampling], masks, quality, invalid)
 
@@ -160,7 +130,7 @@ class SceneStack:
         for coarse, names in resampled.items():
             origin = f' from {coarse}' if coarse else ''
             text += f'; {", ".join(names)} resampled{origin} ({self.resampling})'
-        scalings = list(dict.fromkeys(map(_scaling, self.layers)))
+        scalings = list(dict.fromkeys(layer.scaling for layer in self.layers))
         if scalings != [(1.0, 0.0)]:
             declared = ', '.join(f'{scale:g} and {offset:g}' for scale, offset in scalings)
             text += f'; scale and offset {declared}'
@@ -184,11 +154,11 @@ class SceneStack:
         folder = Path(folder).absolute()
         path = folder / f'{self.scene.name}.vrt'
         mask = folder / f'{self.scene.name}_mask.tif'
-        _refuse_foreign(path)
+        refuse_foreign_vrt(path)
         if self.quality is not None or self.masks:
             self._write_mask(mask)
         grid = self.grid
-        dataset = _new_vrt(grid.shape, grid.georeference)
+        dataset = new_vrt(grid.shape, grid.georeference)
         dataset.SetMetadataItem(SCENE_OF, self.scene.source)
         if self.scene.acquired:
             dataset.SetMetadataItem('ACQUISITIONDATETIME', self.scene.acquired, 'IMAGERY')
@@ -200,25 +170,25 @@ class SceneStack:
             if method != 'nearest' and nodata is not None and nodata != layer.declared_nodata:
                 file, number = str(self._write_band(folder, name, layer, nodata)), 1
             xml = layer.xml(file, number, method)
-            band = _add_band(dataset, layer, xml)
+            band = add_band(dataset, layer, xml)
             band.SetDescription(name)
             if nodata is not None:
                 band.SetNoDataValue(float(nodata))
-            scale, offset = _scaling(layer)
+            scale, offset = layer.scaling
             if (scale, offset) != (1.0, 0.0):
                 band.SetScale(scale)
                 band.SetOffset(offset)
         if self.quality is not None or self.masks:
             dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
             whole = (0.0, 0.0, float(grid.width), float(grid.height))
-            xml = _Layer(BandSource(str(mask)), grid, whole).xml(str(mask), 1)
+            xml = Layer(BandSource(str(mask)), grid, whole).xml(str(mask), 1)
             dataset.GetRasterBand(1).GetMaskBand().SetMetadataItem(
                 'source_0', xml, 'new_vrt_sources'
             )
             # GDAL does not list the mask among the files of a VRT. With its origin, the VRT changes
             # when the mask does, and maps of the earlier mask are not resumed.
             dataset.SetMetadataItem('dnas_mask', self._describe_mask())
-        _write_vrt(path, dataset)
+        write_vrt(path, dataset)
         return path
 
     def _describe_mask(self) -> str:
@@ -228,21 +198,21 @@ class SceneStack:
         states = file_states(path for path in files if os.path.isfile(path))
         return json.dumps([str(self.mask_values), files, states])
 
-    def _nodata(self, layer: _Layer) -> float | None:
+    def _nodata(self, layer: Layer) -> float | None:
         values = (layer.source.nodata, self.scene.nodata, layer.declared_nodata)
         return next((value for value in values if value is not None), None)
 
-    def _write_band(self, folder: Path, name: str, layer: _Layer, nodata: float) -> Path:
+    def _write_band(self, folder: Path, name: str, layer: Layer, nodata: float) -> Path:
         """Write the VRT of a band on its own grid that declares the nodata value."""
         path = folder / 'bands' / f'{self.scene.name}_{name}.vrt'
-        _refuse_foreign(path)
+        refuse_foreign_vrt(path)
         info = layer.info
-        dataset = _new_vrt(info.shape, info.georeference)
+        dataset = new_vrt(info.shape, info.georeference)
         dataset.SetMetadataItem(SCENE_OF, self.scene.source)
-        own = _Layer(layer.source, info, (0.0, 0.0, float(info.width), float(info.height)))
-        band = _add_band(dataset, own, own.xml(layer.source.path, layer.source.band))
+        own = Layer(layer.source, info, (0.0, 0.0, float(info.width), float(info.height)))
+        band = add_band(dataset, own, own.xml(layer.source.path, layer.source.band))
         band.SetNoDataValue(float(nodata))
-        _write_vrt(path, dataset)
+        write_vrt(path, dataset)
         return path
 
     def _write_mask(self, path: Path) -> None:
@@ -251,7 +221,7 @@ class SceneStack:
         A pixel has the quality of the nearest pixel of the quality band.
         """
         if path.is_file() and not _read_info(str(path)).map_of:
-            raise _foreign_error(path)
+            raise foreign_vrt_error(path)
         grid = self.grid
         datasets: list[Any] = []  # reopened after a failed request
 
@@ -294,12 +264,12 @@ class SceneStack:
 
     def _mask_layers(self) -> Any:
         """Return a VRT in memory of the masks and the quality band on the grid of the scene."""
-        dataset = _new_vrt(self.grid.shape, GeoReference())
+        dataset = new_vrt(self.grid.shape, GeoReference())
         for layer in self.masks:
-            _add_band(dataset, layer, layer.xml(layer.source.path, 'mask,1'), gdal.GDT_Byte)
+            add_band(dataset, layer, layer.xml(layer.source.path, 'mask,1'), gdal.GDT_Byte)
         if self.quality is not None:
             source = self.quality.source
-            _add_band(dataset, self.quality, self.quality.xml(source.path, source.band))
+            add_band(dataset, self.quality, self.quality.xml(source.path, source.band))
         return dataset
 
 
@@ -379,7 +349,7 @@ def _choose_names(scene: MultiFileScene, bands: Sequence[str] | None) -> tuple[s
     return names
 
 
-def _has_mask(scene: MultiFileScene, layer: _Layer) -> bool:
+def _has_mask(scene: MultiFileScene, layer: Layer) -> bool:
     """Return whether a file has a mask, or an alpha band that is none of the scene's bands."""
     path, info = layer.source.path, layer.info
     used = {source.band - 1 for source in scene.bands.values() if source.path == path}
@@ -411,102 +381,7 @@ def _pixel_area(info: RasterInfo) -> float:
     return abs(dx * dy - skew_x * skew_y)
 
 
-def _place(source: BandSource, info: RasterInfo, finest: RasterInfo) -> _Layer:
-    """Return a band with its rectangle on the grid of the finest file.
-
-    Raises:
-        RasterError: CRS, orientation or extent differ. A coarser band may extend beyond the scene
-            by one of its pixels, as that of Landsat does around the panchromatic band.
-    """
-    mine, own = finest.georeference, info.georeference
-    remedy = 'expected files of one grid; reproject it, e.g. with gdalwarp'
-    difference = mine.describe_crs_difference(own)
-    if difference:
-        raise RasterError(f'{info.path}: {difference} as {finest.path}; {remedy}')
-    if mine.transform is None or own.transform is None:
-        if (mine.transform is None) != (own.transform is None) or info.shape != finest.shape:
-            raise RasterError(
-                f'{info.path}: {info.height} x {info.width} pixels without the georeference that '
-                f'relates them to the {finest.height} x {finest.width} of {finest.path}; {remedy}'
-            )
-        return _Layer(source, info, (0.0, 0.0, float(info.width), float(info.height)))
-    inverse = gdal.InvGeoTransform(list(mine.transform))
-    corners = [
-        gdal.ApplyGeoTransform(inverse, *gdal.ApplyGeoTransform(list(own.transform), x, y))
-        for x, y in ((0, 0), (info.width, info.height), (0, info.height), (info.width, 0))
-    ]
-    (left, top), (right, bottom), (x2, y2), (x3, y3) = corners
-    if max(abs(x2 - left), abs(y2 - bottom), abs(x3 - right), abs(y3 - top)) > 0.01 or not (
-        right > left and bottom > top
-    ):
-        raise RasterError(f'{info.path}: rotated or mirrored, unlike {finest.path}; {remedy}')
-    step = (right - left) / info.width, (bottom - top) / info.height
-    gap = max(left, top, finest.width - right, finest.height - bottom)
-    excess = (
-        max(-left, right - finest.width) - step[0], max(-top, bottom - finest.height) - step[1]
-    )  # fmt: skip
-    if gap > _SHIFT + 1e-6 or max(excess) > 1e-6:
-        raise RasterError(
-            f'{info.path}: it covers columns {left:.1f} to {right:.1f} and rows {top:.1f} to '
-            f'{bottom:.1f} of the {finest.width} columns and {finest.height} rows of '
-            f'{finest.path}; {remedy}'
-        )
-    column, row, width, height = (
-        round(value, 6) + 0.0 for value in (left, top, right - left, bottom - top)
-    )
-    return _Layer(source, info, (column, row, width, height))
-
-
-def _scaling(layer: _Layer) -> tuple[float, float]:
-    scale, offset = layer.info.scaling[layer.source.band - 1]
-    source = layer.source
-    return (
-        scale if source.scale is None else source.scale,
-        offset if source.offset is None else source.offset,
-    )
-
-
 def _resolution(info: RasterInfo) -> str:
     """Return the size of a pixel on the ground; empty if unknown."""
     distance = info.georeference.ground_sample_distance(*info.shape)
     return '' if distance is None else f'{distance:.3g} m'
-
-
-def _new_vrt(shape: tuple[int, int], georeference: GeoReference) -> Any:
-    dataset = gdal.GetDriverByName('VRT').Create('', shape[1], shape[0], 0)
-    georeference.write(dataset)
-    return dataset
-
-
-def _add_band(dataset: Any, layer: _Layer, xml: str, kind: int | None = None) -> Any:
-    if kind is None:
-        name = layer.info.dtypes[layer.source.band - 1]
-        kind = gdal_array.NumericTypeCodeToGDALTypeCode(np.dtype(name).type)
-    with gdal_exceptions():
-        dataset.AddBand(kind)
-        band = dataset.GetRasterBand(dataset.RasterCount)
-        band.SetMetadataItem('source_0', xml, 'new_vrt_sources')
-    return band
-
-
-def _write_vrt(path: Path, dataset: Any) -> None:
-    text = dataset.GetMetadata('xml:VRT')[0]
-    if path.is_file() and path.read_text(encoding='utf-8') == text:
-        return  # tiles cut from it stay valid
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise RasterError(f'{path}: cannot be written ({error})') from error
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Raise an error if an existing VRT was not written by this module."""
-    if path.is_file() and SCENE_OF not in path.read_text(encoding='utf-8', errors='replace'):
-        raise _foreign_error(path)
-
-
-def _foreign_error(path: Path) -> RasterError:
-    return RasterError(
-        f'{path} exists and is not the file of a scene of several files; choose another folder, or '
-        'move the file'
-    )
