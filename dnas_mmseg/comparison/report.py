@@ -127,7 +127,16 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     scored = [(score, row['name']) for row in rows if (score := _score(row)) is not None]
     scored.sort(reverse=True)
     timed = sorted((row for row in rows if _number(row, 'latency')), key=_latency)
-    if len(scored) > 1:
+    classes = {
+        frozenset(key for key in row.get('scores', {}) if key.startswith('IoU.'))
+        for row in rows
+        if _score(row) is not None
+    }
+    if len(classes) > 1:
+        sentences.append(
+            'The scores are not comparable: the models are scored on different classes.'
+        )
+    elif len(scored) > 1:
         (score, best), (other, second) = scored[:2]
         sentences.append(
             f'{best} has the highest score: {score:.1f} % mIoU, {score - other:.1f} above {second}.'
@@ -141,7 +150,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         first, last = timed[0], timed[-1]
         sentences.append(
             f'{first["name"]} is the fastest: {1e3 * _latency(first):.0f} ms, '
-            f'{_latency(last) / _latency(first):.1f} times as fast as {last["name"]}.'
+            f'{_latency(last) / _latency(first):.2f} times as fast as {last["name"]}.'
         )
     return sentences or ['No comparison is possible: no model has a latency or a score.']
 

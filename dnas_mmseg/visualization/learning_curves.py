@@ -83,6 +83,11 @@ def save_learning_curves(
     axes = figure.add_subplot()
     for i, (name, curves) in enumerate(runs.items()):
         colour = f'C{i}'
+        if len(curves) == 1:
+            axes.plot(
+                *zip(*curves[0], strict=True), color=colour, linewidth=2, label=plain_text(name)
+            )
+            continue
         for curve in curves:
             axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.45)
         shares = np.linspace(max(curve[0][0] for curve in curves), 1, 50)
@@ -95,7 +100,7 @@ def save_learning_curves(
             mean,
             color=colour,
             linewidth=2,
-            label=plain_text(f'{name} ({len(curves)} runs)'),
+            label=plain_text(f'{name} (mean of {len(curves)} runs)'),
         )
     axes.set_xlabel('share of the training steps')
     axes.set_ylabel(f'{score} on the validation set, %')

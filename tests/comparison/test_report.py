@@ -62,6 +62,16 @@ def test_latency_is_plotted_over_cost_without_scores(tmp_path):
     assert 'latency, ms' in text
 
 
+def test_scores_of_different_classes_are_not_ranked(tmp_path):
+    rows = [
+        {**ROWS[0], 'name': name, 'scores': {'mIoU': score, f'IoU.{label}': score}}
+        for name, score, label in (('a', 75.0, 'x'), ('b', 72.5, 'y'))
+    ]
+    text = save_cost_report(rows, {}, tmp_path).read_text()
+    assert 'The scores are not comparable: the models are scored on different classes.' in text
+    assert 'has the highest score' not in text
+
+
 def test_summary_reports_the_best_and_the_fastest_model(tmp_path):
     rows = [
         {**ROWS[0], 'name': 'slow', 'latency': [0.4], 'scores': {'mIoU': 75.0}},
@@ -70,7 +80,8 @@ def test_summary_reports_the_best_and_the_fastest_model(tmp_path):
     ]
     text = save_cost_report(rows, {}, tmp_path).read_text()
     assert 'slow has the highest score: 75.0 % mIoU, 2.5 above fast.' in text
-    assert 'fast is the fastest: 100 ms, 4.0 times as fast as slow.' in text
+    assert 'not comparable' not in text
+    assert 'fast is the fastest: 100 ms, 4.00 times as fast as slow.' in text
     text = re.sub(r' data-label="[^"]*"', '', text)
     order = [text.index(f'<td>{name}</td>') for name in ('slow', 'fast', 'none')]
     assert order == sorted(order)
