@@ -48,36 +48,39 @@ fi
 
 # 2. The virtual environment and torch. setuptools >= 82 dropped pkg_resources, which mmengine 0.10
 #    of the openmmlab line and the build of mmcv 2.1 import. Each torchvision, which timm imports,
-#    requires one version of torch: both are installed here, and the constraint keeps the later steps
-#    from replacing them by the build of another index.
+#    requires one version of torch: both are installed here. The constraints keep later steps from
+#    replacing these packages.
 say "virtual environment $VENV ($("$PYTHON" --version)), $TORCH"
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
-pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
-pip install 'setuptools<82' wheel ninja psutil 'numpy>=1.26'
+constraints=$VENV/constraints.txt
+echo 'setuptools<82' >"$constraints"
+install() {
+    "$VENV/bin/python" -m pip --disable-pip-version-check --quiet install -c "$constraints" "$@"
+}
+install 'setuptools<82' wheel ninja psutil 'numpy>=1.26'
 # shellcheck disable=SC2086  # several requirements and options
-pip install $TORCH
-constraints=$VENV/torch-constraints.txt
-"$VENV/bin/python" -m pip freeze | grep -E '^torch(vision)?==' >"$constraints"
+install $TORCH
+"$VENV/bin/python" -m pip freeze | grep -E '^torch(vision)?==' >>"$constraints"
 
 # 3. GDAL: a wheel, or bindings of the system library's version, compiled against the installed
 #    numpy. A cached wheel from a build without numpy lacks gdal_array, hence --no-cache-dir.
 if ! "$VENV/bin/python" -c 'from osgeo import gdal_array' 2>/dev/null; then
     if [ $GDAL = wheel ]; then
         say "GDAL wheel"
-        pip install gdal-wheel
+        install gdal-wheel
     else
         say "GDAL bindings $(gdal-config --version)"
-        pip install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
+        install --no-build-isolation --no-cache-dir "gdal[numpy]==$(gdal-config --version)"
     fi
 fi
 
 # 4. One of the two stacks, then this package.
 if [ "$STACK" = openmmlab ]; then
     say 'mmcv 2.1 (compiled once, about 15 minutes on two cores; pip caches the wheel)'
-    MAX_JOBS=${MAX_JOBS:-$(nproc)} pip install --no-build-isolation 'mmcv==2.1.0'
+    MAX_JOBS=${MAX_JOBS:-$(nproc)} install --no-build-isolation 'mmcv==2.1.0'
 fi
 say "stack $STACK and dnas_mmseg"
 # Without torch in pip's isolated build, onedl-mmcv skips its operators, which are not used.
-pip install -e ".[$STACK,dev]" --constraint "$constraints"
+install -e ".[$STACK,dev]"
 
 touch "$VENV/.ready"
