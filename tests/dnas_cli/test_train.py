@@ -74,7 +74,10 @@ def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):
         ROOT / 'tools/train.py', ROOT / DNAS, '--data-root', data_root, '--work-dir',
         tmp_path / 'run', '--hours', '0.0045', '--early-stopping', '2',
     )  # fmt: skip
-    options = ('--cfg-options', 'model.backbone.base_channels=2', 'model.decode_head.channels=8')
+    options = (
+        '--cfg-options', 'model.backbone.base_channels=2', 'model.decode_head.channels=8',
+        'train_dataloader.num_workers=0',
+    )  # fmt: skip
     code, output = run(*command, '--freeze', 'encoder', *options)
     assert code == 1
     assert 'the backbone has no pretrained weights' in output
