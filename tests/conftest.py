@@ -83,6 +83,13 @@ def _scope_and_seed():
     np.random.seed(0)
 
 
+def import_timm():
+    """Return timm, or skip; it raises RuntimeError next to a torchvision of another torch."""
+    return pytest.importorskip(
+        'timm', reason='timm cannot be imported', exc_type=(ImportError, RuntimeError)
+    )
+
+
 @pytest.fixture
 def shared() -> Path:
     """Folder of recorded outputs and real tiles; skips the test if it does not exist."""

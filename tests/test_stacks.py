@@ -16,6 +16,8 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.stacks import inherit_configs, quiet_imports
 
+from .conftest import import_timm
+
 BASE = 'mmseg::_base_/schedules/schedule_20k.py'
 
 
@@ -81,7 +83,7 @@ def test_importing_prints_nothing_and_is_fast():
 
 
 def test_backbones_of_mmseg_import_timm_when_they_are_built():
-    pytest.importorskip('timm', reason='the extra timm is not installed')
+    import_timm()
     config = dict(type='TIMMBackbone', model_name='resnet18', pretrained=False)
     assert isinstance(MODELS.build(config), TIMMBackbone)
 

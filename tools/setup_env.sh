@@ -4,15 +4,20 @@
 #   VENV   path of the virtual environment
 #   PYTHON interpreter, 3.10 or newer
 #   TORCH  pip requirements of torch and torchvision, and pip options such as an index
-#          (default: torch==2.14.1 torchvision==0.29.1)
+#          (default: torch==2.14.1 torchvision==0.29.1; torch==2.13.0 torchvision==0.28.0 for
+#          openmmlab, because mmcv 2.1 is compiled as C++17, which torch 2.14 does not support)
 set -euo pipefail
 STACK=${STACK:-onedl} VENV=${VENV:-.venv} PYTHON=${PYTHON:-python3}
-TORCH=${TORCH:-torch==2.14.1 torchvision==0.29.1}
 
 say() { printf '\n[set-up] %s\n' "$*"; }
 die() { printf '\n[set-up] ERROR: %s\n' "$*" >&2; exit 1; }
 
-case $STACK in onedl | openmmlab) ;; *) die "STACK=$STACK is unknown: use onedl or openmmlab." ;; esac
+case $STACK in
+    onedl) pair='torch==2.14.1 torchvision==0.29.1' ;;
+    openmmlab) pair='torch==2.13.0 torchvision==0.28.0' ;;
+    *) die "STACK=$STACK is unknown: use onedl or openmmlab." ;;
+esac
+TORCH=${TORCH:-$pair}
 command -v "$PYTHON" >/dev/null || die "$PYTHON not found: install Python 3.10 to 3.13, or set PYTHON=..."
 
 # 1. System packages: GDAL with headers if no wheel is available (Python < 3.12), the compiler for

@@ -127,7 +127,9 @@ def _get_normalisation(preprocessor: nn.Module) -> Normalisation | None:
     if mean is None or std is None:
         return None
     # Stock preprocessors normalise after the conversion from BGR to RGB, or back.
-    step = -1 if getattr(preprocessor, '_channel_conversion', False) and len(mean) == 3 else 1
+    names = '_channel_conversion', 'channel_conversion'  # of the onedl and the openmmlab line
+    is_converted = any(getattr(preprocessor, name, False) for name in names)
+    step = -1 if is_converted and len(mean) == 3 else 1
     mean, std = (v.flatten().cpu().numpy().astype(np.float64)[::step] for v in (mean, std))
     return Normalisation(mean, std)
 

@@ -14,7 +14,7 @@ from dnas_mmseg.errors import UserError
 from dnas_mmseg.models.layers.upsampled_conv import in_published_order
 from dnas_mmseg.spaces.registry import load_architecture
 
-from ..conftest import ROOT
+from ..conftest import ROOT, import_timm
 
 
 def config(name):
@@ -88,7 +88,7 @@ def test_counting_uses_the_published_order_temporarily():
 def test_any_number_of_bands_at_odd_sizes(name):
     built = config('unet/unet_lite0_naip' if name == 'TIMMEncoder' else name)
     if name == 'TIMMEncoder':
-        pytest.importorskip('timm', reason='the extra timm is not installed')
+        import_timm()
         # Weights that start a training are not needed to count.
         built.model.backbone = dict(type=name, model_name='mobilenetv3_small_050', pretrained=True)
     one, three, thirteen = (complexity(built, (33, 47), bands) for bands in (1, 3, 13))

@@ -1,7 +1,6 @@
 """Scenes, maps and model outputs for tests."""
 
 import numpy as np
-import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import save_checkpoint
@@ -11,7 +10,7 @@ from dnas_mmseg.mapping.segmentor import load_segmentor
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import write_raster
 
-from ..conftest import ROOT
+from ..conftest import ROOT, import_timm
 
 UNETS = {
     'EfficientNet-Lite0': dict(
@@ -34,7 +33,7 @@ OTHERS = {'FPN': 'fpn/fpn_r18_naip', 'SegFormer': 'segformer/segformer_mit-b0_na
 def load_untrained(kind, folder):
     """Load an untrained segmentor of ``UNETS`` or ``OTHERS`` as for inference."""
     if kind == 'timm':
-        pytest.importorskip('timm', reason='the extra timm is not installed')
+        import_timm()
     name = OTHERS.get(kind, 'unet/unet_lite0_naip')
     config = Config.fromfile(str(ROOT / f'configs/{name}.py'))
     if kind in UNETS:

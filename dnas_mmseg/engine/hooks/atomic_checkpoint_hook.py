@@ -69,13 +69,14 @@ class AtomicCheckpointHook(CheckpointHook):
     Args:
         *args: Arguments of :class:`mmengine.hooks.CheckpointHook`.
         min_seconds: Least number of seconds between the checkpoints of epochs, for runs in a single
-            process; the last epoch is always saved.
+            process; the last epoch is always saved, also if the training stops early.
         **kwargs: Further arguments of :class:`mmengine.hooks.CheckpointHook` except
             ``backend_args``.
     """
 
     def __init__(self, *args, min_seconds: float = 0.0, **kwargs) -> None:
         self.min_seconds, self._saved = min_seconds, time.monotonic()
+        self._saved_step: int | None = None
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
 
     def before_run(self, runner) -> None:
@@ -132,6 +133,16 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         super().after_train_epoch(runner)
 
+    def after_train(self, runner) -> None:
+        """Save a checkpoint if the training stopped early, between two checkpoints."""
+        done, total = (
+            (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
+        )
+        if 0 < done < total and self._saved_step != done:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, done, meta)
+        super().after_train(runner)
+
     def _rebase(self, path: str | None) -> str | None:
         """Move a stored path to this run's folder."""
         return None if path is None else str(Path(self.out_dir) / Path(path).name)
@@ -147,7 +158,7 @@ class AtomicCheckpointHook(CheckpointHook):
             steps.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(steps))
         name = self.filename_tmpl.format(step)
-        self._saved = time.monotonic()
+        self._saved, self._saved_step = time.monotonic(), step
         self.last_ckpt = str(Path(self.out_dir) / name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(

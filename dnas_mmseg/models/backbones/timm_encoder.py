@@ -130,3 +130,8 @@ def _require_timm() -> ModuleType:
         return importlib.import_module('timm')
     except ImportError:
         raise UserError("timm is not installed: pip install 'dnas_mmseg[timm]'") from None
+    except RuntimeError as error:  # a torchvision for another torch
+        raise UserError(
+            f'timm cannot be imported ({error}): install the torchvision of this torch, '
+            f'{torch.__version__}, from the same index'
+        ) from None

@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner, save_checkpoint
 
 from dnas_mmseg import files
@@ -64,6 +65,26 @@ def test_checkpoints_are_spaced_in_time_and_the_last_epoch_is_saved(
     options = dict(min_seconds=seconds, max_keep_ckpts=-1, save_best=None)
     Runner.from_cfg(config(data_root, tmp_path / 'run', **options)).train()
     assert checkpoints(tmp_path / 'run') == [f'epoch_{epoch}.pth' for epoch in expected]
+
+
+class StopHook(Hook):
+    def after_train_epoch(self, runner):
+        runner.train_loop.stop_training = runner.epoch + 1 == 2
+
+
+@pytest.mark.parametrize('options', [dict(min_seconds=1e4), dict(interval=3)])
+def test_a_training_that_stops_early_is_saved(data_root, tmp_path, options):
+    runner = Runner.from_cfg(
+        config(data_root, tmp_path / 'run', epochs=4, save_best=None, **options)
+    )
+    runner.register_hook(StopHook())
+    runner.train()
+    assert checkpoints(tmp_path / 'run') == ['epoch_2.pth']
+    cfg = config(data_root, tmp_path / 'run', epochs=4, **options)
+    cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert (runner.epoch, runner.iter) == (4, 4 * len(runner.train_dataloader))
 
 
 def test_resuming_uses_the_last_checkpoint(data_root, tmp_path):

@@ -6,7 +6,9 @@ import torch
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import TIMMEncoder
 
-timm = pytest.importorskip('timm', reason="timm is not installed: pip install 'dnas_mmseg[timm]'")
+from ...conftest import import_timm
+
+timm = import_timm()
 
 NAME = 'mobilenetv3_small_050'
 

@@ -9,6 +9,8 @@ from mmseg.structures import SegDataSample
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import UNetHead
 
+from ...conftest import import_timm
+
 CHANNELS = (16, 24, 40, 112, 320)
 
 
@@ -75,7 +77,7 @@ def test_inputs_and_stages_must_agree():
 def test_segmentors_train_on_any_bands_and_sizes_at_batch_size_1(backbone, bands, size):
     """Maps of 32 x 32 images have a single value per channel at stride 32."""
     if backbone['type'] == 'TIMMEncoder':
-        pytest.importorskip('timm', reason='the extra timm is not installed')
+        import_timm()
     model = segmentor(dict(backbone, in_channels=bands)).train()
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, *size))))
     loss = model.loss(torch.randn(1, bands, *size), [sample])['decode.loss_ce']
