@@ -107,7 +107,12 @@ def show_split(folder: Path, split: TileSplit) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table('class', *split.parts, title=f'{folder}: {split.method}')
+    table = Table(
+        'class',
+        *split.parts,
+        title=f'{folder}: {split.method}',
+        caption="tiles, and shares of each class's pixels",
+    )
     table.add_row('tiles', *(str(len(tiles)) for tiles in split.parts.values()))
     table.add_section()
     for name, shares in zip(split.classes, split.shares.T, strict=True):
