@@ -9,9 +9,10 @@
 
 IMAGES is a folder or a pattern; LABELS is a folder, a pattern with '{name}', or one file for all
 images. Labels are rasters, or polygons of any vector format. Images of at most 1024 pixels are used
-where they are; larger ones, and fewer than 8, are cut into tiles. Writes the lists and dataset.json
-to the folder --out, and next to it a config, mine.py, with band names, class names to edit, and
-statistics. If the files lack metadata, an error lists the options that set them, one per line.
+where they are; larger ones, and fewer than 8 that are larger than --tile-size, are cut into tiles.
+Writes the lists and dataset.json to the folder --out, and next to it a config, mine.py, with band
+names, class names to edit, and statistics. If the files lack metadata, an error lists the options
+that set them, one per line.
 """
 
 from __future__ import annotations

@@ -46,12 +46,12 @@ def parse_args() -> argparse.Namespace:
     add_split_options(parser)
     parser.add_argument('--folds', type=int, help='write fold1/, fold2/, ... with three lists each')
     parser.add_argument(
-        '--block-size', type=float, metavar='METRES',
+        '--block-size', type=float, metavar='DISTANCE',
         help='side of the blocks, in pixels without georeferences (default: one with at least 20 '
         'blocks)',
     )  # fmt: skip
     parser.add_argument(
-        '--gap', type=float, default=0.0, metavar='METRES',
+        '--gap', type=float, default=0.0, metavar='DISTANCE',
         help='leave out training tiles nearer than this to other parts, in pixels without '
         'georeferences (default: 0)',
     )  # fmt: skip

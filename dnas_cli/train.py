@@ -142,7 +142,7 @@ def main() -> None:
             config.auto_scale_lr.enable = True
         if args.log_to:
             log_to(config, args.log_to)
-        if args.class_weights:
+        if args.class_weights and not args.folds:
             print('class weights:', weight_classes(config))
         if args.freeze is not None:
             freeze_encoder(config)
@@ -183,7 +183,7 @@ def main() -> None:
             train(config)
             return
         if args.folds:
-            result = train_folds(config, args.resume)
+            result = train_folds(config, args.resume, args.class_weights)
         else:
             result = train_seeds(config, args.seeds, args.resume)
         if is_main_process():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +69,16 @@ def default_palette(num_classes: int) -> tuple[Colour, ...]:
         red, green, blue = (round(255 * part) for part in rgb)
         colours.append((red, green, blue))
     return tuple(colours)
+
+
+def find_moved_classes(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Return the classes of two lists that have different train ids in them.
+
+    Names that occur in one list only may have been renamed.
+
+    Example:
+        >>> find_moved_classes(('field', 'wood', 'lake'), ('field', 'lake', 'forest'))
+        ['lake']
+    """
+    ids = {name: i for i, name in enumerate(first)}
+    return [name for i, name in enumerate(second) if ids.get(name, i) != i]

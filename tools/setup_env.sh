@@ -65,7 +65,7 @@ install() {
 install 'setuptools<82' wheel ninja psutil 'numpy>=1.26'
 # shellcheck disable=SC2086  # several requirements and options
 install $TORCH
-"$VENV/bin/python" -m pip freeze | grep -E '^torch(vision)?==' >>"$constraints"
+"$VENV/bin/python" -m pip freeze | grep -E '^torch(vision)?(==| @ )' >>"$constraints"
 
 # 3. GDAL: a wheel, or bindings of the system library's version, compiled against the installed
 #    numpy. A cached wheel from a build without numpy lacks gdal_array, hence --no-cache-dir.

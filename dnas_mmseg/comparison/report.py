@@ -80,7 +80,7 @@ def save_cost_report(
     by_class = [i for i, heading in enumerate(headings) if heading.startswith(('IoU.', 'Acc.'))]
     scores = [i for i, heading in enumerate(headings) if heading in _TOTALS]
     rest = [i for i in range(1, len(headings)) if i not in (*by_class, *scores)]
-    scored = any(_score(row) is not None for row in rows)
+    scored = any(_score(row) is not None for row in rows) and _is_comparable(rows)
     order = sorted(range(len(rows)), key=lambda i: _rank(rows[i], scored))
 
     def part(columns: Sequence[int]) -> Table:
@@ -118,7 +118,15 @@ def _rank(row: Mapping[str, Any], scored: bool) -> tuple[bool, float]:
 
 def _has_several_scores(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether at least two models have a score, which a plot of scores requires."""
-    return sum(_score(row) is not None for row in rows) > 1
+    return sum(_score(row) is not None for row in rows) > 1 and _is_comparable(rows)
+
+
+def _is_comparable(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the scores are of the same classes, as far as their names are known."""
+    classes = (
+        frozenset(key for key in row.get('scores', {}) if key.startswith('IoU.')) for row in rows
+    )
+    return len(set(filter(None, classes))) < 2
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -127,12 +135,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     scored = [(score, row['name']) for row in rows if (score := _score(row)) is not None]
     scored.sort(reverse=True)
     timed = sorted((row for row in rows if _number(row, 'latency')), key=_latency)
-    classes = {
-        frozenset(key for key in row.get('scores', {}) if key.startswith('IoU.'))
-        for row in rows
-        if _score(row) is not None
-    }
-    if len(classes) > 1:
+    if not _is_comparable(rows):
         sentences.append(
             'The scores are not comparable: the models are scored on different classes.'
         )

@@ -18,6 +18,7 @@ from mmseg.models.decode_heads import STDCHead
 from torch import nn
 from torch.utils.data import DataLoader
 
+from dnas_mmseg.classes import find_moved_classes
 from dnas_mmseg.datasets import MultiBandSegDataset, dataset_parts
 from dnas_mmseg.errors import UserError
 
@@ -118,8 +119,7 @@ def check_class_order(trained: Sequence[str] | None, tested: Sequence[str] | Non
     Raises:
         UserError: A class has another train id.
     """
-    ids = {name: i for i, name in enumerate(trained or ())}
-    moved = [name for i, name in enumerate(tested or ()) if ids.get(name, i) != i]
+    moved = find_moved_classes(trained or (), tested or ())
     if moved:
         raise UserError(
             f'the model was trained on the classes {", ".join(trained or ())}, the test set has '

@@ -208,6 +208,7 @@ def measure_times(config: Config) -> TrainingTimes:
                 model.val_step(val.collate_fn([val.dataset[0]]))
 
         validation = len(val.dataset) * _time(predict, clock).median
+        validation += _measure_start(val) if val.num_workers else 0.0
     start = _measure_start(loader) if workers else 0.0
     return TrainingTimes(iteration, len(loader), validation, first, start)
 
@@ -288,10 +289,14 @@ def fit_length(config: Config, hours: float) -> TrainingTimes:
         )
     scale_schedule(config, epochs)
     config.train_cfg.val_interval = math.ceil(epochs / max(validations, 1))
+    _space_checkpoints(config)
+    return times
+
+
+def _space_checkpoints(config: Config) -> None:
     hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
     if type_name(hook) == 'AtomicCheckpointHook' and get_world_size() == 1:
         hook.setdefault('min_seconds', _CHECKPOINT_SECONDS)
-    return times
 
 
 def set_length(config: Config, hours: float, resume: bool) -> str:
@@ -313,6 +318,7 @@ def set_length(config: Config, hours: float, resume: bool) -> str:
         stored = json.loads(path.read_text(encoding='utf-8'))
         scale_schedule(config, stored['epochs'])
         config.train_cfg.val_interval = stored['val_interval']
+        _space_checkpoints(config)
         return f'{stored["hours"]:g} hours: {stored["epochs"]} epochs, as before'
     times = fit_length(config, hours)
     epochs, interval = config.train_cfg.max_epochs, config.train_cfg.val_interval

@@ -40,7 +40,7 @@ from .checkpoints import last_checkpoint, load_exactly, load_weights_and_meta
 from .config_checks import check_backends, check_mixed_precision
 from .config_parts import type_name
 from .config_validation import validate_config
-from .data_checks import check_class_order, check_test_labels, check_training
+from .data_checks import check_class_order, check_classes, check_test_labels, check_training
 
 _VALIDATIONS_PER_PATIENCE = 4
 """Least number of validations of a training run that may stop early, relative to its patience, so
@@ -187,6 +187,7 @@ def test(
     if loop is None:
         raise UserError('test_dataloader, test_cfg and test_evaluator are missing in the config')
     dataset = loop.dataloader.dataset
+    check_classes(model, {'test': dataset})
     check_class_order(meta.get('classes'), dataset.metainfo.get('classes'))
     check_test_labels(dataset, loop.evaluator)
     switch_to_deploy(model)
@@ -288,7 +289,7 @@ def stop_early(config: Config, patience: int) -> None:
     config.custom_hooks = [*(config.get('custom_hooks') or []), hook]
 
 
-def weight_classes(config: Config) -> list[float]:
+def weight_classes(config: Config, count: bool = False) -> list[float]:
     """Set class weights in the losses of a config from the class shares of the training set.
 
     The shares are read from ``dataset.json`` if available. Otherwise, and for a ``ConcatDataset``,
@@ -297,6 +298,8 @@ def weight_classes(config: Config) -> list[float]:
     Args:
         config: Config, modified in place: sets ``class_weight`` of all losses of the decode head
             that support it.
+        count: Whether to count pixels although ``dataset.json`` states shares, which are those of
+            its own training list.
 
     Returns:
         Weights of the classes; see :func:`dnas_mmseg.datasets.class_weights`.
@@ -316,6 +319,11 @@ def weight_classes(config: Config) -> list[float]:
     if not losses:
         raise UserError('class weights require model.decode_head.loss_decode in the config')
     losses = losses if isinstance(losses, (list, tuple)) else [losses]
+    if any(type_name(loss) == 'CrossEntropyLoss' for loss in losses):
+        raise UserError(
+            "class weights: mmseg's CrossEntropyLoss fails on unlabelled pixels; set "
+            "loss_decode.type='LabelledCrossEntropyLoss'"
+        )
     weighted = [loss for loss in losses if _supports_class_weight(loss['type'])]
     if not weighted:
         names = ', '.join(str(loss['type']) for loss in losses)
@@ -327,7 +335,7 @@ def weight_classes(config: Config) -> list[float]:
     if len(parts) == 1:
         description = parts[0].description
         # The shares are those of the classes in dataset.json, which the config may merge.
-        is_described = parts[0].file_classes == description.class_names
+        is_described = not count and parts[0].file_classes == description.class_names
         shares = (is_described and description.class_shares) or _class_pixels(parts[0])
     else:
         shares = np.sum([_class_pixels(part) for part in parts], axis=0)

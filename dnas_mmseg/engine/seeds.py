@@ -23,7 +23,7 @@ from dnas_mmseg.work_dir import SEED_SCORES, TEST_SCORES
 
 from .checkpoints import find_checkpoint, find_usable_checkpoint
 from .config_parts import set_work_dir, type_name
-from .running import test, train
+from .running import test, train, weight_classes
 
 _SCORES = Path('test') / TEST_SCORES
 _CONFIG = 'config.py'
@@ -149,7 +149,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
     return _train_runs(config, runs, 'seed', resume)
 
 
-def train_folds(config: Config, resume: bool = False) -> SeedScores:
+def train_folds(config: Config, resume: bool = False, weighted: bool = False) -> SeedScores:
     """Train and test a config on each fold of ``dnas split --folds``, one after the other.
 
     Training runs are written to ``fold_<n>`` of the work dir, tests to ``fold_<n>/test``, and all
@@ -159,6 +159,8 @@ def train_folds(config: Config, resume: bool = False) -> SeedScores:
         config: Config to train, whose data roots contain the folders ``fold1``, ``fold2``, ... with
             the lists that the config names.
         resume: Whether to resume the training runs in the work dir, see :func:`train_seeds`.
+        weighted: Whether to weight the classes by the training tiles of each fold
+            (:func:`dnas_mmseg.engine.running.weight_classes`).
 
     Raises:
         UserError: A data root has no folds, or see :func:`train_seeds`.
@@ -173,6 +175,10 @@ def train_folds(config: Config, resume: bool = False) -> SeedScores:
     plain = copy.deepcopy(config)
     for leaf in all_leaf_datasets(plain):
         leaf['ann_file'] = Path(leaf.get('ann_file') or '').name  # that of any fold
+    if weighted:
+        plain.class_weights = 'of each fold'  # runs are resumed with the same option only
+        for number, run in runs.items():
+            print(f'class weights of fold {number}:', weight_classes(run, count=True))
     return _train_runs(plain, runs, 'fold', resume)
 
 

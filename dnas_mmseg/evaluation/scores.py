@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dnas_mmseg.errors import UserError
+
 
 def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
     """Count labelled pixels by (true class, predicted class).
@@ -18,13 +20,21 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int
     Returns:
         Counts, int64 (num_classes, num_classes); rows are true classes.
 
+    Raises:
+        UserError: A class is predicted at a labelled pixel that is not one of the classes.
+
     Example:
         >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 1]), 2)
         array([[1, 1],
                [0, 1]])
     """
     labelled = (label >= 0) & (label < num_classes)
-    pairs = label[labelled].astype(np.int64) * num_classes + prediction[labelled]
+    predicted = prediction[labelled]
+    if predicted.size and not 0 <= predicted.min() <= predicted.max() < num_classes:
+        raise UserError(
+            f'the network predicts class {predicted.max()}, but the data have {num_classes} classes'
+        )
+    pairs = label[labelled].astype(np.int64) * num_classes + predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

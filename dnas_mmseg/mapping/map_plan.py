@@ -149,6 +149,9 @@ def plan_scenes(
             outputs = find_outputs(info, target, settings, resume)
             if outputs.is_mapped and not outputs.missing:
                 continue
+            if resume and target.is_file() and not outputs.is_mapped:
+                again = f'{target} is mapped again: other weights, or a product is missing'
+                scene_notes = (*scene_notes, again)
             # A stack has the names of its bands, whatever the numbers in `bands`.
             choice = choose_bands(
                 path, info.band_names, wanted, () if is_stack else override, unnamed

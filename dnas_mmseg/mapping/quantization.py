@@ -83,7 +83,8 @@ def export_int8(
                 f'{after:.2f}), more than {MAX_LOSS}: use --precision bfloat16'
             )
         scores = {'float32': round(before, 2), 'int8': round(after, 2)}
-        save_openvino(quantised, {**meta, 'validation_mIoU': scores}, path)
+        weights = f'{meta["weights"]}-int8' if meta['weights'] else None
+        save_openvino(quantised, {**meta, 'weights': weights, 'validation_mIoU': scores}, path)
     return scores
 
 

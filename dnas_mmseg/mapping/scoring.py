@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from dnas_mmseg.classes import find_moved_classes
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import (
@@ -66,7 +67,7 @@ def count_map(
         label: Path of a label scene of the same size.
         labels: Encoding of the label scene.
         max_unknown: Largest allowed share of pixels with unknown label values.
-        class_names: Expected class names of the map; they are not compared if the map has none.
+        class_names: Class names of ``labels``; those of the map must have the same train ids.
 
     Raises:
         DatasetError: Sizes, georeferences or class names differ, the map contains an invalid class,
@@ -77,10 +78,10 @@ def count_map(
     unknown: Counter[str] = Counter()
     with Raster(prediction) as predicted, Raster(label) as truth:
         stored = predicted.info.class_names
-        if class_names and stored and stored != tuple(class_names):
+        if find_moved_classes(stored, class_names):
             raise DatasetError(
                 f'{prediction}: its classes are {", ".join(stored)}; those of the config are '
-                f'{", ".join(class_names)}. Use the config of the mapped model'
+                f'{", ".join(class_names)}, in another order. Use the config of the mapped model'
             )
         shape = predicted.info.shape
         total = shape[0] * shape[1]
@@ -143,15 +144,34 @@ def get_label_encoding(
             'test_dataloader.dataset.metainfo=dict(classes=..., palette=...)'
         )
     palette = tuple(map(tuple, metainfo['palette']))
-    values = label_values
-    if values is None and convention is None:
-        leaf = next(leaf_datasets(config.test_dataloader))
-        stored = DatasetDescription.load(leaf.get('data_root')).label_values
-        values = leaf.get('label_values') or stored
-    if values:
-        _, resolved = resolve_label_values(values, classes)
+    if label_values is None and convention is None:
+        label_values, names = _find_label_values(next(leaf_datasets(config.test_dataloader)))
+        if label_values and tuple(names) != classes:
+            raise UserError(
+                f'{config.filename} selects or merges classes of its files: set the class of each '
+                'label value by --label-values'
+            )
+    if label_values:
+        _, resolved = resolve_label_values(label_values, classes)
         return classes, LabelEncoding('values', len(classes), palette, values=resolved)
     return classes, LabelEncoding(convention or 'rgb', len(classes), palette)
+
+
+def _find_label_values(
+    dataset: Mapping[str, Any],
+) -> tuple[Mapping[str, str | None] | None, Sequence[str]]:
+    """Return the ``label_values`` of a data set's config, and its classes in train-id order."""
+    description = DatasetDescription.load(dataset.get('data_root'))
+    known = description.metainfo.get('classes') or ()
+    values = dataset.get('label_values')
+    if values is None and not dataset.get('label_convention'):
+        values = description.label_values
+    elif values is not None:
+        known = (dataset.get('metainfo') or {}).get('classes') or known
+    if not values:
+        return None, ()
+    names, _ = resolve_label_values(values, known)
+    return values if isinstance(values, Mapping) else dict(zip(values, names, strict=True)), names
 
 
 def score_maps(

@@ -192,7 +192,7 @@ def convert_scenes(
                 'scores on val and test'
             )
         empty = [
-            _describe_empty(split, part, tiling)
+            _describe_empty(split, () if mix_tiles is not None else part, tiling)
             for split, part in splits.items()
             if part and not tiles[split]
         ]
@@ -357,6 +357,8 @@ def _notes(results: Mapping[Scene, SceneTiles]) -> list[str]:
 
 def _describe_empty(split: str, scenes: Sequence[Scene], tiling: TileSpec) -> str:
     """Return a message that a split has scenes but no tile."""
+    if not scenes:
+        return f'{split} has no tile: there are too few tiles for this split'
     names = [scene.name for scene in scenes]
     listed = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
     remedy = 'label more pixels there, or choose another seed or other shares of the splits'

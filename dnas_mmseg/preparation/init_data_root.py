@@ -107,10 +107,10 @@ def init_data_root(
 ) -> InitResult:
     """Describe images and labels, split them, and write a config to train.
 
-    Images of at most 1024 pixels with label rasters on their grids are used where they are, unless
-    there are fewer than 8. Larger ones, and labels that are polygons or on other grids, are cut
-    into tiles in ``out``; tiles without a labelled pixel are skipped. Writes the lists and
-    ``dataset.json`` to ``out``, and the config ``<name of out>.py`` next to it.
+    Images of at most 1024 pixels with label rasters on their grids are used where they are. Larger
+    ones, fewer than 8 that are larger than ``tile_size``, and labels that are polygons or on other
+    grids, are cut into tiles in ``out``; tiles without a labelled pixel are skipped. Writes the
+    lists and ``dataset.json`` to ``out``, and the config ``<name of out>.py`` next to it.
 
     Args:
         images: Folder or pattern of the images, or products of several files.

@@ -186,7 +186,8 @@ def _relative(path: str, root: str | os.PathLike) -> str:
     array = parse_array_name(path)
     name = array if array is not None else ArrayName(path)
     relative = os.path.relpath(name.file, root)
-    if Path(relative).parts[0] == '..':  # of a link, it is the parent of the folder linked to
+    reached = os.path.realpath(os.path.join(root, relative))
+    if reached != os.path.realpath(name.file):  # '..' of a link is the parent of its target
         folder, file = os.path.split(name.file)
         real = os.path.join(os.path.realpath(folder), file)
         relative = os.path.relpath(real, os.path.realpath(root))

@@ -15,7 +15,7 @@ from ._gdal import RasterError, gdal, gdal_array
 from .georeference import GeoReference
 
 MAP_OF, MAP_SOURCE, MAP_WEIGHTS = 'dnas_map_of', 'dnas_map_source', 'dnas_map_weights'
-"""Metadata item of a map with the name of its scene."""
+"""Metadata items of a map: name and path of its scene, checksum of the weights."""
 
 _COLOURS = {'Red': 'red', 'Green': 'green', 'Blue': 'blue', 'NIR': 'nir', 'Alpha': ALPHA}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from glob import glob, has_magic
@@ -17,6 +18,12 @@ from .planetscope import read_planetscope
 from .scene_files import FileTree, MultiFileScene
 from .scene_vrt import SceneStack
 from .sentinel2 import read_sentinel2
+
+_SIDECARS = ('.aux.xml', '.ovr', '.msk')
+"""Endings of files that belong to a raster."""
+
+_PRODUCT_FILE = re.compile(r'_(udm2?|3B_\w+|QA_PIXEL|MTL|B\d\d?)(_\w+)?\.', re.IGNORECASE)
+"""Names of files of products, which are no scenes of their own."""
 
 
 class ResolvedScene(NamedTuple):
@@ -76,7 +83,7 @@ def find_scenes_of(name: str | os.PathLike) -> list[MultiFileScene | str]:
     if is_band_pattern(text):
         return list(pattern_scenes(text))
     if has_magic(text) and not is_virtual(text) and not os.path.exists(text):
-        matches = sorted(glob(text, recursive=True))
+        matches = sorted(m for m in glob(text, recursive=True) if not m.lower().endswith(_SIDECARS))
         if not matches:
             raise RasterError(f'{text}: no file matches this pattern')
         return [scene for match in matches for scene in find_scenes_of(match)]
@@ -85,12 +92,16 @@ def find_scenes_of(name: str | os.PathLike) -> list[MultiFileScene | str]:
         return [scene]
     if not os.path.isdir(text) or gdal.IdentifyDriver(text) is not None:
         return [text]
-    files = sorted(p for p in Path(text).iterdir() if p.suffix.lower() in RASTER_SUFFIXES)
-    if not files:
+    files = sorted(
+        path
+        for path in Path(text).iterdir()
+        if path.suffix.lower() in RASTER_SUFFIXES and not path.name.startswith('.')
+    )
+    if not files or any(_PRODUCT_FILE.search(path.name) for path in files):
         raise RasterError(
-            f'{text}: a folder without rasters or a product; expected scenes, a Sentinel-2 SAFE '
-            'folder, the images of one Landsat Collection 2 or PlanetScope product, or a pattern '
-            'with {band}'
+            f'{text}: a folder without scenes or a supported product; expected rasters, a '
+            'Sentinel-2 SAFE folder, the images of one Landsat Collection 2 or PlanetScope '
+            'product, or a pattern with {band}'
         )
     return [str(file) for file in files]
 

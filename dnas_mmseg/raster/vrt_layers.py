@@ -155,7 +155,7 @@ def write_vrt(path: Path, dataset: Any) -> None:
 
 
 def refuse_foreign_vrt(path: Path) -> None:
-    """Raise an error if an existing VRT was not written by this module."""
+    """Raise an error if an existing VRT is not that of a scene of several files."""
     if path.is_file() and SCENE_OF not in path.read_text(encoding='utf-8', errors='replace'):
         raise foreign_vrt_error(path)
 

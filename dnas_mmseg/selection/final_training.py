@@ -196,9 +196,6 @@ class FinalTraining:
             if earlier['candidate'] == winner.name:
                 return earlier['epochs']
             name = f'{FINAL_FOLDER}_{earlier["candidate"]}'
-        else:
-            name = f'{FINAL_FOLDER}_unknown'
-        if final.is_dir():
             target, number = final.with_name(name), 1
             while target.exists():
                 number += 1

@@ -17,7 +17,7 @@ from .plan import SelectionPlan
 from .queue import StorageError, TrainingQueue
 from .trainings import CandidateTrainings, config_checksum, data_checksum
 
-_FORMAT = 3
+_FORMAT = 4
 """Version of the trainings in a queue; trainings of another version are not comparable."""
 
 

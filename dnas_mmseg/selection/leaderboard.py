@@ -337,13 +337,15 @@ class Leaderboard:
                 'The lead is undecided: the best is less than one standard error ahead of '
                 f'{", ".join(names[:3])}{more}.'
             )
+        repeats = sum(seed > 0 for row in self.rows.values() for _, seed in row.scores)
         if result.noise is None:
+            text = (
+                'No two networks were repeated together' if repeats else 'No training was repeated'
+            )
             lines.append(
-                'No training was repeated: a standard deviation of '
-                f'{self.candidates.noise:g} over seeds is assumed.'
+                f'{text}: a standard deviation of {self.candidates.noise:g} over seeds is assumed.'
             )
         else:
-            repeats = sum(seed > 0 for row in self.rows.values() for _, seed in row.scores)
             lines.append(
                 f'Standard deviation of a score over repeats: {result.noise:.2f} (from '
                 f'{repeats} repeat{"s" * (repeats > 1)}).'

@@ -131,7 +131,7 @@ class Pace:
     def add(self, trainings: CandidateTrainings, candidate: Candidate) -> TrainingTimes:
         """Time a candidate of a config, and measure its latency if costs are latencies."""
         times = time_candidate(trainings, candidate)
-        self.candidates[candidate.name] = times.iteration * times.iterations
+        self.candidates[candidate.name] = times.epoch
         if trainings.plan.cost == 'latency':
             self.latencies[candidate.name] = trainings.candidates.cost(candidate)
             trainings.candidates.latencies[candidate.name] = self.latencies[candidate.name]
@@ -205,7 +205,7 @@ def measure_pace(trainings: CandidateTrainings) -> Pace:
                 timed = [order[0], order[-1]]
                 times = [time_candidate(trainings, candidate) for candidate in timed]
                 macs = [candidates.cost_by(candidate, 'macs') for candidate in timed]
-                seconds = list(map(_epoch, times))
+                seconds = [each.epoch for each in times]
                 pace.spaces[family.name] = LinearPace.fit(macs, seconds)
                 pace.sampled[family.name] = float(np.mean(seconds))
             else:
@@ -239,7 +239,3 @@ def time_candidate(trainings: CandidateTrainings, candidate: Candidate) -> Train
         if torch.cuda.is_available():  # workers use the same GPU
             gc.collect()
             torch.cuda.empty_cache()
-
-
-def _epoch(times: TrainingTimes) -> float:
-    return times.iteration * times.iterations

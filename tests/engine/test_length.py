@@ -16,6 +16,7 @@ from dnas_mmseg.engine.length import (
     full_epochs,
     measure_times,
     scale_schedule,
+    set_length,
 )
 from dnas_mmseg.errors import UserError
 
@@ -79,6 +80,18 @@ def test_hours_become_epochs_and_validations(config, monkeypatch, hours, epochs,
     assert (config.train_cfg.max_epochs, config.train_cfg.val_interval) == (epochs, interval)
     spent = epochs * 10 + -(-epochs // interval) * times.validation
     assert 0.9 * 3600 * hours - 20 < spent <= 3600 * hours
+
+
+def test_a_resumed_run_has_the_length_of_the_first(config, monkeypatch, tmp_path):
+    times = TrainingTimes(0.1, 100, 5.0, start=1.0)
+    assert times.epoch == 11.0
+    monkeypatch.setattr('dnas_mmseg.engine.length.measure_times', lambda config: times)
+    config.work_dir = str(tmp_path)
+    again = copy.deepcopy(config)
+    set_length(config, 1.0, resume=False)
+    set_length(again, 1.0, resume=True)
+    assert again.pretty_text == config.pretty_text
+    assert again.default_hooks.checkpoint.min_seconds == 60
 
 
 def test_too_little_time_is_refused(config, monkeypatch):

@@ -269,6 +269,9 @@ class TestClassWeights:
         config.model.decode_head.loss_decode = dict(type='LabelledDiceLoss')
         with pytest.raises(UserError, match='class weights are not supported by LabelledDiceLoss'):
             weight_classes(config)
+        config.model.decode_head.loss_decode = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+        with pytest.raises(UserError, match="mmseg's CrossEntropyLoss fails on unlabelled pixels"):
+            weight_classes(config)
 
 
 def test_testing_uses_the_deployed_form_and_validation_does_not(

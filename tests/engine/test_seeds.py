@@ -11,7 +11,13 @@ from mmengine.config import Config
 from dnas_mmseg.apis import SeedScores, train_folds, train_seeds
 from dnas_mmseg.engine import seeds
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.seeds import check_new_runs, find_result_checkpoint, first_fold
+from dnas_mmseg.engine.running import weight_classes
+from dnas_mmseg.engine.seeds import (
+    check_new_runs,
+    find_result_checkpoint,
+    first_fold,
+    fold_config,
+)
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.visualization import find_training_folders
 
@@ -111,6 +117,16 @@ def test_each_fold_is_trained_and_tested(config, data_root, tmp_path, monkeypatc
         (folder / 'val.txt').write_text(lines[2])
         (folder / 'test.txt').write_text(lines[2 + number - 1])
     assert first_fold(config).train_dataloader.dataset.ann_file == 'fold1/train.txt'
+    with monkeypatch.context() as patch:
+        losses = []
+        patch.setattr(seeds, 'train', lambda run: losses.append(run.model.decode_head.loss_decode))
+        patch.setattr(seeds, 'find_result_checkpoint', lambda run: 'epoch_1.pth')
+        patch.setattr(seeds, 'test', lambda run, path: None)
+        with pytest.raises(FileNotFoundError):  # no scores
+            train_folds(config, weighted=True)
+        expected = [weight_classes(fold_config(config, n), count=True) for n in (1, 2)]
+        assert [loss.class_weight for loss in losses] == expected
+        shutil.rmtree(tmp_path / 'run')
     # What a user resumes may have been started from weights.
     trained = []
     with monkeypatch.context() as patch:

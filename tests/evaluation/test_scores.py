@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmseg.registry import METRICS
 
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import compute_scores, confusion_matrix
 
 
@@ -51,3 +52,10 @@ def test_the_metric_agrees_with_mmseg(rng):
     assert own['OA'] == pytest.approx(stock['aAcc'], abs=0.011)
     assert own['mAcc'] == pytest.approx(stock['mAcc'], abs=0.011)
     assert np.mean([own[f'IoU.{name}'] for name in classes]) == pytest.approx(own['mIoU'], abs=0.02)
+
+
+def test_predictions_of_other_classes_are_refused():
+    label, prediction = np.array([0, 255, 4]), np.array([5, 9, 1])
+    with pytest.raises(UserError, match='predicts class 5, but the data have 5 classes'):
+        confusion_matrix(label, prediction, 5)
+    assert confusion_matrix(label[1:], prediction[1:], 5).sum() == 1

@@ -112,7 +112,7 @@ def test_invalid_scenes_do_not_stop_the_others(model, safe, tmp_path, rng):
     head, *lines = str(error.value).splitlines()
     assert head.startswith('3 of 4 scenes are not mapped')
     assert [line.removeprefix(f'  - {tmp_path}/')[:26] for line in lines] == [
-        'landsat: no band nir, gree', 'empty: a folder without ra', 'x_{band}.tif: no files mat',
+        'landsat: no band nir, gree', 'empty: a folder without sc', 'x_{band}.tif: no files mat',
     ]  # fmt: skip
     (plain,) = scenes(tmp_path, rng, 'plain', names=BANDS)
     with pytest.raises(SceneError, match=r'plain\.tif: mask values are set \(3\), but a single'):

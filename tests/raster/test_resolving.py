@@ -18,7 +18,7 @@ from dnas_mmseg.raster import (
     write_raster,
 )
 
-from .products import LANDSAT_L2, SAFE_L2A, uint16, write_landsat, write_safe
+from .products import LANDSAT_L2, SAFE_L2A, uint16, write_landsat, write_planet, write_safe
 
 
 def test_rasters_pass_and_products_become_vrts(tmp_path, rng):
@@ -93,8 +93,11 @@ def test_folders_and_patterns_of_rasters(tmp_path, rng):
 
 
 def test_paths_without_a_scene(tmp_path, rng):
+    write_planet(tmp_path / 'planet', uint16(rng, 4, 6, 5), '3B_Visual')
+    with pytest.raises(RasterError, match=r'planet: a folder without scenes or a supported prod'):
+        find_scenes_of(tmp_path / 'planet')
     (tmp_path / 'in').mkdir()
-    with pytest.raises(RasterError, match=r'in: a folder without rasters or a product; expected'):
+    with pytest.raises(RasterError, match=r'in: a folder without scenes or a supported product'):
         find_scenes_of(tmp_path / 'in')
     with pytest.raises(RasterError, match=r'in/\*\.tif: no file matches this pattern'):
         find_scenes_of(tmp_path / 'in/*.tif')

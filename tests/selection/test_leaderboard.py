@@ -130,7 +130,7 @@ def test_verdict(board):
     verdict = ' '.join(board.verdict())
     assert 'undecided' not in verdict
     assert 'cheapest' not in verdict
-    assert 'No training was repeated: a standard deviation of 1 over seeds is assumed' in verdict
+    assert 'No two networks were repeated together: a standard deviation of 1' in verdict
     board.stopped, board.selection = 'the disk is full', None
     verdict = ' '.join(board.verdict())
     assert 'The selection has stopped: the disk is full.' in verdict

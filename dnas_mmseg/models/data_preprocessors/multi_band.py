@@ -31,6 +31,11 @@ class MultiBandDataPreProcessor(SegDataPreProcessor):
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs) -> None:
+        if kwargs.pop('bgr_to_rgb', False) or kwargs.pop('rgb_to_bgr', False):
+            raise UserError(
+                'MultiBandDataPreProcessor does not convert channels, since bands are ordered by '
+                'name: remove bgr_to_rgb and rgb_to_bgr, which are perhaps inherited'
+            )
         if kwargs.get('size') is None:
             kwargs.setdefault('size_divisor', 1)  # pad to the largest image of the batch
         super().__init__(**kwargs)

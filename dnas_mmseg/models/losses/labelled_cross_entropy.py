@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from dnas_mmseg.classes import NO_CLASS
 from dnas_mmseg.errors import UserError
 
 
@@ -69,7 +70,7 @@ class LabelledCrossEntropyLoss(nn.Module):
             logits: Logits, (N, classes, H, W), or (N, 1, H, W) of a binary head.
             label: Train ids, (N, H, W).
             weight: Pixel weights from a pixel sampler, (N, H, W).
-            ignore_index: Label of unlabelled pixels.
+            ignore_index: Label of pixels to ignore, in addition to 255.
             reduction_override: ``'none'`` returns the loss of each pixel.
 
         Returns:
@@ -84,6 +85,7 @@ class LabelledCrossEntropyLoss(nn.Module):
                 f'{logits.shape[1]} output channels. A sigmoid requires num_classes=2, '
                 'out_channels=1; omit use_sigmoid otherwise'
             )
+        label = merge_unlabelled(label, ignore_index)
         logits = expand_binary_logits(logits).float()  # sums over pixels overflow float16
         losses = F.cross_entropy(
             logits, label, self.class_weight, ignore_index=ignore_index, reduction='none'
@@ -100,6 +102,13 @@ class LabelledCrossEntropyLoss(nn.Module):
             known = torch.where(labelled, label, 0)
             total = (self.class_weight[known] * labelled).sum()
         return self.loss_weight * losses.sum() / total.clamp(min=torch.finfo(losses.dtype).tiny)
+
+
+def merge_unlabelled(label: Tensor, ignore_index: int) -> Tensor:
+    """Return a label in which unlabelled pixels, 255, have the index to ignore, too."""
+    if ignore_index == NO_CLASS:
+        return label
+    return label.masked_fill(label == NO_CLASS, ignore_index)
 
 
 def expand_binary_logits(logits: Tensor) -> Tensor:

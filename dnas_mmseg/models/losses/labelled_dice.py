@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .labelled_cross_entropy import expand_binary_logits
+from .labelled_cross_entropy import expand_binary_logits, merge_unlabelled
 
 
 @MODELS.register_module()
@@ -45,11 +45,12 @@ class LabelledDiceLoss(nn.Module):
             logits: Logits, (N, classes, H, W), or (N, 1, H, W) of a binary head.
             label: Train ids, (N, H, W).
             weight: Pixel weights from a pixel sampler, (N, H, W).
-            ignore_index: Label of unlabelled pixels.
+            ignore_index: Label of pixels to ignore, in addition to 255.
 
         Returns:
             Loss, a scalar.
         """
+        label = merge_unlabelled(label, ignore_index)
         labelled = label != ignore_index
         counted = labelled.float() if weight is None else labelled * weight.float()
         probabilities = expand_binary_logits(logits).float().softmax(1)

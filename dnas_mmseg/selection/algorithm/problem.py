@@ -21,9 +21,11 @@ class Candidates(Protocol[C]):
 
     Three members are optional. ``family(candidate)`` returns a hashable family; encodings are
     comparable within a family only, and each has its own surrogate. ``continues = True`` means that
-    a promotion continues the training of the fidelity below and costs the difference, and that a
-    selection may end before the full fidelity. ``noise`` is the standard deviation of a score over
-    seeds that is assumed until repeats measure it, and the unit of leads that end a selection.
+    a promotion continues the training of the fidelity below and costs the difference, that a
+    selection may end before the full fidelity, and that all candidates of a seed are scored on the
+    same data, which may be harder than those of another seed. ``noise`` is the standard deviation
+    of a score over seeds that is assumed until repeats measure it, and the unit of leads that end a
+    selection.
 
     Attributes:
         fidelities: Cost of one training at each fidelity, relative to a full training of a typical

@@ -6,6 +6,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from dnas_mmseg.errors import UserError
+
 
 def build(bands=4, mean=100.0, std=50.0, **kwargs):
     return MODELS.build(
@@ -72,3 +74,10 @@ def test_invalid_statistics_raise_errors():
         MODELS.build(dict(type='MultiBandDataPreProcessor', mean=[1.0] * 3, std=[1.0] * 4))
     with pytest.raises(ValueError, match='must be positive'):
         build(std=0.0)
+
+
+def test_conversions_of_channels_are_refused():
+    settings = dict(type='MultiBandDataPreProcessor', mean=[1.0] * 3, std=[1.0] * 3)
+    assert MODELS.build(dict(settings, bgr_to_rgb=False)) is not None
+    with pytest.raises(UserError, match='does not convert channels'):
+        MODELS.build(dict(settings, bgr_to_rgb=True))

@@ -25,6 +25,14 @@ def test_loss_is_one_minus_the_mean_dice_of_present_classes(loss, batch):
     torch.testing.assert_close(loss(logits, label), 1 - dice[:4].mean())  # class 4 does not occur
 
 
+@pytest.mark.parametrize('kind', ['LabelledDiceLoss', 'LabelledCrossEntropyLoss'])
+def test_another_index_to_ignore_is_ignored_in_addition_to_255(kind, batch):
+    logits, label = batch
+    loss = MODELS.build(dict(type=kind))
+    expected = loss(logits, label.masked_fill(label == 0, 255))
+    torch.testing.assert_close(loss(logits, label, ignore_index=0), expected)
+
+
 def test_perfect_predictions_have_zero_loss_and_unlabelled_pixels_are_ignored(loss, batch):
     logits, label = batch
     perfect = 50 * torch.nn.functional.one_hot(label.clamp(max=4), 5).permute(0, 3, 1, 2).float()
