@@ -88,4 +88,12 @@ say "stack $STACK and dnas_mmseg"
 # Without torch in pip's isolated build, onedl-mmcv skips its operators, which are not used.
 install -e ".[$STACK,dev]"
 
+# A torchvision of another build of torch fails in every program that imports it, mmengine's among
+# them; only timm requires it.
+if ! "$VENV/bin/python" -c 'import torchvision' 2>/dev/null; then
+    say "torchvision does not fit this torch and is removed, so timm is not available: set TORCH to
+         torch and torchvision of one index"
+    "$VENV/bin/python" -m pip --quiet uninstall -y torchvision
+fi
+
 touch "$VENV/.ready"

@@ -76,7 +76,7 @@ def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):
     )  # fmt: skip
     options = (
         '--cfg-options', 'model.backbone.base_channels=2', 'model.decode_head.channels=8',
-        'train_dataloader.num_workers=0',
+        'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
     )  # fmt: skip
     code, output = run(*command, '--freeze', 'encoder', *options)
     assert code == 1

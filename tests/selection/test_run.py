@@ -172,7 +172,7 @@ def test_a_queue_of_an_older_version_is_not_resumed(plan, pace, tmp_path, monkey
     journal = tmp_path / 'run/trials.log'
     lines = [line for line in journal.read_text().splitlines() if '"format"' not in line]
     journal.write_text('\n'.join(lines) + '\n')  # as before it was stored
-    with pytest.raises(StorageError, match='format: None, now 3; start a new selection'):
+    with pytest.raises(StorageError, match='format: None, now 4; start a new selection'):
         select_network(plan, tmp_path / 'run', resume=True)
 
 
