@@ -8,6 +8,8 @@ import pytest
 
 import dnas_mmseg
 
+from .conftest import import_timm
+
 
 def modules():
     names = (found.name for found in pkgutil.walk_packages(dnas_mmseg.__path__, 'dnas_mmseg.'))
@@ -35,6 +37,8 @@ def test_there_are_examples():
 @pytest.mark.parametrize('test', EXAMPLES)
 def test_an_example(test, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if test.name.endswith('.TIMMEncoder'):
+        import_timm()
     printed = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     runner.run(test, out=printed.append)

@@ -35,8 +35,9 @@ def published_order() -> Iterator[None]:
 
 
 def in_published_order() -> bool:
-    """Return whether the caller is within :func:`published_order`."""
-    return _published_order.get()
+    """Return whether the caller is within :func:`published_order`; never in a compiled graph."""
+    # Until 2.13, torch cannot compile the access to a context variable.
+    return not torch.compiler.is_compiling() and _published_order.get()
 
 
 def convolve_upsampled(
