@@ -6,6 +6,8 @@ TEST_SCORES = 'test_scores.json'
 """Scores of a test, in percent."""
 LENGTH_FILE = 'length.json'
 """Length of a training that was set by hours, which resuming keeps."""
+VALIDATION_FILE = 'validation.json'
+"""Last and best validation score of a training run, and the checkpoint of the best."""
 SEED_SCORES = 'scores.csv'
 """Scores of training runs with several seeds."""
 

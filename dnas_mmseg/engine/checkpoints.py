@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,14 @@ import torch
 from torch import Tensor
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.work_dir import VALIDATION_FILE
+
+SCORE = 'mIoU'
+"""Validation score that is compared, in percent."""
+
+_FALL = 2.0
+"""Fall of the score from which on the best checkpoint is used: two standard deviations of a score
+over seeds. A choice among validations that differ by chance would gain nothing."""
 
 CHECKSUM = 'checksum'
 """Key in a checkpoint's ``meta`` that holds the checksum of its tensors."""
@@ -42,6 +51,9 @@ def last_checkpoint(work_dir: str | os.PathLike) -> Path | None:
 def find_checkpoint(path: str | os.PathLike) -> Path:
     """Resolve a checkpoint file, or a work dir to its last checkpoint.
 
+    If the validation score has fallen by more than chance since the best validation, it is the
+    checkpoint of that validation.
+
     Raises:
         CheckpointError: The file does not exist, or the folder contains no checkpoint.
     """
@@ -51,6 +63,12 @@ def find_checkpoint(path: str | os.PathLike) -> Path:
             raise CheckpointError(f'{path}: no such file')
         return path
     found = last_checkpoint(path)
+    scores = path / VALIDATION_FILE
+    if scores.is_file():
+        stored = json.loads(scores.read_text(encoding='utf-8'))
+        best = path / stored['checkpoint']
+        if stored['best'] - stored['last'] > _FALL and best.is_file():
+            found = best
     if found is None:
         raise CheckpointError(
             f'{path}: the folder contains no checkpoint ({POINTER} is missing or its target is)'

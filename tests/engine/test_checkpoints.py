@@ -1,10 +1,16 @@
+import json
 import pickle
 
 import pytest
 import torch
 
 from dnas_mmseg.apis import CheckpointError
-from dnas_mmseg.engine.checkpoints import load_exactly, load_weights, load_weights_and_meta
+from dnas_mmseg.engine.checkpoints import (
+    find_checkpoint,
+    load_exactly,
+    load_weights,
+    load_weights_and_meta,
+)
 from dnas_mmseg.spaces.dnas.network import DNAS
 
 
@@ -57,3 +63,17 @@ def test_weights_are_loaded_with_training_set_metadata(tmp_path):
         assert meta == (data if content else {})
     torch.save(weights, tmp_path / 'bare.pth')
     assert load_weights_and_meta(tmp_path / 'bare.pth')[0].keys() == weights.keys()
+
+
+@pytest.mark.parametrize(('last', 'expected'), [(88.0, 'epoch_9.pth'), (85.9, 'best.pth')])
+def test_a_work_dir_stands_for_its_best_checkpoint_if_training_made_it_worse(
+    tmp_path, last, expected
+):
+    for name in ('best.pth', 'epoch_9.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'last_checkpoint').write_text('epoch_9.pth')
+    scores = dict(last=last, best=88.0, checkpoint='best.pth')
+    (tmp_path / 'validation.json').write_text(json.dumps(scores))
+    assert find_checkpoint(tmp_path) == tmp_path / expected
+    (tmp_path / 'best.pth').unlink()
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_9.pth'

@@ -1,6 +1,6 @@
 # For the best network from one's own tiles: AdamW, a linear warm-up, a polynomial decay to 0,
 # clipped gradients, and an exponential average of the weights, which is what is validated, tested
-# and saved. The final average is the result; no checkpoint needs to be chosen by its validation.
+# and saved. The final average is the result, unless training made it worse (find_checkpoint).
 # The length of the training is train_cfg.max_epochs alone: the schedule follows it.
 optim_wrapper = dict(
     type='OptimWrapper',

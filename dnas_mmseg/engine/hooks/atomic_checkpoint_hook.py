@@ -18,13 +18,15 @@ from mmengine.registry import HOOKS
 from dnas_mmseg.engine.checkpoints import (
     CHECKSUM,
     POINTER,
+    SCORE,
     find_usable_checkpoint,
     read_checkpoint,
     tensor_checksum,
 )
 from dnas_mmseg.engine.training_record import describe_differences, training_record
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import atomic_path, write_text
+from dnas_mmseg.files import atomic_path, write_json, write_text
+from dnas_mmseg.work_dir import VALIDATION_FILE
 
 _RECORD = 'training'
 """Key in a checkpoint's ``meta`` that holds the settings of the training run."""
@@ -59,6 +61,8 @@ class AtomicCheckpointHook(CheckpointHook):
     - A checkpoint is written to a temporary file and renamed; only then is the outdated one
       deleted. The stock hook deletes first and writes in place: a full disk or a kill in between
       loses both. Checkpoints are written to local disk.
+    - ``validation.json`` has the last and the best validation score, from which
+      :func:`dnas_mmseg.engine.checkpoints.find_checkpoint` notices that a training run got worse.
     - A checkpoint stores a checksum of its tensors. On resuming, damaged checkpoints are reported
       and skipped; training starts from scratch if none is intact.
     - A checkpoint stores the model, optimizer, schedule, classes and iterations per epoch of its
@@ -184,6 +188,12 @@ class AtomicCheckpointHook(CheckpointHook):
             return  # runner.val() without training has no best epoch
         with self._deferred_removals():
             super()._save_best_checkpoint(runner, metrics)
+        is_scored = self.key_indicators == [SCORE] and SCORE in metrics
+        if is_scored and is_main_process() and self.best_ckpt_path is not None:
+            best = runner.message_hub.get_info('best_score')
+            name = os.path.relpath(self.best_ckpt_path, runner.work_dir)
+            document = dict(last=metrics[SCORE], best=best, checkpoint=name)
+            write_json(Path(runner.work_dir) / VALIDATION_FILE, document)
 
     @contextmanager
     def _deferred_removals(self) -> Iterator[None]:

@@ -1,4 +1,5 @@
 import errno
+import json
 import shutil
 
 import pytest
@@ -53,7 +54,16 @@ def test_the_last_two_and_the_best_checkpoint_remain(data_root, tmp_path):
     assert [n for n in names if n.startswith('epoch')] == ['epoch_2.pth', 'epoch_3.pth']
     (best,) = [n for n in names if n.startswith('best_mIoU')]
     assert (work_dir / 'last_checkpoint').read_text() == 'epoch_3.pth'
+    scores = json.loads((work_dir / 'validation.json').read_text())
     last = torch.load(work_dir / 'epoch_3.pth', weights_only=True)
+    assert scores['checkpoint'] == best
+    assert (
+        scores['best']
+        == torch.load(work_dir / best, weights_only=True)['message_hub']['runtime_info'][
+            'best_score'
+        ]
+    )
+    assert scores['last'] <= scores['best']
     assert last['message_hub']['runtime_info']['best_ckpt'] == str(work_dir / best)
     assert not [p for p in work_dir.rglob('*') if p.name.startswith('.')]
 
