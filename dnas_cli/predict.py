@@ -298,7 +298,7 @@ def main() -> None:
         except SceneError as error:
             maps, failed = error.notes, error
         count = 0 if failed is None else failed.count
-        skipped = len(scenes) - len(maps) - count
+        skipped = len(plan.targets) - len(maps) - count
         summary = f'{len(maps)} maps'
         summary += f'; {count} failed' if count else ''
         summary += f'; {skipped} skipped' if skipped > 0 else ''

@@ -67,7 +67,8 @@ def count_map(
         label: Path of a label scene of the same size.
         labels: Encoding of the label scene.
         max_unknown: Largest allowed share of pixels with unknown label values.
-        class_names: Class names of ``labels``; those of the map must have the same train ids.
+        class_names: Class names of ``labels``; those of the map must have the same number and, where
+            they are the same, the same train ids.
 
     Raises:
         DatasetError: Sizes, georeferences or class names differ, the map contains an invalid class,
@@ -78,10 +79,11 @@ def count_map(
     unknown: Counter[str] = Counter()
     with Raster(prediction) as predicted, Raster(label) as truth:
         stored = predicted.info.class_names
-        if find_moved_classes(stored, class_names):
+        other = class_names and stored and len(stored) != len(class_names)
+        if other or find_moved_classes(stored, class_names):
             raise DatasetError(
                 f'{prediction}: its classes are {", ".join(stored)}; those of the config are '
-                f'{", ".join(class_names)}, in another order. Use the config of the mapped model'
+                f'{", ".join(class_names)}: use the config of the mapped model'
             )
         shape = predicted.info.shape
         total = shape[0] * shape[1]
