@@ -67,8 +67,8 @@ def count_map(
         label: Path of a label scene of the same size.
         labels: Encoding of the label scene.
         max_unknown: Largest allowed share of pixels with unknown label values.
-        class_names: Class names of ``labels``; those of the map must have the same number and, where
-            they are the same, the same train ids.
+        class_names: Class names of ``labels``. The map must have as many, and equal names the same
+            train ids.
 
     Raises:
         DatasetError: Sizes, georeferences or class names differ, the map contains an invalid class,
