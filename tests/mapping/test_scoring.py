@@ -102,3 +102,8 @@ def test_maps_that_do_not_match_their_label_are_refused(tmp_path, rng):
         write(np.zeros((1, 20, 40), np.uint8), 0)
     with pytest.raises(DatasetError, match=r'm\.tif: its classes are a, b, c, d, e; those of the'):
         count_map(tmp_path / 'm.tif', tmp_path / 'label.png', TRAIN_IDS, class_names=names[::-1])
+    with pytest.raises(DatasetError, match='those of the config are a, b: use the config'):
+        count_map(tmp_path / 'm.tif', tmp_path / 'label.png', TRAIN_IDS, class_names=names[:2])
+    renamed = ('a', 'b', 'other', 'd', 'e')
+    count = count_map(tmp_path / 'm.tif', tmp_path / 'label.png', TRAIN_IDS, class_names=renamed)
+    assert count.matrix[0, 0] == 800
