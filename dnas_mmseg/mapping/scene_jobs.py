@@ -99,6 +99,7 @@ def find_outputs(info: RasterInfo, target: Path, settings: MapSettings, resume: 
     others.append(target.with_name(f'{target.name}.aux.xml'))
     existing = [path for path in (*rasters, *others) if path.exists()]
     files = source_files(info.path) if existing else []
+    weights: dict[Path, str] = {}
     for path in existing:
         if path.resolve() in files:
             own = path.resolve() == Path(info.path).resolve()
@@ -106,24 +107,18 @@ def find_outputs(info: RasterInfo, target: Path, settings: MapSettings, resume: 
             raise UserError(
                 f'{info.path}: the map would overwrite {what}; choose another --out-dir'
             )
-        if not _is_map_of(path if path in rasters else target, info):
+        found = _read_map(path if path in rasters else target, info)
+        if found is None:
             raise UserError(
                 f'{path} exists and does not belong to a map of {info.path}: choose another '
                 '--out-dir, or move the file'
             )
-    is_mapped = resume and all(_has_weights(path, settings.weights) for path in rasters)
+        weights[path] = found.map_weights
+    is_mapped = resume and all(weights.get(path) == settings.weights for path in rasters)
     missing = tuple(
         p for p in products.derived if not (is_mapped and _is_current(p.path(target), target))
     )
     return Outputs(is_mapped, missing)
-
-
-def _has_weights(path: Path, weights: str) -> bool:
-    """Return whether a raster exists and was predicted with the given weights."""
-    if not path.is_file():
-        return False
-    with Raster(path) as raster:
-        return raster.info.map_weights == weights
 
 
 def _is_current(path: Path, target: Path) -> bool:
@@ -131,8 +126,8 @@ def _is_current(path: Path, target: Path) -> bool:
     return path.is_file() and path.stat().st_mtime_ns >= target.stat().st_mtime_ns
 
 
-def _is_map_of(path: Path, info: RasterInfo) -> bool:
-    """Return whether a file is a map of a scene, written by this package.
+def _read_map(path: Path, info: RasterInfo) -> RasterInfo | None:
+    """Return the metadata of a map of a scene; None for any other file.
 
     Scenes of one name and grid, as of several dates, differ in their files. A scene whose file does
     not exist any more may have been moved.
@@ -141,13 +136,14 @@ def _is_map_of(path: Path, info: RasterInfo) -> bool:
         with Raster(path) as raster:
             found = raster.info
     except RasterError:
-        return False
+        return None
     sources = found.map_source, scene_file(info.path)
     if all(map(os.path.exists, sources)) and not os.path.samefile(*sources):
-        return False
+        return None
     places = found.georeference.transform, info.georeference.transform
     expected = scene_name(info.path), info.shape
-    return (found.map_of, found.shape) == expected and places[0] == places[1]
+    is_map = (found.map_of, found.shape) == expected and places[0] == places[1]
+    return found if is_map else None
 
 
 def count_windows(job: SceneJob, tiling: Tiling) -> int:

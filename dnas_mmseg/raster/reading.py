@@ -155,8 +155,8 @@ class Raster:
             fill = np.array([0.0 if value is None else value for value in nodata])[:, None, None]
             with np.errstate(invalid='ignore'):
                 values = fill.astype(info.dtype_of(bands))
-            # GDAL fills with some other value if the type does not hold the nodata value.
-            is_known = np.array_equal(values.astype(float), fill, equal_nan=True)
+            # GDAL fills with some other value if an integer type does not hold the nodata value.
+            is_known = values.dtype.kind == 'f' or np.array_equal(values, fill)
             if is_known and Samples(values, nodata, None, self.nodata).invalid is not None:
                 return True
         if info.has_mask and not self._read(_mask_band, where, text).any():

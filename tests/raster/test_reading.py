@@ -241,6 +241,17 @@ def test_windows_of_missing_blocks_are_empty(tmp_path, options, nodata, empty):
             assert all_invalid or not raster.is_empty(window)
 
 
+@pytest.mark.parametrize('declared', ['-3.40282346600000016e+38', '-9999.9', 'nan'])
+def test_windows_in_gaps_of_a_float_vrt_are_empty(tmp_path, declared):
+    """Tags are rounded text, which float32 does not hold exactly."""
+    (tmp_path / 'v.vrt').write_text(
+        '<VRTDataset rasterXSize="128" rasterYSize="128"><VRTRasterBand dataType="Float32" '
+        f'band="1"><NoDataValue>{declared}</NoDataValue></VRTRasterBand></VRTDataset>'
+    )
+    with Raster(tmp_path / 'v.vrt') as raster:
+        assert raster.is_empty(MISSING)
+
+
 @pytest.mark.parametrize('declared', [0, 7, None, -9999, 'nan'])
 def test_windows_in_gaps_of_a_vrt_are_empty_if_it_declares_nodata(tmp_path, declared):
     """A nodata value that the sample type does not hold is no value of a sample."""

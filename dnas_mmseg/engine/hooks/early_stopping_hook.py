@@ -15,8 +15,8 @@ _STATE = 'early_stopping'
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
     """:class:`mmengine.hooks.EarlyStoppingHook` whose best score and count survive a resume.
 
-    The stock hook counts from zero, so that a resumed run trains longer than an uninterrupted
-    one.
+    The stock hook counts from zero after a resume, so that a resumed run trains longer than an
+    uninterrupted one.
     """
 
     def before_save_checkpoint(self, runner, checkpoint: dict[str, Any]) -> None:
