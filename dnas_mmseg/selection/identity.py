@@ -77,16 +77,20 @@ def check_queue(
     Raises:
         StorageError: The queue differs; the message lists the differences.
     """
+    found = {name: queue.get_metadata(name) for name in identity}
+    outdated = [
+        f'{name}: {found[name]}, now {identity[name]}; start a new selection'
+        for name in ('version', 'format')
+        if found[name] != identity[name]
+    ]
+    if outdated:
+        raise StorageError(_describe(queue.storage, outdated))
     lines = _plan_differences(queue, plan, work_dir)
     lines += [
         f'{name}: the checksums differ'
         for name in ('data', 'config')
-        if identity[name] != queue.get_metadata(name)
+        if found[name] != identity[name]
     ]
-    for name in ('version', 'format'):
-        found = queue.get_metadata(name)
-        if identity[name] != found:
-            lines.append(f'{name}: {found}, now {identity[name]}; start a new selection')
     _require_equal(queue, lines)
 
 
