@@ -85,8 +85,9 @@ def save_learning_curves(
         colour = f'C{i}'
         if len(curves) == 1:
             axes.plot(
-                *zip(*curves[0], strict=True), color=colour, linewidth=2, label=plain_text(name)
-            )
+                *zip(*curves[0], strict=True), 'o-', color=colour, linewidth=2, markersize=4,
+                label=plain_text(name),
+            )  # fmt: skip
             continue
         for curve in curves:
             axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.45)

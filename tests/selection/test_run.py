@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
@@ -225,11 +226,15 @@ def test_joining_requires_the_same_plan_data_config_and_version(plan, tmp_path):
     with pytest.raises(StorageError) as raised:
         select_network(plan, tmp_path / 'a', storage=storage, join=True)
     message = str(raised.value)
-    assert 'data: the checksums differ' in message
-    assert 'config: the checksums differ' in message
     assert 'version: 0.0.1, now' in message
     assert 'format: None, now' in message
-    queue.set_metadata('plan', replace(plan, hours=5).to_json(tmp_path / 'a'))
+    assert 'Repeat its' not in message
+    queue.set_metadata('version', version('dnas_mmseg'))
+    queue.set_metadata('format', message.split('format: None, now ')[1].split(';')[0])
+    with pytest.raises(StorageError, match='Repeat its --config') as raised:
+        select_network(plan, tmp_path / 'a', storage=storage, join=True)
+    assert 'data: the checksums differ' in str(raised.value)
+    assert 'config: the checksums differ' in str(raised.value)
     queue.set_metadata('plan', '{"strategy": "halving", "budget": 24}')
     with pytest.raises(UserError, match='contains a selection of an older version'):
         load_shared_plan(storage)
