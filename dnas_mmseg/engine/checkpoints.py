@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.files import write_json
 from dnas_mmseg.work_dir import VALIDATION_FILE
 
 SCORE = 'mIoU'
@@ -74,6 +75,19 @@ def find_checkpoint(path: str | os.PathLike) -> Path:
             f'{path}: the folder contains no checkpoint ({POINTER} is missing or its target is)'
         )
     return found
+
+
+def record_validation(work_dir: str | os.PathLike, last: float, best: float, name: str) -> None:
+    """Store the validation scores of a training run, which :func:`find_checkpoint` compares.
+
+    Args:
+        work_dir: Work dir of the training run.
+        last: Score of the last validation, in percent.
+        best: Best score, in percent.
+        name: Name of the checkpoint with the best score in the work dir.
+    """
+    document = dict(last=last, best=best, checkpoint=name)
+    write_json(Path(work_dir) / VALIDATION_FILE, document)
 
 
 def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:

@@ -18,6 +18,7 @@ from dnas_mmseg.cost.counting import count
 from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import write_text
 from dnas_mmseg.models import MultiBandDataPreProcessor
@@ -104,15 +105,12 @@ def collect_model_metadata(
         )
     with torch.no_grad():
         cost = count(model, model, (1, normalisation.mean.numel(), window, window))
-    heads = config.model.get('decode_head', {})
-    last = heads[-1] if isinstance(heads, (list, tuple)) else heads  # last of a cascade
-    backbone = config.model.get('backbone', {}).get('type', type(model).__name__)
     auxiliary = getattr(model, 'auxiliary_head', None)
     unused = sum(p.numel() for p in auxiliary.parameters()) if auxiliary is not None else 0
     dtype, metres, data = _training_tiles(config)
     return ModelMetadata(
         name=name,
-        network=' with '.join(filter(None, (backbone, last.get('type')))),
+        network=_network(config, type(model).__name__),
         classes=tuple(meta['classes']),
         palette=ClassScheme.from_metainfo(meta).palette,
         bands=tuple(meta.get('bands') or ()),
@@ -128,6 +126,19 @@ def collect_model_metadata(
         scores=dict(scores),
         licence=licence,
     )
+
+
+def _network(config: Config, segmentor: str) -> str:
+    """Return the names of backbone, its architecture if it has one, and head."""
+    heads = config.model.get('decode_head', {})
+    last = heads[-1] if isinstance(heads, (list, tuple)) else heads  # last of a cascade
+    backbone = config.model.get('backbone', {})
+    name, architecture = type_name(backbone) or segmentor, backbone.get('architecture')
+    if isinstance(architecture, Mapping):
+        architecture = architecture.get('name')
+    if architecture:
+        name += f' ({Path(architecture).stem})'
+    return ' with '.join(filter(None, (name, type_name(last))))
 
 
 def _training_tiles(config: Config) -> tuple[str, float | None, str]:

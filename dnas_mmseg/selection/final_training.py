@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from dnas_mmseg.engine.checkpoints import find_usable_checkpoint, last_checkpoint
+from dnas_mmseg.engine.checkpoints import (
+    find_checkpoint,
+    find_usable_checkpoint,
+    last_checkpoint,
+    record_validation,
+)
 from dnas_mmseg.engine.config_parts import set_work_dir
 from dnas_mmseg.engine.configs import format_inheriting_config
 from dnas_mmseg.engine.length import fit_length, scale_schedule
@@ -19,6 +25,7 @@ from dnas_mmseg.engine.running import test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.files import write_json, write_text
 from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.visualization.learning_curves import read_scores
 from dnas_mmseg.work_dir import (
     ARCHITECTURE_FILE,
     ENSEMBLE_FILE,
@@ -91,19 +98,18 @@ class FinalTraining:
         scale_schedule(config, row.epochs + more)
         path = self._write_retrain(winner, config, row.mean(board.last))
         further = self._candidates.full_config(winner)
-        final = self._work_dir / FINAL_FOLDER
+        final, request = self._work_dir / FINAL_FOLDER, Request(winner, board.last, 0)
         if (
             not (final / 'test' / TEST_SCORES).is_file()
             and find_usable_checkpoint(final)[0] is None
         ):
-            request = Request(winner, board.last, 0)
             rungs = self._pace.rungs(winner, row.macs, board.last)
             content = self._trainings.content(request, *rungs)
             further.load_from = str(self._trainings.ensure_checkpoint(request, content))
         scale_schedule(further, more)
         set_average(further)
         set_hooks(further, more)
-        return self._train_and_test(further, final, path)
+        return self._train_and_test(further, final, path, (request, row.scores[board.last, 0]))
 
     def build_ensemble(self, board: Leaderboard) -> EnsembleResult | None:
         """Combine finalists to an ensemble, write its config and weights, and test it.
@@ -145,9 +151,9 @@ class FinalTraining:
             print('  no ensemble: no combination of finalists scores higher than the best one')
             return None
         members = [list(found)[i] for i in indices]
-        further = last_checkpoint(self._work_dir / FINAL_FOLDER)
-        if board.winner in members and further is not None:
-            found[board.winner] = further
+        final = self._work_dir / FINAL_FOLDER
+        if board.winner in members and last_checkpoint(final) is not None:
+            found[board.winner] = find_checkpoint(final)
         configs = [self._candidates.full_config(member) for member in members]
         config = ensemble_config(self._candidates.config, configs)
         text = format_inheriting_config(NETWORK_FILE, self._candidates.config, config)
@@ -226,9 +232,20 @@ class FinalTraining:
         return path
 
     def _train_and_test(
-        self, config: Config, final: Path, path: Path
+        self,
+        config: Config,
+        final: Path,
+        path: Path,
+        before: tuple[Request, float] | None = None,
     ) -> tuple[dict[str, float], Figure | None]:
-        """Train a config in a folder unless it is tested, and test it."""
+        """Train a config in a folder unless it is tested, and test it.
+
+        Args:
+            config: Config to train.
+            final: Folder of the training.
+            path: Config of the winner, to test.
+            before: Training that this one continues, and its score in percent.
+        """
         scores = final / 'test' / TEST_SCORES
         self._set_folder(config, final)
         if not scores.is_file():
@@ -237,6 +254,8 @@ class FinalTraining:
                 config.load_from = None
             with limited_threads(self._plan.threads):  # for which it was timed
                 train(config)
+            if before is not None:
+                self._keep_better(final, *before)
             if config.get('test_dataloader'):
                 tested = Config.fromfile(str(path))
                 self._set_folder(tested, final / 'test')
@@ -247,6 +266,33 @@ class FinalTraining:
         checkpoint = find_result_checkpoint(config)
         samples = draw_predictions(Config.fromfile(str(path)), checkpoint)
         return json.loads(scores.read_text(encoding='utf-8')), samples
+
+    def _keep_better(self, final: Path, request: Request, score: float) -> None:
+        """Add the weights that the final training started from, if they score higher.
+
+        The folder stands for them if its own score is lower by more than chance, see
+        :func:`dnas_mmseg.engine.checkpoints.find_checkpoint`. Both are scored on the same tiles
+        only where candidates are scored on the validation list.
+
+        Args:
+            final: Folder of the final training.
+            request: Training that it continued.
+            score: Score of that training, in percent.
+        """
+        scores, checkpoint = read_scores(final, SCORE), self._trainings.checkpoint(request)
+        if not (self._trainings.scores_on_validation and scores) or checkpoint is None:
+            return
+        last = scores[max(scores)]
+        if last >= score:
+            return
+        kept = final / f'best_{SCORE}_epoch_0.pth'
+        shutil.copyfile(checkpoint, kept)
+        record_validation(final, last, score, kept.name)
+        if find_checkpoint(final) == kept:
+            print(
+                f'  further training lowered the score from {score:.2f} to {last:.2f} %: the '
+                f'weights of the comparison are kept as {kept}'
+            )
 
     def _set_folder(self, config: Config, folder: Path) -> None:
         set_work_dir(config, folder)

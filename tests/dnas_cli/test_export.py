@@ -174,7 +174,8 @@ def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
     card = (tmp_path / 'm.card.md').read_text()
     lines = (data_root / 'train.txt').read_text().count('\n')
     expected = f'{lines} tiles of 64 x 64 pixels'
-    for line in ('| mIoU | 71.50 |', 'CC BY 4.0', expected, '(uint8)'):
+    network = 'DNAS (small) with DNASHead: semantic segmentation'
+    for line in ('| mIoU | 71.50 |', 'CC BY 4.0', expected, '(uint8)', network):
         assert line in card
     code, shown = run(ROOT / 'tools/models.py', tmp_path / 'm.onnx')
     assert shown.startswith(card)

@@ -1,11 +1,13 @@
 """Length and start of the training of the winner."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from dnas_mmseg.engine.checkpoints import find_checkpoint
 from dnas_mmseg.selection.algorithm import Request, Selection
 from dnas_mmseg.selection.final_training import FinalTraining
 from dnas_mmseg.selection.leaderboard import Leaderboard
@@ -74,6 +76,55 @@ def test_the_winner_is_trained_on_the_threads_of_the_plan(
     final._train_and_test(config, tmp_path / 'final', tmp_path / 'retrain.py')
     assert seen == [plan.threads]
     assert torch.get_num_threads() == plan.threads - 1
+
+
+@pytest.mark.parametrize(
+    ('own_list', 'score', 'kept'),
+    [
+        (True, 57.9, 'best_mIoU_epoch_0.pth'),  # more than two points below 60
+        (True, 58.1, 'epoch_4.pth'),
+        (True, 63.0, 'epoch_4.pth'),
+        (False, 40.0, 'epoch_4.pth'),  # of other tiles than the score of the comparison
+    ],
+)
+def test_weights_that_further_training_made_worse_are_kept(
+    own_list, score, kept, candidates, pace, tmp_path, monkeypatch
+):
+    winner = candidates.families['small_unet'].default
+    board = Leaderboard(candidates, pace.lengths, {})
+    for rung in range(2):
+        board.add([(Request(winner, rung, 0), Outcome(60.0, metadata={'epochs': 3}))])
+    board.decide(Selection(winner, winner, 60.0, 1, (), None, board.spent, (), {}, {}))
+    trainings = CandidateTrainings(candidates, tmp_path)
+    (tmp_path / 'network.py').write_text(candidates.config.pretty_text)
+    checkpoint = tmp_path / 'epoch_2.pth'
+    checkpoint.write_bytes(b'of the comparison')
+    monkeypatch.setattr(trainings, 'checkpoint', lambda request: checkpoint)
+    trainings.lists()
+    if own_list:
+        (tmp_path / 'splits/0').rename(tmp_path / 'splits/validation')
+    final = tmp_path / 'final'
+    tested = []
+
+    def train(config):
+        assert config.load_from == str(checkpoint)
+        (final / '20261130/vis_data').mkdir(parents=True)
+        lines = [json.dumps({'mIoU': value, 'step': step}) for step, value in ((2, 61), (4, score))]
+        (final / '20261130/vis_data/scalars.json').write_text('\n'.join(lines))
+        (final / 'epoch_4.pth').touch()
+        (final / 'last_checkpoint').write_text('epoch_4.pth')
+
+    def test(config, checkpoint):
+        tested.append(checkpoint)
+
+    module = 'dnas_mmseg.selection.final_training'
+    monkeypatch.setattr(f'{module}.train', train)
+    monkeypatch.setattr(f'{module}.test', test)
+    FinalTraining(trainings, tmp_path, pace).continue_winner(winner, board)
+    assert tested == [str(final / kept)]
+    assert find_checkpoint(final) == final / kept
+    if kept.startswith('best'):
+        assert (final / kept).read_bytes() == b'of the comparison'
 
 
 def test_a_trained_winner_needs_no_checkpoint_of_the_comparison(training, tmp_path):

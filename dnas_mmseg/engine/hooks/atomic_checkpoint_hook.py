@@ -21,12 +21,12 @@ from dnas_mmseg.engine.checkpoints import (
     SCORE,
     find_usable_checkpoint,
     read_checkpoint,
+    record_validation,
     tensor_checksum,
 )
 from dnas_mmseg.engine.training_record import describe_differences, training_record
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import atomic_path, write_json, write_text
-from dnas_mmseg.work_dir import VALIDATION_FILE
+from dnas_mmseg.files import atomic_path, write_text
 
 _RECORD = 'training'
 """Key in a checkpoint's ``meta`` that holds the settings of the training run."""
@@ -192,8 +192,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_scored and is_main_process() and self.best_ckpt_path is not None:
             best = runner.message_hub.get_info('best_score')
             name = os.path.relpath(self.best_ckpt_path, runner.work_dir)
-            document = dict(last=metrics[SCORE], best=best, checkpoint=name)
-            write_json(Path(runner.work_dir) / VALIDATION_FILE, document)
+            record_validation(runner.work_dir, metrics[SCORE], best, name)
 
     @contextmanager
     def _deferred_removals(self) -> Iterator[None]:
