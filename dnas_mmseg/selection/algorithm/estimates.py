@@ -64,6 +64,7 @@ class Estimates(Generic[C]):
         self._seed, self._assumed_noise, self._paired = seed, noise, paired
         self._codes: dict[C, np.ndarray] = {}
         self._surrogates: dict[tuple[Hashable, int], tuple[int, Surrogate | None]] = {}
+        self._known: dict[int, tuple[int, dict[C, np.ndarray]]] = {}
         self._trials = 0
 
     def add_candidate(self, candidate: C, code: np.ndarray) -> None:
@@ -93,12 +94,16 @@ class Estimates(Generic[C]):
 
     def _values(self, fidelity: int) -> dict[C, np.ndarray]:
         """Return the scores of each candidate at a fidelity without the effects of seeds."""
-        scores = self.scores[fidelity]
-        effects = seed_effects(scores.values()) if self._paired else {}
-        return {
-            c: np.array([score - effects.get(seed, 0.0) for seed, score in own.items()])
-            for c, own in scores.items()
-        }
+        trials, values = self._known.get(fidelity, (-1, {}))
+        if trials != self._trials:
+            scores = self.scores[fidelity]
+            effects = seed_effects(scores.values()) if self._paired else {}
+            values = {
+                c: np.array([score - effects.get(seed, 0.0) for seed, score in own.items()])
+                for c, own in scores.items()
+            }
+            self._known[fidelity] = self._trials, values
+        return values
 
     def predict(self, candidates: Sequence[C], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
         """Predict scores at a fidelity without the candidates' own scores at it.
