@@ -149,20 +149,28 @@ def _norm_name(norm_cfg: Mapping[str, Any]) -> str:
     return kind if groups is None else f'{kind} of {groups} groups'
 
 
+_counted: dict[tuple[str, str], dict[str, float]] = {}
+"""Counts by metric and facts: the stages and targets of a search have the same parts."""
+
+
 def cost_table(parts: Parts, metric: str) -> CostTable:
     """Count the multiply-adds or parameters of the parts of a space's networks.
+
+    Parts with the same facts are counted once per process.
 
     Args:
         parts: Parts, from :meth:`dnas_mmseg.spaces.supernet.Supernet.parts`.
         metric: ``'macs'`` or ``'params'``.
     """
-    values = {}
-    for name, part, shapes in parts.modules:
-        if metric == 'params':
-            values[name] = count_parameters(part)
-        else:
-            values[name] = count(part.eval(), part, *shapes).macs
-    return CostTable(metric, parts.facts, values)
+    key = metric, json.dumps(parts.facts, sort_keys=True)
+    if key not in _counted:
+        _counted[key] = {
+            name: count_parameters(part)
+            if metric == 'params'
+            else count(part.eval(), part, *shapes).macs
+            for name, part, shapes in parts.modules
+        }
+    return CostTable(metric, parts.facts, dict(_counted[key]))
 
 
 def latency_table(

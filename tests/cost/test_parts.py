@@ -28,6 +28,16 @@ def test_latency_tables_are_measured_for_their_settings(tmp_path):
             CostTable.load(tmp_path / 'latency.json', {**facts, **other})
 
 
+def test_equal_parts_are_counted_once():
+    net = MODELS.build(dict(type='DNASPathSupernet', layers=4, base_channels=4))
+    model = dict(type='SearchedEncoderDecoder', decode_head=HEAD)
+    small, large = (cost_table(net.parts(model, size), 'macs') for size in ((32, 32), (64, 64)))
+    again = net.parts(model, (32, 32))
+    assert cost_table(again, 'macs').values == small.values
+    assert next(again.modules).name == 'stem'  # none was built
+    assert large['stem'] == 4 * small['stem']
+
+
 def test_heads_have_the_channels_of_the_outputs():
     model = dict(type='SearchedEncoderDecoder', decode_head=HEAD)
     assert head_on(model, [4, 16]).head.in_channels == 20

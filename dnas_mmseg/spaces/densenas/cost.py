@@ -203,6 +203,8 @@ def densenas_parts(
         _modules(supernet, space, scales, output_stride, model, size),
         block=space.family,
         blocks=[list(block) for block in space.blocks],
+        edges=[list(edge) for edge in space.inner],
+        scales=list(scales),
         output_stride=output_stride,
     )
 

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 
 from dnas_mmseg.cost.counting import count
 from dnas_mmseg.cost.parts import cost_table
-from dnas_mmseg.cost.table import CostTable
+from dnas_mmseg.cost.table import CostError, CostTable
 from dnas_mmseg.spaces.densenas.cost import (
     decoder_part,
     expected_cost,
@@ -137,6 +137,15 @@ def test_cost_of_a_network_is_the_sum_of_its_parts(block, output_stride):
         counted = count(whole, whole, (1, 4, *SIZE))
         for metric, value in (('macs', counted.macs), ('params', counted.parameters)):
             assert net.cost_model(tables[metric]).cost(architecture) == value
+
+
+def test_tables_of_other_connections_are_refused(tmp_path):
+    far, near = (DenseNASSupernet(**{**SMALL, 'window': window}) for window in (3, 1))
+    facts = [net.parts(network(net.decode()), SIZE).facts for net in (far, near)]
+    CostTable('latency', facts[1], {}).save(tmp_path / 'near.json')
+    CostTable.load(tmp_path / 'near.json', facts[1])
+    with pytest.raises(CostError, match=r'is a table of other settings \(edges: '):
+        CostTable.load(tmp_path / 'near.json', facts[0])
 
 
 @pytest.mark.parametrize('metric', ['macs', 'params'])
