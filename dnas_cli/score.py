@@ -5,8 +5,8 @@
 
 Every labelled pixel counts once. Prints the scores and writes scores.json and confusion.png to the
 folder of the maps. Maps without a label are skipped. Classes and colours are those of the config.
-Labels have its label_values; without any, they are colours, or as --label-convention or
---label-values say.
+Labels have the values of the scenes that its tiles were cut from, or its label_values; without any,
+they are colours, or as --label-convention or --label-values say.
 """
 
 from __future__ import annotations

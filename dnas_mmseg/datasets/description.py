@@ -32,6 +32,8 @@ class DatasetDescription:
             :class:`dnas_mmseg.datasets.labels.LabelEncoding`.
         label_values: Class name of each stored label value, instead of a convention; see
             :func:`dnas_mmseg.datasets.labels.resolve_label_values`.
+        scene_values: Class name of each label value of the scenes that the tiles were cut from;
+            the labels of the tiles are train ids.
         dtype: Name of the images' numpy type.
         tile_size: Height and width of the tiles, in pixels.
         mean, std: Mean and standard deviation per band over the training tiles, in sample units.
@@ -51,6 +53,7 @@ class DatasetDescription:
     palette: tuple[tuple[int, ...], ...] = ()
     label_convention: str | None = None
     label_values: dict[str, str | None] = field(default_factory=dict)
+    scene_values: dict[str, str | None] = field(default_factory=dict)
     dtype: str | None = None
     tile_size: tuple[int, int] | tuple[()] = ()
     mean: tuple[float, ...] = ()

@@ -334,6 +334,11 @@ def _parse_value(text: int | str) -> LabelValue:
     return int(text)
 
 
+def format_value(value: LabelValue) -> str:
+    """Return the text of a stored value: an integer, or ``'#rrggbb'``."""
+    return f'#{bytes(value).hex()}' if isinstance(value, tuple) else str(value)
+
+
 def read_label(raster: Raster, labels: LabelEncoding, window: Window | None = None) -> np.ndarray:
     """Read train ids, uint8 (height, width); see :meth:`LabelEncoding.encode`."""
     return labels.encode(label_samples(raster, labels, window))

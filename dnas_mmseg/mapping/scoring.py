@@ -130,8 +130,9 @@ def get_label_encoding(
 
     Args:
         config: Config with a test set.
-        convention: Convention of the labels; defaults to the ``label_values`` of the test set, or
-            without any to ``'rgb'``.
+        convention: Convention of the labels; defaults to the values of the scenes that the test
+            tiles were cut from, else to the ``label_values`` of the test set, or without any to
+            ``'rgb'``.
         label_values: Class of each label value, instead of a convention.
 
     Raises:
@@ -162,10 +163,26 @@ def get_label_encoding(
 def _find_label_values(
     dataset: Mapping[str, Any],
 ) -> tuple[Mapping[str, str | None] | None, Sequence[str]]:
-    """Return the ``label_values`` of a data set's config, and its classes in train-id order."""
+    """Return the class of each label value of scenes, and the classes in train-id order."""
     description = DatasetDescription.load(dataset.get('data_root'))
     known = description.metainfo.get('classes') or ()
     values = dataset.get('label_values')
+    if values is not None and description.label_convention == 'train_id':
+        if not description.scene_values:
+            raise UserError(
+                f'{dataset["data_root"]} contains tiles with train ids, and the label values of '
+                'their scenes are unknown: set --label-convention or --label-values'
+            )
+        names, codes = resolve_label_values(
+            values, (dataset.get('metainfo') or {}).get('classes') or ()
+        )
+        # The config may rename the classes of the train ids.
+        renamed = {value: names[i] for value, i in codes if i != IGNORE}
+        of_id = {name: renamed.get(train_id) for train_id, name in enumerate(known)}
+        scenes = {v: None if n is None else of_id[n] for v, n in description.scene_values.items()}
+        return scenes, names
+    if values is None and description.scene_values:
+        return description.scene_values, known
     if values is None and not dataset.get('label_convention'):
         values = description.label_values
     elif values is not None:

@@ -26,7 +26,7 @@ from dnas_mmseg.datasets.description import (
     DatasetDescription,
     DatasetError,
 )
-from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, format_value
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.raster import RasterInfo, Window, source_files
@@ -207,6 +207,10 @@ def convert_scenes(
             palette=tiling.palette,
             bands=tiling.bands,
             label_convention='train_id',
+            scene_values={
+                format_value(value): None if train_id == IGNORE else tiling.classes[train_id]
+                for value, train_id in tiling.labels.codes.items()
+            },
             apply_scale=tiling.apply_scale,
             provenance={
                 **(provenance or {}),
@@ -228,6 +232,7 @@ def describe_data_root(
     bands: Sequence[str],
     label_convention: str,
     provenance: Mapping[str, Any],
+    scene_values: Mapping[str, str | None] = {},
     apply_scale: bool = False,
 ) -> DatasetDescription:
     """Write the list files and ``dataset.json`` of existing tiles.
@@ -238,6 +243,7 @@ def describe_data_root(
         training: Reports on the training tiles.
         classes, palette, bands, label_convention: See :class:`DatasetDescription`.
         provenance: Origin of the tiles.
+        scene_values: See :class:`DatasetDescription`.
         apply_scale: Whether scale and offset were applied to the samples.
 
     Returns:
@@ -259,6 +265,7 @@ def describe_data_root(
         classes=tuple(classes),
         palette=tuple(tuple(int(c) for c in colour) for colour in palette),
         label_convention=label_convention,
+        scene_values=dict(scene_values),
         dtype=next(iter(summary.dtypes)),
         tile_size=next(iter(summary.sizes)),
         mean=tuple(round_significant(value) for value in summary.mean),

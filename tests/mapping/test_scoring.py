@@ -7,8 +7,9 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.classes import ClassScheme
-from dnas_mmseg.datasets import DatasetError
+from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import LabelEncoding
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
 from dnas_mmseg.mapping.scoring import OVERALL, count_map, get_label_encoding, score_maps
 from dnas_mmseg.preparation.scenes import Scene
@@ -63,6 +64,42 @@ def test_labels_have_the_values_of_the_config():
     assert labels.encode(np.array([[[0, 10, 20, 30]]], np.uint8)).tolist() == [[255, 1, 0, 1]]
     _, labels = get_label_encoding(config, label_values={'7': 'a', '8': 'b'})
     assert labels.encode(np.array([[[7, 8]]], np.uint8)).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'expected'),
+    [
+        ({}, [255, 0, 1, 1, 2]),
+        ({'label_values': {0: 'a', 1: 'b', 2: 'renamed', 255: None}}, [255, 0, 1, 1, 2]),
+        ({'label_values': {0: 'a', 1: 'a', 2: 'c'}}, [255, 0, 0, 0, 1]),  # two are merged
+        ({'label_values': {0: 'a', 1: None, 2: 'c'}}, [255, 0, 255, 255, 1]),
+    ],
+)
+def test_labels_of_scenes_have_the_values_that_their_tiles_were_cut_from(
+    settings, expected, tmp_path
+):
+    """Tiles have train ids; taken for those of the scenes, each class would be another one."""
+    scenes = {'0': None, '1': 'a', '2': 'b', '3': 'b', '4': 'c'}
+    description = DatasetDescription(
+        classes=('a', 'b', 'c'), label_convention='train_id', scene_values=scenes
+    )
+    description.save(tmp_path)
+    colours = [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
+    names = dict.fromkeys(filter(None, settings.get('label_values', scenes).values()))
+    metainfo = dict(classes=tuple(names), palette=colours[: len(names)])
+    leaf = dict(type='MultiBandSegDataset', data_root=str(tmp_path), metainfo=metainfo, **settings)
+    config = Config(dict(test_dataloader=dict(dataset=leaf)))
+    _, labels = get_label_encoding(config)
+    assert labels.encode(np.array([[[0, 1, 2, 3, 4]]], np.uint8)).tolist() == [expected]
+    _, labels = get_label_encoding(config, 'index')
+    assert labels.convention == 'index'
+    description = DatasetDescription(classes=('a', 'b', 'c'), label_convention='train_id')
+    description.save(tmp_path)  # of tiles that another program cut
+    if settings:
+        with pytest.raises(
+            UserError, match='the label values of their scenes are unknown: set --l'
+        ):
+            get_label_encoding(config)
 
 
 def test_every_labelled_pixel_counts_once(tmp_path, rng):

@@ -47,6 +47,10 @@ def test_data_root_describes_its_tiles(splits, tmp_path):
     np.testing.assert_allclose(description.std, images.std((0, 2, 3)), atol=1e-4)
     counts = np.bincount(labels.ravel(), minlength=256)[:5]
     np.testing.assert_allclose(description.class_shares, counts / counts.sum(), atol=1e-6)
+    values = {
+        f'#{bytes(colour).hex()}': name for colour, name in zip(PALETTE, CLASSES, strict=True)
+    }
+    assert description.scene_values == {'#000000': None, **values}
     scene = splits['val'][0]
     assert description.provenance['scenes']['val'] == [scene.name]
     manifest = json.loads((tmp_path / f'out/manifest/{scene.name}.json').read_text())
