@@ -37,7 +37,7 @@ from dnas_mmseg.models import align_optimizer, place, switch_to_deploy
 from dnas_mmseg.work_dir import TEST_SCORES
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights_and_meta
-from .config_checks import check_backends, check_mixed_precision
+from .config_checks import check_backends, check_mixed_precision, warn
 from .config_parts import type_name
 from .config_validation import validate_config
 from .data_checks import check_class_order, check_classes, check_test_labels, check_training
@@ -45,6 +45,10 @@ from .data_checks import check_class_order, check_classes, check_test_labels, ch
 _VALIDATIONS_PER_PATIENCE = 4
 """Least number of validations of a training run that may stop early, relative to its patience, so
 that it can stop from a quarter of its length on."""
+
+_LARGE_WEIGHT = 20.0
+"""Weight of a class from which on a warning is printed: with 293 for a class of 100 pixels, a
+network had 47 % OA instead of 96 % without weights."""
 
 _FILE_ONLY = re.compile(
     r'\s*(-+\s*System environment:|Config:\n|Hooks will be executed in |"FileClient" will be '
@@ -340,6 +344,14 @@ def weight_classes(config: Config, count: bool = False) -> list[float]:
     else:
         shares = np.sum([_class_pixels(part) for part in parts], axis=0)
     weights = class_weights(parts[0].select_classes(shares))
+    names = parts[0].metainfo['classes']
+    rare = [f'{name} ({w:g})' for name, w in zip(names, weights, strict=True) if w > _LARGE_WEIGHT]
+    if rare:
+        warn(
+            f'pixels of {", ".join(rare)} weigh more than {_LARGE_WEIGHT:g} times those of a class '
+            'of median share, which may ruin the other classes: compare with a training run '
+            'without class weights, or merge the class with another one in label_values'
+        )
     for loss in weighted:
         loss.class_weight = weights
     return weights

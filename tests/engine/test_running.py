@@ -256,6 +256,18 @@ class TestClassWeights:
         expected = class_weights([pixels[0] + pixels[2], pixels[1], pixels[4]])
         assert weight_classes(config) == expected
 
+    @pytest.mark.parametrize(('share', 'is_warned'), [(0.001, True), (0.02, False)])
+    def test_weights_that_may_ruin_other_classes_cause_a_warning(
+        self, config, share, is_warned, capsys
+    ):
+        root = config.train_dataloader.dataset.data_root
+        rest = (1 - share) / 4
+        replace(DatasetDescription.load(root), class_shares=(rest,) * 4 + (share,)).save(root)
+        weights = weight_classes(config)
+        assert weights[4] == pytest.approx(rest / share, rel=1e-3)
+        message = f'pixels of {CLASSES[4]} ({weights[4]:g}) weigh more than 20 times'
+        assert (message in capsys.readouterr().err) == is_warned
+
     def test_only_losses_that_support_them_get_them(self, config):
         losses = [dict(type='LabelledDiceLoss'), dict(type='LabelledCrossEntropyLoss')]
         config.model.decode_head.loss_decode = losses

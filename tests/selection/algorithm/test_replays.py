@@ -37,7 +37,10 @@ class Table:
         return float(self.scores[candidate, fidelity - len(self.fidelities)])
 
 
-@pytest.mark.parametrize(('budget', 'score', 'wins'), [(12, 79.0, 98), (24, 79.0, 98)])
+@pytest.mark.parametrize(
+    ('budget', 'score', 'wins'),
+    [(12, 79.0, 98), pytest.param(24, 79.0, 98, marks=pytest.mark.long)],
+)
 def test_outperforms_random_search(shared, budget, score, wins):
     table = Table(shared)
     found, baseline = [], []
