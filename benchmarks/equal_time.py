@@ -29,11 +29,12 @@ from benchmarks.rows import ROOT, Rows, folder_name, run_in_processes
 from dnas_mmseg.comparison.measuring import complexity
 from dnas_mmseg.engine.length import fit_length
 from dnas_mmseg.engine.running import test, train
+from dnas_mmseg.visualization.learning_curves import read_scores
 from dnas_mmseg.work_dir import FINAL_FOLDER
 
 COLUMNS = (
-    'date', 'data', 'method', 'repeat', 'minutes', 'seconds', 'network', 'macs', 'epochs', 'mIoU',
-    'ensemble_macs', 'ensemble_mIoU',
+    'date', 'data', 'method', 'repeat', 'minutes', 'seconds', 'network', 'macs', 'epochs', 'mIoU_val',
+    'mIoU', 'ensemble_macs', 'ensemble_mIoU',
 )  # fmt: skip
 ROWS = Rows(ROOT / 'benchmarks/equal_time.csv', COLUMNS)
 SELECT = 'dnas select'
@@ -59,9 +60,10 @@ def select(data: str, repeat: int, minutes: float, work_dir: Path) -> dict[str, 
     board = json.loads((work_dir / 'leaderboard.json').read_text(encoding='utf-8'))
     winner, ensemble = board['candidates'][0], board['ensemble']
     final = next((work_dir / FINAL_FOLDER).glob('epoch_*.pth'))
+    validations = read_scores(work_dir / FINAL_FOLDER)
     found = dict(
         network=OWN if winner['family'] == 'own' else winner['name'], macs=winner['macs'],
-        mIoU=round(board['test_mIoU'], 2),
+        mIoU_val=round(validations[max(validations)], 2), mIoU=round(board['test_mIoU'], 2),
         epochs=winner['epochs'] + int(final.stem.removeprefix('epoch_')),
     )  # fmt: skip
     if ensemble:
@@ -77,10 +79,14 @@ def alone(data: str, method: str, repeat: int, minutes: float, work_dir: Path) -
     fit_length(config, minutes / 60)
     epochs = config.train_cfg.val_interval = config.train_cfg.max_epochs
     config.default_hooks.checkpoint.update(interval=epochs, save_best=None)
-    train(config)
+    runner = train(config)
+    validation = round(float(runner.message_hub.get_scalar('val/mIoU').current()), 2)
     tested = test(config, str(next(work_dir.glob('epoch_*.pth'))))
     macs = complexity(config, (512, 512)).macs
-    return dict(network=method, macs=macs, epochs=epochs, mIoU=round(tested['mIoU'], 2))
+    return dict(
+        network=method, macs=macs, epochs=epochs, mIoU_val=validation,
+        mIoU=round(tested['mIoU'], 2),
+    )  # fmt: skip
 
 
 def missing(args: argparse.Namespace) -> list[tuple[str, str, int]]:
