@@ -33,8 +33,8 @@ from dnas_mmseg.visualization.learning_curves import read_scores
 from dnas_mmseg.work_dir import FINAL_FOLDER
 
 COLUMNS = (
-    'date', 'data', 'method', 'repeat', 'minutes', 'seconds', 'network', 'macs', 'epochs', 'mIoU_val',
-    'mIoU', 'ensemble_macs', 'ensemble_mIoU',
+    'date', 'data', 'method', 'repeat', 'minutes', 'seconds', 'network', 'macs', 'epochs',
+    'mIoU_val', 'mIoU', 'ensemble_macs', 'ensemble_mIoU',
 )  # fmt: skip
 ROWS = Rows(ROOT / 'benchmarks/equal_time.csv', COLUMNS)
 SELECT = 'dnas select'
