@@ -38,6 +38,9 @@ torch.set_num_threads(1)
 threadpool_limits(1, user_api='blas')
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # of the programs that tests start
 
+os.fsync = lambda descriptor: None
+# No test survives a power failure, and with other files being written each call may take seconds.
+
 
 _format, _formatted = yapf_api.FormatCode, {}
 
