@@ -118,6 +118,13 @@ class Overrides(argparse.Action):
         action(parser, namespace, values, option_string)
 
 
+def random_seed(text: str) -> int:
+    """Parse a random seed."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f'{text}: expected an integer from 0 to {2**32 - 1}')
+    return int(text)
+
+
 def config_parser(description: str, data: bool = True) -> ArgumentParser:
     """Return a parser with the arguments of subcommands that read a config.
 

@@ -37,6 +37,7 @@ from .command_line import (
     add_no_network,
     forbid_network_if,
     progress_bars,
+    random_seed,
     user_errors,
 )
 from .scene_options import add_polygon_options, add_stack_options, polygon_rules, split_words
@@ -120,7 +121,9 @@ def parse_args() -> argparse.Namespace:
         metavar=('TRAIN', 'VAL', 'TEST'),
         help='shares of a random split of the scenes (default: 0.6 0.2 0.2)',
     )
-    split.add_argument('--seed', type=int, default=0, help='random seed of the split (default: 0)')
+    split.add_argument(
+        '--seed', type=random_seed, default=0, help='random seed of the split (default: 0)'
+    )
     for name in ('train', 'val', 'test'):
         split.add_argument(
             f'--{name}-list',

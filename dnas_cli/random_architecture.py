@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command_line import ArgumentParser, add_supernet_options, user_errors
+from .command_line import ArgumentParser, add_supernet_options, random_seed, user_errors
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
     parser.add_argument('out', type=Path, help='JSON file to write')
-    parser.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
+    parser.add_argument('--seed', type=random_seed, default=0, help='random seed (default: 0)')
     add_supernet_options(parser)
     args = parser.parse_args()
     with user_errors():

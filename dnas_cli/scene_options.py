@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .command_line import UsageError
+from .command_line import UsageError, random_seed
 
 if TYPE_CHECKING:
     from dnas_mmseg.preparation.label_rasters import PolygonRules
@@ -97,7 +97,7 @@ def add_split_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) 
         '--fractions', type=float, nargs=3, default=(60, 20, 20), metavar=('TRAIN', 'VAL', 'TEST'),
         help='share of each part (default: 60 20 20)',
     )  # fmt: skip
-    group.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
+    group.add_argument('--seed', type=random_seed, default=0, help='random seed (default: 0)')
 
 
 def polygon_rules(args: argparse.Namespace) -> PolygonRules | None:

@@ -25,7 +25,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from .command_line import ArgumentParser, Overrides, add_cost_options, user_errors
+from .command_line import ArgumentParser, Overrides, add_cost_options, random_seed, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -85,7 +85,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='recompute activations: less memory, more time (with_cp)',
     )
-    how.add_argument('--seed', type=int, help='random seed (default: 0)')
+    how.add_argument('--seed', type=random_seed, help='random seed (default: 0)')
     how.add_argument(
         '--cfg-options',
         dest='options',

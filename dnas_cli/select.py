@@ -32,6 +32,7 @@ from .command_line import (
     Overrides,
     UsageError,
     add_cost_options,
+    random_seed,
     user_errors,
 )
 
@@ -64,7 +65,7 @@ def parse_args() -> argparse.Namespace:
         help='tile lists for training and scoring (default: training and validation list of the '
         'config; a split of the training list if the validation list cannot be used)',
     )
-    what.add_argument('--seed', type=int, help='random seed (default: 0)')
+    what.add_argument('--seed', type=random_seed, help='random seed (default: 0)')
     what.add_argument(
         '--cfg-options',
         dest='options',

@@ -1,4 +1,4 @@
-"""Errors that a user can correct."""
+"""Errors that a user can correct, and the checks of settings that occur everywhere."""
 
 import difflib
 import re
@@ -35,6 +35,20 @@ def _redact_url(match: re.Match) -> str:
     if start.startswith('/vsi') and start.count('/') == 1:
         start = f'{start}/{"".join(parse_qs(query).get("url", [])).partition("?")[0]}'
     return re.sub(r'(https?://)[^/]*@', r'\1', start) + end
+
+
+def check_seed(seed: object, name: str = 'seed') -> None:
+    """Check a random seed.
+
+    Args:
+        seed: The seed; None for a random one.
+        name: Name of the setting.
+
+    Raises:
+        UserError: It is no integer from 0 to 2^32 - 1, the seeds of NumPy.
+    """
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise UserError(f'{name} = {seed}: expected an integer from 0 to {2**32 - 1}')
 
 
 def did_you_mean(word: str, known: Iterable[str], count: int = 1) -> str:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from dnas_mmseg.bands import band_names
 from dnas_mmseg.datasets.configs import configured_metainfo, leaf_datasets
-from dnas_mmseg.errors import UserError, did_you_mean
+from dnas_mmseg.errors import UserError, check_seed, did_you_mean
 from dnas_mmseg.models import SearchedEncoderDecoder
 
 
@@ -128,6 +128,7 @@ def validate_config(config: Config, *sections: str) -> None:
                 _validate(f'{key}.{name}', hook, _POSITIONS['custom_hooks'])
         elif key == 'randomness' and isinstance(value, Mapping):
             _check_names(key, Runner.set_randomness, value)
+            check_seed(value.get('seed'), 'randomness.seed')
         elif key in _SECTIONS:
             _validate(key, value, _POSITIONS[key])
 
@@ -232,6 +233,15 @@ def _check_names(
         )
 
 
+def accepted_arguments(callee: Callable) -> list[str] | None:
+    """Return the names of the arguments of a class or function; None if they are unknown.
+
+    Arguments of base classes are included if a constructor only forwards its ``**kwargs`` to
+    ``super().__init__``.
+    """
+    return _arguments(callee).accepted
+
+
 @dataclass(frozen=True)
 class _Arguments:
     """Names of the arguments of a class or function.
@@ -246,11 +256,7 @@ class _Arguments:
 
 
 def _arguments(callee: Callable) -> _Arguments:
-    """Return the arguments of a class or function.
-
-    Arguments of base classes are included if a constructor only forwards its ``**kwargs`` to
-    ``super().__init__``.
-    """
+    """Return the arguments of a class or function, see :func:`accepted_arguments`."""
     if inspect.isclass(callee):
         inits = [vars(c)['__init__'] for c in inspect.getmro(callee) if '__init__' in vars(c)]
     else:

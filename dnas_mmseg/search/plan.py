@@ -14,7 +14,7 @@ from mmengine.config import Config
 from dnas_mmseg.cost.table import METRICS, format_cost, parse_amounts
 from dnas_mmseg.engine.config_checks import warn_unknown_keys
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, check_seed
 from dnas_mmseg.runs.plan_file import absolute_paths, relative_paths
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.registry import SPACES
@@ -113,6 +113,9 @@ class SearchPlan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f'{name} = {value}: expected at least 1')
+        if self.arch_start is not None and self.arch_start < 0:
+            raise UserError(f'arch_start = {self.arch_start}: expected 0 or more')
+        check_seed(self.seed)
         if any(target <= 0 for target in self.targets) or len(set(self.targets)) < len(
             self.targets
         ):
@@ -206,6 +209,18 @@ class SearchPlan:
         plan = cls(**{**before, **options})
         plan.warn_unknown_options()
         return plan
+
+    @staticmethod
+    def list_levels(work_dir: str | os.PathLike) -> tuple[str, ...]:
+        """Return the levels of the space that is searched in a work dir, in order.
+
+        They are empty if the work dir contains no search.
+        """
+        try:
+            text = (Path(work_dir) / PLAN_FILE).read_text(encoding='utf-8')
+            return tuple(SPACES[json.loads(text)['space']].levels)
+        except (OSError, KeyError, TypeError, ValueError):
+            return ()
 
     def warn_unknown_options(self) -> None:
         """Warn of overrides whose first key does not exist in the config."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.cost.table import METRICS, parse_amounts
-from dnas_mmseg.errors import UserError
+from dnas_mmseg.errors import UserError, check_seed
 from dnas_mmseg.runs.plan_file import absolute_paths, relative_paths
 from dnas_mmseg.work_dir import PLAN_FILE
 
@@ -100,6 +100,7 @@ class SelectionPlan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f'{name} = {value}: expected at least 1')
+        check_seed(self.seed)
         # Equal to those of a saved plan, where JSON has turned tuples into lists.
         object.__setattr__(self, 'options', json.loads(json.dumps(self.options)))
 

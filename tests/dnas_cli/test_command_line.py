@@ -63,6 +63,8 @@ def test_help_contains_examples(tool, monkeypatch, capsys):
     [
         (('train', 'x.py', '--cfg-options', 'foo'), 'foo: KEY=VALUE expected'),
         (('select', '--work-dir', 'w', '--hours', 'x'), "invalid float value: 'x'"),
+        (('split', 'data', '--seed', '-1'), '-1: expected an integer from 0 to 4294967295'),
+        (('random_architecture', 'dnas', 'a.json', '--seed', '4294967296'), '4294967296: expected'),
     ],
 )
 def test_invalid_values_are_refused(words, message, monkeypatch, capsys):

@@ -186,3 +186,10 @@ def test_configs_of_mmseg_are_valid():
         if file.parent.name in ('maskformer', 'mask2former'):  # require mmdet
             continue
         validate_config(Config.fromfile(str(file)))
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32, 'zero'])
+def test_seeds_of_numpy(seed):
+    with pytest.raises(UserError, match=rf'randomness\.seed = {seed}: expected an integer from 0'):
+        validate_config(Config(dict(randomness=dict(seed=seed))))
+    validate_config(Config(dict(randomness=dict(seed=None))))

@@ -75,6 +75,9 @@ def test_warning_for_unknown_overrides(tmp_path, capsys):
         ),
         (dict(levels=('path', 'cell')), 'expected consecutive stages of path, connection, cell'),
         (dict(batch=0), 'batch = 0: expected at least 1'),
+        (dict(seed=-1), 'seed = -1: expected an integer from 0 to 4294967295'),
+        (dict(seed=2**32), 'seed = 4294967296'),
+        (dict(arch_start=-1), 'arch_start = -1: expected 0 or more'),
         (dict(patience=0), 'patience = 0: expected at least 1'),
     ],
 )

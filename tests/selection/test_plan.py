@@ -52,6 +52,7 @@ def test_a_selection_of_an_older_version_is_named(tmp_path):
         ({'hours': float('inf')}, 'hours = inf'),
         ({'threads': 0}, 'threads = 0'),
         ({'layers': 0}, 'layers = 0'),
+        ({'seed': -1}, 'seed = -1'),
         ({'limit': -1.0}, 'limit = -1'),
         ({'cost': 'joule'}, "unknown cost 'joule': expected one of macs, params, latency"),
         ({'cost': 'latency'}, '--cost latency requires a --latency-table'),
