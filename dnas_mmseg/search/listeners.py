@@ -11,7 +11,9 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from dnas_mmseg.files import write_text
-from dnas_mmseg.work_dir import ARCHITECTURE_FILE, PLAN_FILE, SEARCH_REPORT
+from dnas_mmseg.work_dir import ARCHITECTURE_FILE, SEARCH_REPORT
+
+from .plan import SearchPlan
 
 if TYPE_CHECKING:
     from .hook import ArchitectureSearchHook
@@ -103,7 +105,7 @@ class SearchPage:
 
     def _root(self, runner: Runner) -> Path:
         folder = Path(runner.work_dir)
-        return folder.parent if (folder.parent / PLAN_FILE).is_file() else folder
+        return folder.parent if folder.name in SearchPlan.list_levels(folder.parent) else folder
 
     def _write(self, root: Path, running: bool) -> None:
         if is_main_process():

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dnas_mmseg.cost.table import format_cost
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
-from dnas_mmseg.spaces.architecture import Architecture
+from dnas_mmseg.spaces.architecture import LEVELS, Architecture
+from dnas_mmseg.spaces.registry import load_architecture
 from dnas_mmseg.visualization.html_page import (
     Alert,
     Bar,
@@ -27,10 +29,17 @@ from dnas_mmseg.visualization.html_page import (
     Table,
     render_page,
 )
-from dnas_mmseg.work_dir import HISTORY_FILE, PLAN_FILE, RETRAIN_FILE, SEARCH_REPORT
+from dnas_mmseg.work_dir import (
+    ARCHITECTURE_FILE,
+    HISTORY_FILE,
+    PLAN_FILE,
+    RETRAIN_FILE,
+    SEARCH_REPORT,
+)
 
 from .figures import course_figure, graph_figure, operations_figure, shares_figure
 from .history import SearchHistory
+from .plan import SearchPlan
 from .probabilities import probability_tables
 
 FIGURES: dict[str, tuple[str, Callable[[SearchHistory], Figure | None]]] = {
@@ -68,19 +77,21 @@ def save_search_report(
         Path of the page.
 
     Raises:
-        UserError: ``work_dir`` contains no search with a completed epoch.
+        UserError: ``work_dir`` contains no search with a completed epoch, or a file of the search
+            is missing or damaged.
     """
     work_dir, out_dir = Path(work_dir), Path(out_dir)
     stages = _stages(work_dir)
     if not stages:
         raise UserError(
-            f'{work_dir}: no {HISTORY_FILE} in it or its subfolders; a search writes it after its '
-            'first epoch'
+            f'{work_dir}: no {HISTORY_FILE} in it or in the folders of its stages; a search writes '
+            'it after its first epoch'
         )
     plan = _plan(work_dir)
     elements: list[Element] = [Summary(*_verdict(work_dir, plan, stages, running))]
     for name, history in stages:
         elements += _stage(name, history, out_dir if pictures else None)
+        elements.append(_architecture(history.epochs[-1].architecture, plan))
     if plan:
         settings = [(k, v) for k, v in plan.items() if v not in (None, {}, [], False)]
         elements += [Heading('Settings'), Table(('setting', 'value'), settings)]
@@ -96,12 +107,24 @@ def _stages(work_dir: Path) -> list[tuple[str, SearchHistory]]:
     """Return the name and history of every stage with a completed epoch, in execution order."""
     if (work_dir / HISTORY_FILE).is_file():
         return [(work_dir.resolve().name, SearchHistory.load(work_dir))]
-    found = [
-        (path.parent.name, SearchHistory.load(path.parent))
-        for path in work_dir.glob(f'*/{HISTORY_FILE}')
+    levels = SearchPlan.list_levels(work_dir) or LEVELS
+    return [
+        (level, SearchHistory.load(work_dir / level))
+        for level in levels
+        if (work_dir / level / HISTORY_FILE).is_file()
     ]
-    order = [path.stem for path in sorted(work_dir.glob('*.py'), key=os.path.getmtime)]
-    return sorted(found, key=lambda item: order.index(item[0]) if item[0] in order else len(order))
+
+
+def _found_networks(work_dir: Path) -> list[tuple[str, Path]]:
+    """Return the target and the folder of every network that a search found.
+
+    Without several targets there is one network, in the work dir, and its target is empty.
+    """
+    if SearchPlan.list_levels(work_dir):
+        plan = SearchPlan.load(work_dir)
+        if len(plan.targets) > 1:
+            return [(name, work_dir / 'targets' / name) for name in plan.target_names]
+    return [('', work_dir)]
 
 
 def _plan(work_dir: Path) -> dict[str, Any]:
@@ -112,21 +135,24 @@ def _plan(work_dir: Path) -> dict[str, Any]:
 def _verdict(
     work_dir: Path, plan: dict[str, Any], stages: list[tuple[str, SearchHistory]], running: bool
 ) -> tuple[list[str], list[str]]:
-    """Return sentences on the decoded network and its entropy, and the next commands."""
+    """Return sentences on the networks found and the entropy, and the next commands.
+
+    While a search runs, they describe the network decoded after the last epoch.
+    """
     name, history = stages[-1]
     epoch = history.epochs[-1]
-    summary = _summary_text(epoch.architecture)
-    folder = shlex.quote(os.fspath(work_dir))
     finished = (work_dir / RETRAIN_FILE).is_file() and not running
     if finished:
-        sentences = [f'Result: {summary}.']
-        commands = [f'dnas train {folder}/retrain.py']
+        found = _found_networks(work_dir)
+        sentences = [_result(target, folder) for target, folder in found]
+        commands = [f'dnas train {_quote(folder / RETRAIN_FILE)}' for _, folder in found]
     else:
+        summary = _summary_text(epoch.architecture)
         sentences = [f'Stage {name}, decoded after epoch {epoch.epoch}: {summary}.']
+        if epoch.cost is not None:
+            sentences.append(f'Cost, in the metric of the target: {epoch.cost:.4g}.')
         space = plan.get('space')
-        commands = [f'dnas search {space} --work-dir {folder} --resume'] if space else []
-    if epoch.cost is not None:
-        sentences.append(f'Cost, in the metric of the target: {epoch.cost:.4g}.')
+        commands = [f'dnas search {space} --work-dir {_quote(work_dir)} --resume'] if space else []
     entropies = history.entropies()
     if not epoch.searching:
         sentences.append('Architecture steps have not begun.')
@@ -142,6 +168,19 @@ def _verdict(
                 'random-architecture), or select by training runs (dnas select).'
             )
     return sentences, commands
+
+
+def _result(target: str, folder: Path) -> str:
+    """Return a sentence on a network that a search found."""
+    network = load_architecture(folder / ARCHITECTURE_FILE)
+    title = f'Result for target {target}' if target else 'Result'
+    cost = network.provenance.get('cost')
+    amount = f', {format_cost(cost["predicted"], cost["metric"])}' if cost else ''
+    return f'{title}: {_summary_text(network)}{amount}.'
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(os.fspath(path))
 
 
 def _certainty(entropy: float) -> str:
@@ -168,9 +207,7 @@ def _stage(name: str, history: SearchHistory, out_dir: Path | None) -> list[Elem
                 FigureCanvasAgg(figure).print_figure(temporary, dpi=110, format='png')
         if key not in _ONLY_AS_PNG:
             elements.append(Graphic(figure, title))
-    elements += probability_tables(history)
-    elements.append(_architecture(history.epochs[-1].architecture))
-    return elements
+    return [*elements, *probability_tables(history)]
 
 
 def _summary(history: SearchHistory) -> list[Element]:
@@ -193,10 +230,11 @@ def _summary_text(architecture: Architecture) -> str:
     return ', '.join(f'{key} {value}' for key, value in architecture.summary.items())
 
 
-def _architecture(architecture: Architecture) -> Element:
-    """Return the decoded network as a collapsible table."""
+def _architecture(architecture: Architecture, plan: Mapping[str, Any]) -> Element:
+    """Return the network decoded after the last epoch as a collapsible table."""
     headings, rows = architecture.table
+    at = ' at the mean of the targets' if len(plan.get('targets') or ()) > 1 else ''
     summary = _summary_text(architecture)
     if not rows:
-        return Note(f'Decoded: {summary}')
-    return Details(f'Decoded network: {summary}', [Table(headings, rows)])
+        return Note(f'Decoded{at}: {summary}')
+    return Details(f'Decoded network{at}: {summary}', [Table(headings, rows)])

@@ -1,10 +1,14 @@
 import json
+import os
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.search.history import SearchHistory
+from dnas_mmseg.search.listeners import SearchPage
 from dnas_mmseg.search.report import save_search_report
 from dnas_mmseg.spaces.dnas.supernets import (
     DNASCellSupernet,
@@ -57,9 +61,11 @@ def test_summary_of_a_running_and_a_finished_search(work_dir, tmp_path):
     assert f'dnas search dnas --work-dir {work_dir} --resume' in text
     for level in ('path', 'connection', 'cell'):
         searched(DNASPathSupernet(layers=4, base_channels=2), epochs=3).save(work_dir / level)
+    load_architecture('dnas_l12_gid5').save(work_dir / 'architecture.json')
     (work_dir / 'retrain.py').write_text('')
     text = save_search_report(work_dir, tmp_path / 'out').read_text()
-    assert 'Result: path ' in text
+    path = load_architecture('dnas_l12_gid5').summary['path']
+    assert f'Result: path {path}, nodes ' in text
     assert re.search(r'decisions: 0\.\d+ of 1 \([a-z ]*decided\)\.', text)
     assert f'dnas train {work_dir}/retrain.py' in text
     assert '<body>' in text
@@ -100,3 +106,46 @@ def test_a_single_stage(work_dir, tmp_path):
 def test_folder_without_a_search(tmp_path):
     with pytest.raises(UserError, match='a search writes it after its first epoch'):
         save_search_report(tmp_path, tmp_path / 'out')
+
+
+def test_networks_of_several_targets_are_the_result(work_dir, tmp_path):
+    """Not the network decoded at the mean of the targets, of the last epoch."""
+    (work_dir / 'search.json').write_text('{"space": "dnas", "targets": [1e9, 2e9]}')
+    for name, predicted in (('1G', 1.02e9), ('2G', 1.9e9)):
+        folder = work_dir / 'targets' / name
+        cost = {'cost': {'metric': 'macs', 'predicted': predicted}}
+        network = load_architecture('dnas_l12_gid5' if name == '1G' else 'dnas_l14_gid5')
+        replace(network, provenance=cost).save(folder / 'architecture.json')
+    (work_dir / 'retrain.py').write_text('')
+    text = save_search_report(work_dir, tmp_path / 'out', pictures=False).read_text()
+    for name, network, cost in (
+        ('1G', 'dnas_l12_gid5', '1.02 G multiply-adds'),
+        ('2G', 'dnas_l14_gid5', '1.9 G multiply-adds'),
+    ):
+        path = load_architecture(network).summary['path']
+        assert re.search(rf'Result for target {name}: path {path}, nodes .*, {cost}\.', text)
+        assert f'dnas train {work_dir}/targets/{name}/retrain.py' in text
+    assert 'Result: ' not in text
+    assert 'Decoded network at the mean of the targets: path ' in text
+
+
+def test_stages_are_in_the_order_of_the_space(work_dir, tmp_path):
+    """Neither the times of the files nor other folders with a history change it."""
+    expected = _without_time(save_search_report(work_dir, tmp_path / 'out', pictures=False))
+    for age, level in enumerate(('path', 'connection', 'cell')):
+        os.utime(work_dir / f'{level}.py', (9e8 - age, 9e8 - age))
+    searched(DNASPathSupernet(layers=5, base_channels=2)).save(work_dir / 'zzz')
+    page = save_search_report(work_dir, tmp_path / 'out', pictures=False)
+    assert _without_time(page) == expected
+
+
+def _without_time(page):
+    return re.sub(r'\d\d:\d\d:\d\d', '', page.read_text())
+
+
+def test_a_stage_in_another_folder_has_its_own_report(work_dir):
+    searched(DNASPathSupernet(layers=5, base_channels=2)).save(work_dir / 'mine')
+    for name, place in (('mine', 'mine/report/search.html'), ('cell', 'report/search.html')):
+        SearchPage().after_epoch(SimpleNamespace(work_dir=str(work_dir / name)), None)
+        assert sorted(work_dir.rglob('search.html')) == [work_dir / place]
+        (work_dir / place).unlink()
