@@ -47,8 +47,8 @@ def load_config(
         options: Overrides with dotted keys, merged last.
 
     Raises:
-        UserError: The config or ``data_root`` does not exist, an override is invalid, or the model
-            has an unknown class or argument.
+        UserError: The config or ``data_root`` does not exist, an override has another type than the
+            setting, or the model has an unknown class or argument.
 
     Example:
         >>> config = load_config(
@@ -68,6 +68,8 @@ def load_config(
         raise UserError(f'{path} or a base config: line {error.lineno}: {error.msg}') from None
     except FileNotFoundError as error:
         raise UserError(f'{path}: a base config is missing: {error}') from None
+    except (KeyError, TypeError) as error:  # an override has another type than its base
+        raise UserError(f'{path} or a base config: {error.args[0]}') from None
     _remove_own_scope(config)
     _restore_import(config)
     if data_root is not None:
@@ -81,12 +83,28 @@ def load_config(
         config.work_dir = str(work_dir or Path('work_dirs') / path.stem)
     if options:
         warn_unknown_keys(options, config)
-        try:
-            config.merge_from_dict(options)
-        except (KeyError, TypeError) as error:
-            raise UserError(f'--cfg-options: {error.args[0]}') from error
+        override_config(config, options)
     validate_config(config, 'model')
     return config
+
+
+def override_config(
+    config: Config, options: Mapping[str, Any], source: str = '--cfg-options'
+) -> None:
+    """Override settings of a config.
+
+    Args:
+        config: Config, modified in place.
+        options: Overrides with dotted keys.
+        source: Command-line option of the overrides.
+
+    Raises:
+        UserError: The type of an override differs from that of the setting.
+    """
+    try:
+        config.merge_from_dict(dict(options))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f'{source}: {error.args[0]}') from error
 
 
 def _find_config(name: str) -> Path:

@@ -128,3 +128,13 @@ def test_configs_with_any_difference_are_inherited(base, wanted, tmp_path):
     read = Config.fromfile(str(tmp_path / 'config.py')).to_dict()
     assert read == wanted
     assert repr(sorted(read.items())) == repr(sorted(wanted.items()))
+
+
+@pytest.mark.parametrize('losses', ["dict(type='X')", "{'0': dict(type='X')}"])
+def test_overrides_of_another_type_than_their_base_are_refused(tmp_path, losses):
+    base = ROOT / 'configs/dnas/dnas_l12_w16_naip.py'  # has a list of losses
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = '{base}'\nmodel = dict(decode_head=dict(loss_decode={losses}))\n"
+    )
+    with pytest.raises(UserError, match=r'mine\.py or a base config: loss_decode=.*inherit'):
+        load_config(tmp_path / 'mine.py')
