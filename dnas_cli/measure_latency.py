@@ -38,6 +38,7 @@ def main() -> None:
     with user_errors():
         import torch
 
+        from dnas_mmseg.runs.network import describe_replacement
         from dnas_mmseg.search.latency import measure_space
         from dnas_mmseg.search.plan import SearchPlan
 
@@ -50,6 +51,9 @@ def main() -> None:
             base_channels=args.base_channels,
             search_options=args.search_options,
         )
+        note = describe_replacement(plan)
+        if note:
+            print(f'note: {note}')
         with progress_bars() as track:
             size = (args.size, args.size)
             table = measure_space(plan, size, args.repeat, track('measuring parts'))

@@ -15,7 +15,10 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
 from dnas_cli import COMMANDS
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.raster import write_raster
+from dnas_mmseg.search.plan import SearchPlan
+from dnas_mmseg.search.stages import supernet_config
 
 from .conftest import ROOT
 
@@ -113,6 +116,25 @@ def test_fine_tuning(tmp_path):
     stem = model.backbone.stem[0][0].weight
     assert (stem[:, 3] == source.backbone.stem[0][0].weight[:, 0]).all()
     assert model.decode_head.num_classes == 3
+
+
+@pytest.mark.parametrize('base', ['dnas_l12_gid5', 'dnas_l12_w16_naip'])  # one loss, and a list
+def test_a_head_with_one_output(base, tmp_path):
+    (example,) = re.findall(r'`(decode_head=dict\(num_classes=2.*\))`', text('docs/files.md'))
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = 'dnas_mmseg::dnas/{base}.py'\nmodel = dict({example})\n"
+    )
+    head = MODELS.build(load_config(tmp_path / 'mine.py').model).decode_head
+    assert (head.num_classes, head.out_channels, head.threshold) == (2, 1, 0.5)
+    assert [loss.use_sigmoid for loss in head.loss_decode] == [True]
+
+
+def test_a_search_in_the_space_of_resnet_blocks(tmp_path):
+    (block,) = blocks('configs/densenas/README.md', 'python')
+    (tmp_path / 'resnet_blocks.py').write_text(block)
+    supernet = supernet_config(SearchPlan('densenas', config=str(tmp_path / 'resnet_blocks.py')))
+    stage = load_config('dnas_mmseg::densenas/densenas_res-search_gid5.py')
+    assert {key: supernet[key] for key in stage.model.backbone} == stage.model.backbone
 
 
 def test_the_readme_is_a_page():

@@ -140,8 +140,8 @@ class MultiBandSegDataset(InspectableDataset):
         self.bands = metainfo['bands'] = band_names(metainfo.get('bands'))
         if use_bands is not None:
             metainfo['use_bands'] = band_names(use_bands)
-            kwargs['pipeline'] = _insert_selection(kwargs.get('pipeline', ()), use_bands)
-        used = selected_bands(kwargs.get('pipeline', ()))
+            kwargs['pipeline'] = _insert_selection(kwargs.get('pipeline') or (), use_bands)
+        used = selected_bands(kwargs.get('pipeline') or ())
         unknown = [name for name in used if self.bands and name not in self.bands]
         if unknown:
             raise DatasetError(

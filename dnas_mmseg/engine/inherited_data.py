@@ -66,7 +66,8 @@ def _base_paths(path: Path) -> list[str]:
     if path.suffix != '.py':
         return []
     folder = path.parent.resolve()
-    text = re.sub(r'\{\{\s*fileDirname\s*\}\}', str(folder), path.read_text(encoding='utf-8'))
+    text = path.read_text(encoding='utf-8')
+    text = re.sub(r'\{\{\s*fileDirname\s*\}\}', lambda _: folder.as_posix(), text)
     for node in ast.parse(text).body:
         if not isinstance(node, ast.Assign):
             continue
@@ -116,7 +117,7 @@ def _adapt_model(
     used = _used_bands(leaf, metainfo)
     if not used:
         return
-    backbone, inherited = model.get('backbone', {}), base.get('backbone', {})
+    backbone, inherited = model.get('backbone') or {}, base.get('backbone') or {}
     pretrained, before = backbone.get('init_cfg') or {}, inherited.get('init_cfg') or {}
     # The normalisation belongs to the bands of the inherited data set, if it has any.
     before_leaf = {**inherited_leaf, 'data_root': None}  # perhaps of other data, on this machine

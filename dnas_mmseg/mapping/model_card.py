@@ -130,9 +130,9 @@ def collect_model_metadata(
 
 def _network(config: Config, segmentor: str) -> str:
     """Return the names of backbone, its architecture if it has one, and head."""
-    heads = config.model.get('decode_head', {})
+    heads = config.model.get('decode_head') or {}
     last = heads[-1] if isinstance(heads, (list, tuple)) else heads  # last of a cascade
-    backbone = config.model.get('backbone', {})
+    backbone = config.model.get('backbone') or {}
     name, architecture = type_name(backbone) or segmentor, backbone.get('architecture')
     if isinstance(architecture, Mapping):
         architecture = architecture.get('name')

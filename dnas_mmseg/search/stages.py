@@ -16,8 +16,14 @@ from mmengine.config import Config
 
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.config_parts import type_name
+from dnas_mmseg.engine.configs import override_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.runs.network import architecture_config, network_config, supernet_backbone
+from dnas_mmseg.runs.network import (
+    applies_to_stage,
+    architecture_config,
+    network_config,
+    supernet_backbone,
+)
 from dnas_mmseg.shipped import CONFIGS
 from dnas_mmseg.spaces.architecture import Architecture
 from dnas_mmseg.spaces.registry import SPACES
@@ -67,7 +73,7 @@ def stage_config(
     space = SPACES[plan.space]
     settings = Config.fromfile(str(CONFIGS / space.stage(level).config))
     config = network_config(plan)
-    hook = _search_hook(plan, level, settings, config)
+    search = _search_hook(plan, level, settings, config)
     train_dataloader = _half_a(plan, settings.train_dataloader, config)
     config.model = _supernet_model(plan, space, settings, config, start)
     config.train_dataloader = train_dataloader
@@ -78,18 +84,19 @@ def stage_config(
     for key in (*_VALIDATION, 'load_from'):
         config[key] = None
     # Exact resuming requires the hooks of the stage; the logging interval is the user's.
-    hooks = config.get('default_hooks', {})
+    hooks = config.get('default_hooks') or {}
     logger = hooks.get('logger', settings.default_hooks.logger)
     config.default_hooks = {**hooks, **settings.default_hooks, 'logger': logger}
     # EMA of the weights belongs to retraining; a search evaluates the weights themselves.
-    own = [other for other in config.get('custom_hooks', []) if type_name(other) != 'EMAHook']
-    config.custom_hooks = [*own, hook]
+    own = [hook for hook in config.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
+    config.custom_hooks = [*own, search]
     # A step may use only a part of a supernet; the user's model may require this, too.
     if settings.get('find_unused_parameters'):
         config.find_unused_parameters = True
         if config.get('model_wrapper_cfg'):
             config.model_wrapper_cfg.find_unused_parameters = True
-    config.merge_from_dict(plan.search_options)
+    options = _stage_options(plan, settings.model.backbone.type)
+    override_config(config, options, '--search-options')
     return config
 
 
@@ -129,6 +136,22 @@ def multi_target_mode(plan: SearchPlan, level: str) -> MultiTargetMode:
 def search_hook(config: Config) -> dict:
     """Return the config of a stage's search hook."""
     return next(h for h in config.custom_hooks if h['type'] == 'ArchitectureSearchHook')
+
+
+def _stage_options(plan: SearchPlan, supernet: str) -> dict[str, Any]:
+    """Return the search options without arguments that only supernets of other stages accept."""
+    prefix = 'model.backbone.'
+    return {
+        key: value
+        for key, value in plan.search_options.items()
+        if not key.startswith(prefix)
+        or applies_to_stage(
+            plan.space,
+            supernet,
+            key.removeprefix(prefix).split('.')[0],
+            f'--search-options {key}',
+        )
+    }
 
 
 def _supernet_model(

@@ -13,9 +13,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.engine.config_checks import warn
-from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.configs import load_config, override_config
 from dnas_mmseg.errors import UserError, did_you_mean
-from dnas_mmseg.runs.network import network_config
+from dnas_mmseg.runs.network import network_config, require_network
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 
 from .families import (
@@ -241,8 +241,9 @@ class CandidateSet:
 def load_data_config(plan: SelectionPlan) -> Config:
     """Return the config of a plan; one without a model gets the default network of DNAS."""
     config = load_config(plan.config, data_root=plan.data_root)
-    if 'model' not in config:
+    if not config.get('model'):
         return network_config(SpaceSettings('dnas', plan.config, plan.data_root, plan.options))
-    config.merge_from_dict(dict(plan.options))
+    require_network(config)
+    override_config(config, plan.options)
     config.pop('work_dir', None)
     return config

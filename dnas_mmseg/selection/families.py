@@ -364,7 +364,7 @@ def adapt_to_data(config: Config, own: Config) -> Config:
         UserError: The user's config has no normalisation or no decode head.
     """
     for document in (config, own):
-        if not isinstance(document.get('model', {}).get('backbone'), Mapping):
+        if not isinstance((document.get('model') or {}).get('backbone'), Mapping):
             raise UserError(
                 f'{document.filename or "the config"} has no model with a backbone, which a '
                 'selection requires'

@@ -1,14 +1,15 @@
 import json
 
 import pytest
-from mmseg.registry import DATASETS
+import torch
+from mmseg.registry import DATASETS, MODELS
 
 from dnas_mmseg.apis import SearchPlan
 from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.gid5 import BANDS
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.runs.network import network_config
+from dnas_mmseg.runs.network import describe_replacement, network_config
 from dnas_mmseg.search.stages import retrain_config, stage_config
 
 from ..conftest import ROOT, make_data_root
@@ -99,3 +100,63 @@ def test_data_sets_with_a_type_replace_the_default_ones(plan, tmp_path):
     assert made.model.data_preprocessor.mean == [17.5] * 4
     expected = (0.25 * (4 + 100) + 0.75 * (4 + 400) - 17.5**2) ** 0.5
     assert made.model.data_preprocessor.std == pytest.approx([expected] * 4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('space', 'name', 'supernet'),
+    [
+        ('dnas', 'dnas/dnas_l14_path-search_gid5.py', 'DNASPathSupernet'),
+        ('dnas', 'dnas/dnas_l14_cell-search_gid5.py', 'DNASCellSupernet'),
+        ('densenas', 'densenas/densenas_res-search_gid5.py', 'DenseNASSupernet'),
+        ('dnas', 'autodeeplab/autodeeplab_search_cityscapes.py', 'AutoDeepLabSupernet'),
+    ],
+)
+def test_configs_of_stages_are_refused(space, name, supernet):
+    plan = SearchPlan(space, config=f'dnas_mmseg::{name}')
+    with pytest.raises(UserError, match=rf'backbone {supernet}.*dnas train, or .* supernet = dict'):
+        network_config(plan)
+
+
+def test_replaced_networks_are_announced():
+    config = 'dnas_mmseg::unet/fcn_unet_s5_naip.py'
+    note = describe_replacement(SearchPlan('densenas', config=config))
+    assert note == (
+        f'{config} has no network of space densenas, but UNet: its data, losses and schedule are '
+        'used with the network of dnas_mmseg::densenas/densenas_narrow_naip.py'
+    )
+    for own in (None, 'dnas_mmseg::densenas/densenas_b_gid5.py'):
+        assert describe_replacement(SearchPlan('densenas', config=own)) is None
+
+
+def test_supernet_arguments_of_a_replaced_network():
+    """Those of another space are dropped; with a network of no space they are the user's."""
+    plan = SearchPlan('dnas', config='dnas_mmseg::densenas/densenas_narrow_naip.py')
+    assert 'supernet' not in network_config(plan)
+    assert stage_config(plan, 'path', None).model.backbone.base_channels == 16
+    plan = SearchPlan('autodeeplab', config='dnas_mmseg::unet/fcn_unet_s5_naip.py')
+    own = SearchPlan(**{**plan.__dict__, 'options': {'supernet.layers': 7}})
+    layers = [stage_config(p, 'cell', None).model.backbone.layers for p in (plan, own)]
+    assert layers == [6, 7]
+
+
+def test_heads_with_explicit_channels_follow_the_network(plan, tiny):
+    with tiny[1].open('a') as file:
+        file.write(
+            "model = dict(type='EncoderDecoder', backbone=dict(base_channels=2), decode_head=dict("
+            'channels=8, in_channels=[2, 4, 8, 16], in_index=[0, 1, 2, 3]), auxiliary_head=dict('
+            "type='DepthwiseSeparableASPPHead', in_channels=16, in_index=3, c1_in_channels=2, "
+            "c1_channels=4, channels=4, dilations=(1,), num_classes=5, norm_cfg=dict(type='BN'), "
+            "loss_decode=dict(type='LabelledCrossEntropyLoss')))\n"
+        )
+    found = 'dnas_l12_gid5'
+    for config in (stage_config(plan, 'path', None), retrain_config(plan, found)):
+        config.model.backbone.base_channels = 4
+        model = MODELS.build(config.model)
+        assert model(torch.zeros(1, 4, 32, 32)).shape[:2] == (1, 5)
+        assert model.auxiliary_head.in_channels == model.backbone.out_channels[-1]
+    with tiny[1].open('a') as file:
+        file.write(
+            "model['neck'] = dict(type='FPN', in_channels=[2], out_channels=4, num_outs=1)\n"
+        )
+    with pytest.raises(UserError, match=r'model\.neck: .*remove the neck'):
+        network_config(plan)

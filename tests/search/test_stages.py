@@ -139,3 +139,53 @@ def test_crops_and_halves_of_wrapped_data_sets(plan, tiny):
         ]
     with pytest.raises(UserError, match='require a plain training set'):
         stage_config(SearchPlan(**{**plan.__dict__, 'halves': ('a.txt', 'b.txt')}), 'path', None)
+
+
+STARTS = {'path': None, 'connection': 'dnas_l12_gid5@path', 'cell': 'dnas_l12_gid5@connection'}
+
+
+@pytest.mark.parametrize('place', ['config', 'search options'])
+def test_stages_get_the_supernet_arguments_that_they_accept(plan, place):
+    arguments = {'weighting': 'reference', 'layers': 6, 'norm_cfg.eps': 1e-4}
+    if place == 'config':
+        changes = {'options': {f'supernet.{name}': value for name, value in arguments.items()}}
+    else:
+        changes = {'search_options': {f'model.backbone.{k}': v for k, v in arguments.items()}}
+    plan = SearchPlan(**{**plan.__dict__, 'layers': None, **changes})
+    backbones = {
+        level: stage_config(plan, level, start).model.backbone for level, start in STARTS.items()
+    }
+    assert {level: (b.get('layers'), b.get('weighting')) for level, b in backbones.items()} == {
+        'path': (6, None),
+        'connection': (None, 'reference'),
+        'cell': (None, None),
+    }
+    assert [backbone.norm_cfg.eps for backbone in backbones.values()] == [1e-4] * 3
+
+
+def test_unknown_supernet_arguments_are_refused(plan):
+    wrong = [
+        ({'options': {'supernet.weightin': 'gate'}}, 'supernet.weightin'),
+        ({'search_options': {'model.backbone.weightin': 1}}, '--search-options model.backbone.wei'),
+    ]
+    for changes, source in wrong:
+        message = rf'^{source}.*no supernet of space dnas has .*\(did you mean weighting\?\)'
+        with pytest.raises(UserError, match=message):
+            stage_config(SearchPlan(**{**plan.__dict__, **changes}), 'path', None)
+
+
+@pytest.mark.parametrize('setting', ['options', 'search_options'])
+def test_overrides_of_another_type_are_refused(plan, setting):
+    wrong = SearchPlan(**{**plan.__dict__, setting: {'train_cfg.max_epochs.x': 1}})
+    option = {'options': '--cfg-options', 'search_options': '--search-options'}[setting]
+    with pytest.raises(UserError, match=f'^{option}: .*max_epochs'):
+        stage_config(wrong, 'path', None)
+
+
+def test_hooks_of_the_users_config_may_be_none(plan, tiny):
+    with tiny[1].open('a') as file:
+        file.write('custom_hooks = None\ndefault_hooks = None\nsupernet = None\n')
+    config = stage_config(plan, 'path', None)
+    assert [hook['type'] for hook in config.custom_hooks] == ['ArchitectureSearchHook']
+    assert config.default_hooks.checkpoint.type == 'AtomicCheckpointHook'
+    assert config.default_hooks.logger.type == 'LoggerHook'

@@ -362,3 +362,9 @@ def test_a_portfolio_network_that_cannot_be_built_is_excluded(plan, monkeypatch)
     found = CandidateSet(replace(plan, families=()))
     assert list(found.families) == ['own', 'hrnet']
     assert 'no_such.py' in found.excluded['broken']
+
+
+def test_configs_of_stages_of_a_search_are_refused():
+    stage = 'dnas_mmseg::dnas/dnas_l14_path-search_gid5.py'
+    with pytest.raises(UserError, match='configures a stage of a search'):
+        CandidateSet(SelectionPlan(stage, hours=1, families=('dnas_mmseg::unet/unet_lite0.py',)))
