@@ -18,6 +18,7 @@ from mmseg.registry import MODELS
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import place
 
+from .config_parts import check_single_step
 from .config_validation import validate_config
 
 _MEMORY = 0.9
@@ -56,10 +57,12 @@ def set_largest_batch(config: Config, fits: Callable[[Config, int], bool] | None
         Size of the batch, at most the number of training tiles.
 
     Raises:
-        UserError: No CUDA GPU is available, or not even two tiles fit.
+        UserError: No CUDA GPU is available, not even two tiles fit, or the config is a stage of a
+            search.
     """
     if fits is None and get_device() != 'cuda':
         raise UserError('--batch-size auto requires a CUDA GPU, none was found: set a number')
+    check_single_step(config, '--batch-size auto')
     trial = fits or fits_into_memory
     init_default_scope(config.get('default_scope', 'mmseg'))
     validate_config(config)

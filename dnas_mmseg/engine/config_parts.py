@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from dnas_mmseg.errors import UserError
 
 
 def type_name(config: Mapping[str, Any]) -> str:
@@ -18,6 +22,25 @@ def type_name(config: Mapping[str, Any]) -> str:
     """
     kind = config.get('type', '')
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def check_single_step(config: Mapping[str, Any], option: str) -> None:
+    """Check that an iteration of a training is a step of the weights, which options measure.
+
+    Args:
+        config: Config of a training.
+        option: The option, for the error message.
+
+    Raises:
+        UserError: The config is a stage of a search, with steps of the architecture.
+    """
+    hooks = config.get('custom_hooks') or []
+    if any(type_name(hook) == 'ArchitectureSearchHook' for hook in hooks):
+        raise UserError(
+            f'{option} does not measure the architecture steps of a search (custom_hooks has '
+            'ArchitectureSearchHook): set train_cfg.max_epochs and train_dataloader.batch_size, or '
+            'use dnas search --dry-run for its time'
+        )
 
 
 def list_schedulers(config: Mapping[str, Any]) -> list[Any]:
@@ -68,9 +91,11 @@ def set_work_dir(config: Config, folder: str | os.PathLike) -> None:
     """Set the work dir of a config, of which a process may run several.
 
     Args:
-        config: Config, modified in place. Its visualizer is named after the folder, since mmengine
-            shares visualizers of the same name.
+        config: Config, modified in place. Its visualizer and its experiment are named after the
+            folder, since mmengine shares visualizers and loggers of the same name, which defaults
+            to the name of the config and the time in seconds.
         folder: The work dir.
     """
     add_visualizer(config)
     config.work_dir = config.visualizer.name = str(folder)
+    config.experiment_name = f'{Path(folder).name}_{time.time_ns()}'

@@ -31,7 +31,7 @@ from dnas_mmseg.models import place
 from dnas_mmseg.work_dir import LENGTH_FILE
 
 from .config_checks import check_mixed_precision
-from .config_parts import list_schedulers, type_name
+from .config_parts import check_single_step, list_schedulers, type_name
 from .config_validation import validate_config
 from .data_checks import check_training
 
@@ -269,11 +269,12 @@ def fit_length(config: Config, hours: float) -> TrainingTimes:
         Measured times.
 
     Raises:
-        UserError: The hours are not positive, do not suffice for one epoch, or the schedule is in
-            iterations.
+        UserError: The hours are not positive, do not suffice for one epoch, the schedule is in
+            iterations, or the config is a stage of a search.
     """
     if not 0 < hours < math.inf:
         raise UserError(f'{hours} hours: expected a positive number')
+    check_single_step(config, '--hours')
     before, interval = full_epochs(config), config.train_cfg.get('val_interval', 1)
     times = measure_times(config)
     left = 3600 * hours - _START - times.first

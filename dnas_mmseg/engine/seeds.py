@@ -145,7 +145,7 @@ def train_seeds(config: Config, seeds: int, resume: bool = False) -> SeedScores:
     first = (config.get('randomness') or {}).get('seed') or 0
     runs = {number: copy.deepcopy(config) for number in range(first, first + seeds)}
     for number, run in runs.items():
-        run.randomness = {**config.get('randomness', {}), 'seed': number}
+        run.randomness = {**(config.get('randomness') or {}), 'seed': number}
     return _train_runs(config, runs, 'seed', resume)
 
 
@@ -250,7 +250,6 @@ def _move(config: Config, folder: Path) -> Config:
     """Return a copy of a config with another work dir."""
     config = copy.deepcopy(config)
     set_work_dir(config, folder)
-    config.experiment_name = folder.name  # mmengine's singletons use it and the time in seconds
     return config
 
 

@@ -296,7 +296,7 @@ class FinalTraining:
 
     def _set_folder(self, config: Config, folder: Path) -> None:
         set_work_dir(config, folder)
-        config.randomness = {**config.get('randomness', {}), 'seed': self._plan.seed}
+        config.randomness = {**(config.get('randomness') or {}), 'seed': self._plan.seed}
 
 
 def _outputs(config: Config) -> tuple[int, float | None]:

@@ -209,9 +209,8 @@ class CandidateTrainings:
         candidate = self.folder_of(key)
         folder = candidate / _folder(rung)
         set_work_dir(config, folder)
-        config.experiment_name = f'{key}_{rung}_{time.time_ns()}'  # names mmengine's instances
         seed = self.plan.seed + content['seed'] + rung * _RUNG_SEEDS
-        config.randomness = {**config.get('randomness', {}), 'seed': seed}
+        config.randomness = {**(config.get('randomness') or {}), 'seed': seed}
         config.resume = _checkpoint(folder) is not None
         if config.resume:
             config.load_from = None

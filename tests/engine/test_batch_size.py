@@ -83,3 +83,10 @@ def test_steps_include_the_optimizer(config, monkeypatch):
 def test_a_gpu_is_required(config):
     with pytest.raises(UserError, match='--batch-size auto requires a CUDA GPU'):
         set_largest_batch(config)
+
+
+def test_stages_of_a_search_are_refused(config):
+    """Their architecture steps may need more memory."""
+    config.custom_hooks = [dict(type='ArchitectureSearchHook')]
+    with pytest.raises(UserError, match='--batch-size auto does not measure the architecture'):
+        set_largest_batch(config, lambda config, size: True)

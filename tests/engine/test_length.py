@@ -61,6 +61,13 @@ def test_compiled_steps_are_timed(config):
     assert times.first > 5 * times.iteration  # with the compilation
 
 
+def test_stages_of_a_search_are_refused(config):
+    """Their architecture steps take time, too."""
+    config.custom_hooks = [dict(type='ArchitectureSearchHook')]
+    with pytest.raises(UserError, match='--hours does not measure the architecture steps'):
+        fit_length(config, 1)
+
+
 def test_weights_that_cannot_be_loaded_are_an_error_of_the_timing(config):
     config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='gone.pth')
     with pytest.raises(UserError, match=r'gone\.pth: no such file'):

@@ -1,6 +1,8 @@
 """Training a config with several seeds."""
 
+import copy
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from mmengine.config import Config
 
 from dnas_mmseg.apis import SeedScores, train_folds, train_seeds
 from dnas_mmseg.engine import seeds
+from dnas_mmseg.engine.config_parts import set_work_dir
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.running import weight_classes
+from dnas_mmseg.engine.running import ConsoleRunner, weight_classes
 from dnas_mmseg.engine.seeds import (
     check_new_runs,
     find_result_checkpoint,
@@ -152,3 +155,14 @@ def test_each_fold_is_trained_and_tested(config, data_root, tmp_path, monkeypatc
         (path,) = (tmp_path / f'run/fold_{number}').glob('*.py')
         trained = Config.fromfile(path)
         assert trained.test_dataloader.dataset.ann_file == f'fold{number}/test.txt'
+
+
+def test_runs_that_start_in_the_same_second_have_their_own_log(config, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.runner.time.strftime', lambda *_: '20240101_000000')
+    for name in ('a', 'b'):
+        run_config = copy.deepcopy(config)
+        set_work_dir(run_config, tmp_path / name / 'retrain')
+        ConsoleRunner.from_cfg(run_config).logger.info(f'this is {name}')
+    for name in ('a', 'b'):
+        (log,) = (tmp_path / name).rglob('*.log')
+        assert re.findall('this is (.)', log.read_text()) == [name]
