@@ -1,4 +1,4 @@
-"""Atomic writing of files, and folder locks."""
+"""Atomic writing of files, folder locks, and folders of configs."""
 
 from __future__ import annotations
 
@@ -180,6 +180,25 @@ def lock_folder(folder: str | os.PathLike) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check_config_folder(folder: str | os.PathLike) -> None:
+    """Check that a config can name files next to it.
+
+    mmengine replaces ``{{ fileDirname }}`` in the text of a config, in a string in single quotes.
+
+    Args:
+        folder: Folder of the config.
+
+    Raises:
+        UserError: Its absolute path contains an apostrophe, a backslash or a line break.
+    """
+    path = Path(os.path.abspath(folder)).as_posix()
+    if any(character in path for character in "'\\\n"):
+        raise UserError(
+            f'{path}: configs cannot be written to a folder whose path contains an apostrophe, a '
+            'backslash or a line break: choose another one'
+        )
 
 
 def sync_file(path: Path) -> None:

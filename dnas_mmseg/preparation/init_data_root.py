@@ -19,7 +19,7 @@ from dnas_mmseg.datasets.description import (
     DatasetError,
 )
 from dnas_mmseg.datasets.tiles import MANIFEST
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import check_config_folder, write_text
 from dnas_mmseg.raster import is_vector, list_field_values
 
 from .data_root import DataRoot, SplitSettings, make_data_root
@@ -123,11 +123,14 @@ def init_data_root(
     Raises:
         MissingSettingsError: A setting is required; the message has one line per option.
         DatasetError: Files do not match, or a list, ``dataset.json`` or the config exists.
+        UserError: A config in this folder cannot name files
+            (:func:`dnas_mmseg.files.check_config_folder`).
     """
     out = Path(out)
     if out.name in ('', '..') or out.suffix == '.py':
         raise DatasetError(f"--out '{out}': expected the name of a new folder, such as mine")
     config = out.parent / f'{out.name}.py'
+    check_config_folder(config.parent)
     if config.exists() and not settings.overwrite:
         raise DatasetError(f'{config} exists: add --overwrite to replace it')
     pairs = find_pairs('.', images, labels, settings.stacks)

@@ -39,8 +39,8 @@ from dnas_mmseg.engine.distributed import join_processes, set_launcher
 from dnas_mmseg.engine.running import build_runner, test, train
 from dnas_mmseg.engine.seeds import find_result_checkpoint
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import lock_folder, write_text
-from dnas_mmseg.runs.network import movable_text, network_config
+from dnas_mmseg.files import check_config_folder, lock_folder, write_text
+from dnas_mmseg.runs.network import describe_replacement, movable_text, network_config
 from dnas_mmseg.spaces.architecture import Architecture, ArchitectureError
 from dnas_mmseg.spaces.registry import SPACES, load_architecture
 from dnas_mmseg.spaces.space import MultiTargetMode
@@ -118,6 +118,10 @@ class _Search:
         return network_config(self.plan)
 
     def run(self, resume: bool, dry_run: bool, retrain: bool) -> Architecture | None:
+        check_config_folder(self.work_dir)
+        note = describe_replacement(self.plan)
+        if note and is_main_process():
+            print(f'note: {note}')
         if dry_run:
             start = self._start()
             self._check_targets(start)
@@ -141,7 +145,9 @@ class _Search:
             assert current is not None  # a plan has at least one stage
             if current.complete:
                 self._retrain_file(self.work_dir)
-            if is_main_process() and any(self.work_dir.glob(f'*/{HISTORY_FILE}')):
+            if is_main_process() and any(
+                (self.work_dir / level / HISTORY_FILE).is_file() for level in self.space.levels
+            ):
                 save_search_report(self.work_dir, self.work_dir / 'report', pictures=False)
             if current.complete and retrain:
                 self._retrain()
@@ -249,7 +255,7 @@ class _Search:
         """Load a config of this work dir and prepare it for a new or resumed run."""
         config = Config.fromfile(str(path))
         set_work_dir(config, folder)
-        config.randomness = {**config.get('randomness', {}), 'seed': self.plan.seed}
+        config.randomness = {**(config.get('randomness') or {}), 'seed': self.plan.seed}
         if self.tensorboard:
             log_to(config, ['tensorboard'])
         if last_checkpoint(folder) is not None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.device import get_device
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmengine.structures import PixelData
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from dnas_mmseg.cost.measuring import seconds_of
-from dnas_mmseg.engine.data_checks import check_classes
+from dnas_mmseg.engine.data_checks import check_training
 from dnas_mmseg.models import place
 from dnas_mmseg.runs.durations import duration
 from dnas_mmseg.spaces.registry import SPACES
@@ -55,25 +56,29 @@ class StageTime(NamedTuple):
 
 
 def stage_time(plan: SearchPlan, level: str) -> StageTime:
-    """Time an iteration of a stage on random data; later stages start from a random network."""
+    """Time an iteration of a stage on random data; later stages start from a random network.
+
+    Raises:
+        UserError: The stage cannot be trained on its data.
+    """
     before = SPACES[plan.space].before(level)
     start = None
     if before:
         start = random_architecture(plan, np.random.default_rng(0), 'random').at_level(before)
     config = stage_config(plan, level, start)
-    dataset = DATASETS.build(config.train_dataloader.dataset)
-    tiles = (len(dataset) + 1) // 2 if plan.halves is None else len(dataset)
-    batch = config.train_dataloader.batch_size
+    loader = Runner.build_dataloader(config.train_dataloader, seed=0)
+    dataset: Any = loader.dataset
     epochs = config.train_cfg.max_epochs
     arch_start = search_hook(config).get('arch_start', ARCH_START)
     size = tuple(dataset[0]['inputs'].shape[-2:])
     model = MODELS.build(config.model)
-    check_classes(model, {'training': dataset})
+    check_training(model, loader)
+    batch = config.train_dataloader.batch_size
     plain, searching = _probe(model, batch, size, len(dataset.metainfo['classes']))
     return StageTime(
         plain,
         searching,
-        tiles // (batch * get_world_size()),
+        len(loader),
         epochs,
         architecture_start(arch_start, epochs),
     )

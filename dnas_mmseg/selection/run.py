@@ -36,7 +36,7 @@ from dnas_mmseg.datasets import multi_band_parts
 from dnas_mmseg.engine.config_checks import warn
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation.pixel_baseline import evaluate_pixel_baseline
-from dnas_mmseg.files import lock_folder, write_json, write_text
+from dnas_mmseg.files import check_config_folder, lock_folder, write_json, write_text
 from dnas_mmseg.runs.durations import duration
 from dnas_mmseg.runs.network import movable_text
 from dnas_mmseg.work_dir import NETWORK_FILE, PACE_FILE, PLAN_FILE
@@ -114,6 +114,7 @@ def select_network(
         raise UserError(f'workers = {workers}: expected at least 1')
     if join and storage is None:
         raise UserError('--join requires the --storage of the selection')
+    check_config_folder(work_dir)
     run = _SelectionRun(
         plan, Path(work_dir), storage, workers, None if pace is None else Pace.load(pace)
     )

@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS, MODELS
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.errors import UserError
 from dnas_mmseg.preparation.data_root import SplitSettings
 from dnas_mmseg.preparation.init_data_root import InitSettings, config_text, init_data_root
 from dnas_mmseg.preparation.interpretation import MissingSettingsError
@@ -275,6 +276,12 @@ def test_settings_without_effect_are_refused(folder, settings, message):
 def test_names_of_data_roots(folder, out):
     with pytest.raises(DatasetError, match='expected the name of a new folder'):
         init_data_root('images', 'labels', out, InitSettings(unlabelled=('0',)))
+
+
+def test_folders_that_configs_cannot_name(folder):
+    with pytest.raises(UserError, match='apostrophe, a backslash or a line break'):
+        init_data_root('images', 'labels', "it's/mine", InitSettings())
+    assert not (folder / "it's").exists()
 
 
 def test_names_with_quotes_and_brackets(folder):

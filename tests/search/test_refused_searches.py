@@ -35,6 +35,25 @@ def test_invalid_costs(plan, tmp_path, changes, message):
     assert not (tmp_path / 'run').exists()
 
 
+def test_work_dirs_that_configs_cannot_name(plan, tmp_path):
+    for name in ("it's", 'back\\slash'):
+        with pytest.raises(UserError, match='apostrophe, a backslash or a line break'):
+            search(plan, tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_a_pooled_value_per_channel(plan, tiny, tmp_path):
+    """Before the timing of a step, which would fail."""
+    with tiny[1].open('a') as file:
+        file.write(
+            'model = dict(backbone=dict(base_channels=2), decode_head=dict(_delete_=True, '
+            "type='PSPHead', channels=4, pool_scales=(1, 2), num_classes=5, norm_cfg=dict("
+            "type='BN'), loss_decode=dict(type='LabelledCrossEntropyLoss')))\n"
+        )
+    with pytest.raises(UserError, match='batch norm cannot train on one value per channel'):
+        search(replace(plan, batch=1), tmp_path / 'run', dry_run=True)
+
+
 def test_work_dir_in_use(plan, tmp_path, monkeypatch):
     monkeypatch.setattr('dnas_mmseg.files._LOCK_TIMEOUT', 0.5)
     program = tmp_path / 'holder.py'

@@ -353,3 +353,9 @@ def test_killed_resumed_and_joined_selections_are_bit_identical(
         for folder in (tmp_path / 'one', work_dir)
     )
     assert one == many
+
+
+def test_work_dirs_that_configs_cannot_name(plan, tmp_path):
+    with pytest.raises(UserError, match='apostrophe, a backslash or a line break'):
+        select_network(plan, tmp_path / "it's", dry_run=True)
+    assert not (tmp_path / "it's").exists()
