@@ -54,6 +54,13 @@ def test_a_pooled_value_per_channel(plan, tiny, tmp_path):
         search(replace(plan, batch=1), tmp_path / 'run', dry_run=True)
 
 
+def test_a_replaced_network_is_announced_first(plan, tmp_path, capsys):
+    other = replace(plan, config='dnas_mmseg::unet/fcn_unet_s5_naip.py', levels=('cell',))
+    with pytest.raises(ArchitectureError, match='requires an architecture'):
+        search(other, tmp_path / 'run', dry_run=True)
+    assert 'note: dnas_mmseg::unet/fcn_unet_s5_naip.py has no network' in capsys.readouterr().out
+
+
 def test_work_dir_in_use(plan, tmp_path, monkeypatch):
     monkeypatch.setattr('dnas_mmseg.files._LOCK_TIMEOUT', 0.5)
     program = tmp_path / 'holder.py'
