@@ -85,6 +85,19 @@ def progress_bars(show: bool = True) -> Iterator[Callable[[str], Callable[[int, 
         yield track
 
 
+def set_threads(threads: int | None) -> None:
+    """Set the number of threads of torch; None leaves it as it is.
+
+    Raises:
+        UsageError: The number is not positive.
+    """
+    import torch
+
+    if threads is not None and threads < 1:
+        raise UsageError(f'--threads {threads}: must be at least 1')
+    torch.set_num_threads(torch.get_num_threads() if threads is None else threads)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """Parser with a raw description and one-line errors.
 

@@ -19,7 +19,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from .command_line import ArgumentParser, progress_bars, user_errors
+from .command_line import ArgumentParser, progress_bars, set_threads, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def main() -> None:
         from dnas_mmseg.comparison.report import save_cost_report
         from dnas_mmseg.engine.configs import load_config
 
-        torch.set_num_threads(args.threads or torch.get_num_threads())
+        set_threads(args.threads)
         device = get_device()
         entries = []
         for model in args.models:

@@ -73,6 +73,8 @@ def main() -> None:
         if target.suffix != suffix:
             hint = '' if args.int8 or target.suffix != '.xml' else ', or set --int8'
             raise UsageError(f'{target}: the file name must end with {suffix}{hint}')
+        if args.window < 1:
+            raise UsageError(f'--window {args.window}: must be at least 1')
         config = load_config(
             source,
             data_root=args.data_root,

@@ -19,6 +19,7 @@ from .command_line import (
     ArgumentParser,
     add_supernet_options,
     progress_bars,
+    set_threads,
     user_errors,
 )
 
@@ -36,13 +37,11 @@ def main() -> None:
     add_supernet_options(parser)
     args = parser.parse_args()
     with user_errors():
-        import torch
-
         from dnas_mmseg.runs.network import describe_replacement
         from dnas_mmseg.search.latency import measure_space
         from dnas_mmseg.search.plan import SearchPlan
 
-        torch.set_num_threads(args.threads or torch.get_num_threads())
+        set_threads(args.threads)
         plan = SearchPlan(
             args.space,
             config=args.config,

@@ -243,11 +243,11 @@ def main() -> None:
             backend=args.backend,
             precision=args.precision,
             device=args.device,
-            window=args.window or 512,
-        )
+            window=512 if args.window is None else args.window,
+        ).resolve()
         model = source.load()
         tiling = Tiling(
-            args.window or getattr(model, 'window', 512),
+            getattr(model, 'window', 512) if args.window is None else args.window,
             args.overlap,
             args.batch,
             args.flips,
@@ -283,20 +283,20 @@ def main() -> None:
         use_cluster = args.dask and plan.jobs
         if use_cluster:
             print(f'Dask: connecting to {args.dask}', flush=True)
-        try:
-            with (
-                explain_out_of_memory(),
-                open_cluster(args.dask, source) if use_cluster else nullcontext() as cluster,
-                progress_bars(show and not args.dry_run) as track,
-            ):
-                if cluster is not None:
-                    print(f'Dask: {cluster.describe()}', flush=True)
-                if args.dry_run:
-                    print_estimate(plan, model, cluster)
-                    return
+        with (
+            explain_out_of_memory(),
+            open_cluster(args.dask, source) if use_cluster else nullcontext() as cluster,
+            progress_bars(show and not args.dry_run) as track,
+        ):
+            if cluster is not None:
+                print(f'Dask: {cluster.describe()}', flush=True)
+            if args.dry_run:
+                print_estimate(plan, model, cluster)
+                return
+            try:
                 maps = predict_plan(plan, model, cluster, track)
-        except SceneError as error:
-            maps, failed = error.notes, error
+            except SceneError as error:
+                maps, failed = error.notes, error
         count = 0 if failed is None else failed.count
         skipped = len(plan.targets) - len(maps) - count
         summary = f'{len(maps)} maps'

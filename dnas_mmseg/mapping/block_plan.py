@@ -40,6 +40,7 @@ def identify_samples(
         'tiling': asdict(settings.tiling),
         'products': [product.kind for product in settings.products.rasters],
         'model': model,
+        'weights': settings.weights,
     }
 
 

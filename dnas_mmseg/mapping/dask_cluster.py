@@ -151,7 +151,7 @@ class DaskCluster:
     """
 
     def __init__(self, client: Client, model: ModelSource) -> None:
-        self.client, self.model = client, model.resolve()
+        self.client, self.model = client, model
 
     def count_workers(self) -> int:
         """Return the number of workers."""
@@ -198,7 +198,9 @@ class DaskCluster:
             bands: Number of input bands.
             tiling: Windows, batch, flips and precision.
         """
-        return self.client.submit(time_on_worker, self.model, bands, tiling, pure=False).result()
+        return self.client.submit(
+            time_on_worker, self.model.resolve(), bands, tiling, pure=False
+        ).result()
 
     def run(
         self,
@@ -218,7 +220,8 @@ class DaskCluster:
         """
         if jobs:
             self.check_workers(jobs[0].target.parent)
-        run = _Run(self.client, self.model, settings, [_absolute(job) for job in jobs], advance)
+        model = self.model.resolve()  # again for each call: a work dir may have changed
+        run = _Run(self.client, model, settings, [_absolute(job) for job in jobs], advance)
         originals = {job.target.absolute(): job for job in jobs}
         with _quiet():
             for job, outcome in run.outcomes(self.count_workers(), resume):

@@ -36,8 +36,16 @@ _models: dict[str, Any] = {}
 """Loaded model of this worker by the description of its source."""
 
 
-def load_model_once(source: ModelSource) -> Any:
-    """Return the model of a source, loaded once per process."""
+def load_model_once(source: ModelSource, weights: str = '') -> Any:
+    """Return the model of a source, loaded once per process.
+
+    Args:
+        source: The source.
+        weights: Expected checksum of the weights; empty if unknown.
+
+    Raises:
+        UserError: The file has other weights, as after further training.
+    """
     key = repr(source.describe())
     if key not in _models:
         _models.clear()
@@ -45,7 +53,13 @@ def load_model_once(source: ModelSource) -> Any:
         # Dask limits MKL's threads to one, and torch's with them.
         torch.set_num_threads(usable_threads())
         _models[key] = source.load()
-    return _models[key]
+    model = _models[key]
+    if weights and weights != model.dataset_meta.get('weights'):
+        raise UserError(
+            f'{source.checkpoint} has other weights than the model of the maps: load the model '
+            'again (repeat the command)'
+        )
+    return model
 
 
 def _reporter(place: tuple[str, str]) -> Callable[[int, int], None]:
@@ -97,7 +111,7 @@ def map_scenes(
     Raises:
         UserError: The only scene cannot be mapped.
     """
-    found = run_jobs(load_model_once(source), jobs, settings, _reporter(place))
+    found = run_jobs(load_model_once(source, settings.weights), jobs, settings, _reporter(place))
     outcomes = {job.target: outcome for job, outcome in found}
     for outcome in outcomes.values():
         if isinstance(outcome, Exception) and len(jobs) == 1:
@@ -123,7 +137,7 @@ def map_block(
         return
     if plan.is_finished(block):
         return
-    model = load_model_once(source)
+    model = load_model_once(source, settings.weights)
     notes = predict_block(
         model,
         job.source,

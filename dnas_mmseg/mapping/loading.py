@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mmengine.config import Config
 
+from dnas_mmseg.engine.checkpoints import find_checkpoint
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import file_states
@@ -130,7 +131,7 @@ class ModelSource:
     """Files and engine of a model, from which any process can load it.
 
     Attributes:
-        checkpoint: Path of a checkpoint, or of a file written by ``dnas export``.
+        checkpoint: Path of a checkpoint or of a work dir, or of a file written by ``dnas export``.
         config: Path or name of the model's config; None for an exported file.
         options: Overrides of the config, see :func:`dnas_mmseg.engine.configs.load_config`.
         backend, precision, device, window: See :func:`load_model`.
@@ -161,17 +162,31 @@ class ModelSource:
         )
 
     def resolve(self) -> ModelSource:
-        """Return the source with absolute paths, for processes with other working directories."""
-        config = self.config
+        """Return the source with the absolute paths of its files.
+
+        It is the same model in processes with other working directories, and after a training run
+        has written another checkpoint to a work dir.
+
+        Raises:
+            CheckpointError: The work dir contains no checkpoint.
+        """
+        config, checkpoint = self.config, os.path.abspath(self.checkpoint)
         if config is not None and os.path.exists(config):
             config = os.path.abspath(config)
-        return replace(self, checkpoint=os.path.abspath(self.checkpoint), config=config)
+        if os.path.isdir(checkpoint):
+            checkpoint = os.fspath(find_checkpoint(checkpoint))
+        return replace(self, checkpoint=checkpoint, config=config)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the model, as JSON values: settings, size and time of its files.
 
         Two sources with equal descriptions predict the same maps, unless a base of the config
         changes.
+
+        Raises:
+            CheckpointError: The work dir contains no checkpoint.
         """
-        files = [path for path in (self.checkpoint, self.config) if path and os.path.isfile(path)]
-        return {**json.loads(json.dumps(asdict(self), default=str)), 'files': file_states(files)}
+        source = self.resolve()
+        found = [path for path in (source.checkpoint, source.config) if path]
+        files = file_states(path for path in found if os.path.isfile(path))
+        return {**json.loads(json.dumps(asdict(source), default=str)), 'files': files}

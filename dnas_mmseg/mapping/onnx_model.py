@@ -104,6 +104,8 @@ def _export(
             f'models with {type(model.data_preprocessor).__name__} cannot be exported; '
             'use MultiBandDataPreProcessor, which supports any number of bands'
         )
+    if window < 1:
+        raise UserError(f'window = {window}: must be at least 1')
     onnx = require('onnx', 'onnx')
     require('onnxscript', 'onnx')
     samples = torch.zeros(2, model.data_preprocessor.mean.numel(), window, window)

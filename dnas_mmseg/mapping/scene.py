@@ -31,7 +31,13 @@ from .blending import Part, WindowBlender
 from .plausibility import describe_deviation
 from .products import MapProducts, RasterProduct, map_grid
 from .row_blocks import RowBlock, block_path, select_windows
-from .windows import Precision, SegmentorWindows, WindowModel, average_flips
+from .windows import (
+    Precision,
+    SegmentorWindows,
+    WindowModel,
+    average_flips,
+    is_hardware_error,
+)
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
@@ -144,7 +150,8 @@ def predict_scene(
     Raises:
         RasterError: The scene cannot be read or changes during prediction, or a map cannot be
             written. No file is left in these cases.
-        UserError: A selected band does not exist, or the model expects another number of bands.
+        UserError: A selected band does not exist, the model expects another number of bands, or it
+            does not support the windows.
 
     Example:
         >>> model = load_segmentor(config, 'work_dirs/mine/best.pth')  # doctest: +SKIP
@@ -334,7 +341,7 @@ def _predict_rows(
         for batch in reader.batches():
             if batch.windows:
                 images = batch.images
-                logits = average_flips(model, images) if tiling.flips else model.logits(images)
+                logits = _run_network(model, images, tiling.flips, scene.source.path)
                 for window, values, missing in zip(
                     batch.windows, logits, batch.missing, strict=True
                 ):
@@ -346,6 +353,27 @@ def _predict_rows(
             future.result()
     scene.check_unchanged()
     return notes
+
+
+def _run_network(
+    model: WindowModel, images: list[Tensor], flips: bool, path: str | os.PathLike
+) -> np.ndarray:
+    """Return the logits of windows; an error of the network becomes an error of the scene.
+
+    Raises:
+        UserError: The network does not support the windows.
+    """
+    try:
+        return average_flips(model, images) if flips else model.logits(images)
+    except (AssertionError, RuntimeError) as error:
+        if is_hardware_error(error):  # not of this scene alone
+            raise
+        height, width = images[0].shape[1:]
+        reason = str(error).partition('\n')[0]
+        raise UserError(
+            f'{path}: the network fails on windows of {height} x {width} pixels '
+            f'({type(error).__name__}: {reason}); change --window, or use another network'
+        ) from error
 
 
 def scene_windows(height: int, width: int, tiling: Tiling) -> list[Window]:

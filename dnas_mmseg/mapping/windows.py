@@ -82,22 +82,21 @@ class SegmentorWindows:
     def logits(self, images: list[Tensor]) -> np.ndarray:
         """Predict windows of one size; see :class:`WindowModel`."""
         height, width = images[0].shape[1:]
-        remainder = (height % _STRIDE, width % _STRIDE)
-        if remainder not in self._multiples:
-            self._multiples[remainder] = 1 if self._supports(images[0], remainder) else _STRIDE
-        return self._run(images, self._multiples[remainder])
+        size = _smallest_alike(height), _smallest_alike(width)
+        if size not in self._multiples:
+            self._multiples[size] = 1 if self._supports(images[0], size) else _STRIDE
+        return self._run(images, self._multiples[size])
 
-    def _supports(self, image: Tensor, remainder: tuple[int, int]) -> bool:
-        """Return whether the network supports sizes with a remainder by the usual stride.
+    def _supports(self, image: Tensor, size: tuple[int, int]) -> bool:
+        """Return whether the network supports a size, tested with zeros.
 
-        Some networks, e.g. U-Nets, support only multiples of their stride. It is tested with zeros
-        of the smallest such size above the stride.
+        Some networks, e.g. U-Nets, support only multiples of their stride; others, e.g. SegFormer,
+        no side that is smaller than their largest kernel.
         """
-        if remainder == (0, 0):
+        if size == (_STRIDE, _STRIDE):
             return True
-        height, width = (_STRIDE + side for side in remainder)
         try:
-            self._run([image.new_zeros(len(image), height, width)], 1)
+            self._run([image.new_zeros(len(image), *size)], 1)
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError):
@@ -121,6 +120,14 @@ class SegmentorWindows:
         return logits[:, :, :height, :width].float().cpu().numpy()
 
 
+def _smallest_alike(side: int) -> int:
+    """Return the smallest side that networks treat like this one.
+
+    It has the same remainder by the usual stride; sides below the stride are only like themselves.
+    """
+    return side if side < _STRIDE else _STRIDE + side % _STRIDE
+
+
 def _get_normalisation(preprocessor: nn.Module) -> Normalisation | None:
     """Return the statistics of a data preprocessor; None if it does not normalise."""
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
@@ -139,6 +146,12 @@ def binary_threshold(model: BaseSegmentor) -> float | None:
     head: Any = getattr(model, 'decode_head', None)
     head = head[-1] if isinstance(head, nn.ModuleList) else head
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
+
+
+def is_hardware_error(error: Exception) -> bool:
+    """Return whether an error of a network is of memory or the GPU, and not of its input."""
+    text = str(error).lower()
+    return any(word in text for word in ('memory', 'cuda', 'cudnn', 'cublas', 'miopen'))
 
 
 def average_flips(model: WindowModel, images: list[Tensor]) -> np.ndarray:

@@ -96,15 +96,17 @@ def draw_pictures(
         headings: Headings of the columns.
         classes: Names and colours of the classes.
         title: Title of the figure.
-        inches: Approximate width of each image, at 110 pixels per inch.
+        inches: Approximate longer side of each image, at 110 pixels per inch.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     columns = len(headings)
-    height = inches * max(picture.shape[0] / picture.shape[1] for picture in rows[0])
-    size = (max(inches * columns, 7.5), height * len(rows) + 0.9)
+    shapes = [picture.shape[:2] for pictures in rows for picture in pictures]
+    # The longer side is bounded, so that a strip does not become a picture of gigabytes.
+    height, width = (inches * max(shape[axis] / max(shape) for shape in shapes) for axis in (0, 1))
+    size = (max(width * columns, 7.5), max(height, 0.3) * len(rows) + 0.9)
     figure = Figure(figsize=size, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)

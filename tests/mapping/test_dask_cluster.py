@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from dnas_mmseg.datasets.gid5 import CLASSES, PALETTE
+from dnas_mmseg.engine.checkpoints import find_checkpoint
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.mapping.block_plan import identify_samples
 from dnas_mmseg.mapping.loading import ModelSource
@@ -40,13 +40,17 @@ PRODUCTS = MapProducts(confidence=True, quick_look=True)
 
 
 class Stub:
-    """Window model that takes time, records its windows, and fails if a file says so."""
+    """Window model that takes time, records its windows, and fails if a file says so.
+
+    Its weights are the text of its checkpoint, by whose length the classes differ.
+    """
 
     num_bands, threshold, normalisation = 2, None, None
 
-    def __init__(self, folder, seconds):
-        self.dataset_meta = dict(classes=CLASSES, palette=PALETTE)
-        self.folder, self.seconds = Path(folder), seconds
+    def __init__(self, checkpoint, seconds):
+        weights = checkpoint.read_text()
+        self.dataset_meta = dict(classes=CLASSES, palette=PALETTE, weights=weights)
+        self.folder, self.seconds = checkpoint.parent, seconds
         with (self.folder / 'loads.txt').open('a') as file:
             file.write(f'{os.getpid()}\n')
 
@@ -55,11 +59,13 @@ class Stub:
         values = np.nan_to_num(np.stack([image.numpy().astype(np.float32) for image in images]))
         if (self.folder / 'fail').exists() and (values == 251).any():
             raise RasterError('the disk is full')
+        if (values == 253).any():
+            raise RuntimeError('kernel size')
         with (self.folder / 'windows.txt').open('a') as file:
             file.write('.' * len(images))
         order = np.arange(len(images), dtype=np.float32)[:, None, None]
         height = np.linspace(0, 1, values.shape[2], dtype=np.float32)[:, None]
-        base = values.mean(1) / 100 + order + height
+        base = values.mean(1) / 100 + order + height + len(self.dataset_meta['weights'])
         return np.stack([np.sin((k + 1) * base) for k in range(len(CLASSES))], 1)
 
     def count(self):
@@ -69,12 +75,12 @@ class Stub:
 
 @dataclass(frozen=True)
 class StubSource(ModelSource):
-    """Source of :class:`Stub`; ``checkpoint`` is its folder."""
+    """Source of :class:`Stub`; the folder of its checkpoint has its records."""
 
     seconds: float = 0.0
 
     def load(self):
-        return Stub(self.checkpoint, self.seconds)
+        return Stub(find_checkpoint(self.checkpoint), self.seconds)
 
 
 @pytest.fixture(scope='module')
@@ -114,14 +120,15 @@ def threads():
 @pytest.fixture
 def source(tmp_path):
     (tmp_path / 'model').mkdir()
-    return StubSource(str(tmp_path / 'model'))
+    (tmp_path / 'model/a.pth').touch()
+    return StubSource(str(tmp_path / 'model/a.pth'))
 
 
-def write_scene(path, rng, height=330, width=100, marked=()):
+def write_scene(path, rng, height=330, width=100, marked=(), mark=251):
     samples = rng.integers(1, 250, (2, height, width)).astype(np.uint8)
     samples[:, 60:120, 10:90] = 0
     for row in marked:
-        samples[:, row, 5] = 251
+        samples[:, row, 5] = mark
     write_raster(path, samples, nodata=0)
     return path
 
@@ -195,6 +202,53 @@ def test_a_bad_scene_does_not_stop_the_others(tmp_path, rng, client, source):
     assert not (tmp_path / 'out/s3.tif').exists()
 
 
+def test_scenes_that_the_network_does_not_support_do_not_stop_the_others(
+    tmp_path, rng, client, source
+):
+    """Also a scene in blocks."""
+    scenes = [write_scene(tmp_path / 'large.tif', rng, marked=[300], mark=253)]
+    scenes += [
+        write_scene(tmp_path / f's{i}.tif', rng, 70, 60, marked=[2] * (i == 1), mark=253)
+        for i in range(3)
+    ]
+    with pytest.raises(SceneError) as error:
+        map_scenes(source, scenes, tmp_path / 'out', DaskCluster(client, source))
+    assert [path.stem for path in error.value.notes] == ['s0', 's2']
+    for name in ('large', 's1'):
+        expected = f'{name}.tif: the network fails on windows of 32 x 32 pixels (RuntimeError: ker'
+        assert expected in str(error.value)
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """Work dir whose last checkpoint is the first of two."""
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    for name in ('a', 'bb'):
+        (folder / f'{name}.pth').write_text(name)
+    (folder / 'last_checkpoint').write_text('a.pth')
+    return folder
+
+
+def test_a_cluster_maps_by_the_last_checkpoint_of_a_work_dir(tmp_path, rng, threads, work_dir):
+    scene = write_scene(tmp_path / 's.tif', rng, 40, 50)
+    source = StubSource(str(work_dir))
+    cluster = DaskCluster(threads, source)
+    first = source.load()
+    map_scenes(source, [scene], tmp_path / 'first', cluster)
+    (work_dir / 'last_checkpoint').write_text('bb.pth')
+    map_scenes(source, [scene], tmp_path / 'second', cluster)
+    map_scenes(source, [scene], tmp_path / 'alone')
+    one, two, alone = (
+        read_raster(tmp_path / name / 's.tif') for name in ('first', 'second', 'alone')
+    )
+    assert (two == alone).all()
+    assert (one != two).any()
+    # A model that was loaded before the change is not mixed with the new weights.
+    with pytest.raises(SceneError, match=r'bb\.pth has other weights than the model'):
+        predict_scenes(first, [scene], tmp_path / 'third', tiling=TILING, cluster=cluster)
+
+
 def test_resuming_computes_missing_blocks_only(tmp_path, rng, client, source):
     scene = write_scene(tmp_path / 's.tif', rng, marked=[300])
     map_scenes(source, [scene], tmp_path / 'one')
@@ -229,19 +283,22 @@ def test_blocks_are_continued_by_fewer_workers(tmp_path, rng, client, threads, s
     assert read_files(tmp_path / 'one') == read_files(tmp_path / 'two')
 
 
-@pytest.mark.parametrize('change', ['scene', 'model', 'tiling', 'not resumed'])
-def test_blocks_of_other_settings_are_computed_again(tmp_path, rng, client, source, change):
+@pytest.mark.parametrize('change', ['scene', 'model', 'checkpoint', 'tiling', 'not resumed'])
+def test_blocks_of_other_settings_are_computed_again(tmp_path, rng, client, work_dir, change):
     scene = write_scene(tmp_path / 's.tif', rng, marked=[300])
-    (tmp_path / 'model/fail').touch()
+    source = StubSource(str(work_dir))
+    (work_dir / 'fail').touch()
     cluster = DaskCluster(client, source)
     with pytest.raises(SceneError):
         map_scenes(source, [scene], tmp_path / 'two', cluster)
-    (tmp_path / 'model/fail').unlink()
+    (work_dir / 'fail').unlink()
     tiling = TILING
     if change == 'scene':
         write_scene(scene, np.random.default_rng(5))
     elif change == 'model':
         cluster = DaskCluster(client, StubSource(source.checkpoint, seconds=0.001))
+    elif change == 'checkpoint':
+        (work_dir / 'last_checkpoint').write_text('bb.pth')
     elif change == 'tiling':
         tiling = Tiling(32, 16, batch=2)
     stub = source.load()

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.mapping.loading import default_backend, load_model, split_model
+from dnas_mmseg.mapping.loading import ModelSource, default_backend, load_model, split_model
 from dnas_mmseg.mapping.onnx_model import OnnxModel, export_onnx
 
 
@@ -56,6 +56,24 @@ def test_incomplete_and_unknown_models_are_refused():
         UserError, match=r"unknown pretrained model 'naip_smal'; available: naip_small"
     ):
         split_model(['naip_smal', 's.tif'])
+
+
+def test_a_work_dir_is_identified_by_its_checkpoint(tmp_path, monkeypatch):
+    for name in ('a', 'b'):
+        (tmp_path / f'{name}.pth').write_text(name)
+    monkeypatch.chdir(tmp_path.parent)
+    source = ModelSource(tmp_path.name)
+    (tmp_path / 'last_checkpoint').write_text('a.pth')
+    pinned, first = source.resolve(), source.describe()
+    (tmp_path / 'last_checkpoint').write_text('b.pth')
+    assert source.describe() != first
+    assert pinned.describe() == first
+    assert pinned.checkpoint == str(tmp_path / 'a.pth')
+    (tmp_path / 'a.pth').write_text('other')  # written again under the same name
+    assert pinned.describe() != first
+    (tmp_path / 'last_checkpoint').unlink()
+    with pytest.raises(UserError, match='the folder contains no checkpoint'):
+        source.resolve()
 
 
 @pytest.mark.long

@@ -99,6 +99,31 @@ def test_a_damaged_scene_does_not_stop_the_others(tmp_path, rng):
     assert [path.stem for path in error.value.notes] == ['s0', 's1', 's3', 's4', 's5']
 
 
+@pytest.mark.parametrize('base', [Model, OnGpu])
+@pytest.mark.parametrize('sizes', [[(50, 40), (50, 23), (50, 40)], [(150, 140), (150, 23)]])
+def test_a_scene_that_the_network_does_not_support_does_not_stop_the_others(
+    tmp_path, rng, base, sizes
+):
+    """Of small scenes, and of one after a large one."""
+
+    class Picky(base):
+        def logits(self, images):
+            if images[0].shape[2] == 23:
+                raise RuntimeError("Kernel size can't be greater than input\nat line 3")
+            return super().logits(images)
+
+    paths = write_scenes(tmp_path, rng, *sizes)
+    with pytest.raises(SceneError) as error:
+        predict_scenes(Picky(), paths, tmp_path / 'out', tiling=TILING)
+    message = str(error.value)
+    assert (
+        "s1.tif: the network fails on windows of 32 x 23 pixels (RuntimeError: Kernel size can't"
+        in message
+    )
+    assert 'at line 3' not in message
+    assert [path.stem for path in error.value.notes] == [p.stem for p in paths if p.stem != 's1']
+
+
 @pytest.mark.parametrize('is_on_gpu', [False, True])
 @pytest.mark.parametrize('kind', [RuntimeError, KeyboardInterrupt])
 def test_errors_of_the_model_stop_the_call_and_leave_no_thread(tmp_path, rng, kind, is_on_gpu):

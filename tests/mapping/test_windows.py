@@ -95,3 +95,23 @@ def test_networks_that_support_only_multiples_are_padded(rng):
     assert model.sizes == [(38, 32), (96, 64), (128, 128)]
     windows.logits(images(rng, size=(48, 80)))
     assert model.sizes[3:] == [(48, 48), (48, 80)]
+
+
+class Large(Strict):
+    """Network that supports no side below 29 pixels, like SegFormer."""
+
+    def encode_decode(self, inputs, metas):
+        height, width = inputs.shape[2:]
+        self.sizes.append((height, width))
+        if min(height, width) < 29:
+            raise RuntimeError("Kernel size can't be greater than actual input size")
+        return inputs[:, :1].float()
+
+
+def test_windows_that_are_too_small_for_a_network_are_padded(rng):
+    model = Large()
+    windows = SegmentorWindows(model)
+    for size in ((5, 3), (28, 70), (30, 31)):
+        (image,) = images(rng, count=1, size=size)
+        np.testing.assert_array_equal(windows.logits([image])[0, 0], image[0].numpy())
+    assert model.sizes == [(5, 3), (32, 32), (28, 38), (32, 96), (30, 31), (30, 31)]

@@ -45,3 +45,20 @@ def test_scene_and_map_are_side_by_side_with_white_gaps(quick_look):
 def test_a_large_scene_is_downsampled(quick_look):
     small, large = quick_look(side=400), quick_look(side=900)
     assert large.shape[0] > 1.7 * small.shape[0]
+
+
+@pytest.mark.parametrize('shape', [(64, 5120), (5120, 64), (1, 300), (1024, 1)])
+def test_the_longer_side_of_a_strip_is_bounded(tmp_path, rng, shape):
+    write_raster(tmp_path / 's.tif', rng.integers(1, 250, (4, *shape)).astype(np.uint8))
+    write_raster(tmp_path / 'm.tif', np.full(shape, 4, np.uint8))
+    save_quick_look(
+        tmp_path / 'q.png', tmp_path / 's.tif', tmp_path / 'm.tif',
+        bands=('nir', 'red', 'green', 'blue'), classes=ClassScheme(CLASSES, PALETTE), side=500,
+    )  # fmt: skip
+    picture = np.array(Image.open(tmp_path / 'q.png').convert('RGB')).astype(int)
+    height, width = picture.shape[:2]
+    assert height < 650  # with heading and legend
+    assert 7 * 110 < width < 2 * 550  # not narrower than the legend
+    rows, columns = np.nonzero((picture[: -height // 4] == PALETTE[4]).all(2))
+    longer = np.ptp(rows if shape[0] > shape[1] else columns)
+    assert 0.6 * 500 < longer <= 500
