@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,15 @@ import numpy as np
 from dnas_mmseg.bands import BandChoice
 from dnas_mmseg.classes import NO_CLASS, ClassScheme
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import RasterError, RasterInfo, is_virtual, raster_stem, write_polygons
+from dnas_mmseg.raster import (
+    RasterError,
+    RasterInfo,
+    are_polygons_edited,
+    is_virtual,
+    raster_stem,
+    read_polygon_settings,
+    write_polygons,
+)
 from dnas_mmseg.visualization import save_quick_look
 
 from .blending import Part
@@ -121,6 +129,18 @@ def _percent(probabilities: np.ndarray, missing: np.ndarray) -> np.ndarray:
 class DerivedProduct(Product):
     """File that is computed from a scene and its finished map."""
 
+    def is_current(self, class_map: Path) -> bool:
+        """Return whether the file was written after its map, with these settings."""
+        path = self.path(class_map)
+        return path.is_file() and path.stat().st_mtime_ns >= class_map.stat().st_mtime_ns
+
+    def check_overwrite(self, class_map: Path) -> None:
+        """Check that an existing file may be overwritten.
+
+        Raises:
+            UserError: It contains the work of a user.
+        """
+
     @abstractmethod
     def write(self, scene: MappedScene) -> list[str]:
         """Write the file; return notes, one line each."""
@@ -163,14 +183,31 @@ class Polygons(DerivedProduct):
     min_pixels: int
     simplify: float
 
+    def is_current(self, class_map: Path) -> bool:
+        if not super().is_current(class_map):
+            return False
+        return read_polygon_settings(self.path(class_map)) in (None, astuple(self))
+
+    def check_overwrite(self, class_map: Path) -> None:
+        path = self.path(class_map)
+        if path.exists() and are_polygons_edited(path):
+            raise UserError(
+                f'{path} was edited since it was written: move it, or choose another --out-dir'
+            )
+
     def write(self, scene: MappedScene) -> list[str]:
+        path, place = self.path(scene.class_map), scene.info.georeference
         write_polygons(
             scene.class_map,
-            self.path(scene.class_map),
+            path,
             scene.classes.names,
             min_pixels=self.min_pixels,
             simplify=self.simplify,
         )
+        if place.transform is None:
+            return [f'{path}: the scene has no geotransform, so its coordinates are pixels']
+        if not place.crs:
+            return [f'{path}: the scene has no CRS, so its polygons have neither CRS nor area']
         return []
 
 

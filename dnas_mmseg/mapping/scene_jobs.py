@@ -88,10 +88,11 @@ def find_outputs(info: RasterInfo, target: Path, settings: MapSettings, resume: 
         target: Path of its map.
         settings: Settings of the call.
         resume: Whether outputs that exist are left as they are, unless another network predicted
-            them, or they are older than their map.
+            them, they are older than their map, or have other settings.
 
     Raises:
-        UserError: An existing file would be overwritten that is not a map of this scene.
+        UserError: An existing file would be overwritten that is not a map of this scene, or that
+            the user has edited.
     """
     products = settings.products
     rasters = [product.path(target) for product in products.rasters]
@@ -116,14 +117,11 @@ def find_outputs(info: RasterInfo, target: Path, settings: MapSettings, resume: 
         weights[path] = found.map_weights
     is_mapped = resume and all(weights.get(path) == settings.weights for path in rasters)
     missing = tuple(
-        p for p in products.derived if not (is_mapped and _is_current(p.path(target), target))
+        product for product in products.derived if not (is_mapped and product.is_current(target))
     )
+    for product in missing:
+        product.check_overwrite(target)
     return Outputs(is_mapped, missing)
-
-
-def _is_current(path: Path, target: Path) -> bool:
-    """Return whether a derived product was written after its map."""
-    return path.is_file() and path.stat().st_mtime_ns >= target.stat().st_mtime_ns
 
 
 def _read_map(path: Path, info: RasterInfo) -> RasterInfo | None:

@@ -15,7 +15,7 @@ from .names import (
     is_virtual,
     raster_stem,
 )
-from .polygons import write_polygons
+from .polygons import are_polygons_edited, read_polygon_settings, write_polygons
 from .raster_info import RasterInfo
 from .reading import Raster, read_raster, source_files
 from .resolving import (
@@ -71,6 +71,7 @@ __all__ = [
     'Window',
     'Zone',
     'ZoneLayer',
+    'are_polygons_edited',
     'array_shape',
     'block_cache',
     'build_scene_vrt',
@@ -93,6 +94,7 @@ __all__ = [
     'raster_stem',
     'rasterize_polygons',
     'read_items',
+    'read_polygon_settings',
     'read_polygons',
     'read_raster',
     'read_zones',

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dnas_mmseg.files import atomic_path
 
 from ._gdal import RasterError, gdal, gdal_exceptions
+
+_JOURNALS = ('-journal', '-wal', '-shm')
+"""Suffixes of the files of open SQLite databases."""
 
 
 def write_geopackage(path: str | os.PathLike, fill: Callable[[Any], None]) -> None:
@@ -31,10 +35,16 @@ def write_geopackage(path: str | os.PathLike, fill: Callable[[Any], None]) -> No
                 target.FlushCache()
             finally:
                 target = None  # close it before it is renamed
-                for suffix in ('-journal', '-wal', '-shm'):
-                    temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+                _remove_journals(temporary)
             # Closing flushes the file; GDAL reports a full disk only as the last error.
             if gdal.GetLastErrorType() >= gdal.CE_Failure:
                 raise RuntimeError(gdal.GetLastErrorMsg())
+        # SQLite would apply those of a replaced file, as of one open in QGIS, to the new one.
+        _remove_journals(Path(path))
     except (RuntimeError, OSError) as error:
         raise RasterError(f'{path}: cannot be written ({error})') from error
+
+
+def _remove_journals(path: Path) -> None:
+    for suffix in _JOURNALS:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from osgeo import ogr, osr
+from osgeo import ogr
 
-from ._gdal import gdal
-from .areas import equal_area_crs
+from ._gdal import gdal, gdal_exceptions
 from .geopackage import write_geopackage
 from .georeference import GeoReference
+from .polygon_areas import PolygonAreas
+
+_LAYER = 'classes'
+_MIN_PIXELS, _SIMPLIFY, _CHECKSUM = 'dnas_min_pixels', 'dnas_simplify', 'dnas_checksum'
+"""Metadata items of the layer: settings, and checksum of the features. QGIS leaves them as they are
+when it edits features."""
 
 
 def write_polygons(
@@ -27,7 +32,8 @@ def write_polygons(
 
     The layer ``classes`` has the fields ``class_id`` (train id), ``class`` (name) and ``area_m2``
     (area on the ground in square metres, null if the map has no CRS). Nodata pixels are in no
-    polygon.
+    polygon. Without a geotransform, coordinates are pixels: columns and rows from the upper left
+    corner.
 
     Args:
         class_map: Path of a single-band map of train ids, with nodata for pixels without a class.
@@ -48,12 +54,70 @@ def write_polygons(
             if min_pixels > 1:
                 source = _without_small_areas(source, str(sieved_path), min_pixels)
             _polygonize(source, target, classes, simplify)
+            layer = target.GetLayer(_LAYER)
+            layer.SetMetadataItem(_MIN_PIXELS, str(min_pixels))
+            layer.SetMetadataItem(_SIMPLIFY, repr(float(simplify)))
+            layer.SetMetadataItem(_CHECKSUM, _checksum(target))
+            layer = None
         finally:
             source = None  # close it before it is removed
             for leftover in (sieved_path, Path(f'{sieved_path}.aux.xml')):
                 leftover.unlink(missing_ok=True)
 
     write_geopackage(path, fill)
+
+
+def read_polygon_settings(path: str | os.PathLike) -> tuple[int, float] | None:
+    """Return ``min_pixels`` and ``simplify`` of a file of :func:`write_polygons`; None if unknown.
+
+    Args:
+        path: Path of the GeoPackage.
+    """
+    try:
+        with gdal_exceptions():
+            package = _open(path)  # its layers are invalid without it
+            items = package.GetLayer(_LAYER).GetMetadata()
+        return int(items[_MIN_PIXELS]), float(items[_SIMPLIFY])
+    except (RuntimeError, AttributeError, KeyError, ValueError):
+        return None
+
+
+def are_polygons_edited(path: str | os.PathLike) -> bool:
+    """Return whether a file differs from what :func:`write_polygons` wrote.
+
+    Layers, fields, geometries and values count; opening the file in QGIS does not change them. Any
+    other file counts as edited.
+
+    Args:
+        path: Path of the GeoPackage.
+    """
+    try:
+        with gdal_exceptions():
+            package = _open(path)
+            stored = package.GetLayer(_LAYER).GetMetadataItem(_CHECKSUM)
+            return stored != _checksum(package)
+    except (RuntimeError, AttributeError):
+        return True
+
+
+def _open(path: str | os.PathLike) -> gdal.Dataset:
+    return gdal.OpenEx(os.fspath(path), gdal.OF_VECTOR)
+
+
+def _checksum(package: gdal.Dataset) -> str:
+    """Return a checksum of all features of all layers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for i in range(package.GetLayerCount()):
+        layer = package.GetLayer(i)
+        fields = [field.GetName() for field in layer.schema]
+        digest.update(repr((layer.GetName(), fields)).encode())
+        layer.ResetReading()
+        for feature in layer:
+            values = [feature.GetField(k) for k in range(len(fields))]
+            digest.update(repr((feature.GetFID(), values)).encode())
+            geometry = feature.geometry()
+            digest.update(b'' if geometry is None else bytes(geometry.ExportToIsoWkb()))
+    return digest.hexdigest()
 
 
 def _without_small_areas(source, path: str, min_pixels: int):
@@ -67,8 +131,10 @@ def _without_small_areas(source, path: str, min_pixels: int):
 
 
 def _polygonize(source, target, classes: Sequence[str], simplify: float) -> None:
-    band, crs = source.GetRasterBand(1), source.GetSpatialRef()
-    layer = target.CreateLayer('classes', crs, ogr.wkbPolygon)
+    band, place = source.GetRasterBand(1), GeoReference.read(source)
+    # Coordinates in pixels have no CRS.
+    crs = None if place.transform is None else source.GetSpatialRef()
+    layer = target.CreateLayer(_LAYER, crs, ogr.wkbPolygon)
     for name, kind in (
         ('class_id', ogr.OFTInteger),
         ('class', ogr.OFTString),
@@ -77,7 +143,7 @@ def _polygonize(source, target, classes: Sequence[str], simplify: float) -> None
         layer.CreateField(ogr.FieldDefn(name, kind))
     transform = source.GetGeoTransform()
     tolerance = simplify * max(abs(transform[1]) + abs(transform[2]), abs(transform[5]))
-    to_equal_area = _equal_area(source)
+    areas = PolygonAreas(crs)
     layer.StartTransaction()
     gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
     for feature in layer:
@@ -85,22 +151,9 @@ def _polygonize(source, target, classes: Sequence[str], simplify: float) -> None
         if tolerance:
             polygon = polygon.SimplifyPreserveTopology(tolerance)
             feature.SetGeometry(polygon)
-        if to_equal_area is not None:
-            ground = polygon.Clone()
-            with suppress(RuntimeError):  # a corner is not on the Earth
-                ground.Transform(to_equal_area)
-                feature['area_m2'] = ground.GetArea()
+        area = areas.measure(polygon)
+        if area is not None:
+            feature['area_m2'] = area
         feature['class'] = classes[feature['class_id']]
         layer.SetFeature(feature)
     layer.CommitTransaction()
-
-
-def _equal_area(source) -> osr.CoordinateTransformation | None:
-    """Return the transformation to an equal-area CRS; None if the map is not on the Earth."""
-    middle = GeoReference.read(source).to_lonlat([(source.RasterXSize / 2, source.RasterYSize / 2)])
-    if middle is None:
-        return None
-    [(longitude, latitude)] = middle
-    target = osr.SpatialReference()
-    target.ImportFromWkt(equal_area_crs(longitude, latitude))
-    return osr.CoordinateTransformation(source.GetSpatialRef(), target)

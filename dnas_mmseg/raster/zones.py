@@ -16,9 +16,9 @@ from osgeo import ogr, osr
 from dnas_mmseg.classes import NO_CLASS
 
 from ._gdal import RasterError, block_cache, gdal, gdal_exceptions
-from .areas import ClassAreas, count_classes, equal_area_crs, ground_areas, mapped_part
+from .areas import ClassAreas, count_classes, ground_areas, mapped_part
 from .geopackage import write_geopackage
-from .georeference import transform_points
+from .polygon_areas import PolygonAreas
 from .raster_info import RasterInfo
 from .reading import Raster
 from .vectors import (
@@ -105,6 +105,7 @@ def read_zones(path: str | os.PathLike, field: str = '', layer: str = '') -> Zon
         if field:
             check_field(path, source, field)
         crs = layer_crs(name, source)
+        areas = PolygonAreas(crs)
         for feature in source:
             fid, geometry = feature.GetFID(), feature.geometry()
             value = field_value(feature, field) if field else None
@@ -117,7 +118,7 @@ def read_zones(path: str | os.PathLike, field: str = '', layer: str = '') -> Zon
                 if not geometry.IsValid():
                     geometry = repair_polygon(geometry, where, gdal.GetLastErrorMsg())
                     repaired.append(fid)
-            area = None if geometry is None else _ground_area(geometry, crs)
+            area = None if geometry is None else areas.measure(geometry)
             zones.append(Zone(fid, str(fid if value is None else value), geometry, area))
         layer_name = source.GetName()
         del source, dataset
@@ -146,25 +147,6 @@ def _text_field(layer: Any) -> str:
     definition = layer.GetLayerDefn()
     fields = (definition.GetFieldDefn(i) for i in range(definition.GetFieldCount()))
     return next((f.GetName() for f in fields if f.GetType() == ogr.OFTString), '')
-
-
-def _ground_area(geometry: Any, crs: Any) -> float | None:
-    """Return the area of a polygon in square metres; None if it is not on the Earth."""
-    west, east, south, north = geometry.GetEnvelope()
-    middle = transform_points(
-        crs.ExportToWkt(), osr.SRS_WKT_WGS84_LAT_LONG, [((west + east) / 2, (south + north) / 2)]
-    )
-    if middle is None:
-        return None
-    target = osr.SpatialReference()
-    target.ImportFromWkt(equal_area_crs(*middle[0]))
-    ground = geometry.Clone()
-    ground.Segmentize(max(east - west, north - south) / 256)  # straight edges become curves
-    try:
-        ground.Transform(osr.CoordinateTransformation(crs, target))
-    except RuntimeError:
-        return None
-    return float(ground.GetArea())
 
 
 def zone_areas(

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from osgeo import gdal
+from osgeo import gdal, ogr
 from torch import nn
 
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES, PALETTE
@@ -20,6 +20,7 @@ from dnas_mmseg.mapping.scenes import SceneError, predict_scenes
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import GeoReference, read_raster, write_raster
 
+from ..raster.class_maps import wkt
 from .conftest import scenes
 
 TILING = Tiling(64, 16)
@@ -123,6 +124,81 @@ def test_maps_of_other_weights_are_not_resumed(model, tmp_path, rng):
     assert (out / 'polygons/a.gpkg').read_bytes() != before
     predict_scenes(model, [scene], out, products=both, resume=True)
     assert model.windows == 3 * windows
+
+
+def edit_polygons(path):
+    """Change the class of one polygon, as in QGIS."""
+    package = ogr.Open(str(path), update=1)
+    layer = package.GetLayer('classes')
+    feature = layer.GetNextFeature()
+    feature['class'] = 'water'
+    layer.SetFeature(feature)
+    del feature, layer, package
+
+
+def test_edited_polygons_are_not_overwritten(model, tmp_path, rng):
+    a, b = scenes(tmp_path / 'in', rng, 'a', 'b', size=(32, 32))
+    out, products = tmp_path / 'out', MapProducts(polygons=True)
+    predict_scenes(model, [a, b], out, products=products)
+    first, second = (out / f'polygons/{name}.gpkg' for name in 'ab')
+    edit_polygons(first)
+    package = ogr.Open(str(second), update=1)  # opened, but not edited
+    del package
+    os.utime(second)
+    edited, windows = first.read_bytes(), model.windows
+    assert not predict_scenes(model, [a, b], out, products=products, resume=True)
+    for resume, options in ((False, {}), (True, {'min_pixels': 3})):
+        with pytest.raises(
+            SceneError, match=r'polygons/a\.gpkg was edited since .*: move it, or'
+        ) as e:
+            predict_scenes(
+                model, [a, b], out, products=MapProducts(polygons=True, **options), resume=resume
+            )
+        assert [path.name for path in e.value.notes] == ['b.tif']
+    assert model.windows == windows + 1  # not the scene of the edited polygons
+    assert first.read_bytes() == edited
+    first.rename(tmp_path / 'mine.gpkg')
+    predict_scenes(model, [a], out, products=products)
+    assert first.is_file()
+
+
+def test_polygons_of_other_settings_are_written_again(model, tmp_path, rng):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(32, 32))
+    out, path = tmp_path / 'out', tmp_path / 'out/polygons/a.gpkg'
+    counts = []
+    for options in ({}, {'min_pixels': 9}, {'min_pixels': 9, 'simplify': 1.5}, {}):
+        products = MapProducts(polygons=True, **options)
+        assert predict_scenes(model, [scene], out, products=products, resume=True)
+        package = ogr.Open(str(path))
+        counts.append(package.GetLayer('classes').GetFeatureCount())
+        assert not predict_scenes(model, [scene], out, products=products, resume=True)
+    assert counts[0] == counts[3] > 1.2 * counts[1]
+    assert model.windows == 1
+
+
+@pytest.mark.parametrize(
+    ('place', 'note'),
+    [
+        (GeoReference(), 'has no geotransform, so its coordinates are pixels'),
+        (
+            GeoReference(wkt(32632), gcps=((0, 0, 5e5, 5e6, 0), (9, 0, 5e5 + 9, 5e6, 0),
+                                           (0, 9, 5e5, 5e6 - 9, 0))),
+            'has no geotransform, so its coordinates are pixels',
+        ),
+        (
+            GeoReference(transform=(10.0, 2.0, 0.0, 50.0, 0.0, -2.0)),
+            'has no CRS, so its polygons have neither CRS nor area',
+        ),
+        (GeoReference(wkt(32632), transform=(5e5, 2.0, 0.0, 5e6, 0.0, -2.0)), ''),
+    ],
+)  # fmt: skip
+def test_polygons_without_a_georeference_are_noted(model, tmp_path, rng, place, note):
+    (scene,) = scenes(tmp_path / 'in', rng, 'a', size=(9, 9), georeference=place)
+    ((_, notes),) = predict_scenes(
+        model, [scene], tmp_path / 'out', products=MapProducts(polygons=True)
+    ).items()
+    found = [line for line in notes if 'a.gpkg: the scene' in line]
+    assert [line.partition(': the scene ')[2] for line in found] == [note] * bool(note)
 
 
 def test_file_names_may_contain_colons(model, tmp_path, rng):

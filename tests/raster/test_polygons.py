@@ -1,6 +1,7 @@
 """Export of class maps as polygons."""
 
 import errno
+import sqlite3
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.raster import (
     GeoReference,
     RasterError,
+    are_polygons_edited,
+    class_areas,
+    read_polygon_settings,
     write_polygons,
     write_raster,
     write_strips,
@@ -109,6 +113,92 @@ def test_no_area_without_a_geotransform(tmp_path):
     write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
     ((*_, ground, _shape),) = polygons(tmp_path / 'p.gpkg')
     assert ground is None
+
+
+@pytest.mark.parametrize('degrees', [0.002, 0.01])
+def test_areas_sum_to_those_of_the_pixels(tmp_path, rng, degrees):
+    """Parallels between the corners of a polygon are curves on the ground."""
+    wgs84 = osr.SpatialReference()
+    wgs84.ImportFromEPSG(4326)
+    place = GeoReference(wgs84.ExportToWkt(), 0.0, (5.0, degrees, 0.0, 60.0, 0.0, -degrees))
+    border = 250 + rng.integers(-8, 9, 500)
+    ids = (np.arange(500)[:, None] >= border).astype(np.uint8)
+    with write_strips(
+        tmp_path / 'm.tif', height=500, width=500, nodata=255, georeference=place,
+        classes=ClassScheme(CLASSES, ((0, 0, 255), (0, 255, 0))),
+    ) as write:  # fmt: skip
+        write(ids[None], 0)
+    write_polygons(tmp_path / 'm.tif', tmp_path / 'p.gpkg', CLASSES)
+    areas = np.zeros(2)
+    for number, _, ground, _ in polygons(tmp_path / 'p.gpkg'):
+        areas[number] += ground
+    np.testing.assert_allclose(areas, class_areas(tmp_path / 'm.tif').square_metres, rtol=1e-5)
+
+
+def edit(path, change):
+    """Apply a change to the layer of a file."""
+    package = ogr.Open(str(path), update=1)
+    layer = package.GetLayer('classes')
+    change(layer)
+    del layer, package
+
+
+def move_corner(layer):
+    feature = layer.GetNextFeature()
+    geometry = feature.geometry().Clone()
+    geometry.GetGeometryRef(0).SetPoint_2D(1, 11.0, 51.0)
+    feature.SetGeometry(geometry)
+    layer.SetFeature(feature)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        move_corner,
+        lambda layer: layer.DeleteFeature(1),
+        lambda layer: layer.CreateField(ogr.FieldDefn('remark', ogr.OFTString)),
+    ],
+    ids=['geometry', 'deleted', 'field'],
+)
+def test_edited_files_are_recognized(class_map, tmp_path, change):
+    path = tmp_path / 'p.gpkg'
+    write_polygons(class_map, path, CLASSES, min_pixels=2, simplify=0.5)
+    edit(path, lambda layer: None)
+    assert not are_polygons_edited(path)
+    assert read_polygon_settings(path) == (2, 0.5)
+    edit(path, change)
+    assert are_polygons_edited(path)
+    assert read_polygon_settings(path) == (2, 0.5)
+
+
+def test_other_files_count_as_edited(tmp_path):
+    path = tmp_path / 'p.gpkg'
+    path.write_text('mine')
+    assert are_polygons_edited(path)
+    assert read_polygon_settings(path) is None
+    path.unlink()
+    package = ogr.GetDriverByName('GPKG').CreateDataSource(str(path))
+    package.CreateLayer('fields', None, ogr.wkbPolygon)
+    del package
+    assert are_polygons_edited(path)
+    assert read_polygon_settings(path) is None
+
+
+def test_journals_of_a_replaced_file_are_removed(class_map, tmp_path):
+    path = tmp_path / 'p.gpkg'
+    write_polygons(class_map, path, CLASSES)
+    # As QGIS: a reader in WAL mode that has the file open.
+    reader = sqlite3.connect(path)
+    reader.execute('pragma journal_mode=wal')
+    reader.execute('create table mine (a)')
+    reader.commit()
+    assert (tmp_path / 'p.gpkg-wal').stat().st_size
+    write_polygons(class_map, path, CLASSES)
+    assert not are_polygons_edited(path)
+    with sqlite3.connect(path) as other:
+        assert not other.execute("select name from sqlite_master where name = 'mine'").fetchall()
+    other.close()
+    reader.close()
 
 
 def test_simplify_reduces_corners(tmp_path):
