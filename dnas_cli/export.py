@@ -7,9 +7,9 @@
     dnas export naip_small naip_small.onnx --licence 'CC BY 4.0'
 
 MODEL is a config and a checkpoint, or a name of `dnas models`. The exported file includes the
-normalisation, classes, palette and bands. The input `samples` has unscaled samples, float32
-(windows, bands, size, size); the output `logits` is (windows, classes, size, size). Requires the
-extra onnx.
+normalisation, classes, palette and bands. The input `samples` has samples as they are stored (with
+scale and offset applied, if the model was trained so), float32 (windows, bands, size, size); the
+output `logits` is (windows, classes, size, size). Requires the extra onnx.
 
 --deepness exports for the QGIS plugin Deepness, which divides samples by 255. The file accepts such
 samples, returns probabilities and has the metadata of the plugin (classes, window and pixel size).
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     card.add_argument(
         '--metres', type=float, help='pixel size (default: that of the training tiles)'
     )
-    card.add_argument('--licence', default='not stated', help='terms of use')
+    card.add_argument('--licence', help='terms of use')
     return parser.parse_args()
 
 
@@ -60,8 +60,13 @@ def main() -> None:
         from dnas_mmseg.engine.configs import load_config
         from dnas_mmseg.errors import UserError
         from dnas_mmseg.mapping.loading import split_model
-        from dnas_mmseg.mapping.model_card import collect_model_metadata, write_model_card
+        from dnas_mmseg.mapping.model_card import (
+            collect_model_metadata,
+            complete_metadata,
+            write_model_card,
+        )
         from dnas_mmseg.mapping.onnx_model import export_deepness, export_onnx
+        from dnas_mmseg.mapping.pretrained import list_pretrained_models
         from dnas_mmseg.mapping.quantization import export_int8
         from dnas_mmseg.mapping.segmentor import load_segmentor
         from dnas_mmseg.mapping.stac import write_model_item
@@ -84,11 +89,18 @@ def main() -> None:
         scores = read_scores(args.scores)
         model = load_segmentor(config, checkpoint, 'cpu')
         metadata = collect_model_metadata(
-            model, config, target.stem, args.window, scores, args.licence
+            model, config, target.stem, args.window, scores, args.licence or 'not stated'
         )
+        included = list_pretrained_models().get(args.words[0])
+        if included is not None:
+            metadata = complete_metadata(metadata, included.metadata)
         if args.metres is not None:
             metadata = replace(metadata, metres=args.metres)
         if args.deepness:
+            if model.dataset_meta.get('apply_scale'):
+                raise UsageError(
+                    '--deepness: the plugin applies no scale and offset, which the model requires'
+                )
             if metadata.dtype not in ('', 'uint8') or max(metadata.mean) > 255:
                 raise UsageError(
                     '--deepness: the plugin supports 8-bit samples only; the model was trained on '
@@ -120,7 +132,7 @@ def main() -> None:
 
 
 def read_scores(path: Path | None) -> dict[str, float]:
-    """Read the scores of ``dnas test``.
+    """Read the scores of ``dnas test``, without those of classes that do not occur.
 
     Raises:
         UsageError: The file does not exist or has other content.
@@ -129,6 +141,6 @@ def read_scores(path: Path | None) -> dict[str, float]:
         return {}
     try:
         scores = json.loads(path.read_text(encoding='utf-8'))
-        return {str(name): float(score) for name, score in scores.items()}
+        return {str(name): float(score) for name, score in scores.items() if score is not None}
     except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f'{path} is not a test_scores.json ({error})') from None

@@ -133,6 +133,30 @@ def _to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def format_markdown_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[int]
+) -> list[str]:
+    """Return the lines of a Markdown table.
+
+    Args:
+        headings: Headings of the columns.
+        rows: Cells by row; vertical bars in them do not divide cells.
+        numbers: Indices of the columns that are aligned to the right.
+
+    Example:
+        >>> format_markdown_table(['class', '%'], [['soil|sand', 3.5]], numbers=[1])
+        ['| class | % |', '|---|---:|', '| soil\\\\|sand | 3.5 |']
+    """
+    right = set(numbers)
+    rule = ''.join('|---:' if i in right else '|---' for i in range(len(headings)))
+    lines = [
+        ' | '.join(' '.join(str(cell).replace('|', r'\|').splitlines()) for cell in row)
+        for row in (headings, *rows)
+    ]
+    first, *rest = (f'| {line} |' for line in lines)
+    return [first, f'{rule}|', *rest]
+
+
 def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV table atomically.
 

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dnas_mmseg.files import atomic_path, write_csv, write_json, write_text
+from dnas_mmseg.files import atomic_path, format_markdown_table, write_csv, write_json, write_text
 from dnas_mmseg.visualization.html_page import (
     Alert,
     Element,
@@ -63,9 +63,7 @@ def save_cost_report(
     summary = ', '.join(f'{key} {value}' for key, value in conditions.items())
     notes = [f'{row["name"]}: {note}' for row in rows for note in row.get('notes', ())]
     markdown = [
-        '| ' + ' | '.join(headings) + ' |',
-        '|---' + '|---:' * (len(headings) - 1) + '|',
-        *('| ' + ' | '.join(line) + ' |' for line in lines),
+        *format_markdown_table(headings, lines, numbers=range(1, len(headings))),
         '',
         *(f'- {note}' for note in notes),
         f'\n{summary}',

@@ -16,8 +16,10 @@ from mmseg.apis import MMSegInferencer
 from mmseg.registry import TRANSFORMS
 
 from dnas_mmseg.bands import choose_bands
-from dnas_mmseg.engine.checkpoints import load_exactly
+from dnas_mmseg.datasets.configs import leaf_datasets
+from dnas_mmseg.engine.checkpoints import find_checkpoint, load_exactly
 from dnas_mmseg.engine.config_parts import type_name
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.models import place, switch_to_deploy
 from dnas_mmseg.raster import RASTER_SUFFIXES, Raster, raster_stem
@@ -25,6 +27,7 @@ from dnas_mmseg.visualization import MultiBandLocalVisualizer
 
 from .engine_segmentor import EngineSegmentor
 from .openvino_model import EnginePrecision, OpenVINOModel
+from .pretrained import list_pretrained_models
 from .segmentor import get_model_metainfo
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ _LOADING = (
     'LoadRasterFromFile', 'SelectBands', 'LoadRasterAnnotations', 'LoadImageFromFile',
     'LoadAnnotations',
 )  # fmt: skip
+_CONFIGS = ('.py', '.json', '.yaml', '.yml')
 
 
 class MultiBandInferencer(MMSegInferencer):
@@ -46,8 +50,10 @@ class MultiBandInferencer(MMSegInferencer):
     from the config.
 
     Args:
-        model: Config or its path; None where the checkpoint holds its config.
-        weights: Path of a checkpoint of this model; all tensors must match.
+        model: Config, its path or name (``dnas_mmseg::dnas/dnas_l14_gid5.py``), or the name of a
+            pretrained model (``dnas models``), which has weights; None where the checkpoint holds
+            its config.
+        weights: Path of a checkpoint of this model, or of its work dir; all tensors must match.
         classes, palette, dataset_name, device, scope: Arguments of
             :class:`mmseg.apis.MMSegInferencer`.
         backend: Engine that runs the model.
@@ -84,8 +90,17 @@ class MultiBandInferencer(MMSegInferencer):
         window: int = 512,
         **kwargs,
     ) -> None:
+        if isinstance(model, (str, os.PathLike)):
+            name = os.fspath(model)
+            included = list_pretrained_models().get(name)
+            if included is not None:
+                model, weights = load_config(included.config), weights or included.weights
+            elif '::' in name or name.endswith(_CONFIGS):  # others are names of mmseg's models
+                model = load_config(name)
+        if weights is not None and os.path.isdir(weights):
+            weights = find_checkpoint(weights)
         super().__init__(
-            os.fspath(model) if isinstance(model, os.PathLike) else model,
+            model,
             weights if weights is None else os.fspath(weights),
             classes,
             palette,
@@ -170,7 +185,8 @@ class MultiBandInferencer(MMSegInferencer):
         return super()._init_visualizer(cfg)
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        steps = cfg.test_dataloader.dataset.pipeline
+        dataset = next(leaf_datasets(cfg.get('test_dataloader')), {})
+        steps = dataset.get('pipeline') or [dict(type='PackSegInputs')]
         rest = [TRANSFORMS.build(step) for step in steps if type_name(step) not in _LOADING]
         return Compose([self._load, *rest])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from dnas_mmseg.datasets import DatasetDescription
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.config_parts import type_name
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.files import write_text
+from dnas_mmseg.files import format_markdown_table, write_text
 from dnas_mmseg.models import MultiBandDataPreProcessor
 from dnas_mmseg.raster import Raster
 
@@ -28,6 +28,9 @@ from .windows import binary_threshold
 
 if TYPE_CHECKING:
     from mmseg.models import BaseSegmentor
+
+
+_SCALED = 'stored with a scale and offset, which must be applied'
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,25 @@ def collect_model_metadata(
         data=data,
         scores=dict(scores),
         licence=licence,
+        **({'samples': _SCALED} if meta.get('apply_scale') else {}),
+    )
+
+
+def complete_metadata(metadata: ModelMetadata, known: ModelMetadata) -> ModelMetadata:
+    """Return metadata in which that of a model's training is filled in where it is unknown.
+
+    Args:
+        metadata: Metadata of a model, see :func:`collect_model_metadata`.
+        known: Earlier metadata of the same model.
+    """
+    unknown = {f.name: f.default for f in fields(ModelMetadata)} | {'scores': {}}
+    return replace(
+        metadata,
+        **{
+            name: getattr(known, name)
+            for name in ('dtype', 'metres', 'data', 'scores', 'licence')
+            if getattr(metadata, name) == unknown[name]
+        },
     )
 
 
@@ -176,7 +198,13 @@ def write_model_card(
     """
     bands = metadata.bands or tuple(f'band {i + 1}' for i in range(len(metadata.mean)))
     resolution = 'unknown size' if metadata.metres is None else f'{metadata.metres:g} m'
-    rows = zip(range(1, len(bands) + 1), bands, metadata.mean, metadata.std, strict=True)
+    statistics = zip(range(1, len(bands) + 1), bands, metadata.mean, metadata.std, strict=True)
+    rows = [(i, name, f'{mean:g}', f'{std:g}') for i, name, mean, std in statistics]
+    classes = [
+        (i, name, '#' + ''.join(f'{int(part):02x}' for part in colour))
+        for i, (name, colour) in enumerate(metadata.scheme)
+    ]
+    scores = [(name, f'{score:.2f}') for name, score in metadata.scores.items()]
     lines = [
         f'# {metadata.name}',
         '',
@@ -188,18 +216,11 @@ def write_model_card(
         f'{resolution}, windows of {metadata.window} x {metadata.window}. '
         'The model normalises its input.',
         '',
-        '| | Band | Mean | Standard deviation |',
-        '|---:|---|---:|---:|',
-        *(f'| {i} | {name} | {mean:g} | {std:g} |' for i, name, mean, std in rows),
+        *format_markdown_table(('', 'Band', 'Mean', 'Standard deviation'), rows, (0, 2, 3)),
         '',
         '## Classes',
         '',
-        '| Value | Class | Colour |',
-        '|---:|---|---|',
-        *(
-            f'| {i} | {name} | #{"".join(f"{int(part):02x}" for part in colour)} |'
-            for i, (name, colour) in enumerate(metadata.scheme)
-        ),
+        *format_markdown_table(('Value', 'Class', 'Colour'), classes, numbers=(0,)),
         '',
         '## Trained on',
         '',
@@ -208,12 +229,8 @@ def write_model_card(
         '## Scores',
         '',
         *(
-            [
-                '| Score | % |',
-                '|---|---:|',
-                *(f'| {k} | {v:.2f} |' for k, v in metadata.scores.items()),
-            ]
-            if metadata.scores
+            format_markdown_table(('Score', '%'), scores, numbers=(1,))
+            if scores
             else ['Not stated (`dnas export --scores test_scores.json` adds them).']
         ),
         '',

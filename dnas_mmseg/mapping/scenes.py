@@ -98,7 +98,10 @@ def predict_plan(
         except (UserError, OSError) as error:
             failures[os.fspath(plan.out_dir)] = error
     if notes and not model.dataset_meta.get('apply_scale'):
-        scalings = {job.info.scaling: job.info.path for job in reversed(jobs)}
+        scalings = {
+            tuple(job.info.scaling[i] for i in job.bands.index): job.info.path
+            for job in reversed(jobs)
+        }
         notes[next(iter(notes))] += compare_scalings(scalings)
     if failures:
         raise SceneError(failures, len(plan.targets), notes)

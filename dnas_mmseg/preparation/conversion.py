@@ -15,6 +15,7 @@ import numpy as np
 
 from dnas_mmseg.datasets.checks import (
     PairReport,
+    check_bands,
     compare_scalings,
     deduplicate_messages,
     round_significant,
@@ -179,7 +180,10 @@ def convert_scenes(
             raise DatasetError(_describe_empty('train', splits['train'], tiling))
         notes = deduplicate_messages([note for _, notes in checked.values() for note in notes])
         if not tiling.apply_scale:
-            notes += compare_scalings({info.scaling: info.path for info in infos.values()})
+            used = ((info, check_bands(info, tiling.bands)[0]) for info in infos.values())
+            notes += compare_scalings(
+                {tuple(info.scaling[i] for i in index): info.path for info, index in used}
+            )
         notes += _notes(results)
         notes += _absent_classes(tiles, tiling.classes)
         origin = {split: [scene.name for scene in part] for split, part in splits.items()}

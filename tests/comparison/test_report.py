@@ -55,6 +55,12 @@ def test_all_formats_contain_the_same_values(folder):
     assert (folder / 'pareto.svg').read_text().startswith('<svg')
 
 
+def test_vertical_bars_in_names_do_not_divide_cells(tmp_path):
+    save_cost_report([{**ROWS[1], 'name': 'a|b'}], {}, tmp_path)
+    lines = (tmp_path / 'comparison.md').read_text().splitlines()
+    assert r'| a\|b | 10.00 | 2.00 |' in lines
+
+
 def test_latency_is_plotted_over_cost_without_scores(tmp_path):
     rows = [{**row, 'scores': {}} for row in ROWS]
     text = save_cost_report(rows, {}, tmp_path).read_text()

@@ -113,6 +113,41 @@ def test_deepness_exports_predict_with_the_processing_of_the_plugin(small, tmp_p
     assert 'was exported for QGIS; export the model without --deepness' in output
 
 
+def test_metadata_of_included_models_are_exported(tmp_path, monkeypatch):
+    sizes = []
+
+    def write(model, path, window, metres):
+        sizes.append(metres)
+        path.touch()
+
+    monkeypatch.setattr('dnas_mmseg.mapping.onnx_model.export_deepness', write)
+    words = ['naip_small', str(tmp_path / 'n.onnx'), '--window', '64', '--deepness']
+    for options in ([], ['--licence', 'CC0', '--metres', '2']):
+        monkeypatch.setattr('sys.argv', ['dnas export', *words, *options])
+        export.main()
+        card = (tmp_path / 'n.card.md').read_text()
+        assert 'NAIP aerial imagery' in card
+        assert '| mIoU on the test tiles |' in card
+        assert f'(uint8), pixels of {sizes[-1]:g} m, windows of 64 x 64' in card
+        licence = card.split('## Licence')[1].split('##')[0].strip()
+        assert licence.startswith('CC0' if options else 'Weights: Apache-2.0')
+    assert sizes == [0.6, 2.0]
+    monkeypatch.setattr('sys.argv', ['dnas export', *words, '--window', '0'])
+    with pytest.raises(SystemExit, match='error: --window 0: must be at least 1'):
+        export.main()
+
+
+def test_deepness_does_not_support_models_of_scaled_samples(small, tmp_path, monkeypatch):
+    checkpoint = torch.load(small[1], weights_only=True)
+    checkpoint['meta']['dataset_meta']['apply_scale'] = True
+    torch.save(checkpoint, tmp_path / 'scaled.pth')
+    words = [small[0], tmp_path / 'scaled.pth', tmp_path / 'm.onnx', '--window', 32, '--deepness']
+    monkeypatch.setattr('sys.argv', ['dnas export', *map(str, words)])
+    with pytest.raises(SystemExit, match='--deepness: the plugin applies no scale and offset'):
+        export.main()
+    assert not (tmp_path / 'm.onnx').exists()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize('kind', UNETS | OTHERS)
 def test_deepness_exports_agree_at_odd_sizes(kind, tmp_path, rng):
@@ -164,7 +199,7 @@ def test_deepness_exports_run_in_the_onnxruntime_of_the_plugin(small, tmp_path, 
 
 
 def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
-    (tmp_path / 'scores.json').write_text('{"mIoU": 71.5, "OA": 85}')
+    (tmp_path / 'scores.json').write_text('{"mIoU": 71.5, "OA": 85, "IoU.water": null}')
     command = (
         ROOT / 'tools/export.py', *small, tmp_path / 'm.onnx', '--window', 64, '--data-root',
         data_root, '--licence', 'CC BY 4.0', '--scores',
@@ -177,6 +212,7 @@ def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
     network = 'DNAS (small) with DNASHead: semantic segmentation'
     for line in ('| mIoU | 71.50 |', 'CC BY 4.0', expected, '(uint8)', network):
         assert line in card
+    assert 'IoU.water' not in card  # the class does not occur in the test tiles
     code, shown = run(ROOT / 'tools/models.py', tmp_path / 'm.onnx')
     assert shown.startswith(card)
     code, output = run(*command, small[0])

@@ -138,6 +138,7 @@ def test_bands_nodata_and_invalid_arguments(trained, tmp_path, rng):
     assert (maps[0] == maps[1]).all()
     np.testing.assert_array_equal(maps[0] == 255, np.tile(np.arange(70) < 30, (60, 1)))
     for words, message in (
+        ((scene, '--window', 0), 'error: window = 0, batch = 4: must be at least 1'),
         ((scene, '--device', 'gpu'), "error: device 'gpu' is not available; choose cpu"),
         (('--bands', 'nir,red'), 'SCENE is missing'),
     ):
@@ -265,3 +266,20 @@ def test_a_dry_run_states_the_cost(trained, tmp_path, rng):
     assert f'1 of 3 scenes are not mapped; resume (--resume) retries them: - {tmp_path}' in text
     assert 'Traceback' not in output
     assert not out.exists()
+
+
+def test_a_dry_run_writes_nothing(trained, tmp_path, rng):
+    """Also no mosaic of maps that exist, if a scene fails."""
+    place = GeoReference(wkt(32632), 0.0, PLACE)
+    inputs = scenes(tmp_path / 'in', rng, 'a', size=(64, 64), georeference=place)
+    command = (ROOT / 'tools/predict.py', *trained, *inputs, '--out-dir', tmp_path / 'out')
+    code, output = run(*command)
+    assert code == 0, output
+    before = sorted(tmp_path.rglob('*'))
+    code, output = run(
+        *command, tmp_path / 'missing.tif', '--resume', '--mosaic', tmp_path / 'm.tif', '--dry-run'
+    )
+    assert code == 1
+    assert '1 of 2 scenes are not mapped' in ' '.join(output.split())
+    assert 'skipped' not in output
+    assert sorted(tmp_path.rglob('*')) == before

@@ -1,5 +1,7 @@
 """MMSegInferencer interface on images that OpenCV cannot read."""
 
+import shutil
+
 import mmcv
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from mmengine.config import Config
 from dnas_mmseg.apis import MultiBandInferencer, load_segmentor
 from dnas_mmseg.datasets.gid5 import BANDS, CLASSES
 from dnas_mmseg.engine.checkpoints import CheckpointError
+from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.errors import UserError
+from dnas_mmseg.mapping.pretrained import get_pretrained_model
 from dnas_mmseg.mapping.windows import SegmentorWindows
 from dnas_mmseg.raster import write_raster
 
@@ -53,6 +57,30 @@ def test_inputs_and_checkpoints_that_do_not_fit_are_refused(trained, tmp_path):
     other.model.decode_head.num_classes = 7
     with pytest.raises(CheckpointError, match='does not fit the model'):
         MultiBandInferencer(other, str(checkpoint), device='cpu')
+
+
+@pytest.mark.parametrize('kind', ['pretrained', 'config without data', 'work dir'])
+def test_models_are_loaded_as_by_dnas_predict(tmp_path, rng, kind):
+    included = get_pretrained_model('naip_small')
+    words = {
+        'pretrained': ['naip_small'],
+        'config without data': [included.config, included.weights],
+        'work dir': [included.config, tmp_path],
+    }[kind]
+    shutil.copy(included.weights, tmp_path / 'epoch_3.pth')
+    (tmp_path / 'last_checkpoint').write_text('epoch_3.pth')
+    inferencer = MultiBandInferencer(*words, device='cpu')
+    array = rng.integers(1, 255, (40, 50, 4), np.uint8)
+    model = load_segmentor(load_config(included.config), included.weights, 'cpu')
+    expected = SegmentorWindows(model).logits([torch.from_numpy(array.transpose(2, 0, 1).copy())])
+    np.testing.assert_array_equal(inferencer(array)['predictions'], expected[0].argmax(0))
+
+
+def test_names_of_configs_of_the_package_are_supported():
+    inferencer = MultiBandInferencer('dnas_mmseg::dnas/dnas_l12_w16_naip.py', device='cpu')
+    assert len(inferencer.model.dataset_meta['classes']) == 5
+    with pytest.raises(UserError, match=r'dnas_mmseg::dnas/none\.py: no such config'):
+        MultiBandInferencer('dnas_mmseg::dnas/none.py', device='cpu')
 
 
 @pytest.mark.long

@@ -92,6 +92,25 @@ def test_only_a_map_of_the_same_scene_is_overwritten(model, tmp_path, rng):
             predict_scenes(model, [moved], tmp_path / 'out', resume=resume)
 
 
+def test_scales_of_used_bands_are_compared(model, tmp_path, rng):
+    """Scenes with and without a further band, and one with another scale."""
+    paths = []
+    for name, bands in (('a', BANDS), ('b', ('swir16', *BANDS)), ('c', BANDS)):
+        paths.append(tmp_path / f'in/{name}.tif')
+        samples = rng.integers(1, 255, (len(bands), 20, 20)).astype(np.uint8)
+        write_raster(paths[-1], samples, names=bands)
+        dataset = gdal.Open(str(paths[-1]), gdal.GA_Update)
+        for i, band in enumerate(bands):
+            scale = 7.0 if band == 'swir16' else 0.5 if name == 'c' else 2.0
+            dataset.GetRasterBand(i + 1).SetScale(scale)
+        del dataset
+    for used, count in ((paths[:2], 0), (paths, 1)):
+        maps = predict_scenes(model, used, tmp_path / f'out{count}')
+        found = [note for notes in maps.values() for note in notes if 'files declare' in note]
+        assert len(found) == count
+    assert 'declare 2 different scales and offsets' in found[0]
+
+
 def test_scenes_of_two_dates_have_different_maps(model, tmp_path, rng):
     first, second = (scenes(tmp_path / year, rng, 'a')[0] for year in ('2022', '2023'))
     (target,) = predict_scenes(model, [first], tmp_path / 'out')

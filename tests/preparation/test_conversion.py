@@ -252,6 +252,19 @@ def test_nodata_values_per_band(tmp_path, rng):
     )
 
 
+def test_scales_of_used_bands_are_compared(tmp_path, rng):
+    """An alpha band is not used."""
+    for name, bands in (('a', ('red', 'nir')), ('b', ('red', 'nir', 'alpha'))):
+        samples = rng.integers(1, 255, (len(bands), 32, 32)).astype(np.uint8)
+        scene_pair(tmp_path, name, samples, names=bands)
+        dataset = gdal.Open(str(tmp_path / f'scenes/{name}.tif'), gdal.GA_Update)
+        for i in (1, 2):
+            dataset.GetRasterBand(i).SetScale(2.0)
+        dataset = None
+    _, notes = converted(tmp_path)
+    assert not [note for note in notes if 'files declare' in note]
+
+
 def test_scales_of_two_baselines(tmp_path, rng):
     """Two processing baselines: samples differ by 1,000, reflectances are equal."""
     ground = rng.integers(100, 3000, (2, 32, 32)).astype(np.uint16)
