@@ -96,6 +96,12 @@ def main() -> None:
             metadata = complete_metadata(metadata, included.metadata)
         if args.metres is not None:
             metadata = replace(metadata, metres=args.metres)
+        if metadata.tile_size is not None and min(metadata.tile_size) < args.window:
+            side = min(metadata.tile_size)
+            print(
+                f'note: the training tiles have {side} pixels: scenes smaller than the window are '
+                f'padded, which changes their maps; --window {side} does not pad those'
+            )
         if args.deepness:
             if model.dataset_meta.get('apply_scale'):
                 raise UsageError(

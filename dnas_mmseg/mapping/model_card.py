@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -48,6 +48,7 @@ class ModelMetadata:
         parameters, macs: Number of parameters, and of multiply-adds per window.
         dtype: Name of the numpy dtype of the training tiles; empty if unknown.
         metres: Pixel size of the training tiles in metres; None if unknown.
+        tile_size: Height and width of the training tiles, in pixels; None if unknown.
         data: Description of the training data.
         scores: Scores by name, in percent.
         licence: Terms of use.
@@ -67,6 +68,7 @@ class ModelMetadata:
     macs: int
     dtype: str = ''
     metres: float | None = None
+    tile_size: tuple[int, int] | None = None
     data: str = 'not stated'
     scores: Mapping[str, float] = field(default_factory=dict)
     licence: str = 'not stated'
@@ -110,7 +112,7 @@ def collect_model_metadata(
         cost = count(model, model, (1, normalisation.mean.numel(), window, window))
     auxiliary = getattr(model, 'auxiliary_head', None)
     unused = sum(p.numel() for p in auxiliary.parameters()) if auxiliary is not None else 0
-    dtype, metres, data = _training_tiles(config)
+    tiles = _training_tiles(config)
     return ModelMetadata(
         name=name,
         network=_network(config, type(model).__name__),
@@ -123,9 +125,7 @@ def collect_model_metadata(
         outputs=len(meta['classes']) if binary_threshold(model) is None else 1,
         parameters=sum(p.numel() for p in model.parameters()) - unused,
         macs=cost.macs,
-        dtype=dtype,
-        metres=metres,
-        data=data,
+        **tiles,
         scores=dict(scores),
         licence=licence,
         **({'samples': _SCALED} if meta.get('apply_scale') else {}),
@@ -144,7 +144,7 @@ def complete_metadata(metadata: ModelMetadata, known: ModelMetadata) -> ModelMet
         metadata,
         **{
             name: getattr(known, name)
-            for name in ('dtype', 'metres', 'data', 'scores', 'licence')
+            for name in ('dtype', 'metres', 'tile_size', 'data', 'scores', 'licence')
             if getattr(metadata, name) == unknown[name]
         },
     )
@@ -163,10 +163,10 @@ def _network(config: Config, segmentor: str) -> str:
     return ' with '.join(filter(None, (name, type_name(last))))
 
 
-def _training_tiles(config: Config) -> tuple[str, float | None, str]:
-    """Return dtype, pixel size and description of the available training tiles."""
-    descriptions = []
-    dtype, metres = '', None
+def _training_tiles(config: Config) -> dict[str, Any]:
+    """Return the metadata of the training tiles that are available."""
+    descriptions: list[str] = []
+    found: dict[str, Any] = {}
     for leaf in leaf_datasets(config.get('train_dataloader')):
         try:
             dataset = DATASETS.build({**leaf, 'check_files': 0, 'lazy_init': False})
@@ -181,9 +181,12 @@ def _training_tiles(config: Config) -> tuple[str, float | None, str]:
             f'{len(pairs)} tiles of {info.height} x {info.width} pixels, {Path(root).name}'
             + (f' (cut from {source})' if source else '')
         )
-        dtype = dtype or info.dtypes[0]
-        metres = metres or info.georeference.ground_sample_distance(*info.shape)
-    return dtype, metres, '; '.join(descriptions) or 'not stated'
+        found.setdefault('dtype', info.dtypes[0])
+        found.setdefault('tile_size', info.shape)
+        found['metres'] = found.get('metres') or info.georeference.ground_sample_distance(
+            *info.shape
+        )
+    return {**found, 'data': '; '.join(descriptions)} if found else {}
 
 
 def write_model_card(

@@ -201,11 +201,12 @@ def test_deepness_exports_run_in_the_onnxruntime_of_the_plugin(small, tmp_path, 
 def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
     (tmp_path / 'scores.json').write_text('{"mIoU": 71.5, "OA": 85, "IoU.water": null}')
     command = (
-        ROOT / 'tools/export.py', *small, tmp_path / 'm.onnx', '--window', 64, '--data-root',
+        ROOT / 'tools/export.py', *small, tmp_path / 'm.onnx', '--window', 96, '--data-root',
         data_root, '--licence', 'CC BY 4.0', '--scores',
     )  # fmt: skip
     code, output = run(*command, tmp_path / 'scores.json')
     assert code == 0, output
+    assert 'the training tiles have 64 pixels: scenes smaller than the window are padded' in output
     card = (tmp_path / 'm.card.md').read_text()
     lines = (data_root / 'train.txt').read_text().count('\n')
     expected = f'{lines} tiles of 64 x 64 pixels'
