@@ -128,7 +128,7 @@ def collect_model_metadata(
         **tiles,
         scores=dict(scores),
         licence=licence,
-        **({'samples': _SCALED} if meta.get('apply_scale') else {}),
+        samples=_SCALED if meta.get('apply_scale') else ModelMetadata.samples,
     )
 
 

@@ -225,7 +225,7 @@ def test_model_card_and_stac_item_are_written(small, tmp_path, data_root):
     item = pystac.Item.from_file(str(tmp_path / 'm.stac.json'))
     pystac.validation.validate_dict({**item.to_dict(), 'stac_extensions': []})
     metadata = MLMExtension.ext(item)
-    assert metadata.input[0].input.shape == [-1, 4, 64, 64]
+    assert metadata.input[0].input.shape == [-1, 4, 96, 96]
     assert metadata.input[0].bands == list(BANDS)
     assert [c.title for c in metadata.output[0].classes] == list(CLASSES)
     assert metadata.framework == 'ONNX'
