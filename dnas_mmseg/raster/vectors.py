@@ -68,7 +68,7 @@ def list_field_values(
         dataset, source = open_layer(path, layer)
         check_field(path, source, field)
         for feature in source:
-            value = field_value(feature, field)
+            value = field_value(path, feature, field)
             counts[value] = counts.get(value, 0) + 1
         del source, dataset
     return counts
@@ -160,10 +160,10 @@ def read_polygons(
                 inside = geometry.Intersection(outline)
                 if inside is None or inside.GetArea() <= least:
                     continue
-            rank = field_value(feature, priority) if priority else 0
+            rank = field_value(path, feature, priority) if priority else 0
             if not isinstance(rank, (int, float)):
                 raise RasterError(f"{where} has no number in the priority field '{priority}'")
-            value = field_value(feature, field) if field else None
+            value = field_value(path, feature, field) if field else None
             polygons.append(Polygon(fid, value, rank, geometry))
         # A spatial filter returns features of these drivers in the order of the spatial index;
         # fids of others, such as GeoJSON, may be unrelated to the order of the layer.
@@ -455,11 +455,28 @@ def check_field(path: str | os.PathLike, layer: Any, field: str) -> None:
         )
 
 
-def field_value(feature: Any, field: str) -> str | int | float | None:
-    """Return a field's value as a number or text; None for null."""
+def field_value(path: str | os.PathLike, feature: Any, field: str) -> str | int | float | None:
+    """Return a field's value as a number or text; None for null.
+
+    Raises:
+        RasterError: The text is not UTF-8.
+    """
     if not feature.IsFieldSetAndNotNull(field):
         return None
     value = feature[field]
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, (int, float)) else str(value)
+    if isinstance(value, (int, float)):
+        return value
+    text = str(value)
+    # GDAL decodes other bytes to surrogates, and cannot write these.
+    if not text.isascii() and any('\ud800' <= character <= '\udfff' for character in text):
+        name = os.fspath(path)
+        remedy = 'convert the file to GeoPackage with its encoding'
+        if name.lower().endswith(('.shp', '.dbf')):
+            remedy = (
+                f'write its encoding, such as ISO-8859-1, to {Path(name).with_suffix(".cpg")}, or '
+                'set the environment variable SHAPE_ENCODING=ISO-8859-1'
+            )
+        raise RasterError(f"{name}: text of field '{field}' is not UTF-8: {remedy}")
+    return text

@@ -108,7 +108,7 @@ def read_zones(path: str | os.PathLike, field: str = '', layer: str = '') -> Zon
         areas = PolygonAreas(crs)
         for feature in source:
             fid, geometry = feature.GetFID(), feature.geometry()
-            value = field_value(feature, field) if field else None
+            value = field_value(path, feature, field) if field else None
             where = f'{name}: feature {fid}'
             if geometry is None or geometry.IsEmpty():
                 geometry = None

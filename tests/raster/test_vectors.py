@@ -20,6 +20,7 @@ from dnas_mmseg.raster import (
     write_polygons,
     write_raster,
 )
+from dnas_mmseg.raster.zones import read_zones
 
 UTM = osr.SpatialReference()
 UTM.ImportFromEPSG(32632)
@@ -226,6 +227,25 @@ def test_values_of_a_field(tmp_path):
     path = write(tmp_path / 'a.gpkg', shapes)
     assert list_field_values(path, 'class') == {'a': 2, 'b': 1, None: 1}
     assert list_field_values(path, 'rank') == {1: 1, 2: 1, 3: 2}
+
+
+def test_text_in_an_undeclared_encoding(tmp_path, monkeypatch):
+    monkeypatch.delenv('SHAPE_ENCODING', raising=False)
+    path = tmp_path / 'a.shp'
+    source = write(tmp_path / 'a.gpkg', [(square(0, 0, 1, 1), 'Gebäude', 0)])
+    options = dict(format='ESRI Shapefile', layerCreationOptions=['ENCODING=ISO-8859-1'])
+    gdal.VectorTranslate(str(path), str(source), **options)
+    path.with_suffix('.cpg').unlink()
+    message = r"a\.shp: text of field 'class' is not UTF-8: .* ISO-8859-1, to .*a\.cpg, or set"
+    with pytest.raises(RasterError, match=message):
+        list_field_values(path, 'class')
+    with pytest.raises(RasterError, match=message):
+        read_zones(path)
+    monkeypatch.setenv('SHAPE_ENCODING', 'ISO-8859-1')
+    assert list_field_values(path, 'class') == {'Gebäude': 1}
+    monkeypatch.delenv('SHAPE_ENCODING')
+    path.with_suffix('.cpg').write_text('ISO-8859-1')
+    assert list_field_values(path, 'class') == {'Gebäude': 1}
 
 
 def test_labels_to_polygons_and_back(tmp_path, shared):
