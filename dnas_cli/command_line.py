@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def set_threads(threads: int | None) -> None:
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Parser with a raw description and one-line errors.
+    """Parser with a raw description and one-line errors; no option starts with a digit.
 
     argparse prints the usage before each error.
     """
@@ -107,6 +108,8 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, **kwargs) -> None:
         kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
         super().__init__(**kwargs)
+        # By default, only plain numbers such as -1 are arguments, and not -9999= or -1,-2.
+        self._negative_number_matcher = re.compile(r'-\.?\d')
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message} (see --help)\n')

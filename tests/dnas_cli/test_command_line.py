@@ -73,3 +73,13 @@ def test_invalid_values_are_refused(words, message, monkeypatch, capsys):
         importlib.import_module(f'dnas_cli.{words[0]}').main()
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_negative_values_are_arguments():
+    parser = ArgumentParser()
+    parser.add_argument('--label-values', nargs='+')
+    parser.add_argument('--nodata', type=float)
+    words = ['--label-values', '-9999=', '1=a', '-1=b', '--nodata', '-1e10']
+    args = parser.parse_args(words)
+    assert args.label_values == ['-9999=', '1=a', '-1=b']
+    assert args.nodata == -1e10

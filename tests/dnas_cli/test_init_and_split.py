@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnas_cli import init, split
-from dnas_mmseg.raster import write_raster
+from dnas_mmseg.raster import read_raster, write_raster
 
 
 @pytest.fixture
@@ -48,3 +48,16 @@ def test_split(folder, monkeypatch, capsys):
     call(monkeypatch, split, 'mine', '--folds', 4)
     tested = [(folder / f'mine/fold{i}/test.txt').read_text() for i in (1, 2, 3, 4)]
     assert len({line for text in tested for line in text.splitlines()}) == 16
+
+
+def test_negative_label_values(folder, monkeypatch, capsys):
+    for path in sorted((folder / 'mine/labels').iterdir()):
+        label = read_raster(path)[0].astype(np.int16)
+        write_raster(path.with_suffix('.tif'), np.where(label == 3, np.int16(-9999), label))
+        path.unlink()
+    call(
+        monkeypatch, init, 'mine/images', 'mine/labels', '--out', 'data', '--workers', 1,
+        '--label-values', '-9999=', '1=a', '2=b',
+    )  # fmt: skip
+    assert 'classes a, b (edit them in data.py)' in capsys.readouterr().out
+    assert "-9999: None,\n    1: 'a'" in (folder / 'data.py').read_text()
