@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,8 @@ from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelValue
 
 from .pairs import PairContent, find_value_colours, have_colours
+
+_BLACK = '#000000'
 
 _MAX_CLASSES = 64
 """Label values after which they are unlikely to be classes."""
@@ -38,15 +41,18 @@ def interpret(
             ``label_values`` lists colours or the tables differ.
         classes: Class names of the values that are classes, in ascending order; default to
             ``class_<value>``.
-        unlabelled: Stored values that are unlabelled, as text; default to 255 where it is no class.
+        unlabelled: Stored values that are unlabelled, as text, in addition to those of
+            ``label_values``; ``'none'`` for none; 0 also stands for black in colours. Default to
+            255 where it is no class.
 
     Returns:
         Description with bands, classes, palette and label values; and assumptions, one line each.
 
     Raises:
-        MissingSettingsError: Files lack band names, or 0 may be a class or unlabelled.
+        MissingSettingsError: Files lack band names, or 0 or a negative value may be a class or
+            unlabelled.
         DatasetError: Images differ in their bands, labels have values that ``label_values`` lacks,
-            or a value has no colour.
+            a value has no colour, or settings conflict.
 
     Example:
         >>> content = PairContent('a', 'a.tif', 'a.png', (8, 8), 'uint8', ('red', 'nir'))
@@ -65,8 +71,13 @@ def interpret(
     totals: Counter[LabelValue] = Counter()
     for content in contents:
         totals.update(content.colours if coloured else content.values)
+    ignored = _unlabelled_values(totals, unlabelled)
     if label_values is None:
-        label_values = _interpret_values(totals, classes, unlabelled, questions, notes)
+        label_values = _interpret_values(totals, classes, ignored, questions, notes)
+    elif classes:
+        raise DatasetError('--classes does not apply: --label-values has the names of the classes')
+    elif unlabelled is not None:
+        label_values = _without_unlabelled(label_values, ignored or set())
     if questions:
         raise MissingSettingsError('\n'.join(questions))
     known = {text.lower() for text in label_values}
@@ -78,7 +89,7 @@ def interpret(
         )
         raise DatasetError(
             f'the labels have values without a class: {listed}: add them to --label-values, with '
-            'an empty name for unlabelled (0=)'
+            f'an empty name for unlabelled ({value_text(unknown[0])}=)'
         )
     return (
         DatasetDescription(
@@ -144,22 +155,61 @@ def interpret_bands(
     return ()
 
 
+def _unlabelled_values(
+    totals: Counter[LabelValue], unlabelled: Sequence[str] | None
+) -> set[str] | None:
+    """Return the stored values of ``--unlabelled``; empty for ``none``, None without the option."""
+    if unlabelled is None:
+        return None
+    stored = {value_text(value) for value in totals}
+    found = {text.lower() for text in unlabelled} - {'none'}
+    if '0' in found and '0' not in stored and _BLACK in stored:
+        found = found - {'0'} | {_BLACK}
+    absent = sorted(found - stored)
+    if absent:
+        listed = ', '.join(map(value_text, sorted(totals, key=_order)))
+        raise DatasetError(f'--unlabelled {" ".join(absent)}: the labels have {listed}')
+    return found
+
+
+def _without_unlabelled(
+    label_values: Mapping[str, str | None], ignored: set[str]
+) -> dict[str, str | None]:
+    """Return the classes of label values with those of ``--unlabelled`` added.
+
+    Raises:
+        DatasetError: A value has a class and is unlabelled, or ``none`` is and a value has none.
+    """
+    for text, name in label_values.items():
+        if name is not None and text.lower() in ignored:
+            raise DatasetError(
+                f'--unlabelled {text}: --label-values has {text}={name}: remove one of them'
+            )
+        if name is None and not ignored:
+            raise DatasetError(
+                f'--unlabelled none: --label-values has {text}= (unlabelled): remove one of them'
+            )
+    known = {text.lower() for text in label_values}
+    return {**label_values, **dict.fromkeys(sorted(ignored - known))}
+
+
+def _order(value: LabelValue) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _interpret_values(
     totals: Counter[LabelValue],
     classes: Sequence[str],
-    unlabelled: Sequence[str] | None,
+    unlabelled: set[str] | None,
     questions: list[str],
     notes: list[str],
 ) -> dict[str, str | None]:
-    """Return the class of each label value; add a question if 0 may be a class or unlabelled."""
-    values = sorted(totals, key=lambda v: v if isinstance(v, tuple) else (v,))
+    """Return the class of each label value; add a question if values may be unlabelled."""
+    values = sorted(totals, key=_order)
     texts = [value_text(value) for value in values]
     total = max(totals.total(), 1)
     shares = {t: totals[v] / total for t, v in zip(texts, values, strict=True)}
     ignored = set(unlabelled or ())
-    absent = sorted(ignored - set(texts) - {'none'})
-    if absent:
-        raise DatasetError(f'--unlabelled {" ".join(absent)}: the labels have {", ".join(texts)}')
     if unlabelled is None:
         if IGNORE in values and len(values) > 2:
             ignored.add(str(IGNORE))
@@ -167,12 +217,19 @@ def _interpret_values(
                 f'label value 255 ({100 * shares["255"]:.2g} % of the pixels) counts as '
                 'unlabelled; --unlabelled none makes it a class'
             )
-        zero = next((t for t in ('0', '#000000') if t in texts), None)
         # Labels with 255 for unlabelled count their classes from 0.
-        if zero is not None and not ignored and len(texts) > 2:
+        zeros = () if ignored else ('0', _BLACK)
+        doubtful = [text for text in texts if text in zeros or text.startswith('-')]
+        if doubtful and len(texts) > 2:
+            listed = ', '.join(f'{t} ({100 * shares[t]:.2g} % of the pixels)' for t in doubtful)
+            # Quoted, since # starts a comment in a shell.
+            option = ' '.join(shlex.quote(text) for text in doubtful)
             questions.append(
-                f'--unlabelled: label value {zero} ({100 * shares[zero]:.2g} % of the pixels) is '
-                f'a class or unlabelled: --unlabelled {zero} or --unlabelled none'
+                f'--unlabelled: label value {listed} is a class or unlabelled: --unlabelled '
+                f'{option} or --unlabelled none'
+                if len(doubtful) == 1
+                else f'--unlabelled: label values {listed} are classes or unlabelled: --unlabelled '
+                f'{option}, or some of them, or --unlabelled none'
             )
     codes = [text for text in texts if text not in ignored]
     if len(codes) > _MAX_CLASSES:

@@ -54,6 +54,41 @@ def test_classes_and_unlabelled_values_are_set():
     assert merged.classes == ('land',)
 
 
+def test_unlabelled_values_are_added_to_the_classes_of_values():
+    words = parse_label_values(['1=a', '2=b'])
+    description, _ = interpret([content({1: 5, 2: 5, 3: 1})], label_values=words, unlabelled=('3',))
+    assert description.label_values == {'1': 'a', '2': 'b', '3': None}
+    every = parse_label_values(['1=a', '2=b', '3='])
+    again, _ = interpret([content({1: 5, 2: 5, 3: 1})], label_values=every, unlabelled=('3',))
+    assert again.label_values == description.label_values
+
+
+def test_negative_values_may_be_unlabelled():
+    values = {-9999: 5, 0: 2, 1: 2, 2: 1}
+    with pytest.raises(MissingSettingsError) as error:
+        interpret([content(values)])
+    assert str(error.value) == (
+        '--unlabelled: label values -9999 (50 % of the pixels), 0 (20 % of the pixels) are classes '
+        'or unlabelled: --unlabelled -9999 0, or some of them, or --unlabelled none'
+    )
+    with pytest.raises(MissingSettingsError, match=r'label value -1 .*: --unlabelled -1 or --unl'):
+        interpret([content({-1: 5, 1: 1, 2: 1})])
+    description, _ = interpret([content(values)], unlabelled=('-9999',))
+    assert description.label_values == {
+        '-9999': None, '0': 'class_0', '1': 'class_1', '2': 'class_2',
+    }  # fmt: skip
+
+
+def test_zero_stands_for_black_in_colours():
+    values = {(0, 0, 0): 5, (255, 0, 0): 5, (0, 0, 255): 3}
+    with pytest.raises(MissingSettingsError, match="--unlabelled '#000000' or --unlabelled none"):
+        interpret([content(values)])
+    for text in ('0', '#000000'):
+        description, _ = interpret([content(values)], unlabelled=(text,))
+        assert description.label_values['#000000'] is None
+        assert len(description.classes) == 2
+
+
 def test_colours_of_the_labels_are_the_palette():
     colours, _ = interpret([content({(255, 0, 0): 5, (0, 0, 255): 3})])
     assert colours.palette == ((0, 0, 255), (255, 0, 0))
@@ -131,6 +166,26 @@ def test_alpha_may_be_a_band():
         ({1: 1, 2: 1}, dict(bands=('a',)), 'has 2 bands, but --bands has 1: a'),
         ({1: 1, 2: 1}, dict(classes=('a',)), '--classes has 1 names for the 2 values 1, 2'),
         ({1: 1, 2: 1}, dict(unlabelled=('7',)), '--unlabelled 7: the labels have 1, 2'),
+        (
+            {1: 1, 2: 1},
+            dict(label_values={'1': 'a', '2': 'b'}, unlabelled=('2',)),
+            '--unlabelled 2: --label-values has 2=b: remove one of them',
+        ),
+        (
+            {1: 1, 2: 1},
+            dict(label_values={'1': 'a', '2': None}, unlabelled=('none',)),
+            '--unlabelled none: --label-values has 2=',
+        ),
+        (
+            {1: 1, 2: 1},
+            dict(label_values={'1': 'a', '2': 'b'}, unlabelled=('7',)),
+            '--unlabelled 7: the labels have 1, 2',
+        ),
+        (
+            {1: 1, 2: 1},
+            dict(label_values={'1': 'a', '2': 'b'}, classes=('a', 'b')),
+            '--classes does not apply: --label-values has the names',
+        ),
         ({1: 1}, {}, 'the values 1, so fewer than two classes'),
         (dict.fromkeys(range(1, 99), 1), {}, 'the labels have 98 values, such as 1, 2, .* merge'),
         ({1: 1, 2: 3}, dict(label_values={'1': 'a'}), r'without a class: 2 \(75 % of the pixels'),
