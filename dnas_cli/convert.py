@@ -172,7 +172,9 @@ def main() -> None:
         stacks = StackSettings(
             out / 'scenes', description.bands, args.resampling, split_words(args.mask_values)
         )
-        scenes = find_scenes(args.root, release.images, release.labels, stacks)
+        scenes = find_scenes(
+            args.root, release.images, release.labels, stacks, polygons=bool(args.class_field)
+        )
         split = SplitSettings(
             lists={name: getattr(args, f'{name}_list') for name in ('train', 'val', 'test')},
             shares=args.shares,

@@ -9,9 +9,9 @@ from typing import Any
 
 from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
-from dnas_mmseg.raster import is_vector
 
 from .conversion import convert_scenes
+from .folder_split import split_by_folders
 from .label_rasters import PolygonRules, make_label_rasters
 from .scenes import Scene
 from .splitting import split_scenes
@@ -24,6 +24,8 @@ class SplitSettings:
 
     Attributes:
         lists: List file with scene names of each split, or None.
+        folders: Split of each scene by name, as by :func:`.folder_split.folder_split`, instead of
+            lists; empty for none. Splits without a scene are split from the training scenes.
         shares: Shares of train, val and test, without lists.
         seed: Random seed.
         within: Whether each scene is divided among the splits; None if there are fewer scenes than
@@ -33,6 +35,7 @@ class SplitSettings:
     """
 
     lists: Mapping[str, str | os.PathLike | None] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
     shares: Sequence[float] = (0.6, 0.2, 0.2)
     seed: int = 0
     within: bool | None = None
@@ -98,7 +101,7 @@ def make_data_root(
             :func:`convert_scenes`.
     """
     notes = list(dict.fromkeys(note for scene in scenes for note in scene.notes))
-    vectors = [scene.label for scene in scenes if is_vector(scene.label)]
+    vectors = [scene.label for scene in scenes if scene.has_polygons]
     if vectors and rules is None:
         raise DatasetError(
             f'{vectors[0]}: polygons: --class-field names the field with the classes'
@@ -128,16 +131,21 @@ def make_data_root(
         nodata=nodata,
         apply_scale=apply_scale,
     )
-    parts, method = split_scenes(
-        scenes,
-        split.lists,
-        split.shares,
-        split.seed,
-        within=split.within,
-        labels=tiling.labels,
-        size=size,
-        gap=size // 2 if split.gap is None else split.gap,
-    )
+    if split.folders:
+        folders = [split.folders[scene.name] for scene in scenes]
+        parts, method, more = split_by_folders(scenes, folders, split.shares, split.seed)
+        notes += more
+    else:
+        parts, method = split_scenes(
+            scenes,
+            split.lists,
+            split.shares,
+            split.seed,
+            within=split.within,
+            labels=tiling.labels,
+            size=size,
+            gap=size // 2 if split.gap is None else split.gap,
+        )
     written, more = convert_scenes(
         parts,
         out,

@@ -23,9 +23,10 @@ from dnas_mmseg.raster import (
     Raster,
     RasterInfo,
     Window,
+    file_on_disk,
     find_empty_features,
     find_overlap,
-    is_vector,
+    is_virtual,
     rasterize_polygons,
     read_polygons,
     row_windows,
@@ -130,7 +131,7 @@ def make_label_rasters(
         )
     folder.mkdir(parents=True, exist_ok=True)
     found: list[Scene] = []
-    notes = _describe_empty({scene.label for scene in scenes}, rules)
+    notes = _describe_empty({scene.label for scene in scenes if scene.has_polygons}, rules)
     for number, scene in enumerate(scenes, 1):
         path = folder / f'{scene.name}.tif'
         settings = _settings(scene, description, rules, resampling)
@@ -142,7 +143,7 @@ def make_label_rasters(
             record.unlink(missing_ok=True)
             with Raster(scene.image) as raster:
                 info = raster.info
-            if not is_vector(scene.label):
+            if not scene.has_polygons:
                 messages = _warp_label(scene, info, path, classes, description, resampling)
             elif rules is None:
                 raise DatasetError(
@@ -154,7 +155,7 @@ def make_label_rasters(
                 write_json(record, {'settings': settings, 'notes': messages})
         notes += messages
         if path.is_file():
-            found.append(replace(scene, label=path))
+            found.append(replace(scene, label=path, is_vector_label=False))
         advance(number, len(scenes))
     if not found:
         raise DatasetError('\n'.join(['no scene has a label:', *notes[:8]]))
@@ -164,7 +165,7 @@ def make_label_rasters(
 def _describe_empty(labels: set[Path], rules: PolygonRules | None) -> list[str]:
     """Return notes on the features without geometry in vector files."""
     notes = []
-    for path in sorted(filter(is_vector, labels)):
+    for path in sorted(labels):
         empty = find_empty_features(path, rules.layer if rules is not None else '')
         if empty:
             notes.append(
@@ -346,15 +347,18 @@ def _settings(
     scene: Scene, description: DatasetDescription, rules: PolygonRules | None, resampling: str
 ) -> dict[str, Any]:
     """Return what determines a label, as JSON has it."""
-    files = [scene.image, scene.label]
+    # The label may be in an archive (/vsizip/fields.zip).
+    label = file_on_disk(os.fspath(scene.label)) if is_virtual(scene.label) else scene.label
+    files = [scene.image, *([label] if label is not None else [])]
     if rules is not None and rules.area_of_interest:
         files.append(Path(rules.area_of_interest))
     for path in files[1:]:
         # An open GeoPackage has its latest changes in a journal.
         files += [journal] if (journal := Path(f'{path}-wal')).is_file() else []
-        if path.suffix.lower() == '.shp':  # a Shapefile keeps fields and CRS in other files
+        if path.suffix.lower() in ('.mif', '.shp', '.tab'):  # fields and CRS are in other files
             files += sorted(path.parent.glob(f'{glob.escape(path.stem)}.*'))
     settings = {
+        'label': os.fspath(scene.label),
         'files': [[path, *state] for path, state in file_states(files).items()],
         'classes': list(ClassScheme.from_metainfo(description.metainfo)),
         'convention': description.label_convention,

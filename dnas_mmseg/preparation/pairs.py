@@ -24,7 +24,6 @@ from dnas_mmseg.raster import (
     RasterInfo,
     Samples,
     Window,
-    is_vector,
     parse_array_name,
     raster_stem,
     row_windows,
@@ -36,7 +35,7 @@ from .scenes import Scene, StackSettings, find_scenes
 _STRIP_BYTES = 64 << 20
 """Memory of a strip of samples."""
 
-_ARRAY_FILES = ('.h5', '.hdf5', '.npz')
+ARRAY_FILES = ('.h5', '.hdf5', '.npz')
 """Suffixes of files with stacks of tiles."""
 
 _MAX_VALUES = 4096
@@ -127,7 +126,11 @@ def have_colours(contents: Sequence[PairContent]) -> bool:
 
 
 def find_pairs(
-    root: str | os.PathLike, images: str, labels: str, stacks: StackSettings | None = None
+    root: str | os.PathLike,
+    images: str,
+    labels: str,
+    stacks: StackSettings | None = None,
+    polygons: bool = False,
 ) -> list[Scene]:
     """Pair all images and labels of two folders or patterns by name.
 
@@ -137,13 +140,14 @@ def find_pairs(
             (``ARRAY:"tiles.h5":images``), or a file with the stacks ``images`` and ``labels``.
         labels: Folder, pattern such as ``masks/{name}_mask.png``, or one file for all images.
         stacks: How scenes of several files become rasters; None for none.
+        polygons: Whether labels without the suffix of a raster are vector files.
 
     Raises:
         DatasetError: There are no files, or a file has no partner.
     """
-    if images.startswith('ARRAY:') or Path(images).suffix.lower() in _ARRAY_FILES:
+    if images.startswith('ARRAY:') or Path(images).suffix.lower() in ARRAY_FILES:
         return _find_stacked_pairs(root, images, labels)
-    pairs = find_scenes(root, images, labels, stacks)
+    pairs = find_scenes(root, images, labels, stacks, polygons)
     if Path(root, labels).is_dir():
         used = {pair.label for pair in pairs}
         suffixes = {pair.label.suffix.lower() for pair in pairs}
@@ -208,7 +212,7 @@ def read_content(
             result.pixels = sum(pixels for pixels, _, _ in sums)
             result.totals = np.sum([total for _, total, _ in sums], axis=0)
             result.squares = np.sum([squares for _, _, squares in sums], axis=0)
-    if is_vector(pair.label):
+    if pair.has_polygons:
         return result
     with Raster(pair.image, nodata) as image, Raster(pair.label) as raster:
         label = raster.info

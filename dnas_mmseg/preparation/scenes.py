@@ -21,10 +21,13 @@ from dnas_mmseg.raster import (
     ResolvedScene,
     Window,
     detect_scene,
+    distinguish_stems,
     is_vector,
     raster_stem,
     resolve_scenes,
 )
+
+from .path_patterns import MatchedFile, match_files, suggest_patterns
 
 _Item = TypeVar('_Item')
 
@@ -39,6 +42,7 @@ class Scene:
         label: Path of the label: a raster, or polygons.
         region: Part of the scene to cut, in pixels; None for all.
         notes: How a scene of several files became a raster, one line each.
+        is_vector_label: Whether the label is a vector file whatever its suffix.
     """
 
     name: str
@@ -46,6 +50,12 @@ class Scene:
     label: Path
     region: Window | None = None
     notes: tuple[str, ...] = ()
+    is_vector_label: bool = False
+
+    @property
+    def has_polygons(self) -> bool:
+        """Whether the label contains polygons."""
+        return self.is_vector_label or is_vector(self.label)
 
 
 @dataclass(frozen=True)
@@ -66,21 +76,27 @@ class StackSettings:
 
 
 def find_scenes(
-    root: str | os.PathLike, images: str, labels: str, stacks: StackSettings | None = None
+    root: str | os.PathLike,
+    images: str,
+    labels: str,
+    stacks: StackSettings | None = None,
+    polygons: bool = False,
 ) -> list[Scene]:
     """Pair images and labels by name.
 
     Args:
         root: Folder of the patterns.
-        images: Glob pattern of the images, such as ``scenes/*.tif`` or ``scenes/{name}_rgb.tif``. A
-            scene is named by the part at ``{name}``, otherwise by the file's stem. With ``stacks``,
-            also products (``S2*.SAFE``) and patterns with a file per band
-            (``scenes/{name}_{band}.tif``).
+        images: Glob pattern of the images, such as ``scenes/*.tif`` or ``scenes/{name}/rgb.tif``. A
+            scene is named by the part at ``{name}``, otherwise by the file's stem. Where names
+            repeat in several folders, as in ``*/images/*.tif``, the folders at wildcards precede
+            them, and labels are those of the same folders. With ``stacks``, also products
+            (``S2*.SAFE``) and patterns with a file per band (``scenes/{name}_{band}.tif``).
         labels: Glob pattern of the labels with ``{name}`` for the scene's name, such as
             ``labels/{name}_label.*`` or ``labels/{name}.gpkg``; or one file for all scenes. Files
             without the suffix of a raster are skipped, unless the pattern ends in the suffix of a
             vector file.
         stacks: How scenes of several files become rasters; None for none.
+        polygons: Whether labels without the suffix of a raster are vector files.
 
     Raises:
         DatasetError: No files match, an image has no label, or two files have the same name.
@@ -92,25 +108,30 @@ def find_scenes(
         >>> [scene.name for scene in find_scenes('.', 'scenes/*.tif', 'labels/{name}_label.*')]
         ['a']
     """
-    pairs, missing = pair_scenes(root, images, labels, stacks)
+    pairs, missing = pair_scenes(root, images, labels, stacks, polygons)
     if missing:
         folder = Path(root, labels)
-        name = missing[0].stem if folder.is_dir() else _name_of(missing[0], images)
+        name = missing[0].name
         label = (
             folder / f'{name}.*' if folder.is_dir() else Path(root, labels.replace('{name}', name))
         )
         more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
-        raise DatasetError(f'{label}: no such label, for {missing[0]}{more}')
+        remedy = '' if pairs else _suggest(root, images, labels)
+        raise DatasetError(f'{label}: no such label, for {missing[0].path}{more}{remedy}')
     return pairs
 
 
 def pair_scenes(
-    root: str | os.PathLike, images: str, labels: str, stacks: StackSettings | None = None
-) -> tuple[list[Scene], list[Path]]:
+    root: str | os.PathLike,
+    images: str,
+    labels: str,
+    stacks: StackSettings | None = None,
+    polygons: bool = False,
+) -> tuple[list[Scene], list[MatchedFile]]:
     """Pair images and labels by name, and list images without a label.
 
     Args:
-        root, images, labels, stacks: Arguments of :func:`find_scenes`.
+        root, images, labels, stacks, polygons: Arguments of :func:`find_scenes`.
 
     Returns:
         Scenes, and images without a label.
@@ -119,25 +140,40 @@ def pair_scenes(
         DatasetError: No files match, or two files have the same name.
     """
     images, labels = _in_folder(root, images, '*'), _in_folder(root, labels, '{name}')
-    found_notes: dict[str, tuple[str, ...]] = {}
-    names = _by_name(root, images, stacks, found_notes)
+    notes: dict[Path, tuple[str, ...]] = {}
+    found = _find_files(root, images, stacks, notes)
     shared = Path(root, labels)
-    if shared.is_file():
-        return [
-            Scene(name, image, shared, notes=found_notes.get(name, ()))
-            for name, image in names.items()
-        ], []
-    if '{name}' not in Path(labels).stem:
+    is_shared = shared.is_file() or labels.startswith('/vsi')
+    if not is_shared and '{name}' not in labels:
         raise DatasetError(
-            f"{labels}: no such file or folder; in a pattern, '{{name}}' is the name of the scene"
+            f"{labels}: no such file or folder; in a pattern, '{{name}}' is the name of the scene, "
+            "such as 'labels/{name}_label.tif' or '{name}/label.tif'"
         )
-    found = _by_name(root, labels)
-    pairs = [
-        Scene(name, image, found[name], notes=found_notes.get(name, ()))
-        for name, image in names.items()
-        if name in found
-    ]
-    return pairs, [image for name, image in names.items() if name not in found]
+    files = [] if is_shared else _find_files(root, labels, polygons=polygons)
+    # Folders tell files of the same name apart, and may differ between images and labels otherwise.
+    by_folder = len({file.name for file in found}) < len(found)
+    if by_folder and {len(f.folders) for f in files} - {len(f.folders) for f in found}:
+        _require_unique(found, by_folder=False)
+    _require_unique(found, by_folder)
+    _require_unique(files, by_folder)
+    of = {file.key if by_folder else file.name: file.path for file in files}
+    # Names of the folders precede those of the files where they are necessary.
+    names = distinguish_stems({file.key: file.name for file in found})
+    pairs, missing = [], []
+    for file in found:
+        label = shared if is_shared else of.get(file.key if by_folder else file.name)
+        if label is None:
+            missing.append(file)
+            continue
+        is_vector_label = polygons and label.suffix.lower() not in RASTER_SUFFIXES
+        name = names[file.key]
+        pairs.append(
+            Scene(
+                name, file.path, label, notes=notes.get(file.path, ()),
+                is_vector_label=is_vector_label,
+            )
+        )  # fmt: skip
+    return pairs, missing
 
 
 def split_by_share(
@@ -229,43 +265,67 @@ def _in_folder(root: str | os.PathLike, text: str, stem: str) -> str:
     return os.path.join(glob.escape(text), stem + (suffix if stem != '*' else ''))
 
 
-def _by_name(
+def _find_files(
     root: str | os.PathLike,
     pattern: str,
     stacks: StackSettings | None = None,
-    notes: dict[str, tuple[str, ...]] | None = None,
-) -> dict[str, Path]:
-    """Return the rasters (or vector files) that match a pattern, by scene name.
+    notes: dict[Path, tuple[str, ...]] | None = None,
+    polygons: bool = False,
+) -> list[MatchedFile]:
+    """Return the rasters (or vector files) that match a pattern.
 
     Notes on scenes of several files are added to ``notes``.
     """
-    result: dict[str, Path] = {}
-    others: list[Path] = []
-    suffixes = VECTOR_SUFFIXES if is_vector(pattern) else RASTER_SUFFIXES
-    found: list[str] = []
-    if '{band}' not in pattern or stacks is None:
-        wildcard = _any_case(pattern.replace('{name}', '*'))
-        found = glob.glob(wildcard, root_dir=root, recursive=True)
-    for path in sorted(Path(root, name) for name in found):
-        if path.suffix.lower() not in suffixes:
-            others.append(path)
-        else:
-            name = _name_of(path, pattern)
-            if name in result:
-                raise DatasetError(f"{result[name]} and {path} are both named '{name}'")
-            result[name] = path
+    is_stack = '{band}' in pattern and stacks is not None
+    matches = [] if is_stack else match_files(root, pattern)
+    suffix = Path(pattern).suffix.lower()
+    has_vectors = is_vector(pattern)
+    suffixes: tuple[str, ...] = VECTOR_SUFFIXES if has_vectors else RASTER_SUFFIXES
+    if polygons and suffix not in RASTER_SUFFIXES and not glob.has_magic(suffix):
+        has_vectors, suffixes = True, (suffix,)
+    result = [file for file in matches if file.path.suffix.lower() in suffixes]
+    others = [file.path for file in matches if file.path.suffix.lower() not in suffixes]
     if stacks is not None and not result:
-        scenes = _stack(others or [Path(root, pattern)], stacks)
-        result = {raster_stem(scene.path): Path(scene.path) for scene in scenes}
-        if notes is not None:
-            notes |= {raster_stem(scene.path): scene.notes for scene in scenes}
+        for scene in _stack(others or [Path(root, pattern)], stacks):
+            result.append(MatchedFile(Path(scene.path), raster_stem(scene.path)))
+            if notes is not None:
+                notes[Path(scene.path)] = scene.notes
     if not result:
         if others:
             with Raster(others[0]) as raster:
                 raster.info  # noqa: B018  raises with a hint, for instance for vector files
-        kind = 'vector files' if is_vector(pattern) else 'rasters'
+        kind = 'vector files' if has_vectors else 'rasters'
         raise DatasetError(f'{Path(root, pattern)}: no {kind} found ({", ".join(suffixes)})')
     return result
+
+
+def _require_unique(files: Sequence[MatchedFile], by_folder: bool) -> None:
+    """Raise if two files have the same name, in the same folders if these distinguish them."""
+    known: dict[str, Path] = {}
+    for file in files:
+        key = file.key if by_folder else file.name
+        if key in known:
+            raise DatasetError(
+                f"{known[key]} and {file.path} are both named '{file.name}': put '{{name}}' where "
+                "the paths differ, in both patterns ('{name}/image.tif' '{name}/label.tif'), or "
+                "the same number of folders at wildcards ('*/images/*.tif' '*/labels/{name}.tif')"
+            )
+        known[key] = file.path
+
+
+def _suggest(root: str | os.PathLike, images: str, labels: str) -> str:
+    """Return how to write the patterns of folders whose files have different names."""
+    patterns = []
+    folders = [text for text in (images, labels) if Path(root, text).is_dir()]
+    if len(folders) == 2:
+        files = [_find_files(root, _in_folder(root, text, '{name}')) for text in folders]
+        stems = suggest_patterns(*([file.path.stem for file in each] for each in files))
+        for text, each, stem in zip(folders, files, stems or (), strict=False):
+            suffixes = {file.path.suffix for file in each}
+            suffix = suffixes.pop() if len(suffixes) == 1 else '.*'
+            patterns.append(f"'{Path(text, stem + suffix)}'")
+    suggested = ' '.join(patterns) or "'images/{name}_rgb.tif' 'labels/{name}_label.png'"
+    return f": if the names differ, '{{name}}' is what they have in common, e.g. {suggested}"
 
 
 def _stack(paths: Sequence[Path], stacks: StackSettings) -> list[ResolvedScene]:
@@ -284,20 +344,3 @@ def _stack(paths: Sequence[Path], stacks: StackSettings) -> list[ResolvedScene]:
 
 def _is_archive(path: Path) -> bool:
     return path.suffix.lower() in ('.zip', '.tar')
-
-
-def _any_case(pattern: str) -> str:
-    """Make the suffix of a pattern case-insensitive."""
-    stem, dot, suffix = pattern.rpartition('.')
-    letters = (f'[{c.lower()}{c.upper()}]' if c.isalpha() else c for c in suffix)
-    return stem + dot + ''.join(letters) if dot and suffix.isalnum() else pattern
-
-
-def _name_of(path: Path, pattern: str) -> str:
-    """Return the part of a file name at ``{name}`` in a pattern, or its stem without ``{name}``."""
-    before, braces, after = Path(pattern).stem.partition('{name}')
-    if braces and glob.has_magic(before + after):
-        raise DatasetError(
-            f"{pattern}: the file name must not contain wildcards next to '{{name}}'"
-        )
-    return path.stem.removeprefix(before).removesuffix(after) if braces else path.stem

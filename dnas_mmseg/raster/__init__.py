@@ -17,7 +17,7 @@ from .names import (
 )
 from .polygons import are_polygons_edited, read_polygon_settings, write_polygons
 from .raster_info import RasterInfo
-from .reading import Raster, read_raster, source_files
+from .reading import Raster, file_on_disk, read_raster, source_files
 from .resolving import (
     ResolvedScene,
     detect_scene,
@@ -79,6 +79,7 @@ __all__ = [
     'class_areas',
     'detect_scene',
     'distinguish_stems',
+    'file_on_disk',
     'find_empty_features',
     'find_overlap',
     'find_scenes_of',

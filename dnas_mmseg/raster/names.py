@@ -16,7 +16,9 @@ from .arrays import parse_array_name
 RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.vrt', '.img', '.jp2', '.npy')
 """Suffixes of the rasters that are found in folders."""
 
-VECTOR_SUFFIXES = ('.fgb', '.geojson', '.gpkg', '.json', '.kml', '.shp')
+VECTOR_SUFFIXES = (
+    '.fgb', '.geojson', '.gml', '.gpkg', '.json', '.kml', '.mif', '.shp', '.tab',
+)  # fmt: skip
 """Suffixes of the vector files that are found in folders."""
 
 

@@ -192,7 +192,7 @@ class Raster:
         array = parse_array_name(self.path)
         if array is not None:
             return [Path(array.file).resolve()]
-        found = (_file_on_disk(name) for name in list_files(self._dataset()))
+        found = (file_on_disk(name) for name in list_files(self._dataset()))
         return list(dict.fromkeys(file for file in found if file is not None))
 
     def _window(self, window: Window | None) -> dict[str, int]:
@@ -289,7 +289,7 @@ def source_files(path: str | os.PathLike) -> list[Path]:
         return raster.find_files()
 
 
-def _file_on_disk(name: str) -> Path | None:
+def file_on_disk(name: str) -> Path | None:
     """Return the file of a GDAL path, the archive of ``/vsizip/`` and ``/vsitar/``, or None."""
     member = re.match(r'/vsi(?:zip|tar)/(.*)', name)
     path = Path(member[1] if member else name)

@@ -57,6 +57,56 @@ def test_pairing_errors(folders):
         find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')
 
 
+def touch(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+
+
+def test_names_of_folders(tmp_path):
+    touch(tmp_path, *(f'{s}/{kind}.tif' for s in ('a', 'b.1') for kind in ('image', 'label')))
+    found = find_scenes(tmp_path, '{name}/image.tif', '{name}/label.tif')
+    assert [(s.name, str(s.label.relative_to(tmp_path))) for s in found] == [
+        ('a', 'a/label.tif'), ('b.1', 'b.1/label.tif'),
+    ]  # fmt: skip
+    touch(tmp_path, 'x/y/s_a/s_a.tif', 'x/y/s_b/s_a.tif', 'x/gt/a.png')
+    (scene,) = find_scenes(tmp_path, 'x/**/s_{name}/s_{name}.tif', 'x/gt/{name}.png')
+    assert (scene.name, scene.image.name) == ('a', 's_a.tif')
+    with pytest.raises(DatasetError, match='must not contain wildcards next to'):
+        find_scenes(tmp_path, '*{name}/image.tif', '{name}/label.tif')
+    with pytest.raises(DatasetError, match=r"in a pattern, .* such as .*'\{name\}/label\.tif'"):
+        find_scenes(tmp_path, '*/image.tif', '*/label.tif')
+
+
+def test_equal_names_in_several_folders(tmp_path):
+    for date in ('2021', '2022'):
+        touch(tmp_path, f'{date}/images/t.tif', f'{date}/labels/t.png')
+    touch(tmp_path, '2022/images/only.tif', '2022/labels/only.png', 'x.png')
+    for pattern in ('*', '**'):
+        found = find_scenes(tmp_path, f'{pattern}/images/*.tif', f'{pattern}/labels/{{name}}.png')
+        assert [(s.name, s.image.parts[-3], s.label.parts[-3]) for s in found] == [
+            ('2021_t', '2021', '2021'), ('only', '2022', '2022'), ('2022_t', '2022', '2022'),
+        ]  # fmt: skip
+    shared = find_scenes(tmp_path, '*/images/*.tif', 'x.png')
+    assert [scene.name for scene in shared] == ['2021_t', 'only', '2022_t']
+    for labels in ('2022/labels/{name}.png', '*/*/{name}.png'):
+        with pytest.raises(DatasetError, match="are both named 't': put "):
+            find_scenes(tmp_path, '*/images/*.tif', labels)
+
+
+def test_patterns_for_names_that_differ_are_suggested(tmp_path):
+    for number in ('001', '002', '010'):
+        touch(tmp_path, f'images/img_{number}.jpg', f'labels/lbl_{number}_gt.png')
+    suggested = r"e\.g\. 'images/img_{name}\.jpg' 'labels/lbl_{name}_gt\.png'$"
+    with pytest.raises(DatasetError, match=suggested):
+        find_scenes(tmp_path, 'images', 'labels')
+    found = find_scenes(tmp_path, 'images/img_{name}.jpg', 'labels/lbl_{name}_gt.png')
+    assert [scene.name for scene in found] == ['001', '002', '010']
+    touch(tmp_path, 'labels/other.png')
+    with pytest.raises(DatasetError, match=r"e\.g\. 'images/{name}_rgb\.tif' 'labels/{name}_label"):
+        find_scenes(tmp_path, 'images', 'labels')
+
+
 def many(count):
     return [Scene(f's{i:03}', Path(f'{i}.tif'), Path(f'{i}.png')) for i in range(count)]
 
