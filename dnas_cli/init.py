@@ -2,17 +2,20 @@
 
     dnas init images labels --out mine
     dnas init 'scenes/*.tif' 'truth/{name}_gt.png' --out mine --bands red green blue nir
+    dnas init '{name}/image.tif' '{name}/label.tif' --out mine
     dnas init 'scenes/*.tif' fields.gpkg --class-field crop --out mine
     dnas init tiles.h5 tiles.h5 --out mine      # arrays images and labels
     dnas init 'S2*.SAFE' WorldCover.tif --label-resampling nearest --bands blue green red nir \\
         --label-values 10=trees 20=shrubs 30=grass 40=crops 80=water --out mine
 
 IMAGES is a folder or a pattern; LABELS is a folder, a pattern with '{name}', or one file for all
-images. Labels are rasters, or polygons of any vector format. Images of at most 1024 pixels are used
-where they are; larger ones, and fewer than 8 that are larger than --tile-size, are cut into tiles.
-Writes the lists and dataset.json to the folder --out, and next to it a config, mine.py, with band
-names, class names to edit, and statistics. If the files lack metadata, an error lists the options
-that set them, one per line.
+images. Names that occur in several folders ('*/images/*.tif' '*/labels/{name}.png') start with the
+folder; images in folders train, val and test are split by them, unless --by is set. Labels are
+rasters, or polygons of any vector format. Images of at most 1024 pixels are used where they are;
+larger ones, and fewer than 8 that are larger than --tile-size, are cut into tiles. Writes the lists
+and dataset.json to the folder --out, and next to it a config, mine.py, with band names, class names
+to edit, and statistics. If the files lack metadata, an error lists the options that set them, one
+per line.
 """
 
 from __future__ import annotations
@@ -56,11 +59,12 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         '--classes', nargs='+', default=[], metavar='A,B,C',
-        help='class names, in ascending order of the label values',
+        help='class names, in ascending order of the label values (without --label-values)',
     )  # fmt: skip
     parser.add_argument(
-        '--unlabelled', nargs='+', metavar='VALUE', help="unlabelled values, or 'none'"
-    )
+        '--unlabelled', nargs='+', metavar='VALUE',
+        help="unlabelled values, in addition to those of --label-values, or 'none'",
+    )  # fmt: skip
     parser.add_argument(
         '--nodata', type=float, metavar='VALUE',
         help='nodata value in addition to the declared ones, e.g. 0 for black borders',

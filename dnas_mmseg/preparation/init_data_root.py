@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,16 @@ from dnas_mmseg.datasets.description import (
 )
 from dnas_mmseg.datasets.tiles import MANIFEST
 from dnas_mmseg.files import check_config_folder, write_text
-from dnas_mmseg.raster import is_vector, list_field_values
+from dnas_mmseg.raster import list_field_values, parse_array_name
 
 from .data_root import DataRoot, SplitSettings, make_data_root
+from .folder_split import folder_split
 from .interpretation import MissingSettingsError, interpret, interpret_bands
 from .label_rasters import PolygonRules
-from .pairs import PairContent, find_pairs, read_contents
+from .pairs import ARRAY_FILES, PairContent, find_pairs, read_contents
 from .scenes import Scene, StackSettings
-from .tile_lists import TileSplit, split_tiles, write_lists
+from .splitting import largest_tile
+from .tile_lists import TileSplit, split_tiles, split_tiles_by_folders, write_lists
 
 BASE = 'dnas_mmseg::unet/unet_lite0.py'
 """Config that is inherited: the most accurate of the portfolio at equal training time."""
@@ -37,6 +41,9 @@ _CROP = 128
 
 _MAX_TILE = 1024
 """Longest side in pixels of images that are used as tiles; larger ones are cut."""
+
+_SIDE_STEP = 32
+"""Factor of the side of tiles that is chosen here: the stride of networks."""
 
 _FEW = 8
 """Number of images below which those larger than a tile are cut, too: 60 % of them are for training
@@ -133,8 +140,8 @@ def init_data_root(
     check_config_folder(config.parent)
     if config.exists() and not settings.overwrite:
         raise DatasetError(f'{config} exists: add --overwrite to replace it')
-    pairs = find_pairs('.', images, labels, settings.stacks)
-    vectors = is_vector(pairs[0].label)
+    pairs = find_pairs('.', images, labels, settings.stacks, settings.rules is not None)
+    vectors = pairs[0].has_polygons
     parts = sum(share > 0 for share in settings.split.shares)
     if parts < 3:
         raise DatasetError(
@@ -169,17 +176,22 @@ def init_data_root(
         )
     notes += _describe_fills(contents)
     split, root = None, None
+    names = [pair.name for pair in pairs]
+    folders = None if settings.by else folder_split([pair.image for pair in pairs])
     if vectors or is_large or not all(content.is_aligned for content in contents):
         _require_resampling(contents, settings)
         # Smaller scenes would be padded, and crops of their tiles mostly unlabelled.
         size = min(settings.tile_size, max(min(content.shape) for content in contents))
+        if len(pairs) < parts and folders is None:
+            size, more = _fit_strips(contents, size, parts)
+            notes += more
         root = make_data_root(
             pairs,
             out,
             description,
             rules=settings.rules,
             label_resampling=settings.label_resampling,
-            split=settings.split,
+            split=replace(settings.split, folders=dict(zip(names, folders or (), strict=False))),
             size=size,
             min_labelled=1 / max(size, 1) ** 2,  # a pixel
             recut=settings.overwrite,
@@ -198,13 +210,17 @@ def init_data_root(
             )
         if (out / DESCRIPTION_FILE).exists() and not settings.overwrite:
             raise DatasetError(f'{out / DESCRIPTION_FILE} exists: add --overwrite to replace it')
-        split = split_tiles(
-            contents,
+        divide = (
+            partial(split_tiles_by_folders, contents, folders)
+            if folders is not None
+            else partial(split_tiles, contents, by=settings.by)
+        )
+        split = divide(
             settings.split.shares,
-            by=settings.by,
             seed=settings.split.seed,
             labels=description.labels,
             names=description.class_names,
+            command=_split_command(images, labels, out),
         )
         description = _describe_tiles(description, split, contents)
         write_lists(split.parts, out, overwrite=settings.overwrite)
@@ -275,13 +291,18 @@ model = dict(
 
 def _refuse_unused(settings: InitSettings, vectors: bool, is_large: bool) -> None:
     """Raise if a setting would have no effect."""
+    has_names = settings.label_values is not None
     unused = {
+        '--classes': (vectors or has_names) and bool(settings.classes),
         '--unlabelled': vectors and settings.unlabelled is not None,
         '--class-field': not vectors and settings.rules is not None,
         '--label-resampling': vectors and bool(settings.label_resampling),
         '--by': (vectors or is_large) and bool(settings.by),
     }
     reasons = {
+        '--classes': '--label-values has the names of the classes'
+        if has_names
+        else 'the labels are polygons; map the values of the field by --label-values',
         '--unlabelled': 'the labels are polygons; leave values out by --label-values VALUE=',
         '--class-field': 'the labels are rasters',
         '--label-resampling': 'the labels are polygons',
@@ -334,10 +355,6 @@ def _interpret_polygons(
             f'({", ".join(names) or "none"}): name the class of the other pixels by --background, '
             'and where they are by --area-of-interest'
         )
-    if settings.classes:
-        raise DatasetError(
-            '--classes does not apply to polygons: map the values of the field by --label-values'
-        )
     return (
         DatasetDescription(
             bands=bands,
@@ -362,6 +379,30 @@ def _describe_fills(contents: Sequence[PairContent]) -> list[str]:
         f'as {exact_number(value)} in {100 * share:.2g} % of {worst.image}: if it is nodata, run '
         f'the command again with --nodata {exact_number(value)} and another --out'
     ]
+
+
+def _fit_strips(contents: Sequence[PairContent], size: int, parts: int) -> tuple[int, list[str]]:
+    """Return the tile size with which each scene is divided into strips, and a note on it."""
+    smallest = min(contents, key=lambda content: max(content.shape))
+    largest = max(1, largest_tile(max(smallest.shape), parts))
+    if size <= largest:
+        return size, []
+    if largest >= _SIDE_STEP:
+        largest -= largest % _SIDE_STEP
+    height, width = smallest.shape
+    return largest, [
+        f'tiles have {largest} instead of {size} pixels, since {smallest.image} '
+        f'({height} x {width} pixels) is divided into {parts} strips'
+    ]
+
+
+def _split_command(images: str, labels: str, out: Path) -> str:
+    """Return the command that splits the same tiles again."""
+    if parse_array_name(images) is not None or Path(images).suffix.lower() in ARRAY_FILES:
+        return 'dnas split'
+    patterns = (os.path.relpath(text, out) for text in (images, labels))
+    options = zip(('--images', '--labels'), patterns, strict=True)
+    return shlex.join(['dnas', 'split', str(out), *(word for pair in options for word in pair)])
 
 
 def _require_resampling(contents: Sequence[PairContent], settings: InitSettings) -> None:

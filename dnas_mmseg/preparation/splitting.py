@@ -65,7 +65,7 @@ def assign_groups(counts: np.ndarray, shares: Sequence[float], seed: int = 0) ->
     if len(counts) < len(parts):
         raise DatasetError(
             f'{len(counts)} groups cannot be split into {len(parts)} parts: use smaller groups '
-            '(--by blocks with a smaller --block-size), or fewer parts'
+            '(--by blocks or random, or a smaller --block-size of dnas split)'
         )
     present = counts[:, counts.sum(0) > 0]
     # The number of groups counts as one more class, so that unlabelled groups are shared, too.
@@ -236,6 +236,31 @@ def measure_distances(footprints: Footprints, others: Footprints) -> tuple[np.nd
     return np.hypot(*np.moveaxis(gaps.clip(min=0), -1, 0)).min(-1), overlaps
 
 
+def measure_shared_ground(footprints: Footprints, groups: Sequence[Hashable]) -> float:
+    """Return the share of rasters that overlap rasters of other groups by more than half.
+
+    It is estimated from at most 512 rasters.
+
+    Args:
+        footprints: Footprints of the rasters.
+        groups: Group of each raster.
+    """
+    boxes = footprints.boxes
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    tree = cKDTree(centres)
+    sample = np.unique(np.linspace(0, len(boxes) - 1, min(len(boxes), 512)).round().astype(int))
+    shared = 0
+    for i in sample:
+        # Rasters of one size that share more than half have their centres within half a side.
+        near = tree.query_ball_point(centres[i], sides[i].max() / 2, p=np.inf)
+        others = [j for j in near if groups[j] != groups[i]]
+        low = np.maximum(boxes[others, :2], boxes[i, :2])
+        high = np.minimum(boxes[others, 2:], boxes[i, 2:])
+        areas = (high - low).clip(min=0).prod(-1)
+        shared += bool((areas > sides[i].prod() / 2).any())
+    return shared / len(sample)
+
+
 def split_scenes(
     scenes: Sequence[Scene],
     lists: Mapping[str, str | os.PathLike | None],
@@ -366,10 +391,16 @@ def split_within_scenes(
                     best = imbalance, axis, strips
         if best is None:
             needed = len(wanted) * size + (len(wanted) - 1) * gap
+            largest = (
+                largest_tile(max(shape), len(wanted))
+                if gap == size // 2
+                else (max(shape) - (len(wanted) - 1) * gap) // len(wanted)
+            )
+            remedy = f'--tile-size {largest} or smaller' if largest > 0 else 'a smaller --gap'
             raise DatasetError(
                 f'{scene.image}: {shape[0]} x {shape[1]} pixels cannot be split into {len(wanted)} '
                 f'strips of at least {size} pixels with gaps of {gap}, which require {needed}: use '
-                'smaller tiles or gaps, fewer parts (--fractions 80 20 0), or more scenes'
+                f'{remedy}, or more scenes'
             )
         _, axis, strips = best
         for name, (start, stop) in strips.items():
@@ -380,6 +411,20 @@ def split_within_scenes(
             )
             result[name].append(replace(scene, region=region))
     return result
+
+
+def largest_tile(length: int, strips: int) -> int:
+    """Return the largest tiles of which strips with gaps of half a tile fit into a scene.
+
+    Args:
+        length: Longer side of the scene, in pixels.
+        strips: Number of strips.
+
+    Example:
+        >>> largest_tile(2048, 3)
+        512
+    """
+    return 2 * length // (3 * strips - 1)
 
 
 def _class_counts(ids: np.ndarray, num_classes: int) -> np.ndarray:

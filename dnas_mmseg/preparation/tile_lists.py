@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,22 +13,13 @@ import numpy as np
 from dnas_mmseg.datasets.configs import SPLITS
 from dnas_mmseg.datasets.description import DatasetError
 from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, LabelValue
-from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.files import write_text
 from dnas_mmseg.raster import ArrayName, parse_array_name
 
+from .folder_split import describe_folders
 from .pairs import PairContent, have_colours
-from .splitting import (
-    Footprints,
-    assign_groups,
-    group_by_blocks,
-    group_touching,
-    locate,
-    measure_distances,
-)
-
-_MIN_CLUSTERS = 10
-"""Number of groups of touching tiles from which they are split instead of square blocks."""
+from .splitting import Footprints, assign_groups, measure_distances
+from .tile_groups import group_tiles, tile_footprints
 
 
 @dataclass
@@ -71,6 +61,7 @@ def split_tiles(
     gap: float = 0.0,
     labels: LabelEncoding | None = None,
     names: Sequence[str] = (),
+    command: str = 'dnas split',
 ) -> TileSplit:
     """Split tiles into train, val and test, with the share of every class in each part.
 
@@ -81,7 +72,7 @@ def split_tiles(
             groups of touching tiles if they are many and small, else squares of the ground),
             ``'csv:FILE:COLUMN'`` (a group per tile; the first column of the file has the tiles'
             names), or ``'random'``. Defaults to the first of scene, blocks and random that the
-            tiles allow.
+            tiles allow; scenes must not show the same ground.
         seed: Seed of the order in which groups are assigned.
         block_size: Side of the blocks in metres, or in pixels of a scene for tiles without
             georeferences; defaults to one with at least 20 blocks.
@@ -89,13 +80,52 @@ def split_tiles(
             tiles are left out, and always those that overlap others.
         labels: Encoding of the labels, to merge values and leave out unlabelled ones.
         names: Class names; default to the stored values.
+        command: Command that splits the tiles again, for notes.
 
     Raises:
         DatasetError: Groups are unknown, too few, or the method is.
     """
     parts = sum(share > 0 for share in shares)
-    grouped = _GroupedTiles.make(tiles, by, parts, block_size, labels, names)
-    return grouped.split(grouped.assign(shares, seed), gap)
+    grouped = _GroupedTiles.make(tiles, by, parts, block_size, labels, names, command)
+    return grouped.split(*grouped.leave_out(grouped.assign(shares, seed), gap))
+
+
+def split_tiles_by_folders(
+    tiles: Sequence[PairContent],
+    folders: Sequence[str],
+    shares: Sequence[float] = (0.6, 0.2, 0.2),
+    *,
+    seed: int = 0,
+    labels: LabelEncoding | None = None,
+    names: Sequence[str] = (),
+    command: str = 'dnas split',
+) -> TileSplit:
+    """Split tiles by their folders; a part without a folder is split from the training tiles.
+
+    Args:
+        tiles: Content of the tiles.
+        folders: Part of each tile, see :func:`dnas_mmseg.preparation.folder_split.folder_split`.
+        shares, seed, labels, names, command: Arguments of :func:`split_tiles`.
+
+    Raises:
+        DatasetError: Training tiles cannot be split.
+    """
+    part_of = np.array([SPLITS.index(folder) for folder in folders])
+    method, notes = describe_folders(folders)
+    absent = [part for part in range(len(SPLITS)) if part not in part_of]
+    if absent:
+        index = np.flatnonzero(part_of == 0)
+        chosen = [share if part in (0, *absent) else 0 for part, share in enumerate(shares)]
+        training = _GroupedTiles.make([tiles[int(i)] for i in index], '', 2, None, labels, names)
+        part_of[index], more = training.leave_out(training.assign(chosen, seed), 0)
+        notes += more
+    notes.append('--by scene, blocks or random splits all tiles instead')
+    groups = np.arange(len(tiles))
+    classes, counts = _class_counts(tiles, labels, names)
+    grouped = _GroupedTiles(
+        tiles, groups, 'folders', method, classes, counts, tile_footprints(tiles), notes, command
+    )
+    return grouped.split(part_of, notes)
 
 
 def split_folds(
@@ -129,7 +159,7 @@ def split_folds(
     for test in range(folds):
         val = (test + 1) % folds
         part_of = np.where(fold_of == test, 2, np.where(fold_of == val, 1, 0))
-        results.append(grouped.split(part_of, gap))
+        results.append(grouped.split(*grouped.leave_out(part_of, gap)))
     return results
 
 
@@ -201,20 +231,24 @@ class _GroupedTiles:
     Attributes:
         tiles: Content of the tiles.
         groups: Number of the group of each tile, (tiles,).
+        by: ``'scene'``, ``'blocks'``, ``'csv'``, ``'random'`` or ``'folders'``.
         method: Description of the groups, for messages.
         classes: Class names.
         counts: Pixels of each class in each tile, (tiles, classes).
         footprints: Footprints of the tiles; None if unknown.
         notes: Notes on the groups, one sentence each.
+        command: Command that splits the tiles again.
     """
 
     tiles: Sequence[PairContent]
     groups: np.ndarray
+    by: str
     method: str
     classes: tuple[str, ...]
     counts: np.ndarray
     footprints: Footprints | None
     notes: list[str]
+    command: str = 'dnas split'
 
     @classmethod
     def make(
@@ -225,14 +259,15 @@ class _GroupedTiles:
         block_size: float | None,
         labels: LabelEncoding | None,
         names: Sequence[str],
+        command: str = 'dnas split',
     ) -> _GroupedTiles:
         """Group tiles for a number of parts; see :func:`split_tiles`."""
-        footprints = _footprints(tiles)
-        groups, method, notes = _group(tiles, by, parts, footprints, block_size)
+        footprints = tile_footprints(tiles)
+        groups, by, method, notes = group_tiles(tiles, by, parts, footprints, block_size)
         numbers: dict[Hashable, int] = {}
         index = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
         classes, counts = _class_counts(tiles, labels, names)
-        return cls(tiles, index, method, classes, counts, footprints, notes)
+        return cls(tiles, index, by, method, classes, counts, footprints, notes, command)
 
     def assign(self, shares: Sequence[float], seed: int) -> np.ndarray:
         """Return the part of each tile, (tiles,)."""
@@ -240,9 +275,9 @@ class _GroupedTiles:
         np.add.at(totals, self.groups, self.counts)
         return np.array(assign_groups(totals, shares, seed))[self.groups]
 
-    def split(self, part_of: np.ndarray, gap: float) -> TileSplit:
-        """Return the split, without tiles that are too near to those of later parts."""
-        part_of, notes = self._leave_out(part_of, gap)
+    def split(self, part_of: np.ndarray, notes: Sequence[str]) -> TileSplit:
+        """Return the split of tiles with these parts, -1 for none, and notes."""
+        notes = list(notes)
         members = [np.flatnonzero(part_of == part) for part in range(len(SPLITS))]
         pixels = np.array([self.counts[index].sum(0) for index in members])
         distance = None
@@ -251,10 +286,11 @@ class _GroupedTiles:
             nearest = float(measure_distances(test, train)[0].min())
             distance = nearest if nearest < self.footprints.reach else None
             if distance == 0:
-                option = '--by blocks' if self.method == 'random' else '--gap'
+                is_scattered = self.by in ('random', 'folders')
+                option = '--by blocks' if is_scattered else '--gap DISTANCE'
                 notes.append(
                     'training and test tiles touch, and neighbours are similar, which inflates '
-                    f'scores: split again by dnas split {option}'
+                    f'scores: split again by {self.command} {option} --overwrite'
                 )
         for part, name in enumerate(SPLITS):
             counts = zip(self.classes, pixels[part], strict=True)
@@ -268,7 +304,7 @@ class _GroupedTiles:
         unit = 'm' if self.footprints is None else self.footprints.unit
         return TileSplit(parts, self.method, self.classes, pixels, distance, unit, notes)
 
-    def _leave_out(self, part_of: np.ndarray, gap: float) -> tuple[np.ndarray, list[str]]:
+    def leave_out(self, part_of: np.ndarray, gap: float) -> tuple[np.ndarray, list[str]]:
         """Return the part of each tile, -1 for tiles to leave out; and notes.
 
         Training tiles near those of validation or test are left out, and validation tiles that
@@ -298,121 +334,14 @@ class _GroupedTiles:
                     f'{int(near.sum())} of {len(own)} tiles of {name} are left out: {reason}'
                 )
             if near.all():
-                raise DatasetError(f'{notes[-1]}. Use a smaller gap, or larger blocks')
+                if gap:
+                    remedy = 'a smaller --gap or a larger --block-size'
+                elif self.by == 'blocks':
+                    remedy = '--by csv:FILE:COLUMN with larger groups'
+                else:
+                    remedy = '--by blocks'
+                raise DatasetError(f'{notes[-1]}. Use {remedy}')
         return result, notes
-
-
-def _footprints(tiles: Sequence[PairContent]) -> Footprints | None:
-    """Return the tiles' footprints, from georeferences or from names with scenes."""
-    located = locate((tile.georeference, tile.shape) for tile in tiles)
-    if located is not None:
-        return located
-    places = [place for tile in tiles if (place := parse_tile_name(tile.image))]
-    if len(places) < len(tiles):
-        return None
-    corners = np.array([(column, row) for _, row, column in places], float)
-    sizes = np.array([tile.shape[::-1] for tile in tiles], float)
-    _, scenes = np.unique([scene for scene, _, _ in places], return_inverse=True)
-    steps: list[float] = []
-    for axis in corners.T:
-        order = np.lexsort((axis, scenes))
-        distances, is_other = np.diff(axis[order]), np.diff(scenes[order]) > 0
-        steps += distances[(distances > 0) & ~is_other].tolist()
-    # Numbers of tiles, not pixels; a single small step is that of a last tile moved inwards.
-    if steps and np.median(steps) < sizes.min() / 8:
-        corners *= sizes.max(0)
-    boxes = np.concatenate([corners, corners + sizes], axis=1)
-    extent = float(boxes.max())
-    boxes[:, ::2] += 4 * extent * scenes[:, None]
-    return Footprints(boxes, unit='pixels', reach=3 * extent)
-
-
-def _group(
-    tiles: Sequence[PairContent],
-    by: str,
-    parts: int,
-    footprints: Footprints | None,
-    block_size: float | None,
-) -> tuple[list[Hashable], str, list[str]]:
-    """Return the group of each tile, a description of the groups, and notes."""
-    places = [parse_tile_name(tile.image) for tile in tiles]
-    scenes = [place[0] if place else None for place in places]
-    notes: list[str] = []
-    if not by:
-        enough = None not in scenes and len(set(scenes)) >= parts
-        by = 'scene' if enough else 'blocks' if footprints is not None else 'random'
-        if by == 'random':
-            notes.append(
-                'the tiles have neither scenes in their names (<scene>_<row>_<column>) nor '
-                'georeferences: split at random, which inflates scores if tiles are neighbours'
-            )
-    if by.startswith('csv:'):
-        groups, column = _read_groups(tiles, by)
-        return groups, f'by {column} of a table', notes
-    if by == 'scene':
-        unnamed = next((t.image for t, s in zip(tiles, scenes, strict=True) if s is None), None)
-        if unnamed:
-            raise DatasetError(
-                f'{unnamed}: no scene in its name, expected <scene>_<row>_<column>: split by '
-                'blocks, or by csv:FILE:COLUMN'
-            )
-        return list(scenes), f'by scene ({len(set(scenes))})', notes
-    if by == 'blocks':
-        if footprints is None:
-            raise DatasetError(
-                'a tile has no georeference and no scene in its name (<scene>_<row>_<column>), one '
-                'of which --by blocks requires: split by csv:FILE:COLUMN'
-            )
-        clusters = group_touching(footprints)
-        sizes = np.bincount(clusters)
-        if block_size is None and len(sizes) >= _MIN_CLUSTERS and max(sizes) <= len(tiles) / 4:
-            return list(clusters), f'by {len(sizes)} groups of touching tiles', notes
-        if footprints.unit == 'pixels' and len(set(scenes)) > 1:
-            return (
-                _blocks_of_scenes(scenes, footprints, block_size), 'by blocks of each scene', notes,
-            )  # fmt: skip
-        blocks, side = group_by_blocks(footprints, block_size)
-        return blocks, f'by {len(set(blocks))} blocks of {side:.4g} {footprints.unit}', notes
-    if by == 'random':
-        return [tile.image for tile in tiles], 'random', notes
-    raise DatasetError(f"--by '{by}': choose scene, blocks, random, or csv:FILE:COLUMN")
-
-
-def _blocks_of_scenes(
-    scenes: Sequence[str | None], footprints: Footprints, block_size: float | None
-) -> list[Hashable]:
-    """Return a block of its scene for each tile."""
-    members: dict[str | None, list[int]] = {}
-    for i, scene in enumerate(scenes):
-        members.setdefault(scene, []).append(i)
-    groups: list[Hashable] = [None] * len(scenes)
-    for scene, index in members.items():
-        blocks, _ = group_by_blocks(footprints.select(np.array(index)), block_size)
-        for i, block in zip(index, blocks, strict=True):
-            groups[i] = scene, block
-    return groups
-
-
-def _read_groups(tiles: Sequence[PairContent], by: str) -> tuple[list[Hashable], str]:
-    """Return the group of each tile from a table, and the name of the column."""
-    path, _, column = by.removeprefix('csv:').rpartition(':')
-    try:
-        with open(path, encoding='utf-8-sig', newline='') as file:
-            reader = csv.DictReader(file)
-            header, rows = list(reader.fieldnames or ()), list(reader)
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from None
-    if column not in header:
-        raise DatasetError(f"{path}: no column '{column}'; columns: {', '.join(header)}")
-    groups = {row[header[0]]: row[column] for row in rows if row[header[0]]}
-    groups = {**{Path(name).stem: group for name, group in groups.items()}, **groups}
-    missing = [tile.name for tile in tiles if tile.name not in groups]
-    if missing:
-        raise DatasetError(
-            f"{path}: no row for {len(missing)} tiles, such as '{missing[0]}' (names are in column "
-            f"'{header[0]}')"
-        )
-    return [groups[tile.name] for tile in tiles], column
 
 
 def _class_counts(

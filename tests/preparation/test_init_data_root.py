@@ -1,11 +1,13 @@
 """A data root and a config from images and labels."""
 
+import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
+from osgeo import gdal
 
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.datasets.configs import SPLITS
@@ -76,6 +78,77 @@ def test_a_few_large_images_are_cut(folder):
     assert lists == [4, 4, 4]  # of one scene each
 
 
+def move_to_folders(folder, *names):
+    """Move the tiles to folders in turn, with images and labels in each; return the tiles."""
+    result = {name: set() for name in names}
+    for i in range(12):
+        name = names[i % len(names)]
+        for kind, file in (('images', f't{i}.tif'), ('labels', f't{i}.png')):
+            (folder / name / kind).mkdir(parents=True, exist_ok=True)
+            (folder / kind / file).rename(folder / name / kind / file)
+        result[name].add(f't{i}')
+    return result
+
+
+def test_a_split_by_folders_is_used(folder):
+    tiles = move_to_folders(folder, 'train', 'Valid', 'test')
+    patterns = ('*/images/*.tif', '*/labels/{name}.png')
+    result = init_data_root(*patterns, 'mine', InitSettings(unlabelled=('0',)))
+    parts = {name: {tile.name for tile in part} for name, part in result.split.parts.items()}
+    assert parts == {'train': tiles['train'], 'val': tiles['Valid'], 'test': tiles['test']}
+    assert result.split.method == 'by the folders of train, val and test'
+    assert result.split.notes == [
+        'the images are in folders of train, val and test: they are split by these folders',
+        '--by scene, blocks or random splits all tiles instead',
+    ]
+    settings = InitSettings(unlabelled=('0',), by='random')
+    assert init_data_root(*patterns, 'random', settings).split.method == 'random'
+
+
+def test_a_part_without_a_folder_is_split_from_the_training_tiles(folder):
+    tiles = move_to_folders(folder, 'train', 'test')
+    result = init_data_root(
+        '*/images/*.tif', '*/labels/{name}.png', 'mine', InitSettings(unlabelled=('0',))
+    )
+    parts = {name: {tile.name for tile in part} for name, part in result.split.parts.items()}
+    assert parts['test'] == tiles['test']
+    assert parts['val']
+    assert parts['train'] | parts['val'] == tiles['train']
+    assert 'val has no folder: it is split from the training images' in result.split.notes
+
+
+def test_scenes_are_split_by_folders(folder):
+    tiles = move_to_folders(folder, 'train', 'test')
+    patterns = ('*/images/*.tif', '*/labels/{name}.png')
+    for name in [*sorted(tiles['test'])[2:], *sorted(tiles['train'])[3:]]:  # fewer than 8 are cut
+        for path in folder.glob(f'*/*/{name}.*'):
+            path.unlink()
+    settings = InitSettings(unlabelled=('0',), tile_size=32)
+    result = init_data_root(*patterns, 'mine', settings)
+    assert result.root.scenes == {'train': 2, 'val': 1, 'test': 2}
+    scenes = {line.split('_')[0] for line in (folder / 'mine/test.txt').read_text().splitlines()}
+    assert scenes == {f'images/{name}' for name in sorted(tiles['test'])[:2]}
+    (folder / 'mine').rename(folder / 'data')  # the pattern would match its tiles
+    (folder / 'data/images').rename(folder / 'data/tiles')
+    for name in sorted(tiles['train'])[1:3]:
+        for path in folder.glob(f'train/*/{name}.*'):
+            path.unlink()
+    with pytest.raises(DatasetError, match='have 1 scenes, too few to split val from them: add a'):
+        init_data_root(*patterns, 'other', settings)
+
+
+def test_one_scene_has_tiles_that_fit_its_strips(folder):
+    for i in range(1, 12):
+        (folder / f'images/t{i}.tif').unlink()
+        (folder / f'labels/t{i}.png').unlink()
+    result = init_data_root('images', 'labels', 'mine', InitSettings(unlabelled=('0',)))
+    assert result.description.tile_size == (16, 16)
+    assert result.notes[-1] == (
+        'tiles have 16 instead of 64 pixels, since images/t0.tif (64 x 64 pixels) is divided into '
+        '3 strips'
+    )
+
+
 def test_a_config_is_never_replaced_unasked(folder):
     settings = InitSettings(unlabelled=('0',))
     init_data_root('images', 'labels', 'mine', settings)
@@ -132,6 +205,29 @@ def test_polygons_are_cut_into_tiles(tmp_path, monkeypatch, rng):
         dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
         assert dataset.metainfo['classes'] == ('field', 'wood')
         assert len(dataset) > 0
+
+
+def test_polygons_of_files_with_other_suffixes(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    samples = rng.integers(0, 255, (3, 40, 50)).astype(np.uint8)
+    write_raster('scenes/a.tif', samples, names=('red', 'green', 'blue'), georeference=REFERENCE)
+    shapes = [(square(0, 0, 25, 40), 'field', 0), (square(25, 0, 50, 40), 'wood', 0)]
+    write(tmp_path / 'a.gpkg', shapes)
+    for name, driver in (('a.gml', 'GML'), ('a.sqlite', 'SQLite')):
+        gdal.VectorTranslate(name, 'a.gpkg', format=driver)
+    with zipfile.ZipFile('a.zip', 'w') as archive:
+        archive.write('a.gpkg')
+    settings = InitSettings(rules=PolygonRules('class'), tile_size=8)
+    labels = ('a.gml', '{name}.sqlite', '/vsizip/a.zip/a.gpkg')
+    for number, label in enumerate(labels):
+        result = init_data_root('scenes', label, f'out{number}', settings)
+        assert result.description.class_names == ('field', 'wood')
+        np.testing.assert_allclose(result.description.class_shares, 0.5, atol=0.1)
+    again = replace(settings, overwrite=True)
+    assert init_data_root('scenes', labels[-1], 'out2', again).root.scenes['train'] == 1
+    values = replace(settings, label_values={'field': 'a', 'wood': 'b'}, classes=('a', 'b'))
+    with pytest.raises(DatasetError, match='--classes does not apply: --label-values has the'):
+        init_data_root('scenes', 'a.gml', 'other', values)
 
 
 def test_each_part_has_tiles_with_labelled_pixels(tmp_path, monkeypatch, rng):

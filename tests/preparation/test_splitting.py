@@ -135,7 +135,7 @@ def test_strips_have_their_share_of_the_labelled_pixels(tmp_path):
 def test_scenes_that_are_too_small_or_unlabelled(tmp_path):
     small = scene(tmp_path, np.zeros((100, 100)))
     with pytest.raises(
-        DatasetError, match=r'3 strips of at least 40 .*, which require 160: use sm'
+        DatasetError, match=r'3 strips of at least 40 .*, which require 160: use --tile-size 25'
     ):
         split_within_scenes([small], LABELS, (6, 2, 2), size=40, gap=20)
     empty = scene(tmp_path, np.full((100, 100), 255), 'b')

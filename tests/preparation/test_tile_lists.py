@@ -124,14 +124,36 @@ def test_blocks_with_a_gap(tiles):
     assert split.method.startswith('by ')
     assert split.distance >= 90
     assert 'overlap tiles of later parts or are nearer than 90 m to them' in split.notes[0]
-    with pytest.raises(DatasetError, match='Use a smaller gap'):
+    with pytest.raises(DatasetError, match='Use a smaller --gap or a larger --block-size'):
         split_tiles(tiles, by='blocks', gap=5000)
+
+
+def test_dates_in_names_are_no_scenes(tmp_path):
+    for date in ('20210501', '20210715', '20210930'):
+        for row in range(4):
+            for column in range(4):
+                name = f'{date}_{row}_{column}'
+                write_raster(
+                    tmp_path / f'images/{name}.tif', np.ones((1, 9, 9), np.uint8),
+                    georeference=reference(9 * column / 100, 9 * row / 100),
+                )  # fmt: skip
+                label = np.arange(81).reshape(9, 9) % 2
+                write_raster(tmp_path / f'labels/{name}.png', label.astype(np.uint8))
+    tiles = read_contents(find_pairs(tmp_path, 'images', 'labels'))
+    split = split_tiles(tiles)
+    assert 'blocks of' in split.method
+    assert split.notes[0].startswith('the scenes in the names of the tiles (20210501, ...) show')
+    places = [{t.name.partition('_')[2] for t in part} for part in split.parts.values()]
+    assert sum(map(len, places)) == len(set.union(*places)) == 16
+    with pytest.raises(DatasetError, match=r'they overlap tiles of later parts\. Use --by blocks'):
+        split_tiles(tiles, by='scene')
 
 
 def test_random_splits_of_neighbours_are_warned_of(tiles):
     split = split_tiles(tiles, by='random')
     assert [len(part) for part in split.parts.values()] == [29, 10, 9]
     assert any('training and test tiles touch' in n for n in split.notes)
+    assert split.notes[-1].endswith('split again by dnas split --by blocks --overwrite')
 
 
 def test_groups_of_a_table(tmp_path, tiles):
