@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dnas_mmseg.bands import RGB, band_names
 from dnas_mmseg.classes import Colour, default_palette
 from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
-from dnas_mmseg.datasets.labels import IGNORE, LabelValue
+from dnas_mmseg.datasets.labels import IGNORE, LabelValue, format_value
 
 from .pairs import PairContent, find_value_colours, have_colours
 
@@ -81,15 +81,16 @@ def interpret(
     if questions:
         raise MissingSettingsError('\n'.join(questions))
     known = {text.lower() for text in label_values}
-    unknown = [value for value in totals if value_text(value) not in known]
+    unknown = [value for value in totals if format_value(value) not in known]
     if unknown:
         total = max(totals.total(), 1)
         listed = ', '.join(
-            f'{value_text(v)} ({100 * totals[v] / total:.2g} % of the pixels)' for v in unknown[:8]
+            f'{format_value(v)} ({100 * totals[v] / total:.2g} % of the pixels)'
+            for v in unknown[:8]
         )
         raise DatasetError(
             f'the labels have values without a class: {listed}: add them to --label-values, with '
-            f'an empty name for unlabelled ({value_text(unknown[0])}=)'
+            f'an empty name for unlabelled ({format_value(unknown[0])}=)'
         )
     return (
         DatasetDescription(
@@ -100,11 +101,6 @@ def interpret(
         ),
         notes,
     )
-
-
-def value_text(value: LabelValue) -> str:
-    """Return a label value as text: an integer, or ``'#rrggbb'``."""
-    return f'#{bytes(value).hex()}' if isinstance(value, tuple) else str(value)
 
 
 def interpret_bands(
@@ -161,13 +157,13 @@ def _unlabelled_values(
     """Return the stored values of ``--unlabelled``; empty for ``none``, None without the option."""
     if unlabelled is None:
         return None
-    stored = {value_text(value) for value in totals}
+    stored = {format_value(value) for value in totals}
     found = {text.lower() for text in unlabelled} - {'none'}
     if '0' in found and '0' not in stored and _BLACK in stored:
         found = found - {'0'} | {_BLACK}
     absent = sorted(found - stored)
     if absent:
-        listed = ', '.join(map(value_text, sorted(totals, key=_order)))
+        listed = ', '.join(map(format_value, sorted(totals, key=_order)))
         raise DatasetError(f'--unlabelled {" ".join(absent)}: the labels have {listed}')
     return found
 
@@ -206,7 +202,7 @@ def _interpret_values(
 ) -> dict[str, str | None]:
     """Return the class of each label value; add a question if values may be unlabelled."""
     values = sorted(totals, key=_order)
-    texts = [value_text(value) for value in values]
+    texts = [format_value(value) for value in values]
     total = max(totals.total(), 1)
     shares = {t: totals[v] / total for t, v in zip(texts, values, strict=True)}
     ignored = set(unlabelled or ())
@@ -257,7 +253,7 @@ def _describe_tables(contents: Sequence[PairContent]) -> list[str]:
             (first, label), (second, other), *_ = colours.items()
             return [
                 f'labels are read by the colours of their colour tables, which differ: {value} is '
-                f'{value_text(first)} in {label} and {value_text(second)} in {other}; '
+                f'{format_value(first)} in {label} and {format_value(second)} in {other}; '
                 '--label-values with integers reads the stored values'
             ]
     return []
