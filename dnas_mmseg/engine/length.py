@@ -34,6 +34,7 @@ from .config_checks import check_mixed_precision
 from .config_parts import check_single_step, list_schedulers, type_name
 from .config_validation import validate_config
 from .data_checks import check_training
+from .loaders import stop_loader
 
 _SCALED = (
     'begin', 'end', 'T_max', 'total_iters', 'total_steps', 'step_size', 'milestones', 'periods',
@@ -220,6 +221,7 @@ def _measure_start(loader: DataLoader) -> float:
         began = time.perf_counter()
         next(iter(loader))
         times.append(time.perf_counter() - began)
+        stop_loader(loader)
     return median(times)
 
 

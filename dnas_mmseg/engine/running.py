@@ -41,6 +41,7 @@ from .config_checks import check_backends, check_mixed_precision, warn
 from .config_parts import type_name
 from .config_validation import validate_config
 from .data_checks import check_class_order, check_classes, check_test_labels, check_training
+from .loaders import stop_loaders
 
 _VALIDATIONS_PER_PATIENCE = 4
 """Least number of validations of a training run that may stop early, relative to its patience, so
@@ -86,6 +87,20 @@ class ConsoleRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Place the model on the device of this process, and wrap it for distributed training."""
         return super().wrap_model(model_wrapper_cfg, place(model, get_device()))
+
+    def train(self) -> nn.Module:
+        """Train the model, and end the processes of the loaders."""
+        try:
+            return super().train()
+        finally:
+            stop_loaders(self)
+
+    def test(self) -> dict:
+        """Test the model, and end the processes of the loader."""
+        try:
+            return super().test()
+        finally:
+            stop_loaders(self)
 
     def resume(self, *args, **kwargs) -> None:
         """Resume from a checkpoint, whose optimizer may have another memory format."""

@@ -70,7 +70,8 @@ class _Batches(Iterator):
         if isinstance(sampler, InfiniteSampler):
             # Reset its position, which the workers started by the loop have advanced.
             sampler.__init__(sampler.dataset, sampler.shuffle, sampler.seed)
-        self._batches = iter(make_seeded_loader(loader, runner.seed, runner.rank, runner.iter))
+        # The name of mmengine's iterator, whose processes `stop_loaders` ends.
+        self._iterator = iter(make_seeded_loader(loader, runner.seed, runner.rank, runner.iter))
         self._ignored = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
 
     def skip_iter(self, number: int) -> None:
@@ -80,7 +81,7 @@ class _Batches(Iterator):
         if self._ignored:
             self._ignored -= 1
             return None
-        return next(self._batches)
+        return next(self._iterator)
 
 
 def _seed(seed: int) -> None:

@@ -10,6 +10,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from dnas_mmseg.engine.loaders import stop_loaders
+
 from ...conftest import ROOT, make_data_root
 
 
@@ -132,6 +134,8 @@ def test_a_resumed_iteration_based_run_equals_an_uninterrupted_one(
         cut.train()
     resumed = Runner.from_cfg(by_iterations('cut', sampler, workers, resume=True))
     resumed.train()
+    for runner in (cut, resumed):  # else garbage collection waits for their processes
+        stop_loaders(runner)
     assert resumed.iter == 8
     for a, b in zip(
         whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True
