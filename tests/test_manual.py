@@ -141,7 +141,7 @@ def test_the_readme_in_short(sandbox, tmp_path):
     for line in commands('README.md'):
         if not reason_not_to_run(line) and not line.startswith('dnas select'):
             # A training run of an hour writes its first checkpoint after a minute.
-            run_line(re.sub(r'(dnas train .*--hours) 1\b', r'\1 0.003', line), folder)
+            run_line(re.sub(r'(dnas train .*--hours) 1\b', r'\1 0.01', line), folder)
 
 
 def test_a_selection_to_its_end(sandbox, tmp_path):
