@@ -96,6 +96,21 @@ class LabelEncoding:
         colours: dict[LabelValue, int] = {self.unlabelled_colour: IGNORE}
         return colours | {(r, g, b): i for i, (r, g, b) in enumerate(self.palette)}
 
+    def name_values(self, classes: Sequence[str]) -> dict[str, str | None]:
+        """Return the class of each stored value, as ``label_values``; None for unlabelled.
+
+        Args:
+            classes: Class names in train-id order.
+
+        Example:
+            >>> LabelEncoding('index', num_classes=2).name_values(['land', 'water'])
+            {'0': None, '1': 'land', '2': 'water'}
+        """
+        return {
+            format_value(value): None if train_id == IGNORE else classes[train_id]
+            for value, train_id in self.codes.items()
+        }
+
     def encode(self, samples: np.ndarray | Samples) -> np.ndarray:
         """Convert samples to train ids.
 

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 
 def stop_loaders(runner: Runner) -> None:
-    """End the processes of all loaders of a runner, which remain usable."""
+    """End the processes of all loaders of a runner that has finished."""
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         loader = getattr(loop, 'dataloader', None)  # loops that have not run are configs
         if isinstance(loader, DataLoader):

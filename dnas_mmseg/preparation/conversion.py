@@ -27,7 +27,7 @@ from dnas_mmseg.datasets.description import (
     DatasetDescription,
     DatasetError,
 )
-from dnas_mmseg.datasets.labels import IGNORE, LabelEncoding, format_value
+from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.raster import RasterInfo, Window, source_files
@@ -118,6 +118,7 @@ def convert_scenes(
     recut: bool = False,
     require_tiles: bool = False,
     provenance: Mapping[str, Any] | None = None,
+    scene_values: Mapping[str, str | None] | None = None,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[DatasetDescription, list[str]]:
@@ -139,6 +140,8 @@ def convert_scenes(
         require_tiles: Whether val or test with scenes but without tiles raises an error; a note by
             default.
         provenance: Entries to add to the provenance in ``dataset.json``.
+        scene_values: Class name of each label value of the user's scenes, if these are not the
+            labels that are cut; empty if unknown.
         workers: Number of processes; 1 runs in this process.
         advance: Callback with the number of finished tiles and of all tiles to cut.
 
@@ -211,10 +214,9 @@ def convert_scenes(
             palette=tiling.palette,
             bands=tiling.bands,
             label_convention='train_id',
-            scene_values={
-                format_value(value): None if train_id == IGNORE else tiling.classes[train_id]
-                for value, train_id in tiling.labels.codes.items()
-            },
+            scene_values=tiling.labels.name_values(tiling.classes)
+            if scene_values is None
+            else scene_values,
             apply_scale=tiling.apply_scale,
             provenance={
                 **(provenance or {}),

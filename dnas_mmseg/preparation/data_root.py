@@ -106,7 +106,10 @@ def make_data_root(
         raise DatasetError(
             f'{vectors[0]}: polygons: --class-field names the field with the classes'
         )
+    scene_values: Mapping[str, str | None] | None = None
     if vectors or label_resampling:
+        labels = None if vectors else description.labels  # polygons have no values
+        scene_values = labels.name_values(description.class_names) if labels else {}
         scenes, more = make_label_rasters(
             scenes,
             out,
@@ -156,6 +159,7 @@ def make_data_root(
         recut=recut,
         require_tiles=require_tiles,
         provenance={**(provenance or {}), 'seed': split.seed},
+        scene_values=scene_values,
         workers=workers,
         advance=track('cutting tiles'),
     )

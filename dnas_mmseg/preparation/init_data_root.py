@@ -8,7 +8,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from .label_rasters import PolygonRules
 from .pairs import ARRAY_FILES, PairContent, find_pairs, read_contents
 from .scenes import Scene, StackSettings
 from .splitting import largest_tile
-from .tile_lists import TileSplit, split_tiles, split_tiles_by_folders, write_lists
+from .tile_lists import TileSplit, split_tiles, write_lists
 
 BASE = 'dnas_mmseg::unet/unet_lite0.py'
 """Config that is inherited: the most accurate of the portfolio at equal training time."""
@@ -210,13 +209,11 @@ def init_data_root(
             )
         if (out / DESCRIPTION_FILE).exists() and not settings.overwrite:
             raise DatasetError(f'{out / DESCRIPTION_FILE} exists: add --overwrite to replace it')
-        divide = (
-            partial(split_tiles_by_folders, contents, folders)
-            if folders is not None
-            else partial(split_tiles, contents, by=settings.by)
-        )
-        split = divide(
+        split = split_tiles(
+            contents,
             settings.split.shares,
+            by=settings.by,
+            folders=folders or (),
             seed=settings.split.seed,
             labels=description.labels,
             names=description.class_names,

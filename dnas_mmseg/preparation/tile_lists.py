@@ -56,6 +56,7 @@ def split_tiles(
     shares: Sequence[float] = (0.6, 0.2, 0.2),
     *,
     by: str = '',
+    folders: Sequence[str] = (),
     seed: int = 0,
     block_size: float | None = None,
     gap: float = 0.0,
@@ -73,6 +74,8 @@ def split_tiles(
             ``'csv:FILE:COLUMN'`` (a group per tile; the first column of the file has the tiles'
             names), or ``'random'``. Defaults to the first of scene, blocks and random that the
             tiles allow; scenes must not show the same ground.
+        folders: Part of each tile by its folder (:func:`.folder_split.folder_split`), instead of
+            groups; a part without a folder is split from the training tiles. Empty for none.
         seed: Seed of the order in which groups are assigned.
         block_size: Side of the blocks in metres, or in pixels of a scene for tiles without
             georeferences; defaults to one with at least 20 blocks.
@@ -85,31 +88,23 @@ def split_tiles(
     Raises:
         DatasetError: Groups are unknown, too few, or the method is.
     """
+    if folders:
+        return _split_by_folders(tiles, folders, shares, seed, labels, names, command)
     parts = sum(share > 0 for share in shares)
     grouped = _GroupedTiles.make(tiles, by, parts, block_size, labels, names, command)
     return grouped.split(*grouped.leave_out(grouped.assign(shares, seed), gap))
 
 
-def split_tiles_by_folders(
+def _split_by_folders(
     tiles: Sequence[PairContent],
     folders: Sequence[str],
-    shares: Sequence[float] = (0.6, 0.2, 0.2),
-    *,
-    seed: int = 0,
-    labels: LabelEncoding | None = None,
-    names: Sequence[str] = (),
-    command: str = 'dnas split',
+    shares: Sequence[float],
+    seed: int,
+    labels: LabelEncoding | None,
+    names: Sequence[str],
+    command: str,
 ) -> TileSplit:
-    """Split tiles by their folders; a part without a folder is split from the training tiles.
-
-    Args:
-        tiles: Content of the tiles.
-        folders: Part of each tile, see :func:`dnas_mmseg.preparation.folder_split.folder_split`.
-        shares, seed, labels, names, command: Arguments of :func:`split_tiles`.
-
-    Raises:
-        DatasetError: Training tiles cannot be split.
-    """
+    """Split tiles by their folders; a part without a folder is split from the training tiles."""
     part_of = np.array([SPLITS.index(folder) for folder in folders])
     method, notes = describe_folders(folders)
     absent = [part for part in range(len(SPLITS)) if part not in part_of]

@@ -199,6 +199,7 @@ def test_polygons_are_cut_into_tiles(tmp_path, monkeypatch, rng):
     settings = InitSettings(rules=PolygonRules('class'), tile_size=8)
     result = init_data_root('scenes', 'fields.gpkg', 'mine', settings)
     assert result.description.classes == ('field', 'wood')
+    assert result.description.scene_values == {}  # polygons have none
     assert result.root.method == 'within scenes, by strips with a gap of 4 pixels'
     config = load_config('mine.py')
     for split in ('train', 'val', 'test'):
@@ -265,6 +266,8 @@ def test_labels_on_another_grid_are_asked_for(tmp_path, monkeypatch, rng):
     settings = InitSettings(tile_size=8, label_resampling='nearest')
     result = init_data_root('scenes', 'truth.tif', 'mine', settings)
     assert result.description.class_shares == (0.5, 0.5)
+    # Scores of maps need the values of truth.tif, and not the train ids on the scenes' grid.
+    assert result.description.scene_values == {'1': 'class_1', '2': 'class_2'}
 
 
 def test_stacks_of_arrays(tmp_path, monkeypatch, rng):
