@@ -104,11 +104,18 @@ def require_network(config: Config) -> None:
 
 
 def describe_replacement(source: NetworkSource) -> str | None:
-    """Return a sentence if :func:`network_config` replaces the network of the config, else None."""
+    """Return a sentence if :func:`network_config` replaces the network of the config, else None.
+
+    Raises:
+        UserError: The config is that of a stage of a search.
+    """
     if source.config is None:
         return None
     space, config = SPACES[source.space], load_config(source.config)
-    if not config.get('model') or _is_of_space(config, space):
+    if not config.get('model'):
+        return None
+    require_network(config)
+    if _is_of_space(config, space):
         return None
     return (
         f'{source.config} has no network of space {source.space}, but '
