@@ -13,7 +13,7 @@ import numpy as np
 
 from dnas_mmseg.bands import choose_bands
 from dnas_mmseg.errors import UserError
-from dnas_mmseg.raster import GeoReference, Raster, RasterError, RasterInfo, Samples
+from dnas_mmseg.raster import GeoReference, Raster, RasterError, RasterInfo, Samples, valid_pixels
 
 from .deviation import find_fill
 from .labels import IGNORE, LabelEncoding, LabelError, label_samples
@@ -94,8 +94,7 @@ def band_sums(
     samples: np.ndarray, invalid: np.ndarray | None
 ) -> tuple[int, np.ndarray, np.ndarray]:
     """Return the number of valid pixels, and sum and sum of squares per band over them."""
-    values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
-    values = values.astype(np.float64)
+    values = valid_pixels(samples, invalid).astype(np.float64)
     return values.shape[1], values.sum(1), (values**2).sum(1)
 
 

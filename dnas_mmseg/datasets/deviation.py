@@ -7,7 +7,7 @@ from functools import reduce
 
 import numpy as np
 
-from dnas_mmseg.raster import Raster, Window
+from dnas_mmseg.raster import Raster, Window, valid_pixels
 
 MAX_DEVIATION = 2.5
 """Largest plausible deviation of a mean from that of the training tiles, in standard deviations."""
@@ -62,7 +62,7 @@ def sample_pixels(raster: Raster, index: Sequence[int]) -> tuple[np.ndarray, np.
 def _thin(values: np.ndarray, masked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return every n-th pixel."""
     step = -(-masked.size // _MAX_PIXELS)
-    return values[:, ::step], masked[::step]
+    return np.ascontiguousarray(values[:, ::step]), masked[::step]
 
 
 def find_fill(samples: np.ndarray, invalid: np.ndarray | None) -> tuple[float, float] | None:
@@ -76,7 +76,7 @@ def find_fill(samples: np.ndarray, invalid: np.ndarray | None) -> tuple[float, f
         The smallest or largest valid sample, and the share of the pixels that hold it in all bands;
         None if that is below 1 % for both.
     """
-    values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
+    values = valid_pixels(samples, invalid)
     if not values.size:
         return None
     for extreme in (values.min(), values.max()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnas_mmseg.raster import Raster, RasterError
+from dnas_mmseg.raster import Raster, RasterError, valid_pixels
 
 from .checks import Expectation, check_bands
 
@@ -62,9 +62,7 @@ class HistogramBins:
                     samples = raster.samples(bands=index, side=_SIDE)
             except RasterError:
                 continue  # reported by the check of all files
-            invalid = samples.invalid
-            valid = samples.values.reshape(len(index), -1)
-            values.append(valid if invalid is None else valid[:, ~invalid.ravel()])
+            values.append(valid_pixels(samples.values, samples.invalid))
         if not values:
             return None
         bands = len(values[0])
@@ -90,7 +88,7 @@ class HistogramBins:
         """
         if len(samples) != len(self.low):
             return None
-        values = samples.reshape(len(samples), -1) if invalid is None else samples[:, ~invalid]
+        values = valid_pixels(samples, invalid)
         counts = np.zeros((len(samples), _BINS), np.int64)
         for band, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
             index = values[band]

@@ -13,7 +13,7 @@ from dnas_mmseg.datasets.deviation import (
     find_fill,
     sample_pixels,
 )
-from dnas_mmseg.raster import Raster
+from dnas_mmseg.raster import Raster, valid_pixels
 
 from .windows import Normalisation
 
@@ -47,6 +47,6 @@ def describe_deviation(
         if warnings[-1]:
             masked |= (values == fill[0]).all(0)
     if not masked.all():
-        valid = values[:, ~masked].astype(np.float64)
+        valid = valid_pixels(values, masked).astype(np.float64)
         warnings.append(describe_shift(path, valid.mean(1), mean, std, bands, valid.std(1)))
     return [warning for warning in warnings if warning]

@@ -27,6 +27,7 @@ from dnas_mmseg.raster import (
     parse_array_name,
     raster_stem,
     row_windows,
+    valid_pixels,
 )
 
 from .processes import map_unordered
@@ -287,9 +288,7 @@ def _count_values(samples: Samples, path: Path) -> Counter[LabelValue]:
     values = samples.values
     is_zero = set(samples.nodata) == {0}
     invalid = samples.masked if is_zero else samples.invalid
-    chosen = values.reshape(len(values), -1)
-    if invalid is not None:
-        chosen = values[:, ~invalid]
+    chosen = valid_pixels(values, invalid)
     if len(chosen) == 1:
         codes, counts = np.unique(chosen[0][np.isfinite(chosen[0])], return_counts=True)
         if (codes != np.floor(codes)).any():

@@ -31,7 +31,7 @@ from .scene_mask import MaskValues
 from .scene_vrt import SceneStack, build_scene_vrt
 from .stac_items import ItemScenes, read_items
 from .strips import write_strips
-from .validity import Samples
+from .validity import Samples, valid_pixels
 from .vectors import (
     OverlapError,
     Polygon,
@@ -104,6 +104,7 @@ __all__ = [
     'row_windows',
     'scene_stem',
     'source_files',
+    'valid_pixels',
     'warp_classes',
     'write_mosaic',
     'write_polygons',

@@ -85,6 +85,26 @@ class Samples:
         return values
 
 
+def valid_pixels(values: np.ndarray, invalid: np.ndarray | None) -> np.ndarray:
+    """Return the valid pixels of all bands.
+
+    Args:
+        values: Samples, (bands, ...).
+        invalid: Boolean mask of the invalid pixels, (...); None if all are valid.
+
+    Returns:
+        Samples, (bands, pixels), contiguous per band. (An index with the mask would leave the bands
+        next to each other in memory, and reductions over pixels are then ten times slower.)
+
+    Example:
+        >>> valid_pixels(np.array([[1, 2, 3], [4, 5, 6]]), np.array([False, True, False]))
+        array([[1, 3],
+               [4, 6]])
+    """
+    flat = values.reshape(len(values), -1)
+    return flat if invalid is None else flat.compress(~invalid.ravel(), axis=1)
+
+
 def equals_nodata(samples: np.ndarray, value: float) -> np.ndarray:
     """Return a boolean mask of the samples that equal a nodata value.
 

@@ -1,4 +1,4 @@
-"""Memory use of window blending on wide scenes."""
+"""Blending of windows: the classes, and memory use on wide scenes."""
 
 import tracemalloc
 
@@ -39,3 +39,13 @@ def test_memory_does_not_grow_with_the_width_of_invalid_areas():
     # Weights are 0 in the outermost quarters of overlaps, except at the borders of the scene.
     margin = OVERLAP // 4
     assert covered == height * (SIDE - margin + SIDE - 2 * margin)
+
+
+def test_the_first_of_equally_probable_classes_wins(rng):
+    logits = rng.integers(0, 4, (7, 16, 24)).astype(np.float32)
+    window = Window(0, 0, 24, 16)
+    blender = WindowBlender(7, 16, 24, [window], 0, None)
+    parts = [*blender.add(window, logits, None), *blender.finish()]
+    assert len(parts) == 1
+    np.testing.assert_array_equal(parts[0].classes, logits.argmax(0))
+    assert parts[0].classes.dtype == np.uint8
