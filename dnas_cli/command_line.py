@@ -134,6 +134,24 @@ class Overrides(argparse.Action):
         action(parser, namespace, values, option_string)
 
 
+def positive_integer(text: str) -> int:
+    """Parse an integer of at least 1, for ``type=``."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text}: must be at least 1')
+    return number
+
+
+def split_name(argument: str) -> tuple[str, str]:
+    """Split ``[NAME=]PATH`` into name and path; the name is empty if there is none.
+
+    Names may contain ``=``, as in ``DNAS L=14=mine.py``, and paths behind the first slash or colon.
+    """
+    start = re.match(r'[^/\\:]*', argument)
+    name, _, first = (start.group() if start else '').rpartition('=')
+    return name, first + argument[start.end() if start else 0 :]
+
+
 def random_seed(text: str) -> int:
     """Parse a random seed."""
     if not text.isdecimal() or int(text) >= 2**32:
@@ -229,6 +247,9 @@ def add_cost_options(group: argparse._ArgumentGroup) -> None:
         help='multiply-adds, parameters or latency (default: latency for values in ms, else macs)',
     )
     group.add_argument(
-        '--cost-size', type=int, metavar='PIXELS', help='side of the images (default: 512)'
+        '--cost-size',
+        type=positive_integer,
+        metavar='PIXELS',
+        help='side of the images (default: 512)',
     )
     group.add_argument('--latency-table', metavar='JSON', help='table of dnas measure-latency')

@@ -19,7 +19,14 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from .command_line import ArgumentParser, progress_bars, set_threads, user_errors
+from .command_line import (
+    ArgumentParser,
+    positive_integer,
+    progress_bars,
+    set_threads,
+    split_name,
+    user_errors,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,9 +38,15 @@ def parse_args() -> argparse.Namespace:
         help='models to compare (default name: file name of the config)',
     )
     parser.add_argument('--out', type=Path, required=True, help='output folder')
-    parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
-    parser.add_argument('--batch', type=int, default=1, help='images per batch (default: 1)')
-    parser.add_argument('--repeat', type=int, default=10, help='measured runs (default: 10)')
+    parser.add_argument(
+        '--size', type=positive_integer, default=512, help='side of the images (default: 512)'
+    )
+    parser.add_argument(
+        '--batch', type=positive_integer, default=1, help='images per batch (default: 1)'
+    )
+    parser.add_argument(
+        '--repeat', type=positive_integer, default=10, help='measured runs (default: 10)'
+    )
     parser.add_argument('--threads', type=int, help='CPU threads (default: one per core)')
     parser.add_argument('--no-training', action='store_true', help='skip training steps')
     parser.add_argument(
@@ -56,7 +69,7 @@ def main() -> None:
         device = get_device()
         entries = []
         for model in args.models:
-            name, _, rest = model.rpartition('=')
+            name, rest = split_name(model)
             # Split at a colon, except those of dnas_mmseg::... and of a Windows drive.
             config, *checkpoint = re.split(r'(?<!:)(?<!^[A-Za-z]):(?!:)', rest, maxsplit=1)
             loaded = load_config(config, data_root=args.data_root)

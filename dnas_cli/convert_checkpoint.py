@@ -6,7 +6,8 @@
         --architecture dnas_l14_gid5 --reverse
 
 Files are read with weights_only=True, which refuses pickles with other content than weights. Cells
-that do not affect the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False).
+that do not affect the output are dropped and listed; --keep-dead keeps them, for DNAS(prune=False)
+and for a complete checkpoint on the way back.
 """
 
 from __future__ import annotations
@@ -49,15 +50,19 @@ def main() -> None:
         architecture = load_for(Path(sys.argv[0]).name, args.architecture, DNASArchitecture, 'cell')
         weights = load_weights(args.source)
         if args.reverse:
-            content: dict[str, Any] = {'state_dict': to_authors(weights, architecture)}
+            conversion = to_authors(weights, architecture)
+            content: dict[str, Any] = {'state_dict': conversion.state_dict}
         else:
             conversion = from_authors(weights, architecture, prune=not args.keep_dead)
             content = {
                 'state_dict': conversion.state_dict,
                 'meta': {'architecture': architecture.to_document()},
             }
-            for edge in conversion.dropped:
-                print(f'dropped, does not affect the output: {edge}')
+        word = 'missing' if args.reverse else 'dropped'
+        for edge in conversion.dropped:
+            print(f'{word}, does not affect the output: {edge}')
+        if args.reverse and conversion.dropped:
+            print("note: the authors' code loads it with load_state_dict(..., strict=False)")
         with atomic_path(args.target) as temporary:
             torch.save(content, temporary)
     print(f'{args.target}: {len(content["state_dict"])} tensors')

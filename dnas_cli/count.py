@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command_line import ArgumentParser, user_errors
+from .command_line import ArgumentParser, positive_integer, user_errors
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='configs of any mmseg models')
-    parser.add_argument('--size', type=int, default=512, help='side of the image (default: 512)')
-    parser.add_argument('--bands', type=int, help='number of bands (default: that of the config)')
+    parser.add_argument(
+        '--size', type=positive_integer, default=512, help='side of the image (default: 512)'
+    )
+    parser.add_argument(
+        '--bands', type=positive_integer, help='number of bands (default: that of the config)'
+    )
     parser.add_argument('--paper', action='store_true', help='count by the rules of the DNAS paper')
     args = parser.parse_args()
     with user_errors():

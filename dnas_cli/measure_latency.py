@@ -18,6 +18,7 @@ from pathlib import Path
 from .command_line import (
     ArgumentParser,
     add_supernet_options,
+    positive_integer,
     progress_bars,
     set_threads,
     user_errors,
@@ -29,10 +30,16 @@ def main() -> None:
     parser.add_argument('space', help='the search space: dnas, autodeeplab or densenas')
     parser.add_argument('config', help='config of a network of the space')
     parser.add_argument('target', type=Path, help='table to write')
-    parser.add_argument('--size', type=int, default=512, help='side of the images (default: 512)')
+    parser.add_argument(
+        '--size', type=positive_integer, default=512, help='side of the images (default: 512)'
+    )
     parser.add_argument('--threads', type=int, help='CPU threads (default: one per core)')
-    parser.add_argument('--repeat', type=int, default=15, help='runs of each part (default: 15)')
-    parser.add_argument('--base-channels', type=int, help='width (default: that of the config)')
+    parser.add_argument(
+        '--repeat', type=positive_integer, default=15, help='runs of each part (default: 15)'
+    )
+    parser.add_argument(
+        '--base-channels', type=positive_integer, help='width (default: that of the config)'
+    )
     parser.add_argument('--data-root', help='data root, for a config of data only')
     add_supernet_options(parser)
     args = parser.parse_args()

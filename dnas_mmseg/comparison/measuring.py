@@ -82,14 +82,17 @@ def build_segmentor(config: Config, bands: int | None = None) -> tuple[nn.Module
     init_default_scope(config.get('default_scope', 'mmseg'))
     model_config = copy.deepcopy(config.model)
     if bands is not None:
+        if 'backbone' not in model_config:
+            raise UserError(
+                f'{model_config.type} has no backbone: its number of bands cannot be replaced'
+            )
         model_config.backbone.in_channels = bands
     try:
         model = revert_sync_batchnorm(MODELS.build(model_config))
     except Exception as error:
-        kind = model_config.backbone.get('type')
-        raise UserError(
-            f'the model with backbone {kind} cannot be built ({_reason(error)})'
-        ) from None
+        part = model_config.get('backbone')
+        kind = f'model with backbone {part.type}' if part else f'model {model_config.type}'
+        raise UserError(f'the {kind} cannot be built ({_reason(error)})') from None
     built_for = count_input_bands(model.backbone)
     if bands is not None and built_for != bands:
         raise UserError(
@@ -118,7 +121,7 @@ def complexity(
     """
     config = copy.deepcopy(config)
     config.model.pop('auxiliary_head', None)
-    if paper:
+    if paper and 'backbone' in config.model:
         for space in SPACES.values():
             if space.network == config.model.backbone.type:
                 config.model.backbone.update(space.paper_overrides)

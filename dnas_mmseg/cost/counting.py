@@ -7,8 +7,8 @@ the rules of torchstat 0.0.7, which the DNAS paper used; they count leaf modules
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +56,17 @@ def count(model: nn.Module, call: Callable[..., Any], *shapes: tuple[int, ...]) 
     """
     from torch.utils.flop_counter import FlopCounterMode  # imports triton
 
+    # Torch counts the fused attention of GPUs only.
+    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+
     device = next(model.parameters(), torch.zeros(0)).device
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(published_order())
+        stack.enter_context(_separate_attention())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         inputs = [torch.empty(shape, device=device) for shape in shapes]
-        flops = stack.enter_context(FlopCounterMode(display=False))
+        flops = stack.enter_context(FlopCounterMode(display=False, custom_mapping=attention))
         allocated = stack.enter_context(_AllocatedBytes())
         call(*inputs)
     return Complexity(count_parameters(model), flops.get_total_flops() // 2, allocated.bytes)
@@ -97,6 +101,24 @@ def count_by_modules(
         for handle in handles:
             handle.remove()
     return Complexity(count_parameters(model), macs, activations)
+
+
+def _attention_flops(
+    query: torch.Size, key: torch.Size, value: torch.Size, *args: Any, **kwargs: Any
+) -> int:
+    """Return the operations of attention on shapes (batch, heads, positions, channels)."""
+    return 2 * query[:-1].numel() * key[-2] * (query[-1] + value[-1])
+
+
+@contextmanager
+def _separate_attention() -> Iterator[None]:
+    """Disable the operator that computes a whole attention layer, which torch does not count."""
+    is_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_enabled)
 
 
 class _AllocatedBytes(TorchDispatchMode):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.config import Config
 
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path
@@ -45,8 +47,8 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
         score: Name of a validation score.
 
     Returns:
-        Pairs of progress and score; progress is the share of the steps until the last validation,
-        0 to 1.
+        Pairs of progress and score; progress is the share of the schedule, 0 to 1. A run that has
+        stopped early, or is not finished, ends before 1.
 
     Raises:
         UserError: The logs contain no validation with this score.
@@ -54,14 +56,24 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
     values = read_scores(work_dir, score)
     if not values:
         raise UserError(f'{work_dir}: the logs contain no validation with {score}')
-    last = max(*values, 1)
+    last = max(*values, _schedule_length(work_dir) or 1)
     return [(step / last, value) for step, value in values.items()]
 
 
+def _schedule_length(work_dir: str | os.PathLike) -> int | None:
+    """Return the epochs or iterations of the last config logged in a work dir; None if unknown."""
+    for path in sorted(Path(work_dir).glob('*/vis_data/config.py'), reverse=True):
+        schedule = Config.fromfile(path).get('train_cfg') or {}
+        return schedule.get('max_epochs') or schedule.get('max_iters')
+    return None
+
+
 def find_training_folders(work_dir: str | os.PathLike) -> list[Path]:
-    """Return the folders of a work dir's training runs: one per seed, or the work dir itself."""
-    seeds = sorted(Path(work_dir).glob('seed_*'), key=lambda folder: int(folder.name[5:]))
-    return seeds or [Path(work_dir)]
+    """Return the folders of a work dir's runs, one per seed or fold, or the work dir itself."""
+    pattern = re.compile(r'(seed|fold)_(\d+)')
+    found = {path: pattern.fullmatch(path.name) for path in Path(work_dir).glob('*_*')}
+    numbers = {path: (match[1], int(match[2])) for path, match in found.items() if match}
+    return sorted(numbers, key=numbers.__getitem__) or [Path(work_dir)]
 
 
 def save_learning_curves(
@@ -91,7 +103,8 @@ def save_learning_curves(
             continue
         for curve in curves:
             axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.45)
-        shares = np.linspace(max(curve[0][0] for curve in curves), 1, 50)
+        start, end = max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
+        shares = np.linspace(start, max(start, end), 50)
         mean = np.mean(
             [np.interp(shares, [x for x, _ in curve], [y for _, y in curve]) for curve in curves],
             axis=0,
@@ -103,7 +116,7 @@ def save_learning_curves(
             linewidth=2,
             label=plain_text(f'{name} (mean of {len(curves)} runs)'),
         )
-    axes.set_xlabel('share of the training steps')
+    axes.set_xlabel('share of the schedule')
     axes.set_ylabel(f'{score} on the validation set, %')
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)

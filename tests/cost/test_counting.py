@@ -68,6 +68,23 @@ def test_counts_of_a_small_network():
     assert by_modules.parameters == sum(p.numel() for p in net.parameters())
 
 
+def test_attention_is_counted():
+    projections, product = 4 * 100 * 64 * 64, 2 * 100 * 100 * 64
+    heads = nn.MultiheadAttention(64, 4, batch_first=True).eval()
+    layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True).eval()
+    assert count(heads, lambda x: heads(x, x, x)[0], (1, 100, 64)).macs == projections + product
+    expected = projections + product + 2 * 100 * 64 * 128
+    assert count(layer, layer, (1, 100, 64)).macs == expected
+    fused = count(
+        nn.Identity(),
+        lambda x: nn.functional.scaled_dot_product_attention(x, x[:, :, :50], x[:, :, :50]),
+        (1, 4, 100, 16),
+    )
+    assert fused.macs == 2 * 4 * 100 * 50 * 16
+    assert fused.activations < 4 * 4 * 100 * 50 * 4  # no matrix of all pairs
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_counting_uses_the_published_order_temporarily():
     narrow = config('dnas/dnas_l14_gid5')
     plain = complexity(narrow, (64, 64))

@@ -7,7 +7,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from dnas_cli.command_line import ArgumentParser, user_errors
+from dnas_cli.command_line import ArgumentParser, split_name, user_errors
 from dnas_mmseg.engine.configs import load_config
 
 from ..conftest import ROOT
@@ -65,6 +65,8 @@ def test_help_contains_examples(tool, monkeypatch, capsys):
         (('select', '--work-dir', 'w', '--hours', 'x'), "invalid float value: 'x'"),
         (('split', 'data', '--seed', '-1'), '-1: expected an integer from 0 to 4294967295'),
         (('random_architecture', 'dnas', 'a.json', '--seed', '4294967296'), '4294967296: expected'),
+        (('compare', 'x.py', '--out', 'c', '--repeat', '0'), '--repeat: 0: must be at least 1'),
+        (('measure_latency', 'dnas', 'x.py', 't.json', '--size', '-4'), '-4: must be at least 1'),
     ],
 )
 def test_invalid_values_are_refused(words, message, monkeypatch, capsys):
@@ -73,6 +75,23 @@ def test_invalid_values_are_refused(words, message, monkeypatch, capsys):
         importlib.import_module(f'dnas_cli.{words[0]}').main()
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('argument', 'parts'),
+    [
+        ('mine.py', ('', 'mine.py')),
+        ('HRNet=mine.py:w/lr=0.1/epoch_2.pth', ('HRNet', 'mine.py:w/lr=0.1/epoch_2.pth')),
+        ('configs/a=b.py', ('', 'configs/a=b.py')),
+        (
+            'DNAS L=14=dnas_mmseg::dnas/dnas_l14_gid5.py',
+            ('DNAS L=14', 'dnas_mmseg::dnas/dnas_l14_gid5.py'),
+        ),
+        ('A=C:\\work\\a=b.py', ('A', 'C:\\work\\a=b.py')),
+    ],
+)
+def test_names_before_paths(argument, parts):
+    assert split_name(argument) == parts
 
 
 def test_negative_values_are_arguments():

@@ -122,7 +122,10 @@ class TIMMEncoder(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, bands, H, W) to feature maps (N, out_channels[i], ...), finest first."""
         require_bands(self, x)
-        return tuple(self.encoder(x.contiguous(memory_format=torch.channels_last)))
+        maps = self.encoder(x.contiguous(memory_format=torch.channels_last))
+        if getattr(self.encoder, 'output_fmt', 'NCHW') == 'NHWC':  # Swin, MambaOut
+            maps = [features.permute(0, 3, 1, 2) for features in maps]
+        return tuple(maps)
 
 
 def _require_timm() -> ModuleType:

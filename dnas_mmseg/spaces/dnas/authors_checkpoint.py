@@ -42,11 +42,11 @@ _EDGE = re.compile(r'cells\.(\d+)\.(\d+)\.\[\s*(-?\d+)\s+(\d+)\s*\]\.')
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted state dict and the omitted cells.
+    """A converted state dict and the missing cells.
 
     Attributes:
         state_dict: Converted tensors by name.
-        dropped: Edges of the dead cells that were omitted, one line each.
+        dropped: Edges of the cells without tensors, one line each. They do not affect the output.
     """
 
     state_dict: dict[str, Tensor]
@@ -62,7 +62,7 @@ def from_authors(
         state_dict: State dict of the authors' code, from :func:`load_weights`.
         architecture: Architecture of the network, level ``'cell'``.
         prune: Whether the result is for ``DNAS(prune=True)``, without cells that do not affect the
-            output.
+            output; they may then be missing, as in the result of :func:`to_authors`.
 
     Raises:
         CheckpointError: The state dict is of another network; the message states the differences.
@@ -72,19 +72,16 @@ def from_authors(
         >>> conversion = from_authors(weights, load_architecture('dnas_l14_gid5'))  # doctest: +SKIP
         >>> network.load_state_dict(conversion.state_dict)  # doctest: +SKIP
     """
+    result = architecture.pruned() if prune else architecture
+    if _edges(state_dict) == set(result.edges):
+        architecture = result
     names = _key_names(architecture)
     _compare(state_dict, names, architecture)
-    dropped = set(architecture.edges) - set(
-        (architecture.pruned() if prune else architecture).edges
-    )
+    dropped = [edge for edge in architecture.edges if edge not in set(result.edges)]
     dead = tuple(_cell_prefix(source, target) for source, target in dropped)
     return Conversion(
         {names[key]: value for key, value in state_dict.items() if not names[key].startswith(dead)},
-        tuple(
-            f'{source} -> {target}'
-            for source, target in architecture.edges
-            if (source, target) in dropped
-        ),
+        tuple(f'{source} -> {target}' for source, target in dropped),
     )
 
 
@@ -116,12 +113,11 @@ def supernet_from_authors(
     return {f'backbone.{name}': ours, **{names[key]: value for key, value in weights.items()}}
 
 
-def to_authors(
-    state_dict: Mapping[str, Tensor], architecture: DNASArchitecture
-) -> dict[str, Tensor]:
+def to_authors(state_dict: Mapping[str, Tensor], architecture: DNASArchitecture) -> Conversion:
     """Convert a state dict to the authors' keys; inverse of :func:`from_authors`.
 
-    Pruned cells are missing in the result.
+    Cells that ``DNAS(prune=True)`` does not have are missing in the result: the authors' code loads
+    it with ``strict=False``.
 
     Raises:
         CheckpointError: The state dict is of another network.
@@ -133,7 +129,10 @@ def to_authors(
             f'this is no checkpoint of {architecture.name} with DNASHead: {len(foreign)} of '
             f'{len(state_dict)} tensors do not belong to it (first {foreign[0]})'
         )
-    return {names[key]: value for key, value in state_dict.items()}
+    converted = {names[key]: value for key, value in state_dict.items()}
+    found = _edges(converted)
+    missing = [edge for edge in architecture.edges if edge not in found]
+    return Conversion(converted, tuple(f'{source} -> {target}' for source, target in missing))
 
 
 def _key_names(architecture: DNASArchitecture) -> dict[str, str]:

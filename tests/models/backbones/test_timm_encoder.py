@@ -24,6 +24,13 @@ def test_channels_strides_and_bands():
     assert TIMMEncoder(NAME, in_channels=13)(torch.randn(2, 13, 33, 47))[0].shape[2:] == (17, 24)
 
 
+def test_features_with_channels_last_are_turned():
+    encoder = TIMMEncoder('mambaout_femto', bands=('red', 'green', 'blue', 'nir')).eval()
+    shapes = [tuple(x.shape) for x in encoder(torch.randn(1, 4, 64, 96))]
+    expected = zip(encoder.out_channels, encoder.strides, strict=True)
+    assert shapes == [(1, channels, 64 // s, 96 // s) for channels, s in expected]
+
+
 def test_a_batch_of_one_pixel_can_be_trained():
     """The coarsest map has a single value per channel, which batch norms of timm refuse."""
     encoder = TIMMEncoder(NAME).train()

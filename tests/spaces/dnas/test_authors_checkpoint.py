@@ -12,7 +12,7 @@ def test_round_trip(shared, layers):
     authors = load_weights(shared / f'reference/retrain_l{layers}_b8.pth.tar')
     ours = from_authors(authors, architecture, prune=False)
     assert ours.dropped == ()
-    back = to_authors(ours.state_dict, architecture)
+    back = to_authors(ours.state_dict, architecture).state_dict
     assert back.keys() == authors.keys()
     assert all(torch.equal(back[key], authors[key]) for key in authors)
 
