@@ -109,11 +109,12 @@ def table() -> str:
         for method in METHODS:
             own = [r for r in rows if (r['data'], r['method']) == (data, method)]
             if own:
-                networks = ', '.join(r['network'] for r in own) if method == SELECT else ''
+                networks = dict.fromkeys(r['network'] for r in own if method == SELECT)
                 scores = [float(r['mIoU']) for r in own]
                 text = ', '.join(f'{score:.1f}' for score in scores)
+                names = ', '.join(networks)
                 mean = f'**{statistics.mean(scores):.1f}**'
-                lines.append(f'| {data} | {method} | {networks} | {text} | {mean} |')
+                lines.append(f'| {data} | {method} | {names} | {text} | {mean} |')
     return '\n'.join(lines)
 
 
