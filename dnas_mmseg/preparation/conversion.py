@@ -300,7 +300,7 @@ def _cut_scenes(
     results = {scene: SceneTiles.load(out, scene, tiling, recut) for scene in infos}
     for scene, result in results.items():
         if result is not None:
-            _check_unknown(scene, result, tiling, max_unknown)
+            _check_unknown(scene, infos[scene], result, tiling, max_unknown)
     todo = {
         scene: _windows(scene, infos[scene], tiling) for scene in infos if results[scene] is None
     }
@@ -316,7 +316,7 @@ def _cut_scenes(
         parts = cutting[scene]
         parts.tiles.extend(tiles)
         parts.unknown.update(unknown)
-        _check_unknown(scene, parts, tiling, max_unknown)
+        _check_unknown(scene, infos[scene], parts, tiling, max_unknown)
         missing[scene] -= len(row)
         if not missing[scene]:
             parts.tiles.sort(key=lambda tile: (tile.row, tile.column))
@@ -343,9 +343,14 @@ def _windows(scene: Scene, info: RasterInfo, tiling: TileSpec) -> list[Window]:
     ]
 
 
-def _check_unknown(scene: Scene, result: SceneTiles, tiling: TileSpec, max_unknown: float) -> None:
-    """Raise if the share of pixels with unknown label values exceeds ``max_unknown``."""
-    total = result.windows * tiling.size**2
+def _check_unknown(
+    scene: Scene, info: RasterInfo, result: SceneTiles, tiling: TileSpec, max_unknown: float
+) -> None:
+    """Raise if the share of pixels with unknown label values exceeds ``max_unknown``.
+
+    Padding of windows that are larger than the scene has no label and does not count.
+    """
+    total = result.windows * min(tiling.size, info.height) * min(tiling.size, info.width)
     if result.unknown.total() > max_unknown * total:
         raise DatasetError(
             f'{scene.label}: {tiling.labels.describe_unknown(result.unknown, total)}. Their share '

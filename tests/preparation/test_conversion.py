@@ -114,6 +114,19 @@ def test_too_many_unknown_colours_raise(splits, tmp_path):
         convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0)
 
 
+@pytest.mark.parametrize('size', [96, 384])
+def test_share_of_unknown_values_excludes_padding(splits, tmp_path, size):
+    label = splits['train'][0].label
+    colours = read_raster(label)
+    colours[:, 24:36, 24:36] = np.array([[[1]], [[2]], [[3]]], np.uint8)  # 1.6 % of 96 x 96
+    write_raster(label, colours)
+    with pytest.raises(DatasetError, match=r'pixels, 1\.\d+ %.*max_unknown = 0\.01'):
+        convert_scenes(
+            splits, tmp_path / 'out', TileSpec(**PARAMETERS, size=size, stride=size),
+            max_unknown=0.01,
+        )  # fmt: skip
+
+
 def test_statistics_are_independent_of_tile_size(splits, tmp_path):
     """Padding of tiles larger than scenes is excluded."""
     small, _ = convert_scenes(splits, tmp_path / 'a', TileSpec(**PARAMETERS, size=32, stride=32))
