@@ -82,8 +82,7 @@ class SceneTiles:
         Raises:
             DatasetError: The tiles were cut with another tiling.
         """
-        # A JSON round trip turns tuples to lists, as in the document.
-        origin = json.loads(json.dumps(_origin(scene, tiling)))
+        origin = _origin(scene, tiling)
         try:
             document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))
             earlier = document['cut']
@@ -430,5 +429,6 @@ def _origin(scene: Scene, tiling: TileSpec) -> dict[str, Any]:
         'label': str(files[1]),
         'bytes': [path.stat().st_size for path in files],
         'modified': [path.stat().st_mtime_ns for path in files],
-        'cut': cut,
+        # Lists and text instead of tuples and NaN, to be equal to those of a manifest.
+        'cut': json.loads(json.dumps(cut), parse_constant=str),
     }

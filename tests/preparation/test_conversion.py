@@ -97,6 +97,17 @@ def test_interrupted_run_resumes(splits, tmp_path):
         convert_scenes(splits, out, TileSpec(**PARAMETERS, size=40, stride=20))
 
 
+def test_run_with_nodata_nan_resumes(splits, tmp_path):
+    tiling = TileSpec(**PARAMETERS, size=40, stride=40, nodata=float('nan'))
+    convert_scenes(splits, tmp_path / 'out', tiling)
+    before, steps = content(tmp_path / 'out'), []
+    convert_scenes(splits, tmp_path / 'out', tiling, advance=lambda *step: steps.append(step))
+    assert not steps
+    assert content(tmp_path / 'out') == before
+    with pytest.raises(DatasetError, match=r'cut with other settings \(nodata\): choose'):
+        convert_scenes(splits, tmp_path / 'out', TILING)
+
+
 def test_too_many_unknown_colours_raise(splits, tmp_path):
     label = splits['train'][0].label
     colours = read_raster(label)
