@@ -32,7 +32,7 @@ from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.raster import RasterInfo, Window, source_files
 
-from .processes import map_unordered
+from .processes import check_workers, map_unordered
 from .scenes import Scene, split_by_share
 from .tiling import Tile, TileSpec, check_scene, cut_windows
 
@@ -156,8 +156,7 @@ def convert_scenes(
     out = Path(out)
     if not splits.get('train'):
         raise DatasetError('no training scenes, but the statistics are computed over them')
-    if workers < 1:
-        raise DatasetError(f'workers = {workers}: expected at least 1')
+    check_workers(workers)
     if not 0 <= max_unknown <= 1:
         raise DatasetError(f'max_unknown = {max_unknown}: expected a share from 0 to 1')
     scenes = [scene for part in splits.values() for scene in part]

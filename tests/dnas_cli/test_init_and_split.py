@@ -62,6 +62,16 @@ def test_a_refused_split_keeps_the_folds(folder, monkeypatch):
     assert not (folder / 'mine/fold4/train.txt').exists()
 
 
+@pytest.mark.parametrize(
+    ('command', 'arguments'),
+    [(split, ('mine',)), (init, ('mine/images', 'mine/labels', '--out', 'data'))],
+)
+def test_no_workers_are_refused(folder, monkeypatch, command, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, command, *arguments, '--workers', 0)
+    assert stopped.value.code == 'error: workers = 0: expected at least 1'
+
+
 def test_negative_label_values(folder, monkeypatch, capsys):
     for path in sorted((folder / 'mine/labels').iterdir()):
         label = read_raster(path)[0].astype(np.int16)
