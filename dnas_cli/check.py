@@ -56,6 +56,8 @@ def main() -> None:
     add_no_network(parser)
     args = parser.parse_args()
     with user_errors():
+        if args.split and args.baseline:
+            raise UsageError('--baseline needs the splits train and val: leave out --split')
         from rich.progress import Progress
 
         from dnas_mmseg.engine.configs import load_config
@@ -83,8 +85,6 @@ def main() -> None:
             )
         for split in report.splits:
             show_split(split, paste=split is report.splits[0])
-        if args.baseline:
-            show_baseline(report)
         for warning in report.warnings:
             print(f'CHECK    {warning}')
         for problem in report.problems:
@@ -92,6 +92,8 @@ def main() -> None:
         if page is not None:
             title = f'Data set of {Path(args.config).name}'
             print(f'report: {save_dataset_page(report, page, title)}')
+        if args.baseline:
+            show_baseline(report)
     sys.exit(0 if report.passed else 1)
 
 
@@ -102,7 +104,9 @@ def show_baseline(report: DatasetReport) -> None:
     parts = {split.name: split.parts for split in report.splits}
     tested = next((name for name in ('val', 'test') if name in parts), None)
     if 'train' not in parts or tested is None:
-        raise UsageError('--baseline needs the splits train and val: leave out --split')
+        raise UsageError(
+            f'--baseline needs the splits train and val or test; the config has {", ".join(parts)}'
+        )
     scores = evaluate_pixel_baseline(parts['train'], parts[tested]).scores
     print(f'\nbaselines without a network, mIoU on {tested}:')
     for name, score in scores.items():

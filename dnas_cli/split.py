@@ -94,8 +94,8 @@ def main() -> None:
         if args.folds is None:
             splits = {args.root: split_tiles(tiles, args.fractions, **options)}
         else:
-            remove_folds(args.root, args.folds, args.overwrite)
             folds = split_folds(tiles, args.folds, **options)
+            remove_folds(args.root, args.folds, args.overwrite)
             splits = {args.root / f'fold{i}': split for i, split in enumerate(folds, 1)}
         for folder, split in splits.items():
             write_lists(split.parts, args.root, folder, args.overwrite)

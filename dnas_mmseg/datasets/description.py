@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ class DatasetDescription:
         """Read ``dataset.json`` of a folder; return an empty description if there is none.
 
         Raises:
-            DatasetError: The file is invalid or has unknown keys.
+            DatasetError: The file is invalid or has unknown keys or values.
         """
         path = Path(root or '.') / DESCRIPTION_FILE
         return cls() if root is None or not path.is_file() else cls.load_file(path)
@@ -113,7 +114,7 @@ class DatasetDescription:
         """Read a description from a file of any name.
 
         Raises:
-            DatasetError: The file is missing, invalid, or has unknown keys.
+            DatasetError: The file is missing, invalid, or has unknown keys or values.
         """
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -125,7 +126,44 @@ class DatasetDescription:
         if not isinstance(content, dict) or not set(content) <= known:
             unknown = sorted(set(content) - known) if isinstance(content, dict) else 'no object'
             raise DatasetError(f'{path}: unknown content {unknown}; known keys are {sorted(known)}')
-        return cls(**{key: _freeze(value) for key, value in content.items()})
+        for key in ('bands', 'classes'):
+            _check_names(content.get(key, []), f'{path}: {key}')
+        for key in ('label_values', 'scene_values'):
+            if not isinstance(content.get(key, {}), dict):
+                raise DatasetError(
+                    f'{path}: {key} = {json.dumps(content[key])}: expected an object with the '
+                    'class of each value'
+                )
+        description = cls(**{key: _freeze(value) for key, value in content.items()})
+        _check_palette(description, path)
+        return description
+
+
+def _check_names(names: Any, place: str) -> None:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DatasetError(f'{place} = {json.dumps(names)}: expected a list of names')
+    repeated = [name for name, number in Counter(names).items() if number > 1]
+    if repeated:
+        raise DatasetError(f"{place}: '{repeated[0]}' occurs twice: give each a name of its own")
+
+
+def _check_palette(description: DatasetDescription, path: str | os.PathLike) -> None:
+    palette, names = description.palette, description.class_names
+    for colour in palette if isinstance(palette, tuple) else (palette,):
+        if not (
+            isinstance(colour, tuple)
+            and len(colour) == 3
+            and all(isinstance(part, int) and 0 <= part <= 255 for part in colour)
+        ):
+            raise DatasetError(
+                f'{path}: palette has the colour {json.dumps(colour)}: expected a list of '
+                '[red, green, blue], integers from 0 to 255'
+            )
+    if palette and names and len(palette) != len(names):
+        raise DatasetError(
+            f'{path}: palette has {len(palette)} colours for {len(names)} classes: expected one '
+            'each, in the order of the classes'
+        )
 
 
 def _freeze(value: Any) -> Any:

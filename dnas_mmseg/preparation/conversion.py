@@ -32,7 +32,7 @@ from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
 from dnas_mmseg.raster import RasterInfo, Window, source_files
 
-from .processes import map_unordered
+from .processes import check_workers, map_unordered
 from .scenes import Scene, split_by_share
 from .tiling import Tile, TileSpec, check_scene, cut_windows
 
@@ -82,8 +82,7 @@ class SceneTiles:
         Raises:
             DatasetError: The tiles were cut with another tiling.
         """
-        # A JSON round trip turns tuples to lists, as in the document.
-        origin = json.loads(json.dumps(_origin(scene, tiling)))
+        origin = _origin(scene, tiling)
         try:
             document = json.loads(_manifest(out, scene).read_text(encoding='utf-8'))
             earlier = document['cut']
@@ -157,8 +156,7 @@ def convert_scenes(
     out = Path(out)
     if not splits.get('train'):
         raise DatasetError('no training scenes, but the statistics are computed over them')
-    if workers < 1:
-        raise DatasetError(f'workers = {workers}: expected at least 1')
+    check_workers(workers)
     if not 0 <= max_unknown <= 1:
         raise DatasetError(f'max_unknown = {max_unknown}: expected a share from 0 to 1')
     scenes = [scene for part in splits.values() for scene in part]
@@ -300,7 +298,7 @@ def _cut_scenes(
     results = {scene: SceneTiles.load(out, scene, tiling, recut) for scene in infos}
     for scene, result in results.items():
         if result is not None:
-            _check_unknown(scene, result, tiling, max_unknown)
+            _check_unknown(scene, infos[scene], result, tiling, max_unknown)
     todo = {
         scene: _windows(scene, infos[scene], tiling) for scene in infos if results[scene] is None
     }
@@ -316,7 +314,7 @@ def _cut_scenes(
         parts = cutting[scene]
         parts.tiles.extend(tiles)
         parts.unknown.update(unknown)
-        _check_unknown(scene, parts, tiling, max_unknown)
+        _check_unknown(scene, infos[scene], parts, tiling, max_unknown)
         missing[scene] -= len(row)
         if not missing[scene]:
             parts.tiles.sort(key=lambda tile: (tile.row, tile.column))
@@ -343,9 +341,14 @@ def _windows(scene: Scene, info: RasterInfo, tiling: TileSpec) -> list[Window]:
     ]
 
 
-def _check_unknown(scene: Scene, result: SceneTiles, tiling: TileSpec, max_unknown: float) -> None:
-    """Raise if the share of pixels with unknown label values exceeds ``max_unknown``."""
-    total = result.windows * tiling.size**2
+def _check_unknown(
+    scene: Scene, info: RasterInfo, result: SceneTiles, tiling: TileSpec, max_unknown: float
+) -> None:
+    """Raise if the share of pixels with unknown label values exceeds ``max_unknown``.
+
+    Padding of windows that are larger than the scene has no label and does not count.
+    """
+    total = result.windows * min(tiling.size, info.height) * min(tiling.size, info.width)
     if result.unknown.total() > max_unknown * total:
         raise DatasetError(
             f'{scene.label}: {tiling.labels.describe_unknown(result.unknown, total)}. Their share '
@@ -425,5 +428,6 @@ def _origin(scene: Scene, tiling: TileSpec) -> dict[str, Any]:
         'label': str(files[1]),
         'bytes': [path.stat().st_size for path in files],
         'modified': [path.stat().st_mtime_ns for path in files],
-        'cut': cut,
+        # Lists and text instead of tuples and NaN, to be equal to those of a manifest.
+        'cut': json.loads(json.dumps(cut), parse_constant=str),
     }

@@ -15,6 +15,12 @@ from typing import Any
 from dnas_mmseg.datasets.description import DatasetError
 
 
+def check_workers(workers: int) -> None:
+    """Raise a DatasetError if a number of processes is below 1."""
+    if workers < 1:
+        raise DatasetError(f'workers = {workers}: expected at least 1')
+
+
 def map_unordered(
     function: Callable, calls: Iterable[tuple], workers: int
 ) -> Iterator[tuple[tuple, Any]]:
@@ -26,8 +32,9 @@ def map_unordered(
         workers: Number of processes; 1 runs in this process.
 
     Raises:
-        DatasetError: A process was killed.
+        DatasetError: The number of processes is below 1, or a process was killed.
     """
+    check_workers(workers)
     if workers == 1:
         yield from ((arguments, function(*arguments)) for arguments in calls)
         return

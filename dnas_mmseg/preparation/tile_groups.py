@@ -147,12 +147,18 @@ def _blocks_of_scenes(
 def _read_groups(tiles: Sequence[PairContent], by: str) -> tuple[list[Hashable], str]:
     """Return the group of each tile from a table, and the name of the column."""
     path, _, column = by.removeprefix('csv:').rpartition(':')
+    if not path or not column:
+        raise DatasetError(f"--by '{by}': expected csv:FILE:COLUMN")
     try:
         with open(path, encoding='utf-8-sig', newline='') as file:
             reader = csv.DictReader(file)
             header, rows = list(reader.fieldnames or ()), list(reader)
     except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f'{path} is no CSV table in UTF-8 ({error}): save it again in this format'
+        ) from None
     if column not in header:
         raise DatasetError(f"{path}: no column '{column}'; columns: {', '.join(header)}")
     groups = {row[header[0]]: row[column] for row in rows if row[header[0]]}

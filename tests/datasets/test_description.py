@@ -40,3 +40,30 @@ def test_invalid_description_names_the_file(tmp_path, content, message):
     (tmp_path / 'dataset.json').write_text(content)
     with pytest.raises(DatasetError, match=rf'dataset\.json.* {message}'):
         DatasetDescription.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'classes': 'roof'}, 'classes = "roof": expected a list of names'),
+        ({'classes': ['a', 1]}, r'classes = \["a", 1\]: expected a list of names'),
+        ({'classes': ['a', 'b', 'a']}, "classes: 'a' occurs twice"),
+        ({'bands': 'red'}, 'bands = "red": expected a list of names'),
+        ({'bands': ['red', 'red']}, "bands: 'red' occurs twice"),
+        ({'classes': ['a', 'b'], 'palette': [[1, 2, 3]]}, 'palette has 1 colours for 2 classes'),
+        ({'label_values': [0, 1]}, r'label_values = \[0, 1\]: expected an object'),
+        (
+            {'label_values': {'0': 'a', '1': 'b', '2': None}, 'palette': [[1, 2, 3]]},
+            'palette has 1 colours for 2 classes',
+        ),
+        ({'palette': ['#ff0000']}, r'palette has the colour "#ff0000": expected .*\[red, green'),
+        ({'palette': '#ff0000'}, 'palette has the colour "#ff0000"'),
+        ({'palette': [[0, 0, 300]]}, r'palette has the colour \[0, 0, 300\]: .* from 0 to 255'),
+        ({'palette': [[0, 0.5, 0]]}, r'palette has the colour \[0, 0\.5, 0\]'),
+        ({'palette': [[0, 0]]}, r'palette has the colour \[0, 0\]'),
+    ],
+)
+def test_invalid_values_name_the_file_and_the_key(tmp_path, content, message):
+    (tmp_path / 'dataset.json').write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=rf'dataset\.json: {message}'):
+        DatasetDescription.load(tmp_path)

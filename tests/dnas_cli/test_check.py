@@ -137,7 +137,24 @@ def test_baselines_without_a_network(data_root, tmp_path):
     assert 0 < trees <= 100
     code, output = run(tool, config, '--data-root', data_root, '--split', 'val', '--baseline')
     assert code == 1
-    assert '--baseline needs the splits train and val' in output
+    assert output.strip() == (
+        'error: --baseline needs the splits train and val: leave out --split'
+    )  # before files are read
+
+
+def test_findings_are_shown_although_the_baselines_fail(data_root, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = '{ROOT}/configs/dnas/dnas_l12_gid5.py'\n")
+    (data_root / 'images/t_1_0.tif').write_bytes(b'')
+    tool = ROOT / 'tools/analysis_tools/check_dataset.py'
+    page = tmp_path / 'page.html'
+    code, output = run(tool, config, '--data-root', data_root, '--baseline', '--report', page)
+    assert code == 1
+    assert 'PROBLEM  2 tiles are in val and in test' in output
+    assert f'report: {page}' in output
+    assert page.is_file()
+    assert output.splitlines()[-1].startswith('error: ')
+    assert 't_1_0.tif' in output.splitlines()[-1]
 
 
 def test_a_page_is_written(data_root, tmp_path):

@@ -50,6 +50,28 @@ def test_split(folder, monkeypatch, capsys):
     assert len({line for text in tested for line in text.splitlines()}) == 16
 
 
+def test_a_refused_split_keeps_the_folds(folder, monkeypatch):
+    call(monkeypatch, split, 'mine', '--folds', 4)
+    with pytest.raises(SystemExit, match=r'absent\.csv'):
+        call(
+            monkeypatch, split, 'mine', '--folds', 3, '--overwrite', '--by', 'csv:absent.csv:region'
+        )
+    lists = sorted(path.parent.name for path in (folder / 'mine').glob('fold*/train.txt'))
+    assert lists == ['fold1', 'fold2', 'fold3', 'fold4']
+    call(monkeypatch, split, 'mine', '--folds', 3, '--overwrite')
+    assert not (folder / 'mine/fold4/train.txt').exists()
+
+
+@pytest.mark.parametrize(
+    ('command', 'arguments'),
+    [(split, ('mine',)), (init, ('mine/images', 'mine/labels', '--out', 'data'))],
+)
+def test_no_workers_are_refused(folder, monkeypatch, command, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, command, *arguments, '--workers', 0)
+    assert stopped.value.code == 'error: workers = 0: expected at least 1'
+
+
 def test_negative_label_values(folder, monkeypatch, capsys):
     for path in sorted((folder / 'mine/labels').iterdir()):
         label = read_raster(path)[0].astype(np.int16)

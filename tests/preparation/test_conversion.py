@@ -97,6 +97,17 @@ def test_interrupted_run_resumes(splits, tmp_path):
         convert_scenes(splits, out, TileSpec(**PARAMETERS, size=40, stride=20))
 
 
+def test_run_with_nodata_nan_resumes(splits, tmp_path):
+    tiling = TileSpec(**PARAMETERS, size=40, stride=40, nodata=float('nan'))
+    convert_scenes(splits, tmp_path / 'out', tiling)
+    before, steps = content(tmp_path / 'out'), []
+    convert_scenes(splits, tmp_path / 'out', tiling, advance=lambda *step: steps.append(step))
+    assert not steps
+    assert content(tmp_path / 'out') == before
+    with pytest.raises(DatasetError, match=r'cut with other settings \(nodata\): choose'):
+        convert_scenes(splits, tmp_path / 'out', TILING)
+
+
 def test_too_many_unknown_colours_raise(splits, tmp_path):
     label = splits['train'][0].label
     colours = read_raster(label)
@@ -112,6 +123,19 @@ def test_too_many_unknown_colours_raise(splits, tmp_path):
     convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0.01)
     with pytest.raises(DatasetError, match=r'max_unknown = 0$'):
         convert_scenes(splits, tmp_path / 'b', TILING, max_unknown=0)
+
+
+@pytest.mark.parametrize('size', [96, 384])
+def test_share_of_unknown_values_excludes_padding(splits, tmp_path, size):
+    label = splits['train'][0].label
+    colours = read_raster(label)
+    colours[:, 24:36, 24:36] = np.array([[[1]], [[2]], [[3]]], np.uint8)  # 1.6 % of 96 x 96
+    write_raster(label, colours)
+    with pytest.raises(DatasetError, match=r'pixels, 1\.\d+ %.*max_unknown = 0\.01'):
+        convert_scenes(
+            splits, tmp_path / 'out', TileSpec(**PARAMETERS, size=size, stride=size),
+            max_unknown=0.01,
+        )  # fmt: skip
 
 
 def test_statistics_are_independent_of_tile_size(splits, tmp_path):

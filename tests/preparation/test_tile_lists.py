@@ -188,6 +188,26 @@ def test_tiles_without_scenes_or_georeferences(tmp_path):
             split_tiles(tiles, by=by)
 
 
+@pytest.mark.parametrize(
+    ('content', 'by', 'message'),
+    [
+        (
+            'name,region\na,Süd\n'.encode('latin-1'),
+            'csv:{}:region',
+            r't\.csv is no CSV table in UTF-8',
+        ),
+        (b'name,region\na,' + b'x' * 200_000, 'csv:{}:region', r't\.csv is no CSV table in UTF-8'),
+        (b'name,region\n', 'csv:{}', 'expected csv:FILE:COLUMN'),
+        (b'name,region\n', 'csv:{}:', 'expected csv:FILE:COLUMN'),
+    ],
+    ids=['not UTF-8', 'field too long', 'no column', 'empty column'],
+)
+def test_unusable_tables_are_named(tmp_path, tiles, content, by, message):
+    (tmp_path / 't.csv').write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        split_tiles(tiles, by=by.format(tmp_path / 't.csv'))
+
+
 def test_folds_test_each_tile_once(tiles):
     folds = split_folds(tiles, 4, by='scene')
     tested = Counter(t.name for fold in folds for t in fold.parts['test'])

@@ -32,8 +32,8 @@ class LoadRasterFromFile(BaseTransform):
 
     Required keys: ``img_path``. Optional keys: ``bands``, ``nodata`` (of the data set). Added keys:
     ``img`` (H, W, bands), ``img_shape``, ``ori_shape``, ``bands`` (names, if the data set or the
-    file has them), ``nodata_mask`` (H, W; only if pixels are invalid), and ``loaded`` (for
-    :class:`SelectBands`).
+    file has them), ``sample_dtype`` (numpy type of the samples before invalid ones became NaN),
+    ``nodata_mask`` (H, W; only if pixels are invalid), and ``loaded`` (for :class:`SelectBands`).
     """
 
     def transform(self, results: dict) -> dict:
@@ -81,7 +81,8 @@ class SelectBands(BaseTransform):
 
     Directly after ``LoadRasterFromFile``, only the selected bands determine validity.
 
-    Required keys: ``img``, ``bands``. Modified keys: ``img``, ``bands``, ``nodata_mask``.
+    Required keys: ``img``, ``bands``. Modified keys: ``img``, ``bands``, ``sample_dtype``,
+    ``nodata_mask``.
 
     Args:
         bands: Names of the bands to select.
@@ -145,9 +146,10 @@ def selected_bands(pipeline: Sequence) -> tuple[str, ...]:
 
 
 def set_image(results: dict, samples: Samples, bands: tuple[str, ...]) -> None:
-    """Set image, bands and validity of a sample; invalid pixels of its label become 255."""
+    """Set image, bands, type and validity of a sample; invalid pixels of its label become 255."""
     results['img'] = np.ascontiguousarray(samples.without_invalid().transpose(1, 2, 0))
     results['bands'] = bands
+    results['sample_dtype'] = samples.values.dtype
     results.pop('nodata_mask', None)
     if samples.invalid is not None:
         results['nodata_mask'] = samples.invalid.copy()  # the samples may be kept for later

@@ -14,14 +14,17 @@ from dnas_mmseg.bands import RGB
 class MultiBandPhotoMetricDistortion(BaseTransform):
     """Change brightness and contrast of all bands, and saturation and hue of red, green and blue.
 
-    Bands and sample type are preserved; integers are clipped to the range of their type. mmseg's
-    ``PhotoMetricDistortion`` supports three uint8 bands only and drops or clips others.
+    Bands and sample type are preserved; integers are clipped to the range of their type, also if
+    the image is float for its invalid pixels or after a rotation. mmseg's ``PhotoMetricDistortion``
+    supports three uint8 bands only and drops or clips others.
 
     Each of the four changes is applied with probability 0.5; contrast is changed before or after
     the colours at random.
 
     Required keys: ``img``; ``bands`` for saturation and hue, which are skipped if red, green or
-    blue is missing. Modified keys: ``img``.
+    blue is missing. Optional keys: ``sample_dtype`` (of ``LoadRasterFromFile``; a transform that
+    rescales the samples has to remove it), the type of the image by default. Modified keys:
+    ``img``.
 
     Args:
         brightness: Largest shift, relative to the value range.
@@ -49,7 +52,8 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Distort the image."""
         image = results['img']
-        peak = self._peak(image)
+        sample_dtype = results.get('sample_dtype', image.dtype)
+        peak = self._peak(image, sample_dtype)
         if not peak > 0:
             return results
         values = image.astype(np.float32)
@@ -64,13 +68,13 @@ class MultiBandPhotoMetricDistortion(BaseTransform):
             values[..., index] = self._distort_colour(values[..., index] / peak) * peak
         if not contrast_first and _flip_coin():
             values *= np.random.uniform(*self.contrast)
-        results['img'] = _cast(values, image.dtype)
+        results['img'] = _limit(values, sample_dtype).astype(image.dtype)
         return results
 
-    def _peak(self, image: np.ndarray) -> float:
+    def _peak(self, image: np.ndarray, sample_dtype: np.dtype) -> float:
         if self.value_range is not None:
             return self.value_range
-        return 255.0 if image.dtype == np.uint8 else float(np.nanmax(image, initial=0))
+        return 255.0 if sample_dtype == np.uint8 else float(np.nanmax(image, initial=0))
 
     def _distort_colour(self, rgb: np.ndarray) -> np.ndarray:
         """Scale the saturation and shift the hue of float (H, W, 3) in 0 .. 1."""
@@ -94,8 +98,9 @@ def _flip_coin() -> bool:
     return bool(np.random.randint(2))
 
 
-def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if not np.issubdtype(dtype, np.integer):
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.rint(values).clip(limits.min, limits.max).astype(dtype)
+def _limit(values: np.ndarray, sample_dtype: np.dtype) -> np.ndarray:
+    """Round and clip values to those of an integer type; NaN is preserved."""
+    if not np.issubdtype(sample_dtype, np.integer):
+        return values
+    limits = np.iinfo(sample_dtype)
+    return np.rint(values).clip(limits.min, limits.max)
