@@ -1,6 +1,7 @@
 """Command `dnas train`."""
 
 import json
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -96,6 +97,28 @@ def test_resuming_a_run_that_started_from_weights(data_root, tmp_path, monkeypat
     assert [(run.resume, run.load_from) for run in runs] == [
         (False, 'start.pth'), (True, None), (False, 'start.pth'),
     ]  # fmt: skip
+
+
+def test_a_length_without_a_checkpoint_is_that_of_no_run(data_root, tmp_path, monkeypatch):
+    """A training over seeds that was started has a config of its runs."""
+    asked = []
+    monkeypatch.setattr('dnas_mmseg.engine.running.train', lambda config: None)
+    monkeypatch.setattr('dnas_mmseg.engine.seeds.train_seeds', lambda *args: sys.exit())
+    monkeypatch.setattr('dnas_mmseg.engine.length.set_length', lambda *args: asked.append(args[2]))
+    words = ['train', str(ROOT / DNAS), '--data-root', str(data_root), '--work-dir']
+    words += [str(tmp_path / 'run'), '--resume', '--hours', '2']
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/last_checkpoint').write_text('epoch_4.pth')
+    (tmp_path / 'run/epoch_4.pth').write_bytes(b'damaged')
+    monkeypatch.setattr('sys.argv', words)
+    main()
+    torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'run/epoch_4.pth')
+    main()
+    assert asked == [False, True]
+    monkeypatch.setattr('sys.argv', [*words, '--seeds', '2'])
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [False, True, False]
 
 
 def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):
