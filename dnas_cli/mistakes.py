@@ -2,9 +2,9 @@
 
     dnas mistakes CONFIG CHECKPOINT --out-dir mistakes
 
-Predicts the tiles of the test set (or --split val). Writes confusion.png, the confusion matrix in
-percent of each true class; worst_tiles.png, the tiles with the most errors next to their labels,
-which also reveals wrong labels; and tiles.csv, all tiles.
+Predicts the tiles of the test set (or of --split val or train, without augmentation). Writes
+confusion.png, the confusion matrix in percent of each true class; worst_tiles.png, the tiles with
+the most errors next to their labels, which also reveals wrong labels; and tiles.csv, all tiles.
 """
 
 from __future__ import annotations

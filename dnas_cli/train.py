@@ -118,7 +118,13 @@ def main() -> None:
             train,
             weight_classes,
         )
-        from dnas_mmseg.engine.seeds import check_new_runs, first_fold, train_folds, train_seeds
+        from dnas_mmseg.engine.seeds import (
+            check_new_runs,
+            first_fold,
+            has_runs,
+            train_folds,
+            train_seeds,
+        )
 
         if args.hours is not None and args.launcher != 'none':
             raise UsageError('--hours times one process: set train_cfg.max_epochs instead')
@@ -168,7 +174,12 @@ def main() -> None:
         elif args.batch_size is not None:
             config.train_dataloader.batch_size = args.batch_size
         if args.hours is not None:
-            print(set_length(config, args.hours, resume))
+            continued = resume and (
+                has_runs(config.work_dir)
+                if repeated
+                else find_usable_checkpoint(config.work_dir)[0] is not None
+            )
+            print(set_length(config, args.hours, continued))
         if not repeated:
             if args.resume:
                 usable, problems = find_usable_checkpoint(config.work_dir)

@@ -29,13 +29,16 @@ def browse(
         Pictures, which a notebook displays and :meth:`~SamplePictures.save` writes.
 
     Raises:
-        UserError: The config has no such split or an invalid data set.
+        UserError: The config has no such split or an invalid data set, or ``number`` is not
+            positive.
 
     Example:
         >>> pictures = browse('config.py', number=2)  # doctest: +SKIP
         >>> pictures.save('pictures')  # doctest: +SKIP
         [PosixPath('pictures/a_0_0.png'), PosixPath('pictures/a_0_512.png')]
     """
+    if number < 1:
+        raise UserError(f'number = {number} samples: expected at least 1')
     if not isinstance(config, Config):
         config = load_config(config)
     init_default_scope(config.get('default_scope', 'mmseg'))

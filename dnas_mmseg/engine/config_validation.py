@@ -109,7 +109,8 @@ def validate_config(config: Config, *sections: str) -> None:
 
     Raises:
         UserError: The first error: an unregistered class, an unknown or missing argument, a
-            missing ``type``, or a ConcatDataset whose parts differ in classes or bands.
+            missing ``type``, a batch size that is not positive, or a ConcatDataset whose parts
+            differ in classes or bands.
     """
     for key, value in config.items():
         if sections and key not in sections:
@@ -135,6 +136,9 @@ def validate_config(config: Config, *sections: str) -> None:
 
 def _validate_loader(key: str, loader: Mapping) -> None:
     _check_names(key, DataLoader, loader, _LOADER_SETTINGS)
+    batch = loader.get('batch_size')
+    if batch is not None and not (isinstance(batch, int) and batch > 0):
+        raise UserError(f'{key}.batch_size = {batch!r}: expected a positive integer')
     _validate(f'{key}.dataset', loader.get('dataset'), _POSITIONS['dataset'])
     for name in ('sampler', 'batch_sampler'):
         _validate(f'{key}.{name}', loader.get(name), _Position(('DATA_SAMPLERS',), None))

@@ -99,12 +99,38 @@ def override_config(
         source: Command-line option of the overrides.
 
     Raises:
-        UserError: The type of an override differs from that of the setting.
+        UserError: The type of an override differs from that of the setting, or its key lacks the
+            index of an item of a list.
     """
+    for key in options:
+        _check_indices(config, str(key), options, source)
     try:
         config.merge_from_dict(dict(options))
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f'{source}: {error.args[0]}') from error
+
+
+def _check_indices(config: Config, key: str, options: Mapping[str, Any], source: str) -> None:
+    """Require an index behind each list in a dotted key, unless the list is replaced."""
+    value: Any = config
+    names = key.split('.')
+    for i, name in enumerate(names):
+        if isinstance(value, list):
+            parent = '.'.join(names[:i])
+            if f'{parent}._delete_' in options:
+                return
+            if not name.isdecimal():
+                found = (
+                    n for n, item in enumerate(value) if isinstance(item, dict) and name in item
+                )
+                form = '.'.join([parent, str(next(found, 0)), *names[i:]])
+                raise UserError(
+                    f'{source} {key}: {parent} is a list of {len(value)}: give the index of an '
+                    f'item, as in {form}=...'
+                )
+            value = value[int(name)] if int(name) < len(value) else None
+        else:
+            value = value.get(name) if isinstance(value, (Config, dict)) else None
 
 
 def _find_config(name: str) -> Path:

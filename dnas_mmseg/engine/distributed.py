@@ -1,10 +1,11 @@
-"""Initialisation of distributed training, with gloo where no GPU is available."""
+"""Distributed training: its initialisation, with gloo where no GPU is available, and buffers."""
 
 from __future__ import annotations
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import init_dist, is_distributed
+from mmengine.dist import all_reduce, get_world_size, init_dist, is_distributed
+from torch import nn
 
 
 def set_launcher(config: Config, launcher: str) -> None:
@@ -32,3 +33,28 @@ def join_processes(launcher: str) -> None:
         torch.distributed.init_process_group('gloo')
     else:
         init_dist(launcher)
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Average the stored floating-point buffers of a model over all processes.
+
+    Each process has batch-norm statistics of its own tiles, unless batch norms are synchronised. In
+    float64, the average of equal values is exactly this value.
+
+    Args:
+        model: Model, modified in place; all processes must call this function.
+    """
+    if get_world_size() == 1:
+        return
+    stored = model.state_dict()
+    buffers = [
+        buffer
+        for name, buffer in model.named_buffers()
+        if name in stored and buffer.is_floating_point()
+    ]
+    if not buffers:
+        return
+    flat = torch.cat([buffer.detach().flatten().double() for buffer in buffers])
+    all_reduce(flat, op='mean')
+    for buffer, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        buffer.data.copy_(mean.view_as(buffer))

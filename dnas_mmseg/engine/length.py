@@ -308,17 +308,22 @@ def set_length(config: Config, hours: float, resume: bool) -> str:
     Args:
         config: Config with a work dir and a schedule in epochs, modified in place.
         hours: Time of the training.
-        resume: Whether the training of the work dir continues.
+        resume: Whether the training of the work dir continues, from a checkpoint.
 
     Returns:
         Sentence on the length.
 
     Raises:
-        UserError: See :func:`fit_length`.
+        UserError: The training that is resumed had other hours; see also :func:`fit_length`.
     """
     path = Path(config.work_dir) / LENGTH_FILE
     if resume and path.is_file():
         stored = json.loads(path.read_text(encoding='utf-8'))
+        if hours != stored['hours']:
+            raise UserError(
+                f'--hours {hours:g}: the training in {config.work_dir} was started with --hours '
+                f'{stored["hours"]:g}: resume it with the same, or choose another --work-dir'
+            )
         scale_schedule(config, stored['epochs'])
         config.train_cfg.val_interval = stored['val_interval']
         _space_checkpoints(config)

@@ -6,7 +6,7 @@ import copy
 import inspect
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
@@ -258,21 +258,53 @@ def freeze_encoder(config: Config) -> None:
         config: Config of an encoder-decoder, modified in place.
 
     Raises:
-        UserError: The model is not an encoder-decoder, or the backbone has no pretrained weights.
+        UserError: The model is not an encoder-decoder, or the backbone has no pretrained weights:
+            it is initialised at random, and ``load_from`` is missing or of another network.
     """
     model = config.model
     if type_name(model) not in ('EncoderDecoder', 'SearchedEncoderDecoder'):
         raise UserError(f'--freeze encoder requires an EncoderDecoder, the config has {model.type}')
     backbone = model.backbone
     if not (
-        backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint')
-        or model.get('pretrained') or model.get('init_cfg') or config.get('load_from')
+        backbone.get('pretrained') or backbone.get('checkpoint') or model.get('pretrained')
+        or _is_pretrained(backbone.get('init_cfg')) or _is_pretrained(model.get('init_cfg'))
     ):  # fmt: skip
-        raise UserError(
-            '--freeze encoder: the backbone has no pretrained weights (init_cfg, pretrained, '
-            'load_from) and would stay random'
-        )
+        if not config.get('load_from'):
+            raise UserError(
+                '--freeze encoder: the backbone has no pretrained weights (init_cfg, pretrained, '
+                'load_from) and would stay random'
+            )
+        _check_backbone_weights(backbone, config.load_from)
     model.update(type='SearchedEncoderDecoder', freeze_backbone=True)
+
+
+def _is_pretrained(init_cfg: dict | Sequence[dict] | None) -> bool:
+    """Return whether an ``init_cfg`` loads weights, such as ``MultiBandPretrained``."""
+    parts = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    return any(type_name(part).endswith('Pretrained') for part in parts)
+
+
+def _check_backbone_weights(backbone: dict, path: str) -> None:
+    """Check that a checkpoint has all weights of a backbone.
+
+    Raises:
+        UserError: Some are missing or of another shape.
+    """
+    weights = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    weights = weights.get('state_dict', weights)
+    shapes = {key.removeprefix('module.'): value.shape for key, value in weights.items()}
+    own = MODELS.build(backbone).state_dict()
+    unfit = [
+        key
+        for key, value in own.items()
+        if shapes.get(f'backbone.{key}') != value.shape and not key.endswith('num_batches_tracked')
+    ]
+    if unfit:
+        raise UserError(
+            f'--freeze encoder: {len(unfit)} of {len(own)} tensors of the backbone are missing in '
+            f'load_from={path} or have another shape (first backbone.{unfit[0]}) and would stay '
+            'random: set load_from to a checkpoint of this network'
+        )
 
 
 def stop_early(config: Config, patience: int) -> None:

@@ -253,13 +253,18 @@ def _move(config: Config, folder: Path) -> Config:
     return config
 
 
+def has_runs(work_dir: str | os.PathLike) -> bool:
+    """Return whether a folder has training runs over seeds or folds."""
+    return (Path(work_dir) / _CONFIG).is_file()
+
+
 def check_new_runs(work_dir: str | os.PathLike) -> None:
     """Require a work dir without training runs of several seeds or folds.
 
     Raises:
         UserError: It contains some.
     """
-    if (Path(work_dir) / _CONFIG).is_file():
+    if has_runs(work_dir):
         raise UserError(
             f'{work_dir} already contains training runs: --resume continues them, another '
             '--work-dir starts from scratch'

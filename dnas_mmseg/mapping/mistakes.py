@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS
 
 from dnas_mmseg.classes import ClassScheme
 from dnas_mmseg.datasets import MultiBandSegDataset
+from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.engine.data_checks import check_class_order
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.evaluation import confusion_matrix
@@ -32,7 +33,7 @@ class TileMistakes:
     """Errors in a tile.
 
     Attributes:
-        index: Index of the tile in its data set.
+        index: Index of the tile in its split.
         image: Path of its image.
         confusion: Confusion matrix, (classes, classes); rows are true classes.
     """
@@ -72,7 +73,9 @@ def save_mistakes(
     """Predict the tiles of a data set and report the errors.
 
     Writes ``confusion.png``, ``worst_tiles.png`` (image, ground truth and prediction of the tiles
-    with the most errors) and ``tiles.csv`` (all tiles, most errors first).
+    with the most errors) and ``tiles.csv`` (all tiles, most errors first). Each tile is predicted
+    once, also if wrappers such as ``RepeatDataset`` repeat it. The training tiles are loaded by the
+    pipeline of the evaluation, which neither augments nor crops them.
 
     Args:
         config: Config of the model.
@@ -88,30 +91,34 @@ def save_mistakes(
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another network.
-        UserError: The split is not a MultiBandSegDataset without wrappers or has no tiles, or
-            ``number`` is not positive.
+        UserError: The split does not consist of MultiBandSegDatasets with the same classes and
+            bands or has no tiles, the config has no pipeline for evaluation, or ``number`` is not
+            positive.
     """
     if number < 1:
         raise UserError(f'number = {number} tiles: expected at least 1')
     init_default_scope('mmseg')
-    loader = config.get(f'{split}_dataloader')
-    dataset = DATASETS.build(loader.dataset) if loader else None
-    if not isinstance(dataset, MultiBandSegDataset):
-        raise UserError(f'{split}_dataloader: a MultiBandSegDataset without wrappers is required')
-    if not len(dataset):
+    parts = _build_parts(config, split)
+    tiles: dict[str, tuple[MultiBandSegDataset, int]] = {}
+    for part in parts:
+        for i in range(len(part)):
+            tiles.setdefault(part.get_data_info(i)['img_path'], (part, i))
+    if not tiles:
         raise UserError(f'{split}_dataloader: its list has no tiles')
     model = load_segmentor(config, checkpoint, device)
-    classes = dataset.metainfo['classes']
+    metainfo = parts[0].metainfo
+    classes, images = metainfo['classes'], list(tiles)
     check_class_order(model.dataset_meta['classes'], classes)
     mistakes, predictions = [], {}
-    for index in track(range(len(dataset))):
-        tile = dataset[index]
+    for index in track(range(len(images))):
+        part, i = tiles[images[index]]
+        tile = part[i]
         with torch.no_grad():
             (found,) = model.test_step(pseudo_collate([tile]))
         prediction = found.pred_sem_seg.data[0].long().cpu().numpy().astype(np.uint8)
         label = tile['data_samples'].gt_sem_seg.data[0].numpy()
         matrix = confusion_matrix(label, prediction, len(classes))
-        mistakes.append(TileMistakes(index, dataset.get_data_info(index)['img_path'], matrix))
+        mistakes.append(TileMistakes(index, images[index], matrix))
         predictions[index] = label, prediction
         mistakes.sort(key=lambda one: -one.wrong)
         for other in mistakes[number:]:  # only the worst tiles are shown
@@ -124,12 +131,43 @@ def save_mistakes(
     save_comparison(
         out_dir / 'worst_tiles.png',
         [ExampleRow(read_raster(o.image).transpose(1, 2, 0), *predictions[o.index]) for o in worst],
-        bands=dataset.metainfo['bands'],
-        classes=ClassScheme.from_metainfo(dataset.metainfo),
+        bands=metainfo['bands'],
+        classes=ClassScheme.from_metainfo(metainfo),
         title=f'{len(worst)} of {len(mistakes)} {split} tiles: {100 * share:.0f} % of all errors',
     )
     write_csv(out_dir / 'tiles.csv', _table(mistakes, classes))
     return mistakes
+
+
+def _build_parts(config: Config, split: str) -> list[MultiBandSegDataset]:
+    """Build the data sets of a split, without wrappers."""
+    settings = [dict(leaf) for leaf in leaf_datasets(config.get(f'{split}_dataloader'))]
+    if split == 'train':
+        pipeline = _evaluation_pipeline(config)
+        settings = [{**leaf, 'pipeline': pipeline, 'test_mode': True} for leaf in settings]
+    parts = [DATASETS.build(leaf) for leaf in settings]
+    if not parts or not all(isinstance(part, MultiBandSegDataset) for part in parts):
+        raise UserError(f'{split}_dataloader: expected data sets of type MultiBandSegDataset')
+    for key in ('classes', 'bands'):
+        found = list(dict.fromkeys(tuple(part.metainfo[key]) for part in parts))
+        if len(found) > 1:
+            listed = ' and '.join(', '.join(names) for names in found)
+            raise UserError(
+                f'{split}_dataloader: data sets of different {key} ({listed}): choose one of them'
+            )
+    return parts
+
+
+def _evaluation_pipeline(config: Config) -> list[dict]:
+    """Return the pipeline of the validation or the test, which keeps labels as they are."""
+    for split in ('val', 'test'):
+        for leaf in leaf_datasets(config.get(f'{split}_dataloader')):
+            if leaf.get('pipeline'):
+                return leaf['pipeline']
+    raise UserError(
+        '--split train needs a pipeline without augmentation: val_dataloader and test_dataloader '
+        'have none; add one'
+    )
 
 
 def _table(mistakes: list[TileMistakes], classes: list[str]) -> list[list]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import html
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
+from mmseg.datasets.transforms import PackSegInputs
 
 from dnas_mmseg.classes import ClassScheme
+from dnas_mmseg.datasets import dataset_parts
 from dnas_mmseg.files import atomic_path
 from dnas_mmseg.raster import raster_stem
 
@@ -24,7 +27,7 @@ class SamplePictures:
     """Pictures of samples, which a notebook displays.
 
     Attributes:
-        names: Name of each picture, that of the image without its suffix.
+        names: Name of each picture, that of the image without its suffix, numbered if not unique.
         pictures: Pictures as PNG files.
     """
 
@@ -54,28 +57,36 @@ class SamplePictures:
 
 
 def draw_samples(dataset: BaseDataset, number: int) -> SamplePictures:
-    """Draw the first samples after the pipeline: false colour next to the label.
+    """Draw the first samples after the pipeline: false colour next to the label, if there is one.
 
     Args:
-        dataset: Data set whose pipeline ends with ``PackSegInputs``, which is skipped.
+        dataset: Data set, also inside wrappers such as ``ConcatDataset``, whose parts are drawn one
+            after another, each sample once. ``PackSegInputs`` of its pipeline is skipped.
         number: Number of samples.
     """
-    classes = ClassScheme.from_metainfo(dataset.metainfo)
-    names, pictures = [], []
-    for index in range(min(number, len(dataset))):
-        results = dataset.get_data_info(index)
-        for transform in dataset.pipeline.transforms[:-1]:
-            results = transform(results)
-        picture = draw_pictures(
-            [
-                [
-                    false_colour(results['img'], results['bands']),
-                    apply_palette(results['gt_seg_map'], classes.palette),
-                ]
-            ],
-            headings=(f'image{format_display_bands(results["bands"])}', 'label'),
-            classes=classes,
-        )
-        names.append(raster_stem(results['img_path']))
-        pictures.append(picture)
-    return SamplePictures(names, pictures)
+    samples = ((part, i) for part in dataset_parts(dataset) for i in range(len(part)))
+    pictures: dict[str, bytes] = {}
+    for part, index in islice(samples, number):
+        results = part.get_data_info(index)
+        for transform in part.pipeline.transforms:
+            loads_label = 'Annotation' in type(transform).__name__
+            if loads_label and 'seg_map_path' not in results:  # a tile without a label
+                continue
+            if not isinstance(transform, PackSegInputs):
+                results = transform(results)
+        classes = ClassScheme.from_metainfo(part.metainfo)
+        bands = results.get('bands', ())
+        row = [false_colour(results['img'], bands)]
+        headings = [f'image{format_display_bands(bands)}']
+        if 'gt_seg_map' in results:
+            row.append(apply_palette(results['gt_seg_map'], classes.palette))
+            headings.append('label')
+        name = _unused(raster_stem(results['img_path']), pictures)
+        pictures[name] = draw_pictures([row], headings=headings, classes=classes)
+    return SamplePictures(list(pictures), list(pictures.values()))
+
+
+def _unused(stem: str, names: Container[str]) -> str:
+    """Return a stem, with a number if it is the name of an image in another folder."""
+    numbered = (f'{stem}_{n}' for n in count(2))
+    return next(name for name in chain([stem], numbered) if name not in names)

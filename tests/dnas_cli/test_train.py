@@ -1,11 +1,15 @@
 """Command `dnas train`."""
 
 import json
+import sys
 from importlib.util import find_spec
 
+import pytest
 import torch
 
 from dnas_cli.train import main
+from dnas_mmseg.engine.configs import load_config
+from dnas_mmseg.engine.running import test as evaluate
 
 from ..conftest import ROOT, TORCHRUN, run, run_two
 
@@ -24,6 +28,32 @@ def test_distributed_training_on_the_cpu(data_root, tmp_path):
     assert code == 0, output
     assert 'the current batch size is 2' in output
     assert (tmp_path / 'run/epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('averaged', [False, True])
+def test_two_processes_validate_the_model_that_is_saved(data_root, tmp_path, averaged):
+    """Each of them has batch-norm statistics of its own tiles."""
+    hook = dict(type='EMAHook', ema_type='ForeachMomentumAnnealingEMA', update_buffers=True)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{ROOT / DNAS}'\n"
+        'model = dict(backbone=dict(base_channels=2), decode_head=dict(channels=8))\n'
+        'train_dataloader = dict(batch_size=1)\n'
+        'train_cfg = dict(max_epochs=4, val_interval=4)\n'
+        f'custom_hooks = {[hook] if averaged else []}\n'
+    )
+    options = ('--data-root', data_root, '--work-dir', tmp_path / 'run')
+    code, output = run_two(
+        ROOT / 'tools/train.py', config, '--launcher', 'pytorch', *options,
+        '--cfg-options', 'optim_wrapper.optimizer.lr=0.05',
+    )  # fmt: skip
+    assert code == 0, output
+    scores = json.loads((tmp_path / 'run/validation.json').read_text())
+    assert scores['last'] == scores['best']
+    loaded = load_config(config, data_root=data_root, work_dir=tmp_path / 'test')
+    for name in ('epoch_4.pth', scores['checkpoint']):  # the test tiles are the validation tiles
+        found = evaluate(loaded, str(tmp_path / 'run' / name))
+        assert found['mIoU'] == pytest.approx(scores['last'], abs=0.011)
 
 
 def test_mixed_precision_without_a_gpu_is_refused(data_root, tmp_path):
@@ -67,6 +97,28 @@ def test_resuming_a_run_that_started_from_weights(data_root, tmp_path, monkeypat
     assert [(run.resume, run.load_from) for run in runs] == [
         (False, 'start.pth'), (True, None), (False, 'start.pth'),
     ]  # fmt: skip
+
+
+def test_a_length_without_a_checkpoint_is_that_of_no_run(data_root, tmp_path, monkeypatch):
+    """A training over seeds that was started has a config of its runs."""
+    asked = []
+    monkeypatch.setattr('dnas_mmseg.engine.running.train', lambda config: None)
+    monkeypatch.setattr('dnas_mmseg.engine.seeds.train_seeds', lambda *args: sys.exit())
+    monkeypatch.setattr('dnas_mmseg.engine.length.set_length', lambda *args: asked.append(args[2]))
+    words = ['train', str(ROOT / DNAS), '--data-root', str(data_root), '--work-dir']
+    words += [str(tmp_path / 'run'), '--resume', '--hours', '2']
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/last_checkpoint').write_text('epoch_4.pth')
+    (tmp_path / 'run/epoch_4.pth').write_bytes(b'damaged')
+    monkeypatch.setattr('sys.argv', words)
+    main()
+    torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'run/epoch_4.pth')
+    main()
+    assert asked == [False, True]
+    monkeypatch.setattr('sys.argv', [*words, '--seeds', '2'])
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [False, True, False]
 
 
 def test_length_from_hours_with_a_frozen_encoder(data_root, tmp_path):

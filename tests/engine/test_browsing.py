@@ -36,6 +36,8 @@ def test_a_path_and_a_split(data_root, tmp_path):
     assert browse(path, 'val').names == ['t_4_0', 't_5_0']
     with pytest.raises(UserError, match='the config has no test_dataloader'):
         browse(path, 'test')
+    with pytest.raises(UserError, match='number = -2 samples: expected at least 1'):
+        browse(path, number=-2)
 
 
 def test_names_are_escaped():

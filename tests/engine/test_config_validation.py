@@ -193,3 +193,10 @@ def test_seeds_of_numpy(seed):
     with pytest.raises(UserError, match=rf'randomness\.seed = {seed}: expected an integer from 0'):
         validate_config(Config(dict(randomness=dict(seed=seed))))
     validate_config(Config(dict(randomness=dict(seed=None))))
+
+
+@pytest.mark.parametrize('size', [0, -1, 'two', 1.5])
+def test_batch_sizes_are_positive_integers(size):
+    text = message_of(train_dataloader=dict(batch_size=size))
+    assert text == f'train_dataloader.batch_size = {size!r}: expected a positive integer'
+    validate_config(Config(dict(train_dataloader=dict(batch_size=1))))

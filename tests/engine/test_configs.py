@@ -108,6 +108,27 @@ def test_invalid_overrides_are_refused():
         load_config(CONFIG, options={'train_cfg.max_epochs.x': 1})
 
 
+def test_overrides_of_lists_require_an_index(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        f"_base_ = '{CONFIG}'\n"
+        "param_scheduler = [dict(type='LinearLR'), dict(type='CosineAnnealingLR', T_max=9)]\n"
+    )
+    for key, form in (
+        ('param_scheduler.T_max', r'param_scheduler\.1\.T_max=\.\.\.'),
+        ('param_scheduler.gamma', r'param_scheduler\.0\.gamma=\.\.\.'),
+        ('train_dataloader.dataset.pipeline.type', r'pipeline\.0\.type=\.\.\.'),
+    ):
+        with pytest.raises(UserError, match=f'^--cfg-options {key}: .* is a list of .*{form}'):
+            load_config(path, options={key: 1})
+    config = load_config(path, options={'param_scheduler.1.T_max': 5})
+    assert [scheduler.get('T_max') for scheduler in config.param_scheduler] == [None, 5]
+    with pytest.raises(UserError, match='--cfg-options: Index 2 exceeds the length'):
+        load_config(path, options={'param_scheduler.2.T_max': 5})
+    replaced = {'param_scheduler._delete_': True, 'param_scheduler.type': 'PolyLR'}
+    assert load_config(path, options=replaced).param_scheduler == dict(type='PolyLR')
+
+
 @pytest.mark.parametrize(
     ('base', 'wanted'),
     [

@@ -1,11 +1,11 @@
-"""Initialisation of the process group with a single process."""
+"""The process group, with a single process."""
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_distributed
 
-from dnas_mmseg.engine.distributed import set_launcher
+from dnas_mmseg.engine.distributed import average_buffers, set_launcher
 
 
 @pytest.fixture
@@ -39,3 +39,20 @@ def test_gloo_without_a_gpu(alone, unused):
     own = Config(dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel')))
     set_launcher(own, 'pytorch')
     assert own.model_wrapper_cfg == dict(type='MMDistributedDataParallel')
+
+
+def test_stored_buffers_are_averaged(alone, monkeypatch):
+    """The other process has statistics three times as large; equal ones do not change."""
+    norm = torch.nn.BatchNorm2d(2)
+    norm.register_buffer('derived', torch.ones(2), persistent=False)
+    norm.running_mean.fill_(0.1)
+    monkeypatch.setattr('dnas_mmseg.engine.distributed.get_world_size', lambda: 2)
+    monkeypatch.setattr(
+        'dnas_mmseg.engine.distributed.all_reduce', lambda data, op: data.add_(3 * data).div_(2)
+    )
+    average_buffers(norm)
+    assert torch.equal(norm.running_mean, torch.full((2,), 0.1) * 2)
+    assert torch.equal(norm.running_var, torch.full((2,), 2.0))
+    assert torch.equal(norm.derived, torch.ones(2))
+    assert norm.num_batches_tracked == 0
+    average_buffers(torch.nn.Linear(1, 1))

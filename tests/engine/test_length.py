@@ -99,6 +99,8 @@ def test_a_resumed_run_has_the_length_of_the_first(config, monkeypatch, tmp_path
     set_length(again, 1.0, resume=True)
     assert again.pretty_text == config.pretty_text
     assert again.default_hooks.checkpoint.min_seconds == 60
+    with pytest.raises(UserError, match=r'--hours 2: .* was started with --hours 1: resume it'):
+        set_length(again, 2.0, resume=True)
 
 
 def test_too_little_time_is_refused(config, monkeypatch):

@@ -1,5 +1,6 @@
 """Training and testing: checks before the start, and console output."""
 
+import copy
 import os
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS, HOOKS
+from mmseg.registry import DATASETS, HOOKS, MODELS
 
 from dnas_mmseg import apis
 from dnas_mmseg.apis import train, weight_classes
@@ -17,7 +18,7 @@ from dnas_mmseg.datasets import DatasetDescription, class_weights
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.datasets.gid5 import CLASSES
 from dnas_mmseg.engine.configs import load_config
-from dnas_mmseg.engine.running import build_runner, stop_early
+from dnas_mmseg.engine.running import build_runner, freeze_encoder, stop_early
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import lock_folder
 from dnas_mmseg.raster import read_raster, write_raster
@@ -391,3 +392,32 @@ def test_early_stopping_of_a_run_by_iterations(config):
 class Logger:
     def info(self, message):
         pass
+
+
+def test_only_a_pretrained_encoder_can_be_frozen(config, data_root, tmp_path):
+    """Another type of init_cfg is random, and weights of another network are not loaded."""
+    own, other = tmp_path / 'own.pth', tmp_path / 'other.pth'
+    model = MODELS.build(config.model)
+    torch.save({'state_dict': model.state_dict()}, own)
+    wider = copy.deepcopy(config.model)
+    wider.backbone.base_channels = 4
+    torch.save({'state_dict': MODELS.build(wider).state_dict()}, other)
+    for changes, message in (
+        ({}, 'has no pretrained weights'),
+        ({'model.backbone.init_cfg': dict(type='Kaiming', layer='Conv2d')}, 'has no pretrained'),
+        (
+            {'load_from': str(other)},
+            r'tensors of the backbone are missing in load_from=\S+other.pth',
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            freeze_encoder(short(data_root, tmp_path / 'run', **changes))
+    pretrained = dict(type='MultiBandPretrained', checkpoint='x.pth', bands=('red',))
+    for changes in (
+        {'load_from': str(own)},
+        {'model.backbone.init_cfg': pretrained},
+        {'model.init_cfg': [dict(type='Pretrained', checkpoint='x.pth')], 'load_from': str(other)},
+    ):
+        frozen = short(data_root, tmp_path / 'run', **changes)
+        freeze_encoder(frozen)
+        assert frozen.model.freeze_backbone

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import HOOKS
 
 from dnas_mmseg.engine.checkpoints import (
@@ -24,6 +24,7 @@ from dnas_mmseg.engine.checkpoints import (
     record_validation,
     tensor_checksum,
 )
+from dnas_mmseg.engine.distributed import average_buffers
 from dnas_mmseg.engine.training_record import describe_differences, training_record
 from dnas_mmseg.errors import UserError
 from dnas_mmseg.files import atomic_path, write_text
@@ -38,6 +39,13 @@ def _record(runner) -> str:
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     iterations = None if isinstance(loader, dict) else len(loader)
     return training_record(runner.cfg, classes, iterations)
+
+
+def _average_buffers(runner) -> None:
+    average_buffers(runner.model)
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            average_buffers(hook.ema_model)
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -67,6 +75,9 @@ class AtomicCheckpointHook(CheckpointHook):
       and skipped; training starts from scratch if none is intact.
     - A checkpoint stores the model, optimizer, schedule, classes and iterations per epoch of its
       training run. Resuming with other settings raises an error.
+    - In distributed training, the buffers of the model and of its ``EMAHook`` are averaged over the
+      processes before each validation and each checkpoint. Otherwise every process would validate
+      with its own batch-norm statistics, of which only those of the first one are saved.
     - A work dir may be moved or copied: its checkpoints are found by name. The stock hook stores
       absolute paths, so a resumed copy would delete the best checkpoint of the original.
 
@@ -130,6 +141,10 @@ class AtomicCheckpointHook(CheckpointHook):
             for key, path in self.best_ckpt_path_dict.items():
                 self.best_ckpt_path_dict[key] = self._rebase(path)
 
+    def before_val_epoch(self, runner) -> None:
+        """Let all processes validate the same model, which is the one that is saved."""
+        _average_buffers(runner)
+
     def after_train_epoch(self, runner) -> None:
         """Save a checkpoint, unless the last one was saved a short time ago."""
         recent = time.monotonic() - self._saved < self.min_seconds
@@ -155,6 +170,7 @@ class AtomicCheckpointHook(CheckpointHook):
     # opens `last_checkpoint` in place. Only the writing itself uses the file backend.
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Write the checkpoint of a step, update the pointer, then delete outdated checkpoints."""
+        _average_buffers(runner)
         steps: deque[int] = getattr(self, 'keep_ckpt_ids', deque())
         outdated = []
         if self.max_keep_ckpts > 0 and (not steps or steps[-1] != step):
