@@ -36,7 +36,7 @@ from dnas_mmseg.raster import (
 from dnas_mmseg.raster.vectors import OVERLAPS
 from dnas_mmseg.raster.warping import RESAMPLINGS
 
-from .scenes import Scene
+from .scenes import Scene, sample_files
 
 FOLDER = 'label_rasters'
 """Folder in a data root with the labels of scenes that are made here."""
@@ -347,16 +347,10 @@ def _settings(
     scene: Scene, description: DatasetDescription, rules: PolygonRules | None, resampling: str
 ) -> dict[str, Any]:
     """Return what determines a label, as JSON has it."""
-    # The label may be in an archive (/vsizip/fields.zip).
-    label = file_on_disk(os.fspath(scene.label)) if is_virtual(scene.label) else scene.label
-    files = [scene.image, *([label] if label is not None else [])]
+    files = sample_files(scene.image)
+    files += _vector_files(scene.label) if scene.has_polygons else sample_files(scene.label)
     if rules is not None and rules.area_of_interest:
-        files.append(Path(rules.area_of_interest))
-    for path in files[1:]:
-        # An open GeoPackage has its latest changes in a journal.
-        files += [journal] if (journal := Path(f'{path}-wal')).is_file() else []
-        if path.suffix.lower() in ('.mif', '.shp', '.tab'):  # fields and CRS are in other files
-            files += sorted(path.parent.glob(f'{glob.escape(path.stem)}.*'))
+        files += _vector_files(Path(rules.area_of_interest))
     settings = {
         'label': os.fspath(scene.label),
         'files': [[path, *state] for path, state in file_states(files).items()],
@@ -367,6 +361,20 @@ def _settings(
         'resampling': resampling,
     }
     return json.loads(json.dumps(settings))
+
+
+def _vector_files(path: Path) -> list[Path]:
+    """Return the files that determine the polygons of a vector file."""
+    # It may be in an archive (/vsizip/fields.zip).
+    file = file_on_disk(os.fspath(path)) if is_virtual(path) else path
+    if file is None:
+        return []
+    files = [file]
+    # An open GeoPackage has its latest changes in a journal.
+    files += [journal] if (journal := Path(f'{file}-wal')).is_file() else []
+    if file.suffix.lower() in ('.mif', '.shp', '.tab'):  # fields and CRS are in other files
+        files += sorted(file.parent.glob(f'{glob.escape(file.stem)}.*'))
+    return files
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from dnas_mmseg.raster import (
     is_vector,
     raster_stem,
     resolve_scenes,
+    source_files,
 )
 
 from .path_patterns import MatchedFile, match_files, suggest_patterns
@@ -174,6 +175,15 @@ def pair_scenes(
             )
         )  # fmt: skip
     return pairs, missing
+
+
+def sample_files(path: str | os.PathLike) -> list[Path]:
+    """Return the files that determine the samples of a raster, such as the sources of a VRT.
+
+    Overviews and ``.aux.xml``, to which GIS programs write statistics, are left out.
+    """
+    ignored = ('.aux.xml', '.ovr')
+    return [file for file in source_files(path) if not file.name.lower().endswith(ignored)]
 
 
 def split_by_share(

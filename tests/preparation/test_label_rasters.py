@@ -128,6 +128,16 @@ def test_labels_are_reused_until_something_changes(tmp_path):
     assert (read_raster(path)[0] == 1).sum() == 200
 
 
+def test_labels_with_changed_sources_are_made_again(tmp_path):
+    codes(tmp_path, 'source.tif', np.full((40, 50), 10, np.uint8), TRANSFORM)
+    gdal.BuildVRT(str(tmp_path / 'a.vrt'), [str(tmp_path / 'source.tif')])
+    scene = make_scene(tmp_path, label='a.vrt')
+    for code, expected in ((10, 0), (20, 1)):
+        codes(tmp_path, 'source.tif', np.full((40, 50), code, np.uint8), TRANSFORM)
+        scenes, _ = make_label_rasters([scene], tmp_path / 'out', CODES, resampling='nearest')
+        assert (read_raster(scenes[0].label) == expected).all()
+
+
 def codes(folder, name, samples, transform, crs=UTM):
     """Write a label raster of codes 10 (forest), 20 (water) and 30 (unlabelled)."""
     reference = GeoReference(crs=crs.ExportToWkt(), transform=transform)
