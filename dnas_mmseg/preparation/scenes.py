@@ -24,6 +24,7 @@ from dnas_mmseg.raster import (
     distinguish_stems,
     is_vector,
     raster_stem,
+    resolve_scene,
     resolve_scenes,
     source_files,
 )
@@ -75,6 +76,14 @@ class StackSettings:
     resampling: str = 'bilinear'
     mask_values: tuple[str, ...] = ()
 
+    def check_raster(self, path: str | os.PathLike) -> None:
+        """Raise if mask values are set for a scene of a single file.
+
+        Raises:
+            RasterError: Mask values are set.
+        """
+        resolve_scene(os.fspath(path), self.folder, mask_values=self.mask_values)
+
 
 def find_scenes(
     root: str | os.PathLike,
@@ -101,6 +110,7 @@ def find_scenes(
 
     Raises:
         DatasetError: No files match, an image has no label, or two files have the same name.
+        RasterError: Mask values are set for images of a single file.
 
     Example:
         >>> for path in ('scenes/a.tif', 'labels/a_label.png'):
@@ -139,6 +149,7 @@ def pair_scenes(
 
     Raises:
         DatasetError: No files match, or two files have the same name.
+        RasterError: Mask values are set for images of a single file.
     """
     images, labels = _in_folder(root, images, '*'), _in_folder(root, labels, '{name}')
     notes: dict[Path, tuple[str, ...]] = {}
@@ -300,6 +311,8 @@ def _find_files(
             result.append(MatchedFile(Path(scene.path), raster_stem(scene.path)))
             if notes is not None:
                 notes[Path(scene.path)] = scene.notes
+    elif stacks is not None:
+        stacks.check_raster(result[0].path)
     if not result:
         if others:
             with Raster(others[0]) as raster:
