@@ -196,7 +196,8 @@ def _rasterize_label(
             return [*notes, f'{scene.image}: skipped, outside {rules.area_of_interest}']
     elif not polygons:
         return [*notes, f'{scene.image}: skipped, no polygon of {scene.label} touches it']
-    ids = _polygon_classes(polygons, scene.label, description, rules.field)
+    ids, more = _polygon_classes(polygons, scene.label, description, rules.field)
+    notes += more
     # The last entry is that of pixels without a polygon, which have the index -1.
     table = np.array([*ids, IGNORE], np.uint8)
     if rules.background:
@@ -230,8 +231,8 @@ def _rasterize_label(
 
 def _polygon_classes(
     polygons: Sequence[Polygon], path: Path, description: DatasetDescription, field: str
-) -> list[int]:
-    """Return the train id of each polygon, 255 for unlabelled."""
+) -> tuple[list[int], list[str]]:
+    """Return the train id of each polygon, 255 for unlabelled; and notes, one line each."""
     names = description.class_names
     known = {name: i for i, name in enumerate(names)}
     if description.label_values:
@@ -242,8 +243,10 @@ def _polygon_classes(
     elif description.label_convention in ('index', 'train_id'):
         labels = LabelEncoding(description.label_convention, len(names))
         known |= {str(code): i for code, i in labels.codes.items()}
-    unknown = Counter(str(p.value) for p in polygons if str(p.value) not in known)
-    if unknown:
+    others = [polygon.value for polygon in polygons if str(polygon.value) not in known]
+    filled = [str(value) for value in others if value is not None and str(value).strip()]
+    if filled:
+        unknown = Counter(filled)
         listed = ', '.join(f"'{value}' ({n} features)" for value, n in unknown.most_common(5))
         more = ', ...' if len(unknown) > 5 else ''
         raise DatasetError(
@@ -251,7 +254,9 @@ def _polygon_classes(
             f'{", ".join(known)}: add VALUE=CLASS of each, or VALUE= for unlabelled, to '
             '--label-values of dnas init, or label_values to --facts of dnas convert'
         )
-    return [known[str(polygon.value)] for polygon in polygons]
+    has_empty = len(filled) < len(others)
+    notes = [f"{path}: features without '{field}' are unlabelled"] if has_empty else []
+    return [known.get(str(polygon.value), IGNORE) for polygon in polygons], notes
 
 
 def _warp_label(

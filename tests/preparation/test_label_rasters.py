@@ -71,12 +71,26 @@ def test_values_are_mapped_and_left_out(tmp_path):
     assert [label[5, 5], label[5, 25], label[5, 45]] == [0, 255, 1]
 
 
+@pytest.mark.parametrize('value', [None, ' '])
+@pytest.mark.parametrize('values', [{}, {'forest': 'forest'}])
+def test_polygons_without_a_class_are_unlabelled(tmp_path, value, values):
+    write(tmp_path / 'aoi.gpkg', [(square(0, 0, 50, 40), 'x', 0)])
+    shapes = [(square(0, 0, 10, 10), 'forest', 0), (square(20, 0, 30, 40), value, 0)]
+    write(tmp_path / 'a.gpkg', shapes)
+    description = DatasetDescription(classes=('forest', 'background'), label_values=values)
+    label, notes = make_label(
+        tmp_path, description, area_of_interest=str(tmp_path / 'aoi.gpkg'), background='background'
+    )
+    assert [label[5, 5], label[5, 25], label[5, 45]] == [0, 255, 1]
+    assert notes == [f"{tmp_path}/a.gpkg: features without 'class' are unlabelled"]
+
+
 @pytest.mark.parametrize(
     ('description', 'rules', 'message'),
     [
         (
             DESCRIPTION, {},
-            r"'class' has the values 'lake' \(2 features\), 'None' \(1 features\), expected "
+            r"'class' has the values 'lake' \(2 features\), expected "
             'forest, water, background: add VALUE=CLASS of each',
         ),
         (DESCRIPTION, dict(overlap='middle'), r"overlap = 'middle': choose error, first, last or"),
