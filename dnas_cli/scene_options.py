@@ -113,6 +113,7 @@ def polygon_rules(args: argparse.Namespace) -> PolygonRules | None:
             '--background': args.background,
             '--all-touched': args.all_touched,
             '--layer': args.layer,
+            '--overlap': args.overlap != 'error',
         }
         for option, value in unused.items():
             if value:

@@ -88,6 +88,26 @@ class PolygonRules:
         return self.overlap.removeprefix('priority:') if ':' in self.overlap else ''
 
 
+def check_label_options(
+    scenes: Sequence[Scene], rules: PolygonRules | None, resampling: str
+) -> None:
+    """Raise if rules or a resampling would have no effect.
+
+    Args:
+        scenes: All scenes.
+        rules: How polygons become pixels; None if unset.
+        resampling: Resampling of label rasters; empty if unset.
+
+    Raises:
+        DatasetError: Rules are set, but no label has polygons; or a resampling, but all have.
+    """
+    have_polygons = [scene.has_polygons for scene in scenes]
+    if rules is not None and not any(have_polygons):
+        raise DatasetError('--class-field does not apply: the labels are rasters')
+    if resampling and all(have_polygons):
+        raise DatasetError('--label-resampling does not apply: the labels are polygons')
+
+
 def make_label_rasters(
     scenes: Sequence[Scene],
     out: str | os.PathLike,
