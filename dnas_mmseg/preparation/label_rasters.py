@@ -26,6 +26,7 @@ from dnas_mmseg.raster import (
     file_on_disk,
     find_empty_features,
     find_overlap,
+    is_geodatabase,
     is_virtual,
     rasterize_polygons,
     read_polygons,
@@ -394,6 +395,8 @@ def _vector_files(path: Path) -> list[Path]:
     file = file_on_disk(os.fspath(path)) if is_virtual(path) else path
     if file is None:
         return []
+    if is_geodatabase(file):
+        return sorted(part for part in file.iterdir() if part.suffix != '.lock')
     files = [file]
     # An open GeoPackage has its latest changes in a journal.
     files += [journal] if (journal := Path(f'{file}-wal')).is_file() else []

@@ -22,6 +22,7 @@ from dnas_mmseg.raster import (
     Window,
     detect_scene,
     distinguish_stems,
+    is_geodatabase,
     is_vector,
     raster_stem,
     resolve_scene,
@@ -155,7 +156,7 @@ def pair_scenes(
     notes: dict[Path, tuple[str, ...]] = {}
     found = _find_files(root, images, stacks, notes)
     shared = Path(root, labels)
-    is_shared = shared.is_file() or labels.startswith('/vsi')
+    is_shared = shared.is_file() or is_geodatabase(shared) or labels.startswith('/vsi')
     if not is_shared and '{name}' not in labels:
         raise DatasetError(
             f"{labels}: no such file or folder; in a pattern, '{{name}}' is the name of the scene, "
@@ -277,9 +278,10 @@ def split_by_lists(
 def _in_folder(root: str | os.PathLike, text: str, stem: str) -> str:
     """Return the pattern of the rasters of a folder, or of its vector files if it has no others."""
     folder = Path(root, text)
-    if not folder.is_dir() or detect_scene(folder) is not None:
+    if not folder.is_dir() or is_geodatabase(folder) or detect_scene(folder) is not None:
         return text
-    suffixes = Counter(path.suffix for path in folder.iterdir() if path.is_file())
+    files = (path for path in folder.iterdir() if path.is_file() or is_geodatabase(path))
+    suffixes = Counter(path.suffix for path in files)
     vectors = [suffix for suffix in suffixes if is_vector(f'x{suffix}')]
     rasters = any(suffix.lower() in RASTER_SUFFIXES for suffix in suffixes)
     suffix = max(vectors, key=lambda s: suffixes[s]) if vectors and not rasters else '.*'
