@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from dnas_mmseg.preparation.label_rasters import PolygonRules
     from dnas_mmseg.raster import ItemScenes
 
+FRACTIONS = (60, 20, 20)
+"""Default shares of train, val and test."""
+
 
 def add_stack_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--resampling`` and ``--mask-values``."""
@@ -94,7 +97,7 @@ def add_split_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) 
         'the first column); default: the first of scene, blocks and random that the tiles allow',
     )  # fmt: skip
     group.add_argument(
-        '--fractions', type=float, nargs=3, default=(60, 20, 20), metavar=('TRAIN', 'VAL', 'TEST'),
+        '--fractions', type=float, nargs=3, default=FRACTIONS, metavar=('TRAIN', 'VAL', 'TEST'),
         help='share of each part (default: 60 20 20)',
     )  # fmt: skip
     group.add_argument('--seed', type=random_seed, default=0, help='random seed (default: 0)')
@@ -110,6 +113,7 @@ def polygon_rules(args: argparse.Namespace) -> PolygonRules | None:
             '--background': args.background,
             '--all-touched': args.all_touched,
             '--layer': args.layer,
+            '--overlap': args.overlap != 'error',
         }
         for option, value in unused.items():
             if value:

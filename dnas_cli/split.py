@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 
 from .command_line import (
     ArgumentParser,
+    UsageError,
     add_no_network,
     forbid_network_if,
     progress_bars,
     user_errors,
 )
-from .scene_options import add_split_options
+from .scene_options import FRACTIONS, add_split_options
 
 if TYPE_CHECKING:
     from dnas_mmseg.preparation.tile_lists import TileSplit
@@ -44,6 +45,7 @@ def parse_args() -> argparse.Namespace:
         help="folder of the labels below ROOT, or a pattern with '{name}' (default: labels)",
     )  # fmt: skip
     add_split_options(parser)
+    parser.set_defaults(fractions=None)
     parser.add_argument('--folds', type=int, help='write fold1/, fold2/, ... with three lists each')
     parser.add_argument(
         '--block-size', type=float, metavar='DISTANCE',
@@ -74,6 +76,8 @@ def main() -> None:
         )
 
         forbid_network_if(args)
+        if args.folds is not None and args.fractions is not None:
+            raise UsageError('--fractions does not apply: --folds sets the shares of the parts')
         description = DatasetDescription.load(args.root)
         pairs = find_pairs(args.root, args.images, args.labels)
         with progress_bars() as track:
@@ -92,7 +96,7 @@ def main() -> None:
             names=description.class_names,
         )
         if args.folds is None:
-            splits = {args.root: split_tiles(tiles, args.fractions, **options)}
+            splits = {args.root: split_tiles(tiles, args.fractions or FRACTIONS, **options)}
         else:
             folds = split_folds(tiles, args.folds, **options)
             remove_folds(args.root, args.folds, args.overwrite)

@@ -114,8 +114,9 @@ def describe_source(
             ``'rgb'``.
 
     Raises:
-        DatasetError: The folder does not exist, one pattern is missing, the folder has no release,
-            or labels of several data sets.
+        DatasetError: The folder does not exist, one pattern is missing, the folder has no release
+            or labels of several data sets, or ``facts`` has label values besides
+            ``label_convention``.
     """
     if not root.is_dir():
         raise DatasetError(f'{root}: no such folder')
@@ -131,6 +132,11 @@ def describe_source(
     if facts is not None:
         description = DatasetDescription.load_file(facts)
     if label_convention is not None:
+        if description.label_values:
+            raise DatasetError(
+                f'{facts}: label_values already states the classes of the label values: omit them, '
+                f'or --label-convention {label_convention}'
+            )
         description = replace(description, label_convention=label_convention)
     return release, description
 

@@ -30,10 +30,10 @@ from dnas_mmseg.datasets.description import (
 from dnas_mmseg.datasets.labels import LabelEncoding
 from dnas_mmseg.datasets.tiles import MANIFEST, tile_windows
 from dnas_mmseg.files import lock_folder, write_json, write_text
-from dnas_mmseg.raster import RasterInfo, Window, source_files
+from dnas_mmseg.raster import RasterInfo, Window
 
 from .processes import check_workers, map_unordered
-from .scenes import Scene, split_by_share
+from .scenes import Scene, sample_files, split_by_share
 from .tiling import Tile, TileSpec, check_scene, cut_windows
 
 
@@ -417,15 +417,14 @@ def _manifest(out: Path, scene: Scene) -> Path:
 
 def _origin(scene: Scene, tiling: TileSpec) -> dict[str, Any]:
     """Return what determines the tiles of a scene: its files and the tiling."""
-    files = [scene.image.resolve(), scene.label.resolve()]
-    if scene.image.suffix == '.vrt':
-        files += [path for path in source_files(scene.image) if path not in files]
+    image, label = scene.image.resolve(), scene.label.resolve()
+    files = dict.fromkeys([image, label, *sample_files(scene.image), *sample_files(scene.label)])
     cut = {key: value for key, value in asdict(tiling).items() if value or key != 'label_values'}
     if scene.region is not None:
         cut['region'] = scene.region
     return {
-        'image': str(files[0]),
-        'label': str(files[1]),
+        'image': str(image),
+        'label': str(label),
         'bytes': [path.stat().st_size for path in files],
         'modified': [path.stat().st_mtime_ns for path in files],
         # Lists and text instead of tuples and NaN, to be equal to those of a manifest.

@@ -12,7 +12,7 @@ from dnas_mmseg.datasets.description import DatasetDescription, DatasetError
 
 from .conversion import convert_scenes
 from .folder_split import split_by_folders
-from .label_rasters import PolygonRules, make_label_rasters
+from .label_rasters import PolygonRules, check_label_options, make_label_rasters
 from .scenes import Scene
 from .splitting import split_scenes
 from .tiling import TileSpec
@@ -97,9 +97,10 @@ def make_data_root(
         track: Function from the name of a step to its progress callback.
 
     Raises:
-        DatasetError: See :func:`make_label_rasters`, :func:`split_scenes` and
-            :func:`convert_scenes`.
+        DatasetError: See :func:`check_label_options`, :func:`make_label_rasters`,
+            :func:`split_scenes` and :func:`convert_scenes`.
     """
+    check_label_options(scenes, rules, label_resampling)
     notes = list(dict.fromkeys(note for scene in scenes for note in scene.notes))
     vectors = [scene.label for scene in scenes if scene.has_polygons]
     if vectors and rules is None:

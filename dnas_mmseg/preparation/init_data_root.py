@@ -26,7 +26,7 @@ from dnas_mmseg.raster import list_field_values, parse_array_name
 from .data_root import DataRoot, SplitSettings, make_data_root
 from .folder_split import folder_split
 from .interpretation import MissingSettingsError, interpret, interpret_bands
-from .label_rasters import PolygonRules
+from .label_rasters import PolygonRules, check_label_options
 from .pairs import ARRAY_FILES, PairContent, find_pairs, read_contents
 from .scenes import Scene, StackSettings
 from .splitting import largest_tile
@@ -162,6 +162,7 @@ def init_data_root(
         or longest > _MAX_TILE
         or (len(pairs) < _FEW and longest > settings.tile_size)
     )
+    check_label_options(pairs, settings.rules, settings.label_resampling)
     _refuse_unused(settings, vectors, is_large)
     if vectors:
         description, notes = _interpret_polygons(contents, pairs, settings)
@@ -292,8 +293,6 @@ def _refuse_unused(settings: InitSettings, vectors: bool, is_large: bool) -> Non
     unused = {
         '--classes': (vectors or has_names) and bool(settings.classes),
         '--unlabelled': vectors and settings.unlabelled is not None,
-        '--class-field': not vectors and settings.rules is not None,
-        '--label-resampling': vectors and bool(settings.label_resampling),
         '--by': (vectors or is_large) and bool(settings.by),
     }
     reasons = {
@@ -301,8 +300,6 @@ def _refuse_unused(settings: InitSettings, vectors: bool, is_large: bool) -> Non
         if has_names
         else 'the labels are polygons; map the values of the field by --label-values',
         '--unlabelled': 'the labels are polygons; leave values out by --label-values VALUE=',
-        '--class-field': 'the labels are rasters',
-        '--label-resampling': 'the labels are polygons',
         '--by': 'the images are cut into tiles; scenes are split, not tiles',
     }
     for option, is_unused in unused.items():

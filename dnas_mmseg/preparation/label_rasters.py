@@ -26,6 +26,7 @@ from dnas_mmseg.raster import (
     file_on_disk,
     find_empty_features,
     find_overlap,
+    is_geodatabase,
     is_virtual,
     rasterize_polygons,
     read_polygons,
@@ -36,7 +37,7 @@ from dnas_mmseg.raster import (
 from dnas_mmseg.raster.vectors import OVERLAPS
 from dnas_mmseg.raster.warping import RESAMPLINGS
 
-from .scenes import Scene
+from .scenes import Scene, sample_files
 
 FOLDER = 'label_rasters'
 """Folder in a data root with the labels of scenes that are made here."""
@@ -86,6 +87,26 @@ class PolygonRules:
     def priority(self) -> str:
         """Numeric field with the priorities; empty if there is none."""
         return self.overlap.removeprefix('priority:') if ':' in self.overlap else ''
+
+
+def check_label_options(
+    scenes: Sequence[Scene], rules: PolygonRules | None, resampling: str
+) -> None:
+    """Raise if rules or a resampling would have no effect.
+
+    Args:
+        scenes: All scenes.
+        rules: How polygons become pixels; None if unset.
+        resampling: Resampling of label rasters; empty if unset.
+
+    Raises:
+        DatasetError: Rules are set, but no label has polygons; or a resampling, but all have.
+    """
+    have_polygons = [scene.has_polygons for scene in scenes]
+    if rules is not None and not any(have_polygons):
+        raise DatasetError('--class-field does not apply: the labels are rasters')
+    if resampling and all(have_polygons):
+        raise DatasetError('--label-resampling does not apply: the labels are polygons')
 
 
 def make_label_rasters(
@@ -196,7 +217,8 @@ def _rasterize_label(
             return [*notes, f'{scene.image}: skipped, outside {rules.area_of_interest}']
     elif not polygons:
         return [*notes, f'{scene.image}: skipped, no polygon of {scene.label} touches it']
-    ids = _polygon_classes(polygons, scene.label, description, rules.field)
+    ids, more = _polygon_classes(polygons, scene.label, description, rules.field)
+    notes += more
     # The last entry is that of pixels without a polygon, which have the index -1.
     table = np.array([*ids, IGNORE], np.uint8)
     if rules.background:
@@ -230,8 +252,8 @@ def _rasterize_label(
 
 def _polygon_classes(
     polygons: Sequence[Polygon], path: Path, description: DatasetDescription, field: str
-) -> list[int]:
-    """Return the train id of each polygon, 255 for unlabelled."""
+) -> tuple[list[int], list[str]]:
+    """Return the train id of each polygon, 255 for unlabelled; and notes, one line each."""
     names = description.class_names
     known = {name: i for i, name in enumerate(names)}
     if description.label_values:
@@ -242,8 +264,10 @@ def _polygon_classes(
     elif description.label_convention in ('index', 'train_id'):
         labels = LabelEncoding(description.label_convention, len(names))
         known |= {str(code): i for code, i in labels.codes.items()}
-    unknown = Counter(str(p.value) for p in polygons if str(p.value) not in known)
-    if unknown:
+    others = [polygon.value for polygon in polygons if str(polygon.value) not in known]
+    filled = [str(value) for value in others if value is not None and str(value).strip()]
+    if filled:
+        unknown = Counter(filled)
         listed = ', '.join(f"'{value}' ({n} features)" for value, n in unknown.most_common(5))
         more = ', ...' if len(unknown) > 5 else ''
         raise DatasetError(
@@ -251,7 +275,9 @@ def _polygon_classes(
             f'{", ".join(known)}: add VALUE=CLASS of each, or VALUE= for unlabelled, to '
             '--label-values of dnas init, or label_values to --facts of dnas convert'
         )
-    return [known[str(polygon.value)] for polygon in polygons]
+    has_empty = len(filled) < len(others)
+    notes = [f"{path}: features without '{field}' are unlabelled"] if has_empty else []
+    return [known.get(str(polygon.value), IGNORE) for polygon in polygons], notes
 
 
 def _warp_label(
@@ -347,16 +373,10 @@ def _settings(
     scene: Scene, description: DatasetDescription, rules: PolygonRules | None, resampling: str
 ) -> dict[str, Any]:
     """Return what determines a label, as JSON has it."""
-    # The label may be in an archive (/vsizip/fields.zip).
-    label = file_on_disk(os.fspath(scene.label)) if is_virtual(scene.label) else scene.label
-    files = [scene.image, *([label] if label is not None else [])]
+    files = sample_files(scene.image)
+    files += _vector_files(scene.label) if scene.has_polygons else sample_files(scene.label)
     if rules is not None and rules.area_of_interest:
-        files.append(Path(rules.area_of_interest))
-    for path in files[1:]:
-        # An open GeoPackage has its latest changes in a journal.
-        files += [journal] if (journal := Path(f'{path}-wal')).is_file() else []
-        if path.suffix.lower() in ('.mif', '.shp', '.tab'):  # fields and CRS are in other files
-            files += sorted(path.parent.glob(f'{glob.escape(path.stem)}.*'))
+        files += _vector_files(Path(rules.area_of_interest))
     settings = {
         'label': os.fspath(scene.label),
         'files': [[path, *state] for path, state in file_states(files).items()],
@@ -367,6 +387,22 @@ def _settings(
         'resampling': resampling,
     }
     return json.loads(json.dumps(settings))
+
+
+def _vector_files(path: Path) -> list[Path]:
+    """Return the files that determine the polygons of a vector file."""
+    # It may be in an archive (/vsizip/fields.zip).
+    file = file_on_disk(os.fspath(path)) if is_virtual(path) else path
+    if file is None:
+        return []
+    if is_geodatabase(file):
+        return sorted(part for part in file.iterdir() if part.suffix != '.lock')
+    files = [file]
+    # An open GeoPackage has its latest changes in a journal.
+    files += [journal] if (journal := Path(f'{file}-wal')).is_file() else []
+    if file.suffix.lower() in ('.mif', '.shp', '.tab'):  # fields and CRS are in other files
+        files += sorted(file.parent.glob(f'{glob.escape(file.stem)}.*'))
+    return files
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -145,8 +145,11 @@ def find_pairs(
 
     Raises:
         DatasetError: There are no files, or a file has no partner.
+        RasterError: Mask values are set for images of a single file.
     """
     if images.startswith('ARRAY:') or Path(images).suffix.lower() in ARRAY_FILES:
+        if stacks is not None:
+            stacks.check_raster(images)
         return _find_stacked_pairs(root, images, labels)
     pairs = find_scenes(root, images, labels, stacks, polygons)
     if Path(root, labels).is_dir():

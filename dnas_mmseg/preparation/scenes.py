@@ -22,9 +22,12 @@ from dnas_mmseg.raster import (
     Window,
     detect_scene,
     distinguish_stems,
+    is_geodatabase,
     is_vector,
     raster_stem,
+    resolve_scene,
     resolve_scenes,
+    source_files,
 )
 
 from .path_patterns import MatchedFile, match_files, suggest_patterns
@@ -74,6 +77,14 @@ class StackSettings:
     resampling: str = 'bilinear'
     mask_values: tuple[str, ...] = ()
 
+    def check_raster(self, path: str | os.PathLike) -> None:
+        """Raise if mask values are set for a scene of a single file.
+
+        Raises:
+            RasterError: Mask values are set.
+        """
+        resolve_scene(os.fspath(path), self.folder, mask_values=self.mask_values)
+
 
 def find_scenes(
     root: str | os.PathLike,
@@ -100,6 +111,7 @@ def find_scenes(
 
     Raises:
         DatasetError: No files match, an image has no label, or two files have the same name.
+        RasterError: Mask values are set for images of a single file.
 
     Example:
         >>> for path in ('scenes/a.tif', 'labels/a_label.png'):
@@ -138,12 +150,13 @@ def pair_scenes(
 
     Raises:
         DatasetError: No files match, or two files have the same name.
+        RasterError: Mask values are set for images of a single file.
     """
     images, labels = _in_folder(root, images, '*'), _in_folder(root, labels, '{name}')
     notes: dict[Path, tuple[str, ...]] = {}
     found = _find_files(root, images, stacks, notes)
     shared = Path(root, labels)
-    is_shared = shared.is_file() or labels.startswith('/vsi')
+    is_shared = shared.is_file() or is_geodatabase(shared) or labels.startswith('/vsi')
     if not is_shared and '{name}' not in labels:
         raise DatasetError(
             f"{labels}: no such file or folder; in a pattern, '{{name}}' is the name of the scene, "
@@ -174,6 +187,15 @@ def pair_scenes(
             )
         )  # fmt: skip
     return pairs, missing
+
+
+def sample_files(path: str | os.PathLike) -> list[Path]:
+    """Return the files that determine the samples of a raster, such as the sources of a VRT.
+
+    Overviews and ``.aux.xml``, to which GIS programs write statistics, are left out.
+    """
+    ignored = ('.aux.xml', '.ovr')
+    return [file for file in source_files(path) if not file.name.lower().endswith(ignored)]
 
 
 def split_by_share(
@@ -256,9 +278,10 @@ def split_by_lists(
 def _in_folder(root: str | os.PathLike, text: str, stem: str) -> str:
     """Return the pattern of the rasters of a folder, or of its vector files if it has no others."""
     folder = Path(root, text)
-    if not folder.is_dir() or detect_scene(folder) is not None:
+    if not folder.is_dir() or is_geodatabase(folder) or detect_scene(folder) is not None:
         return text
-    suffixes = Counter(path.suffix for path in folder.iterdir() if path.is_file())
+    files = (path for path in folder.iterdir() if path.is_file() or is_geodatabase(path))
+    suffixes = Counter(path.suffix for path in files)
     vectors = [suffix for suffix in suffixes if is_vector(f'x{suffix}')]
     rasters = any(suffix.lower() in RASTER_SUFFIXES for suffix in suffixes)
     suffix = max(vectors, key=lambda s: suffixes[s]) if vectors and not rasters else '.*'
@@ -290,6 +313,8 @@ def _find_files(
             result.append(MatchedFile(Path(scene.path), raster_stem(scene.path)))
             if notes is not None:
                 notes[Path(scene.path)] = scene.notes
+    elif stacks is not None:
+        stacks.check_raster(result[0].path)
     if not result:
         if others:
             with Raster(others[0]) as raster:

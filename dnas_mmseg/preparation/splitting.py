@@ -286,10 +286,13 @@ def split_scenes(
         Scenes of each split; and a description of the method, for messages.
 
     Raises:
-        DatasetError: A list or a share is invalid, or the scenes are too few or too small.
+        DatasetError: A list or a share is invalid, ``within`` is set with lists, or the scenes are
+            too few or too small.
     """
     named = {split: path for split, path in lists.items() if path is not None}
     if named:
+        if within:
+            raise DatasetError('--within-scenes does not apply: the lists split the scenes')
         return split_by_lists(scenes, named), 'by scene, from lists'
     if within is None:
         within = len(scenes) < sum(share > 0 for share in shares)

@@ -17,7 +17,7 @@ RASTER_SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.vrt', '.img', '.j
 """Suffixes of the rasters that are found in folders."""
 
 VECTOR_SUFFIXES = (
-    '.fgb', '.geojson', '.gml', '.gpkg', '.json', '.kml', '.mif', '.shp', '.tab',
+    '.fgb', '.gdb', '.geojson', '.gml', '.gpkg', '.json', '.kml', '.mif', '.shp', '.tab',
 )  # fmt: skip
 """Suffixes of the vector files that are found in folders."""
 
@@ -36,6 +36,11 @@ def is_virtual(path: str | os.PathLike) -> bool:
 def is_vector(path: str | os.PathLike) -> bool:
     """Return whether a path has the suffix of a vector file."""
     return Path(path).suffix.lower() in VECTOR_SUFFIXES
+
+
+def is_geodatabase(path: str | os.PathLike) -> bool:
+    """Return whether a path is a file geodatabase, a folder that contains vector layers."""
+    return Path(path).suffix.lower() == '.gdb' and os.path.isdir(path)
 
 
 def raster_stem(path: str | os.PathLike) -> str:

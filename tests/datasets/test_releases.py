@@ -5,7 +5,7 @@ import pytest
 from mmseg.registry import DATASETS
 
 from dnas_mmseg.datasets import DatasetError
-from dnas_mmseg.datasets.releases import FAMILY, Release, find_release
+from dnas_mmseg.datasets.releases import FAMILY, Release, describe_source, find_release
 from dnas_mmseg.raster import write_raster
 
 IMAGES = {'8': 'Image__8bit_NirRGB/a.tif', '16': 'Image_16bit_BGRNir/a.tiff'}
@@ -48,6 +48,16 @@ def test_labels_of_several_data_sets_require_a_choice(tmp_path):
     assert find_release(tmp_path, dataset='gid5').labels == 'GID5/Annotation__index/{name}_5label.*'
     with pytest.raises(DatasetError, match='no 8-bit release found'):
         find_release(tmp_path, dataset='gid15')
+
+
+def test_label_values_have_no_convention(tmp_path):
+    facts = tmp_path / 'facts.json'
+    facts.write_text('{"label_values": {"1": "roof", "2": "road"}}')
+    patterns = ('*.tif', '{name}.png')
+    _, description = describe_source(tmp_path, *patterns, facts=facts)
+    assert description.class_names == ('roof', 'road')
+    with pytest.raises(DatasetError, match=r'facts\.json: label_values .*-convention train_id$'):
+        describe_source(tmp_path, *patterns, facts=facts, label_convention='train_id')
 
 
 def test_shared_classes_have_the_same_colours():

@@ -1,9 +1,12 @@
 """Command `dnas convert`."""
 
 import json
+import sys
 
 import numpy as np
+import pytest
 
+from dnas_cli import convert
 from dnas_mmseg.datasets import MultiBandSegDataset
 from dnas_mmseg.datasets.tiles import parse_tile_name
 from dnas_mmseg.preparation.synthetic import write_scenes
@@ -163,3 +166,25 @@ def test_labels_that_cannot_be_read(tmp_path, rng):
     assert code == 1
     assert 'no band green' in output
     assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--class-field', 'class'], '--class-field does not apply: the labels are rasters'),
+        (['--overlap', 'last'], '--overlap applies to polygons only: set --class-field'),
+        (['--all-touched'], '--all-touched applies to polygons only: set --class-field'),
+    ],
+)
+def test_polygon_options_are_refused_for_rasters(tmp_path, monkeypatch, options, message):
+    write_raster(tmp_path / 'scenes/a.tif', np.ones((1, 32, 32), np.uint8))
+    write_raster(tmp_path / 'truth/a.png', np.ones((32, 32), np.uint8))
+    (tmp_path / 'facts.json').write_text('{"classes": ["roof", "road"], "bands": ["red"]}')
+    words = [
+        tmp_path, '--images', 'scenes/*.tif', '--labels', 'truth/{name}.png', '--label-convention',
+        'index', '--facts', tmp_path / 'facts.json', '--out', tmp_path / 'out', '--workers', 1,
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, 'argv', ['dnas', *map(str, words), *options])
+    with pytest.raises(SystemExit, match=message):
+        convert.main()
+    assert not (tmp_path / 'out').exists()

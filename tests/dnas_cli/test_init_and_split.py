@@ -48,6 +48,8 @@ def test_split(folder, monkeypatch, capsys):
     call(monkeypatch, split, 'mine', '--folds', 4)
     tested = [(folder / f'mine/fold{i}/test.txt').read_text() for i in (1, 2, 3, 4)]
     assert len({line for text in tested for line in text.splitlines()}) == 16
+    with pytest.raises(SystemExit, match='--fractions does not apply: --folds sets the shares'):
+        call(monkeypatch, split, 'mine', '--folds', 4, '--fractions', 60, 20, 20, '--overwrite')
 
 
 def test_a_refused_split_keeps_the_folds(folder, monkeypatch):

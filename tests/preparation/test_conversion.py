@@ -276,6 +276,39 @@ def test_nodata_values_per_band(tmp_path, rng):
     )
 
 
+def test_changed_sources_and_sidecar_files_are_cut_again(tmp_path, rng):
+    samples = rng.integers(1, 255, (2, 32, 32)).astype(np.uint8)
+    label = np.zeros((32, 32), np.uint8)
+    write_raster(tmp_path / 'scenes/s.tif', samples)
+    write_raster(tmp_path / 'labels/source/l.tif', label)
+    gdal.Translate(str(tmp_path / 'labels/s.vrt'), str(tmp_path / 'labels/source/l.tif'))
+    found = find_scenes(tmp_path, 'scenes/*.tif', 'labels/{name}.vrt')
+    tiling = TileSpec(**TWO, bands=('red', 'nir'), size=32, stride=32)
+    cut = []
+
+    def tile():
+        cut.clear()
+        convert_scenes({'train': found}, tmp_path / 'out', tiling, advance=lambda *s: cut.append(s))
+        return read_raster(tmp_path / 'out/labels/s_0_0.png')[0]
+
+    np.testing.assert_array_equal(tile(), label)
+    label[:9] = 1
+    write_raster(tmp_path / 'labels/source/l.tif', label)
+    np.testing.assert_array_equal(tile(), label)
+    mask = np.full((32, 32), 255, np.uint8)
+    mask[20:] = 0
+    dataset = gdal.Open(str(tmp_path / 'scenes/s.tif'))  # read-only: the mask is in s.tif.msk
+    dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+    dataset.GetRasterBand(1).GetMaskBand().WriteArray(mask)
+    dataset = None
+    assert (tmp_path / 'scenes/s.tif.msk').is_file()
+    label[20:] = 255
+    np.testing.assert_array_equal(tile(), label)
+    (tmp_path / 'scenes/s.tif.aux.xml').write_text('<PAMDataset/>')  # statistics
+    tile()
+    assert not cut
+
+
 def test_scales_of_used_bands_are_compared(tmp_path, rng):
     """An alpha band is not used."""
     for name, bands in (('a', ('red', 'nir')), ('b', ('red', 'nir', 'alpha'))):

@@ -1,6 +1,7 @@
 """Labels of scenes from polygons and from rasters on other grids."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from osgeo import gdal
 from dnas_mmseg.datasets import DatasetDescription, DatasetError
 from dnas_mmseg.preparation.init_data_root import InitSettings, init_data_root
 from dnas_mmseg.preparation.label_rasters import PolygonRules, make_label_rasters
-from dnas_mmseg.preparation.scenes import Scene
+from dnas_mmseg.preparation.scenes import Scene, find_scenes
 from dnas_mmseg.raster import GeoReference, Raster, read_raster, write_raster
 
 from ..raster.test_vectors import TRANSFORM, UTM, square, write
@@ -71,12 +72,26 @@ def test_values_are_mapped_and_left_out(tmp_path):
     assert [label[5, 5], label[5, 25], label[5, 45]] == [0, 255, 1]
 
 
+@pytest.mark.parametrize('value', [None, ' '])
+@pytest.mark.parametrize('values', [{}, {'forest': 'forest'}])
+def test_polygons_without_a_class_are_unlabelled(tmp_path, value, values):
+    write(tmp_path / 'aoi.gpkg', [(square(0, 0, 50, 40), 'x', 0)])
+    shapes = [(square(0, 0, 10, 10), 'forest', 0), (square(20, 0, 30, 40), value, 0)]
+    write(tmp_path / 'a.gpkg', shapes)
+    description = DatasetDescription(classes=('forest', 'background'), label_values=values)
+    label, notes = make_label(
+        tmp_path, description, area_of_interest=str(tmp_path / 'aoi.gpkg'), background='background'
+    )
+    assert [label[5, 5], label[5, 25], label[5, 45]] == [0, 255, 1]
+    assert notes == [f"{tmp_path}/a.gpkg: features without 'class' are unlabelled"]
+
+
 @pytest.mark.parametrize(
     ('description', 'rules', 'message'),
     [
         (
             DESCRIPTION, {},
-            r"'class' has the values 'lake' \(2 features\), 'None' \(1 features\), expected "
+            r"'class' has the values 'lake' \(2 features\), expected "
             'forest, water, background: add VALUE=CLASS of each',
         ),
         (DESCRIPTION, dict(overlap='middle'), r"overlap = 'middle': choose error, first, last or"),
@@ -126,6 +141,35 @@ def test_labels_are_reused_until_something_changes(tmp_path):
     write(tmp_path / 'a.gpkg', [(square(0, 0, 20, 10), 'water', 0)])
     make_label_rasters([scene], tmp_path / 'out', DESCRIPTION, rules=rules)
     assert (read_raster(path)[0] == 1).sum() == 200
+
+
+def test_labels_with_changed_sources_are_made_again(tmp_path):
+    codes(tmp_path, 'source.tif', np.full((40, 50), 10, np.uint8), TRANSFORM)
+    gdal.BuildVRT(str(tmp_path / 'a.vrt'), [str(tmp_path / 'source.tif')])
+    scene = make_scene(tmp_path, label='a.vrt')
+    for code, expected in ((10, 0), (20, 1)):
+        codes(tmp_path, 'source.tif', np.full((40, 50), code, np.uint8), TRANSFORM)
+        scenes, _ = make_label_rasters([scene], tmp_path / 'out', CODES, resampling='nearest')
+        assert (read_raster(scenes[0].label) == expected).all()
+
+
+@pytest.mark.skipif(int(gdal.VersionInfo()) < 3060000, reason='GDAL cannot write file geodatabases')
+@pytest.mark.parametrize('labels', ['all.gdb', '{name}.gdb', 'folder'])
+def test_file_geodatabases(tmp_path, labels):
+    path = tmp_path / {'{name}.gdb': 'a.gdb', 'folder': 'folder/a.gdb'}.get(labels, labels)
+    path.parent.mkdir(exist_ok=True)
+    make_scene(tmp_path)
+    for right in (10, 20):
+        shutil.rmtree(path, ignore_errors=True)
+        (tmp_path / 'a.gpkg').unlink(missing_ok=True)
+        write(tmp_path / 'a.gpkg', [(square(0, 0, right, 10), 'water', 0)])
+        options = dict(format='OpenFileGDB', geometryType='MULTIPOLYGON')
+        gdal.VectorTranslate(str(path), str(tmp_path / 'a.gpkg'), **options)
+        scenes = find_scenes(tmp_path, 'scenes/*.tif', labels)
+        assert [scene.label for scene in scenes] == [path]
+        rules = PolygonRules('class')
+        scenes, _ = make_label_rasters(scenes, tmp_path / 'out', DESCRIPTION, rules=rules)
+        assert (read_raster(scenes[0].label)[0] == 1).sum() == 10 * right
 
 
 def codes(folder, name, samples, transform, crs=UTM):

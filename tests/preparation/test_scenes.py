@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 
 from dnas_mmseg.datasets import DatasetError
-from dnas_mmseg.preparation.scenes import Scene, find_scenes, split_by_lists, split_by_share
+from dnas_mmseg.preparation.pairs import find_pairs
+from dnas_mmseg.preparation.scenes import (
+    Scene,
+    StackSettings,
+    find_scenes,
+    split_by_lists,
+    split_by_share,
+)
+from dnas_mmseg.raster import RasterError
 
 
 @pytest.fixture
@@ -20,6 +28,15 @@ def test_images_and_labels_are_paired_by_name(folders):
     found = find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*')
     assert [scene.name for scene in found] == [f's{i}.v1' for i in range(5)]
     assert found[2].label == folders / 'labels/gt_s2.v1_5label.png'
+
+
+def test_mask_values_of_single_files_are_refused(folders):
+    stacks = StackSettings(folders / 'out', mask_values=('3',))
+    message = r'mask values are set \(3\), but a single raster has no quality band'
+    with pytest.raises(RasterError, match=rf's0\.v1\.tif: {message}'):
+        find_scenes(folders, 'images/*', 'labels/gt_{name}_5label.*', stacks)
+    with pytest.raises(RasterError, match=rf'tiles\.h5: {message}'):
+        find_pairs(folders, 'tiles.h5', 'tiles.h5', stacks)
 
 
 def test_sidecar_files_are_skipped(folders):

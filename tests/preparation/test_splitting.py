@@ -159,6 +159,9 @@ def test_scenes_are_divided_if_they_are_too_few(tmp_path):
     )
     assert how == 'by scene, from lists'
     assert [len(part) for part in listed.values()] == [2, 0, 0]
+    lists = {'train': tmp_path / 'train.txt'}
+    with pytest.raises(DatasetError, match='--within-scenes does not apply: the lists split the'):
+        split_scenes(scenes[:2], lists, within=True, labels=LABELS, size=10, gap=5)
 
 
 def test_scenes_of_the_same_ground_stay_together(tmp_path):
