@@ -109,7 +109,12 @@ def main() -> None:
 
         from dnas_mmseg.engine.batch_size import set_largest_batch
         from dnas_mmseg.engine.checkpoints import find_usable_checkpoint, last_checkpoint
-        from dnas_mmseg.engine.config_checks import check_mixed_precision, log_to, warn
+        from dnas_mmseg.engine.config_checks import (
+            check_mixed_precision,
+            check_sync_batch_norm,
+            log_to,
+            warn,
+        )
         from dnas_mmseg.engine.length import set_length
         from dnas_mmseg.engine.running import (
             compile_steps,
@@ -142,6 +147,7 @@ def main() -> None:
             compile_steps(config)
         if args.sync_bn:
             config.sync_bn = 'torch'
+            check_sync_batch_norm(config)
         if args.auto_scale_lr:
             if not config.get('auto_scale_lr'):
                 raise UsageError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size')

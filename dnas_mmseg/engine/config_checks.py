@@ -76,6 +76,19 @@ def check_mixed_precision(config: Config) -> None:
         )
 
 
+def check_sync_batch_norm(config: Config) -> None:
+    """Check that GPUs are available if a distributed run synchronises batch norm.
+
+    Raises:
+        UserError: No GPU is available.
+    """
+    is_distributed = config.get('launcher', 'none') != 'none'
+    if config.get('sync_bn') and is_distributed and get_device() in ('cpu', 'mps'):
+        raise UserError(
+            'synchronised batch norm (--sync-bn, sync_bn) requires GPUs, none was found: disable it'
+        )
+
+
 _BACKENDS = {
     'AimVisBackend': ('aim',),
     'ClearMLVisBackend': ('clearml',),

@@ -37,7 +37,7 @@ from dnas_mmseg.models import align_optimizer, place, switch_to_deploy
 from dnas_mmseg.work_dir import TEST_SCORES
 
 from .checkpoints import last_checkpoint, load_exactly, load_weights_and_meta
-from .config_checks import check_backends, check_mixed_precision, warn
+from .config_checks import check_backends, check_mixed_precision, check_sync_batch_norm, warn
 from .config_parts import type_name
 from .config_validation import validate_config
 from .data_checks import check_class_order, check_classes, check_test_labels, check_training
@@ -70,8 +70,9 @@ class ConsoleRunner(Runner):
         """Build a runner from a config.
 
         Raises:
-            UserError: The config has an unknown class or argument.
+            UserError: The config has an unknown class or argument, or requires GPUs.
         """
+        check_sync_batch_norm(cfg)
         validate_config(cfg)
         return super().from_cfg(cfg)
 

@@ -17,6 +17,7 @@ from dnas_mmseg.apis import train, weight_classes
 from dnas_mmseg.datasets import DatasetDescription, class_weights
 from dnas_mmseg.datasets.configs import leaf_datasets
 from dnas_mmseg.datasets.gid5 import CLASSES
+from dnas_mmseg.engine.config_checks import check_sync_batch_norm
 from dnas_mmseg.engine.configs import load_config
 from dnas_mmseg.engine.running import build_runner, freeze_encoder, stop_early
 from dnas_mmseg.errors import UserError
@@ -106,6 +107,16 @@ def test_mixed_precision_requires_a_gpu(config, tmp_path, monkeypatch):
     monkeypatch.setattr('dnas_mmseg.engine.config_checks.get_device', lambda: 'cpu')
     config.optim_wrapper.type = 'AmpOptimWrapper'
     with pytest.raises(UserError, match=r'mixed precision .* requires a GPU'):
+        build_runner(config)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_synchronised_batch_norm_requires_gpus(config, tmp_path, monkeypatch):
+    monkeypatch.setattr('dnas_mmseg.engine.config_checks.get_device', lambda: 'cpu')
+    config.sync_bn = 'torch'
+    check_sync_batch_norm(config)  # a single process does not use it
+    config.launcher = 'pytorch'
+    with pytest.raises(UserError, match=r'synchronised batch norm \(--sync-bn, .* requires GPUs'):
         build_runner(config)
     assert not (tmp_path / 'run').exists()
 
