@@ -147,9 +147,8 @@ def split_name(argument: str) -> tuple[str, str]:
 
     Names may contain ``=``, as in ``DNAS L=14=mine.py``, and paths behind the first slash or colon.
     """
-    start = re.match(r'[^/\\:]*', argument)
-    name, _, first = (start.group() if start else '').rpartition('=')
-    return name, first + argument[start.end() if start else 0 :]
+    name = re.split(r'[/\\:]', argument, maxsplit=1)[0].rpartition('=')[0]
+    return name, argument.removeprefix(f'{name}=')
 
 
 def random_seed(text: str) -> int:

@@ -62,10 +62,11 @@ def read_curve(work_dir: str | os.PathLike, score: str = 'mIoU') -> list[tuple[f
 
 def _schedule_length(work_dir: str | os.PathLike) -> int | None:
     """Return the epochs or iterations of the last config logged in a work dir; None if unknown."""
-    for path in sorted(Path(work_dir).glob('*/vis_data/config.py'), reverse=True):
-        schedule = Config.fromfile(path).get('train_cfg') or {}
-        return schedule.get('max_epochs') or schedule.get('max_iters')
-    return None
+    paths = sorted(Path(work_dir).glob('*/vis_data/config.py'))
+    if not paths:
+        return None
+    schedule = Config.fromfile(paths[-1], import_custom_modules=False).get('train_cfg') or {}
+    return schedule.get('max_epochs') or schedule.get('max_iters')
 
 
 def find_training_folders(work_dir: str | os.PathLike) -> list[Path]:

@@ -73,11 +73,12 @@ def from_authors(
         >>> network.load_state_dict(conversion.state_dict)  # doctest: +SKIP
     """
     result = architecture.pruned() if prune else architecture
-    if _edges(state_dict) == set(result.edges):
+    needed = set(result.edges)
+    if _edges(state_dict) == needed:
         architecture = result
     names = _key_names(architecture)
     _compare(state_dict, names, architecture)
-    dropped = [edge for edge in architecture.edges if edge not in set(result.edges)]
+    dropped = [edge for edge in architecture.edges if edge not in needed]
     dead = tuple(_cell_prefix(source, target) for source, target in dropped)
     return Conversion(
         {names[key]: value for key, value in state_dict.items() if not names[key].startswith(dead)},
