@@ -197,7 +197,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         action=Overrides,
         metavar='KEY=VALUE',
-        help='override settings, e.g. train_cfg.max_epochs=60 param_scheduler.T_max=60',
+        help='override settings, e.g. train_cfg.max_epochs=60 optim_wrapper.optimizer.lr=1e-3',
     )
 
 
